@@ -1,0 +1,54 @@
+//! The macros of wsx. Use them through the `wsx` crate, which documents what they make possible.
+//!
+//! # Layout
+//!
+//! `attr` has what the others share; `message`, `endpoint` and `handler` are a macro each: parse, check, expand. Generated
+//! code names `::wsx::__private` and nothing else, so that no import or shadowed name of the user's changes it.
+use proc_macro::TokenStream;
+
+mod attr;
+mod endpoint;
+mod handler;
+mod message;
+
+/// Registers a function as the handler of a message type. The function itself stays as it is written.
+///
+/// ```text
+/// #[wsx::handler("telemetry")]                 the type; optional when the payload derives `Message`
+/// #[wsx::handler("telemetry", on = Station)]   on an endpoint of the program's own
+/// #[wsx::handler(crate = path::to::wsx)]       where the crate is not called `wsx`
+/// ```
+///
+/// The arguments come in any order, at most six: the payload (any type with `Deserialize`, borrowed or owned),
+/// `Connection`, `State<T>`, `Meta`, `Envelope<T>`, `RawFrame`, `&Hub`, the endpoint's value as `&Station`, and whatever
+/// implements `FromContext`. The function is sync or async, and returns nothing, a message for the sender, an `Option` of
+/// one, or a `Result` of these.
+///
+/// Four types are reserved, and never come from a peer: `__raw__` handles the frames that are no envelope, `__unknown__`
+/// the envelopes whose type has no handler, `__open__` runs before a connection's first message, `__close__` after its
+/// last.
+#[proc_macro_attribute]
+pub fn handler(args: TokenStream, item: TokenStream) -> TokenStream {
+    handler::expand(args.into(), &item.into()).into()
+}
+
+/// Makes a struct or an enum a message, with its name in snake case as the type string.
+///
+/// ```text
+/// #[wsx(type = "telemetry/v2")]   another type string
+/// #[wsx(crate = path::to::wsx)]   where the crate is not called `wsx`
+/// ```
+#[proc_macro_derive(Message, attributes(wsx))]
+pub fn message(item: TokenStream) -> TokenStream {
+    message::expand(&syn::parse_macro_input!(item)).into()
+}
+
+/// Makes a struct an endpoint: a type on which handlers register with `on = …`, and which they take as a reference.
+///
+/// ```text
+/// #[wsx(crate = path::to::wsx)]   where the crate is not called `wsx`
+/// ```
+#[proc_macro_derive(Endpoint, attributes(wsx))]
+pub fn endpoint(item: TokenStream) -> TokenStream {
+    endpoint::expand(&syn::parse_macro_input!(item)).into()
+}

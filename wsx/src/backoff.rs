@@ -1,0 +1,110 @@
+//! How long a client waits before it tries again: a pure function of the attempt and a random number.
+use std::time::Duration;
+
+/// The waits of a reconnecting client (specification sections 5.2 and 7): each ± 50 %, so that a fleet whose server died
+/// does not come back all at once.
+///
+/// ```
+/// use std::time::Duration;
+/// use wsx::Backoff;
+///
+/// let backoff = Backoff::default();
+/// assert_eq!(backoff.delay(0, 0.5), Duration::from_millis(500));
+/// assert_eq!(backoff.delay(1, 0.5), Duration::from_millis(900));
+/// assert!(backoff.delay(99, 0.999) <= Duration::from_secs(30));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Backoff {
+    /// Before the second attempt; default 500 ms.
+    pub initial: Duration,
+    /// Each wait is so many times the last; default 1.8.
+    pub factor: f64,
+    /// No wait is longer; default 30 s. Too high: a box comes back late after a long outage.
+    pub max: Duration,
+    /// A connection that lasted this long starts the waits anew; default 5 s. Too low: a server that accepts and drops is
+    /// dialled twice a second for ever.
+    pub stable_after: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_millis(500),
+            factor: 1.8,
+            max: Duration::from_secs(30),
+            stable_after: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Backoff {
+    /// Sets [`initial`](Self::initial).
+    #[must_use]
+    pub fn initial(mut self, delay: Duration) -> Self {
+        self.initial = delay;
+        self
+    }
+
+    /// Sets [`factor`](Self::factor).
+    #[must_use]
+    pub fn factor(mut self, factor: f64) -> Self {
+        self.factor = factor;
+        self
+    }
+
+    /// Sets [`max`](Self::max).
+    #[must_use]
+    pub fn max(mut self, delay: Duration) -> Self {
+        self.max = delay;
+        self
+    }
+
+    /// Sets [`stable_after`](Self::stable_after).
+    #[must_use]
+    pub fn stable_after(mut self, lasted: Duration) -> Self {
+        self.stable_after = lasted;
+        self
+    }
+
+    /// The wait after `failures` failures in a row, counted from 0; `random` is from 0 to 1.
+    ///
+    /// The whole window is used evenly: where `max` cuts it, the waits spread over what is left of it.
+    #[must_use]
+    pub fn delay(&self, failures: u32, random: f64) -> Duration {
+        let max = self.max.as_secs_f64();
+        let exponent = i32::try_from(failures).unwrap_or(i32::MAX);
+        let base = (self.initial.as_secs_f64() * self.factor.powi(exponent)).min(max);
+        let (low, high) = (base * 0.5, (base * 1.5).min(max));
+        Duration::try_from_secs_f64(low + (high - low) * random.clamp(0.0, 1.0)).unwrap_or(self.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Row K2: 500 ms, × 1.8, at most 30 s, ± 50 %.
+    #[test]
+    fn the_waits_grow_from_half_a_second_to_thirty() {
+        let backoff = Backoff::default();
+        let mut base = 0.5;
+        for failures in 0..40 {
+            let low = backoff.delay(failures, 0.0).as_secs_f64();
+            let high = backoff.delay(failures, 1.0).as_secs_f64();
+            assert!((low - base * 0.5).abs() < 1e-6, "{failures}: {low} for {base}");
+            assert!((high - (base * 1.5).min(30.0)).abs() < 1e-6, "{failures}: {high} for {base}");
+            base = (base * 1.8).min(30.0);
+        }
+    }
+
+    #[test]
+    fn no_number_breaks_it() {
+        let backoff = Backoff::default().factor(f64::NAN).initial(Duration::MAX);
+        for failures in [0, 1, u32::MAX] {
+            for random in [f64::NAN, f64::INFINITY, -1.0, 2.0] {
+                assert!(backoff.delay(failures, random) <= Duration::from_secs(30));
+            }
+        }
+    }
+}

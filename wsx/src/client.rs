@@ -1,0 +1,566 @@
+//! The edge's end: a connection that is dialled, and dialled again when it breaks.
+use crate::{
+    backoff::Backoff,
+    config::Config,
+    connection::{BoxFuture, Connection},
+    dial::Target,
+    drive::drive,
+    endpoint::{Endpoint, Untyped},
+    envelope::Outbound,
+    error::{BoxError, ConnectError, SendError, StartError},
+    handler::{FromMessage, IntoReply, by_hand},
+    message::{AnySide, Sends},
+    observer::{Blind, Observer},
+    router::{Added, End, Router, Scope},
+    transport::Raw,
+};
+use std::{
+    fmt,
+    future::Future,
+    panic::Location,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+use tokio_tungstenite::tungstenite::{
+    http::{HeaderMap, HeaderName, HeaderValue},
+    protocol::Role,
+};
+use tokio_util::sync::CancellationToken;
+
+/// A connection to a server that is dialled again when it breaks. Cheap to clone; all clones are one client.
+///
+/// The client lives until it is closed or its cancellation is triggered, whether or not a handle is left.
+///
+/// ```no_run
+/// # #[derive(serde::Serialize, wsx::Message)]
+/// # struct Telemetry { celsius: f64 }
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use wsx::{CancellationToken, Client};
+///
+/// let client = Client::new("ws://127.0.0.1:9001/ws?id=box-7");
+/// client.connect(CancellationToken::new(), |conn| println!("connected to {}", conn.id())).await?;
+/// client.send(&Telemetry { celsius: 21.5 }).await?;
+/// client.close();
+/// # Ok(())
+/// # }
+/// ```
+pub struct Client<E: Endpoint = Untyped>(Arc<Inner<E>>);
+
+struct Inner<E: Endpoint> {
+    url: String,
+    endpoint: E,
+    router: Result<Router<E>, StartError>,
+    options: Options,
+    /// Between `connect` and the end of what it began.
+    running: AtomicBool,
+    current: Mutex<Option<Connection>>,
+    state: watch::Sender<ClientState>,
+    /// Triggered by `close`.
+    stop: CancellationToken,
+    ignored: AtomicU64,
+}
+
+type Headers = dyn Fn() -> BoxFuture<'static, Result<HeaderMap, BoxError>> + Send + Sync;
+
+struct Options {
+    config: Config,
+    backoff: Backoff,
+    reconnect: bool,
+    fixed_headers: HeaderMap,
+    headers: Option<Arc<Headers>>,
+    observer: Arc<dyn Observer>,
+}
+
+/// Where a client stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum ClientState {
+    /// Not connected, and not about to be: before `connect`, and without reconnecting after the end of a connection.
+    Disconnected,
+    /// Dialling.
+    Connecting {
+        /// Counted from 1, since the last connection that lasted.
+        attempt: u32,
+    },
+    /// Connected: messages can be sent.
+    Connected,
+    /// Waiting before the next attempt.
+    Waiting {
+        /// The attempt that failed.
+        attempt: u32,
+        /// How long.
+        delay: Duration,
+    },
+    /// Closed for good.
+    Closed,
+}
+
+impl Client {
+    /// A client of the untyped endpoint, on which handlers without `on = …` register. It does nothing until
+    /// [`connect`](Self::connect), which also reports what is wrong with the URL or the handlers.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self::builder(url).build()
+    }
+
+    /// For a client of the untyped endpoint with state, headers, or bounds of its own.
+    #[must_use]
+    pub fn builder(url: impl Into<String>) -> ClientBuilder {
+        Self::builder_with(url, Untyped::default())
+    }
+}
+
+impl<E: Endpoint> Client<E> {
+    /// A client whose connection runs the handlers of this endpoint, which carries their state.
+    #[must_use]
+    pub fn with(url: impl Into<String>, endpoint: E) -> Self {
+        Self::builder_with(url, endpoint).build()
+    }
+
+    /// For a client of this endpoint with headers or bounds of its own.
+    #[must_use]
+    pub fn builder_with(url: impl Into<String>, endpoint: E) -> ClientBuilder<E> {
+        ClientBuilder {
+            url: url.into(),
+            endpoint,
+            added: Vec::new(),
+            options: Options {
+                config: Config::default(),
+                backoff: Backoff::default(),
+                reconnect: true,
+                fixed_headers: HeaderMap::new(),
+                headers: None,
+                observer: Arc::new(Blind),
+            },
+        }
+    }
+
+    /// Connects, and from then on connects again whenever the connection ends, until the client is closed or `cancel` is
+    /// triggered; both close the connection with 1000. `register` sees each new connection before its first message.
+    ///
+    /// Returns when the first connection is made. With reconnecting it keeps trying until then.
+    ///
+    /// # Errors
+    ///
+    /// At once, whatever the options: a URL that cannot be dialled, handlers that do not fit together. Without
+    /// reconnecting also every other failure. [`ConnectError::Closed`] when closed or cancelled meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is done, no connection is made, and `connect` can be called again.
+    pub async fn connect(
+        &self,
+        cancel: CancellationToken,
+        register: impl Fn(&Connection) + Send + Sync + 'static,
+    ) -> Result<Self, ConnectError> {
+        let inner = &self.0;
+        if let Err(error) = &inner.router {
+            return Err(error.clone().into());
+        }
+        let target = Target::parse(&inner.url)?;
+        if inner.running.swap(true, Ordering::AcqRel) {
+            return Err(ConnectError::AlreadyConnected);
+        }
+        let mut session = Session { client: self.clone(), target, cancel, register: Box::new(register), failures: 0 };
+        let (conn, transport) = session.next(Start::AtOnce).await?;
+        tokio::spawn(session.run(conn, transport));
+        Ok(self.clone())
+    }
+
+    /// Queues a message or an envelope on the current connection, waiting for room in its queue.
+    ///
+    /// What was queued when a connection breaks is lost: delivery is at most once.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::NotConnected`] between two connections, [`SendError::Closed`] once the client is closed,
+    /// [`SendError::Encode`] when the message is no JSON.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is done, the message is not sent.
+    pub fn send<M: Outbound + ?Sized>(
+        &self,
+        message: &M,
+    ) -> impl Future<Output = Result<(), SendError>> + Send + use<E, M>
+    where
+        E::Side: Sends<M::Message>,
+    {
+        let frame = message.encode(Role::Client);
+        let (client, conn) = (self.clone(), self.connection());
+        async move {
+            let frame = frame?;
+            let sent = match conn {
+                Some(conn) => conn.push(frame).await,
+                None => Err(SendError::Closed),
+            };
+            sent.map_err(|error| match error {
+                SendError::Closed if !client.is_closed() => SendError::NotConnected,
+                error => error,
+            })
+        }
+    }
+
+    /// The current connection, if there is one.
+    #[must_use]
+    pub fn connection(&self) -> Option<Connection> {
+        self.0.current().clone()
+    }
+
+    /// Where the client stands, now and from now on.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<ClientState> {
+        self.0.state.subscribe()
+    }
+
+    /// Waits until the client is connected.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] when it is closed, now or meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: nothing is lost.
+    pub async fn connected(&self) -> Result<(), SendError> {
+        let mut state = self.state();
+        let seen = state.wait_for(|state| matches!(state, ClientState::Connected | ClientState::Closed)).await;
+        match seen.as_deref() {
+            Ok(ClientState::Connected) => Ok(()),
+            _ => Err(SendError::Closed),
+        }
+    }
+
+    /// Closes for good: what is queued leaves, then the connection closes with 1000. Calling it again changes nothing.
+    pub fn close(&self) {
+        self.0.stop.cancel();
+        if let Some(conn) = self.connection() {
+            conn.close();
+        }
+        if !self.0.running.load(Ordering::Acquire) {
+            self.0.state.send_replace(ClientState::Closed);
+        }
+    }
+
+    /// Waits until the client is closed and its last connection has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: nothing is lost.
+    pub async fn closed(&self) {
+        // The sender lives in this client, so waiting cannot fail.
+        let _ = self.state().wait_for(|state| *state == ClientState::Closed).await;
+    }
+
+    /// Whether the client is closed or closing.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.stop.is_cancelled()
+    }
+
+    /// The endpoint's value: the state that the handlers see.
+    #[must_use]
+    pub fn endpoint(&self) -> &E {
+        &self.0.endpoint
+    }
+
+    /// How many messages nobody handled since the start.
+    #[must_use]
+    pub fn ignored(&self) -> u64 {
+        self.0.ignored.load(Ordering::Relaxed)
+    }
+}
+
+impl<E: Endpoint> Inner<E> {
+    fn current(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one call of `connect` began: connection after connection.
+struct Session<E: Endpoint> {
+    client: Client<E>,
+    target: Target,
+    cancel: CancellationToken,
+    register: Box<dyn Fn(&Connection) + Send + Sync>,
+    /// In a row, since the last connection that lasted.
+    failures: u32,
+}
+
+type Dialled = (Connection, Raw<TcpStream>);
+
+#[derive(PartialEq)]
+enum Start {
+    AtOnce,
+    /// A connection has just ended.
+    AfterWait,
+}
+
+impl<E: Endpoint> Session<E> {
+    /// The next connection, after as many attempts as it takes and the options allow.
+    async fn next(&mut self, start: Start) -> Result<Dialled, ConnectError> {
+        let inner = self.client.0.clone();
+        let (stop, cancel) = (inner.stop.clone(), self.cancel.clone());
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(ConnectError::Closed),
+            () = cancel.cancelled() => Err(ConnectError::Closed),
+            dialled = self.attempts(start) => dialled,
+        }
+    }
+
+    async fn attempts(&mut self, start: Start) -> Result<Dialled, ConnectError> {
+        let inner = self.client.0.clone();
+        if start == Start::AfterWait {
+            self.wait(None).await;
+        }
+        loop {
+            let attempt = self.failures.saturating_add(1);
+            inner.state.send_replace(ClientState::Connecting { attempt });
+            match self.attempt().await {
+                Ok(dialled) => return Ok(dialled),
+                Err(error) if !inner.options.reconnect || error.is_final() => return Err(error),
+                Err(error) => self.wait(Some(&error)).await,
+            }
+        }
+    }
+
+    async fn attempt(&self) -> Result<Dialled, ConnectError> {
+        let inner = &self.client.0;
+        let Options { config, headers, fixed_headers, .. } = &inner.options;
+        let dialled = timeout(config.handshake_timeout, async {
+            let mut all = fixed_headers.clone();
+            if let Some(headers) = headers {
+                all.extend(headers().await.map_err(ConnectError::Headers)?);
+            }
+            self.target.dial(all).await
+        });
+        let (socket, early) = dialled.await.unwrap_or(Err(ConnectError::Timeout(config.handshake_timeout)))?;
+        let conn = Connection::unopened(inner.url.as_str().into(), Role::Client, config);
+        Ok((conn, Raw::new(socket, Role::Client, early, config)))
+    }
+
+    /// Waits before the next attempt, after one that failed or a connection that ended.
+    async fn wait(&mut self, error: Option<&ConnectError>) {
+        let inner = &self.client.0;
+        let delay = inner.options.backoff.delay(self.failures, rand::random());
+        self.failures = self.failures.saturating_add(1);
+        if let Some(error) = error {
+            inner.options.observer.retrying(self.failures, delay, error);
+        }
+        inner.state.send_replace(ClientState::Waiting { attempt: self.failures, delay });
+        sleep(delay).await;
+    }
+
+    /// Connection after connection, until the client is closed.
+    async fn run(mut self, mut conn: Connection, mut transport: Raw<TcpStream>) {
+        let inner = self.client.0.clone();
+        loop {
+            self.serve(conn, transport).await;
+            if !inner.options.reconnect || self.stopped() {
+                break;
+            }
+            match self.next(Start::AfterWait).await {
+                Ok(next) => (conn, transport) = next,
+                // Only closing ends the attempts of a client that reconnects and has been connected.
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// One connection, from its first message to its end.
+    async fn serve(&mut self, conn: Connection, transport: Raw<TcpStream>) {
+        let inner = &self.client.0;
+        let Ok(router) = &inner.router else { unreachable!("`connect` has looked") };
+        let scope = Scope {
+            endpoint: &inner.endpoint,
+            hub: None,
+            router,
+            config: &inner.options.config,
+            observer: &*inner.options.observer,
+            ignored: &inner.ignored,
+        };
+        (self.register)(&conn);
+        *inner.current() = Some(conn.clone());
+        inner.state.send_replace(ClientState::Connected);
+        let since = Instant::now();
+        let patience = CancellationToken::new();
+        let driven = drive(transport, &conn, &scope, &patience);
+        tokio::pin!(driven);
+        tokio::select! {
+            () = &mut driven => {}
+            () = self.cancel.cancelled() => {
+                inner.stop.cancel();
+                conn.close();
+                driven.await;
+            }
+            () = inner.stop.cancelled() => {
+                conn.close();
+                driven.await;
+            }
+        }
+        *inner.current() = None;
+        if since.elapsed() >= inner.options.backoff.stable_after {
+            self.failures = 0;
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.cancel.is_cancelled() || self.client.is_closed()
+    }
+}
+
+impl<E: Endpoint> Drop for Session<E> {
+    fn drop(&mut self) {
+        let inner = &self.client.0;
+        *inner.current() = None;
+        let stopped = self.stopped();
+        if stopped {
+            inner.stop.cancel();
+        }
+        inner.running.store(false, Ordering::Release);
+        inner.state.send_replace(if stopped { ClientState::Closed } else { ClientState::Disconnected });
+    }
+}
+
+/// Builds a [`Client`].
+///
+/// ```
+/// use std::time::Duration;
+/// use wsx::{Backoff, Client, http::{HeaderMap, HeaderValue, header}};
+///
+/// let client = Client::builder("ws://127.0.0.1:9001/ws")
+///     .header(header::USER_AGENT, HeaderValue::from_static("box/1.0"))
+///     // Asked for at each attempt, so that an expired token is no reason to stay away.
+///     .headers(|| async {
+///         let token = String::from("Bearer …");
+///         Ok(HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(&token)?)]))
+///     })
+///     .backoff(Backoff::default().max(Duration::from_secs(60)))
+///     .build();
+/// ```
+pub struct ClientBuilder<E: Endpoint = Untyped> {
+    url: String,
+    endpoint: E,
+    added: Vec<Added>,
+    options: Options,
+}
+
+impl ClientBuilder {
+    /// Gives the handlers a value of this type, which they take as [`State<T>`](crate::State). A second one of the same
+    /// type takes the first one's place.
+    #[must_use]
+    pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.endpoint.0.insert(value);
+        self
+    }
+
+    /// Adds a handler for all connections by hand, as [`Connection::register_handler`] does for one.
+    #[must_use]
+    #[track_caller]
+    pub fn on<T, Via, F, Fut>(mut self, message_type: impl Into<String>, handler: F) -> Self
+    where
+        T: FromMessage<Via> + 'static,
+        Via: 'static,
+        F: Fn(T, Connection) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoReply<AnySide>> + Send + 'static,
+    {
+        self.added.push(Added { message_type: message_type.into(), handler: by_hand(handler), at: Location::caller() });
+        self
+    }
+}
+
+impl<E: Endpoint> ClientBuilder<E> {
+    /// The bounds of each connection.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.options.config = config;
+        self
+    }
+
+    /// How long to wait between attempts.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.options.backoff = backoff;
+        self
+    }
+
+    /// Whether a connection that cannot be made, or that has ended, is tried again; default true.
+    #[must_use]
+    pub fn reconnect(mut self, reconnect: bool) -> Self {
+        self.options.reconnect = reconnect;
+        self
+    }
+
+    /// A header for each handshake.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.options.fixed_headers.append(name, value);
+        self
+    }
+
+    /// Headers that are made anew for each handshake, such as a token that expires. An error counts as a failed attempt.
+    #[must_use]
+    pub fn headers<F, Fut>(mut self, headers: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<HeaderMap, BoxError>> + Send + 'static,
+    {
+        self.options.headers = Some(Arc::new(move || Box::pin(headers())));
+        self
+    }
+
+    /// Who sees what goes wrong.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.options.observer = Arc::new(observer);
+        self
+    }
+
+    /// The client, not connected yet.
+    #[must_use]
+    pub fn build(self) -> Client<E> {
+        let Self { url, endpoint, added, options } = self;
+        let router = Router::build(&endpoint, added, End::Client);
+        Client(Arc::new(Inner {
+            url,
+            endpoint,
+            router,
+            options,
+            running: AtomicBool::new(false),
+            current: Mutex::new(None),
+            state: watch::Sender::new(ClientState::Disconnected),
+            stop: CancellationToken::new(),
+            ignored: AtomicU64::new(0),
+        }))
+    }
+}
+
+impl<E: Endpoint> fmt::Debug for ClientBuilder<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder").field("url", &self.url).field("endpoint", &E::NAME).finish_non_exhaustive()
+    }
+}
+
+impl<E: Endpoint> Clone for Client<E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<E: Endpoint> fmt::Debug for Client<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("url", &self.0.url)
+            .field("state", &*self.0.state.borrow())
+            .finish_non_exhaustive()
+    }
+}

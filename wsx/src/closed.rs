@@ -1,0 +1,48 @@
+//! How a connection ended: a value, since every connection ends.
+use std::fmt;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+/// Close code of a connection whose id connected again (RFC 6455 section 7.4.2 leaves 4000 to 4999 to applications).
+pub const CLOSE_REPLACED: u16 = 4000;
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Closed {
+    /// The close code, ours or the peer's; 1005 when the peer gave none, 1006 when the link broke (RFC 6455
+    /// section 7.1.5).
+    pub code: CloseCode,
+    /// The reason that came with the code, or what the system said of the broken link. May be empty.
+    pub reason: String,
+    /// Who ended it.
+    pub by: ClosedBy,
+}
+
+/// Who ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// This program, by closing or by refusing what the peer sent.
+    Us,
+    /// The peer, with a close frame.
+    Peer,
+    /// The link: it broke, or made no progress within the write timeout.
+    Link,
+}
+
+impl Closed {
+    pub(crate) fn new(code: u16, reason: impl Into<String>, by: ClosedBy) -> Self {
+        Self { code: CloseCode::from(code), reason: reason.into(), by }
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = match self.by {
+            ClosedBy::Us => "us",
+            ClosedBy::Peer => "the peer",
+            ClosedBy::Link => "the link",
+        };
+        write!(f, "closed by {by} with {}", u16::from(self.code))?;
+        if self.reason.is_empty() { Ok(()) } else { write!(f, " ({:?})", self.reason) }
+    }
+}

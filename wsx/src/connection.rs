@@ -1,0 +1,397 @@
+//! A cloneable handle of one socket: its id, sending, closing.
+//!
+//! Knows the queue, not the hub and not the socket: `drive` owns the socket, and empties the queue into it.
+use crate::{
+    closed::Closed,
+    config::Config,
+    envelope::Outbound,
+    error::{HandlerError, SendError},
+    frame::{self, Kind, MAX_CONTROL},
+    incoming::Incoming,
+    message::{Sends, Side},
+    queue::{Bound, Queue, Refused},
+};
+use bytes::Bytes;
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+use tokio::sync::SetOnce;
+use tokio_tungstenite::tungstenite::protocol::{Role, frame::coding::CloseCode};
+
+/// A cloneable handle of one WebSocket connection, the same on both sides of the wire.
+///
+/// Handlers take it as `Connection` or `&Connection`; a hub and a client hand it out. Sending queues the message and
+/// never touches the socket; messages leave in the order in which they were queued, each as a frame of its own.
+///
+/// # Cancel safety
+///
+/// A send that is dropped before it is done has not sent its message, and has torn none.
+#[derive(Clone)]
+pub struct Connection(Arc<Inner>);
+
+struct Inner {
+    id: Arc<str>,
+    /// Decides about the mask, so frames are finished where they are made.
+    role: Role,
+    queue: Queue,
+    /// Set by whoever closes first, before the queue is closed.
+    closing: OnceLock<Box<Closing>>,
+    /// Set when all is over.
+    closed: SetOnce<Box<Closed>>,
+    /// Whether messages are still handled; apart from `closing`, as it is read for every message.
+    intake: AtomicU8,
+    /// What few connections have, so that the others do not pay for it.
+    extra: OnceLock<Box<Extra>>,
+}
+
+#[derive(Default)]
+struct Extra {
+    handlers: Mutex<HashMap<String, Arc<dyn OwnHandler>>>,
+    pong: Mutex<Option<PongHandler>>,
+    extensions: Mutex<Extensions>,
+    start: Mutex<Option<Start>>,
+}
+
+type PongHandler = Arc<dyn Fn(&[u8]) + Send + Sync>;
+/// What [`Connection::start`] runs: the socket's task, not yet begun.
+pub(crate) type Start = Box<dyn FnOnce(Connection) -> BoxFuture<'static, ()> + Send>;
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
+/// The finished frame of the reply, if there is one.
+pub type HandlerResult = Result<Option<Bytes>, HandlerError>;
+
+/// A handler that was added by hand.
+pub(crate) trait OwnHandler: Send + Sync {
+    /// Takes what it needs out of `incoming` at once, and owns it.
+    fn call(&self, conn: &Connection, incoming: &Incoming<'_>) -> BoxFuture<'static, HandlerResult>;
+}
+
+/// How a connection is to be closed.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+}
+
+const OPEN: u8 = 0;
+/// Closing, but what the peer still sends is handled.
+const DRAINING: u8 = 1;
+/// Closing, and what the peer still sends is dropped.
+const SHUT: u8 = 2;
+
+impl Connection {
+    /// A connection that waits to be driven.
+    pub(crate) fn unopened(id: Arc<str>, role: Role, config: &Config) -> Self {
+        let bound = Bound { messages: config.queue_messages, bytes: config.queue_bytes };
+        Self(Arc::new(Inner {
+            id,
+            role,
+            queue: Queue::new(bound),
+            closing: OnceLock::new(),
+            closed: SetOnce::new(),
+            intake: AtomicU8::new(OPEN),
+            extra: OnceLock::new(),
+        }))
+    }
+
+    /// The id that `build_id` made on a server; on a client, the URL.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// Queues a message or an envelope, waiting for room in the queue.
+    ///
+    /// It is encoded at once, so the future holds no part of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] when the connection has ended or ends while waiting, [`SendError::Encode`] when the
+    /// message is no JSON.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is done, the message is not sent.
+    pub fn send<'a, M: Outbound + ?Sized>(
+        &'a self,
+        message: &M,
+    ) -> impl Future<Output = Result<(), SendError>> + Send + use<'a, M> {
+        let frame = message.encode(self.0.role);
+        async move { self.push(frame?).await }
+    }
+
+    /// Queues a message or an envelope without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`SendError::Full`] when there is no room.
+    pub fn try_send<M: Outbound + ?Sized>(&self, message: &M) -> Result<(), SendError> {
+        self.try_push(message.encode(self.0.role)?).map_err(|refused| match refused {
+            Refused::Full(_) => SendError::Full,
+            Refused::Closed => SendError::Closed,
+        })
+    }
+
+    /// Queues bytes as a text message, as they are: an envelope's JSON, or any other text.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::NotUtf8`] when no text frame may carry them (use [`send_binary`](Self::send_binary)),
+    /// [`SendError::Closed`] as in [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is done, the message is not sent.
+    pub async fn send_bytes(&self, text: impl AsRef<[u8]>) -> Result<(), SendError> {
+        let frame = std::str::from_utf8(text.as_ref())
+            .map(|text| frame::of(Kind::Text, self.0.role, text.as_bytes()))
+            .map_err(SendError::NotUtf8)?;
+        drop(text);
+        self.push(frame).await
+    }
+
+    /// Queues bytes as a binary message.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] as in [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is done, the message is not sent.
+    pub async fn send_binary(&self, bytes: impl AsRef<[u8]>) -> Result<(), SendError> {
+        let frame = frame::of(Kind::Binary, self.0.role, bytes.as_ref());
+        drop(bytes);
+        self.push(frame).await
+    }
+
+    /// Queues a ping frame. Nothing in this library pings by itself unless told to.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::PingTooLong`] over 125 bytes, [`SendError::Closed`] as in [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is done, the ping is not sent.
+    pub async fn ping(&self, payload: &[u8]) -> Result<(), SendError> {
+        if payload.len() > MAX_CONTROL {
+            return Err(SendError::PingTooLong(payload.len()));
+        }
+        self.push(frame::of(Kind::Ping, self.0.role, payload)).await
+    }
+
+    /// Runs `handler` with the payload of each pong, in place of the one set before. It must not block.
+    pub fn on_pong(&self, handler: impl Fn(&[u8]) + Send + Sync + 'static) {
+        *lock(&self.extra().pong) = Some(Arc::new(handler));
+    }
+
+    /// Closes with code 1000: what is queued leaves first, then the close frame. Calling it again changes nothing.
+    ///
+    /// From now on sends fail with [`SendError::Closed`], and what the peer still sends is not handled.
+    pub fn close(&self) {
+        self.close_with(CloseCode::Normal, "");
+    }
+
+    /// Closes with a code and a reason, otherwise as [`close`](Self::close). A reason is cut at 123 bytes (RFC 6455
+    /// section 5.5). A code that no close frame may carry (section 7.4.1: 1004, 1005, 1006, 1015 and what nobody has
+    /// defined) is sent as 1000.
+    pub fn close_with(&self, code: CloseCode, reason: impl Into<String>) {
+        let code = if code.is_allowed() { code.into() } else { 1000 };
+        self.begin_close(Closing { code, reason: reason.into() }, SHUT);
+    }
+
+    /// Closes, but what the peer has sent before it learned of it is still handled.
+    pub(crate) fn close_draining(&self, code: u16, reason: &str) {
+        self.begin_close(Closing { code, reason: reason.to_owned() }, DRAINING);
+    }
+
+    /// For the task: the connection ends for another reason than a request.
+    pub(crate) fn shut(&self) {
+        self.0.intake.store(SHUT, Ordering::Relaxed);
+        self.0.queue.close();
+    }
+
+    fn begin_close(&self, closing: Closing, intake: u8) {
+        if self.0.closing.set(Box::new(closing)).is_ok() {
+            // `fetch_max`: a task that has shut the intake keeps it shut.
+            self.0.intake.fetch_max(intake, Ordering::Relaxed);
+            self.0.queue.close();
+        }
+    }
+
+    /// Whether it has ended or is closing, so that nothing can be sent any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.queue.is_closed()
+    }
+
+    /// Waits for the end, and says how it came; at once if it has come already.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: waiting again gives the same answer.
+    pub async fn closed(&self) -> Closed {
+        (**self.0.closed.wait().await).clone()
+    }
+
+    /// A value that `build_id` attached to this connection, such as the user it authenticated.
+    #[must_use]
+    pub fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        lock(&self.0.extra.get()?.extensions).get::<T>().cloned()
+    }
+
+    /// Attaches a value, in place of an earlier one of the same type.
+    pub fn set_extension<T: Clone + Send + Sync + 'static>(&self, value: T) {
+        lock(&self.extra().extensions).insert(value);
+    }
+
+    pub(crate) fn set_extensions(&self, extensions: Extensions) {
+        if !extensions.0.is_empty() {
+            *lock(&self.extra().extensions) = extensions;
+        }
+    }
+
+    pub(crate) fn set_handler(&self, message_type: String, handler: Arc<dyn OwnHandler>) {
+        lock(&self.extra().handlers).insert(message_type, handler);
+    }
+
+    pub(crate) fn own_handler(&self, message_type: &str) -> Option<Arc<dyn OwnHandler>> {
+        lock(&self.0.extra.get()?.handlers).get(message_type).cloned()
+    }
+
+    pub(crate) fn pong(&self, payload: &[u8]) {
+        let handler = self.0.extra.get().and_then(|extra| lock(&extra.pong).clone());
+        if let Some(handler) = handler {
+            handler(payload);
+        }
+    }
+
+    pub(crate) fn set_start(&self, start: Start) {
+        *lock(&self.extra().start) = Some(start);
+    }
+
+    pub(crate) fn take_start(&self) -> Option<Start> {
+        lock(&self.0.extra.get()?.start).take()
+    }
+
+    pub(crate) async fn push(&self, frame: Bytes) -> Result<(), SendError> {
+        match self.try_push(frame) {
+            Ok(()) => Ok(()),
+            Err(Refused::Closed) => Err(SendError::Closed),
+            Err(Refused::Full(frame)) => self.0.queue.push(frame).await.map_err(|_| SendError::Closed),
+        }
+    }
+
+    pub(crate) fn try_push(&self, frame: Bytes) -> Result<(), Refused> {
+        self.0.queue.try_push(frame)
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.0.role
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.0.queue
+    }
+
+    pub(crate) fn closing(&self) -> Option<&Closing> {
+        self.0.closing.get().map(|closing| &**closing)
+    }
+
+    /// Whether what comes in is still handled.
+    pub(crate) fn takes_messages(&self) -> bool {
+        self.0.intake.load(Ordering::Relaxed) != SHUT
+    }
+
+    pub(crate) fn set_closed(&self, closed: Closed) {
+        // A second end of the same connection would be a second task on it; the first one's word stands.
+        let _ = self.0.closed.set(Box::new(closed));
+    }
+
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn extra(&self) -> &Extra {
+        self.0.extra.get_or_init(Box::default)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("id", &self.0.id).field("role", &self.0.role).finish_non_exhaustive()
+    }
+}
+
+/// One value of each type, as `http::Extensions` has it.
+#[derive(Default)]
+pub(crate) struct Extensions(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
+
+impl Extensions {
+    pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
+        self.0.insert(TypeId::of::<T>(), Box::new(value));
+    }
+
+    fn get<T: 'static>(&self) -> Option<&T> {
+        self.0.get(&TypeId::of::<T>())?.downcast_ref()
+    }
+}
+
+/// None of these locks is held while code of the user's runs that could leave a value half changed.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection limited to what side `S` may send; a handler on a typed endpoint takes it as an argument.
+#[derive(Debug)]
+pub struct Conn<'f, S> {
+    connection: &'f Connection,
+    side: PhantomData<fn() -> S>,
+}
+
+impl<'f, S: Side> Conn<'f, S> {
+    pub(crate) fn new(connection: &'f Connection) -> Self {
+        Self { connection, side: PhantomData }
+    }
+
+    /// Queues a message, as [`Connection::send`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::send`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is done, the message is not sent.
+    pub fn send<M: Outbound + ?Sized>(
+        &self,
+        message: &M,
+    ) -> impl Future<Output = Result<(), SendError>> + Send + use<'f, M, S>
+    where
+        S: Sends<M::Message>,
+    {
+        self.connection.send(message)
+    }
+
+    /// The id, as [`Connection::id`].
+    #[must_use]
+    pub fn id(&self) -> &'f str {
+        self.connection.id()
+    }
+
+    /// Closes, as [`Connection::close`].
+    pub fn close(&self) {
+        self.connection.close();
+    }
+}

@@ -1,0 +1,214 @@
+//! The client's half of the opening handshake (RFC 6455 section 4.1): from a URL to a stream behind it.
+//!
+//! tokio-tungstenite does the handshake; what the server sends right behind its answer is kept.
+use crate::error::ConnectError;
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_tungstenite::{
+    client_async_with_config,
+    tungstenite::{
+        self,
+        client::IntoClientRequest,
+        http::{HeaderMap, Uri},
+        protocol::WebSocketConfig,
+    },
+};
+
+/// Longest answer head that is read, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// A URL that can be dialled.
+#[derive(Debug)]
+pub(crate) struct Target {
+    url: String,
+    host: String,
+    port: u16,
+}
+
+impl Target {
+    pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
+        let wrong = |why: &str| ConnectError::Url { url: url.to_owned(), why: why.to_owned() };
+        let uri: Uri = url.parse().map_err(|error: tungstenite::http::uri::InvalidUri| wrong(&error.to_string()))?;
+        match uri.scheme_str() {
+            Some("ws") => {}
+            Some("wss") => return Err(wrong("TLS is not built in")),
+            Some(_) => return Err(wrong("its scheme is not ws")),
+            None => return Err(wrong("write it as ws://host:port/path")),
+        }
+        let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
+        if authority.as_str().contains('@') {
+            // They would be dropped in silence otherwise.
+            return Err(wrong("credentials in a URL are not sent; give them with `header`"));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            return Err(wrong("it names no host"));
+        }
+        Ok(Self { url: url.to_owned(), host: host.to_owned(), port: authority.port_u16().unwrap_or(80) })
+    }
+
+    /// A stream behind a finished handshake, and what came right behind that.
+    pub(crate) async fn dial(&self, headers: HeaderMap) -> Result<(TcpStream, Vec<u8>), ConnectError> {
+        let Self { url, host, port } = self;
+        let mut request = url
+            .into_client_request()
+            .map_err(|error| ConnectError::Url { url: url.clone(), why: error.to_string() })?;
+        for (name, value) in &headers {
+            request.headers_mut().append(name, value.clone());
+        }
+        let address = || format!("{host}:{port}");
+        let socket = TcpStream::connect((&**host, *port))
+            .await
+            .map_err(|source| ConnectError::Dial { address: address(), source })?;
+        // Messages are written whole, so waiting for more of them only delays.
+        let _ = socket.set_nodelay(true);
+        // The stream that comes back is only asked for what is below it, so its buffers stay small.
+        let config = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(0).max_write_buffer_size(512);
+        let (ws, _) =
+            client_async_with_config(request, Head::new(socket), Some(config)).await.map_err(handshake_error)?;
+        let Head { socket, rest, .. } = ws.into_inner();
+        Ok((socket, rest))
+    }
+}
+
+fn handshake_error(error: tungstenite::Error) -> ConnectError {
+    match error {
+        tungstenite::Error::Http(answer) => ConnectError::Refused { status: answer.status() },
+        error => ConnectError::Handshake(Box::new(error)),
+    }
+}
+
+/// A stream that gives its reader an HTTP head and nothing behind it: tungstenite reads ahead, and would keep the first
+/// messages to itself.
+struct Head<S> {
+    socket: S,
+    /// What came behind the head.
+    rest: Vec<u8>,
+    /// Whether nothing has come on the current line; an empty line ends the head.
+    line_empty: bool,
+    done: bool,
+    read: usize,
+}
+
+impl<S> Head<S> {
+    fn new(socket: S) -> Self {
+        Self { socket, rest: Vec::new(), line_empty: false, done: false, read: 0 }
+    }
+
+    /// How many of these bytes belong to the head.
+    fn split(&mut self, bytes: &[u8]) -> usize {
+        for (at, byte) in bytes.iter().enumerate() {
+            match byte {
+                b'\n' if self.line_empty => {
+                    self.done = true;
+                    return at + 1;
+                }
+                b'\n' => self.line_empty = true,
+                b'\r' => {}
+                _ => self.line_empty = false,
+            }
+        }
+        bytes.len()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Head<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.done {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the answer has no end")));
+        }
+        if this.read > MAX_HEAD {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the head of the answer is too long")));
+        }
+        let mut chunk = [0; 1024];
+        let most = chunk.len().min(out.remaining());
+        let mut buffer = ReadBuf::new(&mut chunk[..most]);
+        ready!(Pin::new(&mut this.socket).poll_read(cx, &mut buffer))?;
+        let got = buffer.filled();
+        this.read += got.len();
+        let head = this.split(got);
+        out.put_slice(&got[..head]);
+        this.rest.extend_from_slice(&got[head..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Head<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_cannot_be_dialled_says_why() {
+        for (url, why) in [
+            ("", "empty"),
+            ("box", "write it as ws://"),
+            ("/ws", "write it as ws://"),
+            ("http://a/ws", "scheme"),
+            ("wss://a/ws", "TLS"),
+            ("ws://user:pass@a/ws", "credentials"),
+            ("ws://a b/ws", "invalid"),
+        ] {
+            let error = Target::parse(url).unwrap_err().to_string();
+            assert!(error.contains(why), "{url}: {error}");
+        }
+        let target = Target::parse("ws://[::1]:9001/ws?id=1").unwrap();
+        assert_eq!((&*target.host, target.port), ("::1", 9001));
+        assert_eq!(Target::parse("ws://a/ws").unwrap().port, 80);
+    }
+
+    #[tokio::test]
+    async fn nothing_behind_the_head_is_given_to_its_reader() {
+        for end in ["\r\n\r\n", "\n\n", "\n\r\n"] {
+            for step in [1, 7, 1000] {
+                let wire = format!("HTTP/1.1 101 X\r\nA: b{end}\u{81}frame");
+                let mut head = Head::new(tokio_test_stream(wire.as_bytes(), step));
+                let mut given = Vec::new();
+                while !head.done {
+                    tokio::io::AsyncReadExt::read_buf(&mut head, &mut given).await.unwrap();
+                }
+                given.extend_from_slice(b"|");
+                given.extend_from_slice(&head.rest);
+                let mut behind = vec![0; 100];
+                let n = tokio::io::AsyncReadExt::read(&mut head.socket, &mut behind).await.unwrap();
+                given.extend_from_slice(&behind[..n]);
+                assert!(String::from_utf8_lossy(&given).contains(&format!("{end}|")), "{given:?}");
+            }
+        }
+    }
+
+    /// Gives `bytes` in steps.
+    fn tokio_test_stream(bytes: &[u8], step: usize) -> impl AsyncRead + Unpin {
+        struct Steps(Vec<Vec<u8>>);
+        impl AsyncRead for Steps {
+            fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+                if !self.0.is_empty() {
+                    out.put_slice(&self.0.remove(0));
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+        Steps(bytes.chunks(step).map(<[u8]>::to_vec).collect())
+    }
+}

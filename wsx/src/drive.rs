@@ -1,0 +1,336 @@
+//! One task per connection: the read loop with its handler, and the writer polled beside it, until the end.
+//!
+//! The only place that touches a socket after its handshake. Reading, the handler in flight and writing make progress
+//! side by side; none of them waits for another.
+use crate::{
+    closed::{Closed, ClosedBy},
+    connection::Connection,
+    endpoint::Endpoint,
+    frame,
+    incoming::{Incoming, RawFrame},
+    queue::{Queue, Taken},
+    router::Scope,
+    transport::{Transport, discard},
+};
+use bytes::{Buf, Bytes};
+use std::{
+    borrow::Cow,
+    cell::Cell,
+    future::{Future, poll_fn},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_tungstenite::tungstenite::{
+    Message,
+    error::{CapacityError, Error, ProtocolError},
+    protocol::CloseFrame,
+};
+use tokio_util::sync::CancellationToken;
+
+/// After so many messages the other connections of the thread have a turn, and the replies leave.
+const TURN: u32 = 128;
+/// At most so many bytes leave in one write.
+const BATCH: usize = 64 * 1024;
+/// After our FIN we read and drop for so long, and no more than `LINGER_BYTES`: a socket that is dropped with unread
+/// input sends a reset, which can overtake the close frame.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 4 << 20;
+
+/// Why the read loop ended.
+enum End {
+    /// The peer's close frame.
+    Peer(Option<CloseFrame>),
+    /// What the peer sent is against RFC 6455, or over a limit.
+    Refused(u16, String),
+    /// A handler or an observer panicked.
+    Panicked,
+    /// The link broke.
+    Lost(String),
+}
+
+/// Runs a connection from before its first message to the end of its socket. `kill` ends the patience with a peer that
+/// does not close in time.
+pub(crate) async fn drive<E: Endpoint, T: Transport>(
+    transport: T,
+    conn: &Connection,
+    scope: &Scope<'_, E>,
+    kill: &CancellationToken,
+) {
+    let closed = {
+        let reader = pin!(read(&transport, conn, scope));
+        let mut task =
+            Task { transport: &transport, conn, writer: Writer::new(scope.config.write_timeout), reader, end: None };
+        poll_fn(|cx| task.poll_open(cx)).await;
+        if let Some(hub) = scope.hub {
+            hub.forget(conn);
+        }
+        let closed = task.closed();
+        if closed.by != ClosedBy::Link {
+            // Boxed, or every idle connection would carry the room for its end.
+            Box::pin(async {
+                tokio::select! {
+                    _ = task.goodbye(&closed) => {}
+                    () = sleep(scope.config.close_timeout) => {}
+                    () = kill.cancelled() => {}
+                }
+            })
+            .await;
+        }
+        closed
+    };
+    drop(transport);
+    Box::pin(report(conn, &closed, scope)).await;
+    conn.set_closed(closed);
+}
+
+/// Both halves of a connection, polled as one.
+struct Task<'t, T, F> {
+    transport: &'t T,
+    conn: &'t Connection,
+    writer: Writer,
+    reader: Pin<&'t mut F>,
+    /// Set when `reader` is done, which must not be polled again then.
+    end: Option<End>,
+}
+
+impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
+    /// Reads and handles, then writes what there is to write; ready when everything queued has left.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.conn.queue().begin(cx.waker());
+        self.poll_reader(cx);
+        // In the same poll, whether or not a handler is pending: replies leave at once, and a handler that waits for room
+        // in its own queue gets it.
+        self.writer.poll(self.transport, self.conn.queue(), cx)
+    }
+
+    fn poll_reader(&mut self, cx: &mut Context<'_>) {
+        if self.end.is_none() {
+            if let Poll::Ready(end) = poll_guarded(self.reader.as_mut(), cx) {
+                self.end = Some(end.unwrap_or(End::Panicked));
+            }
+        }
+    }
+
+    /// Ready when the connection is to end.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Poll::Ready(Err(error)) = self.poll(cx) {
+            self.end = Some(End::Lost(error.to_string()));
+        }
+        if self.end.is_some() || self.conn.is_closed() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// How it ends. From here on nobody can send.
+    fn closed(&mut self) -> Closed {
+        let closed = match (&self.end, self.conn.closing()) {
+            (Some(End::Lost(why)), _) => Closed::new(1006, why, ClosedBy::Link),
+            (Some(End::Panicked), _) => Closed::new(1011, "internal error", ClosedBy::Us),
+            (Some(End::Refused(code, why)), _) => Closed::new(*code, why, ClosedBy::Us),
+            (Some(End::Peer(Some(frame))), _) => Closed::new(frame.code.into(), frame.reason.as_str(), ClosedBy::Peer),
+            (Some(End::Peer(None)), _) => Closed::new(1005, "", ClosedBy::Peer),
+            (None, Some(closing)) => return Closed::new(closing.code, closing.reason.as_str(), ClosedBy::Us),
+            (None, None) => unreachable!("an open connection ends by its reader or by a request"),
+        };
+        self.conn.shut();
+        closed
+    }
+
+    /// What is queued, our close frame, the peer's, and the end of the socket.
+    async fn goodbye(&mut self, closed: &Closed) -> io::Result<()> {
+        // As long as the peer has not closed, its messages go on being read; whether they are handled is the
+        // connection's to say.
+        poll_fn(|cx| self.poll(cx)).await?;
+        // An answer carries the code that it answers (RFC 6455 section 5.5.1).
+        self.writer.rest = frame::close(self.conn.role(), closed.code.into(), &closed.reason);
+        poll_fn(|cx| self.poll(cx)).await?;
+        poll_fn(|cx| {
+            self.poll_reader(cx);
+            if self.end.is_some() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        poll_fn(|cx| self.transport.poll_shutdown(cx)).await?;
+        let _ = timeout(LINGER, discard(self.transport, LINGER_BYTES)).await;
+        Ok(())
+    }
+}
+
+/// Tells the program of the end.
+async fn report<E: Endpoint>(conn: &Connection, closed: &Closed, scope: &Scope<'_, E>) {
+    let incoming = Incoming::close(closed);
+    let mut handler = pin!(scope.router.dispatch(scope, conn, &incoming));
+    // A handler that hangs here, or panics, has nobody to answer to.
+    let _ = timeout(scope.config.close_timeout, poll_fn(|cx| poll_guarded(handler.as_mut(), cx))).await;
+    let _ = catch_unwind(AssertUnwindSafe(|| scope.observer.closed(conn, closed)));
+}
+
+/// A panic inside becomes `None`, and ends no other connection.
+fn poll_guarded<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
+    // Unwind safe in fact: the connection ends, and shared state is the user's, who has poisoned locks to tell.
+    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
+    }
+}
+
+/// Reads and handles message after message. Owns the frame while its handler runs, so payloads may borrow.
+async fn read<E: Endpoint, T: Transport>(transport: &T, conn: &Connection, scope: &Scope<'_, E>) -> End {
+    let mut reader = transport.reader();
+    scope.observer.opened(conn);
+    handle(conn, scope, &Incoming::open()).await;
+    let mut turn = 0;
+    loop {
+        let frame = match poll_fn(|cx| transport.poll_message(&mut reader, conn.queue(), cx)).await {
+            Ok(frame) => frame,
+            Err(error) => return end_of(&error),
+        };
+        match &frame {
+            Message::Text(text) => message(conn, scope, RawFrame::Text(Cow::Borrowed(text))).await,
+            Message::Binary(bytes) => message(conn, scope, RawFrame::Binary(Cow::Borrowed(bytes))).await,
+            Message::Pong(payload) => conn.pong(payload),
+            Message::Close(_) => {
+                let Message::Close(close) = frame else { unreachable!("matched above") };
+                return End::Peer(close);
+            }
+            // tungstenite has queued the pong; whole frames are only ever written.
+            Message::Ping(_) | Message::Frame(_) => {}
+        }
+        turn += 1;
+        if turn == TURN {
+            turn = 0;
+            yield_now().await;
+        }
+    }
+}
+
+async fn message<E: Endpoint>(conn: &Connection, scope: &Scope<'_, E>, frame: RawFrame<'_>) {
+    if conn.takes_messages() {
+        handle(conn, scope, &Incoming::message(&frame)).await;
+    }
+}
+
+async fn handle<E: Endpoint>(conn: &Connection, scope: &Scope<'_, E>, incoming: &Incoming<'_>) {
+    if let Some(reply) = scope.router.dispatch(scope, conn, incoming).await {
+        // Waits for room, and so reads no more meanwhile. A connection that closes takes no reply.
+        let _ = conn.push(reply).await;
+    }
+}
+
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// What the peer is told of an error in what it sent (RFC 6455 section 7.4.1).
+fn end_of(error: &Error) -> End {
+    let code = match error {
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => 1009,
+        Error::Utf8(_) => 1007,
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            return End::Lost("the peer hung up without a close frame".into());
+        }
+        Error::Protocol(_) => 1002,
+        Error::Io(error) => return End::Lost(error.to_string()),
+        error => return End::Lost(error.to_string()),
+    };
+    End::Refused(code, error.to_string())
+}
+
+thread_local! {
+    static BATCHES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Takes frames from the queue and writes them; it alone knows what is half written.
+struct Writer {
+    /// What the socket has not taken yet.
+    rest: Bytes,
+    /// Written but not flushed: a TLS stream holds data back.
+    dirty: bool,
+    timeout: Duration,
+    /// Runs only while the socket takes nothing, and begins anew with every byte that it takes.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Writer {
+    fn new(timeout: Duration) -> Self {
+        Self { rest: Bytes::new(), dirty: false, timeout, deadline: None }
+    }
+
+    /// Ready when all that was queued has left, or the socket has taken nothing for the write timeout.
+    fn poll<T: Transport>(&mut self, transport: &T, queue: &Queue, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            while !self.rest.is_empty() {
+                match transport.poll_write(&self.rest, cx) {
+                    Poll::Ready(n) => self.wrote(n?)?,
+                    Poll::Pending => return self.blocked(cx),
+                }
+            }
+            // Taken, not borrowed: the stream is the user's and may run anything inside its `poll_write`.
+            let mut batch = BATCHES.take();
+            batch.clear();
+            let taken = queue.take(&mut batch, BATCH);
+            match taken {
+                Taken::Nothing => {
+                    BATCHES.set(batch);
+                    return self.flush(transport, cx);
+                }
+                Taken::One(frame) => self.rest = frame,
+                // The queue's lock is not held while writing, so that other threads can go on sending.
+                Taken::Many => match transport.poll_write(&batch, cx) {
+                    Poll::Ready(n) => {
+                        let n = n?;
+                        self.rest = Bytes::copy_from_slice(&batch[n..]);
+                        self.progress();
+                    }
+                    Poll::Pending => self.rest = Bytes::copy_from_slice(&batch),
+                },
+            }
+            BATCHES.set(batch);
+        }
+    }
+
+    fn flush<T: Transport>(&mut self, transport: &T, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.dirty {
+            if transport.poll_flush(cx)?.is_pending() {
+                return self.blocked(cx);
+            }
+            self.dirty = false;
+        }
+        self.deadline = None;
+        Poll::Ready(Ok(()))
+    }
+
+    fn wrote(&mut self, n: usize) -> io::Result<()> {
+        if n == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.rest.advance(n);
+        if self.rest.is_empty() {
+            // An empty slice of a long frame would keep all of its memory.
+            self.rest = Bytes::new();
+        }
+        self.progress();
+        Ok(())
+    }
+
+    fn progress(&mut self) {
+        self.dirty = true;
+        self.deadline = None;
+    }
+
+    fn blocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let timeout = self.timeout;
+        ready!(self.deadline.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
+        let why = format!("the peer has taken nothing for {timeout:?}");
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
+    }
+}

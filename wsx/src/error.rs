@@ -1,0 +1,148 @@
+//! What can go wrong, one type for each caller who acts differently on it.
+//!
+//! `Display` says what happened at this level; `source()` holds the cause. The end of a connection is no error
+//! but a value, [`Closed`](crate::Closed).
+use std::{fmt, io, time::Duration};
+use tokio_tungstenite::tungstenite::{self, http::StatusCode};
+
+/// An application's own error, as a handler returns it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A message was not accepted for sending.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The connection has ended, or is closing.
+    #[error("closed")]
+    Closed,
+    /// No connection of this id is in the hub.
+    #[error("no such connection: {0:?}")]
+    NoSuchConnection(String),
+    /// The client is between two connections; its state says when to try again.
+    #[error("not connected")]
+    NotConnected,
+    /// The send queue has no room; only the sends that do not wait say this.
+    #[error("the send queue is full")]
+    Full,
+    /// The message's `Serialize` failed, or its JSON did.
+    #[error("the message cannot be written as JSON")]
+    Encode(#[source] serde_json::Error),
+    /// `send_bytes` was given bytes that no text frame may carry (RFC 6455 section 5.6).
+    #[error("a text frame carries UTF-8, and these bytes are not")]
+    NotUtf8(#[source] std::str::Utf8Error),
+    /// A ping's payload is longer than the 125 bytes that RFC 6455 section 5.5 allows.
+    #[error("a ping carries at most 125 bytes, and this one has {0}")]
+    PingTooLong(usize),
+}
+
+/// Why a message did not get through its handler; the [`Observer`](crate::Observer) receives it.
+///
+/// The connection goes on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandlerError {
+    /// The envelope's data is not what the handler takes.
+    #[error("the data does not fit {expected} at `{path}`")]
+    Decode {
+        /// The Rust type that the handler takes.
+        expected: &'static str,
+        /// Where in the data, as in `sensors[2].celsius`; `.` is the data itself.
+        path: String,
+        /// What serde says.
+        source: serde_json::Error,
+    },
+    /// The handler returned `Err`.
+    #[error("the handler failed")]
+    Handler(#[source] BoxError),
+    /// The handler's reply could not be sent.
+    #[error("the reply was not sent")]
+    Reply(#[source] SendError),
+    /// An argument of the handler has no value here.
+    #[error("the argument {argument} has no value here: {why}")]
+    Argument {
+        /// The Rust type of the argument.
+        argument: &'static str,
+        /// What is missing.
+        why: &'static str,
+    },
+}
+
+/// The handlers do not fit together, or something that they need is missing.
+///
+/// `Display` lists every problem, one a line, each with file and line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartError {
+    pub(crate) endpoint: &'static str,
+    pub(crate) problems: Vec<String>,
+}
+
+impl StartError {
+    /// The problems, one sentence each.
+    #[must_use]
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the handlers of endpoint {} cannot be started:", self.endpoint)?;
+        self.problems.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The client is not connected, and says why.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL is not one that can be dialled. Trying again does not help.
+    #[error("cannot dial {url:?}: {why}")]
+    Url {
+        /// As given.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The handlers cannot be started. Trying again does not help.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// No TCP connection to the server.
+    #[error("cannot reach {address}")]
+    Dial {
+        /// Host and port.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The server answered the handshake with another status than 101.
+    #[error("the server refused the handshake with {status}")]
+    Refused {
+        /// The HTTP status.
+        status: StatusCode,
+    },
+    /// The server does not speak WebSocket as RFC 6455 wants it.
+    #[error("the handshake failed")]
+    Handshake(#[source] Box<tungstenite::Error>),
+    /// Dialling and handshake together took longer than `Config::handshake_timeout`.
+    #[error("no connection within {0:?}")]
+    Timeout(Duration),
+    /// The headers for the handshake could not be made.
+    #[error("the headers for the handshake could not be made")]
+    Headers(#[source] BoxError),
+    /// `connect` was called before on this client.
+    #[error("this client is connected already; make another one for a second connection")]
+    AlreadyConnected,
+    /// The client was closed, or its cancellation was triggered, before a connection was made.
+    #[error("closed")]
+    Closed,
+}
+
+impl ConnectError {
+    /// Whether a later attempt cannot succeed either, since nothing outside of this program is at fault.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Url { .. } | Self::Start(_) | Self::AlreadyConnected | Self::Closed)
+    }
+}

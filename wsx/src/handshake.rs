@@ -1,0 +1,376 @@
+//! The server's half of the opening handshake (RFC 6455 section 4.2): which request becomes a WebSocket, and what the
+//! others are told.
+//!
+//! Works on `http` types and bytes; knows no hub. The standalone server reads the request head here; under hyper it has
+//! been read already.
+use crate::connection::Extensions;
+use std::{fmt, io, sync::Arc};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::{
+    self,
+    error::ProtocolError,
+    handshake::server::{create_response, write_response},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header},
+};
+
+/// Longest request head, in bytes; longer ones get 431. Browsers and proxies stay below 8 KiB.
+const MAX_HEAD: usize = 16 * 1024;
+/// Most headers of a request; more get 431.
+const MAX_HEADERS: usize = 64;
+
+/// A refused handshake: what `build_id` returns to turn a request away.
+///
+/// ```
+/// use wsx::{Reject, http::{StatusCode, request::Parts}};
+///
+/// async fn device_id(request: Parts) -> Result<String, Reject> {
+///     let token = request.headers.get("authorization").ok_or(Reject::new(StatusCode::UNAUTHORIZED, "no token"))?;
+///     # let lookup = |_: &[u8]| Some("box-7".to_owned());
+///     lookup(token.as_bytes()).ok_or(Reject::new(StatusCode::FORBIDDEN, "unknown device"))
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Reject {
+    pub(crate) status: StatusCode,
+    pub(crate) body: String,
+    /// Boxed, since most refusals have none.
+    pub(crate) headers: Box<HeaderMap>,
+}
+
+impl Reject {
+    /// This status, and a line of text as its body.
+    #[must_use]
+    pub fn new(status: StatusCode, body: impl Into<String>) -> Self {
+        Self { status, body: body.into(), headers: Box::default() }
+    }
+
+    /// Adds a header to the answer, such as `Retry-After`.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.status, self.body)
+    }
+}
+
+impl std::error::Error for Reject {}
+
+/// Who a connection is: its id, and values for its handlers. A plain string will do for the id alone.
+///
+/// ```
+/// use wsx::{Identity, Reject, http::request::Parts};
+///
+/// #[derive(Clone)]
+/// struct User { admin: bool }
+///
+/// async fn identify(request: Parts) -> Result<Identity, Reject> {
+///     Ok(Identity::new("box-7").with(User { admin: false }))
+/// }
+/// // Later, in a handler: `conn.extension::<User>()`.
+/// ```
+pub struct Identity {
+    pub(crate) id: Arc<str>,
+    pub(crate) extensions: Extensions,
+}
+
+impl Identity {
+    /// Of this id.
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
+        Self { id: id.into(), extensions: Extensions::default() }
+    }
+
+    /// Attaches a value, which [`Connection::extension`](crate::Connection::extension) gives back.
+    #[must_use]
+    pub fn with<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.extensions.insert(value);
+        self
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl From<String> for Identity {
+    fn from(id: String) -> Self {
+        Self::new(id)
+    }
+}
+impl From<&str> for Identity {
+    fn from(id: &str) -> Self {
+        Self::new(id)
+    }
+}
+impl From<Arc<str>> for Identity {
+    fn from(id: Arc<str>) -> Self {
+        Self::new(id)
+    }
+}
+
+/// Which web pages may connect. Only browsers send an `Origin`; a request without one is let in (RFC 6455 section 10.2).
+#[derive(Debug, Clone)]
+pub(crate) enum Origins {
+    /// Any: for development.
+    Any,
+    /// These alone: scheme, host and port must be the same.
+    List(Vec<Origin>),
+}
+
+impl Origins {
+    fn admit(&self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Any => true,
+            Self::List(allowed) => headers.get_all(header::ORIGIN).iter().all(|given| {
+                let given = given.to_str().ok().and_then(Origin::parse);
+                given.is_some_and(|given| allowed.contains(&given))
+            }),
+        }
+    }
+}
+
+/// An origin in the sense of RFC 6454 section 4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin {
+    scheme: String,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// None where the text is no origin with a host, as `null` is not.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let scheme = scheme.to_ascii_lowercase();
+        let standard = match &*scheme {
+            "https" => 443,
+            "http" => 80,
+            _ => 0,
+        };
+        let authority: tungstenite::http::uri::Authority = rest.parse().ok()?;
+        // An authority with user information, or with anything behind the port, is no origin.
+        let port = authority.port_u16().unwrap_or(standard);
+        let host = authority.host().to_ascii_lowercase();
+        let rebuilt = if authority.port().is_some() { format!("{host}:{port}") } else { host.clone() };
+        (rebuilt == rest.to_ascii_lowercase() && port != 0).then_some(Self { scheme, host, port })
+    }
+}
+
+/// Whether this request becomes a WebSocket; the answer that makes it one, or the refusal.
+pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response<()>, Reject> {
+    let headers = request.headers();
+    let count = |name: HeaderName| headers.get_all(name).iter().count();
+    if request.method() != Method::GET {
+        return Err(Reject::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket handshake is a GET request")
+            .header(header::ALLOW, HeaderValue::from_static("GET")));
+    }
+    if request.version() != Version::HTTP_11 {
+        return Err(Reject::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1"));
+    }
+    if count(header::HOST) != 1 {
+        return Err(Reject::new(StatusCode::BAD_REQUEST, "a request has one Host header (RFC 9112 section 3.2)"));
+    }
+    if count(header::CONTENT_LENGTH) + count(header::TRANSFER_ENCODING) > 0 {
+        return Err(Reject::new(StatusCode::BAD_REQUEST, "a WebSocket handshake has no body"));
+    }
+    if count(header::SEC_WEBSOCKET_KEY) > 1 || count(header::SEC_WEBSOCKET_VERSION) > 1 {
+        return Err(Reject::new(StatusCode::BAD_REQUEST, "a WebSocket handshake has one key and one version"));
+    }
+    let answer = create_response(request).map_err(|error| match error {
+        tungstenite::Error::Protocol(
+            ProtocolError::MissingUpgradeWebSocketHeader
+            | ProtocolError::MissingConnectionUpgradeHeader
+            | ProtocolError::MissingSecWebSocketVersionHeader,
+        ) => Reject::new(StatusCode::UPGRADE_REQUIRED, format!("this is a WebSocket endpoint: {error}"))
+            .header(header::UPGRADE, HeaderValue::from_static("websocket"))
+            .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
+        error => Reject::new(StatusCode::BAD_REQUEST, error.to_string()),
+    })?;
+    if !origins.admit(headers) {
+        return Err(Reject::new(StatusCode::FORBIDDEN, "this origin may not connect"));
+    }
+    Ok(answer)
+}
+
+/// Why no request head came.
+#[derive(Debug)]
+pub(crate) enum HeadError {
+    Io(io::Error),
+    Refused(Reject),
+}
+
+/// Reads a request's head, and what came right behind it.
+pub(crate) async fn read_head<S: AsyncRead + Unpin>(io: &mut S) -> Result<(Request<()>, Vec<u8>), HeadError> {
+    let mut buffer = Vec::with_capacity(1024);
+    loop {
+        let read = io.read_buf(&mut buffer).await.map_err(HeadError::Io)?;
+        if read == 0 {
+            return Err(HeadError::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+        if let Some((request, length)) = parse_head(&buffer).map_err(HeadError::Refused)? {
+            return Ok((request, buffer.split_off(length)));
+        }
+    }
+}
+
+/// The request and its length, when its head is complete.
+fn parse_head(buffer: &[u8]) -> Result<Option<(Request<()>, usize)>, Reject> {
+    let too_large = || Reject::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request head is too large");
+    let bad = |why: &dyn fmt::Display| Reject::new(StatusCode::BAD_REQUEST, format!("this is no HTTP request: {why}"));
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers);
+    let length = match parsed.parse(buffer) {
+        Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
+        Ok(httparse::Status::Partial) if buffer.len() < MAX_HEAD => return Ok(None),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(too_large()),
+        Err(httparse::Error::Version) => {
+            return Err(Reject::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1"));
+        }
+        Err(error) => return Err(bad(&error)),
+    };
+    let mut request = Request::new(());
+    let method = parsed.method.expect("a complete head has a method");
+    *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|error| bad(&error))?;
+    *request.uri_mut() =
+        parsed.path.expect("a complete head has a path").parse::<Uri>().map_err(|error| bad(&error))?;
+    *request.version_mut() = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    for header in &*parsed.headers {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|error| bad(&error))?;
+        let value = HeaderValue::from_bytes(header.value).map_err(|error| bad(&error))?;
+        request.headers_mut().append(name, value);
+    }
+    Ok(Some((request, length)))
+}
+
+/// Sends the answer that makes the stream a WebSocket.
+pub(crate) async fn accept<S: AsyncWrite + Unpin>(io: &mut S, answer: &Response<()>) -> io::Result<()> {
+    let mut head = Vec::with_capacity(256);
+    write_response(&mut head, answer).map_err(io::Error::other)?;
+    io.write_all(&head).await?;
+    io.flush().await
+}
+
+/// Sends the refusal, and waits for the peer to take it: a socket that is dropped with unread input sends a reset, which
+/// can overtake the answer.
+pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, reject: &Reject) -> io::Result<()> {
+    let Reject { status, body, headers } = reject;
+    let mut head = format!(
+        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n",
+        body.len()
+    )
+    .into_bytes();
+    for (name, value) in headers.iter() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head.extend_from_slice(body.as_bytes());
+    io.write_all(&head).await?;
+    io.shutdown().await?;
+    let (mut sink, mut dropped) = ([0; 1024], 0);
+    while dropped < 1 << 20 {
+        match io.read(&mut sink).await? {
+            0 => break,
+            n => dropped += n,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+    fn status(head: &str) -> Result<(), u16> {
+        let result =
+            parse_head(head.as_bytes()).and_then(|parsed| check(&parsed.expect("a whole head").0, &Origins::Any));
+        result.map(drop).map_err(|reject| reject.status.as_u16())
+    }
+
+    /// The sample handshake of RFC 6455 section 1.3.
+    #[test]
+    fn the_sample_handshake_is_accepted_with_its_key() {
+        let (request, length) = parse_head(GOOD.as_bytes()).unwrap().unwrap();
+        assert_eq!(length, GOOD.len());
+        let answer = check(&request, &Origins::Any).unwrap();
+        assert_eq!(answer.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn a_bad_handshake_is_told_what_is_wrong_with_it() {
+        let cases = [
+            (GOOD.to_owned(), Ok(())),
+            (GOOD.replace("GET", "POST"), Err(405)),
+            (GOOD.replace("HTTP/1.1", "HTTP/1.0"), Err(505)),
+            (GOOD.replace("HTTP/1.1", "HTTP/3.7"), Err(505)),
+            (GOOD.replace("Host: a\r\n", ""), Err(400)),
+            (GOOD.replace("Host: a\r\n", "Host: a\r\nHost: b\r\n"), Err(400)),
+            (GOOD.replace("Upgrade: WebSocket\r\n", ""), Err(426)),
+            (GOOD.replace("keep-alive, Upgrade", "keep-alive"), Err(426)),
+            (GOOD.replace("Version: 13", "Version: 8"), Err(426)),
+            (GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", "short"), Err(400)),
+            (GOOD.replace("Host: a\r\n", "Host: a\r\nContent-Length: 5\r\n"), Err(400)),
+            (GOOD.replace("Host: a\r\n", &format!("Host: a\r\nX: {}\r\n", "x".repeat(20_000))), Err(431)),
+            (GOOD.replace("Host: a\r\n", &format!("Host: a\r\n{}", "X: y\r\n".repeat(100))), Err(431)),
+            ("hello\r\n\r\n".to_owned(), Err(400)),
+        ];
+        for (head, expected) in cases {
+            assert_eq!(status(&head), expected, "{head}");
+        }
+    }
+
+    #[test]
+    fn an_unfinished_head_is_waited_for_until_it_is_too_long() {
+        assert!(parse_head(&GOOD.as_bytes()[..GOOD.len() - 1]).unwrap().is_none());
+        let endless = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(MAX_HEAD));
+        assert_eq!(parse_head(endless.as_bytes()).unwrap_err().status, 431);
+    }
+
+    /// Row X1: exact match of scheme, host and port.
+    #[test]
+    fn only_the_listed_origins_are_let_in() {
+        let list = Origins::List(vec![
+            Origin::parse("https://ops.example.com").unwrap(),
+            Origin::parse("http://localhost:3000").unwrap(),
+        ]);
+        let admit = |origin: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+            list.admit(&headers)
+        };
+        for good in [
+            "https://ops.example.com",
+            "https://OPS.example.com",
+            "https://ops.example.com:443",
+            "http://localhost:3000",
+        ] {
+            assert!(admit(good), "{good}");
+        }
+        for bad in [
+            "http://ops.example.com",
+            "https://ops.example.com:444",
+            "https://evil-ops.example.com",
+            "https://ops.example.com.evil",
+            "https://x@ops.example.com",
+            "https://ops.example.com/",
+            "null",
+            "",
+            "ops.example.com",
+            "http://localhost",
+        ] {
+            assert!(!admit(bad), "{bad}");
+        }
+        assert!(list.admit(&HeaderMap::new()), "no browser");
+    }
+}

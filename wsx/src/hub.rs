@@ -1,0 +1,287 @@
+//! The server's registry of connections: who is there, and sending to one or to all.
+//!
+//! Knows no sockets and no HTTP; `server` gives a hub its doors.
+use crate::{
+    closed::CLOSE_REPLACED,
+    config::Config,
+    connection::Connection,
+    endpoint::{Endpoint, Untyped},
+    envelope::Outbound,
+    error::SendError,
+    message::Sends,
+    observer::Observer,
+    queue::Refused,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use std::{
+    any::Any,
+    collections::HashMap,
+    fmt,
+    future::Future,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Locks that connections coming and going spread over.
+const SHARDS: usize = 16;
+
+/// The server's registry of connections, with the endpoint whose handlers run on them. Cheap to clone.
+///
+/// See [`Hub::new`] for the plain form and [`Hub::with`] for an endpoint with state.
+pub struct Hub<E: Endpoint = Untyped>(Arc<Inner<E>>);
+
+struct Inner<E> {
+    parts: Parts<E>,
+    /// Seeded, since peers choose their ids.
+    hash: RandomState,
+    shards: [Mutex<HashMap<Arc<str>, Connection>>; SHARDS],
+    ignored: AtomicU64,
+    /// Every connection's task, its end included.
+    tasks: TaskTracker,
+    /// Triggered by the beginning of a shutdown: no more connections.
+    stop: CancellationToken,
+    /// Triggered by the end of a shutdown: no more patience.
+    kill: CancellationToken,
+}
+
+/// What a hub is built from.
+pub(crate) struct Parts<E> {
+    pub(crate) endpoint: E,
+    pub(crate) config: Config,
+    pub(crate) observer: Arc<dyn Observer>,
+    /// The table of handlers. They take the hub, so the table's type stands above this module: whoever builds the
+    /// hub puts it in, and takes it out again once for each door.
+    pub(crate) router: Arc<dyn Any + Send + Sync>,
+}
+
+impl<E: Endpoint> Hub<E> {
+    pub(crate) fn from_parts(parts: Parts<E>) -> Self {
+        Self(Arc::new(Inner {
+            parts,
+            hash: RandomState::new(),
+            shards: Default::default(),
+            ignored: AtomicU64::new(0),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            kill: CancellationToken::new(),
+        }))
+    }
+
+    /// The endpoint's value: the state that the handlers see.
+    #[must_use]
+    pub fn endpoint(&self) -> &E {
+        &self.0.parts.endpoint
+    }
+
+    /// Queues a message or an envelope for one connection, waiting for room in its queue.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::NoSuchConnection`] when nobody of this id is here, [`SendError::Closed`] when that connection ends
+    /// meanwhile, [`SendError::Encode`] when the message is no JSON.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is done, the message is not sent.
+    pub fn send_to<M: Outbound + ?Sized>(
+        &self,
+        id: &str,
+        message: &M,
+    ) -> impl Future<Output = Result<(), SendError>> + Send + use<E, M>
+    where
+        E::Side: Sends<M::Message>,
+    {
+        let frame = message.encode(Role::Server);
+        let conn = self.get(id).ok_or_else(|| SendError::NoSuchConnection(id.to_owned()));
+        async move { conn?.push(frame?).await }
+    }
+
+    /// Queues a message or an envelope once for every connection, and returns how many accepted it.
+    ///
+    /// Encoded once. Those with room get it at once; then the full ones are waited for, all at the same time, each
+    /// until it has room or its write timeout ends it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Encode`] when the message is no JSON; nobody has got it then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is done, those that were full may not get the message; all others have.
+    pub fn broadcast<M: Outbound + ?Sized>(
+        &self,
+        message: &M,
+    ) -> impl Future<Output = Result<usize, SendError>> + Send + use<'_, E, M>
+    where
+        E::Side: Sends<M::Message>,
+    {
+        let frame = message.encode(Role::Server);
+        async move {
+            let frame = frame?;
+            let (mut accepted, full) = self.offer(&frame);
+            let mut waiting: FuturesUnordered<_> = full.iter().map(|conn| conn.push(frame.clone())).collect();
+            while let Some(done) = waiting.next().await {
+                accepted += usize::from(done.is_ok());
+            }
+            Ok(accepted)
+        }
+    }
+
+    /// Gives the frame to all that have room; returns their number, and the others.
+    fn offer(&self, frame: &Bytes) -> (usize, Vec<Connection>) {
+        let (mut accepted, mut full) = (0, Vec::new());
+        for shard in &self.0.shards {
+            for conn in lock(shard).values() {
+                match conn.try_push(frame.clone()) {
+                    Ok(()) => accepted += 1,
+                    Err(Refused::Full(_)) => full.push(conn.clone()),
+                    Err(Refused::Closed) => {}
+                }
+            }
+        }
+        (accepted, full)
+    }
+
+    /// The connection of this id.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<Connection> {
+        self.shard(id).get(id).cloned()
+    }
+
+    /// The ids of all connections, in no order.
+    #[must_use]
+    pub fn ids(&self) -> Vec<String> {
+        self.0
+            .shards
+            .iter()
+            .flat_map(|shard| lock(shard).keys().map(|id| (**id).to_owned()).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    /// Whether there is no connection.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many messages nobody handled since the start: unknown types, and raw frames without a `__raw__` handler.
+    #[must_use]
+    pub fn ignored(&self) -> u64 {
+        self.0.ignored.load(Ordering::Relaxed)
+    }
+
+    /// Ends the hub: listeners stop, late handshakes get 503, what is queued leaves, and every connection closes with
+    /// 1001. What the peers sent before they learned of it is still handled. Returns how many connections were cut
+    /// off because they had not ended by `deadline`; each of them also keeps within `Config::close_timeout`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is done, the shutdown goes on, without its deadline.
+    pub async fn shutdown(&self, deadline: Duration) -> usize {
+        self.0.stop.cancel();
+        for shard in &self.0.shards {
+            let conns: Vec<_> = lock(shard).values().cloned().collect();
+            conns.iter().for_each(|conn| conn.close_draining(1001, "the server is going away"));
+        }
+        self.0.tasks.close();
+        if timeout(deadline, self.0.tasks.wait()).await.is_ok() {
+            return 0;
+        }
+        let late = self.0.tasks.len();
+        self.0.kill.cancel();
+        late
+    }
+
+    /// Enters a connection of this id into the registry; the one that had the id closes with 4000, as an edge box
+    /// comes back before the server has noticed that its old link is dead. None after the beginning of a shutdown.
+    pub(crate) fn open(&self, id: Arc<str>) -> Option<Connection> {
+        let conn = Connection::unopened(id.clone(), Role::Server, self.config());
+        let replaced = {
+            // Under the shard's lock, so that a shutdown either sees this connection or is seen by it.
+            let mut shard = self.shard(&id);
+            if self.0.stop.is_cancelled() {
+                return None;
+            }
+            shard.insert(id, conn.clone())
+        };
+        if let Some(old) = replaced {
+            old.close_with(CLOSE_REPLACED.into(), "this id has connected again");
+        }
+        Some(conn)
+    }
+
+    /// Takes this very connection out, never one that has replaced it.
+    pub(crate) fn forget(&self, conn: &Connection) {
+        let mut shard = self.shard(conn.id());
+        if shard.get(conn.id()).is_some_and(|entry| entry.is(conn)) {
+            shard.remove(conn.id());
+            // A wave of connections that has gone leaves no room behind.
+            if shard.capacity() > 64 && shard.len() < shard.capacity() / 8 {
+                shard.shrink_to_fit();
+            }
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.0.parts.config
+    }
+
+    pub(crate) fn observer(&self) -> &dyn Observer {
+        &*self.0.parts.observer
+    }
+
+    pub(crate) fn router(&self) -> Arc<dyn Any + Send + Sync> {
+        self.0.parts.router.clone()
+    }
+
+    pub(crate) fn ignored_counter(&self) -> &AtomicU64 {
+        &self.0.ignored
+    }
+
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.0.tasks
+    }
+
+    pub(crate) fn stop(&self) -> &CancellationToken {
+        &self.0.stop
+    }
+
+    pub(crate) fn kill(&self) -> &CancellationToken {
+        &self.0.kill
+    }
+
+    fn shard(&self, id: &str) -> MutexGuard<'_, HashMap<Arc<str>, Connection>> {
+        // No truncation that matters: any bits of the hash will do.
+        lock(&self.0.shards[self.0.hash.hash_one(id) as usize % SHARDS])
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no code of the user's runs under this lock")
+}
+
+impl<E: Endpoint> Clone for Hub<E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<E: Endpoint> fmt::Debug for Hub<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("endpoint", &E::NAME).field("connections", &self.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,119 @@
+//! One thing for a handler to look at: a frame that came in, or the opening or the end of its connection.
+//!
+//! Borrows from the frame, and knows neither the connection nor who handles it.
+use crate::{closed::Closed, envelope::Head};
+use std::borrow::Cow;
+
+/// Handles every frame that is no envelope: bad JSON, no `type`, a reserved `type`, a key twice, or binary.
+pub(crate) const RAW: &str = "__raw__";
+/// Runs before the first message of a connection.
+pub(crate) const OPEN: &str = "__open__";
+/// Runs after the last message of a connection.
+pub(crate) const CLOSE: &str = "__close__";
+/// Handles the envelopes whose type has no handler of its own.
+pub(crate) const UNKNOWN: &str = "__unknown__";
+/// The types that handlers may name though no peer can send them.
+pub(crate) const RESERVED: [&str; 4] = [RAW, OPEN, CLOSE, UNKNOWN];
+
+/// A whole frame as it came, for the handlers of `__raw__` and `__unknown__`.
+///
+/// ```
+/// use wsx::{Connection, RawFrame};
+///
+/// #[wsx::handler("__raw__")]
+/// fn on_raw(frame: RawFrame<'_>, conn: &Connection) {
+///     eprintln!("{} sent {} bytes that are no envelope", conn.id(), frame.as_bytes().len());
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RawFrame<'f> {
+    /// A text message.
+    Text(Cow<'f, str>),
+    /// A binary message.
+    Binary(Cow<'f, [u8]>),
+}
+
+impl<'f> RawFrame<'f> {
+    /// The message's bytes, of either kind.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The message's text, if it is a text message.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Binary(_) => None,
+        }
+    }
+
+    /// The frame in memory of its own.
+    #[must_use]
+    pub fn into_owned(self) -> RawFrame<'static> {
+        match self {
+            Self::Text(text) => RawFrame::Text(Cow::Owned(text.into_owned())),
+            Self::Binary(bytes) => RawFrame::Binary(Cow::Owned(bytes.into_owned())),
+        }
+    }
+
+    /// The same frame, borrowed from this one.
+    pub(crate) fn borrowed<'b>(&'b self) -> RawFrame<'b>
+    where
+        'f: 'b,
+    {
+        match self {
+            Self::Text(text) => RawFrame::Text(Cow::Borrowed(text)),
+            Self::Binary(bytes) => RawFrame::Binary(Cow::Borrowed(bytes)),
+        }
+    }
+}
+
+/// What came in, parsed as far as routing needs it.
+#[derive(Debug)]
+pub struct Incoming<'f> {
+    /// The routing key: the envelope's type, or a reserved one.
+    pub(crate) message_type: Cow<'f, str>,
+    pub(crate) ver: u32,
+    pub(crate) ts: i64,
+    /// The payload's JSON.
+    pub(crate) data: &'f str,
+    /// Nothing for the opening and the end.
+    pub(crate) frame: Option<RawFrame<'f>>,
+    /// Only at the end.
+    pub(crate) closed: Option<&'f Closed>,
+}
+
+impl<'f> Incoming<'f> {
+    /// A message of the peer's.
+    pub(crate) fn message(frame: &'f RawFrame<'_>) -> Self {
+        let head = frame.as_text().and_then(|text| Head::parse(text).ok());
+        match head {
+            Some(head) => Self {
+                message_type: head.message_type,
+                ver: head.ver,
+                ts: head.ts,
+                data: head.data,
+                frame: Some(frame.borrowed()),
+                closed: None,
+            },
+            None => Self { frame: Some(frame.borrowed()), ..Self::event(RAW) },
+        }
+    }
+
+    pub(crate) fn open() -> Self {
+        Self::event(OPEN)
+    }
+
+    pub(crate) fn close(closed: &'f Closed) -> Self {
+        Self { closed: Some(closed), ..Self::event(CLOSE) }
+    }
+
+    fn event(message_type: &'static str) -> Self {
+        Self { message_type: Cow::Borrowed(message_type), ver: 0, ts: 0, data: "null", frame: None, closed: None }
+    }
+}

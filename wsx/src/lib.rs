@@ -1,0 +1,123 @@
+//! Typed messages over WebSocket: derive a message, annotate a handler, get a hub and a client that reconnects.
+//!
+//! ```no_run
+//! use serde::{Deserialize, Serialize};
+//! use wsx::{Connection, Hub};
+//!
+//! #[derive(Serialize, Deserialize, wsx::Message)]
+//! struct Telemetry { celsius: f64 }
+//!
+//! #[derive(Serialize, Deserialize, wsx::Message)]
+//! struct Cmd { reboot: bool }
+//!
+//! /// Runs for each `{"type":"telemetry","data":{"celsius":…}}`; what it returns goes back to the sender.
+//! #[wsx::handler("telemetry")]
+//! async fn on_telemetry(msg: Telemetry, conn: Connection) -> Option<Cmd> {
+//!     println!("{}: {} °C", conn.id(), msg.celsius);
+//!     (msg.celsius > 90.0).then_some(Cmd { reboot: true })
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let door = Hub::new().ws_handler(wsx::unique_id, |_| {});
+//!     door.listen(tokio::net::TcpListener::bind("127.0.0.1:9001").await?).await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Delivery
+//!
+//! At most once, in order, on one connection. A send that returned `Ok` has its message in the queue; what is queued when
+//! the link breaks is lost, and what is queued when either end closes is not.
+//!
+//! # Cancel safety
+//!
+//! A future of this library that is dropped before it is done has not done its work, and has torn no message. Each says
+//! for itself what that means.
+//!
+//! # Layout
+//!
+//! A message goes through the modules in this order, and each imports only from those before it:
+//! `error`, `config`, `message`, `closed`, `endpoint`, `frame`, `envelope`, `incoming`, `queue`, `connection`, `observer`, `hub`,
+//! `context`, `handler`, `router`, `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` behind
+//! it); `backoff`, `dial` and `client`.
+//!
+//! # Features
+//!
+//! `server`, `client` and `macros` are on by default. `hyper` makes the server's door a service of hyper, tower and axum.
+
+#![cfg_attr(
+    not(all(feature = "server", feature = "client")),
+    allow(dead_code, reason = "one end alone does not use all of the engine that both share")
+)]
+
+mod error;
+
+mod config;
+mod message;
+
+mod closed;
+mod endpoint;
+mod envelope;
+mod frame;
+mod incoming;
+mod queue;
+
+mod connection;
+mod hub;
+mod observer;
+
+mod context;
+mod handler;
+mod router;
+
+mod drive;
+mod standalone;
+mod transport;
+
+#[cfg(feature = "server")]
+mod handshake;
+#[cfg(feature = "hyper")]
+mod hyper;
+#[cfg(feature = "server")]
+mod server;
+
+#[cfg(feature = "client")]
+mod backoff;
+#[cfg(feature = "client")]
+mod client;
+#[cfg(feature = "client")]
+mod dial;
+
+pub use closed::{CLOSE_REPLACED, Closed, ClosedBy};
+pub use config::Config;
+pub use connection::{BoxFuture, Conn, Connection};
+pub use context::{Context, FromContext, Meta, State};
+pub use endpoint::{Endpoint, Untyped};
+pub use envelope::{Envelope, Outbound};
+pub use error::{BoxError, ConnectError, HandlerError, SendError, StartError};
+pub use handler::{FromMessage, IntoReply};
+pub use hub::Hub;
+pub use incoming::RawFrame;
+pub use message::{AnySide, Message, Receives, Sends, Side};
+pub use observer::{Observer, PrintProblems};
+
+#[cfg(feature = "macros")]
+pub use wsx_macros::{Endpoint, Message, handler};
+#[cfg(feature = "client")]
+pub use {
+    backoff::Backoff,
+    client::{Client, ClientBuilder, ClientState},
+};
+#[cfg(feature = "server")]
+pub use {
+    handshake::{Identity, Reject},
+    server::{HandshakeError, HubBuilder, PeerAddr, WsHandler, unique_id},
+};
+
+pub use tokio_tungstenite::tungstenite::{http, protocol::frame::coding::CloseCode};
+pub use tokio_util::sync::CancellationToken;
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;

@@ -1,0 +1,107 @@
+//! The application's window on what the library does by itself. No logging or metrics library is needed, or known.
+use crate::{
+    closed::Closed,
+    connection::Connection,
+    error::{ConnectError, HandlerError},
+};
+use std::{net::SocketAddr, time::Duration};
+use tokio_tungstenite::tungstenite::http::StatusCode;
+
+/// Sees connections come and go, and what went wrong without ending the program. Every method does nothing unless
+/// written.
+///
+/// The methods run in the connection's task: they must not block. A panic in one ends that connection with 1011.
+///
+/// ```
+/// struct Log;
+///
+/// impl wsx::Observer for Log {
+///     fn failed(&self, conn: &wsx::Connection, message_type: &str, error: &wsx::HandlerError) {
+///         // `{:?}` escapes what a peer may have put into the type.
+///         eprintln!("{} {message_type:?}: {error}", conn.id());
+///     }
+/// }
+/// ```
+pub trait Observer: Send + Sync + 'static {
+    /// A connection is open.
+    fn opened(&self, conn: &Connection) {
+        let _ = conn;
+    }
+
+    /// A connection has ended.
+    fn closed(&self, conn: &Connection, closed: &Closed) {
+        let _ = (conn, closed);
+    }
+
+    /// A message did not get through its handler; the connection goes on.
+    ///
+    /// `message_type` is the handler's, so there are only as many as handlers.
+    fn failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
+        let _ = (conn, message_type, error);
+    }
+
+    /// Nobody handles this message.
+    ///
+    /// `message_type` is the peer's own word: escape it before printing, and do not use it as a metric's label.
+    fn ignored(&self, conn: &Connection, message_type: &str) {
+        let _ = (conn, message_type);
+    }
+
+    /// A handshake was refused with this status.
+    fn refused(&self, peer: Option<SocketAddr>, status: StatusCode, why: &str) {
+        let _ = (peer, status, why);
+    }
+
+    /// A client could not connect; it tries again after `delay`.
+    fn retrying(&self, attempt: u32, delay: Duration, error: &ConnectError) {
+        let _ = (attempt, delay, error);
+    }
+}
+
+/// Sees nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blind;
+impl Observer for Blind {}
+
+/// Prints what went wrong to standard error, one line each: for the first hours of a program, and for examples.
+///
+/// ```
+/// let hub = wsx::Hub::builder().observer(wsx::PrintProblems).build()?;
+/// # Ok::<_, wsx::StartError>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PrintProblems;
+
+impl Observer for PrintProblems {
+    fn failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
+        eprintln!("wsx: {:?}: {message_type:?}: {}", conn.id(), chain(error));
+    }
+
+    fn ignored(&self, conn: &Connection, message_type: &str) {
+        let shown: String = message_type.chars().take(64).collect();
+        eprintln!("wsx: {:?}: nobody handles {shown:?}", conn.id());
+    }
+
+    fn refused(&self, peer: Option<SocketAddr>, status: StatusCode, why: &str) {
+        match peer {
+            Some(peer) => eprintln!("wsx: {peer}: refused with {status}: {why}"),
+            None => eprintln!("wsx: refused with {status}: {why}"),
+        }
+    }
+
+    fn retrying(&self, attempt: u32, delay: Duration, error: &ConnectError) {
+        eprintln!("wsx: attempt {attempt}: {}; next in {delay:.1?}", chain(error));
+    }
+}
+
+/// The error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}

@@ -1,0 +1,412 @@
+//! The outgoing queue of a connection: bounded in messages and bytes, first come first served.
+//!
+//! Senders only queue and wake; the connection's task takes. A sender that finds no room leaves its frame here
+//! with its waker, and the taker moves it in: order is kept, no sender overtakes a waiting one, and a dropped
+//! sender takes its frame back. Knows nothing of what the frames say.
+use bytes::Bytes;
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{Mutex, MutexGuard},
+    task::{Context, Poll, Waker},
+};
+
+/// How much may wait; see [`Config`](crate::Config).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Control frames (pongs) that wait at most. More are refused, and tungstenite then keeps the newest pong only, as
+/// RFC 6455 section 5.5.3 allows: a peer that floods pings and reads nothing costs this much and no more.
+const CONTROLS: usize = 4;
+/// A deque with more room than this gives it back when it runs empty, so that an idle connection owns next to none.
+const KEEP: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    bound: Bound,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    frames: VecDeque<Bytes>,
+    /// Sum of the lengths in `frames`.
+    bytes: usize,
+    /// Ahead of `frames`, so that a full queue does not delay a pong.
+    controls: VecDeque<Bytes>,
+    /// A control frame was refused: the reader must be polled again when there is room.
+    refused: bool,
+    /// Senders that found no room, in order of arrival.
+    waiting: VecDeque<Waiting>,
+    next_ticket: u64,
+    /// The task runs, or is sure to: no need to wake it.
+    scheduled: bool,
+    /// Wakes the task. Taken out to wake, so that no lock is held meanwhile; the task puts it back.
+    driver: Option<Waker>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: u64,
+    frame: Bytes,
+    waker: Waker,
+}
+
+/// A frame that was not queued.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// There is no room.
+    Full(Bytes),
+    Closed,
+}
+
+/// What [`Queue::take`] found.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Nothing,
+    /// One frame: written as it is, without a copy.
+    One(Bytes),
+    /// Several, copied one behind the other.
+    Many,
+}
+
+impl Queue {
+    pub(crate) fn new(bound: Bound) -> Self {
+        Self { state: Mutex::default(), bound }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code of the user's runs under this lock")
+    }
+
+    /// Queues the frame if there is room and nobody waits.
+    pub(crate) fn try_push(&self, frame: Bytes) -> Result<(), Refused> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        if !state.waiting.is_empty() || !state.room(self.bound, frame.len()) {
+            return Err(Refused::Full(frame));
+        }
+        state.push(frame);
+        let driver = state.schedule();
+        drop(state);
+        wake(driver);
+        Ok(())
+    }
+
+    /// Waits for room. Cancel safe: dropped before it is done, the frame is not sent.
+    pub(crate) fn push(&self, frame: Bytes) -> Push<'_> {
+        Push { queue: self, frame: Some(frame), ticket: None }
+    }
+
+    /// False when too many wait already.
+    pub(crate) fn push_control(&self, frame: &[u8]) -> bool {
+        let mut state = self.lock();
+        if state.controls.len() >= CONTROLS {
+            state.refused = true;
+            return false;
+        }
+        state.controls.push_back(Bytes::copy_from_slice(frame));
+        true
+    }
+
+    /// Ends the queue for senders, those that wait included; what it holds still leaves.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        let driver = state.schedule();
+        drop(state);
+        waiting.into_iter().for_each(|waiting| waiting.waker.wake());
+        wake(driver);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// The task runs: what is queued from now on leaves at the end of this poll.
+    pub(crate) fn begin(&self, waker: &Waker) {
+        let mut state = self.lock();
+        state.scheduled = true;
+        if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(waker)) {
+            state.driver = Some(waker.clone());
+        }
+    }
+
+    /// The next frames, as many as `limit` bytes hold and at least one; those that wait move up.
+    ///
+    /// On `Nothing` the task counts as parked, and the next sender wakes it.
+    pub(crate) fn take(&self, into: &mut Vec<u8>, limit: usize) -> Taken {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(first) = state.pop() else {
+            state.scheduled = false;
+            return Taken::Nothing;
+        };
+        let taken = match state.front() {
+            Some(second) if first.len() + second <= limit => {
+                into.extend_from_slice(&first);
+                while state.front().is_some_and(|next| into.len() + next <= limit) {
+                    into.extend_from_slice(&state.pop().expect("there is a front"));
+                }
+                Taken::Many
+            }
+            _ => Taken::One(first),
+        };
+        let reader = if std::mem::take(&mut state.refused) { state.driver.take() } else { None };
+        let senders = state.move_up(self.bound);
+        if state.frames.is_empty() && state.frames.capacity() > KEEP {
+            state.frames = VecDeque::new();
+        }
+        drop(guard);
+        wake(reader);
+        senders.into_iter().for_each(Waker::wake);
+        taken
+    }
+}
+
+impl State {
+    /// One message is always admitted, however long.
+    fn room(&self, bound: Bound, length: usize) -> bool {
+        self.frames.is_empty() || (self.frames.len() < bound.messages && self.bytes + length <= bound.bytes)
+    }
+
+    fn push(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+    }
+
+    /// Length of the next frame.
+    fn front(&self) -> Option<usize> {
+        self.controls.front().or(self.frames.front()).map(Bytes::len)
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        self.controls.pop_front().or_else(|| {
+            let frame = self.frames.pop_front()?;
+            self.bytes -= frame.len();
+            Some(frame)
+        })
+    }
+
+    /// Lets those that wait in, while there is room, and returns whom to wake for it.
+    fn move_up(&mut self, bound: Bound) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        while self.waiting.front().is_some_and(|first| self.room(bound, first.frame.len())) {
+            let first = self.waiting.pop_front().expect("there is a front");
+            self.push(first.frame);
+            wakers.push(first.waker);
+        }
+        wakers
+    }
+
+    /// The task's waker, if the task does not run anyway.
+    fn schedule(&mut self) -> Option<Waker> {
+        if std::mem::replace(&mut self.scheduled, true) { None } else { self.driver.take() }
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// Resolves once the frame is queued, or the queue is closed.
+#[derive(Debug)]
+pub(crate) struct Push<'q> {
+    queue: &'q Queue,
+    /// Until it is in the queue, or among those that wait.
+    frame: Option<Bytes>,
+    /// The place among those that wait.
+    ticket: Option<u64>,
+}
+
+impl Future for Push<'_> {
+    type Output = Result<(), Refused>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let mut state = this.queue.lock();
+        if let Some(ticket) = this.ticket {
+            if let Ok(at) = state.waiting.binary_search_by_key(&ticket, |waiting| waiting.ticket) {
+                state.waiting[at].waker.clone_from(cx.waker());
+                return Poll::Pending;
+            }
+            this.ticket = None;
+            // No longer waiting: moved in, or dropped by `close`. Both may be true of a frame that moved in right
+            // before the close; it counts as refused, though it still leaves.
+            return Poll::Ready(if state.closed { Err(Refused::Closed) } else { Ok(()) });
+        }
+        let Some(frame) = this.frame.take() else { return Poll::Ready(Ok(())) };
+        if state.closed {
+            return Poll::Ready(Err(Refused::Closed));
+        }
+        if state.waiting.is_empty() && state.room(this.queue.bound, frame.len()) {
+            state.push(frame);
+            let driver = state.schedule();
+            drop(state);
+            wake(driver);
+            return Poll::Ready(Ok(()));
+        }
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        state.waiting.push_back(Waiting { ticket, frame, waker: cx.waker().clone() });
+        this.ticket = Some(ticket);
+        Poll::Pending
+    }
+}
+
+impl Drop for Push<'_> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else { return };
+        let mut state = self.queue.lock();
+        if let Ok(at) = state.waiting.binary_search_by_key(&ticket, |waiting| waiting.ticket) {
+            state.waiting.remove(at);
+            // A long frame at the front may have kept shorter ones out.
+            let senders = state.move_up(self.queue.bound);
+            let driver = if senders.is_empty() { None } else { state.schedule() };
+            drop(state);
+            senders.into_iter().for_each(Waker::wake);
+            wake(driver);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    fn frame(length: usize) -> Bytes {
+        Bytes::from(vec![b'x'; length])
+    }
+    fn queue(messages: usize, bytes: usize) -> Queue {
+        Queue::new(Bound { messages, bytes })
+    }
+    fn poll(push: &mut Push<'_>) -> Poll<Result<(), Refused>> {
+        Pin::new(push).poll(&mut Context::from_waker(Waker::noop()))
+    }
+    fn drain(queue: &Queue) -> usize {
+        let mut taken = 0;
+        loop {
+            let mut batch = Vec::new();
+            match queue.take(&mut batch, 1) {
+                Taken::Nothing => return taken,
+                Taken::One(_) => taken += 1,
+                Taken::Many => unreachable!("the limit is one byte"),
+            }
+        }
+    }
+
+    /// Rows C4 and V1: 1,024 messages fit, the next waits.
+    #[test]
+    fn a_full_queue_makes_the_sender_wait_and_room_lets_it_in() {
+        let queue = queue(1024, usize::MAX);
+        for _ in 0..1024 {
+            assert!(queue.try_push(frame(1)).is_ok());
+        }
+        assert!(matches!(queue.try_push(frame(1)), Err(Refused::Full(_))));
+        let mut push = queue.push(frame(1));
+        assert!(poll(&mut push).is_pending());
+        assert!(matches!(queue.take(&mut Vec::new(), 1), Taken::One(_)));
+        assert!(matches!(poll(&mut push), Poll::Ready(Ok(()))));
+        assert_eq!(drain(&queue), 1024);
+    }
+
+    #[test]
+    fn bytes_bound_the_queue_too_but_never_a_single_message() {
+        let queue = queue(10, 100);
+        assert!(queue.try_push(frame(500)).is_ok());
+        assert!(matches!(queue.try_push(frame(1)), Err(Refused::Full(_))));
+        assert_eq!(drain(&queue), 1);
+        assert!(queue.try_push(frame(60)).is_ok());
+        assert!(matches!(queue.try_push(frame(41)), Err(Refused::Full(_))));
+        assert!(queue.try_push(frame(40)).is_ok());
+    }
+
+    #[test]
+    fn nobody_overtakes_a_sender_that_waits() {
+        let queue = queue(10, 100);
+        queue.try_push(frame(90)).unwrap();
+        let mut long = queue.push(frame(50));
+        assert!(poll(&mut long).is_pending());
+        assert!(matches!(queue.try_push(frame(1)), Err(Refused::Full(_))));
+    }
+
+    #[test]
+    fn a_dropped_sender_takes_its_frame_back_and_lets_shorter_ones_in() {
+        let queue = queue(10, 100);
+        queue.try_push(frame(90)).unwrap();
+        let mut long = queue.push(frame(50));
+        let mut short = queue.push(frame(5));
+        assert!(poll(&mut long).is_pending() && poll(&mut short).is_pending());
+        drop(long);
+        assert!(matches!(poll(&mut short), Poll::Ready(Ok(()))));
+        assert_eq!(drain(&queue), 2);
+    }
+
+    /// Row C4: a sender that waits learns of the close.
+    #[test]
+    fn closing_wakes_those_that_wait_with_an_error_and_keeps_what_was_accepted() {
+        let queue = queue(1, 100);
+        queue.try_push(frame(1)).unwrap();
+        let mut push = queue.push(frame(1));
+        assert!(poll(&mut push).is_pending());
+        queue.close();
+        assert!(matches!(poll(&mut push), Poll::Ready(Err(Refused::Closed))));
+        assert!(matches!(queue.try_push(frame(1)), Err(Refused::Closed)));
+        assert_eq!(drain(&queue), 1);
+    }
+
+    #[test]
+    fn a_parked_task_is_woken_once_for_many_frames() {
+        let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
+        let waker = Waker::from(count.clone());
+        queue.begin(&waker);
+        queue.try_push(frame(1)).unwrap();
+        assert_eq!(count.0.load(Ordering::Relaxed), 0, "the task runs anyway");
+        assert_eq!(drain(&queue), 1);
+        queue.try_push(frame(1)).unwrap();
+        queue.try_push(frame(1)).unwrap();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn control_frames_go_first_and_only_a_few_wait() {
+        let queue = queue(10, 100);
+        queue.try_push(frame(7)).unwrap();
+        for _ in 0..CONTROLS {
+            assert!(queue.push_control(b"pong"));
+        }
+        assert!(!queue.push_control(b"pong"));
+        assert!(matches!(queue.take(&mut Vec::new(), 1), Taken::One(first) if first == "pong"));
+    }
+
+    #[test]
+    fn a_queue_that_was_full_gives_its_memory_back() {
+        let queue = queue(1024, usize::MAX);
+        for _ in 0..1024 {
+            queue.try_push(frame(1)).unwrap();
+        }
+        drain(&queue);
+        assert_eq!(queue.lock().frames.capacity(), 0);
+    }
+}

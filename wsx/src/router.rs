@@ -1,0 +1,221 @@
+//! An endpoint's frozen table, type string to handler, shared by all its connections.
+//!
+//! Decides who handles a message and runs it; knows no socket.
+use crate::{
+    config::Config,
+    connection::{Connection, HandlerResult, OwnHandler},
+    context::Context,
+    endpoint::Endpoint,
+    error::StartError,
+    handler::{HandlerEntry, Outcome, Registration},
+    hub::Hub,
+    incoming::{CLOSE, Incoming, OPEN, RAW, RESERVED, UNKNOWN},
+    observer::Observer,
+};
+use bytes::Bytes;
+use std::{
+    any::TypeId,
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher, Hasher},
+    panic::Location,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// What a message meets besides its connection: the program that it came to.
+pub(crate) struct Scope<'a, E: Endpoint> {
+    pub(crate) endpoint: &'a E,
+    /// A client has none.
+    pub(crate) hub: Option<&'a Hub<E>>,
+    pub(crate) router: &'a Router<E>,
+    pub(crate) config: &'a Config,
+    pub(crate) observer: &'a dyn Observer,
+    /// Messages that nobody handled.
+    pub(crate) ignored: &'a AtomicU64,
+}
+
+pub(crate) struct Router<E: Endpoint> {
+    table: HashMap<Arc<str>, Route<E>, Fnv>,
+}
+
+enum Route<E: Endpoint> {
+    Annotated(HandlerEntry<E>),
+    ByHand(Arc<dyn OwnHandler>),
+}
+
+/// A handler that a builder was given, with the place of the call.
+pub(crate) struct Added {
+    pub(crate) message_type: String,
+    pub(crate) handler: Arc<dyn OwnHandler>,
+    pub(crate) at: &'static Location<'static>,
+}
+
+/// Which end of a connection the table is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Hub,
+    Client,
+}
+
+impl<E: Endpoint> Router<E> {
+    /// No handlers but those that a connection brings.
+    pub(crate) fn empty() -> Self {
+        Self { table: HashMap::default() }
+    }
+
+    /// All annotated handlers of `E`, and those added by hand. The error lists every problem.
+    pub(crate) fn build(endpoint: &E, added: Vec<Added>, end: End) -> Result<Self, StartError> {
+        let mut problems = Vec::new();
+        let mut table = HashMap::<Arc<str>, Route<E>, Fnv>::default();
+        let mut places = HashMap::<Arc<str>, String>::new();
+        let mut enter = |message_type: &str, place: String, route, problems: &mut Vec<String>| {
+            let key: Arc<str> = message_type.into();
+            if message_type.is_empty() || (message_type.starts_with("__") && !RESERVED.contains(&message_type)) {
+                problems.push(format!(
+                    "{place}: no message has the type {message_type:?}; the reserved ones are {RESERVED:?}"
+                ));
+            } else if let Some(first) = places.get(&key) {
+                problems.push(format!("two handlers for {message_type:?}: {first} and {place}"));
+            } else {
+                places.insert(key.clone(), place);
+                table.insert(key, route);
+            }
+        };
+        for entry in annotated::<E>() {
+            missing_arguments(&entry, endpoint, end, &mut problems);
+            let place = format!("{} ({}:{})", entry.name, entry.file, entry.line);
+            enter(entry.message_type, place, Route::Annotated(entry), &mut problems);
+        }
+        for Added { message_type, handler, at } in added {
+            let place = format!("one added by hand ({}:{})", at.file(), at.line());
+            enter(&message_type, place, Route::ByHand(handler), &mut problems);
+        }
+        if problems.is_empty() { Ok(Self { table }) } else { Err(StartError { endpoint: E::NAME, problems }) }
+    }
+
+    /// Runs the message's handler to its end, and returns the finished frame of its reply. What goes wrong goes to the
+    /// observer.
+    pub(crate) async fn dispatch(
+        &self,
+        scope: &Scope<'_, E>,
+        conn: &Connection,
+        incoming: &Incoming<'_>,
+    ) -> Option<Bytes> {
+        let key = &*incoming.message_type;
+        let event = matches!(key, OPEN | CLOSE);
+        let found =
+            if event { self.find(conn, key) } else { self.find(conn, key).or_else(|| self.fallback(conn, key)) };
+        let Some((message_type, found)) = found else {
+            if !event {
+                scope.ignored.fetch_add(1, Ordering::Relaxed);
+                scope.observer.ignored(conn, key);
+            }
+            return None;
+        };
+        match self.run(found, scope, conn, incoming).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                scope.observer.failed(conn, message_type, &error);
+                None
+            }
+        }
+    }
+
+    /// The connection's own handler, or else the table's.
+    fn find<'r>(&'r self, conn: &Connection, key: &'r str) -> Option<(&'r str, Found<'r, E>)> {
+        if let Some(own) = conn.own_handler(key) {
+            return Some((key, Found::Own(own)));
+        }
+        let (key, route) = self.table.get_key_value(key)?;
+        Some((key, Found::Route(route)))
+    }
+
+    /// For an envelope whose type has no handler.
+    fn fallback<'r>(&'r self, conn: &Connection, key: &str) -> Option<(&'r str, Found<'r, E>)> {
+        if key == RAW { None } else { self.find(conn, UNKNOWN) }
+    }
+
+    async fn run(
+        &self,
+        found: Found<'_, E>,
+        scope: &Scope<'_, E>,
+        conn: &Connection,
+        incoming: &Incoming<'_>,
+    ) -> HandlerResult {
+        match found {
+            Found::Own(handler) => handler.call(conn, incoming).await,
+            Found::Route(Route::ByHand(handler)) => handler.call(conn, incoming).await,
+            Found::Route(Route::Annotated(entry)) => {
+                let context = Context { endpoint: scope.endpoint, hub: scope.hub, conn, incoming };
+                match (entry.call)(&context) {
+                    Outcome::Ready(result) => result,
+                    Outcome::Pending(future) => future.await,
+                }
+            }
+        }
+    }
+}
+
+enum Found<'r, E: Endpoint> {
+    Own(Arc<dyn OwnHandler>),
+    Route(&'r Route<E>),
+}
+
+/// The annotated handlers of `E`, sorted, since `inventory` promises no order.
+fn annotated<E: Endpoint>() -> Vec<HandlerEntry<E>> {
+    let mut entries: Vec<HandlerEntry<E>> = inventory::iter::<Registration>
+        .into_iter()
+        .filter(|registration| (registration.endpoint)() == TypeId::of::<E>())
+        .map(|registration| *(registration.entry)().downcast().expect("the macro names one endpoint in both"))
+        .collect();
+    entries.sort_by_key(|entry| (entry.message_type, entry.file, entry.line));
+    entries
+}
+
+/// The arguments of a handler for which there is no value at this end.
+fn missing_arguments<E: Endpoint>(entry: &HandlerEntry<E>, endpoint: &E, end: End, problems: &mut Vec<String>) {
+    let HandlerEntry { name, file, line, .. } = entry;
+    if let Some(states) = endpoint.states() {
+        for state in entry.states.iter().flatten().filter(|state| !states.contains((state.id)())) {
+            problems
+                .push(format!("{name} ({file}:{line}) takes State<{}>, but no such state was given", (state.name)()));
+        }
+    }
+    if entry.takes_hub && end == End::Client {
+        problems.push(format!(
+            "{name} ({file}:{line}) takes the hub, but this is a client; give each end an endpoint of its own"
+        ));
+    }
+}
+
+impl<E: Endpoint> fmt::Debug for Router<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.table.keys()).finish()
+    }
+}
+
+/// Fowler–Noll–Vo, 64 bits. The keys are the program's own, so nobody can choose colliding ones.
+#[derive(Default, Clone, Copy)]
+struct Fnv;
+struct FnvHasher(u64);
+
+impl BuildHasher for Fnv {
+    type Hasher = FnvHasher;
+    fn build_hasher(&self) -> FnvHasher {
+        FnvHasher(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for FnvHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

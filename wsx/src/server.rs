@@ -1,0 +1,476 @@
+//! The hub's doors: how handshakes become connections, standalone or behind the user's own HTTP server.
+use crate::{
+    closed::{Closed, ClosedBy},
+    config::Config,
+    connection::Connection,
+    drive::drive,
+    endpoint::{Endpoint, Untyped},
+    error::StartError,
+    handler::{FromMessage, IntoReply, by_hand},
+    handshake::{self, HeadError, Identity, Origin, Origins, Reject},
+    hub::{Hub, Parts},
+    message::AnySide,
+    observer::{Blind, Observer},
+    router::{Added, End, Router, Scope},
+    transport::{Raw, Transport},
+};
+use std::{
+    fmt,
+    future::Future,
+    io,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, Location, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    time::{sleep, timeout},
+};
+use tokio_tungstenite::tungstenite::{
+    http::{Request, Response, StatusCode, request::Parts as RequestParts},
+    protocol::Role,
+};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// After a failed accept, such as one without a file descriptor left, the listener waits this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a refused peer may take to read its answer.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+impl Hub {
+    /// A hub of the untyped endpoint, on which handlers without `on = …` register.
+    ///
+    /// # Panics
+    ///
+    /// When the handlers do not fit together, with a line for every problem. [`Hub::builder`] returns them instead.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let hub = wsx::Hub::new();
+    /// let door = hub.ws_handler(wsx::unique_id, |conn| println!("{} is here", conn.id()));
+    /// door.listen(tokio::net::TcpListener::bind("127.0.0.1:9001").await?).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "it collects handlers and may panic, which nobody expects of a default"
+    )]
+    pub fn new() -> Self {
+        Self::with(Untyped::default())
+    }
+
+    /// For a hub of the untyped endpoint with state, or with bounds of its own.
+    #[must_use]
+    pub fn builder() -> HubBuilder {
+        Self::builder_with(Untyped::default())
+    }
+}
+
+impl<E: Endpoint> Hub<E> {
+    /// A hub whose connections run the handlers of this endpoint, which carries their state.
+    ///
+    /// # Panics
+    ///
+    /// When the handlers do not fit together, with a line for every problem. [`Hub::builder_with`] returns them instead.
+    #[must_use]
+    pub fn with(endpoint: E) -> Self {
+        Self::builder_with(endpoint).build().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// For a hub of this endpoint with bounds of its own, or an observer.
+    #[must_use]
+    pub fn builder_with(endpoint: E) -> HubBuilder<E> {
+        HubBuilder { endpoint, config: Config::default(), observer: Arc::new(Blind), added: Vec::new() }
+    }
+
+    /// A door for connections, to mount at a path of an HTTP server or to listen on its own.
+    ///
+    /// `build_id` makes the connection's id from the upgrade request, before the upgrade; it may look things up, and
+    /// refuse with a status. An id that is here already replaces the connection that has it. `register` sees each new
+    /// connection before its first message.
+    ///
+    /// ```
+    /// use wsx::{Hub, Reject, http::{StatusCode, request::Parts}};
+    ///
+    /// async fn device_id(request: Parts) -> Result<String, Reject> {
+    ///     let id = request.uri.query().and_then(|query| query.strip_prefix("id="));
+    ///     id.map(str::to_owned).ok_or(Reject::new(StatusCode::BAD_REQUEST, "no id"))
+    /// }
+    ///
+    /// let door = Hub::new().ws_handler(device_id, |conn| println!("{} is here", conn.id()));
+    /// ```
+    pub fn ws_handler<F, Fut, I, R>(&self, build_id: F, register: R) -> WsHandler<E>
+    where
+        F: Fn(RequestParts) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<I, Reject>> + Send + 'static,
+        I: Into<Identity>,
+        R: Fn(&Connection) + Send + Sync + 'static,
+    {
+        WsHandler {
+            hub: self.clone(),
+            router: self.router().downcast().expect("the builder made it for this endpoint"),
+            build_id: Arc::new(move |request| {
+                let identity = build_id(request);
+                Box::pin(async move { identity.await.map(Into::into) })
+            }),
+            register: Arc::new(register),
+            path: None,
+            origins: Arc::new(Origins::Any),
+        }
+    }
+}
+
+/// A `build_id` for programs that do not care: `conn-0`, `conn-1` and so on, unique in this process.
+///
+/// # Errors
+///
+/// Never.
+pub async fn unique_id(_: RequestParts) -> Result<String, Reject> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    Ok(format!("conn-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// Builds a [`Hub`].
+///
+/// ```
+/// use std::time::Duration;
+/// use wsx::{Config, Hub, State};
+///
+/// #[wsx::handler("hello")]
+/// fn on_hello(name: String, State(greeting): State<&'static str>) {
+///     println!("{greeting}, {name}");
+/// }
+///
+/// let hub = Hub::builder()
+///     .state("welcome")
+///     .config(Config::default().write_timeout(Duration::from_secs(5)))
+///     .on("bye", |name: String, conn: wsx::Connection| async move { conn.close() })
+///     .build()?;
+/// # Ok::<_, wsx::StartError>(())
+/// ```
+pub struct HubBuilder<E: Endpoint = Untyped> {
+    endpoint: E,
+    config: Config,
+    observer: Arc<dyn Observer>,
+    added: Vec<Added>,
+}
+
+impl HubBuilder {
+    /// Gives the handlers a value of this type, which they take as [`State<T>`](crate::State). A second one of the same
+    /// type takes the first one's place.
+    #[must_use]
+    pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.endpoint.0.insert(value);
+        self
+    }
+
+    /// Adds a handler for all connections by hand, as [`Connection::register_handler`] does for one.
+    #[must_use]
+    #[track_caller]
+    pub fn on<T, Via, F, Fut>(mut self, message_type: impl Into<String>, handler: F) -> Self
+    where
+        T: FromMessage<Via> + 'static,
+        Via: 'static,
+        F: Fn(T, Connection) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoReply<AnySide>> + Send + 'static,
+    {
+        self.added.push(Added { message_type: message_type.into(), handler: by_hand(handler), at: Location::caller() });
+        self
+    }
+}
+
+impl<E: Endpoint> HubBuilder<E> {
+    /// The bounds of every connection.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Who sees what goes wrong.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Collects the handlers.
+    ///
+    /// # Errors
+    ///
+    /// Two handlers for one type, and state that was not given: every problem, with file and line.
+    pub fn build(self) -> Result<Hub<E>, StartError> {
+        let Self { endpoint, config, observer, added } = self;
+        let router = Router::build(&endpoint, added, End::Hub)?;
+        Ok(Hub::from_parts(Parts { endpoint, config, observer, router: Arc::new(router) }))
+    }
+}
+
+impl<E: Endpoint> fmt::Debug for HubBuilder<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubBuilder").field("endpoint", &E::NAME).field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The address that a connection comes from, in the `extensions` of the request that `build_id` sees. Where the HTTP
+/// server is the user's own, it is there only if that server says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+type BuildId = dyn Fn(RequestParts) -> Pin<Box<dyn Future<Output = Result<Identity, Reject>> + Send>> + Send + Sync;
+
+/// A hub's door: takes handshakes and makes connections of them. Cheap to clone.
+///
+/// Use [`listen`](Self::listen) for a server of its own, [`serve_stream`](Self::serve_stream) for a stream that the
+/// program has accepted itself. With the feature `hyper` it is a service that hyper, tower and axum's `route_service`
+/// take.
+pub struct WsHandler<E: Endpoint = Untyped> {
+    hub: Hub<E>,
+    router: Arc<Router<E>>,
+    build_id: Arc<BuildId>,
+    register: Arc<dyn Fn(&Connection) + Send + Sync>,
+    path: Option<Arc<str>>,
+    origins: Arc<Origins>,
+}
+
+/// A stream did not become a connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The request was refused, and has been told so.
+    #[error("refused with {status}: {why}")]
+    Refused {
+        /// The HTTP status of the answer.
+        status: StatusCode,
+        /// The answer's text.
+        why: String,
+    },
+    /// The stream broke.
+    #[error("the stream broke during the handshake")]
+    Io(#[source] io::Error),
+}
+
+impl<E: Endpoint> WsHandler<E> {
+    /// Lets in this path alone; others get 404. For [`listen`](Self::listen) and [`serve_stream`](Self::serve_stream): behind an HTTP
+    /// server, its router decides.
+    #[must_use]
+    pub fn path(mut self, path: impl Into<Arc<str>>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
+    /// Lets in web pages of these origins alone, as in `["https://ops.example.com"]`: scheme, host and port must be the
+    /// same. Programs that are no browsers send no `Origin`, and are let in. Without this call every origin is, which is
+    /// for development.
+    ///
+    /// # Panics
+    ///
+    /// When one is not of the form `scheme://host` or `scheme://host:port`.
+    #[must_use]
+    pub fn allow_origins<'o>(mut self, origins: impl IntoIterator<Item = &'o str>) -> Self {
+        let list = origins.into_iter().map(|text| {
+            Origin::parse(text)
+                .unwrap_or_else(|| panic!("{text:?} is no origin; write it as \"https://ops.example.com\""))
+        });
+        self.origins = Arc::new(Origins::List(list.collect()));
+        self
+    }
+
+    /// Accepts connections until the hub shuts down. A handshake that fails ends its own connection alone; when accepting
+    /// fails, as it does without a file descriptor left, it goes on after a pause.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it stops accepting; connections that are open stay.
+    pub async fn listen(self, listener: TcpListener) {
+        let stop = self.hub.stop().clone();
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let Ok((stream, peer)) = accepted else {
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            // Messages are written whole, so waiting for more of them only delays (RFC 896's algorithm).
+            let _ = stream.set_nodelay(true);
+            let door = self.clone();
+            tokio::spawn(async move {
+                // The observer has seen it.
+                let _ = door.serve_stream(stream, Some(peer)).await;
+            });
+        }
+    }
+
+    /// Makes a connection of a stream: reads the request, answers it, and runs the connection in a task of its own, which
+    /// keeps nothing of the handshake. `peer` reaches `build_id` as [`PeerAddr`].
+    ///
+    /// # Errors
+    ///
+    /// When the request is refused or the stream breaks. The peer has its answer by then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is done, the stream is dropped with it.
+    pub async fn serve_stream<S>(&self, mut stream: S, peer: Option<SocketAddr>) -> Result<Connection, HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let limit = self.hub.config().handshake_timeout;
+        let late = || {
+            HeadError::Refused(Reject::new(StatusCode::REQUEST_TIMEOUT, format!("no whole request within {limit:?}")))
+        };
+        let handshake = async {
+            let (request, early) = handshake::read_head(&mut stream).await?;
+            let (answer, identity) = self.admit(request, peer).await.map_err(HeadError::Refused)?;
+            Ok((answer, identity, early))
+        };
+        let handshake = tokio::select! {
+            result = timeout(limit, handshake) => result.unwrap_or_else(|_| Err(late())),
+            () = self.hub.stop().cancelled() => Err(HeadError::Refused(going_away())),
+        };
+        let (answer, identity, early) = match handshake {
+            Ok(done) => done,
+            Err(HeadError::Io(error)) => return Err(HandshakeError::Io(error)),
+            Err(HeadError::Refused(reject)) => return Err(self.refuse(&mut stream, peer, reject).await),
+        };
+        let entered = match self.enter(identity) {
+            Ok(entered) => entered,
+            Err(reject) => return Err(self.refuse(&mut stream, peer, reject).await),
+        };
+        let accepted = timeout(limit, handshake::accept(&mut stream, &answer)).await;
+        accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(HandshakeError::Io)?;
+        Ok(entered.run(Raw::new(stream, Role::Server, early, self.hub.config())))
+    }
+
+    async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: &mut S,
+        peer: Option<SocketAddr>,
+        reject: Reject,
+    ) -> HandshakeError {
+        self.hub.observer().refused(peer, reject.status, &reject.body);
+        let _ = timeout(REFUSAL, handshake::refuse(stream, &reject)).await;
+        HandshakeError::Refused { status: reject.status, why: reject.body }
+    }
+
+    /// Whether this request may become a connection, and whose.
+    pub(crate) async fn admit(
+        &self,
+        request: Request<()>,
+        peer: Option<SocketAddr>,
+    ) -> Result<(Response<()>, Identity), Reject> {
+        let answer = handshake::check(&request, &self.origins)?;
+        if self.path.as_ref().is_some_and(|path| **path != *request.uri().path()) {
+            return Err(Reject::new(StatusCode::NOT_FOUND, "there is nothing at this path"));
+        }
+        let (mut parts, ()) = request.into_parts();
+        if let Some(peer) = peer {
+            parts.extensions.insert(PeerAddr(peer));
+        }
+        Ok((answer, (self.build_id)(parts).await?))
+    }
+
+    /// Enters a connection into the hub, and shows it to `register`.
+    pub(crate) fn enter(&self, identity: Identity) -> Result<Entered<E>, Reject> {
+        let token = self.hub.tasks().token();
+        let conn = self.hub.open(identity.id).ok_or_else(going_away)?;
+        conn.set_extensions(identity.extensions);
+        let entered = Entered { hub: self.hub.clone(), router: self.router.clone(), conn, token, running: false };
+        // Unwind safe in fact: the connection goes, and what `register` shares is the user's.
+        match catch_unwind(AssertUnwindSafe(|| (self.register)(&entered.conn))) {
+            Ok(()) => Ok(entered),
+            Err(_) => Err(Reject::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error")),
+        }
+    }
+
+    #[cfg(feature = "hyper")]
+    pub(crate) fn hub(&self) -> &Hub<E> {
+        &self.hub
+    }
+}
+
+/// A connection that is in the hub and has no socket yet. Dropped like this, it goes out again.
+pub(crate) struct Entered<E: Endpoint> {
+    hub: Hub<E>,
+    router: Arc<Router<E>>,
+    conn: Connection,
+    /// Makes a shutdown wait.
+    token: TaskTrackerToken,
+    running: bool,
+}
+
+impl<E: Endpoint> Entered<E> {
+    /// Runs the connection in a fresh task, so that nothing of the handshake stays in its memory.
+    pub(crate) fn run(mut self, transport: impl Transport + 'static) -> Connection {
+        self.running = true;
+        let (hub, router, conn, token) = (self.hub.clone(), self.router.clone(), self.conn.clone(), self.token.clone());
+        tokio::spawn(async move {
+            let scope = Scope {
+                endpoint: hub.endpoint(),
+                hub: Some(&hub),
+                router: &router,
+                config: hub.config(),
+                observer: hub.observer(),
+                ignored: hub.ignored_counter(),
+            };
+            drive(transport, &conn, &scope, hub.kill()).await;
+            drop(token);
+        });
+        self.conn.clone()
+    }
+
+    #[cfg(feature = "hyper")]
+    pub(crate) fn config(&self) -> &Config {
+        self.hub.config()
+    }
+}
+
+impl<E: Endpoint> Drop for Entered<E> {
+    fn drop(&mut self) {
+        if !self.running {
+            self.hub.forget(&self.conn);
+            self.conn.shut();
+            self.conn.set_closed(Closed::new(1006, "the handshake was not finished", ClosedBy::Link));
+        }
+    }
+}
+
+fn going_away() -> Reject {
+    Reject::new(StatusCode::SERVICE_UNAVAILABLE, "the server is going away")
+}
+
+impl<E: Endpoint> Clone for WsHandler<E> {
+    fn clone(&self) -> Self {
+        Self {
+            hub: self.hub.clone(),
+            router: self.router.clone(),
+            build_id: self.build_id.clone(),
+            register: self.register.clone(),
+            path: self.path.clone(),
+            origins: self.origins.clone(),
+        }
+    }
+}
+
+impl<E: Endpoint> fmt::Debug for WsHandler<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WsHandler")
+            .field("hub", &self.hub)
+            .field("path", &self.path)
+            .field("origins", &self.origins)
+            .finish_non_exhaustive()
+    }
+}
