@@ -65,7 +65,7 @@ impl Observer for Blind {}
 
 /// Prints what went wrong to standard error, one line each: for the first hours of a program, and for examples.
 ///
-/// ```
+/// ```standalone_crate
 /// let hub = wsx::Hub::builder().observer(wsx::PrintProblems).build()?;
 /// # Ok::<_, wsx::StartError>(())
 /// ```

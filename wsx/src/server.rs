@@ -100,7 +100,7 @@ impl<E: Endpoint> Hub<E> {
     /// refuse with a status. An id that is here already replaces the connection that has it. `register` sees each new
     /// connection before its first message.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use wsx::{Hub, Reject, http::{StatusCode, request::Parts}};
     ///
     /// async fn device_id(request: Parts) -> Result<String, Reject> {
@@ -143,7 +143,7 @@ pub async fn unique_id(_: RequestParts) -> Result<String, Reject> {
 
 /// Builds a [`Hub`].
 ///
-/// ```
+/// ```standalone_crate
 /// use std::time::Duration;
 /// use wsx::{Config, Hub, State};
 ///
