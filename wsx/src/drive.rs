@@ -60,6 +60,7 @@ pub(crate) async fn drive<E: Endpoint, T: Transport>(
     scope: &Scope<'_, E>,
     kill: &CancellationToken,
 ) {
+    let _ending = Ending { conn, scope };
     let closed = {
         let reader = pin!(read(&transport, conn, scope));
         let mut task =
@@ -85,6 +86,22 @@ pub(crate) async fn drive<E: Endpoint, T: Transport>(
     drop(transport);
     Box::pin(report(conn, &closed, scope)).await;
     conn.set_closed(closed);
+}
+
+/// Makes the end known even where the task does not get there: a stream of the user's panicked, or the runtime went.
+struct Ending<'a, E: Endpoint> {
+    conn: &'a Connection,
+    scope: &'a Scope<'a, E>,
+}
+
+impl<E: Endpoint> Drop for Ending<'_, E> {
+    fn drop(&mut self) {
+        if let Some(hub) = self.scope.hub {
+            hub.forget(self.conn);
+        }
+        self.conn.shut();
+        self.conn.set_closed(Closed::new(1006, "its task has gone", ClosedBy::Link));
+    }
 }
 
 /// Both halves of a connection, polled as one.

@@ -21,10 +21,10 @@ use tokio_tungstenite::{
         self, Message,
         error::ProtocolError,
         protocol::{
-            Role, WebSocketConfig, WebSocketContext,
+            CloseFrame, Role, WebSocketConfig, WebSocketContext,
             frame::{
                 Frame,
-                coding::{Control, Data, OpCode},
+                coding::{Data, OpCode},
             },
         },
     },
@@ -246,8 +246,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Brought<S> {
     fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut stream = lock(&self.0);
         ready!(Pin::new(&mut *stream).poll_ready(cx)).map_err(io_error)?;
-        let (frame, length) = parse(frames);
-        match Pin::new(&mut *stream).start_send(Message::Frame(frame)) {
+        let (message, length) = parse(frames);
+        match Pin::new(&mut *stream).start_send(message) {
             // This stream answers the peer's close frame by itself, and takes nothing behind its answer.
             Ok(()) | Err(tungstenite::Error::Protocol(ProtocolError::SendAfterClosing)) => Poll::Ready(Ok(length)),
             Err(error) => Poll::Ready(Err(io_error(error))),
@@ -272,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Brought<S> {
 }
 
 /// A frame of our own making, unmasked and whole, and its length.
-fn parse(frames: &[u8]) -> (Frame, usize) {
+fn parse(frames: &[u8]) -> (Message, usize) {
     let (length, start) = match frames[1] {
         126 => (usize::from(u16::from_be_bytes([frames[2], frames[3]])), 4),
         127 => {
@@ -281,14 +281,17 @@ fn parse(frames: &[u8]) -> (Frame, usize) {
         }
         length => (usize::from(length), 2),
     };
-    let opcode = match frames[0] & 0x0f {
-        1 => OpCode::Data(Data::Text),
-        2 => OpCode::Data(Data::Binary),
-        8 => OpCode::Control(Control::Close),
-        _ => OpCode::Control(Control::Ping),
-    };
     let payload = Bytes::copy_from_slice(&frames[start..start + length]);
-    (Frame::message(payload, opcode, true), start + length)
+    let message = match frames[0] & 0x0f {
+        1 => Message::Frame(Frame::message(payload, OpCode::Data(Data::Text), true)),
+        2 => Message::Binary(payload),
+        8 => Message::Close(payload.split_first_chunk().map(|(code, reason)| CloseFrame {
+            code: u16::from_be_bytes(*code).into(),
+            reason: String::from_utf8_lossy(reason).as_ref().into(),
+        })),
+        _ => Message::Ping(payload),
+    };
+    (message, start + length)
 }
 
 fn io_error(error: tungstenite::Error) -> io::Error {
