@@ -171,6 +171,8 @@ impl<E: Endpoint> Client<E> {
         }
         let mut session = Session { client: self.clone(), target, cancel, register: Box::new(register), failures: 0 };
         let (conn, transport) = session.next(Start::AtOnce).await?;
+        // Before this returns, so that the caller can send.
+        session.enter(&conn);
         tokio::spawn(session.run(conn, transport));
         Ok(self.clone())
     }
@@ -369,11 +371,21 @@ impl<E: Endpoint> Session<E> {
                 break;
             }
             match self.next(Start::AfterWait).await {
-                Ok(next) => (conn, transport) = next,
+                Ok(next) => {
+                    (conn, transport) = next;
+                    self.enter(&conn);
+                }
                 // Only closing ends the attempts of a client that reconnects and has been connected.
                 Err(_) => break,
             }
         }
+    }
+
+    /// Shows a new connection to `register`, and sends go to it from now on.
+    fn enter(&self, conn: &Connection) {
+        (self.register)(conn);
+        *self.client.0.current() = Some(conn.clone());
+        self.client.0.state.send_replace(ClientState::Connected);
     }
 
     /// One connection, from its first message to its end.
@@ -388,9 +400,6 @@ impl<E: Endpoint> Session<E> {
             observer: &*inner.options.observer,
             ignored: &inner.ignored,
         };
-        (self.register)(&conn);
-        *inner.current() = Some(conn.clone());
-        inner.state.send_replace(ClientState::Connected);
         let since = Instant::now();
         let patience = CancellationToken::new();
         let driven = drive(transport, &conn, &scope, &patience);

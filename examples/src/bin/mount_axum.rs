@@ -1,0 +1,29 @@
+//! A hub behind axum, beside an ordinary HTTP route that asks it who is there.
+//!
+//! `cargo run -p wsx-examples --bin mount_axum`, then `curl http://127.0.0.1:9001/boxes`
+use axum::{Router, routing::get};
+use std::time::Duration;
+use wsx::{Connection, Hub};
+
+#[wsx::handler("telemetry")]
+fn on_telemetry(celsius: f64, conn: &Connection) {
+    println!("{}: {celsius} °C", conn.id());
+}
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let hub = Hub::new();
+    let boxes = hub.clone();
+    let app = Router::new()
+        .route("/boxes", get(|| async move { format!("{:?}\n", boxes.ids()) }))
+        .route_service("/ws", hub.ws_handler(wsx::unique_id, |_| {}));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:9001").await?;
+    println!("listening on {}", listener.local_addr()?);
+    tokio::select! {
+        served = axum::serve(listener, app) => served?,
+        asked = wsx_examples::asked_to_stop() => asked?,
+    }
+    // axum does not know the connections that it has upgraded; the hub closes them.
+    hub.shutdown(Duration::from_secs(5)).await;
+    Ok(())
+}

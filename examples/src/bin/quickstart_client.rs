@@ -1,0 +1,36 @@
+//! The shortest client: sends a rising temperature once a second, and obeys the server's command.
+//!
+//! `cargo run -p wsx-examples --bin quickstart_client`, beside `quickstart_server`
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use wsx::{CancellationToken, Client, Connection};
+
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Telemetry {
+    celsius: f64,
+}
+
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Cmd {
+    reboot: bool,
+}
+
+#[wsx::handler("cmd")]
+fn on_cmd(msg: Cmd, conn: &Connection) {
+    println!("{} says: reboot = {}", conn.id(), msg.reboot);
+}
+
+#[tokio::main]
+async fn main() -> Result<(), wsx::ConnectError> {
+    // Keeps trying until the server is there, and connects again whenever it has gone.
+    let client = Client::new("ws://127.0.0.1:9001/ws").connect(CancellationToken::new(), |_| {}).await?;
+    for celsius in 86..=95 {
+        if let Err(error) = client.send(&Telemetry { celsius: f64::from(celsius) }).await {
+            println!("{celsius} °C was not sent: {error}");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    client.close();
+    client.closed().await;
+    Ok(())
+}

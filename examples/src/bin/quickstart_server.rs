@@ -1,0 +1,28 @@
+//! The shortest server: prints the telemetry of every box, and tells a hot one to reboot.
+//!
+//! `cargo run -p wsx-examples --bin quickstart_server`
+use serde::{Deserialize, Serialize};
+use wsx::{Connection, Hub};
+
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Telemetry {
+    celsius: f64,
+}
+
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Cmd {
+    reboot: bool,
+}
+
+#[wsx::handler("telemetry")]
+fn on_telemetry(msg: Telemetry, conn: &Connection) -> Option<Cmd> {
+    println!("{}: {} °C", conn.id(), msg.celsius);
+    (msg.celsius > 90.0).then_some(Cmd { reboot: true })
+}
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let door = Hub::new().ws_handler(wsx::unique_id, |conn| println!("{} is here", conn.id()));
+    door.listen(tokio::net::TcpListener::bind("127.0.0.1:9001").await?).await;
+    Ok(())
+}
