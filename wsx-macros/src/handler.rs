@@ -25,8 +25,14 @@ pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
         (Some(args), Some(function)) if errors.is_none() => Some(entry(&args, &function)),
         _ => None,
     };
-    // The function always survives as it is written, so that nothing else fails because of this error.
-    quote! { #item #errors #entry }
+    // The function always survives as it is written, so that nothing else fails because of this error. Its signature is
+    // the message's, so lints that would have it changed are of no use to its author.
+    quote! {
+        #[allow(clippy::needless_pass_by_value, clippy::unused_async, reason = "a handler's signature says what it takes")]
+        #item
+        #errors
+        #entry
+    }
 }
 
 /// `"type", on = Endpoint, crate = path`: all optional, in any order.
@@ -287,15 +293,27 @@ fn call(p: &TokenStream, on: &TokenStream, signature: &Signature, types: &[&Type
         ReturnType::Default => name.span(),
         ReturnType::Type(_, ty) => ty.span(),
     };
-    let reply_door = respan(p, returned);
-    let reply = quote_spanned!(returned=> #reply_door::reply);
+    // A variable spanned at the return type: a value that cannot be returned is blamed there.
+    let value = Ident::new("__returned", returned);
+    let reply = {
+        let p = respan(p, returned);
+        quote_spanned!(returned=> #p::reply(__context, #value))
+    };
     let call = quote!(#name(#(#variables),*));
     let body = if signature.asyncness.is_some() {
         // Spanned at the function's name: this is where "future is not `Send`" shows.
         let p = respan(p, name.span());
-        quote_spanned!(name.span()=> #p::Outcome::Pending(#p::Box::pin(async move { #reply(__context, #call.await) })))
+        quote_spanned! {name.span()=>
+            #p::Outcome::Pending(#p::Box::pin(async move {
+                let #value = #call.await;
+                #reply
+            }))
+        }
     } else {
-        quote!(#p::Outcome::Ready(#reply(__context, #call)))
+        quote! {
+            let #value = #call;
+            #p::Outcome::Ready(#reply)
+        }
     };
     quote! {
         fn __call<'f>(__context: &'f #p::Context<'f, #on>) -> #p::Outcome<'f> {

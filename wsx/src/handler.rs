@@ -24,9 +24,9 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 /// What is sent goes back to the connection that the message came on. An `Err` goes to the
 /// [`Observer`](crate::Observer); its type is anything that converts into a boxed error.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be returned by a handler on side `{S}`",
-    label = "not a handler return type",
-    note = "a handler returns `()`, a message that `{S}` may send, `Option` of one, or `Result<one of these, E>` where `E` is an error"
+    message = "a handler cannot return `{Self}`",
+    label = "not a handler's return type",
+    note = "a handler returns nothing, a message that side `{S}` may send, an `Option` of one, or a `Result` of these with an error"
 )]
 pub trait IntoReply<S> {
     #[doc(hidden)]
