@@ -384,6 +384,24 @@ async fn a_message_right_behind_the_answer_arrives() {
     assert_eq!(client.endpoint().raw.next().await, "half");
 }
 
+/// Row X4: a `register` that panics ends its connection with 1011, and the client goes on.
+#[tokio::test]
+async fn a_panic_in_register_ends_that_connection_alone() {
+    let (recorder, mut memory) = recorder();
+    let server = Server::start(Hub::builder_with(Station::default()).observer(recorder).build().unwrap()).await;
+    let client = Client::builder_with(server.url("a"), EdgeBox::default()).backoff(quick()).build();
+    let calls = AtomicU32::new(0);
+    let register = move |_: &Connection| assert_ne!(calls.fetch_add(1, Ordering::Relaxed), 0, "as a test wants it");
+    within(client.connect(CancellationToken::new(), register)).await.unwrap();
+    let (_, closed) = memory.closed().await;
+    assert_eq!((closed.code, closed.by), (CloseCode::Error, ClosedBy::Peer));
+    let mut state = client.state();
+    within(state.wait_for(|state| *state != ClientState::Connected)).await.unwrap();
+    within(client.connected()).await.unwrap();
+    client.send(&Telemetry { n: 1 }).await.unwrap();
+    assert_eq!(server.hub.endpoint().telemetry.next().await, 1);
+}
+
 /// Row X2: headers are sent, and those that expire are asked for at each attempt.
 #[tokio::test]
 async fn headers_are_made_for_each_attempt() {

@@ -234,6 +234,22 @@ async fn a_peer_that_takes_nothing_is_cut_after_the_write_timeout() {
     assert!(hub.is_empty());
 }
 
+/// Row X4: a shutdown's deadline holds for a peer that takes nothing, too.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_cuts_off_a_peer_that_takes_nothing() {
+    let hub = hub(Config::default());
+    let (_ws, conn) = narrow(&hub, 64).await;
+    for n in 0..100 {
+        conn.try_send(&Item { from: 0, n }).unwrap();
+    }
+    tokio::task::yield_now().await;
+    let start = tokio::time::Instant::now();
+    assert_eq!(hub.shutdown(Duration::from_millis(500)).await, 1);
+    conn.closed().await;
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
 /// Rows C5, T4: close says 1000; again is harmless; a send after it fails as `closed`.
 #[tokio::test]
 async fn closing_twice_is_harmless_and_sends_fail_as_closed() {

@@ -17,7 +17,7 @@ use crate::{
 use std::{
     fmt,
     future::Future,
-    panic::Location,
+    panic::{AssertUnwindSafe, Location, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -31,7 +31,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::{
     http::{HeaderMap, HeaderName, HeaderValue},
-    protocol::Role,
+    protocol::{Role, frame::coding::CloseCode},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -383,7 +383,10 @@ impl<E: Endpoint> Session<E> {
 
     /// Shows a new connection to `register`, and sends go to it from now on.
     fn enter(&self, conn: &Connection) {
-        (self.register)(conn);
+        // Unwind safe in fact: the connection ends, and what `register` shares is the user's.
+        if catch_unwind(AssertUnwindSafe(|| (self.register)(conn))).is_err() {
+            conn.close_with(CloseCode::Error, "internal error");
+        }
         *self.client.0.current() = Some(conn.clone());
         self.client.0.state.send_replace(ClientState::Connected);
     }

@@ -121,7 +121,9 @@ impl Queue {
         let mut state = self.lock();
         state.closed = true;
         let waiting = std::mem::take(&mut state.waiting);
-        let driver = state.schedule();
+        // Woken even if it is sure to run again: that may be when a blocked socket takes something, and so late.
+        state.scheduled = true;
+        let driver = state.driver.take();
         drop(state);
         waiting.into_iter().for_each(|waiting| waiting.waker.wake());
         wake(driver);
