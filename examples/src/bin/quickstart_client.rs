@@ -3,7 +3,7 @@
 //! `cargo run -p wsx-examples --bin quickstart_client`, beside `quickstart_server`
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use wsx::{CancellationToken, Client, Connection};
+use wsx::{CancellationToken, Client};
 
 #[derive(Serialize, Deserialize, wsx::Message)]
 struct Telemetry {
@@ -16,16 +16,17 @@ struct Cmd {
 }
 
 #[wsx::handler("cmd")]
-fn on_cmd(msg: Cmd, conn: &Connection) {
-    println!("{} says: reboot = {}", conn.id(), msg.reboot);
+async fn on_cmd(cmd: Cmd) {
+    println!("reboot: {}", cmd.reboot);
 }
 
 #[tokio::main]
 async fn main() -> Result<(), wsx::ConnectError> {
-    // Keeps trying until the server is there, and connects again whenever it has gone.
-    let client = Client::new("ws://127.0.0.1:9001/ws").connect(CancellationToken::new(), |_| {}).await?;
+    // Waits for the server, and comes back to it whenever it has gone.
+    let client = Client::new("ws://127.0.0.1:9001/ws");
+    client.connect(CancellationToken::new(), |_| {}).await?;
     for celsius in 86..=95 {
-        if let Err(error) = client.send(&Telemetry { celsius: f64::from(celsius) }).await {
+        if let Err(error) = client.send(&Telemetry { celsius: celsius.into() }).await {
             println!("{celsius} °C was not sent: {error}");
         }
         tokio::time::sleep(Duration::from_secs(1)).await;

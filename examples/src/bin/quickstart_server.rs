@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use wsx::{Connection, Hub};
 
-#[derive(Serialize, Deserialize, wsx::Message)]
+#[derive(Serialize, Deserialize, wsx::Message)] // the type "telemetry"
 struct Telemetry {
     celsius: f64,
 }
@@ -14,6 +14,7 @@ struct Cmd {
     reboot: bool,
 }
 
+// Runs for each {"type":"telemetry","data":{"celsius":…}}. What it returns goes back to the sender.
 #[wsx::handler("telemetry")]
 fn on_telemetry(msg: Telemetry, conn: &Connection) -> Option<Cmd> {
     println!("{}: {} °C", conn.id(), msg.celsius);
@@ -22,7 +23,8 @@ fn on_telemetry(msg: Telemetry, conn: &Connection) -> Option<Cmd> {
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let door = Hub::new().ws_handler(wsx::unique_id, |conn| println!("{} is here", conn.id()));
+    let hub = Hub::builder().observer(wsx::PrintProblems).build().expect("the handlers fit together");
+    let door = hub.ws_handler(wsx::unique_id, |conn| println!("{} is here", conn.id()));
     door.listen(tokio::net::TcpListener::bind("127.0.0.1:9001").await?).await;
     Ok(())
 }
