@@ -14,7 +14,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{
-    any::TypeId,
+    any::{Any, TypeId},
     collections::HashMap,
     fmt,
     hash::{BuildHasher, Hasher},
@@ -164,13 +164,22 @@ enum Found<'r, E: Endpoint> {
     Route(&'r Route<E>),
 }
 
-/// The annotated handlers of `E`, sorted, since `inventory` promises no order.
+/// The annotated handlers of `E`: those that the type system knows, and those that are collected beside them. Sorted, since
+/// `inventory` promises no order.
 fn annotated<E: Endpoint>() -> Vec<HandlerEntry<E>> {
-    let mut entries: Vec<HandlerEntry<E>> = inventory::iter::<Registration>
-        .into_iter()
-        .filter(|registration| (registration.endpoint)() == TypeId::of::<E>())
-        .map(|registration| *(registration.entry)().downcast().expect("the macro names one endpoint in both"))
-        .collect();
+    let typed =
+        |entry: Box<dyn Any>| *entry.downcast::<HandlerEntry<E>>().expect("the macros name one endpoint in both");
+    let mut entries: Vec<HandlerEntry<E>> = E::entries().into_iter().map(typed).collect();
+    let known = entries.len();
+    let place = |entry: &HandlerEntry<E>| (entry.message_type, entry.name, entry.file, entry.line);
+    for registration in
+        inventory::iter::<Registration>.into_iter().filter(|found| (found.endpoint)() == TypeId::of::<E>())
+    {
+        let entry = typed((registration.entry)());
+        if !entries[..known].iter().any(|first| place(first) == place(&entry)) {
+            entries.push(entry);
+        }
+    }
     entries.sort_by_key(|entry| (entry.message_type, entry.file, entry.line));
     entries
 }

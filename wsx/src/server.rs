@@ -9,7 +9,6 @@ use crate::{
     handler::{FromMessage, IntoReply, by_hand},
     handshake::{self, HeadError, Identity, Origin, Origins, Reject},
     hub::{Hub, Parts},
-    message::AnySide,
     observer::{Blind, Observer},
     router::{Added, End, Router, Scope},
     transport::{Raw, Transport},
@@ -183,7 +182,7 @@ impl HubBuilder {
         T: FromMessage<Via> + 'static,
         Via: 'static,
         F: Fn(T, Connection) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: IntoReply<AnySide>> + Send + 'static,
+        Fut: Future<Output: IntoReply> + Send + 'static,
     {
         self.added.push(Added { message_type: message_type.into(), handler: by_hand(handler), at: Location::caller() });
         self
