@@ -10,7 +10,7 @@ use crate::{
     error::{BoxError, ConnectError, SendError, StartError},
     handler::{FromMessage, IntoReply, by_hand},
     observer::{Blind, Observer},
-    router::{Added, End, Router, Scope},
+    router::{Added, Empty, End, Router, Scope},
     sending::Sending,
     transport::Raw,
 };
@@ -524,7 +524,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     #[must_use]
     pub fn build(self) -> Client<E> {
         let Self { url, endpoint, added, options } = self;
-        let router = Router::build(&endpoint, added, End::Client);
+        let router = Router::build(&endpoint, added, End::Client, Empty::Allowed);
         Client(Arc::new(Inner {
             url,
             endpoint,
