@@ -394,6 +394,9 @@ impl<T> fmt::Debug for Log<T> {
     }
 }
 
+#[path = "ui/fleet.rs"]
+pub mod fleet;
+
 /// The code of the documents, compiled and run as it stands there.
 #[cfg(doctest)]
 mod documents {

@@ -46,6 +46,19 @@ fn a_new_hub_panics_with_the_problems() {
     let _ = Hub::new();
 }
 
+#[derive(Debug, wsx::Endpoint)]
+struct Deaf;
+
+/// Row M3: a hub without a single handler says so, since a linker may have dropped them; unless it is meant.
+#[test]
+fn a_hub_without_handlers_is_refused_unless_it_is_meant() {
+    let error = Hub::builder_with(Deaf).build().unwrap_err();
+    assert!(error.to_string().contains("endpoint Deaf"), "{error}");
+    assert!(error.to_string().contains("use my_handlers as _;"), "{error}");
+    let hub = Hub::builder_with(Deaf).without_handlers().build().unwrap();
+    assert!(hub.handled_types().is_empty());
+}
+
 /// Rows M1, X4: a client reports them from `connect`, and a handler that wants the hub among them.
 #[tokio::test]
 async fn a_client_reports_start_up_problems_from_connect() {

@@ -143,7 +143,7 @@ async fn an_unknown_type_is_ignored_and_counted() {
 #[tokio::test]
 async fn a_raw_frame_without_a_handler_is_ignored_and_counted() {
     let (recorder, mut memory) = recorder();
-    let hub = Hub::builder().observer(recorder).build().unwrap();
+    let hub = Hub::builder().observer(recorder).without_handlers().build().unwrap();
     let server = Server::start(hub).await;
     let mut peer = server.peer("a").await;
     peer.send("nonsense").await;

@@ -1,7 +1,7 @@
 //! What the macros share: gathering errors, the `wsx` attribute, paths, spans, lifetimes.
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
-use syn::{Attribute, Lifetime, Path, meta::ParseNestedMeta};
+use syn::{Attribute, Lifetime, Path, Type, meta::ParseNestedMeta, spanned::Spanned};
 
 /// Gathers every error, so that one build shows them all.
 #[derive(Default)]
@@ -22,6 +22,10 @@ impl Errors {
 
     pub(crate) fn take<T>(&mut self, result: syn::Result<T>) -> Option<T> {
         result.map_err(|error| self.push(error)).ok()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     pub(crate) fn finish(self) -> Option<TokenStream> {
@@ -73,6 +77,30 @@ pub(crate) fn respan(tokens: &TokenStream, span: Span) -> TokenStream {
             token
         })
         .collect()
+}
+
+/// Where an error about a type points: a path's last part, which is the type's name.
+pub(crate) fn type_span(ty: &Type) -> Span {
+    match ty {
+        Type::Path(path) => path.path.segments.last().map_or_else(|| path.span(), |segment| segment.ident.span()),
+        Type::Reference(reference) => type_span(&reference.elem),
+        other => other.span(),
+    }
+}
+
+/// The string constant `text` as a type.
+pub(crate) fn key(private: &TokenStream, text: &TokenStream) -> TokenStream {
+    let letters = 0..16_usize;
+    quote!(#private::Key<#({ #private::letter(#text, #letters) },)* { #private::rest(#text) }>)
+}
+
+/// Whether a type names a lifetime, or has one left out.
+pub(crate) fn has_lifetime(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Group(group) => has_lifetime(group.stream()),
+        TokenTree::Punct(punct) => matches!(punct.as_char(), '\'' | '&'),
+        _ => false,
+    })
 }
 
 /// A type's tokens with every lifetime replaced by `to`, those left out behind `&` included.

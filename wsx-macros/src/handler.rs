@@ -1,6 +1,6 @@
 //! `#[handler]`: the function as it is written, and beside it an entry that draws its arguments and calls it.
-use crate::attr::{self, Errors, respan, with_lifetimes};
-use proc_macro2::{Span, TokenStream};
+use crate::attr::{self, Errors, key, respan, type_span, with_lifetimes};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
     Attribute, FnArg, GenericParam, Ident, LitStr, Path, ReturnType, Safety, Signature, Token, Type, Visibility,
@@ -15,16 +15,16 @@ const RESERVED: [&str; 4] = ["__raw__", "__open__", "__close__", "__unknown__"];
 
 pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut errors = Errors::default();
-    let args = errors.take(syn::parse2::<Args>(args));
+    let args = parse_args(args, &mut errors);
     let function = errors.take(syn::parse2::<Function>(item.clone()));
     if let Some(function) = &function {
         check(&function.signature, &mut errors);
     }
-    let errors = errors.finish();
-    let entry = match (args, function) {
-        (Some(args), Some(function)) if errors.is_none() => Some(entry(&args, &function)),
-        _ => None,
+    let entry = match &function {
+        Some(function) if errors.is_empty() => Some(entry(&args, function)),
+        function => stand_in(&args, function.as_ref()),
     };
+    let errors = errors.finish();
     // The function always survives as it is written, so that nothing else fails because of this error. Its signature is
     // the message's, so lints that would have it changed are of no use to its author.
     quote! {
@@ -35,38 +35,53 @@ pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
     }
 }
 
-/// `"type", on = Endpoint, crate = path`: all optional, in any order.
+/// `"type", on = Endpoint, foreign, crate = path`: all optional, in any order.
 #[derive(Default)]
 struct Args {
     message_type: Option<LitStr>,
     on: Option<Path>,
+    foreign: Option<Ident>,
     krate: Option<Path>,
 }
 
-impl Parse for Args {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let mut args = Self::default();
+/// As much as can be understood: what is wrong is an error, and what is right still counts.
+fn parse_args(tokens: TokenStream, errors: &mut Errors) -> Args {
+    let mut args = Args::default();
+    let parser = |input: ParseStream<'_>| {
         while !input.is_empty() {
-            args.parse_one(input)?;
+            errors.take(args.parse_one(input));
+            // On to the next option, whatever is left of this one.
+            while !input.is_empty() && !input.peek(Token![,]) {
+                input.parse::<TokenTree>()?;
+            }
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
             }
         }
-        Ok(args)
+        Ok(())
+    };
+    // The parser reports its errors itself.
+    let _ = syn::parse::Parser::parse2(parser, tokens);
+    if let (Some(foreign), None) = (&args.foreign, &args.on) {
+        errors.at(
+            foreign,
+            "`foreign` says that the endpoint is another crate's, so name the endpoint: `on = other::Station`",
+        );
     }
+    args
 }
 
 impl Args {
     fn parse_one(&mut self, input: ParseStream<'_>) -> syn::Result<()> {
         if input.peek(LitStr) {
             let literal: LitStr = input.parse()?;
-            let text = literal.value();
             if self.message_type.is_some() {
                 return Err(syn::Error::new(
                     literal.span(),
                     "a handler has one message type; write a second function for a second type",
                 ));
             }
+            let text = literal.value();
             if text.is_empty() {
                 return Err(syn::Error::new(literal.span(), "a message's type is not empty"));
             }
@@ -86,14 +101,24 @@ impl Args {
             self.krate = Some(input.call(Path::parse_mod_style)?);
             return Ok(());
         }
-        let known = "a handler has the options `#[wsx::handler(\"type\", on = Endpoint, crate = path)]`, all optional";
+        let known =
+            "a handler has the options `#[wsx::handler(\"type\", on = Endpoint, foreign, crate = path)]`, all optional";
         let key: Ident = input.parse().map_err(|error| syn::Error::new(error.span(), known))?;
+        if key == "foreign" {
+            self.foreign = Some(key);
+            return Ok(());
+        }
         if key != "on" {
             return Err(syn::Error::new(key.span(), format!("unknown option `{key}`; {known}")));
         }
         input.parse::<Token![=]>()?;
         self.on = Some(input.parse()?);
         Ok(())
+    }
+
+    /// The reserved type that it handles, if it is one.
+    fn reserved(&self) -> Option<String> {
+        self.message_type.as_ref().map(LitStr::value).filter(|text| RESERVED.contains(&&**text))
     }
 }
 
@@ -168,27 +193,17 @@ fn entry(args: &Args, function: &Function) -> TokenStream {
     let p = attr::private(args.krate.as_ref());
     let Function { attrs, signature } = function;
     let (name, name_text) = (&signature.ident, signature.ident.to_string());
-    let cfgs = attrs.iter().filter(|attr| attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr"));
+    let cfgs = cfgs(attrs);
     let on = match &args.on {
         Some(path) => path.to_token_stream(),
         None => quote!(#p::Untyped),
     };
-    let types: Vec<&Type> = signature
-        .inputs
-        .iter()
-        .filter_map(|argument| match argument {
-            FnArg::Typed(argument) => Some(&*argument.ty),
-            FnArg::Receiver(_) => None,
-        })
-        .collect();
-    // The same types, usable outside of the function.
-    let probed: Vec<TokenStream> = types.iter().map(|ty| with_lifetimes(ty.to_token_stream(), "'static")).collect();
+    let types = signature.types();
+    let probed = probed(&types);
     let message_type = message_type(args, &p, name, &probed);
     let payloads = payload_checks(args, &p, name, &types, &probed);
-    let endpoint_check = args.on.as_ref().map(|on| {
-        let p = respan(&p, on.span());
-        quote_spanned!(on.span()=> const _: () = #p::is_endpoint::<#on>();)
-    });
+    let safe = safe_endpoint(&p, &on);
+    let typed = args.on.as_ref().map(|on| typed(args, &p, name, on, &types, &probed));
     let call = call(&p, &on, signature, &types);
     quote! {
         #(#cfgs)*
@@ -196,26 +211,170 @@ fn entry(args: &Args, function: &Function) -> TokenStream {
         #[allow(warnings, clippy::all, clippy::pedantic, reason = "generated code")]
         const _: () = {
             use #p::Plain as _;
+            #safe
             #message_type
             #payloads
-            #endpoint_check
             #call
+            const __ENTRY: #p::HandlerEntry<#on> = #p::HandlerEntry {
+                message_type: __TYPE,
+                call: __call,
+                states: &[#(#p::Probe::<#probed>::STATE),*],
+                takes_hub: #p::any(&[#(#p::Probe::<#probed>::HUB),*]),
+                name: concat!(module_path!(), "::", #name_text),
+                file: file!(),
+                line: line!(),
+            };
+            #typed
             #p::inventory::submit! {
-                #p::Registration {
-                    endpoint: #p::TypeId::of::<#on>,
-                    entry: || #p::Box::new(#p::HandlerEntry::<#on> {
-                        message_type: __TYPE,
-                        call: __call,
-                        states: &[#(#p::Probe::<#probed>::STATE),*],
-                        takes_hub: #p::any(&[#(#p::Probe::<#probed>::HUB),*]),
-                        name: concat!(module_path!(), "::", #name_text),
-                        file: file!(),
-                        line: line!(),
-                    }) as #p::Box<dyn #p::Any>,
-                }
+                #p::Registration { endpoint: #p::TypeId::of::<#on>, entry: || #p::listed(__ENTRY) }
             }
         };
     }
+}
+
+/// In place of an entry with a mistake: says that the message is handled, lest it be reported as missing too.
+fn stand_in(args: &Args, function: Option<&Function>) -> Option<TokenStream> {
+    let (on, function) = (args.on.as_ref()?, function?);
+    if args.foreign.is_some() {
+        return None;
+    }
+    let p = attr::private(args.krate.as_ref());
+    let cfgs = cfgs(&function.attrs);
+    // `impl Trait` has no place outside of a signature, and is a mistake already.
+    let types =
+        function.signature.types().into_iter().filter(|ty| !matches!(ty, Type::ImplTrait(_))).collect::<Vec<_>>();
+    let generic =
+        function.signature.generics.params.iter().any(|parameter| !matches!(parameter, GenericParam::Lifetime(_)));
+    let probed = if generic { Vec::new() } else { probed(&types) };
+    let message_type = match &args.message_type {
+        Some(literal) => quote!(#literal),
+        None => quote!(#p::first(&[#(#p::Probe::<#probed>::MESSAGE),*], "")),
+    };
+    let key = key(&p, &quote!(__TYPE));
+    let safe = safe_endpoint(&p, &on.to_token_stream());
+    Some(quote! {
+        #(#cfgs)*
+        #[doc(hidden)]
+        #[allow(warnings, reason = "generated code")]
+        const _: () = {
+            use #p::Plain as _;
+            #safe
+            const __TYPE: &str = #message_type;
+            struct __Elsewhere;
+            impl #p::Handles<#key, #on> for <() as #p::If<__IS_HERE, #on, __Elsewhere>>::Type {
+                const ENTRY: #p::HandlerEntry<#on> = #p::mistaken(__TYPE);
+            }
+        };
+    })
+}
+
+/// The endpoint where its being one is needed: something that is none is reported once, by the check made for it.
+fn safe_endpoint(p: &TokenStream, on: &TokenStream) -> TokenStream {
+    quote! {
+        const __IS_ENDPOINT: bool = #p::Probe::<#on>::ENDPOINT;
+        type __Endpoint = <() as #p::If<__IS_ENDPOINT, #on, #p::Untyped>>::Type;
+        const __IS_HERE: bool = #p::same_crate(<__Endpoint as #p::Endpoint>::MODULE, module_path!());
+    }
+}
+
+fn cfgs(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
+    attrs.iter().filter(|attr| attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr"))
+}
+
+/// The types of the arguments, usable outside of the function.
+fn probed(types: &[&Type]) -> Vec<TokenStream> {
+    types.iter().map(|ty| with_lifetimes(ty.to_token_stream(), "'static")).collect()
+}
+
+trait Types {
+    /// The types of the arguments.
+    fn types(&self) -> Vec<&Type>;
+}
+
+impl Types for Signature {
+    fn types(&self) -> Vec<&Type> {
+        let typed = self.inputs.iter().filter_map(|argument| match argument {
+            FnArg::Typed(argument) => Some(&*argument.ty),
+            FnArg::Receiver(_) => None,
+        });
+        typed.collect()
+    }
+}
+
+/// What the compiler is told, and asked, of a handler on an endpoint of the program's own: that there is one for this
+/// message, that there is no second, and that the message comes to this side.
+fn typed(
+    args: &Args,
+    p: &TokenStream,
+    name: &Ident,
+    on: &Path,
+    types: &[&Type],
+    probed: &[TokenStream],
+) -> TokenStream {
+    let on_span = on.segments.last().map_or_else(|| on.span(), |segment| segment.ident.span());
+    let at_on = respan(p, on_span);
+    let on_text = on.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
+    let endpoint = quote_spanned!(on_span=> const _: () = #at_on::is_endpoint::<#on>(););
+    let where_from = match &args.foreign {
+        None => {
+            let why = format!(
+                "`{on_text}` is an endpoint of another crate: write `#[wsx::handler(.., on = {on_text}, foreign)]`, and `partial` \
+                 where `{on_text}` is declared"
+            );
+            quote_spanned!(on_span=> const HANDLER_ENDPOINT: () = #at_on::ensure(__IS_HERE || !__IS_ENDPOINT, #why.as_bytes());)
+        }
+        Some(foreign) => {
+            let why = format!("`{on_text}` is an endpoint of this crate, so its handlers are not `foreign`");
+            let p = respan(p, foreign.span());
+            quote_spanned!(foreign.span()=> const HANDLER_ENDPOINT: () = #p::ensure(!__IS_HERE || !__IS_ENDPOINT, #why.as_bytes());)
+        }
+    };
+    // Two handlers for one message conflict here: the error shows both, at the literal or at the function's name.
+    let place = args.message_type.as_ref().map_or_else(|| name.span(), LitStr::span);
+    let handles = args.foreign.is_none().then(|| {
+        let key = key(p, &quote!(__TYPE));
+        quote_spanned! {place=>
+            struct __Elsewhere;
+            impl #p::Handles<#key, #on> for <() as #p::If<__IS_HERE, #on, __Elsewhere>>::Type {
+                const ENTRY: #p::HandlerEntry<#on> = __ENTRY;
+            }
+        }
+    });
+    let direction = direction_checks(args, p, types, probed);
+    quote!(#endpoint #where_from #handles #direction)
+}
+
+/// The message must come to this side: blamed on the argument that is the message, or on the literal where none is.
+fn direction_checks(args: &Args, p: &TokenStream, types: &[&Type], probed: &[TokenStream]) -> TokenStream {
+    if args.reserved().is_some() {
+        return TokenStream::new();
+    }
+    let count = probed.len();
+    let found = quote!(#p::position(&[#(#p::Probe::<#probed>::MESSAGE),*]));
+    let arguments = types.iter().zip(probed).enumerate().map(|(at, (ty, probe))| {
+        let span = type_span(ty);
+        let p = respan(p, span);
+        let message = quote!(<() as #p::If<{ #found == #at }, #probe, #p::Nothing>>::Type);
+        quote_spanned! {span=>
+            const _: () = #p::receives::<<__Endpoint as #p::Endpoint>::Side, <__Endpoint as #p::Endpoint>::Peer, #message>();
+        }
+    });
+    let literal = args.message_type.as_ref().map(|literal| {
+        let p = respan(p, literal.span());
+        quote_spanned! {literal.span()=>
+            const HANDLER_DIRECTION: () = {
+                type Side = <__Endpoint as #p::Endpoint>::Side;
+                const TEXT: &[&str] = &[
+                    "side `", <Side as #p::Side>::NAME, "` of protocol `", <Side as #p::Side>::PROTOCOL, "` never receives \"", __TYPE, "\"",
+                ];
+                #p::ensure(
+                    #found != #count || #p::is_among(<Side as #p::Side>::INBOUND, __TYPE),
+                    &#p::join::<{ #p::total(TEXT) }>(TEXT),
+                );
+            };
+        }
+    });
+    quote!(#(#arguments)* #literal)
 }
 
 /// The routing key, checked against the payload's own where both are there.
@@ -261,9 +420,9 @@ fn payload_checks(args: &Args, p: &TokenStream, name: &Ident, types: &[&Type], p
     };
     let allowed = reserved.is_none();
     let checks = types.iter().zip(probed).enumerate().map(|(at, (ty, probe))| {
-        let p = respan(p, ty.span());
+        let p = respan(p, type_span(ty));
         let before = &probed[..at];
-        quote_spanned! {ty.span()=>
+        quote_spanned! {type_span(ty)=>
             const HANDLER_PAYLOAD: () = #p::ensure(
                 !(#p::Probe::<#probe>::PAYLOAD && !(#allowed && !#p::any(&[#(#p::Probe::<#before>::PAYLOAD),*]))),
                 #why.as_bytes(),
@@ -277,12 +436,12 @@ fn payload_checks(args: &Args, p: &TokenStream, name: &Ident, types: &[&Type], p
 fn call(p: &TokenStream, on: &TokenStream, signature: &Signature, types: &[&Type]) -> TokenStream {
     let name = &signature.ident;
     let variables: Vec<Ident> =
-        types.iter().enumerate().map(|(at, ty)| format_ident!("__argument_{at}", span = ty.span())).collect();
+        types.iter().enumerate().map(|(at, ty)| format_ident!("__argument_{at}", span = type_span(ty))).collect();
     let draws = variables.iter().zip(types).map(|(variable, ty)| {
-        let p = respan(p, ty.span());
+        let p = respan(p, type_span(ty));
         // A lifetime that the handler names is unknown here.
         let ty_here = with_lifetimes(ty.to_token_stream(), "'_");
-        quote_spanned! {ty.span()=>
+        quote_spanned! {type_span(ty)=>
             let #variable: #ty_here = match #p::extract(__context) {
                 #p::Result::Ok(value) => value,
                 #p::Result::Err(error) => return #p::Outcome::Ready(#p::Result::Err(error)),
@@ -291,13 +450,13 @@ fn call(p: &TokenStream, on: &TokenStream, signature: &Signature, types: &[&Type
     });
     let returned: Span = match &signature.output {
         ReturnType::Default => name.span(),
-        ReturnType::Type(_, ty) => ty.span(),
+        ReturnType::Type(_, ty) => type_span(ty),
     };
     // A variable spanned at the return type: a value that cannot be returned is blamed there.
     let value = Ident::new("__returned", returned);
     let reply = {
         let p = respan(p, returned);
-        quote_spanned!(returned=> #p::reply(__context, #value))
+        quote_spanned!(returned=> #p::reply::<__Endpoint, _>(__context.role(), #value))
     };
     let call = quote!(#name(#(#variables),*));
     let body = if signature.asyncness.is_some() {

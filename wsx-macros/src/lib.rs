@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! `attr` has what the others share; `message`, `endpoint` and `handler` are a macro each: parse, check, expand. Generated
+//! `attr` has what the others share; `message`, `protocol`, `endpoint` and `handler` are a macro each: parse, check, expand. Generated
 //! code names `::wsx::__private` and nothing else, so that no import or shadowed name of the user's changes it.
 use proc_macro::TokenStream;
 
@@ -10,12 +10,14 @@ mod attr;
 mod endpoint;
 mod handler;
 mod message;
+mod protocol;
 
 /// Registers a function as the handler of a message type. The function itself stays as it is written.
 ///
 /// ```text
 /// #[wsx::handler("telemetry")]                 the type; optional when the payload derives `Message`
 /// #[wsx::handler("telemetry", on = Station)]   on an endpoint of the program's own
+/// #[wsx::handler(on = other::Station, foreign)] on an endpoint of another crate
 /// #[wsx::handler(crate = path::to::wsx)]       where the crate is not called `wsx`
 /// ```
 ///
@@ -46,9 +48,35 @@ pub fn message(item: TokenStream) -> TokenStream {
 /// Makes a struct an endpoint: a type on which handlers register with `on = …`, and which they take as a reference.
 ///
 /// ```text
-/// #[wsx(crate = path::to::wsx)]   where the crate is not called `wsx`
+/// #[wsx(side = Server)]                  the side of a protocol that it speaks for: every message that this side
+///                                        receives must have a handler
+/// #[wsx(side = Server, partial)]         some may be without
+/// #[wsx(side = Server, peer = Console)]  where the protocol has several peers, the one that it speaks to
+/// #[wsx(crate = path::to::wsx)]          where the crate is not called `wsx`
 /// ```
 #[proc_macro_derive(Endpoint, attributes(wsx))]
 pub fn endpoint(item: TokenStream) -> TokenStream {
     endpoint::expand(&syn::parse_macro_input!(item)).into()
+}
+
+/// Says who may send what to whom.
+///
+/// ```text
+/// wsx::protocol! {
+///     /// Edge fleet.
+///     pub Fleet v1 {
+///         Edge -> Server: Telemetry<'_>, Health;
+///         Server -> Edge: Cmd, Notice;
+///         Edge <-> Server: Note;
+///     }
+/// }
+/// ```
+///
+/// makes the types that are written here: `Fleet` with `VERSION`, `FINGERPRINT` and `DESCRIPTION`, the sides `Edge` and
+/// `Server`, and for each side an enum of what it receives, `ServerInbound` and `EdgeInbound`, with a `decode`. A protocol
+/// may have more than two sides; messages may come from other crates. `#[wsx(crate = path)]` on it says where the crate is,
+/// if it is not called `wsx`.
+#[proc_macro]
+pub fn protocol(input: TokenStream) -> TokenStream {
+    protocol::expand(input.into()).into()
 }

@@ -1,8 +1,8 @@
 //! `#[derive(Message)]`: a Rust type and its type string.
-use crate::attr::{self, Errors};
-use proc_macro2::TokenStream;
-use quote::quote;
-use syn::{Data, DeriveInput, GenericParam, LitStr};
+use crate::attr::{self, Errors, respan, type_span, with_lifetimes};
+use proc_macro2::{TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{Attribute, Data, DeriveInput, Field, Fields, GenericParam, LitStr};
 
 pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
@@ -22,13 +22,17 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let name = &input.ident;
     let message_type = given.unwrap_or_else(|| LitStr::new(&snake_case(&name.to_string()), name.span()));
     let (generics, arguments, bounds) = input.generics.split_for_impl();
+    let borrowed = borrowed_text(input, &private, &mut errors);
+    let fingerprint = fingerprint(input, &private, &message_type);
     let errors = errors.finish();
     // Made even beside an error, so that what uses the type does not fail too.
     quote! {
         #errors
+        #borrowed
         #[automatically_derived]
         impl #generics #private::Message for #name #arguments #bounds {
             const TYPE: &'static str = #message_type;
+            const FINGERPRINT: u64 = #fingerprint;
         }
     }
 }
@@ -45,6 +49,104 @@ fn check(input: &DeriveInput, errors: &mut Errors) {
     if let Data::Union(data) = &input.data {
         errors.at(data.union_token, "a union cannot be a message");
     }
+}
+
+fn fields(data: &Data) -> Vec<&Field> {
+    match data {
+        Data::Struct(data) => data.fields.iter().collect(),
+        Data::Enum(data) => data.variants.iter().flat_map(|variant| &variant.fields).collect(),
+        Data::Union(_) => Vec::new(),
+    }
+}
+
+/// A `&'a str` cannot be decoded from a JSON string with an escape in it, such as a quote or a line end, and a program would
+/// learn it in the field. Refused where the message is decoded at all, unless the field says that it is never escaped.
+fn borrowed_text(input: &DeriveInput, private: &TokenStream, errors: &mut Errors) -> TokenStream {
+    let name = &input.ident;
+    let arguments = with_lifetimes(input.generics.split_for_impl().1.into_token_stream(), "'static");
+    let mut checks = TokenStream::new();
+    for field in fields(&input.data) {
+        let mut never_escaped = false;
+        attr::options(&field.attrs, errors, |meta| {
+            if !meta.path.is_ident("never_escaped") {
+                return Err(meta.error("a field of a message has the option `#[wsx(never_escaped)]`"));
+            }
+            never_escaped = true;
+            Ok(())
+        });
+        if never_escaped || !borrows_text(field.ty.to_token_stream()) {
+            continue;
+        }
+        let span = type_span(&field.ty);
+        let p = respan(private, span);
+        let why = "a `&str` cannot hold a JSON string that has an escape in it, and fails when one comes: make it \
+            `Cow<'a, str>` with `#[serde(borrow)]`, or say that none comes with `#[wsx(never_escaped)]`";
+        checks.extend(quote_spanned! {span=>
+            #[allow(dead_code, reason = "it is there to be evaluated; its name is shown with the error")]
+            const _: () = {
+                use #p::Plain as _;
+                const BORROWED_TEXT: () = #p::ensure(!#p::Probe::<#name #arguments>::PAYLOAD, #why.as_bytes());
+            };
+        });
+    }
+    checks
+}
+
+/// Whether a `&str` is somewhere in the type.
+fn borrows_text(tokens: TokenStream) -> bool {
+    let mut after_reference = false;
+    let mut tokens = tokens.into_iter();
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Punct(punct) if punct.as_char() == '&' => after_reference = true,
+            // The name of a lifetime, which may stand between the two.
+            TokenTree::Punct(punct) if punct.as_char() == '\'' => drop(tokens.next()),
+            TokenTree::Ident(ident) if after_reference && ident == "str" => return true,
+            TokenTree::Group(group) if borrows_text(group.stream()) => return true,
+            _ => after_reference = false,
+        }
+    }
+    false
+}
+
+/// A hash of what a peer must agree on: type string, field names, field types, serde's attributes.
+fn fingerprint(input: &DeriveInput, p: &TokenStream, message_type: &LitStr) -> TokenStream {
+    let mut parts = vec![serde_text(&input.attrs, p)];
+    let mut add = |fields: &Fields| {
+        for (at, field) in fields.iter().enumerate() {
+            let name = field.ident.as_ref().map_or_else(|| at.to_string(), ToString::to_string);
+            let ty = with_lifetimes(field.ty.to_token_stream(), "'static");
+            let text = ty.to_string();
+            parts.push(quote!(#p::hash(#name)));
+            parts.push(serde_text(&field.attrs, p));
+            parts.push(quote!(#p::field(#p::Probe::<#ty>::FINGERPRINT, #text)));
+        }
+    };
+    match &input.data {
+        Data::Struct(data) => add(&data.fields),
+        Data::Enum(data) => data.variants.iter().for_each(|variant| add(&variant.fields)),
+        Data::Union(_) => {}
+    }
+    if let Data::Enum(data) = &input.data {
+        for variant in &data.variants {
+            let name = variant.ident.to_string();
+            parts.push(quote!(#p::hash(#name)));
+            parts.push(serde_text(&variant.attrs, p));
+        }
+    }
+    quote!({
+        #[allow(unused_imports, reason = "a message may have no fields")]
+        use #p::Plain as _;
+        let mut fingerprint = #p::hash(#message_type);
+        #(fingerprint = #p::mix(fingerprint, #parts);)*
+        fingerprint
+    })
+}
+
+fn serde_text(attrs: &[Attribute], p: &TokenStream) -> TokenStream {
+    let serde = attrs.iter().filter(|attr| attr.path().is_ident("serde"));
+    let text: String = serde.map(|attr| attr.meta.to_token_stream().to_string()).collect();
+    quote!(#p::hash(#text))
 }
 
 /// `ChargeState` becomes `charge_state`, `HTTPStatus` becomes `http_status`.

@@ -6,12 +6,12 @@ use crate::{
     dial::Target,
     drive::drive,
     endpoint::{Endpoint, Untyped},
-    envelope::Outbound,
+    envelope::SentBy,
     error::{BoxError, ConnectError, SendError, StartError},
     handler::{FromMessage, IntoReply, by_hand},
-    message::{AnySide, Sends},
     observer::{Blind, Observer},
-    router::{Added, End, Router, Scope},
+    router::{Added, Empty, End, Router, Scope},
+    sending::Sending,
     transport::Raw,
 };
 use std::{
@@ -189,26 +189,9 @@ impl<E: Endpoint> Client<E> {
     /// # Cancel safety
     ///
     /// Dropped before it is done, the message is not sent.
-    pub fn send<M: Outbound + ?Sized>(
-        &self,
-        message: &M,
-    ) -> impl Future<Output = Result<(), SendError>> + Send + use<E, M>
-    where
-        E::Side: Sends<M::Message>,
-    {
-        let frame = message.encode(Role::Client);
-        let (client, conn) = (self.clone(), self.connection());
-        async move {
-            let frame = frame?;
-            let sent = match conn {
-                Some(conn) => conn.push(frame).await,
-                None => Err(SendError::Closed),
-            };
-            sent.map_err(|error| match error {
-                SendError::Closed if !client.is_closed() => SendError::NotConnected,
-                error => error,
-            })
-        }
+    pub fn send<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, message: &M) -> Sending<'static> {
+        let conn = self.connection().ok_or(SendError::Closed);
+        Sending::on_owned(conn, message.encode(Role::Client)).of_client(self.0.stop.clone())
     }
 
     /// The current connection, if there is one.
@@ -483,7 +466,7 @@ impl ClientBuilder {
         T: FromMessage<Via> + 'static,
         Via: 'static,
         F: Fn(T, Connection) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: IntoReply<AnySide>> + Send + 'static,
+        Fut: Future<Output: IntoReply> + Send + 'static,
     {
         self.added.push(Added { message_type: message_type.into(), handler: by_hand(handler), at: Location::caller() });
         self
@@ -541,7 +524,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     #[must_use]
     pub fn build(self) -> Client<E> {
         let Self { url, endpoint, added, options } = self;
-        let router = Router::build(&endpoint, added, End::Client);
+        let router = Router::build(&endpoint, added, End::Client, Empty::Allowed);
         Client(Arc::new(Inner {
             url,
             endpoint,

@@ -4,12 +4,13 @@
 use crate::{
     closed::Closed,
     config::Config,
-    envelope::Outbound,
+    envelope::{Outbound, SentBy},
     error::{HandlerError, SendError},
     frame::{self, Kind, MAX_CONTROL},
     incoming::Incoming,
-    message::{Sends, Side},
+    message::Side,
     queue::{Bound, Queue, Refused},
+    sending::Sending,
 };
 use bytes::Bytes;
 use std::{
@@ -122,12 +123,8 @@ impl Connection {
     /// # Cancel safety
     ///
     /// Dropped before it is done, the message is not sent.
-    pub fn send<'a, M: Outbound + ?Sized>(
-        &'a self,
-        message: &M,
-    ) -> impl Future<Output = Result<(), SendError>> + Send + use<'a, M> {
-        let frame = message.encode(self.0.role);
-        async move { self.push(frame?).await }
+    pub fn send<M: Outbound + ?Sized>(&self, message: &M) -> Sending<'_> {
+        Sending::on(self, message.encode(self.0.role))
     }
 
     /// Queues a message or an envelope without waiting.
@@ -137,7 +134,7 @@ impl Connection {
     /// As [`send`](Self::send), and [`SendError::Full`] when there is no room.
     pub fn try_send<M: Outbound + ?Sized>(&self, message: &M) -> Result<(), SendError> {
         self.try_push(message.encode(self.0.role)?).map_err(|refused| match refused {
-            Refused::Full(_) => SendError::Full,
+            Refused::Full => SendError::Full,
             Refused::Closed => SendError::Closed,
         })
     }
@@ -152,12 +149,11 @@ impl Connection {
     /// # Cancel safety
     ///
     /// Dropped before it is done, the message is not sent.
-    pub async fn send_bytes(&self, text: impl AsRef<[u8]>) -> Result<(), SendError> {
+    pub fn send_bytes(&self, text: impl AsRef<[u8]>) -> Sending<'_> {
         let frame = std::str::from_utf8(text.as_ref())
             .map(|text| frame::of(Kind::Text, self.0.role, text.as_bytes()))
-            .map_err(SendError::NotUtf8)?;
-        drop(text);
-        self.push(frame).await
+            .map_err(SendError::NotUtf8);
+        Sending::on(self, frame)
     }
 
     /// Queues bytes as a binary message.
@@ -169,10 +165,8 @@ impl Connection {
     /// # Cancel safety
     ///
     /// Dropped before it is done, the message is not sent.
-    pub async fn send_binary(&self, bytes: impl AsRef<[u8]>) -> Result<(), SendError> {
-        let frame = frame::of(Kind::Binary, self.0.role, bytes.as_ref());
-        drop(bytes);
-        self.push(frame).await
+    pub fn send_binary(&self, bytes: impl AsRef<[u8]>) -> Sending<'_> {
+        Sending::on(self, Ok(frame::of(Kind::Binary, self.0.role, bytes.as_ref())))
     }
 
     /// Queues a ping frame. Nothing in this library pings by itself unless told to.
@@ -184,11 +178,12 @@ impl Connection {
     /// # Cancel safety
     ///
     /// Dropped before it is done, the ping is not sent.
-    pub async fn ping(&self, payload: &[u8]) -> Result<(), SendError> {
-        if payload.len() > MAX_CONTROL {
-            return Err(SendError::PingTooLong(payload.len()));
-        }
-        self.push(frame::of(Kind::Ping, self.0.role, payload)).await
+    pub fn ping(&self, payload: &[u8]) -> Sending<'_> {
+        let frame = match payload.len() {
+            0..=MAX_CONTROL => Ok(frame::of(Kind::Ping, self.0.role, payload)),
+            length => Err(SendError::PingTooLong(length)),
+        };
+        Sending::on(self, frame)
     }
 
     /// Runs `handler` with the payload of each pong, in place of the one set before. It must not block.
@@ -285,12 +280,8 @@ impl Connection {
         lock(&self.0.extra.get()?.start).take()
     }
 
-    pub(crate) async fn push(&self, frame: Bytes) -> Result<(), SendError> {
-        match self.try_push(frame) {
-            Ok(()) => Ok(()),
-            Err(Refused::Closed) => Err(SendError::Closed),
-            Err(Refused::Full(frame)) => self.0.queue.push(frame).await.map_err(|_| SendError::Closed),
-        }
+    pub(crate) fn push(&self, frame: Bytes) -> Sending<'_> {
+        Sending::on(self, Ok(frame))
     }
 
     pub(crate) fn try_push(&self, frame: Bytes) -> Result<(), Refused> {
@@ -353,16 +344,16 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A connection limited to what side `S` may send; a handler on a typed endpoint takes it as an argument.
+/// A connection limited to what side `S` may send to its peer; a handler on a typed endpoint takes it as an argument.
 #[derive(Debug)]
-pub struct Conn<'f, S> {
+pub struct Conn<'f, S: Side, To = <S as Side>::Peer> {
     connection: &'f Connection,
-    side: PhantomData<fn() -> S>,
+    direction: PhantomData<fn() -> (S, To)>,
 }
 
-impl<'f, S: Side> Conn<'f, S> {
+impl<'f, S: Side, To> Conn<'f, S, To> {
     pub(crate) fn new(connection: &'f Connection) -> Self {
-        Self { connection, side: PhantomData }
+        Self { connection, direction: PhantomData }
     }
 
     /// Queues a message, as [`Connection::send`].
@@ -374,14 +365,17 @@ impl<'f, S: Side> Conn<'f, S> {
     /// # Cancel safety
     ///
     /// Dropped before it is done, the message is not sent.
-    pub fn send<M: Outbound + ?Sized>(
-        &self,
-        message: &M,
-    ) -> impl Future<Output = Result<(), SendError>> + Send + use<'f, M, S>
-    where
-        S: Sends<M::Message>,
-    {
+    pub fn send<M: SentBy<S, To> + ?Sized>(&self, message: &M) -> Sending<'f> {
         self.connection.send(message)
+    }
+
+    /// Queues a message without waiting, as [`Connection::try_send`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::try_send`].
+    pub fn try_send<M: SentBy<S, To> + ?Sized>(&self, message: &M) -> Result<(), SendError> {
+        self.connection.try_send(message)
     }
 
     /// The id, as [`Connection::id`].
@@ -393,5 +387,10 @@ impl<'f, S: Side> Conn<'f, S> {
     /// Closes, as [`Connection::close`].
     pub fn close(&self) {
         self.connection.close();
+    }
+
+    /// Closes with a code and a reason, as [`Connection::close_with`].
+    pub fn close_with(&self, code: CloseCode, reason: impl Into<String>) {
+        self.connection.close_with(code, reason);
     }
 }

@@ -10,13 +10,13 @@ use crate::{
     message::Side,
 };
 use serde::Deserialize;
-use std::{any::type_name, borrow::Cow};
+use std::{any::type_name, borrow::Cow, fmt};
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Everything that a handler of endpoint `E` may look at, all of it borrowed.
 ///
 /// Only an implementation of [`FromContext`] meets it; handlers name what they want instead.
-#[derive(Debug)]
-pub struct Context<'f, E: Endpoint> {
+pub struct Context<'f, E> {
     pub(crate) endpoint: &'f E,
     /// A client has none.
     pub(crate) hub: Option<&'f Hub<E>>,
@@ -24,17 +24,30 @@ pub struct Context<'f, E: Endpoint> {
     pub(crate) incoming: &'f Incoming<'f>,
 }
 
-impl<'f, E: Endpoint> Context<'f, E> {
+impl<'f, E> Context<'f, E> {
     /// The endpoint's value.
     #[must_use]
     pub fn endpoint(&self) -> &'f E {
         self.endpoint
     }
 
+    /// Decides about the mask of a reply.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.conn.role()
+    }
+
     /// The connection that the message came on.
     #[must_use]
     pub fn connection(&self) -> &'f Connection {
         self.conn
+    }
+}
+
+impl<E> fmt::Debug for Context<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("conn", self.conn).field("incoming", self.incoming).finish_non_exhaustive()
     }
 }
 
@@ -80,7 +93,7 @@ pub struct ViaPayload;
     note = "the payload is any type with `#[derive(serde::Deserialize)]`, usually with `#[derive(wsx::Message)]`",
     note = "extractors are `Connection`, `&Connection`, `Meta<'_>`, `RawFrame<'_>`, `Envelope<T>`, `&Hub<{E}>`, the endpoint's value as `&{E}`, and without `on = ..` also `State<T>`"
 )]
-pub trait FromContext<'f, E: Endpoint, Via = ViaContext>: Sized {
+pub trait FromContext<'f, E, Via = ViaContext>: Sized {
     /// Draws the argument.
     ///
     /// # Errors
@@ -90,13 +103,13 @@ pub trait FromContext<'f, E: Endpoint, Via = ViaContext>: Sized {
 }
 
 #[diagnostic::do_not_recommend]
-impl<'f, E: Endpoint, T: Deserialize<'f>> FromContext<'f, E, ViaPayload> for T {
+impl<'f, E, T: Deserialize<'f>> FromContext<'f, E, ViaPayload> for T {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
         decode(context.incoming.data)
     }
 }
 
-impl<'f, E: Endpoint, T: Deserialize<'f>> FromContext<'f, E> for Envelope<T> {
+impl<'f, E, T: Deserialize<'f>> FromContext<'f, E> for Envelope<T> {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
         envelope(context.incoming)
     }
@@ -108,44 +121,44 @@ impl<'f, E: Endpoint> FromContext<'f, E> for &'f E {
     }
 }
 
-impl<'f, E: Endpoint> FromContext<'f, E> for &'f Hub<E> {
+impl<'f, E> FromContext<'f, E> for &'f Hub<E> {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
         context.hub.ok_or(HandlerError::Argument { argument: "Hub", why: "a client has no hub" })
     }
 }
 
-impl<'f, E: Endpoint> FromContext<'f, E> for Hub<E> {
+impl<'f, E> FromContext<'f, E> for Hub<E> {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
         <&Self>::from_context(context).cloned()
     }
 }
 
-impl<'f, E: Endpoint> FromContext<'f, E> for &'f Connection {
+impl<'f, E> FromContext<'f, E> for &'f Connection {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
         Ok(context.conn)
     }
 }
 
-impl<'f, E: Endpoint> FromContext<'f, E> for Connection {
+impl<'f, E> FromContext<'f, E> for Connection {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
         Ok(context.conn.clone())
     }
 }
 
 /// Only the endpoint's own side: a handler cannot speak for the other.
-impl<'f, E: Endpoint<Side = S>, S: Side> FromContext<'f, E> for Conn<'f, S> {
+impl<'f, S: Side, To, E: Endpoint<Side = S, Peer = To>> FromContext<'f, E> for Conn<'f, S, To> {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
         Ok(Conn::new(context.conn))
     }
 }
 
-impl<'f, E: Endpoint> FromContext<'f, E> for RawFrame<'f> {
+impl<'f, E> FromContext<'f, E> for RawFrame<'f> {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
         raw_frame(context.incoming).map(RawFrame::borrowed)
     }
 }
 
-impl<'f, E: Endpoint> FromContext<'f, E> for Closed {
+impl<'f, E> FromContext<'f, E> for Closed {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
         closed(context.incoming)
     }
@@ -163,7 +176,7 @@ pub struct Meta<'f> {
     pub ts: i64,
 }
 
-impl<'f, E: Endpoint> FromContext<'f, E> for Meta<'f> {
+impl<'f, E> FromContext<'f, E> for Meta<'f> {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
         let incoming = context.incoming;
         Ok(Meta { message_type: Cow::Borrowed(&incoming.message_type), ver: incoming.ver, ts: incoming.ts })

@@ -1,7 +1,7 @@
 //! A program's end of a conversation: the type on which handlers register, whose value carries their state.
 //!
 //! Knows no handlers; `handler` ties them to it.
-use crate::message::{AnySide, Side};
+use crate::message::{AnyPeer, AnySide, Side};
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
@@ -27,8 +27,18 @@ use std::{
 pub trait Endpoint: Sized + Send + Sync + 'static {
     /// The side of the conversation that this endpoint speaks for.
     type Side: Side;
+    /// The side that it speaks to.
+    type Peer: Send + Sync + 'static;
     /// As written in the program; start-up errors name it.
     const NAME: &'static str;
+    /// The module that declares it, whose first part is its crate.
+    #[doc(hidden)]
+    const MODULE: &'static str;
+    /// The handlers known through the type system alone, which no linker can drop: a `HandlerEntry<Self>` each.
+    #[doc(hidden)]
+    fn entries() -> Vec<Box<dyn Any>> {
+        Vec::new()
+    }
     /// Whether state is given by type, which only [`Untyped`] does.
     #[doc(hidden)]
     fn states(&self) -> Option<&States> {
@@ -45,7 +55,9 @@ pub struct Untyped(pub(crate) States);
 
 impl Endpoint for Untyped {
     type Side = AnySide;
+    type Peer = AnyPeer;
     const NAME: &'static str = "Untyped";
+    const MODULE: &'static str = module_path!();
     fn states(&self) -> Option<&States> {
         Some(&self.0)
     }

@@ -4,7 +4,7 @@
 use crate::{
     error::SendError,
     frame::{self, Kind},
-    message::Message,
+    message::{Message, Sends},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -154,6 +154,17 @@ impl<T: Serialize> Outbound for Envelope<T> {
         text_frame(role, self.ver, &self.message_type, self.ts, &self.data)
     }
 }
+
+/// Something that side `S` may send to side `To`. It follows from the protocol, and stands on the message rather than on
+/// the side so that an error names the message.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent",
+    label = "neither a message nor an envelope",
+    note = "add `#[derive(serde::Serialize, wsx::Message)]` to `{Self}`, or send `Envelope::with_type(\"…\", …)`"
+)]
+pub trait SentBy<S, To>: Outbound {}
+
+impl<M: Outbound + ?Sized, S: Sends<M::Message, To>, To> SentBy<S, To> for M {}
 
 fn text_frame<T: Serialize + ?Sized>(
     role: Role,

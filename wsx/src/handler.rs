@@ -3,11 +3,10 @@ use crate::{
     closed::Closed,
     connection::{BoxFuture, Connection, HandlerResult, OwnHandler},
     context::{self, Context, ViaContext, ViaPayload},
-    endpoint::Endpoint,
     envelope::{Envelope, Outbound},
     error::{BoxError, HandlerError},
     incoming::{Incoming, RawFrame},
-    message::{AnySide, Sends},
+    message::Nothing,
 };
 use serde::de::DeserializeOwned;
 use std::{
@@ -19,40 +18,49 @@ use std::{
 };
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// What a handler may return: nothing, something that side `S` may send, an `Option` of it, or a `Result` of these.
+/// What a handler may return: nothing, a message or an envelope, an `Option` of it, or a `Result` of these.
 ///
-/// What is sent goes back to the connection that the message came on. An `Err` goes to the
-/// [`Observer`](crate::Observer); its type is anything that converts into a boxed error.
+/// What is sent goes back to the connection that the message came on, so it must be something that the handler's side may
+/// send. An `Err` goes to the [`Observer`](crate::Observer); its type is anything that converts into a boxed error.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "not a handler's return type",
-    note = "a handler returns nothing, a message that side `{S}` may send, an `Option` of one, or a `Result` of these with an error"
+    note = "a handler returns nothing, a message, an `Option` of one, or a `Result` of these whose error is a `std::error::Error`"
 )]
-pub trait IntoReply<S> {
+pub trait IntoReply {
+    /// What is sent, for the check of its direction.
+    #[doc(hidden)]
+    type Message: ?Sized;
     #[doc(hidden)]
     fn into_reply(self, role: Role) -> HandlerResult;
 }
 
-impl<S> IntoReply<S> for () {
+impl IntoReply for () {
+    type Message = Nothing;
     fn into_reply(self, _: Role) -> HandlerResult {
         Ok(None)
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<S: Sends<M::Message>, M: Outbound> IntoReply<S> for M {
+impl<M: Outbound> IntoReply for M {
+    type Message = M::Message;
     fn into_reply(self, role: Role) -> HandlerResult {
         self.encode(role).map(Some).map_err(HandlerError::Reply)
     }
 }
 
-impl<S: Sends<M::Message>, M: Outbound> IntoReply<S> for Option<M> {
+#[diagnostic::do_not_recommend]
+impl<M: Outbound> IntoReply for Option<M> {
+    type Message = M::Message;
     fn into_reply(self, role: Role) -> HandlerResult {
         self.map(|message| message.encode(role)).transpose().map_err(HandlerError::Reply)
     }
 }
 
-impl<S, T: IntoReply<S>, E: Into<BoxError>> IntoReply<S> for Result<T, E> {
+#[diagnostic::do_not_recommend]
+impl<T: IntoReply, E: Into<BoxError>> IntoReply for Result<T, E> {
+    type Message = T::Message;
     fn into_reply(self, role: Role) -> HandlerResult {
         self.map_err(|error| HandlerError::Handler(error.into()))?.into_reply(role)
     }
@@ -71,7 +79,7 @@ pub enum Outcome<'f> {
 pub type Call<E> = for<'f> fn(&'f Context<'f, E>) -> Outcome<'f>;
 
 /// An annotated handler, as `#[wsx::handler]` describes it.
-pub struct HandlerEntry<E: Endpoint> {
+pub struct HandlerEntry<E> {
     /// The routing key.
     pub message_type: &'static str,
     /// Calls the handler.
@@ -88,14 +96,14 @@ pub struct HandlerEntry<E: Endpoint> {
     pub line: u32,
 }
 
-impl<E: Endpoint> Clone for HandlerEntry<E> {
+impl<E> Clone for HandlerEntry<E> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<E: Endpoint> Copy for HandlerEntry<E> {}
+impl<E> Copy for HandlerEntry<E> {}
 
-impl<E: Endpoint> fmt::Debug for HandlerEntry<E> {
+impl<E> fmt::Debug for HandlerEntry<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} for {:?} ({}:{})", self.name, self.message_type, self.file, self.line)
     }
@@ -120,6 +128,31 @@ pub struct Registration {
     pub entry: fn() -> Box<dyn Any>,
 }
 inventory::collect!(Registration);
+
+/// `Self`, the endpoint `E`, handles the type string `Key`; `#[handler(on = E)]` says so. Two for one string conflict, which
+/// is how the compiler finds a message with two handlers.
+///
+/// The endpoint stands here twice: where a handler's endpoint is another crate's, a local type stands in for `Self`, lest
+/// the compiler's own error hide the one that explains.
+#[diagnostic::on_unimplemented(
+    message = "`{E}` has no handler for a message that it receives",
+    label = "no `#[wsx::handler(on = {E})]` takes it"
+)]
+pub trait Handles<Key, E> {
+    /// The handler.
+    const ENTRY: HandlerEntry<E>;
+}
+
+/// `Self`, a side, has its message `M` handled by endpoint `E`; `protocol!` says when.
+#[diagnostic::on_unimplemented(
+    message = "`{E}` has no handler for `{M}`",
+    label = "no `#[wsx::handler(on = {E})]` takes `{M}`",
+    note = "side `{Self}` receives `{M}`: write the handler, or say `partial` in the endpoint's `#[wsx(side = {Self}, partial)]`"
+)]
+pub trait Covers<E, M> {
+    /// The handler.
+    const ENTRY: HandlerEntry<E>;
+}
 
 /// The message of a handler that is added by hand: any type with `DeserializeOwned`, an [`Envelope`], a
 /// [`RawFrame<'static>`](RawFrame), or in `__close__` a [`Closed`].
@@ -180,7 +213,7 @@ impl Connection {
         T: FromMessage<Via> + 'static,
         Via: 'static,
         F: Fn(T, Self) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: IntoReply<AnySide>> + Send + 'static,
+        Fut: Future<Output: IntoReply> + Send + 'static,
     {
         self.set_handler(message_type.into(), by_hand(handler));
     }
@@ -192,7 +225,7 @@ where
     T: FromMessage<Via> + 'static,
     Via: 'static,
     F: Fn(T, Connection) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output: IntoReply<AnySide>> + Send + 'static,
+    Fut: Future<Output: IntoReply> + Send + 'static,
 {
     Arc::new(ByHand { handler, message: PhantomData })
 }
@@ -206,7 +239,7 @@ impl<T, Via, F, Fut> OwnHandler for ByHand<T, Via, F>
 where
     T: FromMessage<Via>,
     F: Fn(T, Connection) -> Fut + Send + Sync,
-    Fut: Future<Output: IntoReply<AnySide>> + Send + 'static,
+    Fut: Future<Output: IntoReply> + Send + 'static,
 {
     fn call(&self, conn: &Connection, incoming: &Incoming<'_>) -> BoxFuture<'static, HandlerResult> {
         let role = conn.role();

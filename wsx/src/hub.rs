@@ -4,13 +4,13 @@
 use crate::{
     closed::CLOSE_REPLACED,
     config::Config,
-    connection::Connection,
+    connection::{BoxFuture, Connection},
     endpoint::{Endpoint, Untyped},
-    envelope::Outbound,
+    envelope::SentBy,
     error::SendError,
-    message::Sends,
     observer::Observer,
     queue::Refused,
+    sending::Sending,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -18,7 +18,6 @@ use std::{
     any::Any,
     collections::HashMap,
     fmt,
-    future::Future,
     hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard,
@@ -36,7 +35,7 @@ const SHARDS: usize = 16;
 /// The server's registry of connections, with the endpoint whose handlers run on them. Cheap to clone.
 ///
 /// See [`Hub::new`] for the plain form and [`Hub::with`] for an endpoint with state.
-pub struct Hub<E: Endpoint = Untyped>(Arc<Inner<E>>);
+pub struct Hub<E = Untyped>(Arc<Inner<E>>);
 
 struct Inner<E> {
     parts: Parts<E>,
@@ -91,17 +90,9 @@ impl<E: Endpoint> Hub<E> {
     /// # Cancel safety
     ///
     /// Dropped before it is done, the message is not sent.
-    pub fn send_to<M: Outbound + ?Sized>(
-        &self,
-        id: &str,
-        message: &M,
-    ) -> impl Future<Output = Result<(), SendError>> + Send + use<E, M>
-    where
-        E::Side: Sends<M::Message>,
-    {
-        let frame = message.encode(Role::Server);
+    pub fn send_to<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, id: &str, message: &M) -> Sending<'static> {
         let conn = self.get(id).ok_or_else(|| SendError::NoSuchConnection(id.to_owned()));
-        async move { conn?.push(frame?).await }
+        Sending::on_owned(conn, message.encode(Role::Server))
     }
 
     /// Queues a message or an envelope once for every connection, and returns how many accepted it.
@@ -116,15 +107,13 @@ impl<E: Endpoint> Hub<E> {
     /// # Cancel safety
     ///
     /// Dropped before it is done, those that were full may not get the message; all others have.
-    pub fn broadcast<M: Outbound + ?Sized>(
+    pub fn broadcast<M: SentBy<E::Side, E::Peer> + ?Sized>(
         &self,
         message: &M,
-    ) -> impl Future<Output = Result<usize, SendError>> + Send + use<'_, E, M>
-    where
-        E::Side: Sends<M::Message>,
-    {
+    ) -> BoxFuture<'_, Result<usize, SendError>> {
         let frame = message.encode(Role::Server);
-        async move {
+        // Boxed, so that its type does not name the message: see `sending`.
+        Box::pin(async move {
             let frame = frame?;
             let (mut accepted, full) = self.offer(&frame);
             let mut waiting: FuturesUnordered<_> = full.iter().map(|conn| conn.push(frame.clone())).collect();
@@ -132,7 +121,7 @@ impl<E: Endpoint> Hub<E> {
                 accepted += usize::from(done.is_ok());
             }
             Ok(accepted)
-        }
+        })
     }
 
     /// Gives the frame to all that have room; returns their number, and the others.
@@ -142,7 +131,7 @@ impl<E: Endpoint> Hub<E> {
             for conn in lock(shard).values() {
                 match conn.try_push(frame.clone()) {
                     Ok(()) => accepted += 1,
-                    Err(Refused::Full(_)) => full.push(conn.clone()),
+                    Err(Refused::Full) => full.push(conn.clone()),
                     Err(Refused::Closed) => {}
                 }
             }
@@ -274,7 +263,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no code of the user's runs under this lock")
 }
 
-impl<E: Endpoint> Clone for Hub<E> {
+impl<E> Clone for Hub<E> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }

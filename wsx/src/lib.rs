@@ -38,7 +38,7 @@
 //! # Layout
 //!
 //! A message goes through the modules in this order, and each imports only from those before it:
-//! `error`, `config`, `message`, `closed`, `endpoint`, `frame`, `envelope`, `incoming`, `queue`, `connection`, `observer`, `hub`,
+//! `error`, `config`, `message`, `closed`, `endpoint`, `frame`, `envelope`, `incoming`, `queue`, `connection`, `sending`, `observer`, `hub`,
 //! `context`, `handler`, `router`, `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` behind
 //! it); `backoff`, `dial` and `client`.
 //!
@@ -62,6 +62,7 @@ mod envelope;
 mod frame;
 mod incoming;
 mod queue;
+mod sending;
 
 mod connection;
 mod hub;
@@ -94,16 +95,17 @@ pub use config::Config;
 pub use connection::{BoxFuture, Conn, Connection};
 pub use context::{Context, FromContext, Meta, State};
 pub use endpoint::{Endpoint, Untyped};
-pub use envelope::{Envelope, Outbound};
+pub use envelope::{Envelope, Outbound, SentBy};
 pub use error::{BoxError, ConnectError, HandlerError, SendError, StartError};
 pub use handler::{FromMessage, IntoReply};
 pub use hub::Hub;
 pub use incoming::RawFrame;
-pub use message::{AnySide, Message, Receives, Sends, Side};
+pub use message::{AnyPeer, AnySide, Description, Message, Receives, Sends, Side, Travel};
 pub use observer::{Observer, PrintProblems};
+pub use sending::Sending;
 
 #[cfg(feature = "macros")]
-pub use wsx_macros::{Endpoint, Message, handler};
+pub use wsx_macros::{Endpoint, Message, handler, protocol};
 #[cfg(feature = "client")]
 pub use {
     backoff::Backoff,

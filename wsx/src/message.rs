@@ -1,6 +1,8 @@
 //! What may be said, and by whom.
 //!
 //! Knows no wire format: a message is a Rust type with a type string.
+use serde::Serialize;
+use std::fmt;
 
 /// A typed message: the link between a Rust type and the envelope's `type`.
 ///
@@ -22,35 +24,123 @@
 pub trait Message {
     /// The envelope's `type`: never empty, and never beginning with `__`.
     const TYPE: &'static str;
+    /// Changes when the type string, a field's name or type, or a serde attribute does. A field that is a message counts
+    /// with its own fingerprint, any other by the name of its type. Not cryptographic.
+    const FINGERPRINT: u64;
 }
 
-/// One end of a conversation.
+/// One end of a conversation; [`protocol!`](crate::protocol) makes one type for each.
 pub trait Side: Send + Sync + 'static {
-    /// As written where the side is declared.
+    /// As written in the protocol.
     const NAME: &'static str;
+    /// The protocol's name; empty for [`AnySide`].
+    const PROTOCOL: &'static str;
+    /// The types that this side receives, the reserved ones included; empty means any.
+    const INBOUND: &'static [&'static str];
+    /// The side at the other end: [`AnyPeer`] where the protocol knows several.
+    type Peer: Send + Sync + 'static;
 }
 
-/// `Self` is a side that sends `M`.
+/// `Self` is a side that sends `M` to side `To`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` may not send `{M}`",
-    label = "`{M}` does not travel in this direction"
+    message = "`{Self}` may not send `{M}` to `{To}`",
+    label = "`{M}` does not travel in this direction",
+    note = "the `wsx::protocol!` block says which side sends which message"
 )]
-pub trait Sends<M: ?Sized> {}
+pub trait Sends<M: ?Sized, To: ?Sized> {}
 
-/// `Self` is a side that receives `M`.
+/// `Self` is a side that receives `M` from side `From`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` never receives `{M}`, so this handler could not run",
-    label = "wrong direction: `{M}` is not sent to `{Self}`"
+    label = "wrong direction: `{M}` is not sent to `{Self}`",
+    note = "the `wsx::protocol!` block says which side sends which message"
 )]
-pub trait Receives<M: ?Sized> {}
+pub trait Receives<M: ?Sized, From: ?Sized> {}
 
 /// The side of an endpoint without a protocol: sends and receives everything.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct AnySide;
 
+/// Whoever is at the other end.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct AnyPeer;
+
 impl Side for AnySide {
     const NAME: &'static str = "any";
+    const PROTOCOL: &'static str = "";
+    const INBOUND: &'static [&'static str] = &[];
+    type Peer = AnyPeer;
 }
-impl<M: ?Sized> Sends<M> for AnySide {}
-impl<M: ?Sized> Receives<M> for AnySide {}
+impl<M: ?Sized, To: ?Sized> Sends<M, To> for AnySide {}
+impl<M: ?Sized, From: ?Sized> Receives<M, From> for AnySide {}
+
+/// No message at all: what a handler that returns `()` sends, and every side may.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Nothing;
+
+/// What a protocol says, in a form to print or to serialize.
+///
+/// ```
+/// # mod fleet {
+/// #     #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+/// #     pub struct Health { pub ok: bool }
+/// #     wsx::protocol! { pub Fleet v1 { Edge -> Server: Health; } }
+/// # }
+/// # use fleet::Fleet;
+/// println!("{}", Fleet::DESCRIPTION);
+/// assert_eq!(Fleet::DESCRIPTION.messages[0].message_type, "health");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Description {
+    /// The protocol's name.
+    pub name: &'static str,
+    /// Its version.
+    pub version: u32,
+    /// Changes whenever a message or its direction does.
+    pub fingerprint: u64,
+    /// Every message, in the order of the protocol.
+    pub messages: &'static [Travel],
+}
+
+/// One message of a [`Description`], in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Travel {
+    /// The side that sends it.
+    pub from: &'static str,
+    /// The side that receives it.
+    pub to: &'static str,
+    /// The type string.
+    pub message_type: &'static str,
+    /// The message's own.
+    pub fingerprint: u64,
+}
+
+impl Travel {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(from: &'static str, to: &'static str, message_type: &'static str, fingerprint: u64) -> Self {
+        Self { from, to, message_type, fingerprint }
+    }
+}
+
+impl Description {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(name: &'static str, version: u32, fingerprint: u64, messages: &'static [Travel]) -> Self {
+        Self { name, version, fingerprint, messages }
+    }
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} v{} ({:016x})", self.name, self.version, self.fingerprint)?;
+        self.messages.iter().try_for_each(|message| {
+            write!(f, "\n  {} -> {}: {} ({:016x})", message.from, message.to, message.message_type, message.fingerprint)
+        })
+    }
+}

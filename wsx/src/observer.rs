@@ -66,7 +66,7 @@ impl Observer for Blind {}
 /// Prints what went wrong to standard error, one line each: for the first hours of a program, and for examples.
 ///
 /// ```standalone_crate
-/// let hub = wsx::Hub::builder().observer(wsx::PrintProblems).build()?;
+/// let hub = wsx::Hub::builder().observer(wsx::PrintProblems).without_handlers().build()?;
 /// # Ok::<_, wsx::StartError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default)]

@@ -6,20 +6,23 @@ pub use crate::{
     endpoint::{Endpoint, States, Untyped},
     envelope::Envelope,
     error::HandlerError,
-    handler::{Call, HandlerEntry, IntoReply, Outcome, Registration, StateKey},
+    handler::{Call, Covers, HandlerEntry, Handles, IntoReply, Outcome, Registration, StateKey},
     hub::Hub,
     incoming::Incoming,
-    message::{AnySide, Message},
+    message::{AnyPeer, AnySide, Description, Message, Nothing, Receives, Sends, Side, Travel},
 };
 pub use inventory;
 use serde::Deserialize;
+pub use serde_json;
 use std::marker::PhantomData;
 pub use std::{
     any::{Any, TypeId},
     boxed::Box,
     option::Option,
     result::Result,
+    vec::Vec,
 };
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// An argument, drawn from the context. `Via` is left to inference.
 ///
@@ -27,22 +30,31 @@ pub use std::{
 ///
 /// As [`FromContext::from_context`].
 #[inline]
-pub fn extract<'f, E: Endpoint, T: FromContext<'f, E, Via>, Via>(context: &Context<'f, E>) -> Result<T, HandlerError> {
+pub fn extract<'f, E, T: FromContext<'f, E, Via>, Via>(context: &Context<'f, E>) -> Result<T, HandlerError> {
     T::from_context(context)
 }
 
-/// What a handler returned, as a frame for the peer.
+/// What a handler of endpoint `E` returned, as a frame for the peer.
 ///
 /// # Errors
 ///
 /// The handler's own, and that the reply is no JSON.
 #[inline]
-pub fn reply<E: Endpoint, R: IntoReply<E::Side>>(context: &Context<'_, E>, returned: R) -> HandlerResult {
-    returned.into_reply(context.conn.role())
+pub fn reply<E: Endpoint, R: IntoReply>(role: Role, returned: R) -> HandlerResult
+where
+    E::Side: Sends<R::Message, E::Peer>,
+{
+    returned.into_reply(role)
 }
 
 /// Checks nothing more than that `E` is an endpoint, where the error can point at its name.
 pub const fn is_endpoint<E: Endpoint>() {}
+
+/// Checks nothing more than that `M` is a message, where the error can point at its name.
+pub const fn is_message<M: Message>() {}
+
+/// Checks nothing more than the direction, where the error can point at the argument.
+pub const fn receives<S: Receives<M, From>, From, M: ?Sized>() {}
 
 /// Probes say what a type is without ever failing to compile: the inherent constant, which has a bound, wins over the
 /// trait's, which has none. Works because handlers are never generic.
@@ -53,18 +65,24 @@ pub struct Probe<T: ?Sized>(PhantomData<T>);
 pub trait Plain {
     /// The type string, if it is a message or the envelope of one.
     const MESSAGE: Option<&'static str> = None;
+    /// The message's fingerprint, if it is one.
+    const FINGERPRINT: Option<u64> = None;
     /// Whether it can be the payload.
     const PAYLOAD: bool = false;
     /// The state that it asks for.
     const STATE: Option<StateKey> = None;
     /// Whether it asks for the hub.
     const HUB: bool = false;
+    /// Whether it is an endpoint.
+    const ENDPOINT: bool = false;
 }
 impl<T: ?Sized> Plain for Probe<T> {}
 
 impl<T: Message> Probe<T> {
     /// See [`Plain`].
     pub const MESSAGE: Option<&'static str> = Some(T::TYPE);
+    /// See [`Plain`].
+    pub const FINGERPRINT: Option<u64> = Some(T::FINGERPRINT);
 }
 impl<T: Message> Probe<Envelope<T>> {
     /// See [`Plain`].
@@ -77,6 +95,10 @@ impl<T: Deserialize<'static>> Probe<T> {
 impl<T: 'static> Probe<State<T>> {
     /// See [`Plain`].
     pub const STATE: Option<StateKey> = Some(StateKey { id: TypeId::of::<T>, name: std::any::type_name::<T> });
+}
+impl<T: Endpoint> Probe<T> {
+    /// See [`Plain`].
+    pub const ENDPOINT: bool = true;
 }
 impl<E: Endpoint> Probe<Hub<E>> {
     /// See [`Plain`].
@@ -130,6 +152,15 @@ pub const fn same(a: &str, b: &str) -> bool {
     true
 }
 
+/// The text that a probe found. Where it found none, another check has said why.
+#[must_use]
+pub const fn found(text: Option<&'static str>) -> &'static str {
+    match text {
+        Some(text) => text,
+        None => "",
+    }
+}
+
 /// Length of the pieces together.
 #[must_use]
 pub const fn total(pieces: &[&str]) -> usize {
@@ -170,5 +201,191 @@ pub const fn ensure(holds: bool, text: &[u8]) {
             Ok(text) => panic!("{}", text),
             Err(_) => panic!("a check of wsx failed"),
         }
+    }
+}
+
+/// What [`ReservedProbe`] says of an endpoint without such a handler.
+pub trait Unhandled<E> {
+    /// The handler, if there is one.
+    const ENTRY: Option<HandlerEntry<E>> = None;
+}
+/// Asks an endpoint for the handler of a reserved type, as [`Probe`] asks a type.
+#[derive(Debug)]
+pub struct ReservedProbe<E, Key>(PhantomData<(E, Key)>);
+impl<E, Key> Unhandled<E> for ReservedProbe<E, Key> {}
+impl<Key, E: Handles<Key, E>> ReservedProbe<E, Key> {
+    /// See [`Unhandled`].
+    pub const ENTRY: Option<HandlerEntry<E>> = Some(<E as Handles<Key, E>>::ENTRY);
+}
+
+/// The entry as a complete endpoint lists it.
+#[must_use]
+pub fn listed<E: 'static>(entry: HandlerEntry<E>) -> Box<dyn Any> {
+    Box::new(entry)
+}
+
+/// The entry that stands in for a handler with a mistake, so that it is not reported as missing too.
+#[must_use]
+pub const fn mistaken<E>(message_type: &'static str) -> HandlerEntry<E> {
+    HandlerEntry { message_type, call: |_| unreachable!(), states: &[], takes_hub: false, name: "", file: "", line: 0 }
+}
+
+/// A string as a type, which the compiler prints letter by letter: `Key<'c', 'm', 'd'>`. What is longer counts by its
+/// hash.
+#[derive(Debug)]
+pub struct Key<
+    const A: char = '\0',
+    const B: char = '\0',
+    const C: char = '\0',
+    const D: char = '\0',
+    const E: char = '\0',
+    const F: char = '\0',
+    const G: char = '\0',
+    const H: char = '\0',
+    const I: char = '\0',
+    const J: char = '\0',
+    const K: char = '\0',
+    const L: char = '\0',
+    const M: char = '\0',
+    const N: char = '\0',
+    const O: char = '\0',
+    const P: char = '\0',
+    const REST: u64 = 0,
+>;
+
+/// How many letters a [`Key`] prints.
+const LETTERS: usize = 16;
+
+/// A letter of a [`Key`]; a byte beyond ASCII stands as the character of its number.
+#[must_use]
+pub const fn letter(text: &str, at: usize) -> char {
+    if at < text.len() { text.as_bytes()[at] as char } else { '\0' }
+}
+
+/// What of a text is beyond the letters of its [`Key`].
+#[must_use]
+pub const fn rest(text: &str) -> u64 {
+    if text.len() <= LETTERS { 0 } else { hash(text) }
+}
+
+/// The keys of the reserved types.
+pub type RawKey = Key<'_', '_', 'r', 'a', 'w', '_', '_'>;
+/// See [`RawKey`].
+pub type OpenKey = Key<'_', '_', 'o', 'p', 'e', 'n', '_', '_'>;
+/// See [`RawKey`].
+pub type CloseKey = Key<'_', '_', 'c', 'l', 'o', 's', 'e', '_', '_'>;
+/// See [`RawKey`].
+pub type UnknownKey = Key<'_', '_', 'u', 'n', 'k', 'n', 'o', 'w', 'n', '_', '_'>;
+
+/// `Then` if the condition holds, `Else` if not.
+pub trait If<const CONDITION: bool, Then: ?Sized, Else: ?Sized> {
+    /// The choice.
+    type Type: ?Sized;
+}
+impl<Then: ?Sized, Else: ?Sized> If<true, Then, Else> for () {
+    type Type = Then;
+}
+impl<Then: ?Sized, Else: ?Sized> If<false, Then, Else> for () {
+    type Type = Else;
+}
+
+/// Whether two module paths begin with the same crate.
+#[must_use]
+pub const fn same_crate(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut at = 0;
+    loop {
+        let (end_a, end_b) = (at == a.len() || a[at] == b':', at == b.len() || b[at] == b':');
+        if end_a || end_b {
+            return end_a && end_b;
+        }
+        if a[at] != b[at] {
+            return false;
+        }
+        at += 1;
+    }
+}
+
+/// Fowler–Noll–Vo, 64 bits.
+#[must_use]
+pub const fn hash(text: &str) -> u64 {
+    let (bytes, mut hash, mut at) = (text.as_bytes(), 0xcbf2_9ce4_8422_2325_u64, 0);
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
+        at += 1;
+    }
+    // A terminator, so that "ab", "c" differs from "a", "bc".
+    (hash ^ 0xff).wrapping_mul(0x0100_0000_01b3)
+}
+
+/// Adds a part to a fingerprint; the order counts.
+#[must_use]
+pub const fn mix(fingerprint: u64, part: u64) -> u64 {
+    (fingerprint.rotate_left(23) ^ part).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// A field's part: its own fingerprint if it is a message, else the name of its type.
+#[must_use]
+pub const fn field(fingerprint: Option<u64>, type_name: &str) -> u64 {
+    match fingerprint {
+        Some(fingerprint) => fingerprint,
+        None => hash(type_name),
+    }
+}
+
+/// Whether the text is among these; none at all means any.
+#[must_use]
+pub const fn is_among(texts: &[&str], text: &str) -> bool {
+    let mut at = 0;
+    while at < texts.len() {
+        if same(texts[at], text) {
+            return true;
+        }
+        at += 1;
+    }
+    texts.is_empty()
+}
+
+/// Where among the arguments the message is; their number if nowhere.
+#[must_use]
+pub const fn position(found: &[Option<&'static str>]) -> usize {
+    let mut at = 0;
+    while at < found.len() && found[at].is_none() {
+        at += 1;
+    }
+    at
+}
+
+/// A hub's dispatch without a socket, for tests and measurements of what a message costs.
+#[cfg(feature = "server")]
+#[derive(Debug)]
+pub struct Dispatcher<E: Endpoint> {
+    hub: Hub<E>,
+    router: std::sync::Arc<crate::router::Router<E>>,
+    conn: crate::connection::Connection,
+}
+
+#[cfg(feature = "server")]
+impl<E: Endpoint> Dispatcher<E> {
+    /// On a connection of its own.
+    #[must_use]
+    pub fn new(hub: Hub<E>) -> Self {
+        let (router, config) = (hub.table(), crate::config::Config::default());
+        Self { hub, router, conn: crate::connection::Connection::unopened("".into(), Role::Server, &config) }
+    }
+
+    /// Parses, routes, decodes, and runs the handler to its end. Whether it replied.
+    pub async fn dispatch(&self, text: &str) -> bool {
+        let scope = crate::router::Scope {
+            endpoint: self.hub.endpoint(),
+            hub: Some(&self.hub),
+            router: &self.router,
+            config: self.hub.config(),
+            observer: self.hub.observer(),
+            ignored: self.hub.ignored_counter(),
+        };
+        let frame = crate::incoming::RawFrame::Text(text.into());
+        let incoming = Incoming::message(&frame);
+        self.router.dispatch(&scope, &self.conn, &incoming).await.is_some()
     }
 }

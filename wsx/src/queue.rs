@@ -6,8 +6,6 @@
 use bytes::Bytes;
 use std::{
     collections::VecDeque,
-    future::Future,
-    pin::Pin,
     sync::{Mutex, MutexGuard},
     task::{Context, Poll, Waker},
 };
@@ -57,11 +55,15 @@ struct Waiting {
     waker: Waker,
 }
 
+/// A place among those that wait for room.
+#[derive(Debug)]
+pub(crate) struct Place(u64);
+
 /// A frame that was not queued.
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// There is no room.
-    Full(Bytes),
+    Full,
     Closed,
 }
 
@@ -91,7 +93,7 @@ impl Queue {
             return Err(Refused::Closed);
         }
         if !state.waiting.is_empty() || !state.room(self.bound, frame.len()) {
-            return Err(Refused::Full(frame));
+            return Err(Refused::Full);
         }
         state.push(frame);
         let driver = state.schedule();
@@ -100,9 +102,49 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for room. Cancel safe: dropped before it is done, the frame is not sent.
-    pub(crate) fn push(&self, frame: Bytes) -> Push<'_> {
-        Push { queue: self, frame: Some(frame), ticket: None }
+    /// Queues the frame, or leaves it here to be moved in when there is room. Whoever gives up must [`leave`](Self::leave).
+    pub(crate) fn push(&self, frame: Bytes, cx: &Context<'_>) -> Result<Option<Place>, Refused> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        if state.waiting.is_empty() && state.room(self.bound, frame.len()) {
+            state.push(frame);
+            let driver = state.schedule();
+            drop(state);
+            wake(driver);
+            return Ok(None);
+        }
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        state.waiting.push_back(Waiting { ticket, frame, waker: cx.waker().clone() });
+        Ok(Some(Place(ticket)))
+    }
+
+    /// Ready when the frame has moved in, or the queue was closed.
+    pub(crate) fn poll_place(&self, place: &Place, cx: &Context<'_>) -> Poll<Result<(), Refused>> {
+        let mut state = self.lock();
+        if let Some(at) = state.find(place) {
+            state.waiting[at].waker.clone_from(cx.waker());
+            return Poll::Pending;
+        }
+        // No longer waiting: moved in, or dropped by `close`. Both may be true of a frame that moved in right before the
+        // close; it counts as refused, though it still leaves.
+        Poll::Ready(if state.closed { Err(Refused::Closed) } else { Ok(()) })
+    }
+
+    /// Takes a waiting frame back.
+    pub(crate) fn leave(&self, place: &Place) {
+        let mut state = self.lock();
+        if let Some(at) = state.find(place) {
+            state.waiting.remove(at);
+            // A long frame at the front may have kept shorter ones out.
+            let senders = state.move_up(self.bound);
+            let driver = if senders.is_empty() { None } else { state.schedule() };
+            drop(state);
+            senders.into_iter().for_each(Waker::wake);
+            wake(driver);
+        }
     }
 
     /// False when too many wait already.
@@ -198,6 +240,10 @@ impl State {
         })
     }
 
+    fn find(&self, place: &Place) -> Option<usize> {
+        self.waiting.binary_search_by_key(&place.0, |waiting| waiting.ticket).ok()
+    }
+
     /// Lets those that wait in, while there is room, and returns whom to wake for it.
     fn move_up(&mut self, bound: Bound) -> Vec<Waker> {
         let mut wakers = Vec::new();
@@ -218,67 +264,6 @@ impl State {
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
-    }
-}
-
-/// Resolves once the frame is queued, or the queue is closed.
-#[derive(Debug)]
-pub(crate) struct Push<'q> {
-    queue: &'q Queue,
-    /// Until it is in the queue, or among those that wait.
-    frame: Option<Bytes>,
-    /// The place among those that wait.
-    ticket: Option<u64>,
-}
-
-impl Future for Push<'_> {
-    type Output = Result<(), Refused>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let mut state = this.queue.lock();
-        if let Some(ticket) = this.ticket {
-            if let Ok(at) = state.waiting.binary_search_by_key(&ticket, |waiting| waiting.ticket) {
-                state.waiting[at].waker.clone_from(cx.waker());
-                return Poll::Pending;
-            }
-            this.ticket = None;
-            // No longer waiting: moved in, or dropped by `close`. Both may be true of a frame that moved in right
-            // before the close; it counts as refused, though it still leaves.
-            return Poll::Ready(if state.closed { Err(Refused::Closed) } else { Ok(()) });
-        }
-        let Some(frame) = this.frame.take() else { return Poll::Ready(Ok(())) };
-        if state.closed {
-            return Poll::Ready(Err(Refused::Closed));
-        }
-        if state.waiting.is_empty() && state.room(this.queue.bound, frame.len()) {
-            state.push(frame);
-            let driver = state.schedule();
-            drop(state);
-            wake(driver);
-            return Poll::Ready(Ok(()));
-        }
-        let ticket = state.next_ticket;
-        state.next_ticket += 1;
-        state.waiting.push_back(Waiting { ticket, frame, waker: cx.waker().clone() });
-        this.ticket = Some(ticket);
-        Poll::Pending
-    }
-}
-
-impl Drop for Push<'_> {
-    fn drop(&mut self) {
-        let Some(ticket) = self.ticket else { return };
-        let mut state = self.queue.lock();
-        if let Ok(at) = state.waiting.binary_search_by_key(&ticket, |waiting| waiting.ticket) {
-            state.waiting.remove(at);
-            // A long frame at the front may have kept shorter ones out.
-            let senders = state.move_up(self.queue.bound);
-            let driver = if senders.is_empty() { None } else { state.schedule() };
-            drop(state);
-            senders.into_iter().for_each(Waker::wake);
-            wake(driver);
-        }
     }
 }
 
@@ -303,8 +288,13 @@ mod tests {
     fn queue(messages: usize, bytes: usize) -> Queue {
         Queue::new(Bound { messages, bytes })
     }
-    fn poll(push: &mut Push<'_>) -> Poll<Result<(), Refused>> {
-        Pin::new(push).poll(&mut Context::from_waker(Waker::noop()))
+    /// A frame that has to wait.
+    fn waits(queue: &Queue, length: usize) -> Place {
+        let place = queue.push(frame(length), &Context::from_waker(Waker::noop()));
+        place.expect("the queue is open").expect("there is no room")
+    }
+    fn poll(queue: &Queue, place: &Place) -> Poll<Result<(), Refused>> {
+        queue.poll_place(place, &Context::from_waker(Waker::noop()))
     }
     fn drain(queue: &Queue) -> usize {
         let mut taken = 0;
@@ -325,11 +315,11 @@ mod tests {
         for _ in 0..1024 {
             assert!(queue.try_push(frame(1)).is_ok());
         }
-        assert!(matches!(queue.try_push(frame(1)), Err(Refused::Full(_))));
-        let mut push = queue.push(frame(1));
-        assert!(poll(&mut push).is_pending());
+        assert!(matches!(queue.try_push(frame(1)), Err(Refused::Full)));
+        let place = waits(&queue, 1);
+        assert!(poll(&queue, &place).is_pending());
         assert!(matches!(queue.take(&mut Vec::new(), 1), Taken::One(_)));
-        assert!(matches!(poll(&mut push), Poll::Ready(Ok(()))));
+        assert!(matches!(poll(&queue, &place), Poll::Ready(Ok(()))));
         assert_eq!(drain(&queue), 1024);
     }
 
@@ -337,10 +327,10 @@ mod tests {
     fn bytes_bound_the_queue_too_but_never_a_single_message() {
         let queue = queue(10, 100);
         assert!(queue.try_push(frame(500)).is_ok());
-        assert!(matches!(queue.try_push(frame(1)), Err(Refused::Full(_))));
+        assert!(matches!(queue.try_push(frame(1)), Err(Refused::Full)));
         assert_eq!(drain(&queue), 1);
         assert!(queue.try_push(frame(60)).is_ok());
-        assert!(matches!(queue.try_push(frame(41)), Err(Refused::Full(_))));
+        assert!(matches!(queue.try_push(frame(41)), Err(Refused::Full)));
         assert!(queue.try_push(frame(40)).is_ok());
     }
 
@@ -348,20 +338,18 @@ mod tests {
     fn nobody_overtakes_a_sender_that_waits() {
         let queue = queue(10, 100);
         queue.try_push(frame(90)).unwrap();
-        let mut long = queue.push(frame(50));
-        assert!(poll(&mut long).is_pending());
-        assert!(matches!(queue.try_push(frame(1)), Err(Refused::Full(_))));
+        waits(&queue, 50);
+        assert!(matches!(queue.try_push(frame(1)), Err(Refused::Full)));
     }
 
     #[test]
     fn a_dropped_sender_takes_its_frame_back_and_lets_shorter_ones_in() {
         let queue = queue(10, 100);
         queue.try_push(frame(90)).unwrap();
-        let mut long = queue.push(frame(50));
-        let mut short = queue.push(frame(5));
-        assert!(poll(&mut long).is_pending() && poll(&mut short).is_pending());
-        drop(long);
-        assert!(matches!(poll(&mut short), Poll::Ready(Ok(()))));
+        let (long, short) = (waits(&queue, 50), waits(&queue, 5));
+        assert!(poll(&queue, &short).is_pending());
+        queue.leave(&long);
+        assert!(matches!(poll(&queue, &short), Poll::Ready(Ok(()))));
         assert_eq!(drain(&queue), 2);
     }
 
@@ -370,10 +358,9 @@ mod tests {
     fn closing_wakes_those_that_wait_with_an_error_and_keeps_what_was_accepted() {
         let queue = queue(1, 100);
         queue.try_push(frame(1)).unwrap();
-        let mut push = queue.push(frame(1));
-        assert!(poll(&mut push).is_pending());
+        let place = waits(&queue, 1);
         queue.close();
-        assert!(matches!(poll(&mut push), Poll::Ready(Err(Refused::Closed))));
+        assert!(matches!(poll(&queue, &place), Poll::Ready(Err(Refused::Closed))));
         assert!(matches!(queue.try_push(frame(1)), Err(Refused::Closed)));
         assert_eq!(drain(&queue), 1);
     }

@@ -14,7 +14,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{
-    any::TypeId,
+    any::{Any, TypeId},
     collections::HashMap,
     fmt,
     hash::{BuildHasher, Hasher},
@@ -60,14 +60,28 @@ pub(crate) enum End {
     Client,
 }
 
+/// Whether a table may be empty.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Empty {
+    Allowed,
+    Refused,
+}
+
 impl<E: Endpoint> Router<E> {
     /// No handlers but those that a connection brings.
     pub(crate) fn empty() -> Self {
         Self { table: HashMap::default() }
     }
 
+    /// The types that have a handler, the reserved ones included, in order.
+    pub(crate) fn types(&self) -> Vec<String> {
+        let mut types: Vec<String> = self.table.keys().map(|key| (**key).to_owned()).collect();
+        types.sort_unstable();
+        types
+    }
+
     /// All annotated handlers of `E`, and those added by hand. The error lists every problem.
-    pub(crate) fn build(endpoint: &E, added: Vec<Added>, end: End) -> Result<Self, StartError> {
+    pub(crate) fn build(endpoint: &E, added: Vec<Added>, end: End, empty: Empty) -> Result<Self, StartError> {
         let mut problems = Vec::new();
         let mut table = HashMap::<Arc<str>, Route<E>, Fnv>::default();
         let mut places = HashMap::<Arc<str>, String>::new();
@@ -92,6 +106,12 @@ impl<E: Endpoint> Router<E> {
         for Added { message_type, handler, at } in added {
             let place = format!("one added by hand ({}:{})", at.file(), at.line());
             enter(&message_type, place, Route::ByHand(handler), &mut problems);
+        }
+        if table.is_empty() && problems.is_empty() && empty == Empty::Refused {
+            // A linker drops the handlers of a crate that nothing refers to, and then a program is deaf in silence.
+            let why = "there is no handler at all: if they are in a crate of their own, refer to it, as in \
+                `use my_handlers as _;`; if there are none, or each connection brings its own, say `without_handlers()`";
+            problems.push(why.to_owned());
         }
         if problems.is_empty() { Ok(Self { table }) } else { Err(StartError { endpoint: E::NAME, problems }) }
     }
@@ -164,13 +184,22 @@ enum Found<'r, E: Endpoint> {
     Route(&'r Route<E>),
 }
 
-/// The annotated handlers of `E`, sorted, since `inventory` promises no order.
+/// The annotated handlers of `E`: those that the type system knows, and those that are collected beside them. Sorted, since
+/// `inventory` promises no order.
 fn annotated<E: Endpoint>() -> Vec<HandlerEntry<E>> {
-    let mut entries: Vec<HandlerEntry<E>> = inventory::iter::<Registration>
-        .into_iter()
-        .filter(|registration| (registration.endpoint)() == TypeId::of::<E>())
-        .map(|registration| *(registration.entry)().downcast().expect("the macro names one endpoint in both"))
-        .collect();
+    let typed =
+        |entry: Box<dyn Any>| *entry.downcast::<HandlerEntry<E>>().expect("the macros name one endpoint in both");
+    let mut entries: Vec<HandlerEntry<E>> = E::entries().into_iter().map(typed).collect();
+    let known = entries.len();
+    let place = |entry: &HandlerEntry<E>| (entry.message_type, entry.name, entry.file, entry.line);
+    for registration in
+        inventory::iter::<Registration>.into_iter().filter(|found| (found.endpoint)() == TypeId::of::<E>())
+    {
+        let entry = typed((registration.entry)());
+        if !entries[..known].iter().any(|first| place(first) == place(&entry)) {
+            entries.push(entry);
+        }
+    }
     entries.sort_by_key(|entry| (entry.message_type, entry.file, entry.line));
     entries
 }

@@ -9,9 +9,8 @@ use crate::{
     handler::{FromMessage, IntoReply, by_hand},
     handshake::{self, HeadError, Identity, Origin, Origins, Reject},
     hub::{Hub, Parts},
-    message::AnySide,
     observer::{Blind, Observer},
-    router::{Added, End, Router, Scope},
+    router::{Added, Empty, End, Router, Scope},
     transport::{Raw, Transport},
 };
 use std::{
@@ -44,7 +43,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const REFUSAL: Duration = Duration::from_secs(1);
 
 impl Hub {
-    /// A hub of the untyped endpoint, on which handlers without `on = …` register.
+    /// A hub of the untyped endpoint, on which handlers without `on = …` register. There may be none: `register` can add
+    /// them to each connection.
     ///
     /// # Panics
     ///
@@ -67,7 +67,7 @@ impl Hub {
         reason = "it collects handlers and may panic, which nobody expects of a default"
     )]
     pub fn new() -> Self {
-        Self::with(Untyped::default())
+        Self::builder().without_handlers().build().unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// For a hub of the untyped endpoint with state, or with bounds of its own.
@@ -91,7 +91,23 @@ impl<E: Endpoint> Hub<E> {
     /// For a hub of this endpoint with bounds of its own, or an observer.
     #[must_use]
     pub fn builder_with(endpoint: E) -> HubBuilder<E> {
-        HubBuilder { endpoint, config: Config::default(), observer: Arc::new(Blind), added: Vec::new() }
+        HubBuilder {
+            endpoint,
+            config: Config::default(),
+            observer: Arc::new(Blind),
+            added: Vec::new(),
+            empty: Empty::Refused,
+        }
+    }
+
+    /// The types that have a handler, the reserved ones included, in alphabetical order.
+    #[must_use]
+    pub fn handled_types(&self) -> Vec<String> {
+        self.table().types()
+    }
+
+    pub(crate) fn table(&self) -> Arc<Router<E>> {
+        self.router().downcast().expect("the builder made it for this endpoint")
     }
 
     /// A door for connections, to mount at a path of an HTTP server or to listen on its own.
@@ -119,7 +135,7 @@ impl<E: Endpoint> Hub<E> {
     {
         WsHandler {
             hub: self.clone(),
-            router: self.router().downcast().expect("the builder made it for this endpoint"),
+            router: self.table(),
             build_id: Arc::new(move |request| {
                 let identity = build_id(request);
                 Box::pin(async move { identity.await.map(Into::into) })
@@ -164,6 +180,7 @@ pub struct HubBuilder<E: Endpoint = Untyped> {
     config: Config,
     observer: Arc<dyn Observer>,
     added: Vec<Added>,
+    empty: Empty,
 }
 
 impl HubBuilder {
@@ -183,7 +200,7 @@ impl HubBuilder {
         T: FromMessage<Via> + 'static,
         Via: 'static,
         F: Fn(T, Connection) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: IntoReply<AnySide>> + Send + 'static,
+        Fut: Future<Output: IntoReply> + Send + 'static,
     {
         self.added.push(Added { message_type: message_type.into(), handler: by_hand(handler), at: Location::caller() });
         self
@@ -205,14 +222,21 @@ impl<E: Endpoint> HubBuilder<E> {
         self
     }
 
+    /// Builds even if no handler is found: the hub only sends, or each connection brings its own handlers.
+    #[must_use]
+    pub fn without_handlers(mut self) -> Self {
+        self.empty = Empty::Allowed;
+        self
+    }
+
     /// Collects the handlers.
     ///
     /// # Errors
     ///
-    /// Two handlers for one type, and state that was not given: every problem, with file and line.
+    /// Two handlers for one type, state that was not given, no handler at all: every problem, with file and line.
     pub fn build(self) -> Result<Hub<E>, StartError> {
-        let Self { endpoint, config, observer, added } = self;
-        let router = Router::build(&endpoint, added, End::Hub)?;
+        let Self { endpoint, config, observer, added, empty } = self;
+        let router = Router::build(&endpoint, added, End::Hub, empty)?;
         Ok(Hub::from_parts(Parts { endpoint, config, observer, router: Arc::new(router) }))
     }
 }

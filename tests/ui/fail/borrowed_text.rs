@@ -1,0 +1,7 @@
+#[derive(serde::Deserialize, wsx::Message)]
+struct Telemetry<'a> {
+    device: &'a str,
+    celsius: f64,
+}
+
+fn main() {}

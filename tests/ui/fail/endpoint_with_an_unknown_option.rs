@@ -1,0 +1,5 @@
+#[derive(wsx::Endpoint)]
+#[wsx(sides = Server)]
+struct Station;
+
+fn main() {}

@@ -1,0 +1,10 @@
+use wsx_tests::fleet::{Health, Server};
+
+#[derive(wsx::Endpoint)]
+#[wsx(side = Server, partial)]
+struct Station;
+
+#[wsx::handler("health", on = Station, foreign)]
+fn on_health(_msg: Health) {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[derive(wsx::Endpoint)]
+struct Station<T> {
+    db: T,
+}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[wsx::handler("health")]
+fn on_health<T>(_ok: T) {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[wsx::handler("health")]
+struct Health;
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[wsx::handler("health")]
+fn on_health(_ok: impl Into<bool>) {}
+
+fn main() {}

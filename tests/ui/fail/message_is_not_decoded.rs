@@ -1,0 +1,7 @@
+#[derive(wsx::Message)]
+struct Health;
+
+#[wsx::handler]
+fn on_health(_msg: Health) {}
+
+fn main() {}

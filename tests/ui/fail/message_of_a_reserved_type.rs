@@ -1,0 +1,5 @@
+#[derive(wsx::Message)]
+#[wsx(type = "__raw__")]
+struct Reading;
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[derive(wsx::Message)]
+struct Reading<T> {
+    value: T,
+}
+
+fn main() {}

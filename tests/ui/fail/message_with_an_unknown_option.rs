@@ -1,0 +1,5 @@
+#[derive(wsx::Message)]
+#[wsx(name = "reading")]
+struct Reading;
+
+fn main() {}

@@ -1,0 +1,8 @@
+struct Station;
+
+impl Station {
+    #[wsx::handler("health")]
+    fn on_health(&self, _ok: bool) {}
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+struct Station;
+
+#[wsx::handler("health", on = Station)]
+fn on_health(_ok: bool) {}
+
+fn main() {}

@@ -1,0 +1,5 @@
+wsx::protocol! {
+    Fleet v1 {}
+}
+
+fn main() {}

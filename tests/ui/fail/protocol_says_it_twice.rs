@@ -1,0 +1,10 @@
+use wsx_tests::fleet::Health;
+
+wsx::protocol! {
+    Fleet v1 {
+        Edge -> Server: Health;
+        Edge -> Server: Health;
+    }
+}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[wsx::handler("__start__")]
+fn on_start() {}
+
+fn main() {}

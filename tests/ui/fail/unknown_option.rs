@@ -1,0 +1,4 @@
+#[wsx::handler("health", side = Server)]
+fn on_health(_ok: bool) {}
+
+fn main() {}
