@@ -64,21 +64,13 @@ fn entries(private: &TokenStream, input: &DeriveInput, side: &Path, peer: Option
         Some(peer) => format_ident!("__wsx_entries_from_{}", peer.ident),
         None => format_ident!("__wsx_entries"),
     };
+    let reserved = ["RawKey", "OpenKey", "CloseKey", "UnknownKey"].map(|key| format_ident!("{key}"));
     // Spanned at the endpoint's name, which is where a missing handler shows.
     quote_spanned! {name.span()=>
         fn entries() -> #private::Vec<#private::Box<dyn #private::Any>> {
             use #private::Unhandled as _;
             let mut entries = <#side>::#list::<#name>();
-            for entry in [
-                #private::ReservedProbe::<#name, #private::RawKey>::ENTRY,
-                #private::ReservedProbe::<#name, #private::OpenKey>::ENTRY,
-                #private::ReservedProbe::<#name, #private::CloseKey>::ENTRY,
-                #private::ReservedProbe::<#name, #private::UnknownKey>::ENTRY,
-            ] {
-                if let #private::Option::Some(entry) = entry {
-                    entries.push(#private::listed(entry));
-                }
-            }
+            #(#private::list(&mut entries, #private::ReservedProbe::<#name, #private::#reserved>::ENTRY);)*
             entries
         }
     }

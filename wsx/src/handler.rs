@@ -67,7 +67,7 @@ impl<T: IntoReply, E: Into<BoxError>> IntoReply for Result<T, E> {
 }
 
 /// What calling a handler gives: a sync one is done, without an allocation; an async one is a box.
-#[expect(missing_debug_implementations, reason = "a future has nothing to show")]
+#[allow(missing_debug_implementations, reason = "a future has nothing to show")]
 pub enum Outcome<'f> {
     /// Done.
     Ready(HandlerResult),

@@ -175,7 +175,8 @@ impl<E: Endpoint> Hub<E> {
 
     /// Ends the hub: listeners stop, late handshakes get 503, what is queued leaves, and every connection closes with
     /// 1001. What the peers sent before they learned of it is still handled. Returns how many connections were cut
-    /// off because they had not ended by `deadline`; each of them also keeps within `Config::close_timeout`.
+    /// off because they had not ended by `deadline`; whatever the deadline, each connection also has only `Config::close_timeout` to
+    /// close, so a deadline that is shorter cuts off peers that are slow but honest.
     ///
     /// # Cancel safety
     ///

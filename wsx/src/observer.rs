@@ -52,9 +52,10 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (peer, status, why);
     }
 
-    /// A client could not connect; it tries again after `delay`.
-    fn retrying(&self, attempt: u32, delay: Duration, error: &ConnectError) {
-        let _ = (attempt, delay, error);
+    /// A client could not connect; it tries again after `delay`. `failures` counts those in a row, a connection that did
+    /// not last included.
+    fn retrying(&self, failures: u32, delay: Duration, error: &ConnectError) {
+        let _ = (failures, delay, error);
     }
 }
 
@@ -89,8 +90,8 @@ impl Observer for PrintProblems {
         }
     }
 
-    fn retrying(&self, attempt: u32, delay: Duration, error: &ConnectError) {
-        eprintln!("wsx: attempt {attempt}: {}; next in {delay:.1?}", chain(error));
+    fn retrying(&self, _: u32, delay: Duration, error: &ConnectError) {
+        eprintln!("wsx: {}; the next attempt is in {delay:.1?}", chain(error));
     }
 }
 

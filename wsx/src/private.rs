@@ -224,6 +224,11 @@ pub fn listed<E: 'static>(entry: HandlerEntry<E>) -> Box<dyn Any> {
     Box::new(entry)
 }
 
+/// Adds the handler of a reserved type, if there is one.
+pub fn list<E: 'static>(entries: &mut Vec<Box<dyn Any>>, entry: Option<HandlerEntry<E>>) {
+    entries.extend(entry.map(listed));
+}
+
 /// The entry that stands in for a handler with a mistake, so that it is not reported as missing too.
 #[must_use]
 pub const fn mistaken<E>(message_type: &'static str) -> HandlerEntry<E> {

@@ -41,6 +41,8 @@ struct State {
     /// Senders that found no room, in order of arrival.
     waiting: VecDeque<Waiting>,
     next_ticket: u64,
+    /// Every ticket below this one has moved in, or was given up.
+    admitted: u64,
     /// The task runs, or is sure to: no need to wake it.
     scheduled: bool,
     /// Wakes the task. Taken out to wake, so that no lock is held meanwhile; the task puts it back.
@@ -128,9 +130,8 @@ impl Queue {
             state.waiting[at].waker.clone_from(cx.waker());
             return Poll::Pending;
         }
-        // No longer waiting: moved in, or dropped by `close`. Both may be true of a frame that moved in right before the
-        // close; it counts as refused, though it still leaves.
-        Poll::Ready(if state.closed { Err(Refused::Closed) } else { Ok(()) })
+        // No longer waiting: moved in, or dropped by `close`.
+        Poll::Ready(if place.0 < state.admitted { Ok(()) } else { Err(Refused::Closed) })
     }
 
     /// Takes a waiting frame back.
@@ -250,6 +251,7 @@ impl State {
         while self.waiting.front().is_some_and(|first| self.room(bound, first.frame.len())) {
             let first = self.waiting.pop_front().expect("there is a front");
             self.push(first.frame);
+            self.admitted = first.ticket + 1;
             wakers.push(first.waker);
         }
         wakers
@@ -362,6 +364,19 @@ mod tests {
         queue.close();
         assert!(matches!(poll(&queue, &place), Poll::Ready(Err(Refused::Closed))));
         assert!(matches!(queue.try_push(frame(1)), Err(Refused::Closed)));
+        assert_eq!(drain(&queue), 1);
+    }
+
+    /// A send that reports a failure must not arrive all the same: its caller will send again.
+    #[test]
+    fn a_frame_that_moved_in_right_before_the_close_counts_as_sent() {
+        let queue = queue(1, 100);
+        queue.try_push(frame(1)).unwrap();
+        let (first, second) = (waits(&queue, 1), waits(&queue, 1));
+        assert!(matches!(queue.take(&mut Vec::new(), 1), Taken::One(_)));
+        queue.close();
+        assert!(matches!(poll(&queue, &first), Poll::Ready(Ok(()))));
+        assert!(matches!(poll(&queue, &second), Poll::Ready(Err(Refused::Closed))));
         assert_eq!(drain(&queue), 1);
     }
 

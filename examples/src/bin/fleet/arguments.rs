@@ -1,6 +1,6 @@
 //! The command line: which of its three forms `fleet` takes, and for how long.
-use crate::messages::{MAX_ID, is_box_id};
 use clap::{Args, Parser, Subcommand};
+use fleet_protocol::{MAX_ID, is_box_id};
 use std::time::Duration;
 
 const EXAMPLES: &str = "\

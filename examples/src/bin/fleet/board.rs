@@ -1,5 +1,5 @@
 //! The newest of each box: what the table shows.
-use crate::messages::Telemetry;
+use fleet_protocol::Telemetry;
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},

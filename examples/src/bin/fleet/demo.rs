@@ -3,9 +3,9 @@ use crate::{
     arguments::Identity,
     edge::{self, Outcome},
     failure::Failure,
-    messages::PATH,
     server::{self, Orders, Station},
 };
+use fleet_protocol::PATH;
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     net::TcpListener,

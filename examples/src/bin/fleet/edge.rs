@@ -2,10 +2,10 @@
 use crate::{
     arguments::Identity,
     failure::Failure,
-    messages::{Farewell, MAX_RATE, Notice, RateChanged, SetRate, Stamp, Telemetry},
     sample,
     screen::{Problems, Screen},
 };
+use fleet_protocol::{Edge, Farewell, MAX_RATE, Notice, RateChanged, Server, SetRate, Stamp, Telemetry};
 use std::{
     sync::{
         Arc,
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{sync::watch, time::timeout};
-use wsx::{CancellationToken, Client, Closed, Endpoint, Outbound, SendError, Sends};
+use wsx::{CancellationToken, Client, Closed, SendError, SentBy};
 
 /// Until the station says otherwise, in samples a second.
 const RATE: u32 = 5;
@@ -23,6 +23,7 @@ const GRACE: Duration = Duration::from_secs(12);
 
 /// The client's end of the conversation.
 #[derive(Debug, wsx::Endpoint)]
+#[wsx(side = Edge)]
 struct EdgeBox {
     id: String,
     /// In samples a second. The sampler follows it, and each change is told to the station.
@@ -137,11 +138,7 @@ impl Sender {
     }
 
     /// Waits for room in the queue for no longer than the connection's write timeout, which ends the connection.
-    async fn send<M>(&mut self, message: impl FnOnce(Stamp) -> M) -> Result<(), SendError>
-    where
-        M: Outbound,
-        <EdgeBox as Endpoint>::Side: Sends<M::Message>,
-    {
+    async fn send<M: SentBy<Edge, Server>>(&mut self, message: impl FnOnce(Stamp) -> M) -> Result<(), SendError> {
         let session = self.connections.load(Ordering::SeqCst);
         if session != self.session {
             self.earlier += self.number;

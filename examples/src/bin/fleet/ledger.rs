@@ -4,7 +4,7 @@
 //! came. Messages of a session are numbered from 1 and travel on one connection, so each must have the number after the
 //! last one's. What is missing at the end of a session shows in the first message of the next, which says how many were
 //! accepted before it, or in the box's farewell.
-use crate::messages::Stamp;
+use fleet_protocol::Stamp;
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},

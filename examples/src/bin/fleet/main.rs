@@ -4,16 +4,15 @@
 //!
 //! # Layout
 //!
-//! `messages` is what the two ends say to each other; `server` and `edge` are the ends. `sample` reads the host for a
-//! box; `board`, `table` and `screen` show it at the station. `ledger` compares what boxes sent with what the station
-//! received, and `summary` says so. `demo` runs both ends in one process.
+//! What the two ends say to each other is in the crate `fleet-protocol`; `server` and `edge` are the ends. `sample` reads
+//! the host for a box; `board`, `table` and `screen` show it at the station. `ledger` compares what boxes sent with what
+//! the station received, and `summary` says so. `demo` runs both ends in one process.
 mod arguments;
 mod board;
 mod demo;
 mod edge;
 mod failure;
 mod ledger;
-mod messages;
 mod sample;
 mod screen;
 mod server;
@@ -25,11 +24,11 @@ use crate::{
     board::Board,
     failure::{Failure, one_line},
     ledger::Ledger,
-    messages::PATH,
     server::{Orders, Station},
     summary::Summary,
 };
 use clap::Parser;
+use fleet_protocol::PATH;
 use std::{
     future::pending,
     io::{self, Write},

@@ -1,8 +1,6 @@
 //! What the host is doing: a thread of its own for each box, since reading the system blocks.
-use crate::{
-    failure::Failure,
-    messages::{Disk, Network, Sample},
-};
+use crate::failure::Failure;
+use fleet_protocol::{Disk, Network, Sample};
 use std::{
     thread,
     time::{Duration, Instant},

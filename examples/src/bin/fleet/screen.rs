@@ -191,8 +191,8 @@ impl Observer for Problems {
         self.screen.problem(format!("{}: refused {peer} with {status}: {why}", self.who));
     }
 
-    fn retrying(&self, attempt: u32, delay: Duration, error: &ConnectError) {
-        let line = format!("{}: attempt {attempt} failed: {}; the next in {delay:.1?}", self.who, one_line(error));
+    fn retrying(&self, _: u32, delay: Duration, error: &ConnectError) {
+        let line = format!("{}: {}; the next in {delay:.1?}", self.who, one_line(error));
         self.screen.problem(line);
     }
 }

@@ -3,9 +3,9 @@ use crate::{
     board::{self, Board},
     failure::{Failure, one_line},
     ledger::Ledger,
-    messages::{Farewell, Notice, PATH, RateChanged, SetRate, Telemetry, is_box_id},
     screen::{Problems, Screen},
 };
+use fleet_protocol::{Farewell, Notice, PATH, RateChanged, Server, SetRate, Telemetry, is_box_id};
 use std::{convert::Infallible, future::ready, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
@@ -23,6 +23,7 @@ const RATES: [u32; 3] = [10, 2, 5];
 
 /// The server's end of the conversation. What it knows outlives each of its hubs.
 #[derive(Debug, Clone, wsx::Endpoint)]
+#[wsx(side = Server)]
 pub(crate) struct Station {
     pub(crate) board: Arc<Board>,
     pub(crate) ledger: Arc<Ledger>,
