@@ -9,6 +9,12 @@ fn a_mistake_is_told_at_its_own_place() {
     trybuild::TestCases::new().compile_fail("ui/fail/*.rs");
 }
 
+/// Rows M1, M3: what looks odd and is right compiles, and runs.
+#[test]
+fn what_is_no_mistake_compiles_and_runs() {
+    trybuild::TestCases::new().pass("ui/pass/*.rs");
+}
+
 /// Row M1, M3: one mistake, one error; the words beside each mistake are what the compiler said.
 #[test]
 fn a_mistake_is_one_error() {

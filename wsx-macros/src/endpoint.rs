@@ -47,7 +47,7 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
                 type Side = #side_type;
                 type Peer = #peer_type;
                 const NAME: &'static str = #name_text;
-                const MODULE: &'static str = module_path!();
+                const MODULE: &'static str = #private::module_path!();
                 #complete
             }
         }

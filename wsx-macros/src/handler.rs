@@ -220,9 +220,9 @@ fn entry(args: &Args, function: &Function) -> TokenStream {
                 call: __call,
                 states: &[#(#p::Probe::<#probed>::STATE),*],
                 takes_hub: #p::any(&[#(#p::Probe::<#probed>::HUB),*]),
-                name: concat!(module_path!(), "::", #name_text),
-                file: file!(),
-                line: line!(),
+                name: #p::concat!(#p::module_path!(), "::", #name_text),
+                file: #p::file!(),
+                line: #p::line!(),
             };
             #typed
             #p::inventory::submit! {
@@ -273,7 +273,7 @@ fn safe_endpoint(p: &TokenStream, on: &TokenStream) -> TokenStream {
     quote! {
         const __IS_ENDPOINT: bool = #p::Probe::<#on>::ENDPOINT;
         type __Endpoint = <() as #p::If<__IS_ENDPOINT, #on, #p::Untyped>>::Type;
-        const __IS_HERE: bool = #p::same_crate(<__Endpoint as #p::Endpoint>::MODULE, module_path!());
+        const __IS_HERE: bool = #p::same_crate(<__Endpoint as #p::Endpoint>::MODULE, #p::module_path!());
     }
 }
 
@@ -435,6 +435,8 @@ fn payload_checks(args: &Args, p: &TokenStream, name: &Ident, types: &[&Type], p
 /// Draws the arguments outside of the future, so that a payload that does not fit costs no box, and calls the function.
 fn call(p: &TokenStream, on: &TokenStream, signature: &Signature, types: &[&Type]) -> TokenStream {
     let name = &signature.ident;
+    // One identifier for all its uses: under `macro_rules`, a name that is spanned at the user's token is another name.
+    let context = Ident::new("__context", Span::call_site());
     let variables: Vec<Ident> =
         types.iter().enumerate().map(|(at, ty)| format_ident!("__argument_{at}", span = type_span(ty))).collect();
     let draws = variables.iter().zip(types).map(|(variable, ty)| {
@@ -442,7 +444,7 @@ fn call(p: &TokenStream, on: &TokenStream, signature: &Signature, types: &[&Type
         // A lifetime that the handler names is unknown here.
         let ty_here = with_lifetimes(ty.to_token_stream(), "'_");
         quote_spanned! {type_span(ty)=>
-            let #variable: #ty_here = match #p::extract(__context) {
+            let #variable: #ty_here = match #p::extract(#context) {
                 #p::Result::Ok(value) => value,
                 #p::Result::Err(error) => return #p::Outcome::Ready(#p::Result::Err(error)),
             };
@@ -456,7 +458,7 @@ fn call(p: &TokenStream, on: &TokenStream, signature: &Signature, types: &[&Type
     let value = Ident::new("__returned", returned);
     let reply = {
         let p = respan(p, returned);
-        quote_spanned!(returned=> #p::reply::<__Endpoint, _>(__context.role(), #value))
+        quote_spanned!(returned=> #p::reply::<__Endpoint, _>(#context.role(), #value))
     };
     let call = quote!(#name(#(#variables),*));
     let body = if signature.asyncness.is_some() {
@@ -475,7 +477,7 @@ fn call(p: &TokenStream, on: &TokenStream, signature: &Signature, types: &[&Type
         }
     };
     quote! {
-        fn __call<'f>(__context: &'f #p::Context<'f, #on>) -> #p::Outcome<'f> {
+        fn __call<'f>(#context: &'f #p::Context<'f, #on>) -> #p::Outcome<'f> {
             #(#draws)*
             #body
         }

@@ -1,6 +1,6 @@
 //! `protocol!`: who may say what to whom, as types.
 use crate::attr::{self, Errors, has_lifetime, key, respan, type_span, with_lifetimes};
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use std::collections::{BTreeMap, BTreeSet};
 use syn::{
@@ -214,35 +214,33 @@ fn head(protocol: &Protocol, p: &TokenStream) -> TokenStream {
         })
         .collect();
     quote! {
-           #(#docs)*
-           #default_doc
-           #[derive(::core::fmt::Debug, ::core::clone::Clone, ::core::marker::Copy)]
-           #visibility struct #name;
-           impl #name {
-               /// The protocol's version.
-               pub const VERSION: u32 = #version;
-               /// Changes whenever a message, its fields or its direction does, or the version.
-               pub const FINGERPRINT: u64 = {
-                   #[allow(unused_imports, reason = "the probes of messages do without")]
-    use #p::Plain as _;
-                   let travels: &[#p::Travel] = &[#(#travels),*];
-                   let mut fingerprint = #p::mix(#p::hash(#name_text), #version as u64);
-                   let mut at = 0;
-                   while at < travels.len() {
-                       fingerprint = #p::mix(fingerprint, travels[at].fingerprint);
-                       fingerprint = #p::mix(#p::mix(fingerprint, #p::hash(travels[at].from)), #p::hash(travels[at].to));
-                       at += 1;
-                   }
-                   fingerprint
-               };
-               /// What the protocol says, to print or to serialize.
-               pub const DESCRIPTION: #p::Description = {
-                   #[allow(unused_imports, reason = "the probes of messages do without")]
-    use #p::Plain as _;
-                   #p::Description::new(#name_text, #version, Self::FINGERPRINT, &[#(#travels),*])
-               };
-           }
-       }
+        #(#docs)*
+        #default_doc
+        #[derive(::core::fmt::Debug, ::core::clone::Clone, ::core::marker::Copy)]
+        #visibility struct #name;
+        impl #name {
+            /// The protocol's version.
+            pub const VERSION: u32 = #version;
+            /// Changes whenever a message, its fields or its direction does, or the version.
+            pub const FINGERPRINT: u64 = {
+                #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _;
+                let travels: &[#p::Travel] = &[#(#travels),*];
+                let mut fingerprint = #p::mix(#p::hash(#name_text), #version as u64);
+                let mut at = 0;
+                while at < travels.len() {
+                    fingerprint = #p::mix(fingerprint, travels[at].fingerprint);
+                    fingerprint = #p::mix(#p::mix(fingerprint, #p::hash(travels[at].from)), #p::hash(travels[at].to));
+                    at += 1;
+                }
+                fingerprint
+            };
+            /// What the protocol says, to print or to serialize.
+            pub const DESCRIPTION: #p::Description = {
+                #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _;
+                #p::Description::new(#name_text, #version, Self::FINGERPRINT, &[#(#travels),*])
+            };
+        }
+    }
 }
 
 /// A side's own type.
@@ -263,39 +261,37 @@ fn marker(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
         let my_type = &inbound[at];
         let start = format!("`{side_text}` receives another message of the type \"");
         quote_spanned! {span=>
-                   const TYPE_STRING: () = {
-                       #[allow(unused_imports, reason = "the probes of messages do without")]
-        use #p::Plain as _;
-                       const ME: &str = #my_type;
-                       const TEXT: &[&str] = &[#start, ME, "\"; give one of them another with `#[wsx(type = \"…\")]`"];
-                       #p::ensure(
-                           #p::same(ME, "") || !#p::any(&[#(#p::same(#before, ME)),*]),
-                           &#p::join::<{ #p::total(TEXT) }>(TEXT),
-                       );
-                   };
-               }
+            const TYPE_STRING: () = {
+                #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _;
+                const ME: &str = #my_type;
+                const TEXT: &[&str] = &[#start, ME, "\"; give one of them another with `#[wsx(type = \"…\")]`"];
+                #p::ensure(
+                    #p::same(ME, "") || !#p::any(&[#(#p::same(#before, ME)),*]),
+                    &#p::join::<{ #p::total(TEXT) }>(TEXT),
+                );
+            };
+        }
     });
     quote! {
-           #[doc = #doc]
-           #[derive(::core::fmt::Debug, ::core::clone::Clone, ::core::marker::Copy)]
-           #visibility struct #side;
-           impl #p::Side for #side {
-               const NAME: &'static str = #side_text;
-               const PROTOCOL: &'static str = #name_text;
-               const INBOUND: &'static [&'static str] =
-                   { #[allow(unused_imports, reason = "the probes of messages do without")]
-    use #p::Plain as _; &[#(#inbound,)* "__raw__", "__open__", "__close__", "__unknown__"] };
-               type Peer = #peer;
-           }
-           #[diagnostic::do_not_recommend]
-           impl<__To: ?Sized> #p::Sends<#p::Nothing, __To> for #side {}
-           #[diagnostic::do_not_recommend]
-           impl<__From: ?Sized> #p::Receives<#p::Nothing, __From> for #side {}
-           #(
-               #[allow(dead_code, reason = "it is there to be evaluated; its name is shown with the error")]
-               const _: () = { #twice };
-           )*
-       }
+        #[doc = #doc]
+        #[derive(::core::fmt::Debug, ::core::clone::Clone, ::core::marker::Copy)]
+        #visibility struct #side;
+        impl #p::Side for #side {
+            const NAME: &'static str = #side_text;
+            const PROTOCOL: &'static str = #name_text;
+            const INBOUND: &'static [&'static str] =
+                { #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _; &[#(#inbound,)* "__raw__", "__open__", "__close__", "__unknown__"] };
+            type Peer = #peer;
+        }
+        #[diagnostic::do_not_recommend]
+        impl<__To: ?Sized> #p::Sends<#p::Nothing, __To> for #side {}
+        #[diagnostic::do_not_recommend]
+        impl<__From: ?Sized> #p::Receives<#p::Nothing, __From> for #side {}
+        #(
+            #[allow(dead_code, reason = "it is there to be evaluated; its name is shown with the error")]
+            const _: () = { #twice };
+        )*
+    }
 }
 
 /// The enum of all that a side receives, for programs that match on it themselves.
@@ -310,35 +306,36 @@ fn inbound(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     let variants: Vec<&Ident> = messages.iter().filter_map(|message| short_name(message)).collect();
     let docs = variants.iter().map(|variant| format!("A `{variant}`."));
     let payloads = messages.iter().map(|message| with_lifetimes(message.to_token_stream(), "'f"));
+    // One identifier for all its uses: under `macro_rules`, a name that is spanned at the user's token is another name.
+    let [message_type, data] = ["message_type", "data"].map(|name| Ident::new(name, Span::call_site()));
     let decodes = messages.iter().zip(&variants).map(|(message, variant)| {
         let type_string = type_string(p, &as_static(message));
         // Spanned at the message: this is where one that cannot be decoded shows.
         let span = type_span(message);
         let door = respan(p, span);
         quote_spanned! {span=>
-            if message_type == #type_string {
-                return #p::Option::Some(#door::serde_json::from_str(data).map(Self::#variant));
+            if #message_type == #type_string {
+                return #p::Option::Some(#door::serde_json::from_str(#data).map(Self::#variant));
             }
         }
     });
     let decode_doc = format!("The message of this type with this data; `None` when [`{side}`] receives no such type.");
     quote! {
-           #[doc = #doc]
-           #[allow(dead_code, missing_debug_implementations, reason = "not every program uses it, and a message need not be `Debug`")]
-           #visibility enum #name #on_enum {
-               #(#[doc = #docs] #variants(#payloads),)*
-           }
-           impl #on_enum #name #on_enum {
-               #[doc = #decode_doc]
-               #[allow(unused_variables, reason = "a side may receive nothing")]
-               pub fn decode #on_decode (message_type: &str, data: &'f str) -> #p::Option<#p::Result<Self, #p::serde_json::Error>> {
-                   #[allow(unused_imports, reason = "the probes of messages do without")]
-    use #p::Plain as _;
-                   #(#decodes)*
-                   #p::Option::None
-               }
-           }
-       }
+        #[doc = #doc]
+        #[allow(dead_code, missing_debug_implementations, reason = "not every program uses it, and a message need not be `Debug`")]
+        #visibility enum #name #on_enum {
+            #(#[doc = #docs] #variants(#payloads),)*
+        }
+        impl #on_enum #name #on_enum {
+            #[doc = #decode_doc]
+            #[allow(unused_variables, reason = "a side may receive nothing")]
+            pub fn decode #on_decode (#message_type: &str, #data: &'f str) -> #p::Option<#p::Result<Self, #p::serde_json::Error>> {
+                #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _;
+                #(#decodes)*
+                #p::Option::None
+            }
+        }
+    }
 }
 
 /// The lists that a complete endpoint's table is made from: one of all messages, one for each peer. Each is a function of its
@@ -365,16 +362,15 @@ fn lists(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
         let message = as_static(message);
         let (type_string, key) = (type_string(p, &message), key(p, &quote!(__TYPE)));
         quote! {
-                   const _: () = {
-                       #[allow(unused_imports, reason = "the probes of messages do without")]
-        use #p::Plain as _;
-                       const __TYPE: &str = #type_string;
-                       #[diagnostic::do_not_recommend]
-                       impl<__E: #p::Handles<#key, __E>> #p::Covers<__E, #message> for #side {
-                           const ENTRY: #p::HandlerEntry<__E> = <__E as #p::Handles<#key, __E>>::ENTRY;
-                       }
-                   };
-               }
+            const _: () = {
+                #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _;
+                const __TYPE: &str = #type_string;
+                #[diagnostic::do_not_recommend]
+                impl<__E: #p::Handles<#key, __E>> #p::Covers<__E, #message> for #side {
+                    const ENTRY: #p::HandlerEntry<__E> = <__E as #p::Handles<#key, __E>>::ENTRY;
+                }
+            };
+        }
     });
     quote! {
         #[allow(non_snake_case, reason = "the name of a side is part of it")]

@@ -18,6 +18,7 @@ use std::marker::PhantomData;
 pub use std::{
     any::{Any, TypeId},
     boxed::Box,
+    concat, file, line, module_path,
     option::Option,
     result::Result,
     vec::Vec,

@@ -62,7 +62,7 @@ impl Hub {
     /// # }
     /// ```
     #[must_use]
-    #[expect(
+    #[allow(
         clippy::new_without_default,
         reason = "it collects handlers and may panic, which nobody expects of a default"
     )]

@@ -1,0 +1,53 @@
+//! Names that generated code must not mean: those of the prelude, of `std`, and of wsx itself.
+#![allow(dead_code, unused_macros, non_camel_case_types)]
+
+struct Option;
+struct Result;
+struct Box;
+struct Vec;
+struct String;
+struct Some;
+struct Ok;
+mod std {}
+mod core {}
+mod serde_json {}
+mod inventory {}
+macro_rules! concat { () => {} }
+macro_rules! line { () => {} }
+macro_rules! module_path { () => {} }
+
+mod fleet {
+    mod wsx {}
+
+    #[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
+    pub(super) struct Health {
+        pub(super) ok: bool,
+    }
+    #[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
+    pub(super) struct Cmd {
+        pub(super) reboot: bool,
+    }
+    ::wsx::protocol! {
+        pub(super) Fleet v1 {
+            Edge -> Server: Health;
+            Server -> Edge: Cmd;
+        }
+    }
+}
+
+#[derive(wsx::Endpoint)]
+#[wsx(side = fleet::Server)]
+struct Station;
+
+#[wsx::handler(on = Station)]
+fn on_health(health: fleet::Health) -> fleet::Cmd {
+    fleet::Cmd { reboot: !health.ok }
+}
+
+#[wsx::handler("loose")]
+async fn on_loose(_n: u8) {}
+
+fn main() {
+    assert_eq!(wsx::Hub::with(Station).handled_types(), ["health"]);
+    assert_eq!(wsx::Hub::new().handled_types(), ["loose"]);
+}
