@@ -1,0 +1,36 @@
+//! A program that knows wsx by another name: `crate = sockets` says so.
+use serde::{Deserialize, Serialize};
+
+/// How a box is.
+#[derive(Debug, Serialize, Deserialize, sockets::Message)]
+#[wsx(crate = sockets)]
+pub struct Health {
+    /// Well or not.
+    pub ok: bool,
+}
+
+sockets::protocol! {
+    #[wsx(crate = sockets)]
+    pub Fleet v1 {
+        Edge <-> Server: Health;
+    }
+}
+
+/// The server's end.
+#[derive(Debug, sockets::Endpoint)]
+#[wsx(side = Server, crate = sockets)]
+pub struct Station;
+
+#[sockets::handler(on = Station, crate = sockets)]
+fn on_health(health: Health) -> Health {
+    health
+}
+
+#[sockets::handler("loose", crate = sockets)]
+async fn on_loose(_n: u8) {}
+
+#[test]
+fn handlers_are_found_under_another_name() {
+    assert_eq!(sockets::Hub::with(Station).handled_types(), ["health"]);
+    assert_eq!(sockets::Hub::new().handled_types(), ["loose"]);
+}
