@@ -1,0 +1,28 @@
+"""A client on the library `websockets`. Beside the operations of `act`: connect {url}, told as open or refused."""
+
+import asyncio
+
+from lines import LONGEST, act, hear, operations, tell
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+
+async def main():
+    connection = None
+    # Held, since the event loop alone does not keep a task alive.
+    hearing = None
+    async for operation in operations():
+        if operation["op"] != "connect":
+            await act(connection, operation)
+            continue
+        try:
+            # A proxy from the environment must not stand between two programs of one machine.
+            connection = await connect(operation["url"], max_size=LONGEST, proxy=None)
+        except InvalidStatus as refusal:
+            tell("refused", status=refusal.response.status_code)
+        else:
+            tell("open")
+            hearing = asyncio.create_task(hear(connection))
+
+
+asyncio.run(main())

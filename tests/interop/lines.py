@@ -1,0 +1,57 @@
+"""What the two Python programs share: operations come in and events go out, each a JSON object on a line of its own."""
+
+import asyncio
+import json
+import sys
+
+from websockets.exceptions import ConnectionClosed
+
+# Longer than the longest message of the tests, as a line and as a WebSocket message.
+LONGEST = 16 << 20
+
+
+def tell(event, **values):
+    print(json.dumps({"event": event, **values}), flush=True)
+
+
+async def operations():
+    """Yields operations until standard input ends, as it does when the test that started this program is gone."""
+    reader = asyncio.StreamReader(limit=LONGEST)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    async for line in reader:
+        yield json.loads(line)
+
+
+async def hear(connection):
+    """Tells of what comes in, and of the end."""
+    try:
+        async for message in connection:
+            if isinstance(message, str):
+                tell("message", text=message)
+            else:
+                tell("binary", bytes=list(message))
+    except ConnectionClosed:
+        # Raised for every code but 1000 and 1001; the event below says which one it was.
+        pass
+    tell("close", code=connection.close_code, reason=connection.close_reason)
+
+
+async def act(connection, operation):
+    """Does what can be done on a connection, whichever end of it this program is."""
+    match operation:
+        case {"op": "send_text", "text": text}:
+            await connection.send(text)
+        case {"op": "send_binary", "bytes": numbers}:
+            await connection.send(bytes(numbers))
+        case {"op": "send_fragments", "parts": parts}:
+            # The library sends a list as one message of so many frames.
+            await connection.send(parts)
+        case {"op": "ping", "text": text}:
+            # The library waits for a pong of this very payload.
+            await (await connection.ping(text))
+            tell("pong", text=text)
+        case {"op": "close", "code": code, "reason": reason}:
+            await connection.close(code, reason)
+        case _:
+            raise ValueError(f"no such operation: {operation}")

@@ -1,0 +1,38 @@
+// A server on the library `ws`. Beside the operations of `act`, which go to the newest connection:
+// listen {host, port, and if wanted refuse or greeting}, told as listening; each connection is told as open.
+import { createServer } from "node:http";
+import { WebSocketServer } from "ws";
+import { act, hear, tell, work } from "./lines.mjs";
+
+let connection;
+
+function listen({ host, port, refuse, greeting }) {
+  const door = new WebSocketServer({
+    noServer: true,
+    // Refuses every handshake with this HTTP status.
+    verifyClient: (_info, answer) => answer(refuse === undefined, refuse),
+  });
+  const server = createServer();
+  server.on("upgrade", (request, socket, head) => {
+    // Holds back what is written, so that the answer to the handshake and the greeting leave in one segment.
+    socket.cork();
+    door.handleUpgrade(request, socket, head, (accepted) => {
+      connection = accepted;
+      hear(connection);
+      if (greeting !== undefined) {
+        connection.send(greeting);
+      }
+      tell("open");
+    });
+    socket.uncork();
+  });
+  server.listen(port, host, () => tell("listening", { port: server.address().port }));
+}
+
+await work((operation) => {
+  if (operation.op === "listen") {
+    listen(operation);
+  } else {
+    act(connection, operation);
+  }
+});

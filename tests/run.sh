@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# The whole check, as CI runs it: installs what is missing, then one step after the other, and stops at the first that
+# fails. Works from any directory, on a fresh Debian 12 with Rust, Python, Node.js and npm.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+current="preparing"
+# However it ends, the last line says how.
+conclude() {
+  local status=$?
+  if ((status == 0)); then
+    echo "tests/run.sh: everything passed in $SECONDS s"
+  else
+    echo "tests/run.sh: FAILED at: $current (exit status $status)"
+  fi
+}
+trap conclude EXIT
+
+mkdir -p target
+# What the current step has said so far.
+said="$PWD/target/run-step.txt"
+
+# step NAME COMMAND...: announces a step, runs it, and says how long it took. One that hangs is ended.
+step() {
+  local start=$SECONDS
+  current="$1"
+  shift
+  echo "== $current"
+  timeout --kill-after=10s 30m "$@" 2>&1 | tee "$said"
+  echo "-- $current: $((SECONDS - start)) s"
+}
+
+# What `cargo test` said of its many programs, as one line that counts them all.
+count_tests() {
+  awk '
+    /^test result: / {
+      for (i = 2; i <= NF; i++) {
+        if ($i == "passed;") passed += $(i - 1)
+        if ($i == "failed;") failed += $(i - 1)
+        if ($i == "ignored;") ignored += $(i - 1)
+      }
+    }
+    END { printf "%d passed, %d failed, %d skipped\n", passed, failed, ignored }
+  ' "$said"
+}
+
+# The demo judges itself in its last line: nothing was lost, and each of its boxes came back to the server that it
+# stopped meanwhile.
+check_demo() {
+  local last
+  last="$(tail --lines=1 "$said")"
+  if [[ ! "$last" =~ ^received\ [0-9]+,\ lost\ 0,\ reconnected\ ([0-9]+)$ ]]; then
+    echo "the last line should be 'received N, lost 0, reconnected R', and is: $last"
+    return 1
+  fi
+  if ((BASH_REMATCH[1] < 3)); then
+    echo "three boxes should have reconnected: $last"
+    return 1
+  fi
+}
+
+step "install what is missing" tests/install.sh
+step "formatting" cargo fmt --all --check
+step "lints" cargo clippy --locked --workspace --all-features --all-targets -- -D warnings
+for features in "" server client macros server,macros client,macros; do
+  step "wsx with features: ${features:-none}" \
+    cargo clippy --locked --package wsx --no-default-features --features "$features" -- -D warnings
+done
+step "tests" cargo test --locked --workspace --all-features
+tests="$(count_tests)"
+if [[ "$tests" == "0 passed"* ]]; then
+  echo "no test ran"
+  exit 1
+fi
+step "documents" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features
+step "oldest compiler" tests/msrv.sh
+step "main example" cargo run --locked --release --package wsx-examples --bin fleet -- --for 6s
+check_demo
+# Near the end, where those look who count the tests of a run.
+echo "$tests"
