@@ -25,16 +25,19 @@ enum Form {
     Untyped,
     /// A protocol and a complete endpoint.
     Checked,
+    /// The same, with the type strings written at the handlers.
+    Spelled,
 }
 
 impl Form {
-    const ALL: [Self; 3] = [Self::Plain, Self::Untyped, Self::Checked];
+    const ALL: [Self; 4] = [Self::Plain, Self::Untyped, Self::Checked, Self::Spelled];
 
     fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Untyped => "untyped",
             Self::Checked => "checked",
+            Self::Spelled => "spelled",
         }
     }
 
@@ -50,6 +53,9 @@ impl Form {
                 Self::Plain => {}
                 Self::Untyped => source.push_str("#[wsx::handler]\n"),
                 Self::Checked => source.push_str("#[wsx::handler(on = Station)]\n"),
+                Self::Spelled => {
+                    let _ = writeln!(source, "#[wsx::handler(\"m{n}\", on = Station)]");
+                }
             }
             let _ = writeln!(source, "async fn on_{n}(message: M{n}) {{ drop(message.b); }}");
         }
@@ -69,7 +75,7 @@ impl Form {
                 )
             }
             Self::Untyped => "fn main() { drop(wsx::Hub::new()); }\n".to_owned(),
-            Self::Checked => format!(
+            Self::Checked | Self::Spelled => format!(
                 "wsx::protocol! {{ pub Fleet v1 {{ Edge -> Server: {}; }} }}\n#[derive(wsx::Endpoint)]\n#[wsx(side = Server)]\npub struct Station;\nfn main() {{ drop(wsx::Hub::with(Station)); }}\n",
                 names.join(", ")
             ),
@@ -84,7 +90,7 @@ fn main() {
         write_program(form, tests, &root);
     }
     for (what, verb) in [("check", "check"), ("build", "build")] {
-        let mut took = [const { Vec::new() }; 3];
+        let mut took = [const { Vec::new() }; 4];
         for round in 0..=ROUNDS {
             for (form, took) in Form::ALL.into_iter().zip(&mut took) {
                 let duration = compile(verb, &root.join(form.name()), &root.join("target"));
@@ -94,10 +100,10 @@ fn main() {
                 }
             }
         }
-        let [plain, untyped, checked] = took.map(median);
+        let [plain, untyped, checked, spelled] = took.map(median);
         println!("{what} {HANDLERS} messages with a handler each, median of {ROUNDS}:");
         println!("  plain    {:6.2} s", plain.as_secs_f64());
-        for (name, time) in [("untyped", untyped), ("checked", checked)] {
+        for (name, time) in [("untyped", untyped), ("checked", checked), ("spelled", spelled)] {
             let ratio = time.as_secs_f64() / plain.as_secs_f64();
             let each = time.saturating_sub(plain).as_secs_f64() * 1000.0 / HANDLERS as f64;
             println!(

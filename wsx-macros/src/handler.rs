@@ -1,5 +1,5 @@
 //! `#[handler]`: the function as it is written, and beside it an entry that draws its arguments and calls it.
-use crate::attr::{self, Errors, key, respan, type_span, with_lifetimes};
+use crate::attr::{self, Errors, key, key_of, respan, type_span, with_lifetimes};
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
@@ -114,6 +114,14 @@ impl Args {
         input.parse::<Token![=]>()?;
         self.on = Some(input.parse()?);
         Ok(())
+    }
+
+    /// The type string as a type.
+    fn key(&self, p: &TokenStream) -> TokenStream {
+        match &self.message_type {
+            Some(literal) => key_of(p, &literal.value()),
+            None => key(p, &quote!(__TYPE)),
+        }
     }
 
     /// The reserved type that it handles, if it is one.
@@ -250,7 +258,7 @@ fn stand_in(args: &Args, function: Option<&Function>) -> Option<TokenStream> {
         Some(literal) => quote!(#literal),
         None => quote!(#p::first(&[#(#p::Probe::<#probed>::MESSAGE),*], "")),
     };
-    let key = key(&p, &quote!(__TYPE));
+    let key = args.key(&p);
     let safe = safe_endpoint(&p, &on.to_token_stream());
     Some(quote! {
         #(#cfgs)*
@@ -332,7 +340,7 @@ fn typed(
     // Two handlers for one message conflict here: the error shows both, at the literal or at the function's name.
     let place = args.message_type.as_ref().map_or_else(|| name.span(), LitStr::span);
     let handles = args.foreign.is_none().then(|| {
-        let key = key(p, &quote!(__TYPE));
+        let key = args.key(p);
         quote_spanned! {place=>
             struct __Elsewhere;
             impl #p::Handles<#key, #on> for <() as #p::If<__IS_HERE, #on, __Elsewhere>>::Type {
@@ -419,17 +427,20 @@ fn payload_checks(args: &Args, p: &TokenStream, name: &Ident, types: &[&Type], p
         None => format!("`{name}` takes a second payload here, but a message carries one"),
     };
     let allowed = reserved.is_none();
-    let checks = types.iter().zip(probed).enumerate().map(|(at, (ty, probe))| {
+    // The first argument can only be a payload too many where there may be none.
+    let suspects = types.iter().zip(probed).enumerate().skip(usize::from(allowed));
+    let checks = suspects.map(|(at, (ty, probe))| {
         let p = respan(p, type_span(ty));
         let before = &probed[..at];
+        let label = format_ident!("HANDLER_ARGUMENT_{}", at + 1);
         quote_spanned! {type_span(ty)=>
-            const HANDLER_PAYLOAD: () = #p::ensure(
+            const #label: () = #p::ensure(
                 !(#p::Probe::<#probe>::PAYLOAD && !(#allowed && !#p::any(&[#(#p::Probe::<#before>::PAYLOAD),*]))),
                 #why.as_bytes(),
             );
         }
     });
-    quote!(#(const _: () = { use #p::Plain as _; #checks };)*)
+    quote!(#(#checks)*)
 }
 
 /// Draws the arguments outside of the future, so that a payload that does not fit costs no box, and calls the function.

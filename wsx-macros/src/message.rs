@@ -1,5 +1,5 @@
 //! `#[derive(Message)]`: a Rust type and its type string.
-use crate::attr::{self, Errors, respan, type_span, with_lifetimes};
+use crate::attr::{self, Errors, key_of, respan, type_span, with_lifetimes};
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Attribute, Data, DeriveInput, Field, Fields, GenericParam, LitStr};
@@ -23,6 +23,7 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let message_type = given.unwrap_or_else(|| LitStr::new(&snake_case(&name.to_string()), name.span()));
     let (generics, arguments, bounds) = input.generics.split_for_impl();
     let borrowed = borrowed_text(input, &private, &mut errors);
+    let key = key_of(&private, &message_type.value());
     let fingerprint = fingerprint(input, &private, &message_type);
     let errors = errors.finish();
     // Made even beside an error, so that what uses the type does not fail too.
@@ -33,6 +34,10 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
         impl #generics #private::Message for #name #arguments #bounds {
             const TYPE: &'static str = #message_type;
             const FINGERPRINT: u64 = #fingerprint;
+        }
+        #[automatically_derived]
+        impl #generics #private::Keyed for #name #arguments #bounds {
+            type Key = #key;
         }
     }
 }

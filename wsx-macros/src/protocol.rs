@@ -1,5 +1,5 @@
 //! `protocol!`: who may say what to whom, as types.
-use crate::attr::{self, Errors, has_lifetime, key, respan, type_span, with_lifetimes};
+use crate::attr::{self, Errors, has_lifetime, respan, type_span, with_lifetimes};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use std::collections::{BTreeMap, BTreeSet};
@@ -256,19 +256,13 @@ fn marker(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
         _ => quote!(#p::AnyPeer),
     };
     let twice = protocol.inbound(side).into_iter().enumerate().map(|(at, message)| {
-        let (span, before) = (type_span(message), &inbound[..at]);
+        let span = type_span(message);
         let p = respan(p, span);
-        let my_type = &inbound[at];
         let start = format!("`{side_text}` receives another message of the type \"");
         quote_spanned! {span=>
             const TYPE_STRING: () = {
-                #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _;
-                const ME: &str = #my_type;
-                const TEXT: &[&str] = &[#start, ME, "\"; give one of them another with `#[wsx(type = \"…\")]`"];
-                #p::ensure(
-                    #p::same(ME, "") || !#p::any(&[#(#p::same(#before, ME)),*]),
-                    &#p::join::<{ #p::total(TEXT) }>(TEXT),
-                );
+                const TEXT: &[&str] = &[#start, TYPES[#at], "\"; give one of them another with `#[wsx(type = \"…\")]`"];
+                #p::ensure(!#p::repeats(TYPES, #at), &#p::join::<{ #p::total(TEXT) }>(TEXT));
             };
         }
     });
@@ -287,10 +281,12 @@ fn marker(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
         impl<__To: ?Sized> #p::Sends<#p::Nothing, __To> for #side {}
         #[diagnostic::do_not_recommend]
         impl<__From: ?Sized> #p::Receives<#p::Nothing, __From> for #side {}
-        #(
-            #[allow(dead_code, reason = "it is there to be evaluated; its name is shown with the error")]
-            const _: () = { #twice };
-        )*
+        #[allow(dead_code, reason = "it is there to be evaluated; its name is shown with the error")]
+        const _: () = {
+            #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _;
+            const TYPES: &[&str] = &[#(#inbound),*];
+            #(const _: () = { #twice };)*
+        };
     }
 }
 
@@ -360,16 +356,15 @@ fn lists(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     });
     let covers = protocol.inbound(side).into_iter().map(|message| {
         let message = as_static(message);
-        let (type_string, key) = (type_string(p, &message), key(p, &quote!(__TYPE)));
+        // What is no message has no key, and is reported once, by the check made for it.
+        let known =
+            quote!(<() as #p::If<{ #p::is_some(#p::Probe::<#message>::MESSAGE) }, #message, #p::Nothing>>::Type);
+        let key = quote!(<#known as #p::Keyed>::Key);
         quote! {
-            const _: () = {
-                #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _;
-                const __TYPE: &str = #type_string;
-                #[diagnostic::do_not_recommend]
-                impl<__E: #p::Handles<#key, __E>> #p::Covers<__E, #message> for #side {
-                    const ENTRY: #p::HandlerEntry<__E> = <__E as #p::Handles<#key, __E>>::ENTRY;
-                }
-            };
+            #[diagnostic::do_not_recommend]
+            impl<__E: #p::Handles<#key, __E>> #p::Covers<__E, #message> for #side {
+                const ENTRY: #p::HandlerEntry<__E> = <__E as #p::Handles<#key, __E>>::ENTRY;
+            }
         }
     });
     quote! {
@@ -378,7 +373,10 @@ fn lists(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
             #all
             #(#each)*
         }
-        #(#covers)*
+        const _: () = {
+            #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _;
+            #(#covers)*
+        };
     }
 }
 

@@ -153,6 +153,12 @@ pub const fn same(a: &str, b: &str) -> bool {
     true
 }
 
+/// Whether a probe found one.
+#[must_use]
+pub const fn is_some(text: Option<&'static str>) -> bool {
+    text.is_some()
+}
+
 /// The text that a probe found. Where it found none, another check has said why.
 #[must_use]
 pub const fn found(text: Option<&'static str>) -> &'static str {
@@ -252,15 +258,21 @@ pub struct Key<
     const J: char = '\0',
     const K: char = '\0',
     const L: char = '\0',
-    const M: char = '\0',
-    const N: char = '\0',
-    const O: char = '\0',
-    const P: char = '\0',
     const REST: u64 = 0,
 >;
 
+/// A message's type string as a type; the derive spells it.
+pub trait Keyed {
+    /// See [`Key`].
+    type Key;
+}
+
+impl Keyed for Nothing {
+    type Key = Key;
+}
+
 /// How many letters a [`Key`] prints.
-const LETTERS: usize = 16;
+const LETTERS: usize = 12;
 
 /// A letter of a [`Key`]; a byte beyond ASCII stands as the character of its number.
 #[must_use]
@@ -350,6 +362,19 @@ pub const fn is_among(texts: &[&str], text: &str) -> bool {
         at += 1;
     }
     texts.is_empty()
+}
+
+/// Whether the type string at this place has come before. What is no message has none, and repeats nothing.
+#[must_use]
+pub const fn repeats(types: &[&str], at: usize) -> bool {
+    let mut before = 0;
+    while before < at {
+        if !types[at].is_empty() && same(types[before], types[at]) {
+            return true;
+        }
+        before += 1;
+    }
+    false
 }
 
 /// Where among the arguments the message is; their number if nowhere.
