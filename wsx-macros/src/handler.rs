@@ -370,16 +370,8 @@ fn direction_checks(args: &Args, p: &TokenStream, types: &[&Type], probed: &[Tok
     let literal = args.message_type.as_ref().map(|literal| {
         let p = respan(p, literal.span());
         quote_spanned! {literal.span()=>
-            const HANDLER_DIRECTION: () = {
-                type Side = <__Endpoint as #p::Endpoint>::Side;
-                const TEXT: &[&str] = &[
-                    "side `", <Side as #p::Side>::NAME, "` of protocol `", <Side as #p::Side>::PROTOCOL, "` never receives \"", __TYPE, "\"",
-                ];
-                #p::ensure(
-                    #found != #count || #p::is_among(<Side as #p::Side>::INBOUND, __TYPE),
-                    &#p::join::<{ #p::total(TEXT) }>(TEXT),
-                );
-            };
+            const HANDLER_DIRECTION: () =
+                #p::ensure_inbound::<<__Endpoint as #p::Endpoint>::Side>(#found != #count, __TYPE);
         }
     });
     quote!(#(#arguments)* #literal)
@@ -406,11 +398,7 @@ fn message_type(args: &Args, p: &TokenStream, name: &Ident, probed: &[TokenStrea
     let p = respan(p, span);
     quote_spanned! {span=>
         const __TYPE: &str = #literal;
-        const HANDLER_TYPE: () = {
-            const OWN: &str = #p::first(#found, __TYPE);
-            const TEXT: &[&str] = &["the handler says \"", __TYPE, "\", but its message's type is \"", OWN, "\""];
-            #p::ensure(#p::same(__TYPE, OWN), &#p::join::<{ #p::total(TEXT) }>(TEXT));
-        };
+        const HANDLER_TYPE: () = #p::ensure_type(__TYPE, #p::first(#found, __TYPE));
     }
 }
 

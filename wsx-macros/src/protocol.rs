@@ -258,13 +258,7 @@ fn marker(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     let twice = protocol.inbound(side).into_iter().enumerate().map(|(at, message)| {
         let span = type_span(message);
         let p = respan(p, span);
-        let start = format!("`{side_text}` receives another message of the type \"");
-        quote_spanned! {span=>
-            const TYPE_STRING: () = {
-                const TEXT: &[&str] = &[#start, TYPES[#at], "\"; give one of them another with `#[wsx(type = \"…\")]`"];
-                #p::ensure(!#p::repeats(TYPES, #at), &#p::join::<{ #p::total(TEXT) }>(TEXT));
-            };
-        }
+        quote_spanned!(span=> const TYPE_STRING: () = #p::ensure_unique(#side_text, TYPES, #at);)
     });
     quote! {
         #[doc = #doc]

@@ -168,32 +168,59 @@ pub const fn found(text: Option<&'static str>) -> &'static str {
     }
 }
 
-/// Length of the pieces together.
-#[must_use]
-pub const fn total(pieces: &[&str]) -> usize {
-    let (mut at, mut length) = (0, 0);
-    while at < pieces.len() {
-        length += pieces[at].len();
-        at += 1;
-    }
-    length
-}
-
-/// The pieces as one text, for a compile error that names what the macro cannot know.
-#[must_use]
-pub const fn join<const LENGTH: usize>(pieces: &[&str]) -> [u8; LENGTH] {
-    let (mut text, mut at, mut length) = ([0; LENGTH], 0, 0);
+/// Fails to compile with these pieces as one text, for an error that names what the macro cannot know.
+#[track_caller]
+const fn refuse(pieces: &[&str]) -> ! {
+    let (mut text, mut at, mut length) = ([0; 1024], 0, 0);
     while at < pieces.len() {
         let piece = pieces[at].as_bytes();
         let mut byte = 0;
-        while byte < piece.len() {
+        while byte < piece.len() && length < text.len() {
             text[length] = piece[byte];
             length += 1;
             byte += 1;
         }
         at += 1;
     }
-    text
+    ensure(false, text.split_at(length).0);
+    unreachable!()
+}
+
+/// Fails to compile unless the handler's type string is its message's.
+///
+/// # Panics
+///
+/// During compilation.
+#[track_caller]
+pub const fn ensure_type(said: &str, own: &str) {
+    if !same(said, own) {
+        refuse(&["the handler says \"", said, "\", but its message's type is \"", own, "\""]);
+    }
+}
+
+/// Fails to compile unless the side receives this type, which no argument stands for.
+///
+/// # Panics
+///
+/// During compilation.
+#[track_caller]
+pub const fn ensure_inbound<S: Side>(has_message: bool, message_type: &str) {
+    if !has_message && !is_among(S::INBOUND, message_type) {
+        refuse(&["side `", S::NAME, "` of protocol `", S::PROTOCOL, "` never receives \"", message_type, "\""]);
+    }
+}
+
+/// Fails to compile if the type string at this place has come before on the way to this side.
+///
+/// # Panics
+///
+/// During compilation.
+#[track_caller]
+pub const fn ensure_unique(side: &str, types: &[&str], at: usize) {
+    if repeats(types, at) {
+        let cure = "\"; give one of them another with `#[wsx(type = \"…\")]`";
+        refuse(&["`", side, "` receives another message of the type \"", types[at], cure]);
+    }
 }
 
 /// Fails to compile with this text unless it holds.
