@@ -1,5 +1,6 @@
 //! `#[handler]`: the function as it is written, and beside it an entry that draws its arguments and calls it.
 use crate::attr::{self, Errors, key, key_of, respan, type_span, with_lifetimes};
+use crate::message::snake_case;
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
@@ -116,11 +117,20 @@ impl Args {
         Ok(())
     }
 
-    /// The type string as a type.
-    fn key(&self, p: &TokenStream) -> TokenStream {
-        match &self.message_type {
-            Some(literal) => key_of(p, &literal.value()),
-            None => key(p, &quote!(__TYPE)),
+    /// The type string as a type. A literal that is the name of an argument's type is taken at its word, which spares the
+    /// compiler work; any other may be mistyped, and its message is not to be reported as missing too.
+    fn key(&self, p: &TokenStream, types: &[&Type]) -> TokenStream {
+        let is_a_name = |text: &str| {
+            types.iter().any(|ty| match ty {
+                Type::Path(path) => {
+                    path.path.segments.last().is_some_and(|last| snake_case(&last.ident.to_string()) == text)
+                }
+                _ => false,
+            })
+        };
+        match self.message_type.as_ref().map(LitStr::value) {
+            Some(text) if is_a_name(&text) || RESERVED.contains(&&*text) => key_of(p, &text),
+            _ => key(p, &quote!(__OWN)),
         }
     }
 
@@ -258,7 +268,7 @@ fn stand_in(args: &Args, function: Option<&Function>) -> Option<TokenStream> {
         Some(literal) => quote!(#literal),
         None => quote!(#p::first(&[#(#p::Probe::<#probed>::MESSAGE),*], "")),
     };
-    let key = args.key(&p);
+    let key = args.key(&p, &types);
     let safe = safe_endpoint(&p, &on.to_token_stream());
     Some(quote! {
         #(#cfgs)*
@@ -268,6 +278,7 @@ fn stand_in(args: &Args, function: Option<&Function>) -> Option<TokenStream> {
             use #p::Plain as _;
             #safe
             const __TYPE: &str = #message_type;
+            const __OWN: &str = __TYPE;
             struct __Elsewhere;
             impl #p::Handles<#key, #on> for <() as #p::If<__IS_HERE, #on, __Elsewhere>>::Type {
                 const ENTRY: #p::HandlerEntry<#on> = #p::mistaken(__TYPE);
@@ -340,7 +351,7 @@ fn typed(
     // Two handlers for one message conflict here: the error shows both, at the literal or at the function's name.
     let place = args.message_type.as_ref().map_or_else(|| name.span(), LitStr::span);
     let handles = args.foreign.is_none().then(|| {
-        let key = args.key(p);
+        let key = args.key(p, types);
         quote_spanned! {place=>
             struct __Elsewhere;
             impl #p::Handles<#key, #on> for <() as #p::If<__IS_HERE, #on, __Elsewhere>>::Type {
@@ -388,17 +399,19 @@ fn message_type(args: &Args, p: &TokenStream, name: &Ident, probed: &[TokenStrea
         );
         return quote_spanned! {span=>
             const __TYPE: &str = #p::first(#found, "");
+            const __OWN: &str = __TYPE;
             const HANDLER_TYPE: () = #p::ensure(!#p::same(__TYPE, ""), #why.as_bytes());
         };
     };
     if RESERVED.contains(&&*literal.value()) {
-        return quote!(const __TYPE: &str = #literal;);
+        return quote!(const __TYPE: &str = #literal; const __OWN: &str = __TYPE;);
     }
     let span = literal.span();
     let p = respan(p, span);
     quote_spanned! {span=>
         const __TYPE: &str = #literal;
-        const HANDLER_TYPE: () = #p::ensure_type(__TYPE, #p::first(#found, __TYPE));
+        const __OWN: &str = #p::first(#found, __TYPE);
+        const HANDLER_TYPE: () = #p::ensure_type(__TYPE, __OWN);
     }
 }
 

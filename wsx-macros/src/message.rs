@@ -155,7 +155,7 @@ fn serde_text(attrs: &[Attribute], p: &TokenStream) -> TokenStream {
 }
 
 /// `ChargeState` becomes `charge_state`, `HTTPStatus` becomes `http_status`.
-fn snake_case(name: &str) -> String {
+pub(crate) fn snake_case(name: &str) -> String {
     let letters: Vec<char> = name.trim_start_matches("r#").chars().collect();
     let mut out = String::new();
     for (at, letter) in letters.iter().enumerate() {
