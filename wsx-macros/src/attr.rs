@@ -91,13 +91,7 @@ pub(crate) fn type_span(ty: &Type) -> Span {
 /// How many letters of a string its key spells; as in `wsx::__private`.
 const LETTERS: usize = 12;
 
-/// The string constant `text` as a type, for a text that only the compiler knows.
-pub(crate) fn key(private: &TokenStream, text: &TokenStream) -> TokenStream {
-    let letters = 0..LETTERS;
-    quote!(#private::Key<#({ #private::letter(#text, #letters) },)* { #private::rest(#text) }>)
-}
-
-/// The same type for a text that is known here, spelled out: what the compiler need not compute costs it nothing.
+/// A string as a type, spelled out: what the compiler need not compute costs it nothing.
 pub(crate) fn key_of(private: &TokenStream, text: &str) -> TokenStream {
     let letter = |at: usize| text.as_bytes().get(at).map_or('\0', |byte| char::from(*byte));
     if text.len() <= LETTERS {

@@ -2,7 +2,7 @@
 use crate::attr::{self, Errors, key_of, respan, type_span, with_lifetimes};
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Attribute, Data, DeriveInput, Field, Fields, GenericParam, LitStr};
+use syn::{Attribute, Data, DeriveInput, Field, Fields, GenericParam, LitStr, parse_quote};
 
 pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
@@ -22,6 +22,9 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let name = &input.ident;
     let message_type = given.unwrap_or_else(|| LitStr::new(&snake_case(&name.to_string()), name.span()));
     let (generics, arguments, bounds) = input.generics.split_for_impl();
+    let mut keyed = input.generics.clone();
+    keyed.params.push(parse_quote!(__Here));
+    let keyed = keyed.split_for_impl().0;
     let borrowed = borrowed_text(input, &private, &mut errors);
     let key = key_of(&private, &message_type.value());
     let fingerprint = fingerprint(input, &private, &message_type);
@@ -36,7 +39,7 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
             const FINGERPRINT: u64 = #fingerprint;
         }
         #[automatically_derived]
-        impl #generics #private::Keyed for #name #arguments #bounds {
+        impl #keyed #private::Keyed<__Here> for #name #arguments #bounds {
             type Key = #key;
         }
     }

@@ -289,13 +289,57 @@ pub struct Key<
 >;
 
 /// A message's type string as a type; the derive spells it.
-pub trait Keyed {
+///
+/// `Here` is any type of the crate that asks. Without it the compiler would hold two handlers for possible duplicates,
+/// since another crate's message might be given another key one day.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is the handler's only argument, and no message",
+    label = "not a message",
+    note = "derive `wsx::Message` for the payload, or name the type, as in `#[wsx::handler(\"telemetry\", ..)]`"
+)]
+pub trait Keyed<Here = ()> {
     /// See [`Key`].
     type Key;
 }
 
-impl Keyed for Nothing {
+impl<Here> Keyed<Here> for Nothing {
     type Key = Key;
+}
+impl<Here, T: Keyed<Here>> Keyed<Here> for Envelope<T> {
+    type Key = T::Key;
+}
+
+/// What a literal spells, where no argument is a message.
+#[derive(Debug)]
+pub struct Spelled<K>(PhantomData<K>);
+impl<Here, K> Keyed<Here> for Spelled<K> {
+    type Key = K;
+}
+
+/// The type at a place of a tuple, which is one computation for the compiler where a key of letters is one for each.
+/// For `Here` see [`Keyed`].
+pub trait At<const PLACE: usize, Here> {
+    /// The type there.
+    type Type;
+}
+macro_rules! at {
+    ($($place:literal $picked:ident of $($all:ident)*,)*) => {$(
+        impl<Here, $($all),*> At<$place, Here> for ($($all,)*) {
+            type Type = $picked;
+        }
+    )*};
+}
+// The arguments of a handler, at most six, and what stands in for the message if none of them is one.
+at! {
+    0 A of A,
+    0 A of A B, 1 B of A B,
+    0 A of A B C, 1 B of A B C, 2 C of A B C,
+    0 A of A B C D, 1 B of A B C D, 2 C of A B C D, 3 D of A B C D,
+    0 A of A B C D E, 1 B of A B C D E, 2 C of A B C D E, 3 D of A B C D E, 4 E of A B C D E,
+    0 A of A B C D E F, 1 B of A B C D E F, 2 C of A B C D E F, 3 D of A B C D E F, 4 E of A B C D E F,
+    5 F of A B C D E F,
+    0 A of A B C D E F G, 1 B of A B C D E F G, 2 C of A B C D E F G, 3 D of A B C D E F G, 4 E of A B C D E F G,
+    5 F of A B C D E F G, 6 G of A B C D E F G,
 }
 
 /// How many letters a [`Key`] prints.
