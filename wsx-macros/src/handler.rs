@@ -256,6 +256,7 @@ fn entry(args: &Args, function: &Function) -> TokenStream {
             const __ENTRY: #p::HandlerEntry<#on> = #p::HandlerEntry {
                 message_type: __TYPE,
                 call: __call,
+                payload: #p::any(&[#(#p::Probe::<#probed>::READS),*]),
                 states: &[#(#p::Probe::<#probed>::STATE),*],
                 takes_hub: #p::any(&[#(#p::Probe::<#probed>::HUB),*]),
                 name: #p::concat!(#p::module_path!(), "::", #name_text),

@@ -5,8 +5,9 @@ use crate::{
     endpoint::{Endpoint, Untyped},
     envelope::Envelope,
     error::HandlerError,
+    head::Head,
     hub::Hub,
-    incoming::{Incoming, RawFrame},
+    incoming::{Data, Incoming, RawFrame},
     message::Side,
 };
 use serde::Deserialize;
@@ -105,7 +106,7 @@ pub trait FromContext<'f, E, Via = ViaContext>: Sized {
 #[diagnostic::do_not_recommend]
 impl<'f, E, T: Deserialize<'f>> FromContext<'f, E, ViaPayload> for T {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
-        decode(context.incoming.data)
+        payload(context.incoming)
     }
 }
 
@@ -179,7 +180,8 @@ pub struct Meta<'f> {
 impl<'f, E> FromContext<'f, E> for Meta<'f> {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
         let incoming = context.incoming;
-        Ok(Meta { message_type: Cow::Borrowed(&incoming.message_type), ver: incoming.ver, ts: incoming.ts })
+        let (ver, ts) = incoming.around();
+        Ok(Meta { message_type: Cow::Borrowed(&incoming.message_type), ver, ts })
     }
 }
 
@@ -197,7 +199,25 @@ impl<'f, T: Clone + Send + Sync + 'static> FromContext<'f, Untyped> for State<T>
     }
 }
 
-/// The payload as `T`. A failure is decoded once more, slowly, for the path at which it lies.
+/// The payload as `T`.
+pub(crate) fn payload<'f, T: Deserialize<'f>>(incoming: &Incoming<'f>) -> Result<T, HandlerError> {
+    match incoming.data {
+        Data::Exact(data) => decode(data),
+        Data::Tail(tail) => tail.decode().map_or_else(|| refit(tail.whole), Ok),
+    }
+}
+
+/// The payload of a text that did not read in one pass, because it is unusual or wrong. Where it is no envelope the router
+/// finds the same, and takes the message from this handler.
+#[cold]
+fn refit<'f, T: Deserialize<'f>>(text: &'f str) -> Result<T, HandlerError> {
+    match Head::parse(text) {
+        Ok(head) => decode(head.data),
+        Err(source) => Err(HandlerError::Decode { expected: "an envelope", path: ".".to_owned(), source }),
+    }
+}
+
+/// The JSON as `T`. A failure is decoded once more, slowly, for the path at which it lies.
 pub(crate) fn decode<'f, T: Deserialize<'f>>(data: &'f str) -> Result<T, HandlerError> {
     serde_json::from_str(data).map_err(|plain| {
         let mut json = serde_json::Deserializer::from_str(data);
@@ -211,10 +231,9 @@ pub(crate) fn decode<'f, T: Deserialize<'f>>(data: &'f str) -> Result<T, Handler
 }
 
 pub(crate) fn envelope<'f, T: Deserialize<'f>>(incoming: &Incoming<'f>) -> Result<Envelope<T>, HandlerError> {
-    let data = decode(incoming.data)?;
+    let data = payload(incoming)?;
     let mut envelope = Envelope::with_type(incoming.message_type.clone().into_owned(), data);
-    envelope.ver = incoming.ver;
-    envelope.ts = incoming.ts;
+    (envelope.ver, envelope.ts) = incoming.around();
     Ok(envelope)
 }
 

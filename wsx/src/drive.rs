@@ -196,7 +196,8 @@ fn poll_guarded<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Op
 async fn read<E: Endpoint, T: Transport>(transport: &T, conn: &Connection, scope: &Scope<'_, E>) -> End {
     let mut reader = transport.reader();
     scope.observer.opened(conn);
-    handle(conn, scope, &Incoming::open()).await;
+    let opening = scope.router.dispatch(scope, conn, &Incoming::open()).await;
+    reply(conn, opening).await;
     let mut turn = 0;
     loop {
         let frame = match poll_fn(|cx| transport.poll_message(&mut reader, conn.queue(), cx)).await {
@@ -224,12 +225,12 @@ async fn read<E: Endpoint, T: Transport>(transport: &T, conn: &Connection, scope
 
 async fn message<E: Endpoint>(conn: &Connection, scope: &Scope<'_, E>, frame: RawFrame<'_>) {
     if conn.takes_messages() {
-        handle(conn, scope, &Incoming::message(&frame)).await;
+        reply(conn, scope.router.message(scope, conn, &frame).await).await;
     }
 }
 
-async fn handle<E: Endpoint>(conn: &Connection, scope: &Scope<'_, E>, incoming: &Incoming<'_>) {
-    if let Some(reply) = scope.router.dispatch(scope, conn, incoming).await {
+async fn reply(conn: &Connection, reply: Option<Bytes>) {
+    if let Some(reply) = reply {
         // Waits for room, and so reads no more meanwhile. A connection that closes takes no reply.
         let _ = conn.push(reply).await;
     }

@@ -1,9 +1,9 @@
-//! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}`: the one file that knows its wire format.
-//!
-//! Reading borrows from the frame; `data` stays raw JSON until somebody asks for a type.
+//! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}` as users see it, and how it is written; `head`
+//! reads it.
 use crate::{
     error::SendError,
     frame::{self, Kind},
+    head::{Head, VERSION},
     message::{Message, Sends},
 };
 use bytes::Bytes;
@@ -14,9 +14,6 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 use tokio_tungstenite::tungstenite::protocol::Role;
-
-/// The version that is written, and that is assumed where `ver` is missing.
-const VERSION: u32 = 1;
 
 /// A message with what travels around it. `Envelope` alone carries raw JSON, `Envelope<Telemetry>` the typed payload.
 ///
@@ -78,51 +75,6 @@ impl<T> Envelope<T> {
 impl<M: Message> From<M> for Envelope<M> {
     fn from(message: M) -> Self {
         Self::with_type(M::TYPE, message)
-    }
-}
-
-/// An envelope before anybody has looked at its data.
-#[derive(Debug)]
-pub(crate) struct Head<'f> {
-    pub(crate) ver: u32,
-    pub(crate) message_type: Cow<'f, str>,
-    pub(crate) ts: i64,
-    /// Exactly the payload's text, a JSON value.
-    pub(crate) data: &'f str,
-}
-
-impl<'f> Head<'f> {
-    /// An error means that the text is no envelope.
-    pub(crate) fn parse(text: &'f str) -> Result<Self, serde_json::Error> {
-        #[derive(Deserialize)]
-        struct Wire<'f> {
-            #[serde(default = "version")]
-            ver: u32,
-            // Not `&str`: that fails on a string with an escape in it.
-            #[serde(borrow, rename = "type")]
-            message_type: Cow<'f, str>,
-            #[serde(default)]
-            ts: i64,
-            #[serde(borrow, default)]
-            data: Option<&'f RawValue>,
-        }
-        fn version() -> u32 {
-            VERSION
-        }
-        // serde reads a struct from an array too, field by field; an envelope is an object.
-        if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
-            return Err(serde::de::Error::custom("an envelope is a JSON object"));
-        }
-        let wire: Wire<'f> = serde_json::from_str(text)?;
-        if wire.message_type.is_empty() || wire.message_type.starts_with("__") {
-            return Err(serde::de::Error::custom("a peer's type is not empty and does not begin with `__`"));
-        }
-        Ok(Head {
-            ver: wire.ver,
-            message_type: wire.message_type,
-            ts: wire.ts,
-            data: wire.data.map_or("null", RawValue::get),
-        })
     }
 }
 
@@ -211,48 +163,6 @@ mod tests {
         let frame = envelope.encode(Role::Server).unwrap();
         assert_eq!(text_of(&frame), r#"{"ver":1,"type":"telemetry","ts":1732969200,"data":{ "a": 1.50, "b":[ ] }}"#);
         assert_eq!(serde_json::to_string(&envelope).unwrap(), text_of(&frame));
-    }
-
-    /// Row E1: only `type` is required; the order of the keys and unknown keys do not matter.
-    #[test]
-    fn an_envelope_is_read_with_what_it_has() {
-        let head = Head::parse(r#" {"x":[1],"data":{"a":1.50},"type":"a\u0062"} "#).unwrap();
-        assert_eq!((head.ver, &*head.message_type, head.ts, head.data), (1, "ab", 0, r#"{"a":1.50}"#));
-        let head = Head::parse(r#"{"type":"a","ts":-5,"ver":7}"#).unwrap();
-        assert_eq!((head.ver, head.ts, head.data), (7, -5, "null"));
-    }
-
-    /// Row E2: what is no envelope.
-    #[test]
-    fn what_is_no_envelope_is_refused_whole() {
-        for text in [
-            "",
-            "x",
-            "1",
-            "null",
-            "\"telemetry\"",
-            "[]",
-            r#"[1,"telemetry",5,{}]"#,
-            "{}",
-            r#"{"data":{}}"#,
-            r#"{"type":5}"#,
-            r#"{"type":null}"#,
-            r#"{"type":""}"#,
-            r#"{"type":"__raw__"}"#,
-            r#"{"type":"__"}"#,
-            r#"{"type":"\u005f_open__"}"#,
-            r#"{"type":"a","type":"b"}"#,
-            r#"{"type":"a","data":1,"data":2}"#,
-            r#"{"type":"a","ts":"now"}"#,
-            r#"{"type":"a","ts":1.5}"#,
-            r#"{"type":"a","ver":"1"}"#,
-            r#"{"type":"a","data":}"#,
-            r#"{"type":"a"} x"#,
-            r#"{"type":"a""#,
-            r#"{"type":"a","data":{"b":1}"#,
-        ] {
-            assert!(Head::parse(text).is_err(), "{text}");
-        }
     }
 
     #[test]

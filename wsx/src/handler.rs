@@ -75,6 +75,15 @@ pub enum Outcome<'f> {
     Pending(BoxFuture<'f, HandlerResult>),
 }
 
+impl Outcome<'_> {
+    pub(crate) async fn finish(self) -> HandlerResult {
+        match self {
+            Self::Ready(result) => result,
+            Self::Pending(future) => future.await,
+        }
+    }
+}
+
 /// The function that `#[wsx::handler]` makes: draws the arguments and calls the handler.
 pub type Call<E> = for<'f> fn(&'f Context<'f, E>) -> Outcome<'f>;
 
@@ -84,6 +93,8 @@ pub struct HandlerEntry<E> {
     pub message_type: &'static str,
     /// Calls the handler.
     pub call: Call<E>,
+    /// Whether it takes the payload, so that a text which is no envelope cannot pass unnoticed behind the head.
+    pub payload: bool,
     /// The states that it takes by type.
     pub states: &'static [Option<StateKey>],
     /// Whether it takes the hub, which a client has not.
@@ -169,7 +180,7 @@ pub trait FromMessage<Via = ViaContext>: Sized {
 #[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned> FromMessage<ViaPayload> for T {
     fn from_message(incoming: &Incoming<'_>) -> Result<Self, HandlerError> {
-        context::decode(incoming.data)
+        context::payload(incoming)
     }
 }
 

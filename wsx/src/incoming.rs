@@ -1,7 +1,10 @@
 //! One thing for a handler to look at: a frame that came in, or the opening or the end of its connection.
 //!
 //! Borrows from the frame, and knows neither the connection nor who handles it.
-use crate::{closed::Closed, envelope::Head};
+use crate::{
+    closed::Closed,
+    head::{Head, Tail},
+};
 use std::borrow::Cow;
 
 /// Handles every frame that is no envelope: bad JSON, no `type`, a reserved `type`, a key twice, or binary.
@@ -52,6 +55,10 @@ impl<'f> RawFrame<'f> {
         }
     }
 
+    pub(crate) fn is_envelope(&self) -> bool {
+        self.as_text().is_some_and(|text| Head::parse(text).is_ok())
+    }
+
     /// The frame in memory of its own.
     #[must_use]
     pub fn into_owned(self) -> RawFrame<'static> {
@@ -78,30 +85,50 @@ impl<'f> RawFrame<'f> {
 pub struct Incoming<'f> {
     /// The routing key: the envelope's type, or a reserved one.
     pub(crate) message_type: Cow<'f, str>,
-    pub(crate) ver: u32,
-    pub(crate) ts: i64,
-    /// The payload's JSON.
-    pub(crate) data: &'f str,
+    ver: u32,
+    ts: i64,
+    pub(crate) data: Data<'f>,
     /// Nothing for the opening and the end.
     pub(crate) frame: Option<RawFrame<'f>>,
     /// Only at the end.
     pub(crate) closed: Option<&'f Closed>,
 }
 
+/// Where the payload is.
+#[derive(Debug)]
+pub(crate) enum Data<'f> {
+    /// Its JSON.
+    Exact(&'f str),
+    /// Still part of a text of which only the head was read.
+    Tail(Tail<'f>),
+}
+
 impl<'f> Incoming<'f> {
-    /// A message of the peer's.
+    /// A message of the peer's, or `__raw__`.
     pub(crate) fn message(frame: &'f RawFrame<'_>) -> Self {
-        let head = frame.as_text().and_then(|text| Head::parse(text).ok());
-        match head {
-            Some(head) => Self {
-                message_type: head.message_type,
-                ver: head.ver,
-                ts: head.ts,
-                data: head.data,
-                frame: Some(frame.borrowed()),
-                closed: None,
-            },
+        match frame.as_text().and_then(|text| Head::parse(text).ok()) {
+            Some(Head { ver, message_type, ts, data }) => {
+                let data = Data::Exact(data);
+                Self { message_type, ver, ts, data, frame: Some(frame.borrowed()), closed: None }
+            }
             None => Self { frame: Some(frame.borrowed()), ..Self::event(RAW) },
+        }
+    }
+
+    /// A message of the peer's whose payload nobody has looked at, so that it may turn out to be `__raw__`. `None` says
+    /// nothing about the frame.
+    pub(crate) fn quick(frame: &'f RawFrame<'_>) -> Option<Self> {
+        let Head { ver, message_type, ts, data } = Head::quick(frame.as_text()?)?;
+        Some(Self { message_type, ver, ts, data: Data::Tail(data), frame: Some(frame.borrowed()), closed: None })
+    }
+
+    /// `ver` and `ts`, which in a text of which only the head was read may stand behind the payload.
+    pub(crate) fn around(&self) -> (u32, i64) {
+        match &self.data {
+            Data::Tail(tail) if !tail.complete => {
+                Head::parse(tail.whole).map_or((self.ver, self.ts), |head| (head.ver, head.ts))
+            }
+            _ => (self.ver, self.ts),
         }
     }
 
@@ -114,6 +141,13 @@ impl<'f> Incoming<'f> {
     }
 
     fn event(message_type: &'static str) -> Self {
-        Self { message_type: Cow::Borrowed(message_type), ver: 0, ts: 0, data: "null", frame: None, closed: None }
+        Self {
+            message_type: Cow::Borrowed(message_type),
+            ver: 0,
+            ts: 0,
+            data: Data::Exact("null"),
+            frame: None,
+            closed: None,
+        }
     }
 }

@@ -60,6 +60,7 @@ mod closed;
 mod endpoint;
 mod envelope;
 mod frame;
+mod head;
 mod incoming;
 mod queue;
 mod sending;

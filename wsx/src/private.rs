@@ -70,6 +70,8 @@ pub trait Plain {
     const FINGERPRINT: Option<u64> = None;
     /// Whether it can be the payload.
     const PAYLOAD: bool = false;
+    /// Whether drawing it reads the payload.
+    const READS: bool = false;
     /// The state that it asks for.
     const STATE: Option<StateKey> = None;
     /// Whether it asks for the hub.
@@ -92,6 +94,12 @@ impl<T: Message> Probe<Envelope<T>> {
 impl<T: Deserialize<'static>> Probe<T> {
     /// See [`Plain`].
     pub const PAYLOAD: bool = true;
+    /// See [`Plain`].
+    pub const READS: bool = true;
+}
+impl<T: Deserialize<'static>> Probe<Envelope<T>> {
+    /// See [`Plain`].
+    pub const READS: bool = true;
 }
 impl<T: 'static> Probe<State<T>> {
     /// See [`Plain`].
@@ -266,7 +274,16 @@ pub fn list<E: 'static>(entries: &mut Vec<Box<dyn Any>>, entry: Option<HandlerEn
 /// The entry that stands in for a handler with a mistake, so that it is not reported as missing too.
 #[must_use]
 pub const fn mistaken<E>(message_type: &'static str) -> HandlerEntry<E> {
-    HandlerEntry { message_type, call: |_| unreachable!(), states: &[], takes_hub: false, name: "", file: "", line: 0 }
+    HandlerEntry {
+        message_type,
+        call: |_| unreachable!(),
+        payload: false,
+        states: &[],
+        takes_hub: false,
+        name: "",
+        file: "",
+        line: 0,
+    }
 }
 
 /// A string as a type, which the compiler prints letter by letter: `Key<'c', 'm', 'd'>`. What is longer counts by its
@@ -487,7 +504,6 @@ impl<E: Endpoint> Dispatcher<E> {
             ignored: self.hub.ignored_counter(),
         };
         let frame = crate::incoming::RawFrame::Text(text.into());
-        let incoming = Incoming::message(&frame);
-        self.router.dispatch(&scope, &self.conn, &incoming).await.is_some()
+        self.router.message(&scope, &self.conn, &frame).await.is_some()
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     error::StartError,
     handler::{HandlerEntry, Outcome, Registration},
     hub::Hub,
-    incoming::{CLOSE, Incoming, OPEN, RAW, RESERVED, UNKNOWN},
+    incoming::{CLOSE, Incoming, OPEN, RAW, RESERVED, RawFrame, UNKNOWN},
     observer::Observer,
 };
 use bytes::Bytes;
@@ -35,6 +35,16 @@ pub(crate) struct Scope<'a, E: Endpoint> {
     pub(crate) observer: &'a dyn Observer,
     /// Messages that nobody handled.
     pub(crate) ignored: &'a AtomicU64,
+}
+
+impl<E: Endpoint> Scope<'_, E> {
+    /// The reply; an error is told to the observer instead.
+    fn told(&self, conn: &Connection, message_type: &str, result: HandlerResult) -> Option<Bytes> {
+        result.unwrap_or_else(|error| {
+            self.observer.failed(conn, message_type, &error);
+            None
+        })
+    }
 }
 
 pub(crate) struct Router<E: Endpoint> {
@@ -116,8 +126,24 @@ impl<E: Endpoint> Router<E> {
         if problems.is_empty() { Ok(Self { table }) } else { Err(StartError { endpoint: E::NAME, problems }) }
     }
 
-    /// Runs the message's handler to its end, and returns the finished frame of its reply. What goes wrong goes to the
+    /// Runs the handler of a frame to its end, and returns the finished frame of its reply. What goes wrong goes to the
     /// observer.
+    pub(crate) async fn message(&self, scope: &Scope<'_, E>, conn: &Connection, frame: &RawFrame<'_>) -> Option<Bytes> {
+        if let Some(incoming) = Incoming::quick(frame) {
+            if let Some((message_type, entry)) = self.reader(conn, &incoming.message_type) {
+                let context = Context { endpoint: scope.endpoint, hub: scope.hub, conn, incoming: &incoming };
+                let outcome = (entry.call)(&context);
+                // A handler whose arguments were drawn has read the payload, and so the whole frame. If one was not, the
+                // frame may be none of its business.
+                if !matches!(outcome, Outcome::Ready(Err(_))) || frame.is_envelope() {
+                    return scope.told(conn, message_type, outcome.finish().await);
+                }
+            }
+        }
+        self.dispatch(scope, conn, &Incoming::message(frame)).await
+    }
+
+    /// As [`message`](Self::message), for what was parsed whole.
     pub(crate) async fn dispatch(
         &self,
         scope: &Scope<'_, E>,
@@ -135,12 +161,14 @@ impl<E: Endpoint> Router<E> {
             }
             return None;
         };
-        match self.run(found, scope, conn, incoming).await {
-            Ok(reply) => reply,
-            Err(error) => {
-                scope.observer.failed(conn, message_type, &error);
-                None
-            }
+        scope.told(conn, message_type, self.run(found, scope, conn, incoming).await)
+    }
+
+    /// The annotated handler of a message, if there is no other and it takes the payload.
+    fn reader<'r>(&'r self, conn: &Connection, key: &'r str) -> Option<(&'r str, &'r HandlerEntry<E>)> {
+        match self.find(conn, key)? {
+            (key, Found::Route(Route::Annotated(entry))) if entry.payload => Some((key, entry)),
+            _ => None,
         }
     }
 
@@ -170,10 +198,7 @@ impl<E: Endpoint> Router<E> {
             Found::Route(Route::ByHand(handler)) => handler.call(conn, incoming).await,
             Found::Route(Route::Annotated(entry)) => {
                 let context = Context { endpoint: scope.endpoint, hub: scope.hub, conn, incoming };
-                match (entry.call)(&context) {
-                    Outcome::Ready(result) => result,
-                    Outcome::Pending(future) => future.await,
-                }
+                (entry.call)(&context).finish().await
             }
         }
     }
