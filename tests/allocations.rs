@@ -2,7 +2,7 @@
 use allocation_counter::measure;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, future::Future, pin::pin, task::Poll};
-use wsx::__private::Dispatcher;
+use wsx::__private::Bench;
 use wsx::{Conn, Hub};
 
 #[derive(Serialize, Deserialize, wsx::Message)]
@@ -48,9 +48,9 @@ fn on_ping(ping: Ping) -> Ping {
 }
 
 /// Allocations of one message from its text to the end of its handler.
-fn allocations(dispatcher: &Dispatcher<Station>, text: &str, replies: bool) -> u64 {
+fn allocations(bench: &Bench<Station>, text: &str, replies: bool) -> u64 {
     let once = || {
-        let mut dispatch = pin!(dispatcher.dispatch(text));
+        let mut dispatch = pin!(bench.dispatch(text));
         let poll = dispatch.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
         assert_eq!(poll, Poll::Ready(replies));
     };
@@ -63,10 +63,10 @@ fn allocations(dispatcher: &Dispatcher<Station>, text: &str, replies: bool) -> u
 /// its frame.
 #[test]
 fn a_sync_dispatch_allocates_nothing_and_an_async_one_its_box() {
-    let dispatcher = Dispatcher::new(Hub::with(Station::default()));
+    let bench = Bench::new(Hub::with(Station::default()));
     let text = |kind: &str, data: &str| format!(r#"{{"ver":1,"type":"{kind}","ts":1732969200,"data":{data}}}"#);
-    assert_eq!(allocations(&dispatcher, &text("telemetry", r#"{"device":"box-7","celsius":21.5}"#), false), 0);
-    assert_eq!(allocations(&dispatcher, &text("slow", r#"{"device":"box-7"}"#), false), 1);
-    assert_eq!(allocations(&dispatcher, &text("unknown", "1"), false), 0);
-    assert_eq!(allocations(&dispatcher, &text("ping", r#"{"n":1}"#), true), 1);
+    assert_eq!(allocations(&bench, &text("telemetry", r#"{"device":"box-7","celsius":21.5}"#), false), 0);
+    assert_eq!(allocations(&bench, &text("slow", r#"{"device":"box-7"}"#), false), 1);
+    assert_eq!(allocations(&bench, &text("unknown", "1"), false), 0);
+    assert_eq!(allocations(&bench, &text("ping", r#"{"n":1}"#), true), 1);
 }

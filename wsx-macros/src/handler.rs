@@ -310,8 +310,7 @@ fn stand_in(args: &Args, function: Option<&Function>) -> Option<TokenStream> {
 /// The endpoint where its being one is needed: something that is none is reported once, by the check made for it.
 fn safe_endpoint(p: &TokenStream, on: &TokenStream) -> TokenStream {
     quote! {
-        const __IS_ENDPOINT: bool = #p::Probe::<#on>::ENDPOINT;
-        type __Endpoint = <() as #p::If<__IS_ENDPOINT, #on, #p::Untyped>>::Type;
+        type __Endpoint = <() as #p::If<{ #p::Probe::<#on>::ENDPOINT }, #on, #p::Untyped>>::Type;
         const __IS_HERE: bool = #p::same_crate(<__Endpoint as #p::Endpoint>::MODULE, #p::module_path!());
     }
 }
@@ -353,19 +352,19 @@ fn typed(
     let on_span = on.segments.last().map_or_else(|| on.span(), |segment| segment.ident.span());
     let at_on = respan(p, on_span);
     let on_text = on.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
-    let endpoint = quote_spanned!(on_span=> const _: () = #at_on::is_endpoint::<#on>(););
+    let endpoint = quote_spanned!(on_span=> #at_on::is_endpoint::<#on>(););
     let where_from = match &args.foreign {
         None => {
             let why = format!(
                 "`{on_text}` is an endpoint of another crate: write `#[wsx::handler(.., on = {on_text}, foreign)]`, and `partial` \
                  where `{on_text}` is declared"
             );
-            quote_spanned!(on_span=> const HANDLER_ENDPOINT: () = #at_on::ensure(__IS_HERE || !__IS_ENDPOINT, #why.as_bytes());)
+            quote_spanned!(on_span=> #at_on::ensure(__IS_HERE, #why.as_bytes());)
         }
         Some(foreign) => {
             let why = format!("`{on_text}` is an endpoint of this crate, so its handlers are not `foreign`");
             let p = respan(p, foreign.span());
-            quote_spanned!(foreign.span()=> const HANDLER_ENDPOINT: () = #p::ensure(!__IS_HERE || !__IS_ENDPOINT, #why.as_bytes());)
+            quote_spanned!(foreign.span()=> #p::ensure(!__IS_HERE, #why.as_bytes());)
         }
     };
     // Two handlers for one message conflict here: the error shows both, at the literal or at the function's name.
@@ -380,7 +379,11 @@ fn typed(
         }
     });
     let direction = direction_checks(args, p, types, probed);
-    quote!(#endpoint #where_from #handles #direction)
+    // One constant for all, since each costs the compiler. What is no endpoint fails by its type, and the rest is not asked.
+    quote! {
+        #handles
+        const HANDLER: () = { #endpoint #where_from #direction };
+    }
 }
 
 /// The message must come to this side: blamed on the argument that is the message, or on the literal where none is.
@@ -395,14 +398,13 @@ fn direction_checks(args: &Args, p: &TokenStream, types: &[&Type], probed: &[Tok
         let p = respan(p, span);
         let message = quote!(<() as #p::If<{ #found == #at }, #probe, #p::Nothing>>::Type);
         quote_spanned! {span=>
-            const _: () = #p::receives::<<__Endpoint as #p::Endpoint>::Side, <__Endpoint as #p::Endpoint>::Peer, #message>();
+            #p::receives::<<__Endpoint as #p::Endpoint>::Side, <__Endpoint as #p::Endpoint>::Peer, #message>();
         }
     });
     let literal = args.message_type.as_ref().map(|literal| {
         let p = respan(p, literal.span());
         quote_spanned! {literal.span()=>
-            const HANDLER_DIRECTION: () =
-                #p::ensure_inbound::<<__Endpoint as #p::Endpoint>::Side>(#found != #count, __TYPE);
+            #p::ensure_inbound::<<__Endpoint as #p::Endpoint>::Side>(#found != #count, __TYPE);
         }
     });
     quote!(#(#arguments)* #literal)

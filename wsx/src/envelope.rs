@@ -130,7 +130,13 @@ fn text_frame<T: Serialize + ?Sized>(
         buffer.extend_from_slice(b"{\"ver\":");
         serde_json::to_writer(&mut *buffer, &ver)?;
         buffer.extend_from_slice(b",\"type\":");
-        serde_json::to_writer(&mut *buffer, message_type)?;
+        if is_plain(message_type) {
+            buffer.push(b'"');
+            buffer.extend_from_slice(message_type.as_bytes());
+            buffer.push(b'"');
+        } else {
+            serde_json::to_writer(&mut *buffer, message_type)?;
+        }
         buffer.extend_from_slice(b",\"ts\":");
         serde_json::to_writer(&mut *buffer, &ts)?;
         buffer.extend_from_slice(b",\"data\":");
@@ -139,6 +145,11 @@ fn text_frame<T: Serialize + ?Sized>(
         Ok(())
     })
     .map_err(SendError::Encode)
+}
+
+/// Whether JSON has it between quotes as it is. True of nearly every type, and seen faster than it is escaped.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
 }
 
 /// Seconds since 1970; a clock that stands before that counts as 1970.

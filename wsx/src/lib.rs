@@ -78,6 +78,8 @@ mod standalone;
 mod transport;
 
 #[cfg(feature = "server")]
+mod bench;
+#[cfg(feature = "server")]
 mod handshake;
 #[cfg(feature = "hyper")]
 mod hyper;

@@ -1,4 +1,6 @@
 //! The only door for generated code. Nothing here is for users, and nothing here is stable.
+#[cfg(feature = "server")]
+pub use crate::bench::Bench;
 use crate::context::State;
 pub use crate::{
     connection::HandlerResult,
@@ -473,37 +475,4 @@ pub const fn position(found: &[Option<&'static str>]) -> usize {
         at += 1;
     }
     at
-}
-
-/// A hub's dispatch without a socket, for tests and measurements of what a message costs.
-#[cfg(feature = "server")]
-#[derive(Debug)]
-pub struct Dispatcher<E: Endpoint> {
-    hub: Hub<E>,
-    router: std::sync::Arc<crate::router::Router<E>>,
-    conn: crate::connection::Connection,
-}
-
-#[cfg(feature = "server")]
-impl<E: Endpoint> Dispatcher<E> {
-    /// On a connection of its own.
-    #[must_use]
-    pub fn new(hub: Hub<E>) -> Self {
-        let (router, config) = (hub.table(), crate::config::Config::default());
-        Self { hub, router, conn: crate::connection::Connection::unopened("".into(), Role::Server, &config) }
-    }
-
-    /// Parses, routes, decodes, and runs the handler to its end. Whether it replied.
-    pub async fn dispatch(&self, text: &str) -> bool {
-        let scope = crate::router::Scope {
-            endpoint: self.hub.endpoint(),
-            hub: Some(&self.hub),
-            router: &self.router,
-            config: self.hub.config(),
-            observer: self.hub.observer(),
-            ignored: self.hub.ignored_counter(),
-        };
-        let frame = crate::incoming::RawFrame::Text(text.into());
-        self.router.message(&scope, &self.conn, &frame).await.is_some()
-    }
 }

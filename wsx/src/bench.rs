@@ -1,0 +1,81 @@
+//! The engine without a socket, for tests that count allocations and benchmarks that count instructions.
+use crate::{
+    config::Config,
+    connection::Connection,
+    endpoint::Endpoint,
+    envelope::Outbound,
+    head::Head,
+    hub::Hub,
+    incoming::RawFrame,
+    queue::Taken,
+    router::{Router, Scope},
+};
+use serde::Deserialize;
+use std::sync::Arc;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+/// A hub with one connection that nothing drives. Not for users, and not stable.
+#[derive(Debug)]
+pub struct Bench<E: Endpoint> {
+    hub: Hub<E>,
+    router: Arc<Router<E>>,
+    conn: Connection,
+}
+
+impl<E: Endpoint> Bench<E> {
+    /// The connection is not in the hub.
+    #[must_use]
+    pub fn new(hub: Hub<E>) -> Self {
+        let router = hub.table();
+        Self { hub, router, conn: Connection::unopened("".into(), Role::Server, &Config::default()) }
+    }
+
+    /// Parses, routes, decodes, and runs the handler to its end. Whether it replied.
+    pub async fn dispatch(&self, text: &str) -> bool {
+        let scope = Scope {
+            endpoint: self.hub.endpoint(),
+            hub: Some(&self.hub),
+            router: &self.router,
+            config: self.hub.config(),
+            observer: self.hub.observer(),
+            ignored: self.hub.ignored_counter(),
+        };
+        let frame = RawFrame::Text(text.into());
+        self.router.message(&scope, &self.conn, &frame).await.is_some()
+    }
+
+    /// The payload of an envelope, as a handler gets it, and nothing else.
+    #[must_use]
+    pub fn decode<'f, T: Deserialize<'f>>(text: &'f str) -> Option<T> {
+        Head::quick(text)?.data.decode()
+    }
+
+    /// Encodes the message and queues it, if there is room.
+    pub fn queue<M: Outbound>(&self, message: &M) -> bool {
+        self.conn.try_send(message).is_ok()
+    }
+
+    /// Takes what is queued, as the task does before a write; the number of bytes.
+    pub fn take(&self, batch: &mut Vec<u8>) -> usize {
+        batch.clear();
+        let mut bytes = 0;
+        loop {
+            match self.conn.queue().take(batch, usize::MAX) {
+                Taken::Nothing => return bytes + batch.len(),
+                Taken::One(frame) => bytes += frame.len(),
+                Taken::Many => {}
+            }
+        }
+    }
+
+    /// Enters so many connections into the hub.
+    #[must_use]
+    pub fn join(&self, connections: usize) -> Vec<Connection> {
+        (0..connections).filter_map(|n| self.hub.open(n.to_string().into())).collect()
+    }
+
+    /// The hub, to broadcast through.
+    pub fn hub(&self) -> &Hub<E> {
+        &self.hub
+    }
+}
