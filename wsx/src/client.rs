@@ -388,7 +388,8 @@ impl<E: Endpoint> Session<E> {
         };
         let since = Instant::now();
         let patience = CancellationToken::new();
-        let driven = drive(transport, &conn, &scope, &patience);
+        let mut transport = Some(transport);
+        let driven = drive(&mut transport, &conn, &scope, &patience);
         tokio::pin!(driven);
         tokio::select! {
             () = &mut driven => {}

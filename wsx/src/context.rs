@@ -237,8 +237,8 @@ pub(crate) fn envelope<'f, T: Deserialize<'f>>(incoming: &Incoming<'f>) -> Resul
     Ok(envelope)
 }
 
-pub(crate) fn raw_frame<'f>(incoming: &'f Incoming<'_>) -> Result<&'f RawFrame<'f>, HandlerError> {
-    incoming.frame.as_ref().ok_or(HandlerError::Argument { argument: "RawFrame", why: "no frame came in" })
+pub(crate) fn raw_frame<'f>(incoming: &Incoming<'f>) -> Result<&'f RawFrame<'f>, HandlerError> {
+    incoming.frame.ok_or(HandlerError::Argument { argument: "RawFrame", why: "no frame came in" })
 }
 
 pub(crate) fn closed(incoming: &Incoming<'_>) -> Result<Closed, HandlerError> {

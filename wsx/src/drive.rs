@@ -52,19 +52,21 @@ enum End {
     Lost(String),
 }
 
-/// Runs a connection from before its first message to the end of its socket. `kill` ends the patience with a peer that
-/// does not close in time.
+/// Runs a connection from before its first message to the end of its socket, which is taken out of its place then. `kill`
+/// ends the patience with a peer that does not close in time.
+///
+/// The socket is borrowed because a future keeps an argument's first place as well as its second one.
 pub(crate) async fn drive<E: Endpoint, T: Transport>(
-    transport: T,
+    socket: &mut Option<T>,
     conn: &Connection,
     scope: &Scope<'_, E>,
     kill: &CancellationToken,
 ) {
     let _ending = Ending { conn, scope };
+    let Some(transport) = &*socket else { return };
     let closed = {
-        let reader = pin!(read(&transport, conn, scope));
-        let mut task =
-            Task { transport: &transport, conn, writer: Writer::new(scope.config.write_timeout), reader, end: None };
+        let reader = pin!(read(transport, conn, scope));
+        let mut task = Task { transport, conn, writer: Writer::new(scope.config.write_timeout), reader, end: None };
         poll_fn(|cx| task.poll_open(cx)).await;
         if let Some(hub) = scope.hub {
             hub.forget(conn);
@@ -83,7 +85,7 @@ pub(crate) async fn drive<E: Endpoint, T: Transport>(
         }
         closed
     };
-    drop(transport);
+    *socket = None;
     Box::pin(report(conn, &closed, scope)).await;
     conn.set_closed(closed);
 }
@@ -177,7 +179,7 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
 /// Tells the program of the end.
 async fn report<E: Endpoint>(conn: &Connection, closed: &Closed, scope: &Scope<'_, E>) {
     let incoming = Incoming::close(closed);
-    let mut handler = pin!(scope.router.dispatch(scope, conn, &incoming));
+    let mut handler = pin!(scope.router.event(scope, conn, &incoming));
     // A handler that hangs here, or panics, has nobody to answer to.
     let _ = timeout(scope.config.close_timeout, poll_fn(|cx| poll_guarded(handler.as_mut(), cx))).await;
     let _ = catch_unwind(AssertUnwindSafe(|| scope.observer.closed(conn, closed)));
@@ -196,7 +198,7 @@ fn poll_guarded<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Op
 async fn read<E: Endpoint, T: Transport>(transport: &T, conn: &Connection, scope: &Scope<'_, E>) -> End {
     let mut reader = transport.reader();
     scope.observer.opened(conn);
-    let opening = scope.router.dispatch(scope, conn, &Incoming::open()).await;
+    let opening = scope.router.event(scope, conn, &Incoming::open()).await;
     reply(conn, opening).await;
     let mut turn = 0;
     loop {
@@ -204,28 +206,31 @@ async fn read<E: Endpoint, T: Transport>(transport: &T, conn: &Connection, scope
             Ok(frame) => frame,
             Err(error) => return end_of(&error),
         };
-        match &frame {
-            Message::Text(text) => message(conn, scope, RawFrame::Text(Cow::Borrowed(text))).await,
-            Message::Binary(bytes) => message(conn, scope, RawFrame::Binary(Cow::Borrowed(bytes))).await,
-            Message::Pong(payload) => conn.pong(payload),
+        let message = match &frame {
+            Message::Text(text) => Some(RawFrame::Text(Cow::Borrowed(text))),
+            Message::Binary(bytes) => Some(RawFrame::Binary(Cow::Borrowed(bytes))),
+            Message::Pong(payload) => {
+                conn.pong(payload);
+                None
+            }
             Message::Close(_) => {
                 let Message::Close(close) = frame else { unreachable!("matched above") };
                 return End::Peer(close);
             }
             // tungstenite has queued the pong; whole frames are only ever written.
-            Message::Ping(_) | Message::Frame(_) => {}
+            Message::Ping(_) | Message::Frame(_) => None,
+        };
+        if let Some(message) = &message {
+            if conn.takes_messages() {
+                let answer = scope.router.message(scope, conn, message).await;
+                reply(conn, answer).await;
+            }
         }
         turn += 1;
         if turn == TURN {
             turn = 0;
             yield_now().await;
         }
-    }
-}
-
-async fn message<E: Endpoint>(conn: &Connection, scope: &Scope<'_, E>, frame: RawFrame<'_>) {
-    if conn.takes_messages() {
-        reply(conn, scope.router.message(scope, conn, &frame).await).await;
     }
 }
 

@@ -75,15 +75,6 @@ pub enum Outcome<'f> {
     Pending(BoxFuture<'f, HandlerResult>),
 }
 
-impl Outcome<'_> {
-    pub(crate) async fn finish(self) -> HandlerResult {
-        match self {
-            Self::Ready(result) => result,
-            Self::Pending(future) => future.await,
-        }
-    }
-}
-
 /// The function that `#[wsx::handler]` makes: draws the arguments and calls the handler.
 pub type Call<E> = for<'f> fn(&'f Context<'f, E>) -> Outcome<'f>;
 

@@ -55,10 +55,6 @@ impl<'f> RawFrame<'f> {
         }
     }
 
-    pub(crate) fn is_envelope(&self) -> bool {
-        self.as_text().is_some_and(|text| Head::parse(text).is_ok())
-    }
-
     /// The frame in memory of its own.
     #[must_use]
     pub fn into_owned(self) -> RawFrame<'static> {
@@ -89,7 +85,7 @@ pub struct Incoming<'f> {
     ts: i64,
     pub(crate) data: Data<'f>,
     /// Nothing for the opening and the end.
-    pub(crate) frame: Option<RawFrame<'f>>,
+    pub(crate) frame: Option<&'f RawFrame<'f>>,
     /// Only at the end.
     pub(crate) closed: Option<&'f Closed>,
 }
@@ -105,21 +101,21 @@ pub(crate) enum Data<'f> {
 
 impl<'f> Incoming<'f> {
     /// A message of the peer's, or `__raw__`.
-    pub(crate) fn message(frame: &'f RawFrame<'_>) -> Self {
+    pub(crate) fn message(frame: &'f RawFrame<'f>) -> Self {
         match frame.as_text().and_then(|text| Head::parse(text).ok()) {
             Some(Head { ver, message_type, ts, data }) => {
                 let data = Data::Exact(data);
-                Self { message_type, ver, ts, data, frame: Some(frame.borrowed()), closed: None }
+                Self { message_type, ver, ts, data, frame: Some(frame), closed: None }
             }
-            None => Self { frame: Some(frame.borrowed()), ..Self::event(RAW) },
+            None => Self { frame: Some(frame), ..Self::event(RAW) },
         }
     }
 
     /// A message of the peer's whose payload nobody has looked at, so that it may turn out to be `__raw__`. `None` says
     /// nothing about the frame.
-    pub(crate) fn quick(frame: &'f RawFrame<'_>) -> Option<Self> {
+    pub(crate) fn quick(frame: &'f RawFrame<'f>) -> Option<Self> {
         let Head { ver, message_type, ts, data } = Head::quick(frame.as_text()?)?;
-        Some(Self { message_type, ver, ts, data: Data::Tail(data), frame: Some(frame.borrowed()), closed: None })
+        Some(Self { message_type, ver, ts, data: Data::Tail(data), frame: Some(frame), closed: None })
     }
 
     /// `ver` and `ts`, which in a text of which only the head was read may stand behind the payload.
@@ -129,6 +125,14 @@ impl<'f> Incoming<'f> {
                 Head::parse(tail.whole).map_or((self.ver, self.ts), |head| (head.ver, head.ts))
             }
             _ => (self.ver, self.ts),
+        }
+    }
+
+    /// Whether the whole text is an envelope, and not only its head.
+    pub(crate) fn is_envelope(&self) -> bool {
+        match &self.data {
+            Data::Exact(_) => true,
+            Data::Tail(tail) => Head::parse(tail.whole).is_ok(),
         }
     }
 

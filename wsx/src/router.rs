@@ -128,48 +128,83 @@ impl<E: Endpoint> Router<E> {
 
     /// Runs the handler of a frame to its end, and returns the finished frame of its reply. What goes wrong goes to the
     /// observer.
-    pub(crate) async fn message(&self, scope: &Scope<'_, E>, conn: &Connection, frame: &RawFrame<'_>) -> Option<Bytes> {
-        if let Some(incoming) = Incoming::quick(frame) {
-            if let Some((message_type, entry)) = self.reader(conn, &incoming.message_type) {
-                let context = Context { endpoint: scope.endpoint, hub: scope.hub, conn, incoming: &incoming };
-                let outcome = (entry.call)(&context);
-                // A handler whose arguments were drawn has read the payload, and so the whole frame. If one was not, the
-                // frame may be none of its business.
-                if !matches!(outcome, Outcome::Ready(Err(_))) || frame.is_envelope() {
-                    return scope.told(conn, message_type, outcome.finish().await);
+    pub(crate) async fn message<'f>(
+        &self,
+        scope: &Scope<'_, E>,
+        conn: &Connection,
+        frame: &'f RawFrame<'f>,
+    ) -> Option<Bytes> {
+        // In a block of its own, and each way with an await of its own: every idle connection carries the room for the
+        // larger of the two, and not for both.
+        {
+            let quick = Incoming::quick(frame);
+            if let Some(incoming) = &quick {
+                let context = Context { endpoint: scope.endpoint, hub: scope.hub, conn, incoming };
+                if let Some((message_type, outcome)) = self.call_reader(&context) {
+                    let result = match outcome {
+                        Outcome::Ready(result) => result,
+                        Outcome::Pending(future) => future.await,
+                    };
+                    return scope.told(conn, message_type, result);
                 }
             }
         }
-        self.dispatch(scope, conn, &Incoming::message(frame)).await
+        self.event(scope, conn, &Incoming::message(frame)).await
     }
 
-    /// As [`message`](Self::message), for what was parsed whole.
-    pub(crate) async fn dispatch(
+    /// As [`message`](Self::message), for what was looked at whole.
+    pub(crate) async fn event(
         &self,
         scope: &Scope<'_, E>,
         conn: &Connection,
         incoming: &Incoming<'_>,
     ) -> Option<Bytes> {
-        let key = &*incoming.message_type;
-        let event = matches!(key, OPEN | CLOSE);
-        let found =
-            if event { self.find(conn, key) } else { self.find(conn, key).or_else(|| self.fallback(conn, key)) };
-        let Some((message_type, found)) = found else {
-            if !event {
-                scope.ignored.fetch_add(1, Ordering::Relaxed);
-                scope.observer.ignored(conn, key);
-            }
-            return None;
+        let context = Context { endpoint: scope.endpoint, hub: scope.hub, conn, incoming };
+        let (message_type, outcome) = self.call(scope, &context)?;
+        let result = match outcome {
+            Outcome::Ready(result) => result,
+            Outcome::Pending(future) => future.await,
         };
-        scope.told(conn, message_type, self.run(found, scope, conn, incoming).await)
+        scope.told(conn, message_type, result)
     }
 
-    /// The annotated handler of a message, if there is no other and it takes the payload.
-    fn reader<'r>(&'r self, conn: &Connection, key: &'r str) -> Option<(&'r str, &'r HandlerEntry<E>)> {
-        match self.find(conn, key)? {
-            (key, Found::Route(Route::Annotated(entry))) if entry.payload => Some((key, entry)),
+    /// Calls the handler of a message of which only the head was read, if it is an annotated one that reads the rest.
+    fn call_reader<'f>(&'f self, context: &'f Context<'f, E>) -> Option<(&'f str, Outcome<'f>)> {
+        match self.find(context.conn, &context.incoming.message_type)? {
+            (message_type, Found::Route(Route::Annotated(entry))) if entry.payload => {
+                let outcome = (entry.call)(context);
+                // A handler whose arguments were drawn has read the payload, and so the whole frame. If one was not, the
+                // frame may be none of its business.
+                let its_own = !matches!(outcome, Outcome::Ready(Err(_))) || context.incoming.is_envelope();
+                its_own.then_some((message_type, outcome))
+            }
             _ => None,
         }
+    }
+
+    /// Calls whoever handles it. Nobody is nothing wrong, but counts.
+    fn call<'f>(&'f self, scope: &Scope<'_, E>, context: &'f Context<'f, E>) -> Option<(&'f str, Outcome<'f>)> {
+        let Context { conn, incoming, .. } = *context;
+        let key = &*incoming.message_type;
+        let found = self.find(conn, key);
+        let (message_type, found) = match key {
+            OPEN | CLOSE => found?,
+            // For an envelope whose type has no handler there may be one of its own.
+            _ => match found.or_else(|| if key == RAW { None } else { self.find(conn, UNKNOWN) }) {
+                Some(found) => found,
+                None => {
+                    scope.ignored.fetch_add(1, Ordering::Relaxed);
+                    scope.observer.ignored(conn, key);
+                    return None;
+                }
+            },
+        };
+        let outcome = match found {
+            Found::Own(handler) => Outcome::Pending(handler.call(conn, incoming)),
+            Found::Route(Route::ByHand(handler)) => Outcome::Pending(handler.call(conn, incoming)),
+            Found::Route(Route::Annotated(entry)) => (entry.call)(context),
+        };
+        Some((message_type, outcome))
     }
 
     /// The connection's own handler, or else the table's.
@@ -179,28 +214,6 @@ impl<E: Endpoint> Router<E> {
         }
         let (key, route) = self.table.get_key_value(key)?;
         Some((key, Found::Route(route)))
-    }
-
-    /// For an envelope whose type has no handler.
-    fn fallback<'r>(&'r self, conn: &Connection, key: &str) -> Option<(&'r str, Found<'r, E>)> {
-        if key == RAW { None } else { self.find(conn, UNKNOWN) }
-    }
-
-    async fn run(
-        &self,
-        found: Found<'_, E>,
-        scope: &Scope<'_, E>,
-        conn: &Connection,
-        incoming: &Incoming<'_>,
-    ) -> HandlerResult {
-        match found {
-            Found::Own(handler) => handler.call(conn, incoming).await,
-            Found::Route(Route::ByHand(handler)) => handler.call(conn, incoming).await,
-            Found::Route(Route::Annotated(entry)) => {
-                let context = Context { endpoint: scope.endpoint, hub: scope.hub, conn, incoming };
-                (entry.call)(&context).finish().await
-            }
-        }
     }
 }
 

@@ -441,6 +441,7 @@ impl<E: Endpoint> Entered<E> {
     pub(crate) fn run(mut self, transport: impl Transport + 'static) -> Connection {
         self.running = true;
         let (hub, router, conn, token) = (self.hub.clone(), self.router.clone(), self.conn.clone(), self.token.clone());
+        let mut transport = Some(transport);
         tokio::spawn(async move {
             let scope = Scope {
                 endpoint: hub.endpoint(),
@@ -450,7 +451,7 @@ impl<E: Endpoint> Entered<E> {
                 observer: hub.observer(),
                 ignored: hub.ignored_counter(),
             };
-            drive(transport, &conn, &scope, hub.kill()).await;
+            drive(&mut transport, &conn, &scope, hub.kill()).await;
             drop(token);
         });
         self.conn.clone()

@@ -74,5 +74,5 @@ async fn run<S: AsyncRead + AsyncWrite + Send + Unpin>(transport: Brought<S>, co
         observer: &Blind,
         ignored: &AtomicU64::new(0),
     };
-    drive(transport, &conn, &scope, &CancellationToken::new()).await;
+    drive(&mut Some(transport), &conn, &scope, &CancellationToken::new()).await;
 }
