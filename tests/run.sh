@@ -73,6 +73,7 @@ if [[ "$tests" == "0 passed"* ]]; then
   exit 1
 fi
 step "documents" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features
+step "conformance" tests/conformance.sh
 step "instructions" tests/instructions.sh
 step "oldest compiler" tests/msrv.sh
 step "main example" cargo run --locked --release --package wsx-examples --bin fleet -- --for 6s
