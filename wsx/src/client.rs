@@ -1,6 +1,7 @@
 //! The edge's end: a connection that is dialled, and dialled again when it breaks.
 use crate::{
     backoff::Backoff,
+    closed::Closed,
     config::Config,
     connection::{BoxFuture, Connection},
     dial::Target,
@@ -9,7 +10,7 @@ use crate::{
     envelope::SentBy,
     error::{BoxError, ConnectError, SendError, StartError},
     handler::{FromMessage, IntoReply, by_hand},
-    observer::{Blind, Observer},
+    observer::{Blind, Observer, Setback},
     router::{Added, Empty, End, Router, Scope},
     sending::Sending,
     transport::Raw,
@@ -77,13 +78,28 @@ struct Options {
     fixed_headers: HeaderMap,
     headers: Option<Arc<Headers>>,
     observer: Arc<dyn Observer>,
+    give_up: Option<Box<GiveUp>>,
+}
+
+type GiveUp = dyn Fn(&Setback) -> bool + Send + Sync;
+
+impl Options {
+    /// Whether there is to be no further attempt, which the observer is told then.
+    fn gives_up(&self, setback: &Setback) -> bool {
+        let given_up = self.give_up.as_ref().is_some_and(|decide| decide(setback));
+        if given_up {
+            self.observer.gave_up(setback);
+        }
+        given_up
+    }
 }
 
 /// Where a client stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum ClientState {
-    /// Not connected, and not about to be: before `connect`, and without reconnecting after the end of a connection.
+    /// Not connected, and not about to be: before `connect`, after the end of a connection without reconnecting, and after
+    /// giving up.
     Disconnected,
     /// Dialling.
     Connecting {
@@ -139,6 +155,7 @@ impl<E: Endpoint> Client<E> {
                 fixed_headers: HeaderMap::new(),
                 headers: None,
                 observer: Arc::new(Blind),
+                give_up: None,
             },
         }
     }
@@ -313,7 +330,15 @@ impl<E: Endpoint> Session<E> {
             match self.attempt().await {
                 Ok(dialled) => return Ok(dialled),
                 Err(error) if !inner.options.reconnect || error.is_final() => return Err(error),
-                Err(error) => self.wait(Some(&error)).await,
+                Err(error) => {
+                    let setback = Setback::Attempt(error);
+                    let gives_up = inner.options.gives_up(&setback);
+                    let Setback::Attempt(error) = setback else { unreachable!("made above") };
+                    if gives_up {
+                        return Err(error);
+                    }
+                    self.wait(Some(&error)).await;
+                }
             }
         }
     }
@@ -349,8 +374,8 @@ impl<E: Endpoint> Session<E> {
     async fn run(mut self, mut conn: Connection, mut transport: Raw<TcpStream>) {
         let inner = self.client.0.clone();
         loop {
-            self.serve(conn, transport).await;
-            if !inner.options.reconnect || self.stopped() {
+            let closed = self.serve(conn, transport).await;
+            if !inner.options.reconnect || self.stopped() || inner.options.gives_up(&Setback::Ended(closed)) {
                 break;
             }
             match self.next(Start::AfterWait).await {
@@ -358,7 +383,7 @@ impl<E: Endpoint> Session<E> {
                     (conn, transport) = next;
                     self.enter(&conn);
                 }
-                // Only closing ends the attempts of a client that reconnects and has been connected.
+                // Closed, or given up, which the observer knows.
                 Err(_) => break,
             }
         }
@@ -375,7 +400,7 @@ impl<E: Endpoint> Session<E> {
     }
 
     /// One connection, from its first message to its end.
-    async fn serve(&mut self, conn: Connection, transport: Raw<TcpStream>) {
+    async fn serve(&mut self, conn: Connection, transport: Raw<TcpStream>) -> Closed {
         let inner = &self.client.0;
         let Ok(router) = &inner.router else { unreachable!("`connect` has looked") };
         let scope = Scope {
@@ -407,6 +432,7 @@ impl<E: Endpoint> Session<E> {
         if since.elapsed() >= inner.options.backoff.stable_after {
             self.failures = 0;
         }
+        conn.closed().await
     }
 
     fn stopped(&self) -> bool {
@@ -493,6 +519,23 @@ impl<E: Endpoint> ClientBuilder<E> {
     #[must_use]
     pub fn reconnect(mut self, reconnect: bool) -> Self {
         self.options.reconnect = reconnect;
+        self
+    }
+
+    /// When not to try again, though reconnecting is on. Asked after each attempt that failed and each connection that
+    /// ended; on `true` the client is [`Disconnected`](ClientState::Disconnected), `connect` returns the error if it still
+    /// waits for its first connection, and can be called again.
+    ///
+    /// By default it never gives up: a box that nobody can reach had better go on, since a refusal can be a mistake of the
+    /// server's. Where somebody looks, let it stop on a refusal; two programs with one id replace each other for ever
+    /// otherwise.
+    ///
+    /// ```
+    /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws").give_up(wsx::Setback::is_refusal).build();
+    /// ```
+    #[must_use]
+    pub fn give_up(mut self, decide: impl Fn(&Setback) -> bool + Send + Sync + 'static) -> Self {
+        self.options.give_up = Some(Box::new(decide));
         self
     }
 

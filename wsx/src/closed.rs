@@ -35,6 +35,15 @@ impl Closed {
     }
 }
 
+impl Closed {
+    /// Whether the peer ended it for a reason that will hold the next time too: a policy (1008), or that this id has
+    /// connected again elsewhere ([`CLOSE_REPLACED`]).
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.by == ClosedBy::Peer && matches!(u16::from(self.code), 1008 | CLOSE_REPLACED)
+    }
+}
+
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let by = match self.by {

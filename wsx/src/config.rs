@@ -35,6 +35,18 @@ pub struct Config {
     ///
     /// Too low: far clients never get in. Too high: silent connections hold their sockets longer.
     pub handshake_timeout: Duration,
+    /// Pings that find a dead link; default none, as the specification's section 7 wants it.
+    pub heartbeat: Option<Heartbeat>,
+}
+
+/// When to ping a silent peer, and how long to wait for a sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Heartbeat {
+    /// After so long without a byte from the peer it is pinged.
+    pub interval: Duration,
+    /// After so long without a byte since then the connection ends.
+    pub timeout: Duration,
 }
 
 impl Default for Config {
@@ -46,6 +58,7 @@ impl Default for Config {
             write_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
+            heartbeat: None,
         }
     }
 }
@@ -90,6 +103,36 @@ impl Config {
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
+        self
+    }
+
+    /// Pings a peer that has been silent for `interval`, and ends the connection with 1006 when not a byte has come within
+    /// `timeout` after that: a link that died without a word, a cable pulled, is noticed within their sum.
+    ///
+    /// Any byte from the peer is a sign of life, so a busy link carries no pings. The pong reaches
+    /// [`Connection::on_pong`](crate::Connection::on_pong) with an empty payload. 30 s and 10 s suit most links; mobile
+    /// networks forget a silent connection after some minutes, and a radio that must wake for each ping drains a battery.
+    ///
+    /// Where the peer's program shall prove that it works, and not only its network stack, send a message of the
+    /// application instead:
+    ///
+    /// ```
+    /// # async fn example(client: wsx::Client) {
+    /// #[derive(serde::Serialize, wsx::Message)]
+    /// struct Heartbeat { uptime: u64 }
+    ///
+    /// let start = std::time::Instant::now();
+    /// let mut beat = tokio::time::interval(std::time::Duration::from_secs(30));
+    /// while !client.is_closed() {
+    ///     beat.tick().await;
+    ///     // Between two connections there is nobody to tell.
+    ///     let _ = client.send(&Heartbeat { uptime: start.elapsed().as_secs() }).await;
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.heartbeat = Some(Heartbeat { interval, timeout });
         self
     }
 }

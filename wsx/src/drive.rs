@@ -6,7 +6,8 @@ use crate::{
     closed::{Closed, ClosedBy},
     connection::Connection,
     endpoint::Endpoint,
-    frame,
+    frame::{self, Kind},
+    heartbeat::{Beat, Due},
     incoming::{Incoming, RawFrame},
     queue::{Queue, Taken},
     router::Scope,
@@ -66,7 +67,9 @@ pub(crate) async fn drive<E: Endpoint, T: Transport>(
     let Some(transport) = &*socket else { return };
     let closed = {
         let reader = pin!(read(transport, conn, scope));
-        let mut task = Task { transport, conn, writer: Writer::new(scope.config.write_timeout), reader, end: None };
+        let beat = scope.config.heartbeat.map(|rhythm| Box::new(Beat::new(rhythm)));
+        let mut task =
+            Task { transport, conn, writer: Writer::new(scope.config.write_timeout), reader, beat, end: None };
         poll_fn(|cx| task.poll_open(cx)).await;
         if let Some(hub) = scope.hub {
             hub.forget(conn);
@@ -112,6 +115,7 @@ struct Task<'t, T, F> {
     conn: &'t Connection,
     writer: Writer,
     reader: Pin<&'t mut F>,
+    beat: Option<Box<Beat>>,
     /// Set when `reader` is done, which must not be polled again then.
     end: Option<End>,
 }
@@ -121,6 +125,7 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.conn.queue().begin(cx.waker());
         self.poll_reader(cx);
+        self.poll_beat(cx)?;
         // In the same poll, whether or not a handler is pending: replies leave at once, and a handler that waits for room
         // in its own queue gets it.
         self.writer.poll(self.transport, self.conn.queue(), cx)
@@ -134,6 +139,22 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
         }
     }
 
+    /// Pings when it is due, which a ping that is still waiting serves as well; an error when the peer has gone.
+    fn poll_beat(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(beat) = &mut self.beat else { return Ok(()) };
+        if self.transport.heard() {
+            beat.heard();
+        }
+        while let Poll::Ready(due) = beat.poll(cx) {
+            if due == Due::Dead {
+                let why = "the peer has been silent, and has not answered a ping in time";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+            self.conn.queue().push_control(&frame::of(Kind::Ping, self.conn.role(), &[]));
+        }
+        Ok(())
+    }
+
     /// Ready when the connection is to end.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Poll::Ready(Err(error)) = self.poll(cx) {
@@ -144,6 +165,8 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
 
     /// How it ends. From here on nobody can send.
     fn closed(&mut self) -> Closed {
+        // The end has a deadline of its own.
+        self.beat = None;
         let closed = match (&self.end, self.conn.closing()) {
             (Some(End::Lost(why)), _) => Closed::new(1006, why, ClosedBy::Link),
             (Some(End::Panicked), _) => Closed::new(1011, "internal error", ClosedBy::Us),

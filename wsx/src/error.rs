@@ -140,6 +140,13 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether the server refused with a status that will hold the next time too, unless somebody changes something: 401,
+    /// 403, 404 or 410.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { status } if matches!(status.as_u16(), 401 | 403 | 404 | 410))
+    }
+
     /// Whether a later attempt cannot succeed either, since nothing outside of this program is at fault.
     #[must_use]
     pub fn is_final(&self) -> bool {

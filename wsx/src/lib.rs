@@ -61,6 +61,7 @@ mod endpoint;
 mod envelope;
 mod frame;
 mod head;
+mod heartbeat;
 mod incoming;
 mod queue;
 mod sending;
@@ -94,7 +95,7 @@ mod client;
 mod dial;
 
 pub use closed::{CLOSE_REPLACED, Closed, ClosedBy};
-pub use config::Config;
+pub use config::{Config, Heartbeat};
 pub use connection::{BoxFuture, Conn, Connection};
 pub use context::{Context, FromContext, Meta, State};
 pub use endpoint::{Endpoint, Untyped};
@@ -104,7 +105,7 @@ pub use handler::{FromMessage, IntoReply};
 pub use hub::Hub;
 pub use incoming::RawFrame;
 pub use message::{AnyPeer, AnySide, Description, Message, Receives, Sends, Side, Travel};
-pub use observer::{Observer, PrintProblems};
+pub use observer::{Observer, PrintProblems, Setback};
 pub use sending::Sending;
 
 #[cfg(feature = "macros")]

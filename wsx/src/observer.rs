@@ -4,7 +4,7 @@ use crate::{
     connection::Connection,
     error::{ConnectError, HandlerError},
 };
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 use tokio_tungstenite::tungstenite::http::StatusCode;
 
 /// Sees connections come and go, and what went wrong without ending the program. Every method does nothing unless
@@ -57,6 +57,42 @@ pub trait Observer: Send + Sync + 'static {
     fn retrying(&self, failures: u32, delay: Duration, error: &ConnectError) {
         let _ = (failures, delay, error);
     }
+
+    /// A client does not try again, as its `give_up` decided.
+    fn gave_up(&self, setback: &Setback) {
+        let _ = setback;
+    }
+}
+
+/// Why a client that reconnects is without a connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Setback {
+    /// An attempt failed.
+    Attempt(ConnectError),
+    /// The connection ended.
+    Ended(Closed),
+}
+
+impl Setback {
+    /// Whether the server said no, rather than the link: a status 401, 403, 404 or 410, or a close with 1008 or
+    /// [`CLOSE_REPLACED`](crate::CLOSE_REPLACED).
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Attempt(error) => error.is_refusal(),
+            Self::Ended(closed) => closed.is_refusal(),
+        }
+    }
+}
+
+impl fmt::Display for Setback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attempt(error) => f.write_str(&chain(error)),
+            Self::Ended(closed) => closed.fmt(f),
+        }
+    }
 }
 
 /// Sees nothing.
@@ -92,6 +128,10 @@ impl Observer for PrintProblems {
 
     fn retrying(&self, _: u32, delay: Duration, error: &ConnectError) {
         eprintln!("wsx: {}; the next attempt is in {delay:.1?}", chain(error));
+    }
+
+    fn gave_up(&self, setback: &Setback) {
+        eprintln!("wsx: gave up: {setback}");
     }
 }
 

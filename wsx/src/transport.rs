@@ -11,7 +11,10 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -62,6 +65,9 @@ pub(crate) trait Transport: Send + Sync {
     /// No more is written: FIN.
     fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// Whether anything has come in since this was last asked.
+    fn heard(&self) -> bool;
+
     /// Reads and drops; 0 is the peer's FIN.
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 }
@@ -73,6 +79,7 @@ pub(crate) struct Raw<S> {
     limits: WebSocketConfig,
     /// What came right behind the handshake.
     early: Mutex<Vec<u8>>,
+    heard: AtomicBool,
 }
 
 impl<S> Raw<S> {
@@ -85,7 +92,7 @@ impl<S> Raw<S> {
             .max_write_buffer_size(512)
             .max_message_size(Some(config.max_message_size))
             .max_frame_size(Some(config.max_message_size));
-        Self { socket: Mutex::new(socket), role, limits, early: Mutex::new(early) }
+        Self { socket: Mutex::new(socket), role, limits, early: Mutex::new(early), heard: AtomicBool::new(false) }
     }
 }
 
@@ -115,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Raw<S> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Message, tungstenite::Error>> {
         let RawReader { context, left, at, wrote } = reader;
-        let mut polled = Polled { socket: &self.socket, queue, left, at, wrote, cx };
+        let mut polled = Polled { socket: &self.socket, heard: &self.heard, queue, left, at, wrote, cx };
         match context.read(&mut polled) {
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 // When its write buffer is full, tungstenite puts the newest pong aside, and a flush that empties the
@@ -140,6 +147,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Raw<S> {
 
     fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *lock(&self.socket)).poll_shutdown(cx)
+    }
+
+    fn heard(&self) -> bool {
+        self.heard.swap(false, Ordering::Relaxed)
     }
 
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -167,6 +178,7 @@ fn poll_into<S: AsyncRead + Unpin, T>(
 /// task's context goes along through tungstenite's calls, so no proxy wakers are needed.
 struct Polled<'p, 'w, S> {
     socket: &'p Mutex<S>,
+    heard: &'p AtomicBool,
     queue: &'p Queue,
     left: &'p mut Vec<u8>,
     at: &'p mut usize,
@@ -201,7 +213,10 @@ impl<S: AsyncRead + Unpin> io::Read for Polled<'_, '_, S> {
             n
         });
         match polled {
-            Poll::Ready(result) => result,
+            Poll::Ready(result) => {
+                self.heard.store(true, Ordering::Relaxed);
+                result
+            }
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -224,11 +239,11 @@ impl<S> io::Write for Polled<'_, '_, S> {
 
 /// A stream that tokio-tungstenite made. It alone knows its role and what it has read ahead, so it stays whole; the
 /// limits on what it reads are those that it was made with.
-pub(crate) struct Brought<S>(Mutex<WebSocketStream<S>>);
+pub(crate) struct Brought<S>(Mutex<WebSocketStream<S>>, AtomicBool);
 
 impl<S> Brought<S> {
     pub(crate) fn new(stream: WebSocketStream<S>) -> Self {
-        Self(Mutex::new(stream))
+        Self(Mutex::new(stream), AtomicBool::new(false))
     }
 }
 
@@ -239,6 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Brought<S> {
 
     fn poll_message(&self, (): &mut (), _: &Queue, cx: &mut Context<'_>) -> Poll<Result<Message, tungstenite::Error>> {
         let next = ready!(Pin::new(&mut *lock(&self.0)).poll_next(cx));
+        self.1.store(true, Ordering::Relaxed);
         Poll::Ready(next.unwrap_or(Err(tungstenite::Error::ConnectionClosed)))
     }
 
@@ -260,6 +276,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Brought<S> {
 
     fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(lock(&self.0).get_mut()).poll_shutdown(cx)
+    }
+
+    fn heard(&self) -> bool {
+        self.1.swap(false, Ordering::Relaxed)
     }
 
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -1,0 +1,163 @@
+//! Dead links, and servers that say no: rows R1 and R2 of the specification.
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use wsx::{
+    Backoff, CLOSE_REPLACED, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError,
+    Connection, Hub, Reject, Setback, http::StatusCode,
+};
+use wsx_tests::{Log, Server, within};
+
+/// Short, since nothing here waits for a network.
+fn quick() -> Backoff {
+    Backoff::default().initial(Duration::from_millis(5)).max(Duration::from_millis(20))
+}
+
+fn beating() -> Config {
+    Config::default().heartbeat(Duration::from_millis(50), Duration::from_millis(100))
+}
+
+/// Bytes both ways until the switch is thrown; then none, and no FIN: a cable that was pulled.
+async fn cable(to: String, pulled: CancellationToken) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let (near, _) = listener.accept().await.unwrap();
+        let far = TcpStream::connect(to).await.unwrap();
+        let ((mut near_in, mut near_out), (mut far_in, mut far_out)) = (near.into_split(), far.into_split());
+        tokio::select! {
+            _ = tokio::io::copy(&mut near_in, &mut far_out) => {}
+            _ = tokio::io::copy(&mut far_in, &mut near_out) => {}
+            () = pulled.cancelled() => {}
+        }
+        // The sockets live on, and carry nothing.
+        std::future::pending::<()>().await;
+        drop((near_in, near_out, far_in, far_out));
+    });
+    address
+}
+
+/// Row R1: both ends notice a link that died without a word.
+#[tokio::test]
+async fn a_heartbeat_finds_a_dead_link_at_both_ends() {
+    let server = Server::start(Hub::builder().config(beating()).without_handlers().build().unwrap()).await;
+    let pulled = CancellationToken::new();
+    let through = cable(server.address.clone(), pulled.clone()).await;
+    let client = Client::builder(format!("ws://{through}/ws?id=box-7")).config(beating()).reconnect(false).build();
+    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    let (near, far) = (client.connection().unwrap(), server.hub.get("box-7").unwrap());
+    // Many intervals: pings and pongs keep it alive.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert!(!near.is_closed() && !far.is_closed());
+    pulled.cancel();
+    for conn in [near, far] {
+        let closed = within(conn.closed()).await;
+        assert_eq!((u16::from(closed.code), closed.by), (1006, ClosedBy::Link));
+        assert!(closed.reason.contains("silent"), "{closed}");
+    }
+}
+
+/// Row R1: a byte now and then is a sign of life, though it makes no message and answers no ping.
+#[tokio::test]
+async fn a_message_that_trickles_in_keeps_its_connection() {
+    let server = Server::start(Hub::builder().config(beating()).without_handlers().build().unwrap()).await;
+    let mut peer = server.peer("slow").await;
+    let conn = server.hub.get("slow").unwrap();
+    // A masked text frame of 20 bytes.
+    let mut frame = vec![0x81, 0x80 | 20, 0, 0, 0, 0];
+    frame.extend_from_slice(b"twenty bytes of text");
+    for byte in frame {
+        peer.0.get_mut().write_all(&[byte]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!conn.is_closed());
+    let mut sink = [0; 64];
+    assert!(within(peer.0.get_mut().read(&mut sink)).await.unwrap() > 0, "it was pinged meanwhile");
+}
+
+/// Row R1: the heartbeat is off unless asked for.
+#[test]
+fn nothing_pings_by_default() {
+    assert_eq!(Config::default().heartbeat, None);
+}
+
+/// A server that refuses with a status, and its URL.
+async fn refusing(status: StatusCode) -> String {
+    let hub = Hub::builder().without_handlers().build().unwrap();
+    let door = hub.ws_handler(move |_| async move { Err::<String, _>(Reject::new(status, "no")) }, |_: &Connection| {});
+    // Its task goes on until the test's runtime ends.
+    Server::start_at(hub, door, "127.0.0.1:0").await.url("box-7")
+}
+
+/// Row R2: the application decides which refusals end the attempts.
+#[tokio::test]
+async fn a_client_gives_up_on_a_refusal_if_told_to() {
+    for status in [401, 403, 404, 410] {
+        let url = refusing(StatusCode::from_u16(status).unwrap()).await;
+        let client = Client::builder(url).backoff(quick()).give_up(Setback::is_refusal).build();
+        let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Refused { status: given } if given == status), "{error}");
+        assert_eq!(*client.state().borrow(), ClientState::Disconnected);
+    }
+}
+
+/// Row R2: a server that is busy is asked again, and one that says no as well unless told otherwise.
+#[tokio::test]
+async fn a_client_goes_on_where_it_may_come_in_later() {
+    let deciding = |decide: bool, url: String| {
+        let builder = Client::builder(url).backoff(quick());
+        if decide { builder.give_up(Setback::is_refusal).build() } else { builder.build() }
+    };
+    for client in [
+        deciding(true, refusing(StatusCode::SERVICE_UNAVAILABLE).await),
+        deciding(false, refusing(StatusCode::UNAUTHORIZED).await),
+    ] {
+        let cancel = CancellationToken::new();
+        let mut state = client.state();
+        let third = async {
+            let met = state.wait_for(|state| matches!(state, ClientState::Connecting { attempt } if *attempt >= 3));
+            met.await.unwrap();
+            cancel.cancel();
+        };
+        let (connected, ()) = within(async { tokio::join!(client.connect(cancel.clone(), |_| {}), third) }).await;
+        assert!(matches!(connected, Err(ConnectError::Closed)));
+    }
+}
+
+/// Row R2: two programs with one id do not replace each other for ever; a policy's close counts too.
+#[tokio::test]
+async fn a_client_gives_up_when_it_was_replaced_or_turned_out() {
+    for code in [CLOSE_REPLACED, 1008] {
+        let server = Server::start(Hub::builder().without_handlers().build().unwrap()).await;
+        let client = Client::builder(server.url("box-7")).backoff(quick()).give_up(Setback::is_refusal).build();
+        within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+        let mut state = client.state();
+        if code == CLOSE_REPLACED {
+            let _other = server.peer("box-7").await;
+            within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
+        } else {
+            server.hub.get("box-7").unwrap().close_with(CloseCode::Policy, "unpaid");
+            within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
+        }
+        // The program may begin again.
+        within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    }
+}
+
+/// Row R2: any other end is no reason to stay away.
+#[tokio::test]
+async fn a_client_comes_back_after_an_end_that_is_no_refusal() {
+    let server = Server::start(Hub::builder().without_handlers().build().unwrap()).await;
+    let client = Client::builder(server.url("box-7")).backoff(quick()).give_up(Setback::is_refusal).build();
+    let opened = Log::default();
+    let log = opened.clone();
+    within(client.connect(CancellationToken::new(), move |_| log.add(()))).await.unwrap();
+    for code in [CloseCode::Normal, CloseCode::Away, CloseCode::Error, CloseCode::Again] {
+        opened.next().await;
+        within(client.connected()).await.unwrap();
+        server.hub.get("box-7").unwrap().close_with(code, "");
+    }
+    opened.next().await;
+}
