@@ -119,18 +119,20 @@ impl From<Arc<str>> for Identity {
 pub(crate) enum Origins {
     /// Any: for development.
     Any,
+    /// Those whose host and port are the request's own.
+    SameHost,
     /// These alone: scheme, host and port must be the same.
     List(Vec<Origin>),
 }
 
 impl Origins {
     fn admit(&self, headers: &HeaderMap) -> bool {
+        let origins = headers.get_all(header::ORIGIN).iter();
+        let mut given = origins.map(|given| given.to_str().ok().and_then(Origin::parse));
         match self {
             Self::Any => true,
-            Self::List(allowed) => headers.get_all(header::ORIGIN).iter().all(|given| {
-                let given = given.to_str().ok().and_then(Origin::parse);
-                given.is_some_and(|given| allowed.contains(&given))
-            }),
+            Self::SameHost => given.all(|given| given.is_some_and(|given| given.is_at(headers.get(header::HOST)))),
+            Self::List(allowed) => given.all(|given| given.is_some_and(|given| allowed.contains(&given))),
         }
     }
 }
@@ -160,6 +162,33 @@ impl Origin {
         let rebuilt = if authority.port().is_some() { format!("{host}:{port}") } else { host.clone() };
         (rebuilt == rest.to_ascii_lowercase() && port != 0).then_some(Self { scheme, host, port })
     }
+
+    /// Whether this `Host` header is the origin's host and port. Whether the request came over TLS is not known here, so
+    /// a port that is left out is the origin's scheme's.
+    fn is_at(&self, host: Option<&HeaderValue>) -> bool {
+        let host = host.and_then(|host| host.to_str().ok());
+        host.and_then(|host| Self::parse(&format!("{}://{host}", self.scheme))).is_some_and(|at| at == *self)
+    }
+}
+
+/// The subprotocol that a handshake agreed on, as an extension of its connection.
+///
+/// ```
+/// # fn example(conn: &wsx::Connection) {
+/// if let Some(wsx::Subprotocol(protocol)) = conn.extension() {
+///     println!("{} speaks {protocol}", conn.id());
+/// }
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subprotocol(pub String);
+
+/// The first protocol that the client asks for and that is spoken here, and its header.
+pub(crate) fn agree(headers: &HeaderMap, spoken: &[String]) -> Option<(Subprotocol, HeaderValue)> {
+    let asked = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let agreed =
+        asked.flat_map(|value| value.split(',')).map(str::trim).find(|asked| spoken.iter().any(|own| own == asked))?;
+    Some((Subprotocol(agreed.to_owned()), HeaderValue::from_str(agreed).ok()?))
 }
 
 /// Whether this request becomes a WebSocket; the answer that makes it one, or the refusal.
@@ -335,6 +364,51 @@ mod tests {
         assert!(parse_head(&GOOD.as_bytes()[..GOOD.len() - 1]).unwrap().is_none());
         let endless = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(MAX_HEAD));
         assert_eq!(parse_head(endless.as_bytes()).unwrap_err().status, 431);
+    }
+
+    /// Row X1: a page may talk to the server that it came from.
+    #[test]
+    fn a_page_of_the_same_host_is_let_in() {
+        let admit = |origin: &str, host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+            headers.insert(header::HOST, host.parse().unwrap());
+            Origins::SameHost.admit(&headers)
+        };
+        for (origin, host) in [
+            ("https://ops.example.com", "ops.example.com"),
+            ("https://ops.example.com", "OPS.example.com:443"),
+            ("http://localhost:3000", "localhost:3000"),
+        ] {
+            assert!(admit(origin, host), "{origin} at {host}");
+        }
+        for (origin, host) in [
+            ("https://evil.example.com", "ops.example.com"),
+            ("https://ops.example.com.evil", "ops.example.com"),
+            ("http://localhost:3001", "localhost:3000"),
+            ("http://localhost", "localhost:3000"),
+            ("null", "localhost"),
+            ("http://x", ""),
+        ] {
+            assert!(!admit(origin, host), "{origin} at {host}");
+        }
+        assert!(Origins::SameHost.admit(&HeaderMap::new()), "no browser");
+    }
+
+    #[test]
+    fn the_first_protocol_that_both_speak_is_agreed_on() {
+        let spoken = ["v2".to_owned(), "v1".to_owned()];
+        let agreed = |asked: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for asked in asked {
+                headers.append(header::SEC_WEBSOCKET_PROTOCOL, asked.parse().unwrap());
+            }
+            agree(&headers, &spoken).map(|(Subprotocol(protocol), _)| protocol)
+        };
+        assert_eq!(agreed(&["v1, v2"]).as_deref(), Some("v1"), "the client's order counts");
+        assert_eq!(agreed(&["v3", " v2"]).as_deref(), Some("v2"));
+        assert_eq!(agreed(&["v3,v"]), None);
+        assert_eq!(agreed(&[]), None);
     }
 
     /// Row X1: exact match of scheme, host and port.

@@ -2,6 +2,7 @@
 //!
 //! Knows no sockets and no HTTP; `server` gives a hub its doors.
 use crate::{
+    admission::Admission,
     closed::CLOSE_REPLACED,
     config::Config,
     connection::{BoxFuture, Connection},
@@ -56,6 +57,7 @@ pub(crate) struct Parts<E> {
     pub(crate) endpoint: E,
     pub(crate) config: Config,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) admission: Arc<Admission>,
     /// The table of handlers. They take the hub, so the table's type stands above this module: whoever builds the
     /// hub puts it in, and takes it out again once for each door.
     pub(crate) router: Arc<dyn Any + Send + Sync>,
@@ -228,6 +230,10 @@ impl<E: Endpoint> Hub<E> {
 
     pub(crate) fn config(&self) -> &Config {
         &self.0.parts.config
+    }
+
+    pub(crate) fn admission(&self) -> &Arc<Admission> {
+        &self.0.parts.admission
     }
 
     pub(crate) fn observer(&self) -> &dyn Observer {

@@ -56,6 +56,7 @@ mod error;
 mod config;
 mod message;
 
+mod admission;
 mod closed;
 mod endpoint;
 mod envelope;
@@ -117,7 +118,7 @@ pub use {
 };
 #[cfg(feature = "server")]
 pub use {
-    handshake::{Identity, Reject},
+    handshake::{Identity, Reject, Subprotocol},
     server::{HandshakeError, HubBuilder, PeerAddr, WsHandler, unique_id},
 };
 

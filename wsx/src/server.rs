@@ -1,5 +1,6 @@
 //! The hub's doors: how handshakes become connections, standalone or behind the user's own HTTP server.
 use crate::{
+    admission::{Admission, Counted, Limits},
     closed::{Closed, ClosedBy},
     config::Config,
     connection::Connection,
@@ -29,10 +30,11 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
+    sync::OwnedSemaphorePermit,
     time::{sleep, timeout},
 };
 use tokio_tungstenite::tungstenite::{
-    http::{Request, Response, StatusCode, request::Parts as RequestParts},
+    http::{Request, Response, StatusCode, header::SEC_WEBSOCKET_PROTOCOL, request::Parts as RequestParts},
     protocol::Role,
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -95,6 +97,7 @@ impl<E: Endpoint> Hub<E> {
             endpoint,
             config: Config::default(),
             observer: Arc::new(Blind),
+            limits: Limits::default(),
             added: Vec::new(),
             empty: Empty::Refused,
         }
@@ -143,6 +146,7 @@ impl<E: Endpoint> Hub<E> {
             register: Arc::new(register),
             path: None,
             origins: Arc::new(Origins::Any),
+            protocols: Arc::default(),
         }
     }
 }
@@ -179,6 +183,7 @@ pub struct HubBuilder<E: Endpoint = Untyped> {
     endpoint: E,
     config: Config,
     observer: Arc<dyn Observer>,
+    limits: Limits,
     added: Vec<Added>,
     empty: Empty,
 }
@@ -222,6 +227,36 @@ impl<E: Endpoint> HubBuilder<E> {
         self
     }
 
+    /// Most connections at a time, those that are closing included; default 100,000. One more is told 503.
+    ///
+    /// Too low: honest boxes stay outside. Too high: the memory of all of them, 3 KB when idle and up to
+    /// [`Config::max_message_size`] and [`Config::queue_bytes`] when not.
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.limits.connections = connections;
+        self
+    }
+
+    /// Most connections and handshakes of one address at a time; by default as many as in all, since behind a proxy or a
+    /// NAT many have one. One more is told 429. In IPv6 a /64 network counts as one address.
+    ///
+    /// Counts where the address is known: in [`WsHandler::listen`], and in [`WsHandler::serve_stream`] with a `peer`.
+    #[must_use]
+    pub fn max_connections_per_address(mut self, connections: usize) -> Self {
+        self.limits.connections_per_address = connections;
+        self
+    }
+
+    /// Most handshakes that are half done at a time; default 1,024. While there are as many, [`WsHandler::listen`] accepts
+    /// no more, and [`WsHandler::serve_stream`] answers 503.
+    ///
+    /// Each holds up to 16 KiB, and at most for [`Config::handshake_timeout`].
+    #[must_use]
+    pub fn max_handshakes(mut self, handshakes: usize) -> Self {
+        self.limits.handshakes = handshakes;
+        self
+    }
+
     /// Builds even if no handler is found: the hub only sends, or each connection brings its own handlers.
     #[must_use]
     pub fn without_handlers(mut self) -> Self {
@@ -235,9 +270,10 @@ impl<E: Endpoint> HubBuilder<E> {
     ///
     /// Two handlers for one type, state that was not given, no handler at all: every problem, with file and line.
     pub fn build(self) -> Result<Hub<E>, StartError> {
-        let Self { endpoint, config, observer, added, empty } = self;
-        let router = Router::build(&endpoint, added, End::Hub, empty)?;
-        Ok(Hub::from_parts(Parts { endpoint, config, observer, router: Arc::new(router) }))
+        let Self { endpoint, config, observer, limits, added, empty } = self;
+        let router = Arc::new(Router::build(&endpoint, added, End::Hub, empty)?);
+        let admission = Arc::new(Admission::new(limits));
+        Ok(Hub::from_parts(Parts { endpoint, config, observer, admission, router }))
     }
 }
 
@@ -266,6 +302,7 @@ pub struct WsHandler<E: Endpoint = Untyped> {
     register: Arc<dyn Fn(&Connection) + Send + Sync>,
     path: Option<Arc<str>>,
     origins: Arc<Origins>,
+    protocols: Arc<[String]>,
 }
 
 /// A stream did not become a connection.
@@ -311,6 +348,23 @@ impl<E: Endpoint> WsHandler<E> {
         self
     }
 
+    /// Lets in web pages of the host that they connect to, whatever its scheme, and no others: what a dashboard needs that
+    /// the same server delivers. Behind a proxy it takes the `Host` header that the proxy passes on.
+    #[must_use]
+    pub fn same_origin(mut self) -> Self {
+        self.origins = Arc::new(Origins::SameHost);
+        self
+    }
+
+    /// The subprotocols (RFC 6455 section 1.9) that are spoken here. The first one of the client's list that is among them
+    /// is agreed on, and is the connection's extension [`Subprotocol`](crate::Subprotocol). A client that asks for none of
+    /// them is let in without one; `build_id` may turn it away.
+    #[must_use]
+    pub fn protocols<'p>(mut self, protocols: impl IntoIterator<Item = &'p str>) -> Self {
+        self.protocols = protocols.into_iter().map(str::to_owned).collect();
+        self
+    }
+
     /// Accepts connections until the hub shuts down. A handshake that fails ends its own connection alone; when accepting
     /// fails, as it does without a file descriptor left, it goes on after a pause.
     ///
@@ -319,11 +373,14 @@ impl<E: Endpoint> WsHandler<E> {
     /// Dropping it stops accepting; connections that are open stay.
     pub async fn listen(self, listener: TcpListener) {
         let stop = self.hub.stop().clone();
+        let handshakes = self.hub.admission().handshakes.clone();
         loop {
+            // With as many half-done handshakes as there may be, those who come wait in the system's queue.
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
+                accepted = async { (handshakes.clone().acquire_owned().await, listener.accept().await) } => accepted,
             };
+            let (Ok(handshake), accepted) = accepted else { unreachable!("nobody closes the semaphore") };
             let Ok((stream, peer)) = accepted else {
                 sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -333,7 +390,7 @@ impl<E: Endpoint> WsHandler<E> {
             let door = self.clone();
             tokio::spawn(async move {
                 // The observer has seen it.
-                let _ = door.serve_stream(stream, Some(peer)).await;
+                let _ = door.serve(stream, Some(peer), handshake).await;
             });
         }
     }
@@ -352,6 +409,30 @@ impl<E: Endpoint> WsHandler<E> {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        match self.hub.admission().handshakes.clone().try_acquire_owned() {
+            Ok(handshake) => self.serve(stream, peer, handshake).await,
+            Err(_) => {
+                let reject = Reject::new(StatusCode::SERVICE_UNAVAILABLE, "too many handshakes are half done");
+                Err(self.refuse(&mut stream, peer, reject).await)
+            }
+        }
+    }
+
+    /// As [`serve_stream`](Self::serve_stream), with a place among the half-done handshakes that is given back when it is
+    /// done.
+    async fn serve<S>(
+        &self,
+        mut stream: S,
+        peer: Option<SocketAddr>,
+        _handshake: OwnedSemaphorePermit,
+    ) -> Result<Connection, HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Ok(counted) = self.hub.admission().count(peer.map(|peer| peer.ip())) else {
+            let reject = Reject::new(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address");
+            return Err(self.refuse(&mut stream, peer, reject).await);
+        };
         let limit = self.hub.config().handshake_timeout;
         let late = || {
             HeadError::Refused(Reject::new(StatusCode::REQUEST_TIMEOUT, format!("no whole request within {limit:?}")))
@@ -371,7 +452,7 @@ impl<E: Endpoint> WsHandler<E> {
             Err(HeadError::Refused(reject)) => return Err(self.refuse(&mut stream, peer, reject).await),
         };
         let entered = match self.enter(identity) {
-            Ok(entered) => entered,
+            Ok(entered) => entered.counted(counted),
             Err(reject) => return Err(self.refuse(&mut stream, peer, reject).await),
         };
         let accepted = timeout(limit, handshake::accept(&mut stream, &answer)).await;
@@ -396,7 +477,7 @@ impl<E: Endpoint> WsHandler<E> {
         request: Request<()>,
         peer: Option<SocketAddr>,
     ) -> Result<(Response<()>, Identity), Reject> {
-        let answer = handshake::check(&request, &self.origins)?;
+        let mut answer = handshake::check(&request, &self.origins)?;
         if self.path.as_ref().is_some_and(|path| **path != *request.uri().path()) {
             return Err(Reject::new(StatusCode::NOT_FOUND, "there is nothing at this path"));
         }
@@ -404,15 +485,26 @@ impl<E: Endpoint> WsHandler<E> {
         if let Some(peer) = peer {
             parts.extensions.insert(PeerAddr(peer));
         }
-        Ok((answer, (self.build_id)(parts).await?))
+        let agreed = handshake::agree(&parts.headers, &self.protocols);
+        let mut identity = (self.build_id)(parts).await?;
+        if let Some((protocol, header)) = agreed {
+            answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, header);
+            identity.extensions.insert(protocol);
+        }
+        Ok((answer, identity))
     }
 
     /// Enters a connection into the hub, and shows it to `register`.
     pub(crate) fn enter(&self, identity: Identity) -> Result<Entered<E>, Reject> {
         let token = self.hub.tasks().token();
+        // This one included, and so exact however many come at once.
+        if self.hub.tasks().len() > self.hub.admission().limits.connections {
+            return Err(Reject::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections"));
+        }
         let conn = self.hub.open(identity.id).ok_or_else(going_away)?;
         conn.set_extensions(identity.extensions);
-        let entered = Entered { hub: self.hub.clone(), router: self.router.clone(), conn, token, running: false };
+        let (hub, router) = (self.hub.clone(), self.router.clone());
+        let entered = Entered { hub, router, conn, token, counted: None, running: false };
         // Unwind safe in fact: the connection goes, and what `register` shares is the user's.
         match catch_unwind(AssertUnwindSafe(|| (self.register)(&entered.conn))) {
             Ok(()) => Ok(entered),
@@ -433,14 +525,22 @@ pub(crate) struct Entered<E: Endpoint> {
     conn: Connection,
     /// Makes a shutdown wait.
     token: TaskTrackerToken,
+    /// Boxed, since most hubs do not count addresses.
+    counted: Option<Box<Counted>>,
     running: bool,
 }
 
 impl<E: Endpoint> Entered<E> {
+    fn counted(mut self, counted: Option<Counted>) -> Self {
+        self.counted = counted.map(Box::new);
+        self
+    }
+
     /// Runs the connection in a fresh task, so that nothing of the handshake stays in its memory.
     pub(crate) fn run(mut self, transport: impl Transport + 'static) -> Connection {
         self.running = true;
         let (hub, router, conn, token) = (self.hub.clone(), self.router.clone(), self.conn.clone(), self.token.clone());
+        let counted = self.counted.take();
         let mut transport = Some(transport);
         tokio::spawn(async move {
             let scope = Scope {
@@ -452,7 +552,7 @@ impl<E: Endpoint> Entered<E> {
                 ignored: hub.ignored_counter(),
             };
             drive(&mut transport, &conn, &scope, hub.kill()).await;
-            drop(token);
+            drop((token, counted));
         });
         self.conn.clone()
     }
@@ -486,6 +586,7 @@ impl<E: Endpoint> Clone for WsHandler<E> {
             register: self.register.clone(),
             path: self.path.clone(),
             origins: self.origins.clone(),
+            protocols: self.protocols.clone(),
         }
     }
 }
