@@ -1,3 +1,116 @@
-//! t
+//! Measures wsx beside the WebSocket libraries that people use: every peer does the same work, in a process of its own on a core of
+//! its own, and each round gives every peer its turn.
+//!
+//! ```text
+//! cargo run --release -p wsx-bench -- compare --quick
+//! ```
+//!
+//! # Layout
+//!
+//! `peers` are the servers. `message` is what the load says and expects to hear, `load` says it, `workload` names who says when.
+//! `machine` and `server` are a process and what it uses; `measure` is one measurement, `compare` all of them; `statistics`,
+//! `report` and `plot` are what is made of them.
+mod compare;
+mod load;
+mod machine;
+mod measure;
+mod message;
 mod peers;
-fn main() { let p = peers::Peer::ALL.into_iter().find(|p| p.name() == std::env::args().nth(1).unwrap()).unwrap(); println!("{:?}", p.prepare()); peers::serve(p).unwrap(); }
+mod report;
+mod server;
+mod statistics;
+mod workload;
+
+use clap::{Args, Parser, Subcommand};
+use compare::Plan;
+use machine::Cores;
+use measure::Pace;
+use peers::Peer;
+use std::{
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+/// Measures wsx beside the WebSocket libraries that people use.
+#[derive(Parser)]
+#[command(name = "wsx-bench")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measures every peer at every workload, and prints a table for each workload
+    Compare(Compare),
+    /// Is the server of a Rust peer
+    #[command(hide = true)]
+    Serve { peer: Peer },
+}
+
+#[derive(Args)]
+struct Compare {
+    /// Less than a minute: one round, short measurements, fewer connections
+    #[arg(long)]
+    quick: bool,
+    /// One JSON object for each peer and workload, in place of the tables
+    #[arg(long)]
+    json: bool,
+    /// How often every peer has its turn; the figures are medians
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: u8,
+    /// These workloads only
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    workload: Vec<workload::Name>,
+    /// These peers only
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    peer: Vec<Peer>,
+}
+
+/// File descriptors that a process needs beside its connections.
+const OTHER_FILES: u64 = 64;
+const QUICK_CONNECTIONS: usize = 5000;
+const QUICK: Duration = Duration::from_secs(50);
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Compare(arguments) => run(&arguments),
+        Command::Serve { peer } => peers::serve(peer).map_err(Into::into).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        // Nobody is left to be told if this fails too.
+        let _ = writeln!(io::stderr(), "wsx-bench: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(arguments: &Compare) -> Result<ExitCode, Box<dyn Error>> {
+    let files = machine::raise_open_files()?;
+    let most = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+    let cores = Cores::choose()?;
+    machine::pin(cores.load)?;
+    let mut plan = Plan {
+        peers: arguments.peer.clone(),
+        workloads: arguments.workload.iter().map(|name| name.0).collect(),
+        rounds: arguments.rounds.into(),
+        pace: Pace::thorough(most),
+        end: None,
+    };
+    if plan.peers.is_empty() {
+        plan.peers = Peer::ALL.into();
+    }
+    if plan.workloads.is_empty() {
+        plan.workloads = workload::ALL.iter().collect();
+    }
+    if arguments.quick {
+        plan.rounds = 1;
+        plan.pace = Pace::quick(most.min(QUICK_CONNECTIONS));
+        plan.end = Some(Instant::now() + QUICK);
+    }
+    let results = compare::compare(&plan, cores);
+    let text = if arguments.json { report::json(&results) } else { report::tables(&results) };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(if results.has_faults() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

@@ -63,7 +63,8 @@ impl Peer {
             Self::Gorilla => gorilla(),
             Self::Ws => ws(),
             _ => {
-                let program = env::current_exe().map_err(|error| Missing(format!("this program's own path: {error}")))?;
+                let program =
+                    env::current_exe().map_err(|error| Missing(format!("this program's own path: {error}")))?;
                 Ok(Start { program, arguments: vec!["serve".into(), self.name().into()] })
             }
         }

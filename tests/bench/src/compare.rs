@@ -1,0 +1,179 @@
+//! The comparison: rounds in which every peer has its turn at every workload.
+use crate::{
+    machine::Cores,
+    measure::{Pace, Sample, measure},
+    peers::{Missing, Peer, Start},
+    statistics::{median, ratio},
+    workload::Workload,
+};
+use std::{
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+/// What to compare.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) workloads: Vec<&'static Workload>,
+    pub(crate) rounds: usize,
+    pub(crate) pace: Pace,
+    /// When to begin no more measurements.
+    pub(crate) end: Option<Instant>,
+}
+
+/// All that one peer did at one workload.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    pub(crate) workload: &'static Workload,
+    pub(crate) peer: Peer,
+    pub(crate) missing: Option<Missing>,
+    /// One for each round; none where it failed.
+    pub(crate) samples: Vec<Option<Sample>>,
+    /// Why rounds failed, or were left out.
+    pub(crate) faults: Vec<String>,
+}
+
+impl Cell {
+    /// The median over the rounds.
+    pub(crate) fn median(&self, value: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
+        median(self.samples.iter().flatten().filter_map(value))
+    }
+
+    /// How many times as much CPU time, or whatever `value` is, the other peer took.
+    pub(crate) fn ratio_to(&self, other: &Self, value: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
+        let each = |cell: &Self| cell.samples.iter().map(|sample| sample.as_ref().and_then(&value)).collect::<Vec<_>>();
+        ratio(&each(other), &each(self))
+    }
+
+    /// Rounds that it finished.
+    pub(crate) fn rounds(&self) -> usize {
+        self.samples.iter().flatten().count()
+    }
+
+    /// The number of connections and the median CPU time of each step of the growth.
+    pub(crate) fn steps(&self) -> Vec<(usize, f64)> {
+        let Some(first) = self.samples.iter().flatten().next() else { return Vec::new() };
+        let at = |index: usize| self.median(|sample| sample.steps.get(index).map(|step| step.1));
+        first.steps.iter().enumerate().filter_map(|(index, step)| Some((step.0, at(index)?))).collect()
+    }
+}
+
+/// Every cell, workload by workload.
+#[derive(Debug)]
+pub(crate) struct Results {
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) took: Duration,
+}
+
+impl Results {
+    /// The cell of the peer that all are compared with.
+    pub(crate) fn reference(&self, workload: &Workload) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.workload.name == workload.name && cell.peer == Peer::Gorilla)
+    }
+
+    pub(crate) fn has_faults(&self) -> bool {
+        self.cells.iter().any(|cell| !cell.faults.is_empty())
+    }
+}
+
+/// Measures it all, and says on standard error where it is.
+pub(crate) fn compare(plan: &Plan, cores: Cores) -> Results {
+    let began = Instant::now();
+    let starts: Vec<Result<Start, Missing>> = plan.peers.iter().map(|peer| peer.prepare()).collect();
+    let mut cells: Vec<Cell> = plan
+        .workloads
+        .iter()
+        .flat_map(|workload| {
+            plan.peers.iter().zip(&starts).map(|(peer, start)| Cell {
+                workload,
+                peer: *peer,
+                missing: start.as_ref().err().cloned(),
+                samples: Vec::new(),
+                faults: Vec::new(),
+            })
+        })
+        .collect();
+    for (peer, start) in plan.peers.iter().zip(&starts) {
+        if let Err(Missing(why)) = start {
+            tell(format_args!("{} is missing: {why}", peer.name()));
+        }
+    }
+    for round in 0..plan.rounds {
+        for (index, workload) in plan.workloads.iter().enumerate() {
+            for at in order(plan.peers.len(), round) {
+                let Ok(start) = &starts[at] else { continue };
+                let cell = &mut cells[index * plan.peers.len() + at];
+                let place = format!("round {}/{} {} {}", round + 1, plan.rounds, workload.name, cell.peer.name());
+                if plan.end.is_some_and(|end| Instant::now() > end) {
+                    cell.faults.push("left out: no time was left".into());
+                    cell.samples.push(None);
+                    tell(format_args!("{place}: left out, no time was left"));
+                    continue;
+                }
+                match measure(workload, start, cores, plan.pace) {
+                    Ok(sample) => {
+                        tell(format_args!("{place}: {}", brief(&sample)));
+                        cell.samples.push(Some(sample));
+                    }
+                    Err(fault) => {
+                        tell(format_args!("{place}: FAILED: {fault}"));
+                        cell.faults.push(fault.to_string());
+                        cell.samples.push(None);
+                    }
+                }
+            }
+        }
+    }
+    Results { cells, took: began.elapsed() }
+}
+
+/// In which order the peers of a round have their turns: each round begins with another one, and every second one goes backwards,
+/// so that nobody always runs behind the same peer.
+fn order(peers: usize, round: usize) -> impl Iterator<Item = usize> {
+    (0..peers).map(move |at| {
+        let turned = (at + round / 2 * 3) % peers;
+        if round % 2 == 0 { turned } else { peers - 1 - turned }
+    })
+}
+
+fn brief(sample: &Sample) -> String {
+    let mut brief = String::new();
+    let mut add = |value: Option<f64>, unit: &str| {
+        if let Some(value) = value {
+            brief.push_str(&format!("{value:.3} {unit}  "));
+        }
+    };
+    add(sample.cpu_us, "µs CPU");
+    add(sample.p50_us, "µs p50");
+    add(sample.rss_kb_per_conn, "KB each");
+    add(sample.growth, "× growth");
+    brief.truncate(brief.trim_end().len());
+    brief
+}
+
+/// To standard error; nobody is left to be told if that is closed.
+fn tell(what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_peer_has_its_turn_in_every_round() {
+        for peers in 1..9 {
+            let firsts: Vec<usize> = (0..2 * peers)
+                .map(|round| {
+                    let mut turns: Vec<usize> = order(peers, round).collect();
+                    let first = turns[0];
+                    turns.sort_unstable();
+                    assert_eq!(turns, (0..peers).collect::<Vec<_>>());
+                    first
+                })
+                .collect();
+            assert!(peers < 2 || firsts[0] != firsts[1]);
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! The load generator: one thread, one epoll loop, frames that were encoded beforehand. It checks what comes back, and gives up on
+//! a server that says nothing for too long.
+use crate::message::{Replies, Script, Wrong};
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use std::{
+    collections::VecDeque,
+    fmt,
+    io::{self, Read, Write},
+    iter,
+    net::SocketAddr,
+    ops::Range,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+/// Without a byte from the server for so long, a run is over. The longest honest silence is a broadcast to thousands.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Handshakes under way at once: fewer than any server's backlog.
+const HANDSHAKES: usize = 64;
+/// What one read takes at most.
+const READ: usize = 256 << 10;
+
+const REQUEST: &str = "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+/// What RFC 6455, section 1.3, says that this key is answered with.
+const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+/// No server's answer to a handshake is longer.
+const LONGEST_ANSWER: usize = 4096;
+
+/// Why a run ended early.
+#[derive(Debug)]
+pub(crate) struct Fault(pub(crate) String);
+
+impl From<Wrong> for Fault {
+    fn from(Wrong(why): Wrong) -> Self {
+        Self(format!("wrong reply: {why}"))
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How long things took, in microseconds, each with how many took that long.
+pub(crate) type Latencies = Vec<(f64, u32)>;
+
+/// What a phase did, from its first message until all replies were back, so that no work of it is counted elsewhere.
+#[derive(Debug, Default)]
+pub(crate) struct Phase {
+    /// Replies, or deliveries of a broadcast.
+    pub(crate) messages: u64,
+    pub(crate) took: Duration,
+    pub(crate) latencies: Latencies,
+}
+
+/// When a phase stops to send.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Until {
+    pub(crate) duration: Duration,
+    /// Of batches, or publishes: with few and long ones, one alone says little.
+    pub(crate) at_least: u32,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Waits for the answer to the handshake; what has come of it.
+    Handshake(Vec<u8>),
+    Open,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: TcpStream,
+    stage: Stage,
+    replies: Replies,
+    /// What the socket had no room for, and how much of the first is gone.
+    waiting: VecDeque<Rc<[u8]>>,
+    written: usize,
+    /// Messages without a reply yet.
+    outstanding: u32,
+    /// When they, or the handshake, began.
+    since: Instant,
+}
+
+/// What a turn of the loop brought: connections, and how many replies each got. None of them: the end of a handshake.
+type Arrived = Vec<(usize, u32)>;
+
+/// Connections to one server.
+#[derive(Debug)]
+pub(crate) struct Load {
+    poll: Poll,
+    events: Events,
+    address: SocketAddr,
+    script: Script,
+    connections: Vec<Connection>,
+    buffer: Box<[u8]>,
+    request: Rc<[u8]>,
+    /// When the server was last heard.
+    heard: Instant,
+}
+
+impl Load {
+    pub(crate) fn new(address: SocketAddr, script: Script) -> io::Result<Self> {
+        Ok(Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            address,
+            script,
+            connections: Vec::new(),
+            buffer: vec![0; READ].into(),
+            request: REQUEST.as_bytes().into(),
+            heard: Instant::now(),
+        })
+    }
+
+    /// From now on sends this, and looks at the first replies in full again. Nothing may be outstanding.
+    pub(crate) fn speak(&mut self, script: Script) {
+        self.script = script;
+        for connection in &mut self.connections {
+            connection.replies = Replies::default();
+        }
+    }
+
+    /// Opens connections until there are this many; returns how long each handshake took, its TCP connection included.
+    pub(crate) fn open(&mut self, total: usize) -> Result<Latencies, Fault> {
+        let mut arrived = Arrived::new();
+        let mut latencies = Latencies::new();
+        let mut open = self.connections.len();
+        self.heard = Instant::now();
+        while open < total {
+            while self.connections.len() < total.min(open + HANDSHAKES) {
+                self.connect()?;
+            }
+            self.turn(&mut arrived)?;
+            let now = Instant::now();
+            open += arrived.len();
+            latencies.extend(arrived.iter().map(|(at, _)| (micros(now - self.connections[*at].since), 1)));
+        }
+        Ok(latencies)
+    }
+
+    fn connect(&mut self) -> io::Result<()> {
+        let mut stream = TcpStream::connect(self.address)?;
+        let token = Token(self.connections.len());
+        self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        self.connections.push(Connection {
+            stream,
+            stage: Stage::Handshake(Vec::new()),
+            replies: Replies::default(),
+            // Leaves when the socket says that it is connected.
+            waiting: VecDeque::from([self.request.clone()]),
+            written: 0,
+            outstanding: 0,
+            since: Instant::now(),
+        });
+        Ok(())
+    }
+
+    /// Each of these connections sends a batch and gets its replies. After that a server has entered them wherever it enters
+    /// connections, and each has had a batch that was looked at in full.
+    pub(crate) fn greet(&mut self, connections: Range<usize>) -> Result<(), Fault> {
+        let mut arrived = Arrived::new();
+        let mut under_way = 0;
+        let mut next = connections.start;
+        self.heard = Instant::now();
+        while next < connections.end || under_way > 0 {
+            while next < connections.end && under_way < HANDSHAKES {
+                self.send(next)?;
+                next += 1;
+                under_way += 1;
+            }
+            self.turn(&mut arrived)?;
+            for (at, replies) in &arrived {
+                under_way -= usize::from(self.is_through(*at, *replies)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every connection sends a batch, and the next one when all of its replies are back.
+    pub(crate) fn exchange(&mut self, until: Until) -> Result<Phase, Fault> {
+        let mut arrived = Arrived::new();
+        let mut phase = Phase::default();
+        let start = Instant::now();
+        self.heard = start;
+        for at in 0..self.connections.len() {
+            self.send(at)?;
+        }
+        let mut under_way = self.connections.len();
+        let mut batches = 0;
+        while under_way > 0 {
+            self.turn(&mut arrived)?;
+            let now = Instant::now();
+            let goes_on = now - start < until.duration || batches < until.at_least;
+            for (at, replies) in &arrived {
+                phase.messages += u64::from(*replies);
+                phase.latencies.push((micros(now - self.connections[*at].since), *replies));
+                if self.is_through(*at, *replies)? {
+                    batches += 1;
+                    if goes_on {
+                        self.send(*at)?;
+                    } else {
+                        under_way -= 1;
+                    }
+                }
+            }
+        }
+        phase.took = start.elapsed();
+        Ok(phase)
+    }
+
+    /// The first connection publishes, and everyone gets it, itself included. So many publishes are under way at once; a latency
+    /// is the time until the last connection has a message.
+    pub(crate) fn broadcast(&mut self, in_flight: usize, until: Until) -> Result<Phase, Fault> {
+        let everyone = self.connections.len();
+        let mut arrived = Arrived::new();
+        let mut phase = Phase::default();
+        // Each publish that somebody has not got yet: when it was sent, and how many have not.
+        let mut under_way: VecDeque<(Instant, usize)> = VecDeque::with_capacity(in_flight);
+        // How many publishes everyone has, and how many each connection has.
+        let (mut complete, mut received) = (0, vec![0; everyone]);
+        let start = Instant::now();
+        self.heard = start;
+        let mut now = start;
+        let mut free = in_flight;
+        loop {
+            if now - start < until.duration || complete < until.at_least as usize {
+                if free > 0 {
+                    // In one write, since they are free at one time.
+                    self.write(0, self.script.frames.repeat(free).into())?;
+                }
+                under_way.extend(iter::repeat_n((now, everyone), free));
+                free = 0;
+            } else if under_way.is_empty() {
+                break;
+            }
+            self.turn(&mut arrived)?;
+            for (at, deliveries) in &arrived {
+                for _ in 0..*deliveries {
+                    // Each connection gets them in their order.
+                    let Some((_, left)) = under_way.get_mut(received[*at] - complete) else {
+                        return Err(Fault(format!("connection {at} got a message that was not published")));
+                    };
+                    received[*at] += 1;
+                    *left -= 1;
+                }
+                phase.messages += u64::from(*deliveries);
+            }
+            now = Instant::now();
+            while let Some((sent, 0)) = under_way.front() {
+                phase.latencies.push((micros(now - *sent), 1));
+                under_way.pop_front();
+                complete += 1;
+                free += 1;
+            }
+        }
+        phase.took = start.elapsed();
+        Ok(phase)
+    }
+
+    /// One connection after the other sends a message, so many each second in all, whether replies are back or not.
+    pub(crate) fn paced(&mut self, rate: u32, duration: Duration) -> Result<Phase, Fault> {
+        let mut arrived = Arrived::new();
+        let mut phase = Phase::default();
+        let total = u64::from(rate) * u64::try_from(duration.as_millis()).unwrap_or(u64::MAX) / 1000;
+        let (mut sent, mut next) = (0, 0);
+        let start = Instant::now();
+        self.heard = start;
+        while phase.messages < total {
+            // As epoll sleeps whole milliseconds, the messages of one leave together, each on a connection of its own.
+            let due =
+                (u64::from(rate) * u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX) / 1000).min(total);
+            while sent < due {
+                self.send(next)?;
+                next = (next + 1) % self.connections.len();
+                sent += 1;
+            }
+            self.turn_for(&mut arrived, Duration::from_millis(1))?;
+            if sent == phase.messages {
+                // Silence is right while nothing is asked.
+                self.heard = Instant::now();
+            }
+            for (at, replies) in &arrived {
+                self.is_through(*at, *replies)?;
+                phase.messages += u64::from(*replies);
+            }
+        }
+        phase.took = start.elapsed();
+        Ok(phase)
+    }
+
+    /// A batch on this connection.
+    fn send(&mut self, at: usize) -> Result<(), Fault> {
+        let connection = &mut self.connections[at];
+        if connection.outstanding == 0 {
+            connection.since = Instant::now();
+        }
+        connection.outstanding += self.script.batch;
+        self.write(at, self.script.frames.clone())
+    }
+
+    /// Counts replies that arrived; whether they were the last of what is outstanding.
+    fn is_through(&mut self, at: usize, replies: u32) -> Result<bool, Fault> {
+        let outstanding = &mut self.connections[at].outstanding;
+        *outstanding = outstanding
+            .checked_sub(replies)
+            .ok_or_else(|| Fault(format!("connection {at} got more replies than it had sent messages")))?;
+        Ok(*outstanding == 0)
+    }
+
+    fn write(&mut self, at: usize, bytes: Rc<[u8]>) -> Result<(), Fault> {
+        let connection = &mut self.connections[at];
+        connection.waiting.push_back(bytes);
+        // Otherwise the socket is full, and says when it no longer is.
+        if connection.waiting.len() == 1 { connection.flush() } else { Ok(()) }
+    }
+
+    /// Waits until something arrives.
+    fn turn(&mut self, arrived: &mut Arrived) -> Result<(), Fault> {
+        self.turn_for(arrived, Duration::from_millis(500))
+    }
+
+    /// Waits so long, and takes what there is. A server that has been silent for too long is a fault.
+    fn turn_for(&mut self, arrived: &mut Arrived, longest: Duration) -> Result<(), Fault> {
+        arrived.clear();
+        match self.poll.poll(&mut self.events, Some(longest)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        if self.events.is_empty() {
+            let silence = self.heard.elapsed();
+            if silence < SILENCE {
+                return Ok(());
+            }
+            let waiting = self.connections.iter().filter(|connection| connection.is_waiting()).count();
+            return Err(Fault(format!("stuck: nothing from the server for {silence:.1?}, {waiting} connections wait")));
+        }
+        self.heard = Instant::now();
+        for event in &self.events {
+            let at = event.token().0;
+            let connection = &mut self.connections[at];
+            if event.is_writable() {
+                connection.flush()?;
+            }
+            if event.is_readable() || event.is_read_closed() || event.is_error() {
+                let was_open = matches!(connection.stage, Stage::Open);
+                let replies = connection.read(&mut self.buffer, &self.script)?;
+                let is_open = matches!(connection.stage, Stage::Open);
+                if replies > 0 || was_open != is_open {
+                    arrived.push((at, replies));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    fn is_waiting(&self) -> bool {
+        self.outstanding > 0 || matches!(self.stage, Stage::Handshake(_))
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        while let Some(first) = self.waiting.front() {
+            match self.stream.write(&first[self.written..]) {
+                Ok(written) => self.written += written,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => break,
+                Err(error) => return Err(error.into()),
+            }
+            if self.written == first.len() {
+                self.waiting.pop_front();
+                self.written = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads until the socket has no more; returns how many replies that completes.
+    fn read(&mut self, buffer: &mut [u8], script: &Script) -> Result<u32, Fault> {
+        let mut replies = 0;
+        loop {
+            let length = match self.stream.read(buffer) {
+                Ok(0) => return Err(Fault("the server hangs up".into())),
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(replies),
+                Err(error) => return Err(error.into()),
+            };
+            let mut bytes = &buffer[..length];
+            if let Stage::Handshake(answer) = &mut self.stage {
+                answer.extend_from_slice(bytes);
+                let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
+                    if answer.len() > LONGEST_ANSWER {
+                        return Err(Fault("the answer to a handshake does not end".into()));
+                    }
+                    continue;
+                };
+                if !answer.starts_with(b"HTTP/1.1 101 ") || !answer[..end].windows(ACCEPT.len()).any(|at| at == ACCEPT)
+                {
+                    return Err(Fault(format!("refused: {}", answer[..end].escape_ascii())));
+                }
+                // What came behind the answer.
+                bytes = &bytes[length - (answer.len() - end - 4)..];
+                self.stage = Stage::Open;
+            }
+            replies += self.replies.take(bytes, &script.expected)?;
+            // A read that leaves room has emptied the socket, and the next byte is a new event.
+            if length < buffer.len() {
+                return Ok(replies);
+            }
+        }
+    }
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_nanos() as f64 / 1000.0
+}

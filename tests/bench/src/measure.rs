@@ -1,0 +1,247 @@
+//! One measurement: one workload on one fresh server.
+use crate::{
+    load::{Fault, Load, Phase, Until},
+    machine::{self, Cores},
+    message::{Kind, Script},
+    peers::Start,
+    server::Server,
+    statistics::percentiles,
+    workload::{Shape, Workload},
+};
+use std::time::{Duration, Instant};
+
+/// How long the parts of a measurement take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Not measured: buffers, caches and Node's compiler come to what they stay at.
+    warm_up: Duration,
+    measure: Duration,
+    /// Of each step of the growth.
+    step: Duration,
+    handshakes: usize,
+    /// Of batches or publishes, however long they take.
+    at_least: u32,
+    /// How many connections there may be: what the limit on open files leaves, or what there is time for.
+    pub(crate) most_connections: usize,
+}
+
+impl Pace {
+    pub(crate) fn thorough(most_connections: usize) -> Self {
+        Self {
+            warm_up: Duration::from_millis(300),
+            measure: Duration::from_secs(1),
+            // At 10,000 messages a second, each of 19,000 connections has its turn.
+            step: Duration::from_secs(2),
+            handshakes: 3000,
+            at_least: 20,
+            most_connections,
+        }
+    }
+
+    /// Every peer has its turn in less than a minute.
+    pub(crate) fn quick(most_connections: usize) -> Self {
+        Self {
+            warm_up: Duration::from_millis(30),
+            measure: Duration::from_millis(100),
+            step: Duration::from_millis(100),
+            handshakes: 500,
+            at_least: 3,
+            most_connections,
+        }
+    }
+}
+
+/// From this length on, in bytes, it is worth a look what a message leaves behind.
+const LARGE: usize = 100_000;
+/// Messages each second of the growth, over all connections.
+const GROWTH_RATE: u32 = 10_000;
+
+/// What one measurement gave. What does not apply is none.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sample {
+    /// Connections that there were at most.
+    pub(crate) connections: usize,
+    /// Server CPU time for each message, delivery or handshake, in microseconds; in all, in user mode, in the kernel.
+    pub(crate) cpu_us: Option<f64>,
+    pub(crate) user_us: Option<f64>,
+    pub(crate) system_us: Option<f64>,
+    /// The load generator's CPU time for each.
+    pub(crate) load_us: Option<f64>,
+    /// Which part of its core the server had.
+    pub(crate) busy: Option<f64>,
+    pub(crate) p50_us: Option<f64>,
+    pub(crate) p95_us: Option<f64>,
+    pub(crate) p99_us: Option<f64>,
+    /// Resident memory above that of the empty server, for each connection.
+    pub(crate) rss_kb_per_conn: Option<f64>,
+    /// The same after each has sent a message and got its reply.
+    pub(crate) rss_kb_per_conn_used: Option<f64>,
+    /// Resident memory above that of the empty server that is left after the messages.
+    pub(crate) rss_kb_left: Option<f64>,
+    /// CPU time of each step of the growth, with its number of connections.
+    pub(crate) steps: Vec<(usize, f64)>,
+    /// That of the last over that of the first.
+    pub(crate) growth: Option<f64>,
+}
+
+/// Starts the server, asks this of it, and ends it.
+pub(crate) fn measure(workload: &Workload, start: &Start, cores: Cores, pace: Pace) -> Result<Sample, Fault> {
+    let server = Server::start(start, cores.server, cores.load)?;
+    let batch = if let Shape::Exchange { batch, .. } = workload.shape { batch } else { 1 };
+    let script = Script::new(workload.kind, workload.length, batch);
+    let mut load = Load::new(server.address, script)?;
+    // The first connection makes the server load what it needs for any.
+    load.open(1)?;
+    let mut bench = Bench { empty_kb: server.resident_kb_at_rest()?, server, load, pace, sample: Sample::default() };
+    match workload.shape {
+        Shape::Exchange { connections, .. } => bench.exchange(connections, workload.length),
+        Shape::Broadcast { connections, in_flight } => bench.broadcast(connections, in_flight, workload),
+        Shape::Idle { connections } => bench.idle(connections),
+        Shape::Handshake => bench.handshake(),
+        Shape::Growth { connections } => bench.growth(connections),
+    }?;
+    Ok(bench.sample)
+}
+
+/// A server under load.
+struct Bench {
+    server: Server,
+    load: Load,
+    pace: Pace,
+    /// Resident memory of the server with one connection.
+    empty_kb: u64,
+    sample: Sample,
+}
+
+impl Bench {
+    /// Opens connections until there are this many, or as many as there may be.
+    fn open(&mut self, connections: usize) -> Result<usize, Fault> {
+        let connections = connections.min(self.pace.most_connections);
+        self.load.open(connections)?;
+        self.sample.connections = connections;
+        Ok(connections)
+    }
+
+    fn exchange(&mut self, connections: usize, length: usize) -> Result<(), Fault> {
+        let connections = self.open(connections)?;
+        self.load.greet(0..connections)?;
+        let Pace { warm_up, measure, at_least, .. } = self.pace;
+        self.load.exchange(Until { duration: warm_up, at_least: 1 })?;
+        let phase = self.timed(|load| load.exchange(Until { duration: measure, at_least }))?;
+        self.keep(phase)?;
+        if length >= LARGE {
+            self.sample.rss_kb_left = Some(self.above_empty()?);
+        }
+        Ok(())
+    }
+
+    fn broadcast(&mut self, connections: usize, in_flight: usize, workload: &Workload) -> Result<(), Fault> {
+        // Whoever is not entered yet would miss what is published; whoever has had a reply is.
+        self.load.speak(Script::new(Kind::Telemetry, workload.length, 1));
+        let connections = self.open(connections)?;
+        self.load.greet(0..connections)?;
+        self.load.speak(Script::new(workload.kind, workload.length, 1));
+        let Pace { warm_up, measure, at_least, .. } = self.pace;
+        self.load.broadcast(in_flight, Until { duration: warm_up, at_least: 1 })?;
+        let phase = self.timed(|load| load.broadcast(in_flight, Until { duration: measure, at_least }))?;
+        self.keep(phase)?;
+        self.sample.rss_kb_per_conn = Some(self.above_empty_per_connection()?);
+        Ok(())
+    }
+
+    fn idle(&mut self, connections: usize) -> Result<(), Fault> {
+        let connections = self.open(connections)?;
+        self.sample.rss_kb_per_conn = Some(self.above_empty_per_connection()?);
+        self.load.greet(0..connections)?;
+        self.sample.rss_kb_per_conn_used = Some(self.above_empty_per_connection()?);
+        Ok(())
+    }
+
+    fn handshake(&mut self) -> Result<(), Fault> {
+        let total = self.pace.handshakes.min(self.pace.most_connections);
+        let warm_up = total / 10;
+        self.open(warm_up)?;
+        let phase = self.timed(|load| {
+            let start = Instant::now();
+            let latencies = load.open(total)?;
+            Ok(Phase { messages: latencies.len() as u64, took: start.elapsed(), latencies })
+        })?;
+        self.sample.connections = total;
+        self.keep(phase)
+    }
+
+    fn growth(&mut self, steps: &[usize]) -> Result<(), Fault> {
+        let mut before = 0;
+        for step in steps {
+            let connections = self.open(*step)?;
+            if connections == before {
+                // There may be no more.
+                break;
+            }
+            self.load.greet(before..connections)?;
+            before = connections;
+            let duration = self.pace.step;
+            let timed = self.timed(|load| load.paced(GROWTH_RATE, duration))?;
+            let cpu_us = timed.per_message(timed.cpu);
+            self.keep(timed)?;
+            self.sample.steps.push((connections, cpu_us));
+        }
+        if let [(_, first), .., (_, last)] = self.sample.steps[..] {
+            self.sample.growth = Some(last / first);
+        }
+        Ok(())
+    }
+
+    /// Runs a phase between two looks at the clocks.
+    fn timed(&mut self, run: impl FnOnce(&mut Load) -> Result<Phase, Fault>) -> Result<Timed, Fault> {
+        let (own_before, before) = (machine::own_cpu_time()?, self.server.cpu_time()?);
+        let phase = run(&mut self.load)?;
+        let (cpu, user_share) = self.server.cpu_time()?.since(before);
+        let own = machine::own_cpu_time()?.saturating_sub(own_before);
+        Ok(Timed { phase, cpu, user_share, own })
+    }
+
+    /// Puts what a phase gave into the sample.
+    fn keep(&mut self, mut timed: Timed) -> Result<(), Fault> {
+        if timed.phase.messages == 0 {
+            return Err(Fault("no message came back".into()));
+        }
+        let cpu_us = timed.per_message(timed.cpu);
+        let sample = &mut self.sample;
+        sample.cpu_us = Some(cpu_us);
+        sample.user_us = timed.user_share.map(|share| cpu_us * share);
+        sample.system_us = timed.user_share.map(|share| cpu_us * (1.0 - share));
+        sample.load_us = Some(timed.per_message(timed.own));
+        sample.busy = Some(timed.cpu.as_secs_f64() / timed.phase.took.as_secs_f64());
+        if let Some([p50, p95, p99]) = percentiles(&mut timed.phase.latencies, [0.50, 0.95, 0.99]) {
+            (sample.p50_us, sample.p95_us, sample.p99_us) = (Some(p50), Some(p95), Some(p99));
+        }
+        Ok(())
+    }
+
+    fn above_empty(&self) -> Result<f64, Fault> {
+        Ok(self.server.resident_kb_at_rest()? as f64 - self.empty_kb as f64)
+    }
+
+    fn above_empty_per_connection(&self) -> Result<f64, Fault> {
+        // The empty server has one already.
+        Ok(self.above_empty()? / self.sample.connections.saturating_sub(1).max(1) as f64)
+    }
+}
+
+/// A phase, and what it cost.
+struct Timed {
+    phase: Phase,
+    /// Server CPU time, and the share of it in user mode.
+    cpu: Duration,
+    user_share: Option<f64>,
+    /// The load generator's CPU time.
+    own: Duration,
+}
+
+impl Timed {
+    /// In microseconds.
+    fn per_message(&self, time: Duration) -> f64 {
+        time.as_secs_f64() * 1e6 / self.phase.messages as f64
+    }
+}

@@ -1,0 +1,87 @@
+//! A server process: started on its core, asked for its CPU time and memory, and ended.
+use crate::{
+    machine::{self, CpuTime},
+    peers::Start,
+};
+use std::{
+    io::{self, BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+/// Node takes a tenth of a second to start; a machine that is busy takes longer.
+const START: Duration = Duration::from_secs(10);
+
+/// Ended when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts it on a core, and waits until it listens. The calling thread is on `back` afterwards.
+    pub(crate) fn start(start: &Start, core: usize, back: usize) -> io::Result<Self> {
+        // A child is where its parent was, so the server has one core from its first instruction.
+        machine::pin(core)?;
+        let child = Command::new(&start.program)
+            .args(&start.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn();
+        machine::pin(back)?;
+        let mut server = Self { child: child?, address: ([127, 0, 0, 1], 0).into() };
+        let port = server.read_port()?;
+        server.address.set_port(port);
+        Ok(server)
+    }
+
+    fn read_port(&mut self) -> io::Result<u16> {
+        let stdout = self.child.stdout.take().ok_or_else(|| io::Error::other("the server has no standard output"))?;
+        let (sender, port) = mpsc::channel();
+        // A thread can be given up on; a read cannot.
+        thread::spawn(move || {
+            let mut line = String::new();
+            let _ = BufReader::new(stdout).read_line(&mut line);
+            let _ = sender.send(line);
+        });
+        let line = port
+            .recv_timeout(START)
+            .map_err(|_| io::Error::other(format!("no port from the server within {START:?}")))?;
+        line.trim().parse().map_err(|_| io::Error::other(format!("the server's port is {line:?}")))
+    }
+
+    pub(crate) fn cpu_time(&self) -> io::Result<CpuTime> {
+        CpuTime::of(self.child.id())
+    }
+
+    pub(crate) fn resident_kb(&self) -> io::Result<u64> {
+        machine::resident_kb(self.child.id())
+    }
+
+    /// Memory once it has come to rest: what a handshake or a collector still frees is waited for, for a while.
+    pub(crate) fn resident_kb_at_rest(&self) -> io::Result<u64> {
+        let mut last = self.resident_kb()?;
+        for _ in 0..10 {
+            thread::sleep(Duration::from_millis(50));
+            let now = self.resident_kb()?;
+            if now.abs_diff(last) <= last / 1000 {
+                return Ok(now);
+            }
+            last = now;
+        }
+        Ok(last)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has nothing to lose.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,182 @@
+//! What is asked of the servers.
+use crate::message::Kind;
+use clap::builder::PossibleValue;
+
+/// One workload: what is sent, over how many connections, and when.
+#[derive(Debug)]
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    /// For the heading of its table.
+    pub(crate) title: &'static str,
+    pub(crate) kind: Kind,
+    /// Of a message, envelope included, in bytes.
+    pub(crate) length: usize,
+    pub(crate) shape: Shape,
+}
+
+/// Who sends when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shape {
+    /// Each connection sends so many messages, and as many again when all replies are back.
+    Exchange { connections: usize, batch: u32 },
+    /// One connection publishes to all, with so many publishes under way.
+    Broadcast { connections: usize, in_flight: usize },
+    /// Connections are there.
+    Idle { connections: usize },
+    /// Connections are made.
+    Handshake,
+    /// Messages at a constant rate, over more and more connections.
+    Growth { connections: &'static [usize] },
+}
+
+impl Shape {
+    /// The most that it needs.
+    pub(crate) fn connections(self) -> usize {
+        match self {
+            Self::Exchange { connections, .. } | Self::Broadcast { connections, .. } | Self::Idle { connections } => {
+                connections
+            }
+            Self::Handshake => 0,
+            Self::Growth { connections } => connections.iter().copied().max().unwrap_or(0),
+        }
+    }
+}
+
+/// Below wsx's default limit of 2 MiB, which other peers have set higher.
+const ALMOST_2_MIB: usize = (2 << 20) - 1024;
+
+const BURSTS: Shape = Shape::Exchange { connections: 32, batch: 64 };
+const MANY: Shape = Shape::Exchange { connections: 256, batch: 1 };
+const ONE: Shape = Shape::Exchange { connections: 1, batch: 1 };
+
+const fn workload(name: &'static str, title: &'static str, kind: Kind, length: usize, shape: Shape) -> Workload {
+    Workload { name, title, kind, length, shape }
+}
+
+/// In the order of the tables.
+pub(crate) static ALL: [Workload; 17] = [
+    workload(
+        "burst-128-envelope",
+        "32 connections in bursts of 64, 128 B, data passed through",
+        Kind::Telemetry,
+        128,
+        BURSTS,
+    ),
+    workload(
+        "burst-128-typed",
+        "32 connections in bursts of 64, 128 B, decoded into a struct",
+        Kind::Reading,
+        128,
+        BURSTS,
+    ),
+    workload(
+        "burst-2k-envelope",
+        "32 connections in bursts of 64, 2 KB, data passed through",
+        Kind::Telemetry,
+        2048,
+        BURSTS,
+    ),
+    workload(
+        "burst-2k-typed",
+        "32 connections in bursts of 64, 2 KB, decoded into a struct",
+        Kind::Reading,
+        2048,
+        BURSTS,
+    ),
+    workload(
+        "many-256-envelope",
+        "256 connections, one message outstanding on each, 200 B, data passed through",
+        Kind::Telemetry,
+        200,
+        MANY,
+    ),
+    workload(
+        "many-256-typed",
+        "256 connections, one message outstanding on each, 200 B, decoded into a struct",
+        Kind::Reading,
+        200,
+        MANY,
+    ),
+    workload(
+        "ping-pong-envelope",
+        "One connection, one message outstanding, 200 B, data passed through",
+        Kind::Telemetry,
+        200,
+        ONE,
+    ),
+    workload(
+        "ping-pong-typed",
+        "One connection, one message outstanding, 200 B, decoded into a struct",
+        Kind::Reading,
+        200,
+        ONE,
+    ),
+    workload(
+        "broadcast-1k-1",
+        "Broadcast of 200 B to 1,000 connections, one under way",
+        Kind::Publish,
+        200,
+        Shape::Broadcast { connections: 1000, in_flight: 1 },
+    ),
+    workload(
+        "broadcast-1k-16",
+        "Broadcast of 200 B to 1,000 connections, 16 under way",
+        Kind::Publish,
+        200,
+        Shape::Broadcast { connections: 1000, in_flight: 16 },
+    ),
+    workload(
+        "broadcast-5k-1",
+        "Broadcast of 200 B to 5,000 connections, one under way",
+        Kind::Publish,
+        200,
+        Shape::Broadcast { connections: 5000, in_flight: 1 },
+    ),
+    workload("idle-5k", "5,000 idle connections", Kind::Telemetry, 200, Shape::Idle { connections: 5000 }),
+    workload("idle-19k", "19,000 idle connections", Kind::Telemetry, 200, Shape::Idle { connections: 19_000 }),
+    workload("handshake", "Handshakes, 64 at a time", Kind::Telemetry, 200, Shape::Handshake),
+    workload(
+        "large-100k",
+        "One connection, one message outstanding, 100 KB, data passed through",
+        Kind::Telemetry,
+        100_000,
+        ONE,
+    ),
+    workload(
+        "large-2m",
+        "One connection, one message outstanding, 2 MiB less 1 KiB, data passed through",
+        Kind::Telemetry,
+        ALMOST_2_MIB,
+        ONE,
+    ),
+    workload(
+        "growth",
+        "200 B at 10,000 messages a second in all, over more and more connections",
+        Kind::Telemetry,
+        200,
+        Shape::Growth { connections: &[100, 1000, 5000, 19_000] },
+    ),
+];
+
+/// A name on the command line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Name(pub(crate) &'static Workload);
+
+impl clap::ValueEnum for Name {
+    fn value_variants<'a>() -> &'a [Self] {
+        static NAMES: [Name; ALL.len()] = {
+            let mut names = [Name(&ALL[0]); ALL.len()];
+            let mut at = 0;
+            while at < ALL.len() {
+                names[at] = Name(&ALL[at]);
+                at += 1;
+            }
+            names
+        };
+        &NAMES
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name))
+    }
+}
