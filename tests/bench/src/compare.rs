@@ -30,8 +30,10 @@ pub(crate) struct Cell {
     pub(crate) missing: Option<Missing>,
     /// One for each round; none where it failed.
     pub(crate) samples: Vec<Option<Sample>>,
-    /// Why rounds failed, or were left out.
+    /// Why rounds failed.
     pub(crate) faults: Vec<String>,
+    /// How many rounds there was no time for.
+    pub(crate) left_out: usize,
 }
 
 impl Cell {
@@ -91,6 +93,7 @@ pub(crate) fn compare(plan: &Plan, cores: Cores) -> Results {
                 missing: start.as_ref().err().cloned(),
                 samples: Vec::new(),
                 faults: Vec::new(),
+                left_out: 0,
             })
         })
         .collect();
@@ -106,7 +109,7 @@ pub(crate) fn compare(plan: &Plan, cores: Cores) -> Results {
                 let cell = &mut cells[index * plan.peers.len() + at];
                 let place = format!("round {}/{} {} {}", round + 1, plan.rounds, workload.name, cell.peer.name());
                 if plan.end.is_some_and(|end| Instant::now() > end) {
-                    cell.faults.push("left out: no time was left".into());
+                    cell.left_out += 1;
                     cell.samples.push(None);
                     tell(format_args!("{place}: left out, no time was left"));
                     continue;

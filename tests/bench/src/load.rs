@@ -2,6 +2,10 @@
 //! a server that says nothing for too long.
 use crate::message::{Replies, Script, Wrong};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use nix::{
+    libc::linger,
+    sys::socket::{setsockopt, sockopt},
+};
 use std::{
     collections::VecDeque,
     fmt,
@@ -149,6 +153,9 @@ impl Load {
 
     fn connect(&mut self) -> io::Result<()> {
         let mut stream = TcpStream::connect(self.address)?;
+        // Closed by a reset: tens of thousands of them would otherwise wait for a minute for what may still come, and make the
+        // next server's handshakes dearer.
+        setsockopt(&stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 }).map_err(io::Error::from)?;
         let token = Token(self.connections.len());
         self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         self.connections.push(Connection {

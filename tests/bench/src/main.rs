@@ -9,13 +9,16 @@
 //!
 //! `peers` are the servers. `message` is what the load says and expects to hear, `load` says it, `workload` names who says when.
 //! `machine` and `server` are a process and what it uses; `measure` is one measurement, `compare` all of them; `statistics`,
-//! `report` and `plot` are what is made of them.
+//! `report`, `plot` and `document` are what is made of them, and `environment` says where it was.
 mod compare;
+mod document;
+mod environment;
 mod load;
 mod machine;
 mod measure;
 mod message;
 mod peers;
+mod plot;
 mod report;
 mod server;
 mod statistics;
@@ -29,6 +32,7 @@ use peers::Peer;
 use std::{
     error::Error,
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -67,12 +71,15 @@ struct Compare {
     /// These peers only
     #[arg(long, value_name = "NAME", num_args = 1..)]
     peer: Vec<Peer>,
+    /// Draws the charts into this directory, docs if none is named, and puts the tables into its benchmarks.md
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "docs")]
+    plot: Option<PathBuf>,
 }
 
 /// File descriptors that a process needs beside its connections.
 const OTHER_FILES: u64 = 64;
-const QUICK_CONNECTIONS: usize = 5000;
-const QUICK: Duration = Duration::from_secs(50);
+/// When `--quick` begins no more measurements.
+const QUICK: Duration = Duration::from_secs(55);
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
@@ -102,15 +109,29 @@ fn run(arguments: &Compare) -> Result<ExitCode, Box<dyn Error>> {
         plan.peers = Peer::ALL.into();
     }
     if plan.workloads.is_empty() {
-        plan.workloads = workload::ALL.iter().collect();
+        let fits = |workload: &&workload::Workload| !arguments.quick || workload.is_quick();
+        plan.workloads = workload::ALL.iter().filter(fits).collect();
     }
     if arguments.quick {
         plan.rounds = 1;
-        plan.pace = Pace::quick(most.min(QUICK_CONNECTIONS));
+        plan.pace = Pace::quick(most);
         plan.end = Some(Instant::now() + QUICK);
     }
     let results = compare::compare(&plan, cores);
-    let text = if arguments.json { report::json(&results) } else { report::tables(&results) };
-    io::stdout().write_all(text.as_bytes())?;
+    let header = environment::describe(&plan, cores, results.took);
+    let tables = report::tables(&results);
+    let mut stdout = io::stdout().lock();
+    if arguments.json {
+        // Standard output has nothing but JSON.
+        write!(io::stderr(), "\n{header}")?;
+        stdout.write_all(report::json(&results).as_bytes())?;
+    } else {
+        write!(stdout, "{header}\n{tables}")?;
+    }
+    stdout.flush()?;
+    if let Some(directory) = &arguments.plot {
+        plot::draw(&results, directory)?;
+        document::refresh(&directory.join("benchmarks.md"), &format!("{header}\n{tables}"))?;
+    }
     Ok(if results.has_faults() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -18,6 +18,8 @@ pub(crate) struct Pace {
     measure: Duration,
     /// Of each step of the growth.
     step: Duration,
+    /// How far it goes, in connections.
+    growth: usize,
     handshakes: usize,
     /// Of batches or publishes, however long they take.
     at_least: u32,
@@ -32,6 +34,7 @@ impl Pace {
             measure: Duration::from_secs(1),
             // At 10,000 messages a second, each of 19,000 connections has its turn.
             step: Duration::from_secs(2),
+            growth: most_connections,
             handshakes: 3000,
             at_least: 20,
             most_connections,
@@ -44,15 +47,14 @@ impl Pace {
             warm_up: Duration::from_millis(30),
             measure: Duration::from_millis(100),
             step: Duration::from_millis(100),
-            handshakes: 500,
+            growth: 1000,
+            handshakes: 400,
             at_least: 3,
             most_connections,
         }
     }
 }
 
-/// From this length on, in bytes, it is worth a look what a message leaves behind.
-const LARGE: usize = 100_000;
 /// Messages each second of the growth, over all connections.
 const GROWTH_RATE: u32 = 10_000;
 
@@ -92,9 +94,10 @@ pub(crate) fn measure(workload: &Workload, start: &Start, cores: Cores, pace: Pa
     let mut load = Load::new(server.address, script)?;
     // The first connection makes the server load what it needs for any.
     load.open(1)?;
-    let mut bench = Bench { empty_kb: server.resident_kb_at_rest()?, server, load, pace, sample: Sample::default() };
+    let empty_kb = if workload.asks_for_memory() { server.resident_kb_at_rest()? } else { 0 };
+    let mut bench = Bench { load, server, empty_kb, pace, sample: Sample::default() };
     match workload.shape {
-        Shape::Exchange { connections, .. } => bench.exchange(connections, workload.length),
+        Shape::Exchange { connections, .. } => bench.exchange(connections, workload),
         Shape::Broadcast { connections, in_flight } => bench.broadcast(connections, in_flight, workload),
         Shape::Idle { connections } => bench.idle(connections),
         Shape::Handshake => bench.handshake(),
@@ -105,8 +108,9 @@ pub(crate) fn measure(workload: &Workload, start: &Start, cores: Cores, pace: Pa
 
 /// A server under load.
 struct Bench {
-    server: Server,
+    /// Goes before the server, so that its connections are reset.
     load: Load,
+    server: Server,
     pace: Pace,
     /// Resident memory of the server with one connection.
     empty_kb: u64,
@@ -122,14 +126,14 @@ impl Bench {
         Ok(connections)
     }
 
-    fn exchange(&mut self, connections: usize, length: usize) -> Result<(), Fault> {
+    fn exchange(&mut self, connections: usize, workload: &Workload) -> Result<(), Fault> {
         let connections = self.open(connections)?;
         self.load.greet(0..connections)?;
         let Pace { warm_up, measure, at_least, .. } = self.pace;
         self.load.exchange(Until { duration: warm_up, at_least: 1 })?;
         let phase = self.timed(|load| load.exchange(Until { duration: measure, at_least }))?;
         self.keep(phase)?;
-        if length >= LARGE {
+        if workload.asks_for_memory() {
             self.sample.rss_kb_left = Some(self.above_empty()?);
         }
         Ok(())
@@ -173,11 +177,12 @@ impl Bench {
     fn growth(&mut self, steps: &[usize]) -> Result<(), Fault> {
         let mut before = 0;
         for step in steps {
-            let connections = self.open(*step)?;
-            if connections == before {
-                // There may be no more.
+            let connections = *step.min(&self.pace.most_connections);
+            if connections == before || connections > self.pace.growth {
+                // There may be no more, or there is no time for more.
                 break;
             }
+            self.open(connections)?;
             self.load.greet(before..connections)?;
             before = connections;
             let duration = self.pace.step;

@@ -29,6 +29,7 @@ struct Line<'a> {
     busy: Option<f64>,
     load_us: Option<f64>,
     rounds: usize,
+    left_out: usize,
     missing: Option<&'a str>,
     faults: &'a [String],
 }
@@ -61,6 +62,7 @@ pub(crate) fn json(results: &Results) -> String {
             busy: cell.median(|sample| sample.busy),
             load_us: cell.median(|sample| sample.load_us),
             rounds: cell.rounds(),
+            left_out: cell.left_out,
             missing: cell.missing.as_ref().map(|missing| &*missing.0),
             faults: &cell.faults,
         };
@@ -106,7 +108,7 @@ fn columns<'a>(results: &'a Results, cells: &'a [Cell]) -> Vec<Column<'a>> {
     match workload.shape {
         Shape::Idle { .. } => vec![
             plain("KB per connection", |sample| sample.rss_kb_per_conn),
-            ratio("gorilla's over it", |sample| sample.rss_kb_per_conn),
+            ratio("gorilla ÷ it", |sample| sample.rss_kb_per_conn),
             plain("after one message each", |sample| sample.rss_kb_per_conn_used),
         ],
         Shape::Growth { .. } => {
@@ -117,15 +119,15 @@ fn columns<'a>(results: &'a Results, cells: &'a [Cell]) -> Vec<Column<'a>> {
             });
             steps
                 .chain([
-                    plain("last over first", |sample| sample.growth),
-                    ratio("gorilla's over it, at the last", |sample| sample.cpu_us),
+                    plain("last ÷ first", |sample| sample.growth),
+                    ratio("gorilla ÷ it, at the last", |sample| sample.cpu_us),
                 ])
                 .collect()
         }
         shape => {
             let mut columns = vec![
                 plain("CPU µs", |sample| sample.cpu_us),
-                ratio("gorilla's over it", |sample| sample.cpu_us),
+                ratio("gorilla ÷ it", |sample| sample.cpu_us),
                 plain("user", |sample| sample.user_us),
                 plain("system", |sample| sample.system_us),
                 plain("p50 µs", |sample| sample.p50_us),
@@ -158,6 +160,14 @@ fn table(out: &mut String, cells: &[Cell], columns: &[Column<'_>]) {
             let (failed, rounds) = (cell.faults.len(), cell.samples.len());
             notes.push(format!("{} did not finish {failed} of {rounds} rounds: {fault}", cell.peer.name()));
         }
+        if cell.left_out > 0 {
+            notes.push(format!(
+                "{} had no time for {} of {} rounds",
+                cell.peer.name(),
+                cell.left_out,
+                cell.samples.len()
+            ));
+        }
     }
     let widths: Vec<usize> =
         (0..rows[0].len()).map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0)).collect();
@@ -182,7 +192,7 @@ fn table(out: &mut String, cells: &[Cell], columns: &[Column<'_>]) {
 }
 
 /// Three digits that mean something, and a comma for the thousands.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         ..0.9995 => 3,
         ..9.995 => 2,
@@ -218,6 +228,7 @@ mod tests {
             peer,
             missing: None,
             samples: cpu.iter().map(|cpu| cpu.map(sample)).collect(),
+            left_out: 0,
             faults: cpu.iter().filter(|cpu| cpu.is_none()).map(|_| "stuck".to_owned()).collect(),
         }
     }

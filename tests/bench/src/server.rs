@@ -67,7 +67,7 @@ impl Server {
     pub(crate) fn resident_kb_at_rest(&self) -> io::Result<u64> {
         let mut last = self.resident_kb()?;
         for _ in 0..10 {
-            thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(20));
             let now = self.resident_kb()?;
             if now.abs_diff(last) <= last / 1000 {
                 return Ok(now);

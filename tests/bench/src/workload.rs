@@ -14,6 +14,19 @@ pub(crate) struct Workload {
     pub(crate) shape: Shape,
 }
 
+impl Workload {
+    /// Whether the server's memory is a result, which takes a moment to come to rest: what connections keep, and what long
+    /// messages leave behind.
+    pub(crate) fn asks_for_memory(&self) -> bool {
+        self.length >= LARGE || matches!(self.shape, Shape::Idle { .. } | Shape::Broadcast { .. })
+    }
+
+    /// Whether `--quick` has time for it: to make 19,000 connections takes a slow server three seconds.
+    pub(crate) fn is_quick(&self) -> bool {
+        !matches!(self.shape, Shape::Idle { connections } if connections > 5000)
+    }
+}
+
 /// Who sends when.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Shape {
@@ -42,6 +55,8 @@ impl Shape {
     }
 }
 
+/// From this length on a message is a long one.
+const LARGE: usize = 100_000;
 /// Below wsx's default limit of 2 MiB, which other peers have set higher.
 const ALMOST_2_MIB: usize = (2 << 20) - 1024;
 

@@ -1,0 +1,124 @@
+//! Where and with what it was measured: figures without that say nothing.
+use crate::{
+    compare::Plan,
+    machine::Cores,
+    peers::{self, Peer},
+};
+use serde_json::Value;
+use std::{
+    fmt::Write,
+    fs,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// As Markdown, which is legible as it is.
+pub(crate) fn describe(plan: &Plan, cores: Cores, took: Duration) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "- Machine: {}", machine());
+    let shared = if cores.server == cores.load { ", the same, so the figures say little" } else { "" };
+    let _ = writeln!(out, "- Servers on core {}, load on core {}{shared}", cores.server, cores.load);
+    let versions: Vec<String> = plan.peers.iter().map(|peer| version(*peer)).collect();
+    let _ = writeln!(out, "- Peers: {}", versions.join("; "));
+    let _ = writeln!(out, "- Built with {}, release profile", known(peers::run("rustc", &["--version"]).ok()));
+    let rounds = if plan.rounds == 1 { "One round".to_owned() } else { format!("{} rounds", plan.rounds) };
+    let quick = if plan.end.is_some() { " of short measurements (`--quick`)" } else { "" };
+    let _ = writeln!(out, "- {rounds}{quick}, {} s in all, on {}", took.as_secs(), today());
+    out
+}
+
+fn machine() -> String {
+    let value_of = |path: &str, key: &str| {
+        let text = fs::read_to_string(path).ok()?;
+        let line = text.lines().find(|line| line.starts_with(key))?;
+        Some(line.split_once([':', '='])?.1.trim().trim_matches('"').to_owned())
+    };
+    let cpu = known(value_of("/proc/cpuinfo", "model name"));
+    let count = fs::read_to_string("/proc/cpuinfo").unwrap_or_default().matches("processor\t").count();
+    let kib = value_of("/proc/meminfo", "MemTotal").and_then(|text| text.strip_suffix(" kB")?.parse::<u64>().ok());
+    let memory = known(kib.map(|kib| format!("{} GB", (kib + (1 << 19)) >> 20)));
+    let kernel = known(fs::read_to_string("/proc/sys/kernel/osrelease").ok());
+    let system = known(value_of("/etc/os-release", "PRETTY_NAME"));
+    format!("{cpu}, {count} cores, {memory}, Linux {}, {system}", kernel.trim())
+}
+
+fn version(peer: Peer) -> String {
+    let crates = |names: &[&str]| {
+        let each: Vec<String> = names.iter().map(|name| format!("{name} {}", known(locked(name)))).collect();
+        each.join(" on ")
+    };
+    match peer {
+        Peer::Wsx => {
+            let commit = peers::run("git", &["-C", &peers::home().to_string_lossy(), "rev-parse", "--short", "HEAD"]);
+            format!("wsx at {} on {}", known(commit.ok()), crates(&["tungstenite"]))
+        }
+        Peer::Gorilla => {
+            let format = "--showformat=${Version}";
+            let library = peers::run("dpkg-query", &["--show", format, "golang-github-gorilla-websocket-dev"]);
+            let go = peers::run("go", &["env", "GOVERSION"]);
+            format!("gorilla/websocket {} on {}", known(library.ok()), known(go.ok()))
+        }
+        Peer::Tungstenite => crates(&["tokio-tungstenite"]),
+        Peer::TungsteniteTuned => "the same, tuned".into(),
+        Peer::Fastwebsockets => crates(&["fastwebsockets", "hyper"]),
+        Peer::TokioWebsockets => crates(&["tokio-websockets"]),
+        Peer::Axum => format!("{}, which brings a tokio-tungstenite of its own", crates(&["axum"])),
+        Peer::Ws => {
+            let package = fs::read_to_string(peers::home().join("../interop/node_modules/ws/package.json"));
+            let package = package.ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
+            let library = package.and_then(|package| Some(package.get("version")?.as_str()?.to_owned()));
+            format!("ws {} on Node.js {}", known(library), known(peers::run("node", &["--version"]).ok()))
+        }
+    }
+}
+
+/// The version of a crate that this program was built with; of several, the last.
+fn locked(name: &str) -> Option<String> {
+    const LOCK: &str = include_str!("../../../Cargo.lock");
+    let wanted = format!("name = \"{name}\"");
+    let versions = LOCK.split("[[package]]").filter(|package| package.lines().any(|line| line == wanted));
+    let version = versions.last()?.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"'))?;
+    Some(version.to_owned())
+}
+
+fn known(what: Option<String>) -> String {
+    what.unwrap_or_else(|| "(unknown)".into())
+}
+
+/// In UTC.
+fn today() -> String {
+    let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 86_400;
+    let (year, month, day) = date(days);
+    format!("{year}-{month:02}-{day:02}")
+}
+
+/// The date so many days after 1970-01-01. Years begin with March here, so that the day that is sometimes missing is the last.
+fn date(days: u64) -> (u64, u64, u64) {
+    // Since 0000-03-01; an era is 400 years.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year_of_era + later, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_become_dates() {
+        assert_eq!(date(0), (1970, 1, 1));
+        assert_eq!(date(11_016), (2000, 2, 29));
+        assert_eq!(date(11_017), (2000, 3, 1));
+        assert_eq!(date(20_057), (2024, 11, 30));
+    }
+
+    #[test]
+    fn versions_are_those_of_the_lock_file() {
+        assert_eq!(locked("wsx").as_deref(), Some(env!("CARGO_PKG_VERSION")));
+        assert_eq!(locked("no-such-crate"), None);
+    }
+}
