@@ -3,16 +3,18 @@
 use crate::message::{Replies, Script, Wrong};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use nix::{
+    errno::Errno,
     libc::linger,
-    sys::socket::{setsockopt, sockopt},
+    sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn, sockopt},
 };
 use std::{
     collections::VecDeque,
     fmt,
     io::{self, Read, Write},
     iter,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddrV4},
     ops::Range,
+    os::fd::AsRawFd,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -21,6 +23,8 @@ use std::{
 const SILENCE: Duration = Duration::from_secs(10);
 /// Handshakes under way at once: fewer than any server's backlog.
 const HANDSHAKES: usize = 64;
+/// Connections from one address. The kernel searches for a free port, and searches long when half of them are taken.
+const PORTS: usize = 5000;
 /// What one read takes at most.
 const READ: usize = 256 << 10;
 
@@ -102,7 +106,7 @@ type Arrived = Vec<(usize, u32)>;
 pub(crate) struct Load {
     poll: Poll,
     events: Events,
-    address: SocketAddr,
+    address: SocketAddrV4,
     script: Script,
     connections: Vec<Connection>,
     buffer: Box<[u8]>,
@@ -112,7 +116,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn new(address: SocketAddr, script: Script) -> io::Result<Self> {
+    pub(crate) fn new(address: SocketAddrV4, script: Script) -> io::Result<Self> {
         Ok(Self {
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
@@ -152,10 +156,7 @@ impl Load {
     }
 
     fn connect(&mut self) -> io::Result<()> {
-        let mut stream = TcpStream::connect(self.address)?;
-        // Closed by a reset: tens of thousands of them would otherwise wait for a minute for what may still come, and make the
-        // next server's handshakes dearer.
-        setsockopt(&stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 }).map_err(io::Error::from)?;
+        let mut stream = connect(self.address, self.connections.len() / PORTS)?;
         let token = Token(self.connections.len());
         self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         self.connections.push(Connection {
@@ -423,6 +424,22 @@ impl Connection {
                 return Ok(replies);
             }
         }
+    }
+}
+
+/// Begins a connection from the loopback's address number `from`.
+fn connect(to: SocketAddrV4, from: usize) -> io::Result<TcpStream> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket::socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    // Closed by a reset: tens of thousands of them would otherwise wait for a minute for what may still come, and make the
+    // next server's handshakes dearer.
+    socket::setsockopt(&socket, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 })?;
+    let [a, b, c, d] = Ipv4Addr::LOCALHOST.octets();
+    let from = d.saturating_add(u8::try_from(from).unwrap_or(u8::MAX));
+    socket::bind(socket.as_raw_fd(), &SockaddrIn::new(a, b, c, from, 0))?;
+    match socket::connect(socket.as_raw_fd(), &SockaddrIn::from(to)) {
+        Ok(()) | Err(Errno::EINPROGRESS) => Ok(TcpStream::from_std(socket.into())),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -130,6 +130,8 @@ fn draw_panel(area: &Canvas<'_>, panel: &Panel) -> Drawn {
         let label = format!("{tick}×");
         area.draw(&Text::new(label, (x(tick), bottom + 10), text(11, FAINT, HPos::Center)))?;
     }
+    // Gorilla is the measure: its line goes through all bars, and all figures stand to the right of it.
+    let line = x(1.0);
     for (at, bar) in panel.bars.iter().enumerate() {
         let top = TITLE + ROW * i32::try_from(at)?;
         let middle = top + ROW / 2;
@@ -137,10 +139,9 @@ fn draw_panel(area: &Canvas<'_>, panel: &Panel) -> Drawn {
         let corners = [(left, top + 3), (x(bar.ratio), top + ROW - 3)];
         area.draw(&Rectangle::new(corners, color(bar.peer).filled()))?;
         let label = format!("{}× ({})", number(bar.ratio), bar.figure);
-        area.draw(&Text::new(label, (x(bar.ratio) + 6, middle), text(12, INK, HPos::Left)))?;
+        area.draw(&Text::new(label, (x(bar.ratio).max(line) + 6, middle), text(12, INK, HPos::Left)))?;
     }
-    // Gorilla is the measure, so its line goes through all bars.
-    area.draw(&PathElement::new([(x(1.0), TITLE - 2), (x(1.0), bottom + 3)], INK.stroke_width(1)))?;
+    area.draw(&PathElement::new([(line, TITLE - 2), (line, bottom + 3)], INK.stroke_width(1)))?;
     Ok(())
 }
 
@@ -174,9 +175,14 @@ fn draw_growth(path: &Path, cells: &[&Cell]) -> Drawn {
     chart
         .configure_mesh()
         .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(RGBColor(228, 230, 235))
+        .x_labels(6)
+        .y_labels(8)
         .x_desc("connections (logarithmic)")
         .y_desc("server CPU time per message, µs")
-        .x_label_formatter(&|connections| number(*connections as f64))
+        .x_label_formatter(&|connections| format!("{connections}"))
+        .y_label_formatter(&|cpu| format!("{cpu:.0}"))
         .label_style(text(12, INK, HPos::Left))
         .axis_desc_style(text(13, INK, HPos::Left))
         .draw()?;
@@ -196,7 +202,7 @@ fn draw_growth(path: &Path, cells: &[&Cell]) -> Drawn {
         let y = y.max(free);
         free = y + 16;
         let label = format!("{} {} µs", peer.name(), number(cpu));
-        root.draw(&Text::new(label, (WIDTH.cast_signed() - 186, y), text(12, color(*peer), HPos::Left)))?;
+        root.draw(&Text::new(label, (WIDTH.cast_signed() - 170, y), text(12, color(*peer), HPos::Left)))?;
     }
     root.present()?;
     Ok(())

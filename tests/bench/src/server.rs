@@ -5,7 +5,7 @@ use crate::{
 };
 use std::{
     io::{self, BufRead, BufReader},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddrV4},
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -19,7 +19,7 @@ const START: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: SocketAddrV4,
 }
 
 impl Server {
@@ -34,7 +34,7 @@ impl Server {
             .stderr(Stdio::inherit())
             .spawn();
         machine::pin(back)?;
-        let mut server = Self { child: child?, address: ([127, 0, 0, 1], 0).into() };
+        let mut server = Self { child: child?, address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0) };
         let port = server.read_port()?;
         server.address.set_port(port);
         Ok(server)
