@@ -1,1 +1,48 @@
-//! x
+//! The program as a whole, against the one server that needs nothing installed. What it measures is not looked at, as a test
+//! asserts no speed; that it measures is.
+use serde_json::Value;
+use std::{fs, path::Path, process::Command};
+
+fn compare(arguments: &[&str]) -> (bool, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_wsx-bench"))
+        .args(["compare", "--quick", "--peer", "wsx"])
+        .args(arguments)
+        .output()
+        .expect("the program starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn workloads_run_and_are_written_as_json() {
+    let (success, stdout, stderr) =
+        compare(&["--json", "--workload", "burst-128-typed", "ping-pong-envelope", "broadcast-1k-16"]);
+    assert!(success, "{stderr}");
+    let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+    assert_eq!(lines.len(), 3, "{stdout}");
+    for line in &lines {
+        assert_eq!(line["peer"], "wsx");
+        for key in ["cpu_us", "p50_us", "p95_us", "p99_us"] {
+            assert!(line[key].as_f64().is_some_and(|value| value > 0.0), "{key} in {line}");
+        }
+        // There is no gorilla to compare with.
+        assert_eq!(line["ratio"], Value::Null);
+    }
+    assert_eq!(lines[0]["rss_kb_per_conn"], Value::Null);
+    assert!(lines[2]["rss_kb_per_conn"].is_number());
+}
+
+#[test]
+fn the_tables_go_into_the_document() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("document");
+    let document = directory.join("benchmarks.md");
+    fs::create_dir_all(&directory).expect("a directory of our own");
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/benchmarks.md"), &document)
+        .expect("the document is there");
+    let to = directory.to_str().expect("the path is text");
+    let (success, stdout, stderr) = compare(&["--workload", "handshake", "--plot", to]);
+    assert!(success, "{stderr}");
+    let written = fs::read_to_string(&document).expect("the document is there still");
+    assert!(stdout.contains("### `handshake`"), "{stdout}");
+    assert!(written.contains(stdout.trim_end()), "{written}");
+}

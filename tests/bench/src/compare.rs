@@ -136,7 +136,7 @@ pub(crate) fn compare(plan: &Plan, cores: Cores) -> Results {
 fn order(peers: usize, round: usize) -> impl Iterator<Item = usize> {
     (0..peers).map(move |at| {
         let turned = (at + round / 2 * 3) % peers;
-        if round % 2 == 0 { turned } else { peers - 1 - turned }
+        if round.is_multiple_of(2) { turned } else { peers - 1 - turned }
     })
 }
 

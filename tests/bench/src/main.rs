@@ -62,9 +62,9 @@ struct Compare {
     /// One JSON object for each peer and workload, in place of the tables
     #[arg(long)]
     json: bool,
-    /// How often every peer has its turn; the figures are medians
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
-    rounds: u8,
+    /// How often every peer has its turn, 5 times if not said, or once with --quick; the figures are medians
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: Option<u8>,
     /// These workloads only
     #[arg(long, value_name = "NAME", num_args = 1..)]
     workload: Vec<workload::Name>,
@@ -101,7 +101,7 @@ fn run(arguments: &Compare) -> Result<ExitCode, Box<dyn Error>> {
     let mut plan = Plan {
         peers: arguments.peer.clone(),
         workloads: arguments.workload.iter().map(|name| name.0).collect(),
-        rounds: arguments.rounds.into(),
+        rounds: arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 5 }).into(),
         pace: Pace::thorough(most),
         end: None,
     };
@@ -113,7 +113,6 @@ fn run(arguments: &Compare) -> Result<ExitCode, Box<dyn Error>> {
         plan.workloads = workload::ALL.iter().filter(fits).collect();
     }
     if arguments.quick {
-        plan.rounds = 1;
         plan.pace = Pace::quick(most);
         plan.end = Some(Instant::now() + QUICK);
     }

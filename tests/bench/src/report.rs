@@ -204,7 +204,7 @@ pub(crate) fn number(value: f64) -> String {
     let mut out = String::new();
     for (at, digit) in whole.chars().enumerate() {
         let left = whole.len() - at;
-        if left % 3 == 0 && at > 0 && !out.ends_with('-') {
+        if left.is_multiple_of(3) && at > 0 && !out.ends_with('-') {
             out.push(',');
         }
         out.push(digit);
