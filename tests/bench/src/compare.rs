@@ -71,7 +71,11 @@ pub(crate) struct Results {
 impl Results {
     /// The cell of the peer that all are compared with.
     pub(crate) fn reference(&self, workload: &Workload) -> Option<&Cell> {
-        self.cells.iter().find(|cell| cell.workload.name == workload.name && cell.peer == Peer::Gorilla)
+        self.cell(workload, Peer::Gorilla)
+    }
+
+    pub(crate) fn cell(&self, workload: &Workload, peer: Peer) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.workload.name == workload.name && cell.peer == peer)
     }
 
     pub(crate) fn has_faults(&self) -> bool {

@@ -21,6 +21,9 @@ use std::{
 
 /// Without a byte from the server for so long, a run is over. The longest honest silence is a broadcast to thousands.
 const SILENCE: Duration = Duration::from_secs(10);
+/// For all that is asked of one server, for one that is never silent and never done. The longest, the growth, takes a slow
+/// server a quarter of that.
+const LONGEST: Duration = Duration::from_secs(120);
 /// Handshakes under way at once: fewer than any server's backlog.
 const HANDSHAKES: usize = 64;
 /// Connections from one address. The kernel searches for a free port, and searches long when half of them are taken.
@@ -111,6 +114,7 @@ pub(crate) struct Load {
     connections: Vec<Connection>,
     buffer: Box<[u8]>,
     request: Rc<[u8]>,
+    began: Instant,
     /// When the server was last heard.
     heard: Instant,
 }
@@ -125,6 +129,7 @@ impl Load {
             connections: Vec::new(),
             buffer: vec![0; READ].into(),
             request: REQUEST.as_bytes().into(),
+            began: Instant::now(),
             heard: Instant::now(),
         })
     }
@@ -352,6 +357,9 @@ impl Load {
             return Err(Fault(format!("stuck: nothing from the server for {silence:.1?}, {waiting} connections wait")));
         }
         self.heard = Instant::now();
+        if self.heard - self.began > LONGEST {
+            return Err(Fault(format!("slow: not done after {LONGEST:?}")));
+        }
         for event in &self.events {
             let at = event.token().0;
             let connection = &mut self.connections[at];

@@ -2,6 +2,7 @@
 use crate::{
     compare::{Cell, Results},
     measure::Sample,
+    peers::Peer,
     workload::Shape,
 };
 use serde::Serialize;
@@ -75,9 +76,10 @@ pub(crate) fn json(results: &Results) -> String {
 /// A column: its heading, and what a peer has in it.
 type Column<'a> = (String, Box<dyn Fn(&Cell) -> Option<String> + 'a>);
 
-/// One table for each workload, in Markdown, which is legible as it is.
+/// One table for each workload, in Markdown, which is legible as it is; and before them one that answers what wsx costs over what
+/// it stands on.
 pub(crate) fn tables(results: &Results) -> String {
-    let mut out = String::new();
+    let mut out = over_raw(results);
     for cells in results.cells.chunk_by(|a, b| a.workload.name == b.workload.name) {
         let workload = cells[0].workload;
         let _ = write!(out, "### `{}`\n\n{}.", workload.name, workload.title);
@@ -93,6 +95,41 @@ pub(crate) fn tables(results: &Results) -> String {
         out.push('\n');
     }
     out
+}
+
+/// wsx beside raw tokio-tungstenite; nothing if one of them was not measured.
+fn over_raw(results: &Results) -> String {
+    let headings = ["workload", "", "wsx", "tuned", "wsx ÷ tuned", "default", "wsx ÷ default"];
+    let mut rows = vec![headings.map(str::to_owned).to_vec()];
+    for wsx in results.cells.iter().filter(|cell| cell.peer == Peer::Wsx) {
+        let (unit, value): (_, fn(&Sample) -> Option<f64>) = match wsx.workload.shape {
+            Shape::Idle { .. } => ("KB per connection", |sample| sample.rss_kb_per_conn),
+            _ => ("CPU µs", |sample| sample.cpu_us),
+        };
+        let raw = [Peer::TungsteniteTuned, Peer::Tungstenite].map(|peer| {
+            let cell = results.cell(wsx.workload, peer);
+            let own = cell.and_then(|cell| cell.median(value));
+            (own.map(number), cell.and_then(|cell| cell.ratio_to(wsx, value)).map(|ratio| format!("{ratio:.2}")))
+        });
+        if raw.iter().all(|(own, _)| own.is_none()) {
+            continue;
+        }
+        let mut row = vec![format!("`{}`", wsx.workload.name), unit.to_owned(), figure(wsx.median(value).map(number))];
+        row.extend(raw.into_iter().flat_map(|(own, ratio)| [figure(own), figure(ratio)]));
+        rows.push(row);
+    }
+    if rows.len() == 1 {
+        return String::new();
+    }
+    let mut out = "### wsx and raw tokio-tungstenite\n\n".to_owned();
+    align(&mut out, &rows);
+    out.push('\n');
+    out
+}
+
+/// What does not apply, or was not measured, is a dash.
+fn figure(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "–".into())
 }
 
 fn columns<'a>(results: &'a Results, cells: &'a [Cell]) -> Vec<Column<'a>> {
@@ -151,7 +188,7 @@ fn table(out: &mut String, cells: &[Cell], columns: &[Column<'_>]) {
     let mut notes = Vec::new();
     for cell in cells {
         let mut row = vec![cell.peer.name().to_owned()];
-        row.extend(columns.iter().map(|(_, value)| value(cell).unwrap_or_else(|| "–".into())));
+        row.extend(columns.iter().map(|(_, value)| figure(value(cell))));
         rows.push(row);
         if let Some(missing) = &cell.missing {
             notes.push(format!("{} is missing: {}", cell.peer.name(), missing.0));
@@ -169,6 +206,14 @@ fn table(out: &mut String, cells: &[Cell], columns: &[Column<'_>]) {
             ));
         }
     }
+    align(out, &rows);
+    for note in notes {
+        let _ = write!(out, "\n{note}\n");
+    }
+}
+
+/// A table whose first row is its heading, with columns as wide as they need.
+fn align(out: &mut String, rows: &[Vec<String>]) {
     let widths: Vec<usize> =
         (0..rows[0].len()).map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0)).collect();
     for (index, row) in rows.iter().enumerate() {
@@ -185,9 +230,6 @@ fn table(out: &mut String, cells: &[Cell], columns: &[Column<'_>]) {
             }
             out.push('\n');
         }
-    }
-    for note in notes {
-        let _ = write!(out, "\n{note}\n");
     }
 }
 
@@ -215,10 +257,7 @@ pub(crate) fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        peers::{Missing, Peer},
-        workload,
-    };
+    use crate::{peers::Missing, workload};
     use std::time::Duration;
 
     fn cell(peer: Peer, cpu: &[Option<f64>]) -> Cell {
@@ -264,6 +303,17 @@ mod tests {
         assert!(tables.contains("| wsx     |"), "{tables}");
         assert!(tables.contains("ws is missing: there is no Node.js"), "{tables}");
         assert!(tables.contains("gorilla did not finish 1 of 3 rounds: stuck"), "{tables}");
+    }
+
+    #[test]
+    fn wsx_stands_beside_the_raw_library_in_one_table() {
+        let mut results = results();
+        assert_eq!(over_raw(&results), "");
+        results.cells.push(cell(Peer::TungsteniteTuned, &[Some(2.0), Some(2.0), Some(2.0)]));
+        let table = over_raw(&results);
+        let row = table.lines().last().unwrap();
+        let fields: Vec<&str> = row.split('|').map(str::trim).collect();
+        assert_eq!(fields, ["", "`burst-128-envelope`", "CPU µs", "2.00", "2.00", "1.00", "–", "–", ""]);
     }
 
     #[test]
