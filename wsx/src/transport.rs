@@ -85,9 +85,10 @@ pub(crate) struct Raw<S> {
 impl<S> Raw<S> {
     pub(crate) fn new(socket: S, role: Role, early: Vec<u8>, config: &Config) -> Self {
         // tungstenite's defaults cost 135 KB a connection, and let a peer that pings without reading fill the memory.
-        // Its own write buffer holds control frames only.
+        // Each connection keeps the read buffer, so it is small: what one read brings beyond it waits in the thread's. The
+        // write buffer holds control frames only.
         let limits = WebSocketConfig::default()
-            .read_buffer_size(1024)
+            .read_buffer_size(512)
             .write_buffer_size(0)
             .max_write_buffer_size(512)
             .max_message_size(Some(config.max_message_size))
