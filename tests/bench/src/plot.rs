@@ -198,9 +198,17 @@ fn draw_growth(path: &Path, cells: &[&Cell]) -> Drawn {
     }
     ends.sort_by_key(|end| end.0);
     let mut free = 0;
+    for (y, ..) in &mut ends {
+        *y = (*y).max(free);
+        free = *y + 16;
+    }
+    // Nor may they run into the axis below.
+    let mut free = chart.backend_coord(&(most, 0.0)).1 - 8;
+    for (y, ..) in ends.iter_mut().rev() {
+        *y = (*y).min(free);
+        free = *y - 16;
+    }
     for (y, peer, cpu) in ends {
-        let y = y.max(free);
-        free = y + 16;
         let label = format!("{} {} µs", peer.name(), number(cpu));
         root.draw(&Text::new(label, (WIDTH.cast_signed() - 170, y), text(12, color(*peer), HPos::Left)))?;
     }

@@ -99,7 +99,7 @@ pub(crate) fn tables(results: &Results) -> String {
 
 /// wsx beside raw tokio-tungstenite; nothing if one of them was not measured.
 fn over_raw(results: &Results) -> String {
-    let headings = ["workload", "", "wsx", "tuned", "wsx ÷ tuned", "default", "wsx ÷ default"];
+    let headings = ["workload", "measured", "wsx", "tuned", "wsx ÷ tuned", "default", "wsx ÷ default"];
     let mut rows = vec![headings.map(str::to_owned).to_vec()];
     for wsx in results.cells.iter().filter(|cell| cell.peer == Peer::Wsx) {
         let (unit, value): (_, fn(&Sample) -> Option<f64>) = match wsx.workload.shape {
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(over_raw(&results), "");
         results.cells.push(cell(Peer::TungsteniteTuned, &[Some(2.0), Some(2.0), Some(2.0)]));
         let table = over_raw(&results);
-        let row = table.lines().last().unwrap();
+        let row = table.trim_end().lines().last().unwrap();
         let fields: Vec<&str> = row.split('|').map(str::trim).collect();
         assert_eq!(fields, ["", "`burst-128-envelope`", "CPU µs", "2.00", "2.00", "1.00", "–", "–", ""]);
     }
