@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) pace: Pace,
     /// When to begin no more measurements.
     pub(crate) end: Option<Instant>,
+    /// What was not asked for by name, and takes too long to be done unasked.
+    pub(crate) left_out: Vec<&'static Workload>,
 }
 
 /// All that one peer did at one workload.
@@ -105,6 +107,9 @@ pub(crate) fn compare(plan: &Plan, cores: Cores) -> Results {
         if let Err(Missing(why)) = start {
             tell(format_args!("{} is missing: {why}", peer.name()));
         }
+    }
+    for workload in &plan.left_out {
+        tell(format_args!("{} is left out, as there is no time for it", workload.name));
     }
     for round in 0..plan.rounds {
         for (index, workload) in plan.workloads.iter().enumerate() {

@@ -22,7 +22,8 @@ pub(crate) fn describe(plan: &Plan, cores: Cores, took: Duration) -> String {
     let _ = writeln!(out, "- Built with {}, release profile", known(peers::run("rustc", &["--version"]).ok()));
     let rounds = if plan.rounds == 1 { "One round".to_owned() } else { format!("{} rounds", plan.rounds) };
     let quick = if plan.end.is_some() { " of short measurements (`--quick`)" } else { "" };
-    let _ = writeln!(out, "- {rounds}{quick}, {} s in all, on {}", took.as_secs(), today());
+    let without: String = plan.left_out.iter().map(|workload| format!(", without `{}`", workload.name)).collect();
+    let _ = writeln!(out, "- {rounds}{quick}{without}, {} s in all, on {}", took.as_secs(), today());
     out
 }
 
