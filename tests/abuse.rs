@@ -162,7 +162,7 @@ fn floods(path: &str, bytes: usize) -> Result<Vec<String>> {
             waits.len()
         );
         if grown > BOUND {
-            failures.push(format!("a flood of {name} made {} KiB resident", grown));
+            failures.push(format!("a flood of {name} made {grown} KiB resident"));
         }
     }
     Ok(failures)
