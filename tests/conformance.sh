@@ -18,7 +18,12 @@ cargo build --locked --release --package wsx-examples --bin echo --package wsx-t
 rm -rf "$reports"
 mkdir -p "$reports"
 background=""
-trap '[[ -z "$background" ]] || kill "$background" 2>/dev/null || true' EXIT
+# stop: ends the program in the background, which may have ended by itself: the suite does once it has written its report.
+stop() {
+  [[ -z "$background" ]] || kill "$background" 2>/dev/null || true
+  background=""
+}
+trap stop EXIT
 
 # line FILE PATTERN: waits for the line that a program prints when it is ready, and prints what the pattern's group has.
 line() {
@@ -57,8 +62,7 @@ background=$!
 url="$(line "$reports/echo.txt" '(ws://[^ ]+)')"
 # Its status tells of the cases that need compression too, so only its report counts.
 timeout 5m "$kosoku" --mode fuzzingclient --outdir "$reports/server" "$url" >"$reports/server.txt" 2>&1 || true
-kill "$background"
-background=""
+stop
 count server
 
 port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
@@ -66,6 +70,5 @@ timeout 5m "$kosoku" --mode fuzzingserver --outdir "$reports/client" "127.0.0.1:
 background=$!
 timeout 5m target/release/conformance_client "ws://127.0.0.1:$port" "$longest"
 line "$reports/client.txt" '(wrote reports) for' >/dev/null
-kill "$background"
-background=""
+stop
 count client
