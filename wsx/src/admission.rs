@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::Semaphore;
 
@@ -55,19 +55,24 @@ impl Admission {
     pub(crate) fn count(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Option<Counted>, ()> {
         let limit = self.limits.connections_per_address;
         let Some(address) = address.filter(|_| limit < usize::MAX).map(network) else { return Ok(None) };
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = addresses.entry(address).or_insert(0);
-        if *count >= limit {
+        let mut addresses = self.addresses();
+        // Not by `entry`: an address that is refused leaves nothing behind.
+        let count = addresses.get(&address).copied().unwrap_or(0);
+        if count >= limit {
             return Err(());
         }
-        *count += 1;
+        addresses.insert(address, count + 1);
         Ok(Some(Counted { admission: self.clone(), address }))
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let mut addresses = self.admission.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self.admission.addresses();
         if let Some(count) = addresses.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -103,7 +108,14 @@ mod tests {
         drop(first);
         assert!(count("192.0.2.1").is_ok());
         drop(second);
-        assert!(admission.addresses.lock().unwrap().is_empty(), "nothing is kept of those who left");
+        assert!(admission.addresses().is_empty(), "nothing is kept of those who left");
+    }
+
+    #[test]
+    fn an_address_that_is_refused_leaves_nothing_behind() {
+        let admission = Arc::new(Admission::new(Limits { connections_per_address: 0, ..Limits::default() }));
+        assert!(admission.count(Some("192.0.2.1".parse().unwrap())).is_err());
+        assert!(admission.addresses().is_empty());
     }
 
     #[test]
