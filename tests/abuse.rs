@@ -1,5 +1,5 @@
 //! A hostile peer against the example `echo`, in a process of its own so that its memory can be told: what it may cost, and
-//! what it is told. Row R6 of the specification.
+//! what it is told. Row R5 of the specification.
 //!
 //! ```text
 //! cargo build --release -p wsx-examples --bin echo

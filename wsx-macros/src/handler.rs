@@ -146,7 +146,7 @@ impl Args {
     }
 
     /// The one argument, where it must be the message: on an endpoint of this crate, without a literal. To take it as the
-    /// message at once spares the compiler a fourth of its work for such a handler.
+    /// message at once spares the compiler the search for it, once for each pair of handlers that it compares.
     fn sole_message<'t>(&self, probed: &'t [TokenStream]) -> Option<&'t TokenStream> {
         match probed {
             [only] if self.on.is_some() && self.foreign.is_none() && self.message_type.is_none() => Some(only),

@@ -33,9 +33,7 @@ impl Closed {
     pub(crate) fn new(code: u16, reason: impl Into<String>, by: ClosedBy) -> Self {
         Self { code: CloseCode::from(code), reason: reason.into(), by }
     }
-}
 
-impl Closed {
     /// Whether the peer ended it for a reason that will hold the next time too: a policy (1008), or that this id has
     /// connected again elsewhere ([`CLOSE_REPLACED`]).
     #[must_use]

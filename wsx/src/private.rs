@@ -364,12 +364,6 @@ at! {
 /// How many letters a [`Key`] prints.
 const LETTERS: usize = 12;
 
-/// A letter of a [`Key`]; a byte beyond ASCII stands as the character of its number.
-#[must_use]
-pub const fn letter(text: &str, at: usize) -> char {
-    if at < text.len() { text.as_bytes()[at] as char } else { '\0' }
-}
-
 /// What of a text is beyond the letters of its [`Key`].
 #[must_use]
 pub const fn rest(text: &str) -> u64 {
