@@ -1,8 +1,18 @@
 //! Rows S1 to S3, T1, T2, X1, X2, X4 of the specification: who gets in, who gets what, and how a hub ends.
+use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::{collections::HashSet, sync::Arc, time::Duration};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::{
+    collections::HashSet,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest, http::HeaderValue};
 use wsx::{
     CLOSE_REPLACED, CloseCode, ClosedBy, Connection, Envelope, Hub, Identity, PeerAddr, Reject, SendError,
@@ -306,4 +316,57 @@ async fn concurrent_broadcasts_arrive_complete() {
         assert_eq!(n % 1000, next[sender]);
         next[sender] += 1;
     }
+}
+
+/// A stream that counts how often it is read.
+struct Counted<S>(S, Arc<AtomicUsize>);
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.0).poll_read(cx, into)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// A broadcast touches of each connection what it needs to, and no more.
+#[tokio::test]
+async fn sending_does_not_read() {
+    let hub = station();
+    let door = hub.ws_handler(query_id, |_| {});
+    let (near, far) = tokio::io::duplex(4096);
+    let reads = Arc::new(AtomicUsize::new(0));
+    let stream = Counted(near, reads.clone());
+    let served = tokio::spawn(async move { door.serve_stream(stream, None).await });
+    let (mut peer, _) = within(tokio_tungstenite::client_async("ws://hub/ws?id=box-7", far)).await.unwrap();
+    within(served).await.unwrap().unwrap();
+    // Once it has answered, it waits for more.
+    peer.send(tungstenite::Message::text(r#"{"type":"telemetry","data":{"celsius":1}}"#)).await.unwrap();
+    within(hub.endpoint().telemetry.next()).await;
+    hub.broadcast(&Notice { n: 0 }).await.unwrap();
+    within(peer.next()).await.unwrap().unwrap();
+    let before = reads.load(Ordering::Relaxed);
+    for n in 1..=20 {
+        hub.broadcast(&Notice { n }).await.unwrap();
+        let text = within(peer.next()).await.unwrap().unwrap().into_text().unwrap();
+        assert!(text.contains(&format!(r#"{{"n":{n}}}"#)), "{text}");
+    }
+    assert_eq!(reads.load(Ordering::Relaxed), before);
+    peer.send(tungstenite::Message::text(r#"{"type":"telemetry","data":{"celsius":2}}"#)).await.unwrap();
+    assert_eq!(within(hub.endpoint().telemetry.next()).await.1, 2.0);
 }

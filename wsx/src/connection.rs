@@ -24,6 +24,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
+    task::{Wake, Waker},
 };
 use tokio::sync::SetOnce;
 use tokio_tungstenite::tungstenite::protocol::{Role, frame::coding::CloseCode};
@@ -310,12 +311,27 @@ impl Connection {
         let _ = self.0.closed.set(Box::new(closed));
     }
 
+    /// Wakes the connection's task for its reader. It is the connection itself, so no connection pays for it.
+    pub(crate) fn reader_waker(&self) -> Waker {
+        self.0.clone().into()
+    }
+
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
     fn extra(&self) -> &Extra {
         self.0.extra.get_or_init(Box::default)
+    }
+}
+
+impl Wake for Inner {
+    fn wake(self: Arc<Self>) {
+        self.queue.wake_reader();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.queue.wake_reader();
     }
 }
 

@@ -8,25 +8,24 @@ use crate::{
     endpoint::Endpoint,
     frame::{self, Kind},
     heartbeat::{Beat, Due},
-    incoming::{Incoming, RawFrame},
+    incoming::Incoming,
     queue::{Queue, Taken},
+    reader::{self, Received},
     router::Scope,
     transport::{Transport, discard},
 };
 use bytes::{Buf, Bytes};
 use std::{
-    borrow::Cow,
     cell::Cell,
     future::{Future, poll_fn},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_tungstenite::tungstenite::{
-    Message,
     error::{CapacityError, Error, ProtocolError},
     protocol::CloseFrame,
 };
@@ -68,8 +67,8 @@ pub(crate) async fn drive<E: Endpoint, T: Transport>(
     let closed = {
         let reader = pin!(read(transport, conn, scope));
         let beat = scope.config.heartbeat.map(|rhythm| Box::new(Beat::new(rhythm)));
-        let mut task =
-            Task { transport, conn, writer: Writer::new(scope.config.write_timeout), reader, beat, end: None };
+        let writer = Writer::new(scope.config.write_timeout);
+        let mut task = Task { transport, conn, writer, reader, waker: conn.reader_waker(), beat, end: None };
         poll_fn(|cx| task.poll_open(cx)).await;
         if let Some(hub) = scope.hub {
             hub.forget(conn);
@@ -115,6 +114,8 @@ struct Task<'t, T, F> {
     conn: &'t Connection,
     writer: Writer,
     reader: Pin<&'t mut F>,
+    /// What the reader waits with, so that a wake for what is queued is not one for the reader.
+    waker: Waker,
     beat: Option<Box<Beat>>,
     /// Set when `reader` is done, which must not be polled again then.
     end: Option<End>,
@@ -123,7 +124,6 @@ struct Task<'t, T, F> {
 impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
     /// Reads and handles, then writes what there is to write; ready when everything queued has left.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.conn.queue().begin(cx.waker());
         self.poll_reader(cx);
         self.poll_beat(cx)?;
         // In the same poll, whether or not a handler is pending: replies leave at once, and a handler that waits for room
@@ -131,10 +131,13 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
         self.writer.poll(self.transport, self.conn.queue(), cx)
     }
 
-    fn poll_reader(&mut self, cx: &mut Context<'_>) {
-        if self.end.is_none() {
-            if let Poll::Ready(end) = poll_guarded(self.reader.as_mut(), cx) {
-                self.end = Some(end.unwrap_or(End::Panicked));
+    /// Polls the reader if something came for it.
+    fn poll_reader(&mut self, cx: &Context<'_>) {
+        let called = self.conn.queue().begin(cx.waker());
+        if called && self.end.is_none() {
+            match poll_guarded(self.reader.as_mut(), &mut Context::from_waker(&self.waker)) {
+                Poll::Ready(end) => self.end = Some(end.unwrap_or(End::Panicked)),
+                Poll::Pending => self.transport.settle(),
             }
         }
     }
@@ -219,35 +222,24 @@ fn poll_guarded<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Op
 
 /// Reads and handles message after message. Owns the frame while its handler runs, so payloads may borrow.
 async fn read<E: Endpoint, T: Transport>(transport: &T, conn: &Connection, scope: &Scope<'_, E>) -> End {
-    let mut reader = transport.reader();
     scope.observer.opened(conn);
     let opening = scope.router.event(scope, conn, &Incoming::open()).await;
     reply(conn, opening).await;
     let mut turn = 0;
     loop {
-        let frame = match poll_fn(|cx| transport.poll_message(&mut reader, conn.queue(), cx)).await {
-            Ok(frame) => frame,
+        match poll_fn(|cx| transport.poll_received(conn.queue(), cx)).await {
+            Ok(Received::Data(message)) => {
+                if conn.takes_messages() {
+                    let answer = scope.router.message(scope, conn, &message).await;
+                    reply(conn, answer).await;
+                }
+                reader::recycle(message);
+            }
+            // Its pong is queued.
+            Ok(Received::Ping) => {}
+            Ok(Received::Pong(payload)) => conn.pong(&payload),
+            Ok(Received::Close(close)) => return End::Peer(close),
             Err(error) => return end_of(&error),
-        };
-        let message = match &frame {
-            Message::Text(text) => Some(RawFrame::Text(Cow::Borrowed(text))),
-            Message::Binary(bytes) => Some(RawFrame::Binary(Cow::Borrowed(bytes))),
-            Message::Pong(payload) => {
-                conn.pong(payload);
-                None
-            }
-            Message::Close(_) => {
-                let Message::Close(close) = frame else { unreachable!("matched above") };
-                return End::Peer(close);
-            }
-            // tungstenite has queued the pong; whole frames are only ever written.
-            Message::Ping(_) | Message::Frame(_) => None,
-        };
-        if let Some(message) = &message {
-            if conn.takes_messages() {
-                let answer = scope.router.message(scope, conn, message).await;
-                reply(conn, answer).await;
-            }
         }
         turn += 1;
         if turn == TURN {

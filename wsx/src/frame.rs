@@ -19,7 +19,7 @@ pub(crate) const MAX_CONTROL: usize = 125;
 /// Room in front of the payload for the longest header: 2 bytes, 8 of length, 4 of mask.
 const PAD: usize = 14;
 /// A larger scratch buffer is given back rather than kept by the thread.
-const KEEP: usize = 64 * 1024;
+const KEEP: usize = 256 * 1024;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -99,7 +99,7 @@ fn seal(buffer: &mut [u8], kind: Kind, role: Role) -> Bytes {
 }
 
 /// Section 5.3: byte `i` is combined with byte `i mod 4` of the key; here eight bytes at a time.
-fn mask(payload: &mut [u8], key: [u8; 4]) {
+pub(crate) fn mask(payload: &mut [u8], key: [u8; 4]) {
     let [a, b, c, d] = key;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let mut chunks = payload.chunks_exact_mut(8);

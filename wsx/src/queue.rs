@@ -38,6 +38,8 @@ struct State {
     controls: VecDeque<Bytes>,
     /// A control frame was refused: the reader must be polled again when there is room.
     refused: bool,
+    /// The reader has something to look at. A task that runs for what is queued alone leaves the reader's memory alone.
+    reader: bool,
     /// Senders that found no room, in order of arrival.
     waiting: VecDeque<Waiting>,
     next_ticket: u64,
@@ -81,7 +83,8 @@ pub(crate) enum Taken {
 
 impl Queue {
     pub(crate) fn new(bound: Bound) -> Self {
-        Self { state: Mutex::default(), bound }
+        // A reader begins by itself.
+        Self { state: Mutex::new(State { reader: true, ..State::default() }), bound }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -176,13 +179,20 @@ impl Queue {
         self.lock().closed
     }
 
-    /// The task runs: what is queued from now on leaves at the end of this poll.
-    pub(crate) fn begin(&self, waker: &Waker) {
+    /// The task runs: what is queued from now on leaves at the end of this poll. Whether the reader is to be polled too.
+    pub(crate) fn begin(&self, waker: &Waker) -> bool {
         let mut state = self.lock();
         state.scheduled = true;
         if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(waker)) {
             state.driver = Some(waker.clone());
         }
+        std::mem::take(&mut state.reader)
+    }
+
+    /// Something came for the reader: the task runs again, and polls it.
+    pub(crate) fn wake_reader(&self) {
+        let driver = self.lock().call_reader();
+        wake(driver);
     }
 
     /// The next frames, as many as `limit` bytes hold and at least one; those that wait move up.
@@ -205,7 +215,7 @@ impl Queue {
             }
             _ => Taken::One(first),
         };
-        let reader = if std::mem::take(&mut state.refused) { state.driver.take() } else { None };
+        let reader = if std::mem::take(&mut state.refused) { state.call_reader() } else { None };
         let senders = state.move_up(self.bound);
         if state.frames.is_empty() && state.frames.capacity() > KEEP {
             state.frames = VecDeque::new();
@@ -255,6 +265,12 @@ impl State {
             wakers.push(first.waker);
         }
         wakers
+    }
+
+    /// The task's waker, unless the reader was called before. Taken whether the task runs or is blocked in a write, since the
+    /// reader's turn in this poll may be over; without a waker the task is sure to run again.
+    fn call_reader(&mut self) -> Option<Waker> {
+        if std::mem::replace(&mut self.reader, true) { None } else { self.driver.take() }
     }
 
     /// The task's waker, if the task does not run anyway.
@@ -391,6 +407,43 @@ mod tests {
         queue.try_push(frame(1)).unwrap();
         queue.try_push(frame(1)).unwrap();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_wake_for_what_is_queued_is_none_for_the_reader() {
+        let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
+        let waker = Waker::from(count.clone());
+        assert!(queue.begin(&waker), "a reader begins by itself");
+        drain(&queue);
+        queue.try_push(frame(1)).unwrap();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert!(!queue.begin(&waker));
+    }
+
+    /// Row C2: a slow peer does not stop reads.
+    #[test]
+    fn the_reader_is_called_while_the_task_is_blocked_in_a_write() {
+        let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
+        let waker = Waker::from(count.clone());
+        queue.begin(&waker);
+        queue.wake_reader();
+        queue.wake_reader();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1, "once, and though nothing was taken");
+        assert!(queue.begin(&waker));
+        assert!(!queue.begin(&waker));
+    }
+
+    #[test]
+    fn room_for_a_refused_control_frame_calls_the_reader() {
+        let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
+        let waker = Waker::from(count.clone());
+        queue.begin(&waker);
+        for _ in 0..=CONTROLS {
+            queue.push_control(b"pong");
+        }
+        drain(&queue);
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert!(queue.begin(&waker));
     }
 
     #[test]

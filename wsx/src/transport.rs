@@ -1,13 +1,15 @@
 //! What the connection's task needs of a socket: messages in, finished frames out, an end.
 //!
-//! There are two: bytes, whose frames tungstenite's `WebSocketContext` reads, and a `WebSocketStream` that the user
-//! brings. Reading and writing are two futures in one task. Each needs the socket only for the length of one poll, so
+//! There are two: bytes, which `reader` makes messages of, and a `WebSocketStream` that the user brings. Reading and writing are two futures in one task. Each needs the socket only for the length of one poll, so
 //! it sits in a mutex that nobody ever waits for (a `RefCell` would do, but make the task `!Send`).
-use crate::{config::Config, queue::Queue};
+use crate::{
+    config::Config,
+    queue::Queue,
+    reader::{self, Link, Reader, Received},
+};
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use std::{
-    cell::Cell,
     future::Future,
     io,
     pin::Pin,
@@ -24,7 +26,7 @@ use tokio_tungstenite::{
         self, Message,
         error::ProtocolError,
         protocol::{
-            CloseFrame, Role, WebSocketConfig, WebSocketContext,
+            CloseFrame, Role,
             frame::{
                 Frame,
                 coding::{Data, OpCode},
@@ -33,29 +35,13 @@ use tokio_tungstenite::{
     },
 };
 
-/// How much one read asks for, in bytes: the buffer is the thread's, so its size costs no connection anything.
-const READ: usize = 64 * 1024;
-
-thread_local! {
-    static READ_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    static SPARE_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
 /// A socket, as one task uses it.
 pub(crate) trait Transport: Send + Sync {
-    /// What the reading future keeps between two messages.
-    type Reader: Send;
+    /// What the peer sent next. Control frames that answer it go into `queue`, ahead of its data.
+    fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, tungstenite::Error>>;
 
-    /// Called once.
-    fn reader(&self) -> Self::Reader;
-
-    /// The next message. Control frames that answer the peer go into `queue`, ahead of its data.
-    fn poll_message(
-        &self,
-        reader: &mut Self::Reader,
-        queue: &Queue,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Message, tungstenite::Error>>;
+    /// The reader waits, be it for the peer or for a handler, and keeps what it needs and no more.
+    fn settle(&self);
 
     /// Writes a part of `frames`, which begin with a header or with what the last call left.
     fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
@@ -73,169 +59,77 @@ pub(crate) trait Transport: Send + Sync {
 }
 
 /// A stream of bytes behind a finished handshake.
-pub(crate) struct Raw<S> {
-    socket: Mutex<S>,
-    role: Role,
-    limits: WebSocketConfig,
-    /// What came right behind the handshake.
-    early: Mutex<Vec<u8>>,
-    heard: AtomicBool,
+pub(crate) struct Raw<S>(Mutex<Io<S>>);
+
+struct Io<S> {
+    socket: S,
+    reader: Reader,
+    heard: bool,
 }
 
 impl<S> Raw<S> {
+    /// `early` is what came right behind the handshake.
     pub(crate) fn new(socket: S, role: Role, early: Vec<u8>, config: &Config) -> Self {
-        // tungstenite's defaults cost 135 KB a connection, and let a peer that pings without reading fill the memory.
-        // Each connection keeps the read buffer, so it is small: what one read brings beyond it waits in the thread's. The
-        // write buffer holds control frames only.
-        let limits = WebSocketConfig::default()
-            .read_buffer_size(512)
-            .write_buffer_size(0)
-            .max_write_buffer_size(512)
-            .max_message_size(Some(config.max_message_size))
-            .max_frame_size(Some(config.max_message_size));
-        Self { socket: Mutex::new(socket), role, limits, early: Mutex::new(early), heard: AtomicBool::new(false) }
+        Self(Mutex::new(Io { socket, reader: Reader::new(role, early, config), heard: false }))
     }
-}
-
-/// What the reading future of [`Raw`] owns.
-pub(crate) struct RawReader {
-    context: WebSocketContext,
-    /// Bytes of the last read that tungstenite has not taken yet.
-    left: Vec<u8>,
-    at: usize,
-    /// tungstenite has written since we last looked.
-    wrote: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Raw<S> {
-    type Reader = RawReader;
-
-    fn reader(&self) -> RawReader {
-        let early = std::mem::take(&mut *lock(&self.early));
-        let context = WebSocketContext::from_partially_read(early, self.role, Some(self.limits));
-        RawReader { context, left: Vec::new(), at: 0, wrote: false }
+    fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, tungstenite::Error>> {
+        let Io { socket, reader, heard } = &mut *lock(&self.0);
+        reader.poll(&mut Polled { socket, heard, queue, cx })
     }
 
-    fn poll_message(
-        &self,
-        reader: &mut RawReader,
-        queue: &Queue,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Message, tungstenite::Error>> {
-        let RawReader { context, left, at, wrote } = reader;
-        let mut polled = Polled { socket: &self.socket, heard: &self.heard, queue, left, at, wrote, cx };
-        match context.read(&mut polled) {
-            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                // When its write buffer is full, tungstenite puts the newest pong aside, and a flush that empties the
-                // buffer leaves that pong there. Nothing would wake us for it, so flush until nothing comes.
-                while std::mem::take(polled.wrote) {
-                    // A refusal means that enough control frames wait, and then this one is no loss.
-                    let _ = context.flush(&mut polled);
-                }
-                Poll::Pending
-            }
-            done => Poll::Ready(done),
-        }
+    fn settle(&self) {
+        lock(&self.0).reader.settle();
     }
 
     fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *lock(&self.socket)).poll_write(cx, frames)
+        Pin::new(&mut lock(&self.0).socket).poll_write(cx, frames)
     }
 
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *lock(&self.socket)).poll_flush(cx)
+        Pin::new(&mut lock(&self.0).socket).poll_flush(cx)
     }
 
     fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *lock(&self.socket)).poll_shutdown(cx)
+        Pin::new(&mut lock(&self.0).socket).poll_shutdown(cx)
     }
 
     fn heard(&self) -> bool {
-        self.heard.swap(false, Ordering::Relaxed)
+        std::mem::take(&mut lock(&self.0).heard)
     }
 
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        poll_into(&self.socket, cx, <[u8]>::len)
+        let socket = &mut lock(&self.0).socket;
+        reader::poll_scratch(|into| poll_read(socket, into, cx), <[u8]>::len)
     }
 }
 
-/// One read into the thread's buffer.
-fn poll_into<S: AsyncRead + Unpin, T>(
-    socket: &Mutex<S>,
-    cx: &mut Context<'_>,
-    take: impl FnOnce(&[u8]) -> T,
-) -> Poll<io::Result<T>> {
-    // Taken, not borrowed: `S` is the user's and may run anything inside its `poll_read`.
-    let mut scratch = READ_BUFFER.take();
-    scratch.resize(READ, 0);
-    let mut buffer = ReadBuf::new(&mut scratch);
-    let polled = Pin::new(&mut *lock(socket)).poll_read(cx, &mut buffer);
-    let result = polled.map_ok(|()| take(buffer.filled()));
-    READ_BUFFER.set(scratch);
-    result
-}
-
-/// The socket as tungstenite sees it during one poll: bytes in from the socket, its own frames out to the queue. The
-/// task's context goes along through tungstenite's calls, so no proxy wakers are needed.
+/// The socket during one poll. The task's context goes along through tungstenite's calls, so no proxy wakers are needed.
 struct Polled<'p, 'w, S> {
-    socket: &'p Mutex<S>,
-    heard: &'p AtomicBool,
+    socket: &'p mut S,
+    heard: &'p mut bool,
     queue: &'p Queue,
-    left: &'p mut Vec<u8>,
-    at: &'p mut usize,
-    wrote: &'p mut bool,
     cx: &'p mut Context<'w>,
 }
 
-impl<S: AsyncRead + Unpin> io::Read for Polled<'_, '_, S> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if *self.at < self.left.len() {
-            let rest = &self.left[*self.at..];
-            let n = out.len().min(rest.len());
-            out[..n].copy_from_slice(&rest[..n]);
-            *self.at += n;
-            if *self.at == self.left.len() {
-                // The buffer goes back to the thread: an idle connection keeps none.
-                let mut spare = std::mem::take(self.left);
-                spare.clear();
-                SPARE_BUFFER.set(spare);
-                *self.at = 0;
-            }
-            return Ok(n);
-        }
-        let left = &mut *self.left;
-        let polled = poll_into(self.socket, self.cx, |got| {
-            let n = out.len().min(got.len());
-            out[..n].copy_from_slice(&got[..n]);
-            if n < got.len() {
-                *left = SPARE_BUFFER.take();
-                left.extend_from_slice(&got[n..]);
-            }
-            n
-        });
-        match polled {
-            Poll::Ready(result) => {
-                self.heard.store(true, Ordering::Relaxed);
-                result
-            }
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-        }
+impl<S: AsyncRead + Unpin> Link for Polled<'_, '_, S> {
+    fn poll_read(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let read = ready!(poll_read(self.socket, into, self.cx));
+        *self.heard = true;
+        Poll::Ready(read)
+    }
+
+    fn answer(&mut self, frame: &[u8]) -> bool {
+        self.queue.push_control(frame)
     }
 }
 
-impl<S> io::Write for Polled<'_, '_, S> {
-    /// tungstenite writes whole frames, so its pongs can stand in the queue between ours.
-    fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
-        if !self.queue.push_control(frame) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        *self.wrote = true;
-        Ok(frame.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+fn poll_read<S: AsyncRead + Unpin>(socket: &mut S, into: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(into);
+    ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().len()))
 }
 
 /// A stream that tokio-tungstenite made. It alone knows its role and what it has read ahead, so it stays whole; the
@@ -249,15 +143,19 @@ impl<S> Brought<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Brought<S> {
-    type Reader = ();
-
-    fn reader(&self) {}
-
-    fn poll_message(&self, (): &mut (), _: &Queue, cx: &mut Context<'_>) -> Poll<Result<Message, tungstenite::Error>> {
-        let next = ready!(Pin::new(&mut *lock(&self.0)).poll_next(cx));
-        self.1.store(true, Ordering::Relaxed);
-        Poll::Ready(next.unwrap_or(Err(tungstenite::Error::ConnectionClosed)))
+    fn poll_received(&self, _: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, tungstenite::Error>> {
+        loop {
+            let next = ready!(Pin::new(&mut *lock(&self.0)).poll_next(cx));
+            self.1.store(true, Ordering::Relaxed);
+            let message = next.unwrap_or(Err(tungstenite::Error::ConnectionClosed))?;
+            if let Some(received) = Received::of(message) {
+                return Poll::Ready(Ok(received));
+            }
+        }
     }
+
+    /// What this stream keeps is its own to say.
+    fn settle(&self) {}
 
     /// Takes whole frames apart again, as this stream makes its own headers and masks. All or nothing of a frame.
     fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -285,10 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Brought<S> {
 
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut stream = lock(&self.0);
-        let mut sink = [0; 1024];
-        let mut buffer = ReadBuf::new(&mut sink);
-        ready!(Pin::new(stream.get_mut()).poll_read(cx, &mut buffer))?;
-        Poll::Ready(Ok(buffer.filled().len()))
+        reader::poll_scratch(|into| poll_read(stream.get_mut(), into, cx), <[u8]>::len)
     }
 }
 
