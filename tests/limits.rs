@@ -157,6 +157,29 @@ async fn memory_stays_bounded_under_large_messages() {
     drop(halves);
 }
 
+/// Row P3: a message of 2 MiB in each direction leaves no 2 MiB behind in its connection.
+#[tokio::test]
+async fn a_long_message_leaves_no_memory_in_its_connection() {
+    const PEERS: usize = 50;
+    let server = Server::start(hub(Config::default())).await;
+    let before = resident_kib();
+    let blob = "x".repeat((2 << 20) - 1024);
+    let mut peers = Vec::new();
+    for n in 0..PEERS {
+        let id = n.to_string();
+        let mut peer = server.peer(&id).await;
+        peer.say("blob", json!(blob)).await;
+        assert_eq!(within(server.hub.endpoint().lengths.next()).await, blob.len());
+        server.hub.send_to(&id, &Envelope::with_type("blob", &blob)).await.unwrap();
+        assert!(peer.text().await.len() > blob.len());
+        // The peer's side is not what is measured, and keeps as much as it likes.
+        peers.push(peer.0.into_inner());
+    }
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < 40 * 1024, "{grown} KiB more after {PEERS} messages of 2 MiB each way");
+    drop(peers);
+}
+
 /// Rows P2, P3: five thousand connections at once; each answers; an idle one costs less than 32 KiB resident.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_thousand_connections_are_small_and_alive() {
