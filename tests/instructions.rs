@@ -108,7 +108,23 @@ fn at_once<F: Future>(future: F) -> F::Output {
     }
 }
 
+/// What a client sends: as many text messages, each a masked frame.
+fn frames(bytes: usize) -> Vec<u8> {
+    let mask = [7, 11, 13, 17];
+    let text = text("telemetry", bytes);
+    let mut frame = vec![0x81, 0x80 | 126];
+    frame.extend_from_slice(&u16::try_from(text.len()).expect("it is short").to_be_bytes());
+    frame.extend_from_slice(&mask);
+    frame.extend(text.bytes().enumerate().map(|(at, byte)| byte ^ mask[at % 4]));
+    frame.repeat(TIMES)
+}
+
 /// Warm, so that the thread's buffers are there.
+fn reader(frames: Vec<u8>) -> (Bench<Station>, Vec<u8>) {
+    let bench = Bench::new(Hub::with(Station));
+    assert_eq!(bench.read(frames.clone()), TIMES);
+    (bench, frames)
+}
 fn station(text: String) -> (Bench<Station>, String) {
     let bench = Bench::new(Hub::with(Station));
     at_once(bench.dispatch(&text));
@@ -141,6 +157,15 @@ fn budget(instructions: u64) -> LibraryBenchmarkConfig {
     callgrind.hard_limits([(EventKind::Ir, instructions * 105 / 100)]);
     config.tool(callgrind);
     config
+}
+
+// From masked frames to messages.
+#[library_benchmark]
+#[bench::of_200_bytes(args = (frames(200)), setup = reader, teardown = drop, config = budget(67_274))]
+#[bench::of_2_kb(args = (frames(2048)), setup = reader, teardown = drop, config = budget(221_698))]
+fn read((bench, frames): (Bench<Station>, Vec<u8>)) -> Bench<Station> {
+    assert_eq!(black_box(bench.read(black_box(frames))), TIMES);
+    bench
 }
 
 // The whole envelope, data raw: what an unusual frame costs.
@@ -208,6 +233,6 @@ fn broadcast((bench, members): (Bench<Station>, Vec<Connection>)) -> (Bench<Stat
 
 library_benchmark_group!(
     name = engine,
-    benchmarks = [parse, decode, dispatch, dispatch_raw, encode_and_queue, broadcast]
+    benchmarks = [read, parse, decode, dispatch, dispatch_raw, encode_and_queue, broadcast]
 );
 main!(library_benchmark_groups = engine);

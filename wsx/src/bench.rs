@@ -8,10 +8,11 @@ use crate::{
     hub::Hub,
     incoming::RawFrame,
     queue::Taken,
+    reader::{self, Link, Reader, Received},
     router::{Router, Scope},
 };
 use serde::Deserialize;
-use std::sync::Arc;
+use std::{io, sync::Arc, task::Poll};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// A hub with one connection that nothing drives. Not for users, and not stable.
@@ -42,6 +43,19 @@ impl<E: Endpoint> Bench<E> {
         };
         let frame = RawFrame::Text(text.into());
         self.router.message(&scope, &self.conn, &frame).await.is_some()
+    }
+
+    /// Reads all messages out of what a peer sent; their number.
+    #[must_use]
+    pub fn read(&self, sent: Vec<u8>) -> usize {
+        let mut reader = Reader::new(Role::Server, sent, self.hub.config());
+        let mut messages = 0;
+        while let Poll::Ready(Ok(Received::Data(message))) = reader.poll(&mut Silence) {
+            messages += 1;
+            reader::recycle(message);
+        }
+        reader.settle();
+        messages
     }
 
     /// The payload of an envelope, as a handler gets it, and nothing else.
@@ -77,5 +91,18 @@ impl<E: Endpoint> Bench<E> {
     /// The hub, to broadcast through.
     pub fn hub(&self) -> &Hub<E> {
         &self.hub
+    }
+}
+
+/// A peer that says no more.
+struct Silence;
+
+impl Link for Silence {
+    fn poll_read(&mut self, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn answer(&mut self, _: &[u8]) -> bool {
+        true
     }
 }

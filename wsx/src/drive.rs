@@ -135,10 +135,10 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
     fn poll_reader(&mut self, cx: &Context<'_>) {
         let called = self.conn.queue().begin(cx.waker());
         if called && self.end.is_none() {
-            match poll_guarded(self.reader.as_mut(), &mut Context::from_waker(&self.waker)) {
-                Poll::Ready(end) => self.end = Some(end.unwrap_or(End::Panicked)),
-                Poll::Pending => self.transport.settle(),
+            if let Poll::Ready(end) = poll_guarded(self.reader.as_mut(), &mut Context::from_waker(&self.waker)) {
+                self.end = Some(end.unwrap_or(End::Panicked));
             }
+            self.transport.settle();
         }
     }
 

@@ -40,7 +40,7 @@ pub(crate) trait Transport: Send + Sync {
     /// What the peer sent next. Control frames that answer it go into `queue`, ahead of its data.
     fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, tungstenite::Error>>;
 
-    /// The reader waits, be it for the peer or for a handler, and keeps what it needs and no more.
+    /// The reader waits, be it for the peer or for a handler, or is done: it keeps what it needs and no more.
     fn settle(&self);
 
     /// Writes a part of `frames`, which begin with a header or with what the last call left.
