@@ -161,8 +161,8 @@ fn budget(instructions: u64) -> LibraryBenchmarkConfig {
 
 // From masked frames to messages.
 #[library_benchmark]
-#[bench::of_200_bytes(args = (frames(200)), setup = reader, teardown = drop, config = budget(67_274))]
-#[bench::of_2_kb(args = (frames(2048)), setup = reader, teardown = drop, config = budget(221_698))]
+#[bench::of_200_bytes(args = (frames(200)), setup = reader, teardown = drop, config = budget(59_539))]
+#[bench::of_2_kb(args = (frames(2048)), setup = reader, teardown = drop, config = budget(213_963))]
 fn read((bench, frames): (Bench<Station>, Vec<u8>)) -> Bench<Station> {
     assert_eq!(black_box(bench.read(black_box(frames))), TIMES);
     bench
@@ -170,8 +170,8 @@ fn read((bench, frames): (Bench<Station>, Vec<u8>)) -> Bench<Station> {
 
 // The whole envelope, data raw: what an unusual frame costs.
 #[library_benchmark]
-#[bench::of_200_bytes(args = (text("telemetry", 200)), config = budget(650_317))]
-#[bench::of_2_kb(args = (text("telemetry", 2048)), config = budget(9_065_415))]
+#[bench::of_200_bytes(args = (text("telemetry", 200)), config = budget(613_920))]
+#[bench::of_2_kb(args = (text("telemetry", 2048)), config = budget(8_783_018))]
 fn parse(frame: String) {
     for _ in 0..TIMES {
         black_box(Envelope::<&RawValue>::parse(black_box(&frame)).expect("it is one"));
@@ -180,8 +180,8 @@ fn parse(frame: String) {
 
 // The payload alone, which no dispatch can be cheaper than.
 #[library_benchmark]
-#[bench::of_200_bytes(args = (payload(200)), config = budget(349_116))]
-#[bench::of_2_kb(args = (payload(2048)), config = budget(9_213_780))]
+#[bench::of_200_bytes(args = (payload(200)), config = budget(327_416))]
+#[bench::of_2_kb(args = (payload(2048)), config = budget(8_328_580))]
 fn decode(data: String) {
     for _ in 0..TIMES {
         black_box(serde_json::from_str::<Telemetry<'_>>(black_box(&data)).expect("it fits"));
@@ -190,9 +190,9 @@ fn decode(data: String) {
 
 // From the text to the finished frame of the reply.
 #[library_benchmark]
-#[bench::of_200_bytes(args = (text("telemetry", 200)), setup = station, teardown = drop, config = budget(547_825))]
-#[bench::of_2_kb(args = (text("telemetry", 2048)), setup = station, teardown = drop, config = budget(9_404_758))]
-#[bench::of_an_async_handler(args = (HEALTH.to_owned()), setup = station, teardown = drop, config = budget(194_725))]
+#[bench::of_200_bytes(args = (text("telemetry", 200)), setup = station, teardown = drop, config = budget(512_424))]
+#[bench::of_2_kb(args = (text("telemetry", 2048)), setup = station, teardown = drop, config = budget(8_505_856))]
+#[bench::of_an_async_handler(args = (HEALTH.to_owned()), setup = station, teardown = drop, config = budget(177_524))]
 fn dispatch((bench, text): (Bench<Station>, String)) -> Bench<Station> {
     for _ in 0..TIMES {
         black_box(at_once(bench.dispatch(black_box(&text))));
@@ -202,8 +202,8 @@ fn dispatch((bench, text): (Bench<Station>, String)) -> Bench<Station> {
 
 // The same for data that is passed through.
 #[library_benchmark]
-#[bench::of_200_bytes(args = (text("pass", 200)), setup = untyped, teardown = drop, config = budget(423_925))]
-#[bench::of_2_kb(args = (text("pass", 2048)), setup = untyped, teardown = drop, config = budget(4_696_468))]
+#[bench::of_200_bytes(args = (text("pass", 200)), setup = untyped, teardown = drop, config = budget(392_724))]
+#[bench::of_2_kb(args = (text("pass", 2048)), setup = untyped, teardown = drop, config = budget(4_542_267))]
 fn dispatch_raw((bench, text): (Bench<wsx::Untyped>, String)) -> Bench<wsx::Untyped> {
     for _ in 0..TIMES {
         black_box(at_once(bench.dispatch(black_box(&text))));
@@ -213,7 +213,7 @@ fn dispatch_raw((bench, text): (Bench<wsx::Untyped>, String)) -> Bench<wsx::Unty
 
 // Encoding, queueing and taking, as many as stand in one write.
 #[library_benchmark]
-#[bench::of_a_small_message(args = (), setup = queue, teardown = drop, config = budget(120_437))]
+#[bench::of_a_small_message(args = (), setup = queue, teardown = drop, config = budget(118_626))]
 fn encode_and_queue((bench, mut batch): (Bench<Station>, Vec<u8>)) -> (Bench<Station>, Vec<u8>) {
     for _ in 0..TIMES {
         black_box(bench.queue(black_box(&Cmd { restart: true, after: 5 })));
@@ -224,7 +224,7 @@ fn encode_and_queue((bench, mut batch): (Bench<Station>, Vec<u8>)) -> (Bench<Sta
 
 // One message into the queues of all.
 #[library_benchmark]
-#[bench::to_1000(args = (1000), setup = members, teardown = drop, config = budget(137_369))]
+#[bench::to_1000(args = (1000), setup = members, teardown = drop, config = budget(132_363))]
 fn broadcast((bench, members): (Bench<Station>, Vec<Connection>)) -> (Bench<Station>, Vec<Connection>) {
     let sent = at_once(bench.hub().broadcast(black_box(&Cmd { restart: true, after: 5 })));
     assert_eq!(sent.expect("it is JSON"), members.len());
