@@ -77,6 +77,32 @@ async fn a_message_that_trickles_in_keeps_its_connection() {
     assert!(within(peer.0.get_mut().read(&mut sink)).await.unwrap() > 0, "it was pinged meanwhile");
 }
 
+/// Row V1: a time that no clock has is one that never comes, wherever it is given.
+#[tokio::test]
+async fn the_longest_durations_mean_for_ever() {
+    const EVER: Duration = Duration::MAX;
+    let config =
+        Config::default().heartbeat(EVER, EVER).write_timeout(EVER).close_timeout(EVER).handshake_timeout(EVER);
+    for config in [config.clone().heartbeat(Duration::from_millis(20), EVER), config] {
+        let server = Server::start(Hub::builder().config(config.clone()).without_handlers().build().unwrap()).await;
+        let backoff = Backoff::default().initial(EVER).max(EVER).stable_after(EVER);
+        let client = Client::builder(server.url("box-7")).config(config).backoff(backoff).build();
+        within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+        let (near, far) = (client.connection().unwrap(), server.hub.get("box-7").unwrap());
+        // More than a socket takes at once, so that the writer must wait for it.
+        within(near.send_binary(vec![0; 1 << 20])).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!near.is_closed() && !far.is_closed());
+        far.close();
+        let (near, far) = within(async { tokio::join!(near.closed(), far.closed()) }).await;
+        assert_eq!((u16::from(near.code), u16::from(far.code)), (1000, 1000));
+        within(client.state().wait_for(|state| matches!(state, ClientState::Waiting { .. }))).await.unwrap();
+        client.close();
+        within(client.closed()).await;
+        assert_eq!(within(server.hub.shutdown(EVER)).await, 0);
+    }
+}
+
 /// Row R1: the heartbeat is off unless asked for.
 #[test]
 fn nothing_pings_by_default() {
