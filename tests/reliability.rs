@@ -6,9 +6,9 @@ use tokio::{
 };
 use wsx::{
     Backoff, CLOSE_REPLACED, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError,
-    Connection, Hub, Reject, Setback, http::StatusCode,
+    Connection, Envelope, Hub, Reject, Setback, http::StatusCode,
 };
-use wsx_tests::{Log, Server, within};
+use wsx_tests::{Log, Server, query_id, within};
 
 /// Short, since nothing here waits for a network.
 fn quick() -> Backoff {
@@ -75,6 +75,56 @@ async fn a_message_that_trickles_in_keeps_its_connection() {
     assert!(!conn.is_closed());
     let mut sink = [0; 64];
     assert!(within(peer.0.get_mut().read(&mut sink)).await.unwrap() > 0, "it was pinged meanwhile");
+}
+
+/// Row R1: what a peer says while a handler runs waits in the system's buffer, and is no silence.
+#[tokio::test]
+async fn a_handler_that_takes_long_is_no_silent_peer() {
+    let (done, answer) = (Log::default(), Log::default());
+    let hub = Hub::builder().config(beating()).without_handlers().build().unwrap();
+    let log = done.clone();
+    let door = hub.ws_handler(query_id, move |conn| {
+        let log = log.clone();
+        conn.register_handler("work", move |for_ms: u64, conn: Connection| {
+            let log = log.clone();
+            async move {
+                tokio::time::sleep(Duration::from_millis(for_ms)).await;
+                log.add(conn.is_closed());
+                Envelope::with_type("worked", for_ms)
+            }
+        });
+    });
+    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let log = answer.clone();
+    let client = Client::builder(server.url("box-7")).reconnect(false).build();
+    let register = move |conn: &Connection| {
+        let log = log.clone();
+        conn.register_handler("worked", move |ms: u64, _| {
+            log.add(ms);
+            async {}
+        });
+    };
+    within(client.connect(CancellationToken::new(), register)).await.unwrap();
+    // Several times the interval and the timeout together.
+    client.send(&Envelope::with_type("work", 600)).await.unwrap();
+    assert!(!done.next().await, "its connection was ended meanwhile");
+    assert_eq!(answer.next().await, 600);
+}
+
+/// Row R1: and once the handler is done, silence counts again.
+#[tokio::test]
+async fn a_dead_link_is_found_after_a_handler_that_took_long() {
+    let hub = Hub::builder().config(beating()).without_handlers().build().unwrap();
+    let door = hub.ws_handler(query_id, |conn| {
+        conn.register_handler("work", |_: u64, _| tokio::time::sleep(Duration::from_millis(300)));
+    });
+    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    // Answers no ping, since it never reads.
+    let mut peer = server.peer("box-7").await;
+    let conn = server.hub.get("box-7").unwrap();
+    peer.say("work", 1.into()).await;
+    let closed = within(conn.closed()).await;
+    assert!(closed.by == ClosedBy::Link && closed.reason.contains("silent"), "{closed}");
 }
 
 /// Row V1: a time that no clock has is one that never comes, wherever it is given.

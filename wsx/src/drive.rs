@@ -21,6 +21,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
+    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -66,10 +67,18 @@ pub(crate) async fn drive<E: Endpoint, T: Transport>(
     let _ending = Ending { conn, scope };
     let Some(transport) = &*socket else { return };
     let closed = {
-        let reader = pin!(read(transport, conn, scope));
+        let busy = AtomicBool::new(false);
+        let reader = pin!(read(transport, conn, scope, &busy));
         let beat = scope.config.heartbeat.map(|rhythm| Box::new(Beat::new(rhythm)));
-        let mut task =
-            Task { transport, conn, writer: Writer::new(scope.config.write_timeout), reader, beat, end: None };
+        let mut task = Task {
+            transport,
+            conn,
+            writer: Writer::new(scope.config.write_timeout),
+            reader,
+            busy: &busy,
+            beat,
+            end: None,
+        };
         poll_fn(|cx| task.poll_open(cx)).await;
         if let Some(hub) = scope.hub {
             hub.forget(conn);
@@ -115,6 +124,8 @@ struct Task<'t, T, F> {
     conn: &'t Connection,
     writer: Writer,
     reader: Pin<&'t mut F>,
+    /// A message is being handled, and nothing read meanwhile.
+    busy: &'t AtomicBool,
     beat: Option<Box<Beat>>,
     /// Set when `reader` is done, which must not be polled again then.
     end: Option<End>,
@@ -142,7 +153,8 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
     /// Pings when it is due, which a ping that is still waiting serves as well; an error when the peer has gone.
     fn poll_beat(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let Some(beat) = &mut self.beat else { return Ok(()) };
-        if self.transport.heard() {
+        // What the peer says while a handler runs waits in the system's buffer: that is no silence.
+        if self.transport.heard() || self.busy.load(Ordering::Relaxed) {
             beat.heard();
         }
         while let Poll::Ready(due) = beat.poll(cx) {
@@ -218,11 +230,18 @@ fn poll_guarded<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Op
 }
 
 /// Reads and handles message after message. Owns the frame while its handler runs, so payloads may borrow.
-async fn read<E: Endpoint, T: Transport>(transport: &T, conn: &Connection, scope: &Scope<'_, E>) -> End {
+async fn read<E: Endpoint, T: Transport>(
+    transport: &T,
+    conn: &Connection,
+    scope: &Scope<'_, E>,
+    busy: &AtomicBool,
+) -> End {
     let mut reader = transport.reader();
+    busy.store(true, Ordering::Relaxed);
     scope.observer.opened(conn);
     let opening = scope.router.event(scope, conn, &Incoming::open()).await;
     reply(conn, opening).await;
+    busy.store(false, Ordering::Relaxed);
     let mut turn = 0;
     loop {
         let frame = match poll_fn(|cx| transport.poll_message(&mut reader, conn.queue(), cx)).await {
@@ -245,8 +264,10 @@ async fn read<E: Endpoint, T: Transport>(transport: &T, conn: &Connection, scope
         };
         if let Some(message) = &message {
             if conn.takes_messages() {
+                busy.store(true, Ordering::Relaxed);
                 let answer = scope.router.message(scope, conn, message).await;
                 reply(conn, answer).await;
+                busy.store(false, Ordering::Relaxed);
             }
         }
         turn += 1;
