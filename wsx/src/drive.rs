@@ -170,7 +170,10 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
     /// Ready when the connection is to end.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Poll::Ready(Err(error)) = self.poll(cx) {
-            self.end = Some(End::Lost(error.to_string()));
+            // A link that broke says why once, and what is tried after that fails as a broken pipe.
+            if !matches!(self.end, Some(End::Lost(_))) {
+                self.end = Some(End::Lost(error.to_string()));
+            }
         }
         if self.end.is_some() || self.conn.is_closed() { Poll::Ready(()) } else { Poll::Pending }
     }
