@@ -351,7 +351,7 @@ impl<E: Endpoint> Session<E> {
             if let Some(headers) = headers {
                 all.extend(headers().await.map_err(ConnectError::Headers)?);
             }
-            self.target.dial(all).await
+            self.target.dial(all, config).await
         });
         let (socket, early) = dialled.await.unwrap_or(Err(ConnectError::Timeout(config.handshake_timeout)))?;
         let conn = Connection::unopened(inner.url.as_str().into(), Role::Client, config);

@@ -1,7 +1,7 @@
 //! The client's half of the opening handshake (RFC 6455 section 4.1): from a URL to a stream behind it.
 //!
 //! tokio-tungstenite does the handshake; what the server sends right behind its answer is kept.
-use crate::error::ConnectError;
+use crate::{config::Config, error::ConnectError, socket};
 use std::{
     io,
     pin::Pin,
@@ -55,7 +55,7 @@ impl Target {
     }
 
     /// A stream behind a finished handshake, and what came right behind that.
-    pub(crate) async fn dial(&self, headers: HeaderMap) -> Result<(TcpStream, Vec<u8>), ConnectError> {
+    pub(crate) async fn dial(&self, headers: HeaderMap, config: &Config) -> Result<(TcpStream, Vec<u8>), ConnectError> {
         let Self { url, host, port } = self;
         let mut request = url
             .into_client_request()
@@ -67,12 +67,11 @@ impl Target {
         let socket = TcpStream::connect((&**host, *port))
             .await
             .map_err(|source| ConnectError::Dial { address: address(), source })?;
-        // Messages are written whole, so waiting for more of them only delays.
-        let _ = socket.set_nodelay(true);
+        socket::prepare(&socket, config);
         // The stream that comes back is only asked for what is below it, so its buffers stay small.
-        let config = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(0).max_write_buffer_size(512);
+        let buffers = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(0).max_write_buffer_size(512);
         let (ws, _) =
-            client_async_with_config(request, Head::new(socket), Some(config)).await.map_err(handshake_error)?;
+            client_async_with_config(request, Head::new(socket), Some(buffers)).await.map_err(handshake_error)?;
         let Head { socket, rest, .. } = ws.into_inner();
         Ok((socket, rest))
     }
