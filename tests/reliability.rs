@@ -3,6 +3,7 @@ use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::Instant,
 };
 use wsx::{
     Backoff, CLOSE_REPLACED, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError,
@@ -151,6 +152,64 @@ async fn the_longest_durations_mean_for_ever() {
         within(client.closed()).await;
         assert_eq!(within(server.hub.shutdown(EVER)).await, 0);
     }
+}
+
+/// Row R1: a message of the application's own leaves at each interval while there is a connection, and none is kept for the
+/// next one.
+#[tokio::test(start_paused = true)]
+async fn a_message_is_sent_at_every_interval_of_a_connection() {
+    const INTERVAL: Duration = Duration::from_secs(5);
+    const AWAY: Duration = Duration::from_secs(18);
+    let beats = Log::default();
+    let beating = |log: Log<u64>, address: &str| {
+        let hub = Hub::builder().without_handlers().build().unwrap();
+        let door = hub.ws_handler(query_id, move |conn| {
+            let log = log.clone();
+            conn.register_handler("beat", move |n: u64, _| {
+                log.add(n);
+                async {}
+            });
+        });
+        let address = address.to_owned();
+        async move { Server::start_at(hub, door, &address).await }
+    };
+    let server = beating(beats.clone(), "127.0.0.1:0").await;
+    let client = Client::builder(server.url("box-7")).backoff(Backoff::default().initial(AWAY).max(AWAY)).build();
+    // The clock's word on each message that was made.
+    let made = Log::default();
+    let beat = client.send_every(INTERVAL, {
+        let (log, mut n) = (made.clone(), 0);
+        move || {
+            n += 1;
+            log.add(Instant::now());
+            Envelope::with_type("beat", n)
+        }
+    });
+    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    let start = Instant::now();
+    let beat = tokio::spawn(beat);
+    for n in 0..3 {
+        assert_eq!(made.next().await - start, n * INTERVAL);
+        assert_eq!(beats.next().await, u64::from(n) + 1);
+    }
+    let address = server.address.clone();
+    server.stop().await;
+    let mut state = client.state();
+    within(state.wait_for(|state| matches!(state, ClientState::Waiting { .. }))).await.unwrap();
+    let server = beating(beats.clone(), &address).await;
+    let gone = Instant::now();
+    within(client.connected()).await.unwrap();
+    assert!(gone.elapsed() > INTERVAL, "it was away for less than an interval");
+    assert!(made.try_next().is_none() && beats.try_next().is_none(), "something was made while nobody was there");
+    for n in 4..7 {
+        let at = made.next().await;
+        assert!((at - start).as_secs() % INTERVAL.as_secs() == 0, "{:?}", at - start);
+        assert_eq!(beats.next().await, n);
+    }
+    client.close();
+    within(beat).await.unwrap().unwrap();
+    server.stop().await;
+    assert!(made.try_next().is_none());
 }
 
 /// Row R1: the heartbeat is off unless asked for.

@@ -136,23 +136,13 @@ impl Config {
     /// [`Connection::on_pong`](crate::Connection::on_pong) with an empty payload. 30 s and 10 s suit most links; mobile
     /// networks forget a silent connection after some minutes, and a radio that must wake for each ping drains a battery.
     ///
-    /// Where the peer's program shall prove that it works, and not only its network stack, send a message of the
-    /// application instead:
+    /// While a handler of its own runs, a connection reads nothing, and silence does not count.
     ///
-    /// ```
-    /// # async fn example(client: wsx::Client) {
-    /// #[derive(serde::Serialize, wsx::Message)]
-    /// struct Heartbeat { uptime: u64 }
+    /// Too low: a `timeout` that is shorter than the link's slowest round trip ends connections that live. Too high: a dead
+    /// peer keeps its place for longer.
     ///
-    /// let start = std::time::Instant::now();
-    /// let mut beat = tokio::time::interval(std::time::Duration::from_secs(30));
-    /// while !client.is_closed() {
-    ///     beat.tick().await;
-    ///     // Between two connections there is nobody to tell.
-    ///     let _ = client.send(&Heartbeat { uptime: start.elapsed().as_secs() }).await;
-    /// }
-    /// # }
-    /// ```
+    /// A ping is answered by the peer's connection, whatever its handlers do. Where its program shall prove that it works,
+    /// let it send a message of its own: see [`Client::send_every`](crate::Client::send_every).
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
         self.heartbeat = Some(Heartbeat { interval, timeout });
