@@ -2,7 +2,6 @@
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
     time::Instant,
 };
 use wsx::{
@@ -18,46 +17,6 @@ fn quick() -> Backoff {
 
 fn beating() -> Config {
     Config::default().heartbeat(Duration::from_millis(50), Duration::from_millis(100))
-}
-
-/// Bytes both ways until the switch is thrown; then none, and no FIN: a cable that was pulled.
-async fn cable(to: String, pulled: CancellationToken) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(async move {
-        let (near, _) = listener.accept().await.unwrap();
-        let far = TcpStream::connect(to).await.unwrap();
-        let ((mut near_in, mut near_out), (mut far_in, mut far_out)) = (near.into_split(), far.into_split());
-        tokio::select! {
-            _ = tokio::io::copy(&mut near_in, &mut far_out) => {}
-            _ = tokio::io::copy(&mut far_in, &mut near_out) => {}
-            () = pulled.cancelled() => {}
-        }
-        // The sockets live on, and carry nothing.
-        std::future::pending::<()>().await;
-        drop((near_in, near_out, far_in, far_out));
-    });
-    address
-}
-
-/// Row R1: both ends notice a link that died without a word.
-#[tokio::test]
-async fn a_heartbeat_finds_a_dead_link_at_both_ends() {
-    let server = Server::start(Hub::builder().config(beating()).without_handlers().build().unwrap()).await;
-    let pulled = CancellationToken::new();
-    let through = cable(server.address.clone(), pulled.clone()).await;
-    let client = Client::builder(format!("ws://{through}/ws?id=box-7")).config(beating()).reconnect(false).build();
-    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
-    let (near, far) = (client.connection().unwrap(), server.hub.get("box-7").unwrap());
-    // Many intervals: pings and pongs keep it alive.
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    assert!(!near.is_closed() && !far.is_closed());
-    pulled.cancel();
-    for conn in [near, far] {
-        let closed = within(conn.closed()).await;
-        assert_eq!((u16::from(closed.code), closed.by), (1006, ClosedBy::Link));
-        assert!(closed.reason.contains("silent"), "{closed}");
-    }
 }
 
 /// Row R1: a byte now and then is a sign of life, though it makes no message and answers no ping.
