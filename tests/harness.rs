@@ -396,6 +396,8 @@ impl<T> fmt::Debug for Log<T> {
 
 #[path = "ui/fleet.rs"]
 pub mod fleet;
+pub mod numbered;
+pub mod weak_link;
 
 /// The code of the documents, compiled and run as it stands there.
 #[cfg(doctest)]

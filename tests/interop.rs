@@ -18,7 +18,13 @@ use wsx::{
     Hub, RawFrame, Reject, SendError,
     http::{StatusCode, Uri},
 };
-use wsx_tests::{Log, Memory, Server, recorder, within};
+use wsx_tests::{
+    Log, Memory, Server,
+    numbered::{Arrivals, Numbered, send_all},
+    recorder,
+    weak_link::{WeakLink, Weakness},
+    within,
+};
 
 /// Of each wait for a foreign program. Starting one takes most of a second on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -39,6 +45,7 @@ struct Cmd {
 #[derive(wsx::Endpoint, Clone, Default)]
 struct Ours {
     telemetry: Log<Telemetry>,
+    numbers: Arrivals,
     raw: Log<RawFrame<'static>>,
     closed: Log<Closed>,
 }
@@ -47,6 +54,11 @@ struct Ours {
 fn on_telemetry(ours: &Ours, message: Telemetry) -> Cmd {
     ours.telemetry.add(message);
     Cmd { n: 1 }
+}
+
+#[wsx::handler("n", on = Ours)]
+fn on_number(ours: &Ours, Numbered(number): Numbered) {
+    ours.numbers.add(0, number);
 }
 
 #[wsx::handler("note", on = Ours)]
@@ -193,26 +205,35 @@ struct Talk {
     ours: Ours,
     /// What our observer saw.
     memory: Memory,
+    /// Between the two, where it is not a good one.
+    _link: Option<WeakLink>,
 }
 
 impl Talk {
     async fn begin(language: Language, end: End) -> Self {
+        Self::begin_over(None, language, end).await
+    }
+
+    /// With a weak link between the two.
+    async fn begin_over(weakness: Option<Weakness>, language: Language, end: End) -> Self {
         let ours = Ours::default();
         let (recorder, memory) = recorder();
         match end {
             End::Client => {
                 let hub = Hub::builder_with(ours.clone()).observer(recorder).build().unwrap();
                 let server = Server::start(hub).await;
-                let peer = Peer::connected(language, &server.url("box-7")).await;
+                let (url, link) = over(weakness, server.url("box-7")).await;
+                let peer = Peer::connected(language, &url).await;
                 let conn = server.hub.get("box-7").expect("it is in the hub before its handshake is answered");
-                Self { peer, conn, ours, memory }
+                Self { peer, conn, ours, memory, _link: link }
             }
             End::Server => {
                 let (mut peer, url) = Peer::listening(language, ANY_PORT, json!({})).await;
+                let (url, link) = over(weakness, url).await;
                 let client = Client::builder_with(url, ours.clone()).reconnect(false).observer(recorder);
                 let conn = connect(client).await.connection().expect("it has just connected");
                 peer.hears("open").await;
-                Self { peer, conn, ours, memory }
+                Self { peer, conn, ours, memory, _link: link }
             }
         }
     }
@@ -222,6 +243,14 @@ impl Talk {
         self.peer.says("note", json!("still here")).await;
         assert_eq!(self.peer.hears_data("noted").await, "still here");
     }
+}
+
+/// The URL of the way to this one, and the link that is on it.
+async fn over(weakness: Option<Weakness>, direct: String) -> (String, Option<WeakLink>) {
+    let Some(weakness) = weakness else { return (direct, None) };
+    let address = direct.parse::<Uri>().expect("a URL").authority().expect("it names the address").to_string();
+    let link = WeakLink::start(&address, weakness).await;
+    (link.url(&direct), Some(link))
 }
 
 async fn connect(client: ClientBuilder<Ours>) -> Client<Ours> {
@@ -413,6 +442,27 @@ async fn is_found_again_after_it_was_killed(language: Language) {
     assert_eq!(peer.hears_close().await, (1000, String::new()));
 }
 
+/// Row R7: over a link that is late and gives byte by byte, nothing is lost, doubled or reordered, both ways at once.
+async fn keeps_its_numbers_over_a_weak_link(language: Language, end: End) {
+    const MESSAGES: u64 = 300;
+    let delay = Duration::from_millis(50)..Duration::from_millis(200);
+    let weakness = Weakness { delay, byte_by_byte: true, ..Weakness::default() };
+    let Talk { mut peer, conn, ours, _link, .. } = Talk::begin_over(Some(weakness), language, end).await;
+    let theirs = Arrivals::default();
+    send_all(0..MESSAGES, |message| conn.send(&message)).await;
+    for number in 0..MESSAGES {
+        peer.says("n", number.into()).await;
+    }
+    for _ in 0..MESSAGES {
+        theirs.add(0, peer.hears_data("n").await.as_u64().expect("a number"));
+    }
+    // Whatever came, the verdict says it better.
+    let _ = ours.numbers.reach(300).await;
+    for verdict in [ours.numbers.verdict(MESSAGES), theirs.verdict(MESSAGES)] {
+        assert!(verdict.is_perfect(), "{verdict}");
+    }
+}
+
 /// A test for each promise, which is called with these arguments.
 macro_rules! keep {
     ($with:tt: $($promise:ident)+) => {
@@ -440,6 +490,7 @@ macro_rules! peer {
                 answers_pings_and_gets_its_own_answered
                 exchanges_messages_of_a_mebibyte
                 sends_fragments_that_arrive_whole
+                keeps_its_numbers_over_a_weak_link
             }
             keep! { (Language::$language): $($promise)+ }
         }

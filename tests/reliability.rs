@@ -2,13 +2,13 @@
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    time::Instant,
 };
 use wsx::{
     Backoff, CLOSE_REPLACED, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError,
-    Connection, Hub, Reject, Setback, http::StatusCode,
+    Connection, Envelope, Hub, Reject, Setback, http::StatusCode,
 };
-use wsx_tests::{Log, Server, within};
+use wsx_tests::{Log, Server, query_id, within};
 
 /// Short, since nothing here waits for a network.
 fn quick() -> Backoff {
@@ -17,46 +17,6 @@ fn quick() -> Backoff {
 
 fn beating() -> Config {
     Config::default().heartbeat(Duration::from_millis(50), Duration::from_millis(100))
-}
-
-/// Bytes both ways until the switch is thrown; then none, and no FIN: a cable that was pulled.
-async fn cable(to: String, pulled: CancellationToken) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(async move {
-        let (near, _) = listener.accept().await.unwrap();
-        let far = TcpStream::connect(to).await.unwrap();
-        let ((mut near_in, mut near_out), (mut far_in, mut far_out)) = (near.into_split(), far.into_split());
-        tokio::select! {
-            _ = tokio::io::copy(&mut near_in, &mut far_out) => {}
-            _ = tokio::io::copy(&mut far_in, &mut near_out) => {}
-            () = pulled.cancelled() => {}
-        }
-        // The sockets live on, and carry nothing.
-        std::future::pending::<()>().await;
-        drop((near_in, near_out, far_in, far_out));
-    });
-    address
-}
-
-/// Row R1: both ends notice a link that died without a word.
-#[tokio::test]
-async fn a_heartbeat_finds_a_dead_link_at_both_ends() {
-    let server = Server::start(Hub::builder().config(beating()).without_handlers().build().unwrap()).await;
-    let pulled = CancellationToken::new();
-    let through = cable(server.address.clone(), pulled.clone()).await;
-    let client = Client::builder(format!("ws://{through}/ws?id=box-7")).config(beating()).reconnect(false).build();
-    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
-    let (near, far) = (client.connection().unwrap(), server.hub.get("box-7").unwrap());
-    // Many intervals: pings and pongs keep it alive.
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    assert!(!near.is_closed() && !far.is_closed());
-    pulled.cancel();
-    for conn in [near, far] {
-        let closed = within(conn.closed()).await;
-        assert_eq!((u16::from(closed.code), closed.by), (1006, ClosedBy::Link));
-        assert!(closed.reason.contains("silent"), "{closed}");
-    }
 }
 
 /// Row R1: a byte now and then is a sign of life, though it makes no message and answers no ping.
@@ -75,6 +35,140 @@ async fn a_message_that_trickles_in_keeps_its_connection() {
     assert!(!conn.is_closed());
     let mut sink = [0; 64];
     assert!(within(peer.0.get_mut().read(&mut sink)).await.unwrap() > 0, "it was pinged meanwhile");
+}
+
+/// Row R1: what a peer says while a handler runs waits in the system's buffer, and is no silence.
+#[tokio::test]
+async fn a_handler_that_takes_long_is_no_silent_peer() {
+    let (done, answer) = (Log::default(), Log::default());
+    let hub = Hub::builder().config(beating()).without_handlers().build().unwrap();
+    let log = done.clone();
+    let door = hub.ws_handler(query_id, move |conn| {
+        let log = log.clone();
+        conn.register_handler("work", move |for_ms: u64, conn: Connection| {
+            let log = log.clone();
+            async move {
+                tokio::time::sleep(Duration::from_millis(for_ms)).await;
+                log.add(conn.is_closed());
+                Envelope::with_type("worked", for_ms)
+            }
+        });
+    });
+    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let log = answer.clone();
+    let client = Client::builder(server.url("box-7")).reconnect(false).build();
+    let register = move |conn: &Connection| {
+        let log = log.clone();
+        conn.register_handler("worked", move |ms: u64, _| {
+            log.add(ms);
+            async {}
+        });
+    };
+    within(client.connect(CancellationToken::new(), register)).await.unwrap();
+    // Several times the interval and the timeout together.
+    client.send(&Envelope::with_type("work", 600)).await.unwrap();
+    assert!(!done.next().await, "its connection was ended meanwhile");
+    assert_eq!(answer.next().await, 600);
+}
+
+/// Row R1: and once the handler is done, silence counts again.
+#[tokio::test]
+async fn a_dead_link_is_found_after_a_handler_that_took_long() {
+    let hub = Hub::builder().config(beating()).without_handlers().build().unwrap();
+    let door = hub.ws_handler(query_id, |conn| {
+        conn.register_handler("work", |_: u64, _| tokio::time::sleep(Duration::from_millis(300)));
+    });
+    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    // Answers no ping, since it never reads.
+    let mut peer = server.peer("box-7").await;
+    let conn = server.hub.get("box-7").unwrap();
+    peer.say("work", 1.into()).await;
+    let closed = within(conn.closed()).await;
+    assert!(closed.by == ClosedBy::Link && closed.reason.contains("silent"), "{closed}");
+}
+
+/// Row V1: a time that no clock has is one that never comes, wherever it is given.
+#[tokio::test]
+async fn the_longest_durations_mean_for_ever() {
+    const EVER: Duration = Duration::MAX;
+    let config =
+        Config::default().heartbeat(EVER, EVER).write_timeout(EVER).close_timeout(EVER).handshake_timeout(EVER);
+    for config in [config.clone().heartbeat(Duration::from_millis(20), EVER), config] {
+        let server = Server::start(Hub::builder().config(config.clone()).without_handlers().build().unwrap()).await;
+        let backoff = Backoff::default().initial(EVER).max(EVER).stable_after(EVER);
+        let client = Client::builder(server.url("box-7")).config(config).backoff(backoff).build();
+        within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+        let (near, far) = (client.connection().unwrap(), server.hub.get("box-7").unwrap());
+        // More than a socket takes at once, so that the writer must wait for it.
+        within(near.send_binary(vec![0; 1 << 20])).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!near.is_closed() && !far.is_closed());
+        far.close();
+        let (near, far) = within(async { tokio::join!(near.closed(), far.closed()) }).await;
+        assert_eq!((u16::from(near.code), u16::from(far.code)), (1000, 1000));
+        within(client.state().wait_for(|state| matches!(state, ClientState::Waiting { .. }))).await.unwrap();
+        client.close();
+        within(client.closed()).await;
+        assert_eq!(within(server.hub.shutdown(EVER)).await, 0);
+    }
+}
+
+/// Row R1: a message of the application's own leaves at each interval while there is a connection, and none is kept for the
+/// next one.
+#[tokio::test(start_paused = true)]
+async fn a_message_is_sent_at_every_interval_of_a_connection() {
+    const INTERVAL: Duration = Duration::from_secs(5);
+    const AWAY: Duration = Duration::from_secs(18);
+    let beats = Log::default();
+    let beating = |log: Log<u64>, address: &str| {
+        let hub = Hub::builder().without_handlers().build().unwrap();
+        let door = hub.ws_handler(query_id, move |conn| {
+            let log = log.clone();
+            conn.register_handler("beat", move |n: u64, _| {
+                log.add(n);
+                async {}
+            });
+        });
+        let address = address.to_owned();
+        async move { Server::start_at(hub, door, &address).await }
+    };
+    let server = beating(beats.clone(), "127.0.0.1:0").await;
+    let client = Client::builder(server.url("box-7")).backoff(Backoff::default().initial(AWAY).max(AWAY)).build();
+    // The clock's word on each message that was made.
+    let made = Log::default();
+    let beat = client.send_every(INTERVAL, {
+        let (log, mut n) = (made.clone(), 0);
+        move || {
+            n += 1;
+            log.add(Instant::now());
+            Envelope::with_type("beat", n)
+        }
+    });
+    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    let start = Instant::now();
+    let beat = tokio::spawn(beat);
+    for n in 0..3 {
+        assert_eq!(made.next().await - start, n * INTERVAL);
+        assert_eq!(beats.next().await, u64::from(n) + 1);
+    }
+    let address = server.address.clone();
+    server.stop().await;
+    let mut state = client.state();
+    within(state.wait_for(|state| matches!(state, ClientState::Waiting { .. }))).await.unwrap();
+    let server = beating(beats.clone(), &address).await;
+    let gone = Instant::now();
+    within(client.connected()).await.unwrap();
+    assert!(gone.elapsed() > INTERVAL, "it was away for less than an interval");
+    assert!(made.try_next().is_none() && beats.try_next().is_none(), "something was made while nobody was there");
+    for n in 4..7 {
+        let at = made.next().await;
+        assert!((at - start).as_secs() % INTERVAL.as_secs() == 0, "{:?}", at - start);
+        assert_eq!(beats.next().await, n);
+    }
+    client.close();
+    within(beat).await.unwrap().unwrap();
+    server.stop().await;
+    assert!(made.try_next().is_none());
 }
 
 /// Row R1: the heartbeat is off unless asked for.

@@ -28,7 +28,7 @@ use std::{
 use tokio::{
     net::TcpStream,
     sync::watch,
-    time::{Instant, sleep, timeout},
+    time::{Instant, MissedTickBehavior, sleep, timeout},
 };
 use tokio_tungstenite::tungstenite::{
     http::{HeaderMap, HeaderName, HeaderValue},
@@ -211,6 +211,59 @@ impl<E: Endpoint> Client<E> {
         Sending::on_owned(conn, message.encode(Role::Client)).of_client(self.0.stop.clone())
     }
 
+    /// Sends what `message` makes, at once and then every `interval`, until the client is closed: the application's own
+    /// heartbeat, by which a server's handlers see that the program works, and not only its network stack. Spawn it.
+    ///
+    /// Between two connections nothing is made, and nothing waits for the next one. While the queue is full one message
+    /// waits for room, and no further one is made; the interval counts from then on. It is at least a millisecond.
+    ///
+    /// ```no_run
+    /// # async fn example(client: wsx::Client) {
+    /// use std::time::{Duration, Instant};
+    ///
+    /// #[derive(serde::Serialize, wsx::Message)]
+    /// struct Alive { uptime: u64 }
+    ///
+    /// let start = Instant::now();
+    /// tokio::spawn(client.send_every(Duration::from_secs(30), move || Alive { uptime: start.elapsed().as_secs() }));
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Encode`] when a message is no JSON; none is made after it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it makes no more messages; one that waits for room is not sent.
+    pub fn send_every<M, F>(
+        &self,
+        interval: Duration,
+        mut message: F,
+    ) -> impl Future<Output = Result<(), SendError>> + Send + use<E, M, F>
+    where
+        M: SentBy<E::Side, E::Peer>,
+        F: FnMut() -> M + Send,
+    {
+        let client = self.clone();
+        async move {
+            // Zero would be no clock at all.
+            let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while client.0.stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                if client.connection().is_none() {
+                    continue;
+                }
+                // A message of its own, so that it is not kept while it waits.
+                let sending = client.send(&message());
+                if let Err(error @ SendError::Encode(_)) = sending.await {
+                    return Err(error);
+                }
+            }
+            Ok(())
+        }
+    }
+
     /// The current connection, if there is one.
     #[must_use]
     pub fn connection(&self) -> Option<Connection> {
@@ -351,7 +404,7 @@ impl<E: Endpoint> Session<E> {
             if let Some(headers) = headers {
                 all.extend(headers().await.map_err(ConnectError::Headers)?);
             }
-            self.target.dial(all).await
+            self.target.dial(all, config).await
         });
         let (socket, early) = dialled.await.unwrap_or(Err(ConnectError::Timeout(config.handshake_timeout)))?;
         let conn = Connection::unopened(inner.url.as_str().into(), Role::Client, config);

@@ -37,6 +37,15 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// Pings that find a dead link; default none, as the specification's section 7 wants it.
     pub heartbeat: Option<Heartbeat>,
+    /// How long the system lets what was written stay unacknowledged before it ends the connection; default `None`, the
+    /// system's own, about 15 minutes on Linux.
+    ///
+    /// See [`tcp_user_timeout`](Self::tcp_user_timeout()).
+    pub tcp_user_timeout: Option<Duration>,
+    /// Probes of the system's on an idle connection; default `None`, no probes.
+    ///
+    /// See [`tcp_keepalive`](Self::tcp_keepalive()).
+    pub tcp_keepalive: Option<TcpKeepalive>,
 }
 
 /// When to ping a silent peer, and how long to wait for a sign of life.
@@ -49,6 +58,18 @@ pub struct Heartbeat {
     pub timeout: Duration,
 }
 
+/// When the system probes an idle connection, and how long it goes on without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpKeepalive {
+    /// After so long without a byte in either direction the first probe leaves.
+    pub idle: Duration,
+    /// Between two probes.
+    pub interval: Duration,
+    /// After so many without an answer the connection ends.
+    pub probes: u32,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -59,6 +80,8 @@ impl Default for Config {
             close_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             heartbeat: None,
+            tcp_user_timeout: None,
+            tcp_keepalive: None,
         }
     }
 }
@@ -113,26 +136,50 @@ impl Config {
     /// [`Connection::on_pong`](crate::Connection::on_pong) with an empty payload. 30 s and 10 s suit most links; mobile
     /// networks forget a silent connection after some minutes, and a radio that must wake for each ping drains a battery.
     ///
-    /// Where the peer's program shall prove that it works, and not only its network stack, send a message of the
-    /// application instead:
+    /// While a handler of its own runs, a connection reads nothing, and silence does not count.
     ///
-    /// ```
-    /// # async fn example(client: wsx::Client) {
-    /// #[derive(serde::Serialize, wsx::Message)]
-    /// struct Heartbeat { uptime: u64 }
+    /// Too low: a `timeout` that is shorter than the link's slowest round trip ends connections that live. Too high: a dead
+    /// peer keeps its place for longer.
     ///
-    /// let start = std::time::Instant::now();
-    /// let mut beat = tokio::time::interval(std::time::Duration::from_secs(30));
-    /// while !client.is_closed() {
-    ///     beat.tick().await;
-    ///     // Between two connections there is nobody to tell.
-    ///     let _ = client.send(&Heartbeat { uptime: start.elapsed().as_secs() }).await;
-    /// }
-    /// # }
-    /// ```
+    /// A ping is answered by the peer's connection, whatever its handlers do. Where its program shall prove that it works,
+    /// let it send a message of its own: see [`Client::send_every`](crate::Client::send_every).
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
         self.heartbeat = Some(Heartbeat { interval, timeout });
+        self
+    }
+
+    /// Sets TCP's user timeout (RFC 5482): the system ends a connection on which something that was written has not been
+    /// acknowledged for so long. It finds a dead link as soon as there is something to say on it, and costs no traffic;
+    /// where there is nothing to say, only a [`heartbeat`](Self::heartbeat()) finds it.
+    ///
+    /// From 1 ms to about 24 days; what lies outside is taken as the nearest. 20 to 30 s suit most links. Too low: a link
+    /// that pauses is cut, and so is a peer that reads nothing for so long. Too high: [`write_timeout`](Self::write_timeout)
+    /// and the heartbeat come first.
+    ///
+    /// Set on the sockets that [`Client`](crate::Client) dials, that `WsHandler::listen` accepts, and that hyper hands over
+    /// as TCP. A stream that the program brings itself stays as it is. Only Linux and Android have it; elsewhere nothing
+    /// happens.
+    #[must_use]
+    pub fn tcp_user_timeout(mut self, timeout: Duration) -> Self {
+        self.tcp_user_timeout = Some(timeout);
+        self
+    }
+
+    /// Turns on TCP's keepalive (RFC 9293 section 3.8.4): the system probes a connection that has been idle for `idle`, then
+    /// each `interval`, and ends it when `probes` of them went unanswered. It keeps the entry of a NAT alive, and finds a
+    /// dead link without WebSocket pings; but a peer's system answers even if its program hangs, and a proxy answers in
+    /// place of the peer, where a [`heartbeat`](Self::heartbeat()) goes through.
+    ///
+    /// Times are rounded up to whole seconds, from 1 s to about 9 hours, and there are 1 to 127 probes; what lies outside
+    /// is taken as the nearest. Where [`tcp_user_timeout`](Self::tcp_user_timeout()) is set too, Linux ends the connection by
+    /// that time instead of the number of probes.
+    ///
+    /// Set on the same sockets as the user timeout. Some systems, such as OpenBSD and Solaris, take no interval or number,
+    /// and keep their own.
+    #[must_use]
+    pub fn tcp_keepalive(mut self, idle: Duration, interval: Duration, probes: u32) -> Self {
+        self.tcp_keepalive = Some(TcpKeepalive { idle, interval, probes });
         self
     }
 }

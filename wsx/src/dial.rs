@@ -1,7 +1,7 @@
 //! The client's half of the opening handshake (RFC 6455 section 4.1): from a URL to a stream behind it.
 //!
 //! tokio-tungstenite does the handshake; what the server sends right behind its answer is kept.
-use crate::error::ConnectError;
+use crate::{config::Config, error::ConnectError, tcp};
 use std::{
     io,
     pin::Pin,
@@ -55,7 +55,7 @@ impl Target {
     }
 
     /// A stream behind a finished handshake, and what came right behind that.
-    pub(crate) async fn dial(&self, headers: HeaderMap) -> Result<(TcpStream, Vec<u8>), ConnectError> {
+    pub(crate) async fn dial(&self, headers: HeaderMap, config: &Config) -> Result<(TcpStream, Vec<u8>), ConnectError> {
         let Self { url, host, port } = self;
         let mut request = url
             .into_client_request()
@@ -67,12 +67,11 @@ impl Target {
         let socket = TcpStream::connect((&**host, *port))
             .await
             .map_err(|source| ConnectError::Dial { address: address(), source })?;
-        // Messages are written whole, so waiting for more of them only delays.
-        let _ = socket.set_nodelay(true);
+        tcp::prepare(&socket, config);
         // The stream that comes back is only asked for what is below it, so its buffers stay small.
-        let config = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(0).max_write_buffer_size(512);
+        let buffers = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(0).max_write_buffer_size(512);
         let (ws, _) =
-            client_async_with_config(request, Head::new(socket), Some(config)).await.map_err(handshake_error)?;
+            client_async_with_config(request, Head::new(socket), Some(buffers)).await.map_err(handshake_error)?;
         let Head { socket, rest, .. } = ws.into_inner();
         Ok((socket, rest))
     }
@@ -87,8 +86,16 @@ fn handshake_error(error: tungstenite::Error) -> ConnectError {
 
 /// A stream that gives its reader an HTTP head and nothing behind it: tungstenite reads ahead, and would keep the first
 /// messages to itself.
+///
+/// Its reader gets the first line once that is whole, which tells a server of another kind at once, and then the others
+/// together: tungstenite takes an answer in many small pieces for an attack, and a weak link brings it so.
 struct Head<S> {
     socket: S,
+    /// What of the head has come and is not given yet.
+    head: Vec<u8>,
+    /// So much of it may be given.
+    ready: usize,
+    first_line: bool,
     /// What came behind the head.
     rest: Vec<u8>,
     /// Whether nothing has come on the current line; an empty line ends the head.
@@ -99,7 +106,16 @@ struct Head<S> {
 
 impl<S> Head<S> {
     fn new(socket: S) -> Self {
-        Self { socket, rest: Vec::new(), line_empty: false, done: false, read: 0 }
+        Self {
+            socket,
+            head: Vec::new(),
+            ready: 0,
+            first_line: true,
+            rest: Vec::new(),
+            line_empty: false,
+            done: false,
+            read: 0,
+        }
     }
 
     /// How many of these bytes belong to the head.
@@ -122,21 +138,36 @@ impl<S> Head<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Head<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.done {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the answer has no end")));
+        while this.ready == 0 {
+            if this.done {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the answer has no end")));
+            }
+            if this.read > MAX_HEAD {
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the head of the answer is too long",
+                )));
+            }
+            let mut chunk = [0; 1024];
+            let mut buffer = ReadBuf::new(&mut chunk);
+            ready!(Pin::new(&mut this.socket).poll_read(cx, &mut buffer))?;
+            let got = buffer.filled();
+            this.read += got.len();
+            let head = this.split(got);
+            this.head.extend_from_slice(&got[..head]);
+            this.rest.extend_from_slice(&got[head..]);
+            if got.is_empty() && this.head.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            if this.done || got.is_empty() || (this.first_line && got.contains(&b'\n')) {
+                this.first_line = false;
+                this.ready = this.head.len();
+            }
         }
-        if this.read > MAX_HEAD {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the head of the answer is too long")));
-        }
-        let mut chunk = [0; 1024];
-        let most = chunk.len().min(out.remaining());
-        let mut buffer = ReadBuf::new(&mut chunk[..most]);
-        ready!(Pin::new(&mut this.socket).poll_read(cx, &mut buffer))?;
-        let got = buffer.filled();
-        this.read += got.len();
-        let head = this.split(got);
-        out.put_slice(&got[..head]);
-        this.rest.extend_from_slice(&got[head..]);
+        let given = this.ready.min(out.remaining());
+        out.put_slice(&this.head[..given]);
+        this.head.drain(..given);
+        this.ready -= given;
         Poll::Ready(Ok(()))
     }
 }
@@ -195,6 +226,31 @@ mod tests {
                 given.extend_from_slice(&behind[..n]);
                 assert!(String::from_utf8_lossy(&given).contains(&format!("{end}|")), "{given:?}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_in_many_pieces_is_given_in_two() {
+        let wire = format!("HTTP/1.1 101 X\r\n{}\r\nframe", "Name: value\r\n".repeat(100));
+        for step in [1, 5, 11] {
+            let mut head = Head::new(tokio_test_stream(wire.as_bytes(), step));
+            let mut given = Vec::new();
+            for _ in 0..2 {
+                let mut buffer = [0; 4096];
+                let n = tokio::io::AsyncReadExt::read(&mut head, &mut buffer).await.unwrap();
+                given.extend_from_slice(&buffer[..n]);
+            }
+            assert!(head.done && given.ends_with(b"\r\n\r\n"), "in steps of {step}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_sudden_end_is_given() {
+        for wire in ["SSH-2.0", "HTTP/1.1 101 X\r\nA: b"] {
+            let mut given = String::new();
+            let mut head = Head::new(wire.as_bytes());
+            tokio::io::AsyncReadExt::read_to_string(&mut head, &mut given).await.unwrap();
+            assert_eq!(given, wire);
         }
     }
 

@@ -21,6 +21,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
+    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
@@ -65,10 +66,12 @@ pub(crate) async fn drive<E: Endpoint, T: Transport>(
     let _ending = Ending { conn, scope };
     let Some(transport) = &*socket else { return };
     let closed = {
-        let reader = pin!(read(transport, conn, scope));
+        let busy = AtomicBool::new(false);
+        let reader = pin!(read(transport, conn, scope, &busy));
         let beat = scope.config.heartbeat.map(|rhythm| Box::new(Beat::new(rhythm)));
         let writer = Writer::new(scope.config.write_timeout);
-        let mut task = Task { transport, conn, writer, reader, waker: conn.reader_waker(), beat, end: None };
+        let mut task =
+            Task { transport, conn, writer, reader, busy: &busy, waker: conn.reader_waker(), beat, end: None };
         poll_fn(|cx| task.poll_open(cx)).await;
         if let Some(hub) = scope.hub {
             hub.forget(conn);
@@ -114,6 +117,8 @@ struct Task<'t, T, F> {
     conn: &'t Connection,
     writer: Writer,
     reader: Pin<&'t mut F>,
+    /// A message is being handled, and nothing read meanwhile.
+    busy: &'t AtomicBool,
     /// What the reader waits with, so that a wake for what is queued is not one for the reader.
     waker: Waker,
     beat: Option<Box<Beat>>,
@@ -145,7 +150,8 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
     /// Pings when it is due, which a ping that is still waiting serves as well; an error when the peer has gone.
     fn poll_beat(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let Some(beat) = &mut self.beat else { return Ok(()) };
-        if self.transport.heard() {
+        // What the peer says while a handler runs waits in the system's buffer: that is no silence.
+        if self.transport.heard() || self.busy.load(Ordering::Relaxed) {
             beat.heard();
         }
         while let Poll::Ready(due) = beat.poll(cx) {
@@ -161,7 +167,10 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
     /// Ready when the connection is to end.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Poll::Ready(Err(error)) = self.poll(cx) {
-            self.end = Some(End::Lost(error.to_string()));
+            // A link that broke says why once, and what is tried after that fails as a broken pipe.
+            if !matches!(self.end, Some(End::Lost(_))) {
+                self.end = Some(End::Lost(error.to_string()));
+            }
         }
         if self.end.is_some() || self.conn.is_closed() { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -221,17 +230,26 @@ fn poll_guarded<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Op
 }
 
 /// Reads and handles message after message. Owns the frame while its handler runs, so payloads may borrow.
-async fn read<E: Endpoint, T: Transport>(transport: &T, conn: &Connection, scope: &Scope<'_, E>) -> End {
+async fn read<E: Endpoint, T: Transport>(
+    transport: &T,
+    conn: &Connection,
+    scope: &Scope<'_, E>,
+    busy: &AtomicBool,
+) -> End {
+    busy.store(true, Ordering::Relaxed);
     scope.observer.opened(conn);
     let opening = scope.router.event(scope, conn, &Incoming::open()).await;
     reply(conn, opening).await;
+    busy.store(false, Ordering::Relaxed);
     let mut turn = 0;
     loop {
         match poll_fn(|cx| transport.poll_received(conn.queue(), cx)).await {
             Ok(Received::Data(message)) => {
                 if conn.takes_messages() {
+                    busy.store(true, Ordering::Relaxed);
                     let answer = scope.router.message(scope, conn, &message).await;
                     reply(conn, answer).await;
+                    busy.store(false, Ordering::Relaxed);
                 }
                 reader::recycle(message);
             }

@@ -6,6 +6,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -22,40 +23,53 @@ pub(crate) enum Due {
 pub(crate) struct Beat {
     rhythm: Heartbeat,
     timer: Pin<Box<Sleep>>,
-    last: Instant,
+    /// When what is due next is due.
+    due: Instant,
     asked: bool,
 }
 
 impl Beat {
     pub(crate) fn new(rhythm: Heartbeat) -> Self {
-        let last = Instant::now();
-        Self { rhythm, timer: Box::pin(sleep_until(last + rhythm.interval)), last, asked: false }
+        let due = after(rhythm.interval);
+        Self { rhythm, timer: Box::pin(sleep_until(due)), due, asked: false }
     }
 
     /// A byte came.
     pub(crate) fn heard(&mut self) {
-        self.last = Instant::now();
+        self.due = after(self.rhythm.interval);
         self.asked = false;
     }
 
     /// Pending while nothing is due; the task is woken when it is.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
-        let Heartbeat { interval, timeout } = self.rhythm;
-        let due = self.last + if self.asked { interval + timeout } else { interval };
-        if self.timer.deadline() != due {
-            self.timer.as_mut().reset(due);
+        if self.timer.deadline() != self.due {
+            self.timer.as_mut().reset(self.due);
         }
         ready!(self.timer.as_mut().poll(cx));
-        Poll::Ready(if std::mem::replace(&mut self.asked, true) { Due::Dead } else { Due::Ping })
+        if std::mem::replace(&mut self.asked, true) {
+            return Poll::Ready(Due::Dead);
+        }
+        // From now, not from when it was due: a task that came late must still give the peer its time to answer.
+        self.due = after(self.rhythm.timeout);
+        Poll::Ready(Due::Ping)
     }
+}
+
+/// So long from now, or in thirty years where the clock has no such time: tokio's own timers end there too.
+fn after(wait: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    let now = Instant::now();
+    now.checked_add(wait).unwrap_or_else(|| now + FAR)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{future::poll_fn, time::Duration};
+    use std::future::poll_fn;
+    use tokio::time::{advance, timeout};
 
     const SECOND: Duration = Duration::from_secs(1);
+    const USUAL: Heartbeat = Heartbeat { interval: Duration::from_secs(30), timeout: Duration::from_secs(10) };
 
     async fn due(beat: &mut Beat) -> Due {
         poll_fn(|cx| beat.poll(cx)).await
@@ -63,19 +77,40 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silence_is_answered_by_a_ping_and_then_by_the_end() {
-        let (start, mut beat) = (Instant::now(), Beat::new(Heartbeat { interval: 30 * SECOND, timeout: 10 * SECOND }));
+        let (start, mut beat) = (Instant::now(), Beat::new(USUAL));
         assert_eq!((due(&mut beat).await, start.elapsed()), (Due::Ping, 30 * SECOND));
         assert_eq!((due(&mut beat).await, start.elapsed()), (Due::Dead, 40 * SECOND));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_byte_puts_both_off() {
-        let (start, mut beat) = (Instant::now(), Beat::new(Heartbeat { interval: 30 * SECOND, timeout: 10 * SECOND }));
+        let (start, mut beat) = (Instant::now(), Beat::new(USUAL));
         tokio::time::sleep(20 * SECOND).await;
         beat.heard();
         assert_eq!((due(&mut beat).await, start.elapsed()), (Due::Ping, 50 * SECOND));
         tokio::time::sleep(9 * SECOND).await;
         beat.heard();
         assert_eq!((due(&mut beat).await, start.elapsed()), (Due::Ping, 89 * SECOND));
+    }
+
+    /// A thread that was blocked, a box that slept: the peer has not been asked yet.
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_that_leaves_late_is_waited_for_all_the_same() {
+        let (start, mut beat) = (Instant::now(), Beat::new(USUAL));
+        advance(100 * SECOND).await;
+        assert_eq!((due(&mut beat).await, start.elapsed()), (Due::Ping, 100 * SECOND));
+        assert_eq!((due(&mut beat).await, start.elapsed()), (Due::Dead, 110 * SECOND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_that_no_clock_has_never_comes() {
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        let mut silent = Beat::new(Heartbeat { interval: Duration::MAX, timeout: Duration::MAX });
+        assert!(timeout(YEAR, due(&mut silent)).await.is_err());
+        let mut patient = Beat::new(Heartbeat { interval: SECOND, timeout: Duration::MAX });
+        assert_eq!(due(&mut patient).await, Due::Ping);
+        assert!(timeout(YEAR, due(&mut patient)).await.is_err());
+        patient.heard();
+        assert_eq!(due(&mut patient).await, Due::Ping);
     }
 }

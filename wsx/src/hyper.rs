@@ -11,6 +11,7 @@ use crate::{
     endpoint::Endpoint,
     handshake::Reject,
     server::{Entered, WsHandler},
+    tcp,
     transport::Raw,
 };
 use bytes::Bytes;
@@ -96,9 +97,8 @@ fn run<E: Endpoint>(entered: Entered<E>, upgraded: Upgraded) {
 }
 
 fn run_tcp<E: Endpoint>(entered: Entered<E>, socket: TcpStream, early: &Bytes) {
-    // Messages are written whole, so waiting for more of them only delays.
-    let _ = socket.set_nodelay(true);
     let config = entered.config().clone();
+    tcp::prepare(&socket, &config);
     entered.run(Raw::new(socket, Role::Server, early.to_vec(), &config));
 }
 

@@ -38,7 +38,7 @@
 //! # Layout
 //!
 //! A message goes through the modules in this order, and each imports only from those before it:
-//! `error`, `config`, `message`, `closed`, `endpoint`, `frame`, `envelope`, `incoming`, `reader`, `queue`, `connection`, `sending`, `observer`, `hub`,
+//! `error`, `config`, `tcp`, `message`, `closed`, `endpoint`, `frame`, `envelope`, `incoming`, `reader`, `queue`, `connection`, `sending`, `observer`, `hub`,
 //! `context`, `handler`, `router`, `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` behind
 //! it); `backoff`, `dial` and `client`.
 //!
@@ -55,6 +55,7 @@ mod error;
 
 mod config;
 mod message;
+mod tcp;
 
 mod admission;
 mod closed;
@@ -97,7 +98,7 @@ mod client;
 mod dial;
 
 pub use closed::{CLOSE_REPLACED, Closed, ClosedBy};
-pub use config::{Config, Heartbeat};
+pub use config::{Config, Heartbeat, TcpKeepalive};
 pub use connection::{BoxFuture, Conn, Connection};
 pub use context::{Context, FromContext, Meta, State};
 pub use endpoint::{Endpoint, Untyped};

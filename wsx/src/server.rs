@@ -12,6 +12,7 @@ use crate::{
     hub::{Hub, Parts},
     observer::{Blind, Observer},
     router::{Added, Empty, End, Router, Scope},
+    tcp,
     transport::{Raw, Transport},
 };
 use std::{
@@ -385,8 +386,7 @@ impl<E: Endpoint> WsHandler<E> {
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            // Messages are written whole, so waiting for more of them only delays (RFC 896's algorithm).
-            let _ = stream.set_nodelay(true);
+            tcp::prepare(&stream, self.hub.config());
             let door = self.clone();
             tokio::spawn(async move {
                 // The observer has seen it.

@@ -1,0 +1,132 @@
+//! What is asked of a TCP socket before WebSocket begins on it.
+use crate::config::{Config, TcpKeepalive};
+use socket2::SockRef;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// The most that Linux takes for the times of TCP's keepalive, in seconds.
+const MAX_KEEPALIVE: u64 = 32_767;
+/// The most probes that Linux takes.
+const MAX_PROBES: u32 = 127;
+/// The most that Linux takes for the user timeout, in milliseconds.
+const MAX_USER_TIMEOUT: u64 = i32::MAX as u64;
+
+/// Sets the options. Their values are ones that the system takes, so it refuses only a socket that has ended, as its
+/// first read will tell.
+pub(crate) fn prepare(socket: &TcpStream, config: &Config) {
+    // Messages are written whole, so waiting for more of them only delays (RFC 896's algorithm).
+    let _ = socket.set_nodelay(true);
+    let socket = SockRef::from(socket);
+    if let Some(keepalive) = config.tcp_keepalive {
+        let _ = socket.set_tcp_keepalive(&parameters(keepalive));
+    }
+    if let Some(timeout) = config.tcp_user_timeout {
+        set_user_timeout(&socket, timeout);
+    }
+}
+
+fn parameters(TcpKeepalive { idle, interval, probes }: TcpKeepalive) -> socket2::TcpKeepalive {
+    let parameters = socket2::TcpKeepalive::new().with_time(whole_seconds(idle));
+    with_probes(parameters, whole_seconds(interval), probes.clamp(1, MAX_PROBES))
+}
+
+/// Rounded up, as the system counts in seconds and takes no zero.
+fn whole_seconds(time: Duration) -> Duration {
+    let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
+    Duration::from_secs(seconds.clamp(1, MAX_KEEPALIVE))
+}
+
+#[cfg(any(target_vendor = "apple", target_os = "android", target_os = "freebsd", target_os = "linux", windows))]
+fn with_probes(parameters: socket2::TcpKeepalive, interval: Duration, probes: u32) -> socket2::TcpKeepalive {
+    parameters.with_interval(interval).with_retries(probes)
+}
+
+#[cfg(not(any(target_vendor = "apple", target_os = "android", target_os = "freebsd", target_os = "linux", windows)))]
+fn with_probes(parameters: socket2::TcpKeepalive, _: Duration, _: u32) -> socket2::TcpKeepalive {
+    parameters
+}
+
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn set_user_timeout(socket: &SockRef<'_>, timeout: Duration) {
+    // Zero is the system's word for its default.
+    let milliseconds = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).clamp(1, MAX_USER_TIMEOUT);
+    let _ = socket.set_tcp_user_timeout(Some(Duration::from_millis(milliseconds)));
+}
+
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn set_user_timeout(_: &SockRef<'_>, _: Duration) {}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Both ends of a connection, prepared.
+    async fn prepared(config: &Config) -> [TcpStream; 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        prepare(&near, config);
+        prepare(&far, config);
+        [near, far]
+    }
+
+    fn keepalive_of(socket: &TcpStream) -> (bool, Duration, Duration, u32) {
+        let socket = SockRef::from(socket);
+        (
+            socket.keepalive().unwrap(),
+            socket.tcp_keepalive_time().unwrap(),
+            socket.tcp_keepalive_interval().unwrap(),
+            socket.tcp_keepalive_retries().unwrap(),
+        )
+    }
+
+    fn user_timeout_of(socket: &TcpStream) -> Option<Duration> {
+        SockRef::from(socket).tcp_user_timeout().unwrap().filter(|timeout| !timeout.is_zero())
+    }
+
+    #[tokio::test]
+    async fn the_socket_has_what_was_asked_for() {
+        let config = Config::default().tcp_user_timeout(Duration::from_millis(20_500)).tcp_keepalive(
+            60 * SECOND,
+            Duration::from_millis(9_001),
+            4,
+        );
+        for socket in prepared(&config).await {
+            assert!(socket.nodelay().unwrap());
+            assert_eq!(user_timeout_of(&socket), Some(Duration::from_millis(20_500)));
+            assert_eq!(keepalive_of(&socket), (true, 60 * SECOND, 10 * SECOND, 4));
+        }
+    }
+
+    #[tokio::test]
+    async fn by_default_it_has_what_the_system_gives() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let untouched = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        for socket in prepared(&Config::default()).await {
+            assert!(socket.nodelay().unwrap());
+            assert_eq!(user_timeout_of(&socket), None);
+            assert_eq!(keepalive_of(&socket), keepalive_of(&untouched));
+            assert!(!keepalive_of(&socket).0);
+        }
+    }
+
+    /// Refused in silence otherwise, and the connection would go on without.
+    #[tokio::test]
+    async fn no_value_is_one_that_the_system_refuses() {
+        let least = Config::default().tcp_user_timeout(Duration::ZERO).tcp_keepalive(Duration::ZERO, Duration::ZERO, 0);
+        for socket in prepared(&least).await {
+            assert_eq!(user_timeout_of(&socket), Some(Duration::from_millis(1)));
+            assert_eq!(keepalive_of(&socket), (true, SECOND, SECOND, 1));
+        }
+        let most =
+            Config::default().tcp_user_timeout(Duration::MAX).tcp_keepalive(Duration::MAX, Duration::MAX, u32::MAX);
+        for socket in prepared(&most).await {
+            assert_eq!(user_timeout_of(&socket), Some(Duration::from_millis(MAX_USER_TIMEOUT)));
+            let longest = Duration::from_secs(MAX_KEEPALIVE);
+            assert_eq!(keepalive_of(&socket), (true, longest, longest, MAX_PROBES));
+        }
+    }
+}
