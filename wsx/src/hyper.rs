@@ -64,7 +64,7 @@ impl<E: Endpoint> WsHandler<E> {
                 answer.map(|()| Full::default())
             }
             Err(reject) => {
-                self.hub().observer().refused(None, reject.status, &reject.body);
+                self.tell_refused(None, &reject);
                 refusal(reject)
             }
         }

@@ -38,7 +38,7 @@
 //! # Layout
 //!
 //! A message goes through the modules in this order, and each imports only from those before it:
-//! `error`, `config`, `message`, `closed`, `endpoint`, `frame`, `envelope`, `incoming`, `queue`, `connection`, `sending`, `observer`, `hub`,
+//! `error`, `config`, `guard`, `message`, `closed`, `endpoint`, `frame`, `envelope`, `incoming`, `queue`, `connection`, `sending`, `observer`, `hub`,
 //! `context`, `handler`, `router`, `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` behind
 //! it); `backoff`, `dial` and `client`.
 //!
@@ -61,6 +61,7 @@ mod closed;
 mod endpoint;
 mod envelope;
 mod frame;
+mod guard;
 mod head;
 mod heartbeat;
 mod incoming;
