@@ -40,7 +40,7 @@ impl<E: Endpoint> WsHandler<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, the connection is not made.
+    /// Dropped before it is done, the connection is not made. Once it has answered, the connection is made without it.
     pub async fn upgrade<B>(&self, request: Request<B>) -> Answer {
         let (mut parts, _) = request.into_parts();
         let upgrade = parts.extensions.remove::<OnUpgrade>();

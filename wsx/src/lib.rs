@@ -32,8 +32,8 @@
 //!
 //! # Cancel safety
 //!
-//! A future of this library that is dropped before it is done has not done its work, and has torn no message. Each says
-//! for itself what that means.
+//! A future of this library that is dropped before it is done has torn no message and doubled none, and what it belonged to
+//! goes on. Each says for itself how much of its work is done by then.
 //!
 //! # Layout
 //!

@@ -157,6 +157,10 @@ impl<E: Endpoint> Hub<E> {
 /// # Errors
 ///
 /// Never.
+///
+/// # Cancel safety
+///
+/// Cancel safe: it does not wait. An id is never given twice.
 pub async fn unique_id(_: RequestParts) -> Result<String, Reject> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     Ok(format!("conn-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
@@ -371,7 +375,7 @@ impl<E: Endpoint> WsHandler<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it stops accepting; connections that are open stay.
+    /// Dropping it stops accepting; handshakes that have begun go on, and connections that are open stay.
     pub async fn listen(self, listener: TcpListener) {
         let stop = self.hub.stop().clone();
         let handshakes = self.hub.admission().handshakes.clone();
@@ -405,7 +409,8 @@ impl<E: Endpoint> WsHandler<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, the stream is dropped with it.
+    /// Dropped before it is done, the stream is dropped with it, and the hub has no such connection. One of the same id that it
+    /// has replaced by then is closed all the same.
     pub async fn serve_stream<S>(&self, mut stream: S, peer: Option<SocketAddr>) -> Result<Connection, HandshakeError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
