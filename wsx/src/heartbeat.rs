@@ -23,30 +23,32 @@ pub(crate) struct Beat {
     rhythm: Heartbeat,
     timer: Pin<Box<Sleep>>,
     last: Instant,
-    asked: bool,
+    /// When the ping went out that is not answered yet. The answer's time counts from here, and not from when the ping was
+    /// due: where the clock jumps, or the process was stopped, both lie far behind at once.
+    asked: Option<Instant>,
 }
 
 impl Beat {
     pub(crate) fn new(rhythm: Heartbeat) -> Self {
         let last = Instant::now();
-        Self { rhythm, timer: Box::pin(sleep_until(last + rhythm.interval)), last, asked: false }
+        Self { rhythm, timer: Box::pin(sleep_until(last + rhythm.interval)), last, asked: None }
     }
 
     /// A byte came.
     pub(crate) fn heard(&mut self) {
         self.last = Instant::now();
-        self.asked = false;
+        self.asked = None;
     }
 
     /// Pending while nothing is due; the task is woken when it is.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
         let Heartbeat { interval, timeout } = self.rhythm;
-        let due = self.last + if self.asked { interval + timeout } else { interval };
+        let due = self.asked.map_or(self.last + interval, |asked| asked + timeout);
         if self.timer.deadline() != due {
             self.timer.as_mut().reset(due);
         }
         ready!(self.timer.as_mut().poll(cx));
-        Poll::Ready(if std::mem::replace(&mut self.asked, true) { Due::Dead } else { Due::Ping })
+        Poll::Ready(if self.asked.replace(Instant::now()).is_some() { Due::Dead } else { Due::Ping })
     }
 }
 
@@ -77,5 +79,15 @@ mod tests {
         tokio::time::sleep(9 * SECOND).await;
         beat.heard();
         assert_eq!((due(&mut beat).await, start.elapsed()), (Due::Ping, 89 * SECOND));
+    }
+
+    /// Row X6: a peer that nobody has asked is not dead.
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_jumps_leaves_the_peer_its_time_to_answer() {
+        let mut beat = Beat::new(Heartbeat { interval: 30 * SECOND, timeout: 10 * SECOND });
+        tokio::time::advance(86_400 * SECOND).await;
+        let start = Instant::now();
+        assert_eq!((due(&mut beat).await, start.elapsed()), (Due::Ping, Duration::ZERO));
+        assert_eq!((due(&mut beat).await, start.elapsed()), (Due::Dead, 10 * SECOND));
     }
 }
