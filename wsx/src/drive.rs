@@ -21,6 +21,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
+    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -66,10 +67,18 @@ pub(crate) async fn drive<E: Endpoint, T: Transport>(
     let _ending = Ending { conn, scope };
     let Some(transport) = &*socket else { return };
     let closed = {
-        let reader = pin!(read(transport, conn, scope));
+        let reading = AtomicBool::new(false);
+        let reader = pin!(read(transport, conn, scope, &reading));
         let beat = scope.config.heartbeat.map(|rhythm| Box::new(Beat::new(rhythm)));
-        let mut task =
-            Task { transport, conn, writer: Writer::new(scope.config.write_timeout), reader, beat, end: None };
+        let mut task = Task {
+            transport,
+            conn,
+            writer: Writer::new(scope.config.write_timeout),
+            reader,
+            reading: &reading,
+            beat,
+            end: None,
+        };
         poll_fn(|cx| task.poll_open(cx)).await;
         if let Some(hub) = scope.hub {
             hub.forget(conn);
@@ -115,6 +124,8 @@ struct Task<'t, T, F> {
     conn: &'t Connection,
     writer: Writer,
     reader: Pin<&'t mut F>,
+    /// Whether `reader` waits for the socket, and not for a handler.
+    reading: &'t AtomicBool,
     beat: Option<Box<Beat>>,
     /// Set when `reader` is done, which must not be polled again then.
     end: Option<End>,
@@ -142,7 +153,8 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
     /// Pings when it is due, which a ping that is still waiting serves as well; an error when the peer has gone.
     fn poll_beat(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let Some(beat) = &mut self.beat else { return Ok(()) };
-        if self.transport.heard() {
+        // While a handler runs nobody reads, so the answer to a ping could not be seen.
+        if self.transport.heard() || !self.reading.load(Ordering::Relaxed) {
             beat.heard();
         }
         while let Poll::Ready(due) = beat.poll(cx) {
@@ -218,17 +230,24 @@ fn poll_guarded<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Op
 }
 
 /// Reads and handles message after message. Owns the frame while its handler runs, so payloads may borrow.
-async fn read<E: Endpoint, T: Transport>(transport: &T, conn: &Connection, scope: &Scope<'_, E>) -> End {
+async fn read<E: Endpoint, T: Transport>(
+    transport: &T,
+    conn: &Connection,
+    scope: &Scope<'_, E>,
+    reading: &AtomicBool,
+) -> End {
     let mut reader = transport.reader();
     scope.observer.opened(conn);
     let opening = scope.router.event(scope, conn, &Incoming::open()).await;
     reply(conn, opening).await;
     let mut turn = 0;
     loop {
+        reading.store(true, Ordering::Relaxed);
         let frame = match poll_fn(|cx| transport.poll_message(&mut reader, conn.queue(), cx)).await {
             Ok(frame) => frame,
             Err(error) => return end_of(&error),
         };
+        reading.store(false, Ordering::Relaxed);
         let message = match &frame {
             Message::Text(text) => Some(RawFrame::Text(Cow::Borrowed(text))),
             Message::Binary(bytes) => Some(RawFrame::Binary(Cow::Borrowed(bytes))),
