@@ -175,7 +175,8 @@ impl<E: Endpoint> Client<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, no connection is made, and `connect` can be called again.
+    /// Dropped before it is done, no connection is made, `register` has not run, and `connect` can be called again. The server
+    /// may have seen a handshake that was not finished.
     pub async fn connect(
         &self,
         cancel: CancellationToken,
@@ -208,7 +209,7 @@ impl<E: Endpoint> Client<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, the message is not sent.
+    /// Dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, message: &M) -> Sending<'static> {
         let conn = self.connection().ok_or(SendError::Closed);
         Sending::on_owned(conn, message.encode(Role::Client)).of_client(self.0.stop.clone())
@@ -250,9 +251,11 @@ impl<E: Endpoint> Client<E> {
         if let Some(conn) = self.connection() {
             conn.close();
         }
-        if !self.0.running.load(Ordering::Acquire) {
-            self.0.state.send_replace(ClientState::Closed);
-        }
+        // Under the state's lock, as the end of a session is: one of the two sees the other.
+        self.0.state.send_if_modified(|state| {
+            let ended = !self.0.running.load(Ordering::Acquire);
+            ended && std::mem::replace(state, ClientState::Closed) != ClientState::Closed
+        });
     }
 
     /// Waits until the client is closed and its last connection has ended.
@@ -449,12 +452,15 @@ impl<E: Endpoint> Drop for Session<E> {
     fn drop(&mut self) {
         let inner = &self.client.0;
         *inner.current() = None;
-        let stopped = self.stopped();
-        if stopped {
+        if self.cancel.is_cancelled() {
             inner.stop.cancel();
         }
-        inner.running.store(false, Ordering::Release);
-        inner.state.send_replace(if stopped { ClientState::Closed } else { ClientState::Disconnected });
+        // Under the state's lock: a `close` that comes meanwhile either is seen here or sees that this has ended, and the
+        // next `connect` says where it stands after this has.
+        inner.state.send_modify(|state| {
+            inner.running.store(false, Ordering::Release);
+            *state = if inner.stop.is_cancelled() { ClientState::Closed } else { ClientState::Disconnected };
+        });
     }
 }
 
