@@ -434,3 +434,19 @@ async fn headers_are_made_for_each_attempt() {
     client.close();
     within(client.closed()).await;
 }
+
+/// Row K1: whoever closes a client just as its connection ends finds it closed, and does not wait for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_is_closed_as_its_connection_ends_is_closed() {
+    let server = Server::start(Hub::with(Station::default())).await;
+    for _ in 0..200 {
+        let client = Client::builder(server.url("a")).reconnect(false).build();
+        within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+        let conn = client.connection().unwrap();
+        server.hub.get("a").unwrap().close();
+        within(conn.closed()).await;
+        client.close();
+        within(client.closed()).await;
+        assert_eq!(*client.state().borrow(), ClientState::Closed);
+    }
+}

@@ -9,6 +9,7 @@ use crate::{
     endpoint::{Endpoint, Untyped},
     envelope::SentBy,
     error::{BoxError, ConnectError, SendError, StartError},
+    guard,
     handler::{FromMessage, IntoReply, by_hand},
     observer::{Blind, Observer, Setback},
     router::{Added, Empty, End, Router, Scope},
@@ -18,7 +19,7 @@ use crate::{
 use std::{
     fmt,
     future::Future,
-    panic::{AssertUnwindSafe, Location, catch_unwind},
+    panic::Location,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -84,11 +85,12 @@ struct Options {
 type GiveUp = dyn Fn(&Setback) -> bool + Send + Sync;
 
 impl Options {
-    /// Whether there is to be no further attempt, which the observer is told then.
+    /// Whether there is to be no further attempt, which the observer is told then. A decision that panics is none.
     fn gives_up(&self, setback: &Setback) -> bool {
-        let given_up = self.give_up.as_ref().is_some_and(|decide| decide(setback));
+        let decide = |decide: &GiveUp| guard::call(|| decide(setback)).unwrap_or(false);
+        let given_up = self.give_up.as_deref().is_some_and(decide);
         if given_up {
-            self.observer.gave_up(setback);
+            let _ = guard::call(|| self.observer.gave_up(setback));
         }
         given_up
     }
@@ -161,7 +163,8 @@ impl<E: Endpoint> Client<E> {
     }
 
     /// Connects, and from then on connects again whenever the connection ends, until the client is closed or `cancel` is
-    /// triggered; both close the connection with 1000. `register` sees each new connection before its first message.
+    /// triggered; both close the connection with 1000. `register` sees each new connection before its first message; if it
+    /// panics, that connection closes with 1011.
     ///
     /// Returns when the first connection is made. With reconnecting it keeps trying until then.
     ///
@@ -172,7 +175,8 @@ impl<E: Endpoint> Client<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, no connection is made, and `connect` can be called again.
+    /// Dropped before it is done, no connection is made, `register` has not run, and `connect` can be called again. The server
+    /// may have seen a handshake that was not finished.
     pub async fn connect(
         &self,
         cancel: CancellationToken,
@@ -205,7 +209,7 @@ impl<E: Endpoint> Client<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, the message is not sent.
+    /// Dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, message: &M) -> Sending<'static> {
         let conn = self.connection().ok_or(SendError::Closed);
         Sending::on_owned(conn, message.encode(Role::Client)).of_client(self.0.stop.clone())
@@ -300,9 +304,11 @@ impl<E: Endpoint> Client<E> {
         if let Some(conn) = self.connection() {
             conn.close();
         }
-        if !self.0.running.load(Ordering::Acquire) {
-            self.0.state.send_replace(ClientState::Closed);
-        }
+        // Under the state's lock, as the end of a session is: one of the two sees the other.
+        self.0.state.send_if_modified(|state| {
+            let ended = !self.0.running.load(Ordering::Acquire);
+            ended && std::mem::replace(state, ClientState::Closed) != ClientState::Closed
+        });
     }
 
     /// Waits until the client is closed and its last connection has ended.
@@ -402,7 +408,9 @@ impl<E: Endpoint> Session<E> {
         let dialled = timeout(config.handshake_timeout, async {
             let mut all = fixed_headers.clone();
             if let Some(headers) = headers {
-                all.extend(headers().await.map_err(ConnectError::Headers)?);
+                let made = guard::run(async { headers().await }).await;
+                let made = made.unwrap_or_else(|| Err("the program panicked".into()));
+                all.extend(made.map_err(ConnectError::Headers)?);
             }
             self.target.dial(all, config).await
         });
@@ -417,7 +425,7 @@ impl<E: Endpoint> Session<E> {
         let delay = inner.options.backoff.delay(self.failures, rand::random());
         self.failures = self.failures.saturating_add(1);
         if let Some(error) = error {
-            inner.options.observer.retrying(self.failures, delay, error);
+            let _ = guard::call(|| inner.options.observer.retrying(self.failures, delay, error));
         }
         inner.state.send_replace(ClientState::Waiting { attempt: self.failures, delay });
         sleep(delay).await;
@@ -444,8 +452,7 @@ impl<E: Endpoint> Session<E> {
 
     /// Shows a new connection to `register`, and sends go to it from now on.
     fn enter(&self, conn: &Connection) {
-        // Unwind safe in fact: the connection ends, and what `register` shares is the user's.
-        if catch_unwind(AssertUnwindSafe(|| (self.register)(conn))).is_err() {
+        if guard::call(|| (self.register)(conn)).is_none() {
             conn.close_with(CloseCode::Error, "internal error");
         }
         *self.client.0.current() = Some(conn.clone());
@@ -467,10 +474,11 @@ impl<E: Endpoint> Session<E> {
         let since = Instant::now();
         let patience = CancellationToken::new();
         let mut transport = Some(transport);
-        let driven = drive(&mut transport, &conn, &scope, &patience);
+        // What a handler leaves behind is dropped in there, and may panic.
+        let driven = guard::run(drive(&mut transport, &conn, &scope, &patience));
         tokio::pin!(driven);
         tokio::select! {
-            () = &mut driven => {}
+            _ = &mut driven => {}
             () = self.cancel.cancelled() => {
                 inner.stop.cancel();
                 conn.close();
@@ -497,12 +505,15 @@ impl<E: Endpoint> Drop for Session<E> {
     fn drop(&mut self) {
         let inner = &self.client.0;
         *inner.current() = None;
-        let stopped = self.stopped();
-        if stopped {
+        if self.cancel.is_cancelled() {
             inner.stop.cancel();
         }
-        inner.running.store(false, Ordering::Release);
-        inner.state.send_replace(if stopped { ClientState::Closed } else { ClientState::Disconnected });
+        // Under the state's lock: a `close` that comes meanwhile either is seen here or sees that this has ended, and the
+        // next `connect` says where it stands after this has.
+        inner.state.send_modify(|state| {
+            inner.running.store(false, Ordering::Release);
+            *state = if inner.stop.is_cancelled() { ClientState::Closed } else { ClientState::Disconnected };
+        });
     }
 }
 
@@ -577,7 +588,7 @@ impl<E: Endpoint> ClientBuilder<E> {
 
     /// When not to try again, though reconnecting is on. Asked after each attempt that failed and each connection that
     /// ended; on `true` the client is [`Disconnected`](ClientState::Disconnected), `connect` returns the error if it still
-    /// waits for its first connection, and can be called again.
+    /// waits for its first connection, and can be called again. A decision that panics counts as `false`.
     ///
     /// By default it never gives up: a box that nobody can reach had better go on, since a refusal can be a mistake of the
     /// server's. Where somebody looks, let it stop on a refusal; two programs with one id replace each other for ever
@@ -599,7 +610,8 @@ impl<E: Endpoint> ClientBuilder<E> {
         self
     }
 
-    /// Headers that are made anew for each handshake, such as a token that expires. An error counts as a failed attempt.
+    /// Headers that are made anew for each handshake, such as a token that expires. An error counts as a failed attempt, and a
+    /// panic does too.
     #[must_use]
     pub fn headers<F, Fut>(mut self, headers: F) -> Self
     where

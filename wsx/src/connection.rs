@@ -36,7 +36,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, frame::coding::CloseCode};
 ///
 /// # Cancel safety
 ///
-/// A send that is dropped before it is done has not sent its message, and has torn none.
+/// A send that is dropped while it waits for room has not sent its message, and none is ever torn; see [`Sending`].
 #[derive(Clone)]
 pub struct Connection(Arc<Inner>);
 
@@ -123,7 +123,7 @@ impl Connection {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, the message is not sent.
+    /// Dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send<M: Outbound + ?Sized>(&self, message: &M) -> Sending<'_> {
         Sending::on(self, message.encode(self.0.role))
     }
@@ -149,7 +149,7 @@ impl Connection {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, the message is not sent.
+    /// Dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send_bytes(&self, text: impl AsRef<[u8]>) -> Sending<'_> {
         let frame = std::str::from_utf8(text.as_ref())
             .map(|text| frame::of(Kind::Text, self.0.role, text.as_bytes()))
@@ -165,7 +165,7 @@ impl Connection {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, the message is not sent.
+    /// Dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send_binary(&self, bytes: impl AsRef<[u8]>) -> Sending<'_> {
         Sending::on(self, Ok(frame::of(Kind::Binary, self.0.role, bytes.as_ref())))
     }
@@ -178,7 +178,7 @@ impl Connection {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, the ping is not sent.
+    /// Dropped while it waits for room, the ping is not sent; see [`Sending`].
     pub fn ping(&self, payload: &[u8]) -> Sending<'_> {
         let frame = match payload.len() {
             0..=MAX_CONTROL => Ok(frame::of(Kind::Ping, self.0.role, payload)),
@@ -380,7 +380,7 @@ impl<'f, S: Side, To> Conn<'f, S, To> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, the message is not sent.
+    /// Dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send<M: SentBy<S, To> + ?Sized>(&self, message: &M) -> Sending<'f> {
         self.connection.send(message)
     }

@@ -7,6 +7,7 @@ use crate::{
     connection::Connection,
     endpoint::Endpoint,
     frame::{self, Kind},
+    guard,
     heartbeat::{Beat, Due},
     incoming::Incoming,
     queue::{Queue, Taken},
@@ -19,7 +20,6 @@ use std::{
     cell::Cell,
     future::{Future, poll_fn},
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll, Waker, ready},
@@ -140,8 +140,11 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
     fn poll_reader(&mut self, cx: &Context<'_>) {
         let called = self.conn.queue().begin(cx.waker());
         if called && self.end.is_none() {
-            if let Poll::Ready(end) = poll_guarded(self.reader.as_mut(), &mut Context::from_waker(&self.waker)) {
-                self.end = Some(end.unwrap_or(End::Panicked));
+            let mut cx = Context::from_waker(&self.waker);
+            match guard::call(|| self.reader.as_mut().poll(&mut cx)) {
+                Some(Poll::Pending) => {}
+                Some(Poll::Ready(end)) => self.end = Some(end),
+                None => self.end = Some(End::Panicked),
             }
             self.transport.settle();
         }
@@ -214,19 +217,9 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
 /// Tells the program of the end.
 async fn report<E: Endpoint>(conn: &Connection, closed: &Closed, scope: &Scope<'_, E>) {
     let incoming = Incoming::close(closed);
-    let mut handler = pin!(scope.router.event(scope, conn, &incoming));
     // A handler that hangs here, or panics, has nobody to answer to.
-    let _ = timeout(scope.config.close_timeout, poll_fn(|cx| poll_guarded(handler.as_mut(), cx))).await;
-    let _ = catch_unwind(AssertUnwindSafe(|| scope.observer.closed(conn, closed)));
-}
-
-/// A panic inside becomes `None`, and ends no other connection.
-fn poll_guarded<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
-    // Unwind safe in fact: the connection ends, and shared state is the user's, who has poisoned locks to tell.
-    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-        Ok(poll) => poll.map(Some),
-        Err(_) => Poll::Ready(None),
-    }
+    let _ = timeout(scope.config.close_timeout, guard::run(scope.router.event(scope, conn, &incoming))).await;
+    let _ = guard::call(|| scope.observer.closed(conn, closed));
 }
 
 /// Reads and handles message after message. Owns the frame while its handler runs, so payloads may borrow.

@@ -152,15 +152,20 @@ fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
 }
 
-/// Seconds since 1970; a clock that stands before that counts as 1970.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    seconds_since_1970(SystemTime::now())
+}
+
+/// Whatever a clock may say: what is before 1970 counts as 1970.
+fn seconds_since_1970(at: SystemTime) -> i64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn text_of(frame: &Bytes) -> &str {
         std::str::from_utf8(&frame[2..]).unwrap()
@@ -174,6 +179,22 @@ mod tests {
         let frame = envelope.encode(Role::Server).unwrap();
         assert_eq!(text_of(&frame), r#"{"ver":1,"type":"telemetry","ts":1732969200,"data":{ "a": 1.50, "b":[ ] }}"#);
         assert_eq!(serde_json::to_string(&envelope).unwrap(), text_of(&frame));
+    }
+
+    /// Row X6: a box without a battery wakes up in 1970 or before, and a broken clock may say anything.
+    #[test]
+    fn no_clock_breaks_the_time_of_a_message() {
+        let year = Duration::from_secs(365 * 86_400);
+        for (at, expected) in [
+            (UNIX_EPOCH + Duration::from_secs(1_732_969_200), 1_732_969_200),
+            (UNIX_EPOCH, 0),
+            (UNIX_EPOCH - Duration::from_nanos(1), 0),
+            (UNIX_EPOCH - 200 * year, 0),
+            (UNIX_EPOCH + 100_000 * year, 3_153_600_000_000),
+            (UNIX_EPOCH.checked_add(Duration::from_secs(i64::MAX as u64)).expect("Linux counts in 64 bits"), i64::MAX),
+        ] {
+            assert_eq!(seconds_since_1970(at), expected);
+        }
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl<E: Endpoint> Hub<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, the message is not sent.
+    /// Dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send_to<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, id: &str, message: &M) -> Sending<'static> {
         let conn = self.get(id).ok_or_else(|| SendError::NoSuchConnection(id.to_owned()));
         Sending::on_owned(conn, message.encode(Role::Server))
@@ -108,7 +108,8 @@ impl<E: Endpoint> Hub<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, those that were full may not get the message; all others have.
+    /// Dropped before its first poll, nobody gets the message. Dropped after that, those that were full may not get it; all
+    /// others have.
     pub fn broadcast<M: SentBy<E::Side, E::Peer> + ?Sized>(
         &self,
         message: &M,
@@ -182,7 +183,7 @@ impl<E: Endpoint> Hub<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, the shutdown goes on, without its deadline.
+    /// Dropped before its first poll, nothing ends. Dropped after that, the shutdown goes on, without its deadline.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         self.0.stop.cancel();
         for shard in &self.0.shards {

@@ -41,7 +41,7 @@ impl<E: Endpoint> WsHandler<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, the connection is not made.
+    /// Dropped before it is done, the connection is not made. Once it has answered, the connection is made without it.
     pub async fn upgrade<B>(&self, request: Request<B>) -> Answer {
         let (mut parts, _) = request.into_parts();
         let upgrade = parts.extensions.remove::<OnUpgrade>();
@@ -65,7 +65,7 @@ impl<E: Endpoint> WsHandler<E> {
                 answer.map(|()| Full::default())
             }
             Err(reject) => {
-                self.hub().observer().refused(None, reject.status, &reject.body);
+                self.tell_refused(None, &reject);
                 refusal(reject)
             }
         }

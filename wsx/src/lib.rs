@@ -32,13 +32,13 @@
 //!
 //! # Cancel safety
 //!
-//! A future of this library that is dropped before it is done has not done its work, and has torn no message. Each says
-//! for itself what that means.
+//! A future of this library that is dropped before it is done has torn no message and doubled none, and what it belonged to
+//! goes on. Each says for itself how much of its work is done by then.
 //!
 //! # Layout
 //!
 //! A message goes through the modules in this order, and each imports only from those before it:
-//! `error`, `config`, `tcp`, `message`, `closed`, `endpoint`, `frame`, `envelope`, `incoming`, `reader`, `queue`, `connection`, `sending`, `observer`, `hub`,
+//! `error`, `config`, `guard`, `tcp`, `message`, `closed`, `endpoint`, `frame`, `envelope`, `incoming`, `reader`, `queue`, `connection`, `sending`, `observer`, `hub`,
 //! `context`, `handler`, `router`, `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` behind
 //! it); `backoff`, `dial` and `client`.
 //!
@@ -62,6 +62,7 @@ mod closed;
 mod endpoint;
 mod envelope;
 mod frame;
+mod guard;
 mod head;
 mod heartbeat;
 mod incoming;

@@ -10,7 +10,8 @@ use tokio_tungstenite::tungstenite::http::StatusCode;
 /// Sees connections come and go, and what went wrong without ending the program. Every method does nothing unless
 /// written.
 ///
-/// The methods run in the connection's task: they must not block. A panic in one ends that connection with 1011.
+/// The methods run in the connection's task: they must not block. A panic in one ends that connection with 1011; where there
+/// is no connection, or it has ended, a panic changes nothing.
 ///
 /// ```
 /// struct Log;

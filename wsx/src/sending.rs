@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 ///
 /// # Cancel safety
 ///
-/// Dropped before it is done, the message is not sent, and none is torn.
+/// Dropped before its first poll, or while it waits for room, the message is not sent. If room came after its last poll, the
+/// message is in the queue already, and is sent whole and once: who must know which of the two it was awaits this to its end.
 #[derive(Debug)]
 #[must_use = "a message is sent when this is awaited"]
 pub struct Sending<'c> {

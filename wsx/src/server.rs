@@ -7,6 +7,7 @@ use crate::{
     drive::drive,
     endpoint::{Endpoint, Untyped},
     error::StartError,
+    guard,
     handler::{FromMessage, IntoReply, by_hand},
     handshake::{self, HeadError, Identity, Origin, Origins, Reject},
     hub::{Hub, Parts},
@@ -20,7 +21,7 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    panic::{AssertUnwindSafe, Location, catch_unwind},
+    panic::Location,
     pin::Pin,
     sync::{
         Arc,
@@ -118,7 +119,7 @@ impl<E: Endpoint> Hub<E> {
     ///
     /// `build_id` makes the connection's id from the upgrade request, before the upgrade; it may look things up, and
     /// refuse with a status. An id that is here already replaces the connection that has it. `register` sees each new
-    /// connection before its first message.
+    /// connection before its first message. A panic in either refuses the request with 500.
     ///
     /// ```standalone_crate
     /// use wsx::{Hub, Reject, http::{StatusCode, request::Parts}};
@@ -157,6 +158,10 @@ impl<E: Endpoint> Hub<E> {
 /// # Errors
 ///
 /// Never.
+///
+/// # Cancel safety
+///
+/// Cancel safe: it does not wait. An id is never given twice.
 pub async fn unique_id(_: RequestParts) -> Result<String, Reject> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     Ok(format!("conn-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
@@ -371,7 +376,7 @@ impl<E: Endpoint> WsHandler<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it stops accepting; connections that are open stay.
+    /// Dropping it stops accepting; handshakes that have begun go on, and connections that are open stay.
     pub async fn listen(self, listener: TcpListener) {
         let stop = self.hub.stop().clone();
         let handshakes = self.hub.admission().handshakes.clone();
@@ -404,7 +409,8 @@ impl<E: Endpoint> WsHandler<E> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is done, the stream is dropped with it.
+    /// Dropped before it is done, the stream is dropped with it, and the hub has no such connection. One of the same id that it
+    /// has replaced by then is closed all the same.
     pub async fn serve_stream<S>(&self, mut stream: S, peer: Option<SocketAddr>) -> Result<Connection, HandshakeError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -466,9 +472,14 @@ impl<E: Endpoint> WsHandler<E> {
         peer: Option<SocketAddr>,
         reject: Reject,
     ) -> HandshakeError {
-        self.hub.observer().refused(peer, reject.status, &reject.body);
+        self.tell_refused(peer, &reject);
         let _ = timeout(REFUSAL, handshake::refuse(stream, &reject)).await;
         HandshakeError::Refused { status: reject.status, why: reject.body }
+    }
+
+    /// The answer is the same if the observer panics.
+    pub(crate) fn tell_refused(&self, peer: Option<SocketAddr>, reject: &Reject) {
+        let _ = guard::call(|| self.hub.observer().refused(peer, reject.status, &reject.body));
     }
 
     /// Whether this request may become a connection, and whose.
@@ -486,7 +497,8 @@ impl<E: Endpoint> WsHandler<E> {
             parts.extensions.insert(PeerAddr(peer));
         }
         let agreed = handshake::agree(&parts.headers, &self.protocols);
-        let mut identity = (self.build_id)(parts).await?;
+        let identified = guard::run(async { (self.build_id)(parts).await }).await;
+        let mut identity = identified.unwrap_or_else(|| Err(internal_error()))?;
         if let Some((protocol, header)) = agreed {
             answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, header);
             identity.extensions.insert(protocol);
@@ -505,11 +517,7 @@ impl<E: Endpoint> WsHandler<E> {
         conn.set_extensions(identity.extensions);
         let (hub, router) = (self.hub.clone(), self.router.clone());
         let entered = Entered { hub, router, conn, token, counted: None, running: false };
-        // Unwind safe in fact: the connection goes, and what `register` shares is the user's.
-        match catch_unwind(AssertUnwindSafe(|| (self.register)(&entered.conn))) {
-            Ok(()) => Ok(entered),
-            Err(_) => Err(Reject::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error")),
-        }
+        guard::call(|| (self.register)(&entered.conn)).map(|()| entered).ok_or_else(internal_error)
     }
 
     #[cfg(feature = "hyper")]
@@ -575,6 +583,11 @@ impl<E: Endpoint> Drop for Entered<E> {
 
 fn going_away() -> Reject {
     Reject::new(StatusCode::SERVICE_UNAVAILABLE, "the server is going away")
+}
+
+/// Code of the program's has panicked, which is none of the peer's business.
+fn internal_error() -> Reject {
+    Reject::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
 }
 
 impl<E: Endpoint> Clone for WsHandler<E> {

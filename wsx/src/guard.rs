@@ -1,0 +1,57 @@
+//! Code of the user's that panics ends what it was part of, and nothing else.
+//!
+//! Unwind safe in fact: what this library was doing ends there, and what the user's code shares with the rest of the
+//! program has its own locks to tell.
+use std::{
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
+};
+
+/// `None` when it panics.
+pub(crate) fn call<T>(code: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(code)).ok()
+}
+
+/// `None` when it panics, which dropping it at its end may do as well.
+pub(crate) async fn run<F: Future>(future: F) -> Option<F::Output> {
+    let mut guarded = pin!(async move { future.await });
+    poll_fn(|cx| match call(|| guarded.as_mut().poll(cx)) {
+        Some(poll) => poll.map(Some),
+        None => Poll::Ready(None),
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Panics when it is dropped.
+    struct Grudge;
+    impl Drop for Grudge {
+        fn drop(&mut self) {
+            panic!("as a test wants it");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_none_wherever_it_comes() {
+        assert_eq!(call(|| 1), Some(1));
+        assert_eq!(call(|| -> u8 { panic!("as a test wants it") }), None);
+        assert_eq!(run(async { 1 }).await, Some(1));
+        assert_eq!(run(async { panic!("as a test wants it") }).await, None::<u8>);
+        let later = async {
+            tokio::task::yield_now().await;
+            panic!("as a test wants it")
+        };
+        assert_eq!(run(later).await, None::<u8>);
+        let grudge = Grudge;
+        let at_its_end = async move {
+            tokio::task::yield_now().await;
+            drop(grudge);
+        };
+        assert_eq!(run(at_its_end).await, None);
+    }
+}
