@@ -15,6 +15,7 @@ pub(crate) fn call<T>(code: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// `None` when it panics, which dropping it at its end may do as well.
+#[allow(clippy::redundant_async_block, reason = "the block drops the future inside of its last poll, and so guarded")]
 pub(crate) async fn run<F: Future>(future: F) -> Option<F::Output> {
     let mut guarded = pin!(async move { future.await });
     poll_fn(|cx| match call(|| guarded.as_mut().poll(cx)) {
