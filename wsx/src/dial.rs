@@ -16,7 +16,11 @@ use tokio_tungstenite::{
     tungstenite::{
         self,
         client::IntoClientRequest,
-        http::{HeaderMap, Uri},
+        error::ProtocolError,
+        http::{
+            HeaderMap, Uri,
+            header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL},
+        },
         protocol::WebSocketConfig,
     },
 };
@@ -71,8 +75,9 @@ impl Target {
         let _ = socket.set_nodelay(true);
         // The stream that comes back is only asked for what is below it, so its buffers stay small.
         let config = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(0).max_write_buffer_size(512);
-        let (ws, _) =
+        let (ws, answer) =
             client_async_with_config(request, Head::new(socket), Some(config)).await.map_err(handshake_error)?;
+        check(answer.headers()).map_err(handshake_error)?;
         let Head { socket, rest, .. } = ws.into_inner();
         Ok((socket, rest))
     }
@@ -85,21 +90,49 @@ fn handshake_error(error: tungstenite::Error) -> ConnectError {
     }
 }
 
-/// A stream that gives its reader an HTTP head and nothing behind it: tungstenite reads ahead, and would keep the first
-/// messages to itself.
+/// What RFC 6455 section 4.1 asks of the answer's headers, and tungstenite does not look at.
+fn check(headers: &HeaderMap) -> Result<(), tungstenite::Error> {
+    // No extension is ever asked for, so that none may be agreed on: its frames would not be the ones that are read here.
+    // The others come once (sections 11.3.3 and 11.3.4), and tungstenite looks at the first alone.
+    for (name, most) in [(SEC_WEBSOCKET_EXTENSIONS, 0), (SEC_WEBSOCKET_ACCEPT, 1), (SEC_WEBSOCKET_PROTOCOL, 1)] {
+        if headers.get_all(&name).iter().count() > most {
+            return Err(ProtocolError::InvalidHeader(name.into()).into());
+        }
+    }
+    Ok(())
+}
+
+/// A stream that gives its reader the lines of an HTTP head, each when it is whole, and nothing behind the head. tungstenite
+/// reads ahead, and would keep the first messages to itself; and it takes a head in many small pieces for an attack, though
+/// a weak link delivers an honest one like this.
 struct Head<S> {
     socket: S,
+    /// What has come of the head.
+    head: Vec<u8>,
+    /// How much of it the reader has.
+    given: usize,
+    /// Where its last whole line ends.
+    whole: usize,
     /// What came behind the head.
     rest: Vec<u8>,
     /// Whether nothing has come on the current line; an empty line ends the head.
     line_empty: bool,
     done: bool,
-    read: usize,
 }
 
 impl<S> Head<S> {
     fn new(socket: S) -> Self {
-        Self { socket, rest: Vec::new(), line_empty: false, done: false, read: 0 }
+        Self { socket, head: Vec::new(), given: 0, whole: 0, rest: Vec::new(), line_empty: false, done: false }
+    }
+
+    /// Sorts what has come into the head and what is behind it.
+    fn take(&mut self, bytes: &[u8]) {
+        let (head, rest) = bytes.split_at(self.split(bytes));
+        if let Some(at) = head.iter().rposition(|&byte| byte == b'\n') {
+            self.whole = self.head.len() + at + 1;
+        }
+        self.head.extend_from_slice(head);
+        self.rest.extend_from_slice(rest);
     }
 
     /// How many of these bytes belong to the head.
@@ -122,21 +155,29 @@ impl<S> Head<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Head<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.done {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the answer has no end")));
+        while this.given == this.whole {
+            if this.done {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the answer has no end")));
+            }
+            if this.head.len() > MAX_HEAD {
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the head of the answer is too long",
+                )));
+            }
+            let mut chunk = [0; 1024];
+            let mut buffer = ReadBuf::new(&mut chunk);
+            ready!(Pin::new(&mut this.socket).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                // The peer has hung up, which the reader learns in the same way.
+                return Poll::Ready(Ok(()));
+            }
+            this.take(buffer.filled());
         }
-        if this.read > MAX_HEAD {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the head of the answer is too long")));
-        }
-        let mut chunk = [0; 1024];
-        let most = chunk.len().min(out.remaining());
-        let mut buffer = ReadBuf::new(&mut chunk[..most]);
-        ready!(Pin::new(&mut this.socket).poll_read(cx, &mut buffer))?;
-        let got = buffer.filled();
-        this.read += got.len();
-        let head = this.split(got);
-        out.put_slice(&got[..head]);
-        this.rest.extend_from_slice(&got[head..]);
+        let next = &this.head[this.given..this.whole];
+        let next = &next[..next.len().min(out.remaining())];
+        out.put_slice(next);
+        this.given += next.len();
         Poll::Ready(Ok(()))
     }
 }
