@@ -159,12 +159,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Head<S> {
             if this.done {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the answer has no end")));
             }
-            if this.head.len() > MAX_HEAD {
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the head of the answer is too long",
-                )));
-            }
             let mut chunk = [0; 1024];
             let mut buffer = ReadBuf::new(&mut chunk);
             ready!(Pin::new(&mut this.socket).poll_read(cx, &mut buffer))?;
@@ -173,6 +167,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Head<S> {
                 return Poll::Ready(Ok(()));
             }
             this.take(buffer.filled());
+            if this.head.len() > MAX_HEAD {
+                let why = "the head of the answer is too long";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+            }
         }
         let next = &this.head[this.given..this.whole];
         let next = &next[..next.len().min(out.remaining())];
