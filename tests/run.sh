@@ -61,6 +61,7 @@ check_demo() {
 
 step "install what is missing" tests/install.sh
 step "formatting" cargo fmt --all --check
+step "formatting of the fuzz targets" cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 step "lints" cargo clippy --locked --workspace --all-features --all-targets -- -D warnings
 for features in "" server client macros server,macros client,macros; do
   step "wsx with features: ${features:-none}" \
@@ -76,6 +77,7 @@ step "documents" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace -
 step "conformance" tests/conformance.sh
 # Against the `echo` that the step before has built.
 step "abuse, in short" cargo run --locked --release --package wsx-tests --bin abuse -- --echo target/release/echo --megabytes 20 --tries 20
+step "fuzzing, in short" tests/fuzz.sh 8
 step "instructions" tests/instructions.sh
 step "oldest compiler" tests/msrv.sh
 step "main example" cargo run --locked --release --package wsx-examples --bin fleet -- --for 6s

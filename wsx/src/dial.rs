@@ -16,7 +16,11 @@ use tokio_tungstenite::{
     tungstenite::{
         self,
         client::IntoClientRequest,
-        http::{HeaderMap, Uri},
+        error::ProtocolError,
+        http::{
+            HeaderMap, Uri,
+            header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL},
+        },
         protocol::WebSocketConfig,
     },
 };
@@ -70,8 +74,9 @@ impl Target {
         tcp::prepare(&socket, config);
         // The stream that comes back is only asked for what is below it, so its buffers stay small.
         let buffers = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(0).max_write_buffer_size(512);
-        let (ws, _) =
+        let (ws, answer) =
             client_async_with_config(request, Head::new(socket), Some(buffers)).await.map_err(handshake_error)?;
+        check(answer.headers()).map_err(handshake_error)?;
         let Head { socket, rest, .. } = ws.into_inner();
         Ok((socket, rest))
     }
@@ -82,6 +87,18 @@ fn handshake_error(error: tungstenite::Error) -> ConnectError {
         tungstenite::Error::Http(answer) => ConnectError::Refused { status: answer.status() },
         error => ConnectError::Handshake(Box::new(error)),
     }
+}
+
+/// What RFC 6455 section 4.1 asks of the answer's headers, and tungstenite does not look at.
+fn check(headers: &HeaderMap) -> Result<(), tungstenite::Error> {
+    // No extension is ever asked for, so that none may be agreed on: its frames would not be the ones that are read here.
+    // The others come once (sections 11.3.3 and 11.3.4), and tungstenite looks at the first alone.
+    for (name, most) in [(SEC_WEBSOCKET_EXTENSIONS, 0), (SEC_WEBSOCKET_ACCEPT, 1), (SEC_WEBSOCKET_PROTOCOL, 1)] {
+        if headers.get_all(&name).iter().count() > most {
+            return Err(ProtocolError::InvalidHeader(name.into()).into());
+        }
+    }
+    Ok(())
 }
 
 /// A stream that gives its reader an HTTP head and nothing behind it: tungstenite reads ahead, and would keep the first
@@ -101,6 +118,7 @@ struct Head<S> {
     /// Whether nothing has come on the current line; an empty line ends the head.
     line_empty: bool,
     done: bool,
+    /// Of the head, in bytes.
     read: usize,
 }
 
@@ -142,20 +160,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Head<S> {
             if this.done {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the answer has no end")));
             }
-            if this.read > MAX_HEAD {
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the head of the answer is too long",
-                )));
-            }
             let mut chunk = [0; 1024];
             let mut buffer = ReadBuf::new(&mut chunk);
             ready!(Pin::new(&mut this.socket).poll_read(cx, &mut buffer))?;
             let got = buffer.filled();
-            this.read += got.len();
             let head = this.split(got);
             this.head.extend_from_slice(&got[..head]);
             this.rest.extend_from_slice(&got[head..]);
+            this.read += head;
+            if this.read > MAX_HEAD {
+                let why = "the head of the answer is too long";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+            }
             if got.is_empty() && this.head.is_empty() {
                 return Poll::Ready(Ok(()));
             }

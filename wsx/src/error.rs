@@ -116,8 +116,9 @@ pub enum ConnectError {
         /// What the system says.
         source: io::Error,
     },
-    /// The server answered the handshake with another status than 101.
-    #[error("the server refused the handshake with {status}")]
+    /// The server answered the handshake with another status than 101. A redirect is not followed: the program decides which
+    /// servers it trusts.
+    #[error("the server refused the handshake with {status}{hint}", hint = hint(*status))]
     Refused {
         /// The HTTP status.
         status: StatusCode,
@@ -152,4 +153,9 @@ impl ConnectError {
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Url { .. } | Self::Start(_) | Self::AlreadyConnected | Self::Closed)
     }
+}
+
+/// What to do about a status, where that is no matter of its own words.
+fn hint(status: StatusCode) -> &'static str {
+    if status.is_redirection() { "; redirects are not followed, so dial the new address" } else { "" }
 }

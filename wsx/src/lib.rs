@@ -85,6 +85,8 @@ mod transport;
 #[cfg(feature = "server")]
 mod bench;
 #[cfg(feature = "server")]
+mod fuzz;
+#[cfg(feature = "server")]
 mod handshake;
 #[cfg(feature = "hyper")]
 mod hyper;

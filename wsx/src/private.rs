@@ -27,6 +27,12 @@ pub use std::{
 };
 use tokio_tungstenite::tungstenite::protocol::Role;
 
+/// For `tests/fuzz`.
+#[cfg(feature = "server")]
+pub mod fuzz {
+    pub use crate::fuzz::{Read, connection, one_pass, two_passes};
+}
+
 /// An argument, drawn from the context. `Via` is left to inference.
 ///
 /// # Errors

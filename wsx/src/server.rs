@@ -285,7 +285,11 @@ impl<E: Endpoint> HubBuilder<E> {
 
 impl<E: Endpoint> fmt::Debug for HubBuilder<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HubBuilder").field("endpoint", &E::NAME).field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("HubBuilder")
+            .field("endpoint", &E::NAME)
+            .field("config", &self.config)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 

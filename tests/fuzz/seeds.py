@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""Writes tests/fuzz/seeds anew: what each target starts from. Run it after changing what a target's bytes mean."""
+import pathlib
+import shutil
+import struct
+
+SEEDS = pathlib.Path(__file__).parent / "seeds"
+
+
+def write(target, seeds):
+    directory = SEEDS / target
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    for name, seed in seeds.items():
+        (directory / name).write_bytes(seed)
+
+
+def frame(first, payload=b"", masked=True, key=b"\x37\xfa\x21\x3d"):
+    mask = 0x80 if masked else 0
+    length = len(payload)
+    if length < 126:
+        head = bytes([first, mask | length])
+    elif length < 65536:
+        head = bytes([first, mask | 126]) + struct.pack(">H", length)
+    else:
+        head = bytes([first, mask | 127]) + struct.pack(">Q", length)
+    if not masked:
+        return head + payload
+    return head + key + bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
+
+
+TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
+MORE, LAST, BEGIN = 0x00, 0x80, 0x01
+
+# How the wire behaves, how the request is cut into pieces, and the request.
+good = [
+    "GET /ws?id=7 HTTP/1.1",
+    "Host: a:1",
+    "Connection: keep-alive, Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+]
+
+
+def request(*lines, end="\r\n", rest=b"", ways=b"\0\0\0"):
+    return ways + (end.join(lines) + end + end).encode() + rest
+
+
+def without(name):
+    return [line for line in good if not line.startswith(name)]
+
+
+write(
+    "http",
+    {
+        "good": request(*good),
+        "in-pieces": request(*good, ways=b"\3\x12\x34"),
+        "single-bytes": request(*good, ways=b"\0\xff\xff"),
+        "line-feeds": request(*good, end="\n"),
+        "early-frame": request(*good, rest=frame(TEXT, b"early")),
+        "browser": request(*good, "Origin: https://a", "Sec-WebSocket-Protocol: a, b", "Cookie: c=d"),
+        "extensions": request(*good, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"),
+        "post": request("POST /ws HTTP/1.1", *good[1:]),
+        "old": request("GET /ws HTTP/1.0", *good[1:]),
+        "other-version": request(*without("Sec-WebSocket-Version"), "Sec-WebSocket-Version: 8"),
+        "no-host": request(*without("Host")),
+        "no-upgrade": request(*without("Upgrade")),
+        "no-key": request(*without("Sec-WebSocket-Key")),
+        "body": request(*good, "Content-Length: 2", rest=b"hi"),
+        "chunked": request(*good, "Transfer-Encoding: chunked"),
+        "many": request(*good, *["X: y"] * 58),
+        "half": request(*good)[:-2],
+    },
+)
+
+telemetry = '{"id":"b7","celsius":21.5,"ok":true,"tags":[1,-2]}'
+envelopes = {
+    "usual": '{"ver":1,"type":"telemetry","ts":1732969200,"data":%s}' % telemetry,
+    "spaces": '{ "ver" : 1 ,\n"type" : "telemetry" ,\t"ts" : 5 , "data" : {"id":"b\\u0037","celsius":1e3,"tags":[]} }',
+    "data-first": '{"data":%s,"type":"telemetry"}' % telemetry,
+    "other-order": '{"ts":5,"type":"a","ver":1,"data":[1]}',
+    "ts-behind": '{"type":"a","ver":1,"data":[1],"ts":5}',
+    "only-type": '{"type":"a"}',
+    "escaped-type": '{"type":"a\\u0062","data":null}',
+    "text": '{"ver":1,"type":"a","ts":0,"data":"text \\u00fc \\ud83d\\ude00"}',
+    "number": '{"ver":1,"type":"a","ts":0,"data":-12.5e-3}',
+    "array": '{"ver":1,"type":"a","ts":0,"data":[1,2,3],"id":9}',
+    "map": '{"ver":7,"type":"a","ts":-1,"data":{"a":[1,null],"b":[]}}',
+    "nothing": '{"ver":1,"type":"a","ts":0,"data":null}',
+    "twice": '{"ver":1,"type":"a","type":"b","data":1}',
+    "reserved": '{"ver":1,"type":"__raw__","ts":0,"data":{}}',
+    "control-character": '{"ver":1,"type":"a\nb","ts":0,"data":1}',
+    "big-numbers": '{"ver":4294967296,"type":"a","ts":9223372036854775808,"data":1}',
+    "leading-zero": '{"ver":01,"type":"a","ts":00,"data":1}',
+    "deep": '{"type":"a","data":' + "[" * 130 + "]" * 130 + "}",
+    "cut": '{"ver":1,"type":"a","ts":0,"data":{"a":1}',
+    "behind": '{"ver":1,"type":"a","ts":0,"data":1}}',
+}
+write("envelope", {name: text.encode() for name, text in envelopes.items()})
+
+# How the wire behaves (bit 0: a client reads), how much it takes, how the bytes are cut into pieces, and the bytes.
+conversations = {
+    "text": lambda frame: frame(TEXT, b"hello") + frame(CLOSE, b"\x03\xe8bye"),
+    "envelope": lambda frame: frame(TEXT, b'{"ver":1,"type":"a","ts":0,"data":1}') * 3 + frame(CLOSE),
+    "binary": lambda frame: frame(BINARY, bytes(range(200))) + frame(CLOSE, b"\x0f\xa1"),
+    "empty": lambda frame: frame(TEXT) + frame(BINARY) + frame(PING) + frame(PONG) + frame(CLOSE),
+    "fragments": lambda frame: frame(BEGIN, b"one") + frame(PING, b"p") + frame(MORE, b"two") + frame(LAST, "ü".encode()),
+    "pings": lambda frame: b"".join(frame(PING, bytes([n]) * n) for n in range(8)) + frame(CLOSE, b"\x03\xe9"),
+    "longest": lambda frame: frame(TEXT, b"x" * 1000) + frame(TEXT, b"x" * 1001),
+    "character": lambda frame: frame(BEGIN, b"\xc3") + frame(LAST, b"\xbc") + frame(TEXT, b"\xc3"),
+    "reserved-bit": lambda frame: frame(TEXT, b"a") + frame(TEXT | 0x40, b"b"),
+    "reserved-opcode": lambda frame: frame(0x83, b"b"),
+    "long-ping": lambda frame: frame(PING, b"x" * 126),
+    "bad-close": lambda frame: frame(CLOSE, b"\x03\xed") + frame(TEXT, b"behind"),
+}
+frames = {}
+for name, conversation in conversations.items():
+    frames[f"{name}-server"] = b"\0\0\0\0" + conversation(frame)
+    frames[f"{name}-client"] = b"\1\0\x12\x34" + conversation(lambda *each: frame(*each, masked=False))
+frames["unmasked-server"] = b"\0\0\0\0" + frame(TEXT, b"x", masked=False)
+frames["masked-client"] = b"\1\0\0\0" + frame(TEXT, b"x")
+frames["bytes-client"] = b"\1\0\xff\xff" + frame(BINARY, b"x" * 200, masked=False) + frame(CLOSE, masked=False)
+frames["early-server"] = b"\4\6\0\0" + frame(TEXT, b"hello") + frame(TEXT, b"hello") + frame(CLOSE)
+# Pieces of 700 bytes, so that more comes at a time than a reader takes.
+frames["long-server"] = b"\0\0\xdb\x66" + frame(TEXT, b"x" * 900) * 4 + frame(CLOSE)
+frames["long-client"] = b"\1\0\xdb\x66" + frame(BINARY, b"x" * 900, masked=False) * 4 + frame(CLOSE, masked=False)
+frames["slow-server"] = b"\2\1\0\0" + frame(BINARY, b"x" * 900) * 5 + frame(CLOSE)
+write("frames", frames)
+
+
+# How the wire behaves, how much it takes, and steps: see `act` in src/close.rs.
+def peer(first, payload=b""):
+    return bytes([2, first, len(payload)]) + payload
+
+
+def close(code, reason=b""):
+    return b"\6" + struct.pack(">HB", code, len(reason)) + reason
+
+
+write(
+    "close",
+    {
+        "we-close": b"\0\0\0" + close(1000) + peer(CLOSE, b"\x03\xe8") + b"\0",
+        "peer-closes": b"\0\0\0" + peer(TEXT, b"x") + peer(CLOSE, b"\x0f\xa0bye") + b"\7\0",
+        "both-close": b"\1\0\0" + close(4001, b"ours") + peer(CLOSE, b"\x0f\xa2theirs") + b"\0",
+        "silent-peer": b"\0\0\0" + b"\3\5" + close(1001, b"going") + b"\1",
+        "messages-first": b"\2\0\x0a" + b"\3\x20" * 5 + b"\4\1\0" + b"\5abc" + close(1000) + b"\0",
+        "deaf-peer": b"\6\0\x64" + b"\3\xff" * 4 + close(1000) + b"\1",
+        "no-code": b"\1\0\0" + peer(CLOSE) + b"\7\0",
+        "bad-code": b"\0\0\0" + close(1005) + peer(CLOSE, b"\x03\xed") + b"\0",
+        "long-reason": b"\1\0\0" + close(3000, "ü".encode() * 100) + b"\0",
+        "refused": b"\0\0\0" + b"\3\5" + peer(0x83, b"x") + b"\3\5" + close(1000) + b"\0",
+        "waits": b"\0\0\0" + b"\x08\xff" + peer(PING, b"p") + b"\7" + b"\x08\x01" + close(1000) + b"\x08\xff" + b"\0",
+        "half-a-frame": b"\0\0\0" + b"\1\3\x81\x85\x00" + close(1000) + b"\0",
+    },
+)

@@ -1,0 +1,163 @@
+//! The close handshake: whatever a program and its peer do, and in whatever order, there is one close frame, nothing behind
+//! it, what was accepted before it, and an end in time.
+use crate::{
+    frame::{self, BINARY, CLOSE, Frame, PING, TEXT},
+    input::Input,
+    wire::{Takes, Wire, bounded, within},
+};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_tungstenite::tungstenite::protocol::Role;
+use wsx::{__private::fuzz, CloseCode, Closed, ClosedBy, Config, Connection, SendError};
+
+/// The defaults of the write and the close timeout, a handler of `__close__` that may take the close timeout as well, and the
+/// second that the socket lingers.
+const END: Duration = Duration::from_secs(10 + 10 + 10 + 1);
+/// How much a program may want to say in one run, so that what is live is a matter of the connection.
+const STEPS: usize = 64;
+
+/// A byte of how the wire behaves, two of how much it takes, and then what is done, step by step.
+pub fn run(data: &[u8]) {
+    let mut input = Input(data);
+    let (ways, most) = (input.byte(), usize::from(input.short()));
+    let role = if ways & 1 == 0 { Role::Server } else { Role::Client };
+    let takes = match ways >> 1 & 3 {
+        0 | 1 => Takes::Everything,
+        2 => Takes::Little(8 + most % 100),
+        _ => Takes::UpTo(most),
+    };
+    bounded(4 << 20, || {
+        let wire = Wire::new(Vec::new(), takes);
+        let config = Config::default().max_message_size(1000).queue_messages(8).queue_bytes(8000);
+        let (conn, driving) = fuzz::connection(wire.clone(), role, Vec::new(), config);
+        let (done, closed, took) = within(Duration::from_secs(3600), async {
+            let acting = async {
+                let done = act(&conn, &wire, role, &mut input).await;
+                (done, Instant::now())
+            };
+            let ending = async {
+                driving.await;
+                Instant::now()
+            };
+            let ((done, asked), ended) = tokio::join!(acting, ending);
+            (done, conn.closed().await, ended.saturating_duration_since(asked))
+        });
+        assert!(took <= END, "the end took {took:?}");
+        judge(role, takes, &done, &closed, &wire.written());
+    });
+}
+
+/// What the program has done.
+#[derive(Default)]
+struct Done {
+    /// What was accepted, in order.
+    sent: Vec<Frame>,
+    /// The first request to close.
+    asked: Option<(u16, String)>,
+}
+
+/// Step by step; at last the program closes, and the peer hangs up or does not.
+async fn act(conn: &Connection, wire: &Wire, role: Role, input: &mut Input<'_>) -> Done {
+    let mut done = Done::default();
+    for _ in 0..STEPS {
+        if input.0.is_empty() {
+            break;
+        }
+        match input.byte() % 9 {
+            0 => wire.send(input.bytes(1).to_vec()),
+            1 => {
+                let length = usize::from(input.byte());
+                wire.send(input.bytes(length).to_vec());
+            }
+            2 => {
+                let (first, length) = (input.byte(), usize::from(input.byte()));
+                wire.send(frame::encode(first, role == Role::Server, input.bytes(length)));
+            }
+            3 => {
+                let payload = vec![b'x'; usize::from(input.byte())];
+                let sent = timeout(Duration::from_secs(1), conn.send_bytes(&payload)).await;
+                done.note(TEXT, payload, conn, sent);
+            }
+            4 => {
+                let payload = vec![b'y'; usize::from(input.short() % 5000)];
+                let sent = timeout(Duration::from_secs(1), conn.send_binary(&payload)).await;
+                done.note(BINARY, payload, conn, sent);
+            }
+            5 => {
+                let payload = input.bytes(3);
+                let sent = timeout(Duration::from_secs(1), conn.ping(payload)).await;
+                done.note(PING, payload.to_vec(), conn, sent);
+            }
+            6 => {
+                let (code, length) = (input.short(), usize::from(input.byte()));
+                let reason = String::from_utf8_lossy(input.bytes(length)).into_owned();
+                done.close(conn, code, &reason);
+            }
+            7 => tokio::task::yield_now().await,
+            _ => sleep(Duration::from_millis(u64::from(input.byte()) * 10)).await,
+        }
+    }
+    done.close(conn, 1000, "");
+    if input.byte() & 1 == 0 {
+        wire.finish();
+    }
+    done
+}
+
+impl Done {
+    fn note(
+        &mut self,
+        opcode: u8,
+        payload: Vec<u8>,
+        conn: &Connection,
+        sent: Result<Result<(), SendError>, tokio::time::error::Elapsed>,
+    ) {
+        match sent {
+            Ok(Ok(())) => {
+                assert!(self.asked.is_none(), "a message was accepted after close");
+                self.sent.push(Frame { opcode, payload });
+            }
+            Ok(Err(SendError::Closed)) => assert!(conn.is_closed(), "a send failed without a reason"),
+            Ok(Err(error)) => panic!("there is no reason for {error:?}"),
+            // Taken back.
+            Err(_) => {}
+        }
+    }
+
+    fn close(&mut self, conn: &Connection, code: u16, reason: &str) {
+        conn.close_with(CloseCode::from(code), reason);
+        self.asked.get_or_insert_with(|| (code, reason.to_owned()));
+    }
+}
+
+fn judge(role: Role, takes: Takes, done: &Done, closed: &Closed, written: &[u8]) {
+    let frames = frame::decode(written, role == Role::Client);
+    let close = frames.iter().find(|frame| frame.opcode == CLOSE);
+    let sent: Vec<_> = frames.iter().filter(|frame| [TEXT, BINARY, PING].contains(&frame.opcode)).cloned().collect();
+    assert!(done.sent.starts_with(&sent), "what was accepted leaves in its order, and nothing else");
+    let code = u16::from(closed.code);
+    assert!(may_be_sent(code) || code == 1005 || code == 1006, "no connection ends with {code}");
+    if closed.by == ClosedBy::Link {
+        assert_eq!((code, close), (1006, None), "a broken link carries no close frame");
+        return;
+    }
+    if closed.by == ClosedBy::Us && ![1002, 1007, 1009].contains(&code) {
+        let (asked, reason) = done.asked.as_ref().expect("it was closed at last");
+        assert_eq!(code, if may_be_sent(*asked) { *asked } else { 1000 }, "the program's own code");
+        assert_eq!(&closed.reason, reason);
+    }
+    let Some(close) = close else {
+        assert!(matches!(takes, Takes::UpTo(_)), "only a peer that takes no more is not told");
+        return;
+    };
+    assert_eq!(close.code(), code, "the peer is told what the program is");
+    let reason = close.payload.get(2..).unwrap_or_default();
+    assert!(closed.reason.as_bytes().starts_with(reason), "{reason:?} is not of {:?}", closed.reason);
+    assert!(std::str::from_utf8(reason).is_ok(), "a reason is UTF-8");
+    assert_eq!(sent, done.sent, "what was accepted leaves before the close frame");
+}
+
+/// RFC 6455 section 7.4, with the codes that were registered since.
+fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1013 | 3000..=4999)
+}

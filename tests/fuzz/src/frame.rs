@@ -1,0 +1,93 @@
+//! Frames as RFC 6455 section 5.2 draws them, written and read without any library, and slowly.
+
+/// One whole frame of an endpoint that fragments nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) opcode: u8,
+    pub(crate) payload: Vec<u8>,
+}
+
+pub(crate) const TEXT: u8 = 1;
+pub(crate) const BINARY: u8 = 2;
+pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
+
+impl Frame {
+    /// The code of a close frame; 1005 stands for none.
+    pub(crate) fn code(&self) -> u16 {
+        self.payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code))
+    }
+}
+
+/// A frame with this first byte; masked as a client's, or not.
+pub(crate) fn encode(first: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    let mask = if masked { 0x80 } else { 0 };
+    match payload.len() {
+        length @ 0..126 => frame.push(mask | length as u8),
+        length @ 126..65536 => {
+            frame.push(mask | 126);
+            frame.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            frame.push(mask | 127);
+            frame.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    if masked {
+        let key = [0x37, 0xfa, 0x21, 0x3d];
+        frame.extend_from_slice(&key);
+        frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    } else {
+        frame.extend_from_slice(payload);
+    }
+    frame
+}
+
+/// The whole frames of what an endpoint wrote; at its end may be a part of one.
+///
+/// # Panics
+///
+/// When one is none that wsx may send: a fragment, a reserved bit, the wrong mask, a long control frame, a header that is
+/// longer than it needs to be, anything but a pong behind a close frame (RFC 6455 section 5.5.2 goes on asking for those).
+pub(crate) fn decode(mut wire: &[u8], masked: bool) -> Vec<Frame> {
+    let mut frames: Vec<Frame> = Vec::new();
+    let mut closed = false;
+    while let Some((frame, rest)) = first(wire, masked) {
+        assert!(!closed || frame.opcode == PONG, "a frame behind a close frame: {frame:?}");
+        closed |= frame.opcode == CLOSE;
+        frames.push(frame);
+        wire = rest;
+    }
+    assert!(!closed || wire.is_empty() || wire[0] == 0x80 | PONG, "bytes behind a close frame: {wire:?}");
+    frames
+}
+
+fn first(wire: &[u8], masked: bool) -> Option<(Frame, &[u8])> {
+    let (&[first, second], rest) = wire.split_first_chunk()?;
+    let opcode = first & 0x0f;
+    assert!(matches!(opcode, TEXT | BINARY | CLOSE | PING | PONG), "opcode {opcode}");
+    assert_eq!(first & 0xf0, 0x80, "FIN alone is set");
+    assert_eq!(second & 0x80 != 0, masked, "the mask is the role's");
+    let (length, rest) = match second & 0x7f {
+        126 => {
+            let (length, rest) = rest.split_first_chunk()?;
+            let length = u64::from(u16::from_be_bytes(*length));
+            assert!(length >= 126, "a short length in a long header");
+            (length, rest)
+        }
+        127 => {
+            let (length, rest) = rest.split_first_chunk()?;
+            let length = u64::from_be_bytes(*length);
+            assert!(length >= 65536, "a short length in a long header");
+            (length, rest)
+        }
+        length => (u64::from(length), rest),
+    };
+    assert!(opcode < CLOSE || length <= 125, "a control frame of {length} bytes");
+    let (key, rest) = if masked { rest.split_first_chunk()? } else { (&[0; 4], rest) };
+    let (payload, rest) = rest.split_at_checked(usize::try_from(length).expect("it was written"))?;
+    let payload = payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
+    Some((Frame { opcode, payload }, rest))
+}

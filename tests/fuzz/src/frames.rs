@@ -1,0 +1,184 @@
+//! Frames through a connection of either role: the same bytes, in whatever pieces, give the messages, pongs and close code
+//! that tungstenite alone makes of them in one piece; and what is written back is read by an independent decoder.
+use crate::{
+    frame::{self, BINARY, CLOSE, Frame, PONG, TEXT},
+    input::{Input, pieces},
+    wire::{Takes, Wire, bounded, within},
+};
+use std::{
+    io::{self, Read, Write},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio_tungstenite::tungstenite::{
+    Error, Message, WebSocket,
+    error::ProtocolError,
+    protocol::{Role, WebSocketConfig},
+};
+use wsx::{__private::fuzz, Closed, ClosedBy, Config, Connection, RawFrame};
+
+/// Longest message, in bytes: small, so that the fuzzer gets there.
+const LONGEST: usize = 1000;
+
+/// Two bytes of how the wire behaves, two of how it is cut into pieces, and then what the peer sends.
+pub fn run(data: &[u8]) {
+    let mut input = Input(data);
+    let (ways, narrow, pattern) = (input.byte(), input.byte(), input.short());
+    let role = if ways & 1 == 0 { Role::Server } else { Role::Client };
+    let takes = if ways & 2 == 0 { Takes::Everything } else { Takes::Little(8 + usize::from(narrow)) };
+    let bytes = input.0;
+    let early = if ways & 4 == 0 { 0 } else { bytes.len().min(usize::from(narrow)) };
+    let expected = expected(role, bytes);
+    // The buffers of the thread, and what the run itself keeps of the messages.
+    let seen = bounded((512 << 10) + 16 * bytes.len(), || {
+        let (early, rest) = bytes.split_at(early);
+        seen(role, early.to_vec(), pieces(rest, pattern), takes)
+    });
+    compare(role, &expected, &seen);
+}
+
+/// What the peer's bytes amount to.
+#[derive(Debug, Default, PartialEq)]
+struct Heard {
+    /// Text as `TEXT`, binary as `BINARY`.
+    messages: Vec<Frame>,
+    pongs: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Expected {
+    heard: Heard,
+    pings: Vec<Vec<u8>>,
+    end: End,
+}
+
+#[derive(Debug, PartialEq)]
+enum End {
+    /// The peer closed, with this code; 1005 stands for none.
+    Closed(u16),
+    /// What it sent is refused with this code.
+    Refused(u16),
+    /// It hung up without a close frame.
+    Lost,
+}
+
+/// By tungstenite alone, from one piece.
+fn expected(role: Role, bytes: &[u8]) -> Expected {
+    let limits = WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST));
+    let mut ws = WebSocket::from_raw_socket(OneWay(bytes), role, Some(limits));
+    let mut expected = Expected { heard: Heard::default(), pings: Vec::new(), end: End::Lost };
+    expected.end = loop {
+        match ws.read() {
+            Ok(Message::Text(text)) => {
+                expected.heard.messages.push(Frame { opcode: TEXT, payload: text.as_bytes().to_vec() });
+            }
+            Ok(Message::Binary(bytes)) => {
+                expected.heard.messages.push(Frame { opcode: BINARY, payload: bytes.to_vec() });
+            }
+            Ok(Message::Ping(payload)) => expected.pings.push(payload.to_vec()),
+            Ok(Message::Pong(payload)) => expected.heard.pongs.push(payload.to_vec()),
+            Ok(Message::Close(frame)) => break End::Closed(frame.map_or(1005, |frame| frame.code.into())),
+            Ok(Message::Frame(_)) => unreachable!("it is never read"),
+            Err(Error::Capacity(_)) => break End::Refused(1009),
+            Err(Error::Utf8(_)) => break End::Refused(1007),
+            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => break End::Lost,
+            Err(Error::Protocol(_)) => break End::Refused(1002),
+            Err(error) => panic!("from memory there is no such error: {error:?}"),
+        }
+    };
+    expected
+}
+
+/// Bytes to read; what is written is of no interest.
+struct OneWay<'d>(&'d [u8]);
+
+impl Read for OneWay<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.0.read(out)
+    }
+}
+
+impl Write for OneWay<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What came of a connection that echoes.
+struct Seen {
+    heard: Heard,
+    written: Vec<u8>,
+    closed: Closed,
+}
+
+fn seen(role: Role, early: Vec<u8>, pieces: Vec<Vec<u8>>, takes: Takes) -> Seen {
+    let wire = Wire::new(pieces, takes);
+    wire.finish();
+    let config = Config::default().max_message_size(LONGEST).queue_messages(8).queue_bytes(4 * LONGEST);
+    let (conn, driving) = fuzz::connection(wire.clone(), role, early, config);
+    let heard = Arc::new(Mutex::new(Heard::default()));
+    // Between them they get every message, whole.
+    for message_type in ["__raw__", "__unknown__"] {
+        let heard = heard.clone();
+        conn.register_handler(message_type, move |frame: RawFrame<'static>, conn: Connection| {
+            let opcode = if frame.as_text().is_some() { TEXT } else { BINARY };
+            heard.lock().unwrap().messages.push(Frame { opcode, payload: frame.as_bytes().to_vec() });
+            async move {
+                // Refused when the connection ends meanwhile.
+                let _ = match frame.as_text() {
+                    Some(text) => conn.send_bytes(text).await,
+                    None => conn.send_binary(frame.as_bytes()).await,
+                };
+            }
+        });
+    }
+    let pongs = heard.clone();
+    conn.on_pong(move |payload| pongs.lock().unwrap().pongs.push(payload.to_vec()));
+    let closed = within(Duration::from_secs(60), async {
+        driving.await;
+        conn.closed().await
+    });
+    let heard = std::mem::take(&mut *heard.lock().unwrap());
+    Seen { heard, written: wire.written(), closed }
+}
+
+fn compare(role: Role, expected: &Expected, seen: &Seen) {
+    assert_eq!(seen.heard, expected.heard);
+    let frames = frame::decode(&seen.written, role == Role::Client);
+    let (mut echoes, mut pongs, mut close) = (Vec::new(), Vec::new(), None);
+    for frame in frames {
+        match frame.opcode {
+            TEXT | BINARY => echoes.push(frame),
+            PONG => pongs.push(frame.payload),
+            CLOSE => close = Some(frame.code()),
+            opcode => panic!("nobody has sent a frame of opcode {opcode}"),
+        }
+    }
+    let mut pings = expected.pings.iter();
+    for pong in &pongs {
+        assert!(pings.any(|ping| ping == pong), "{pong:?} answers no ping, or not in order");
+    }
+    let closed = (u16::from(seen.closed.code), seen.closed.by);
+    match expected.end {
+        End::Lost => {
+            assert_eq!(closed, (1006, ClosedBy::Link));
+            assert_eq!(close, None, "nobody is there to close with");
+            assert!(expected.heard.messages.starts_with(&echoes));
+            return;
+        }
+        End::Closed(code) => {
+            assert_eq!(closed, (code, ClosedBy::Peer));
+            assert_eq!(close, Some(code), "a close frame is answered with its code");
+        }
+        End::Refused(code) => {
+            assert_eq!(closed, (code, ClosedBy::Us));
+            assert_eq!(close, Some(code), "the peer is told");
+        }
+    }
+    assert_eq!(echoes, expected.heard.messages, "what was accepted leaves before the close frame");
+    assert!(expected.pings.is_empty() || !pongs.is_empty(), "no ping was answered");
+}

@@ -1,0 +1,163 @@
+//! The HTTP stage: a request in whatever pieces has one answer, the same one; only what a slow and plain reader of RFC 6455
+//! section 4.2.1 takes for a handshake becomes a WebSocket; and the limit on the head holds to the byte.
+use crate::{
+    input::{Input, pieces},
+    wire::{Takes, Wire, bounded, within},
+};
+use std::time::Duration;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use wsx::{Config, HandshakeError, Hub, WsHandler};
+
+/// The longest head and the most headers that are read, as SECURITY.md has them.
+const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
+
+/// A byte of how the wire behaves, two of how it is cut into pieces, and then the request.
+pub fn run(data: &[u8]) {
+    let mut input = Input(data);
+    let (narrow, pattern) = (input.byte(), input.short());
+    let takes = if narrow == 0 { Takes::Everything } else { Takes::Little(8 + usize::from(narrow)) };
+    let request = input.0;
+    let answered = bounded((512 << 10) + 16 * request.len(), || answer(pieces(request, pattern), takes));
+    let whole = answer(vec![request.to_vec()], Takes::Everything);
+    assert_eq!(answered, whole, "the pieces make a difference");
+    if answered.status == Some(101) {
+        let head = Plain::read(request).expect("a head that was accepted has an end");
+        assert_eq!(answered.key, Some(head.assert_handshake()), "the key is answered");
+        head.assert_limit();
+    }
+}
+
+/// What a request was told.
+#[derive(Debug, PartialEq)]
+struct Answered {
+    /// `None` when the stream ended before the request did.
+    status: Option<u16>,
+    key: Option<String>,
+}
+
+fn answer(pieces: Vec<Vec<u8>>, takes: Takes) -> Answered {
+    let wire = Wire::new(pieces, takes);
+    wire.finish();
+    let served = within(Duration::from_secs(60), async {
+        let served = door().serve_stream(wire.clone(), None).await;
+        if let Ok(conn) = &served {
+            conn.closed().await;
+        }
+        served
+    });
+    let written = wire.written();
+    let end = written.windows(4).position(|end| end == b"\r\n\r\n");
+    let head = end.map(|end| std::str::from_utf8(&written[..end]).expect("an answer's head is ASCII"));
+    let told = head.map(|head| head[9..12].parse().expect("an answer has a status"));
+    let status = match served {
+        Ok(_) => Some(101),
+        Err(HandshakeError::Refused { status, why }) => {
+            let end = end.expect("a refusal has an end") + 4;
+            assert_eq!(&written[end..], why.as_bytes(), "a refusal says why");
+            Some(status.as_u16())
+        }
+        Err(HandshakeError::Io(_)) => None,
+        Err(error) => panic!("there is no other error: {error:?}"),
+    };
+    assert_eq!(told, status, "the peer is told what the program is");
+    if let Some(status) = status {
+        assert!([101, 400, 405, 426, 431, 505].contains(&status), "nothing else is answered here: {status}");
+    }
+    let key = head.and_then(|head| head.lines().find_map(|line| line.strip_prefix("sec-websocket-accept: ")));
+    Answered { status, key: key.map(str::to_owned) }
+}
+
+fn door() -> WsHandler {
+    // What follows a handshake is another target's matter, and is to end at once.
+    let config = Config::default().max_message_size(1);
+    let hub = Hub::builder().config(config).without_handlers().build().expect("nothing can be missing");
+    hub.ws_handler(wsx::unique_id, |_| {})
+}
+
+/// A request head, read line by line.
+struct Plain<'r> {
+    text: &'r [u8],
+    lines: Vec<&'r [u8]>,
+}
+
+impl<'r> Plain<'r> {
+    /// Up to the first empty line; empty lines in front are passed over (RFC 9112 section 2.2).
+    fn read(request: &'r [u8]) -> Option<Self> {
+        let (mut lines, mut length) = (Vec::new(), 0);
+        for raw in request.split_inclusive(|&byte| byte == b'\n') {
+            length += raw.len();
+            let line = raw.strip_suffix(b"\n")?;
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            match (line.is_empty(), lines.is_empty()) {
+                (true, true) => {}
+                (true, false) => return Some(Self { text: &request[..length], lines }),
+                (false, _) => lines.push(line),
+            }
+        }
+        None
+    }
+
+    /// The values of a header, without the space around them.
+    fn values(&self, name: &str) -> Vec<String> {
+        let fields = self.lines[1..].iter().filter_map(|line| {
+            let (given, value) = line.split_at(line.iter().position(|&byte| byte == b':')?);
+            given.eq_ignore_ascii_case(name.as_bytes()).then(|| String::from_utf8_lossy(&value[1..]).trim().to_owned())
+        });
+        fields.collect()
+    }
+
+    /// The key that answers it.
+    ///
+    /// # Panics
+    ///
+    /// When it is no handshake.
+    fn assert_handshake(&self) -> String {
+        let first = String::from_utf8_lossy(self.lines[0]);
+        assert!(first.starts_with("GET ") && first.ends_with(" HTTP/1.1"), "{first}");
+        assert!(self.lines.len() <= 1 + MAX_HEADERS, "{} lines", self.lines.len());
+        for line in &self.lines[1..] {
+            let plain = |&byte: &u8| byte >= b' ' && byte != 0x7f || byte == b'\t';
+            assert!(line.iter().all(plain), "a control character in a header: {line:?}");
+            assert!(line.contains(&b':') && line[0] != b' ' && line[0] != b'\t', "no header: {line:?}");
+        }
+        assert_eq!(self.values("host").len(), 1, "one Host");
+        assert_eq!(self.values("sec-websocket-version"), ["13"]);
+        assert!(self.values("content-length").is_empty() && self.values("transfer-encoding").is_empty(), "no body");
+        // tungstenite takes a space for a comma here, which lets in nobody who did not ask for it.
+        let names = |name: &str, token: &str| {
+            self.values(name).iter().any(|value| value.split([',', ' ']).any(|each| each.eq_ignore_ascii_case(token)))
+        };
+        assert!(names("upgrade", "websocket") && names("connection", "upgrade"));
+        let keys = self.values("sec-websocket-key");
+        let [key] = &*keys else { panic!("{} keys", keys.len()) };
+        // 16 bytes in base64.
+        assert!(key.len() == 24 && key.ends_with("==") && !key[..22].contains('='), "{key:?} is no key");
+        derive_accept_key(key.as_bytes())
+    }
+
+    /// A head of exactly the longest length is read, and a byte more is too much; so with the number of headers.
+    ///
+    /// # Panics
+    ///
+    /// When the limits are others.
+    fn assert_limit(&self) {
+        assert!(self.text.len() <= MAX_HEAD, "a head of {} bytes was read", self.text.len());
+        let end = if self.text.ends_with(b"\r\n") { self.text.len() - 2 } else { self.text.len() - 1 };
+        let with = |more: &[u8]| {
+            let longer = [&self.text[..end], more, b"\r\n"].concat();
+            (longer.len(), answer(vec![longer], Takes::Everything).status)
+        };
+        let (headers, empty) = (self.lines.len() - 1, with(b"P: \r\n").0);
+        if headers < MAX_HEADERS && empty <= MAX_HEAD {
+            for (length, status) in [(MAX_HEAD, 101), (MAX_HEAD + 1, 431)] {
+                let filler = [b"P: ", &*vec![b'p'; length - empty], b"\r\n"].concat();
+                assert_eq!(with(&filler), (length, Some(status)), "the limit on the head");
+            }
+        }
+        for (more, status) in [(MAX_HEADERS - headers, 101), (MAX_HEADERS - headers + 1, 431)] {
+            let (length, told) = with(&b"P: p\r\n".repeat(more));
+            assert!(length > MAX_HEAD || told == Some(status), "{} headers: {told:?}", headers + more);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What libFuzzer made up, taken apart from its beginning. Where it is too short, zeros follow.
+
+/// The part that nobody has taken yet.
+pub(crate) struct Input<'d>(pub(crate) &'d [u8]);
+
+impl<'d> Input<'d> {
+    pub(crate) fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    pub(crate) fn short(&mut self) -> u16 {
+        u16::from_be_bytes([self.byte(), self.byte()])
+    }
+
+    /// So many bytes, or as many as there are.
+    pub(crate) fn bytes(&mut self, most: usize) -> &'d [u8] {
+        let (taken, rest) = self.0.split_at(most.min(self.0.len()));
+        self.0 = rest;
+        taken
+    }
+}
+
+/// Cuts bytes into pieces, whose lengths a pattern chooses among eight, again and again: all zeros leave one piece, all ones
+/// make single bytes.
+pub(crate) fn pieces(bytes: &[u8], pattern: u16) -> Vec<Vec<u8>> {
+    let lengths = [usize::MAX, 2, 3, 6, 14, 64, 700, 1];
+    let (mut rest, mut pieces, mut at) = (bytes, Vec::new(), 0);
+    while !rest.is_empty() {
+        // Three bits choose each length; a rotation makes the sequence long.
+        let length = lengths[usize::from(pattern.rotate_left(at) & 7)];
+        let (piece, behind) = rest.split_at(length.min(rest.len()));
+        pieces.push(piece.to_vec());
+        rest = behind;
+        at += 3;
+    }
+    pieces
+}

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# The campaigns that take too long for every change: one after the other, and none is left out because another has failed.
+# Each ends with a line that has its figures; the last lines repeat them all. Works from any directory, on a fresh Debian 12
+# with Rust.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+mkdir -p target
+# What the current step has said.
+said="$PWD/target/long-step.txt"
+summary=()
+failed=0
+
+# step NAME COMMAND...: announces a campaign, runs it, and keeps its last line. One that hangs is ended.
+step() {
+  local start=$SECONDS name="$1" verdict="passed"
+  shift
+  echo "== $name"
+  if ! timeout --kill-after=10s 60m "$@" 2>&1 | tee "$said"; then
+    verdict="FAILED"
+    failed=$((failed + 1))
+  fi
+  summary+=("$verdict, $((SECONDS - start)) s: $name: $(tail --lines=1 "$said")")
+}
+
+step "fuzzing" tests/fuzz.sh 600
+
+printf '%s\n' "${summary[@]}"
+if ((failed > 0)); then
+  echo "tests/long.sh: $failed FAILED of ${#summary[@]} in $SECONDS s"
+  exit 1
+fi
+echo "tests/long.sh: all ${#summary[@]} passed in $SECONDS s"
