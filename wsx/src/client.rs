@@ -13,11 +13,13 @@ use crate::{
     observer::{Blind, Observer, Setback},
     router::{Added, Empty, End, Router, Scope},
     sending::Sending,
+    socket::{Connector, Destination, Socket},
     transport::Raw,
 };
 use std::{
     fmt,
     future::Future,
+    io,
     panic::{AssertUnwindSafe, Location, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -26,7 +28,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     sync::watch,
     time::{Instant, sleep, timeout},
 };
@@ -77,6 +79,7 @@ struct Options {
     reconnect: bool,
     fixed_headers: HeaderMap,
     headers: Option<Arc<Headers>>,
+    connector: Option<Box<Connector>>,
     observer: Arc<dyn Observer>,
     give_up: Option<Box<GiveUp>>,
 }
@@ -154,6 +157,7 @@ impl<E: Endpoint> Client<E> {
                 reconnect: true,
                 fixed_headers: HeaderMap::new(),
                 headers: None,
+                connector: None,
                 observer: Arc::new(Blind),
                 give_up: None,
             },
@@ -297,7 +301,7 @@ struct Session<E: Endpoint> {
     failures: u32,
 }
 
-type Dialled = (Connection, Raw<TcpStream>);
+type Dialled = (Connection, Raw<Socket>);
 
 #[derive(PartialEq)]
 enum Start {
@@ -345,13 +349,13 @@ impl<E: Endpoint> Session<E> {
 
     async fn attempt(&self) -> Result<Dialled, ConnectError> {
         let inner = &self.client.0;
-        let Options { config, headers, fixed_headers, .. } = &inner.options;
+        let Options { config, headers, fixed_headers, connector, .. } = &inner.options;
         let dialled = timeout(config.handshake_timeout, async {
             let mut all = fixed_headers.clone();
             if let Some(headers) = headers {
                 all.extend(headers().await.map_err(ConnectError::Headers)?);
             }
-            self.target.dial(all).await
+            self.target.dial(connector.as_deref(), all).await
         });
         let (socket, early) = dialled.await.unwrap_or(Err(ConnectError::Timeout(config.handshake_timeout)))?;
         let conn = Connection::unopened(inner.url.as_str().into(), Role::Client, config);
@@ -371,7 +375,7 @@ impl<E: Endpoint> Session<E> {
     }
 
     /// Connection after connection, until the client is closed.
-    async fn run(mut self, mut conn: Connection, mut transport: Raw<TcpStream>) {
+    async fn run(mut self, mut conn: Connection, mut transport: Raw<Socket>) {
         let inner = self.client.0.clone();
         loop {
             let closed = self.serve(conn, transport).await;
@@ -400,7 +404,7 @@ impl<E: Endpoint> Session<E> {
     }
 
     /// One connection, from its first message to its end.
-    async fn serve(&mut self, conn: Connection, transport: Raw<TcpStream>) -> Closed {
+    async fn serve(&mut self, conn: Connection, transport: Raw<Socket>) -> Closed {
         let inner = &self.client.0;
         let Ok(router) = &inner.router else { unreachable!("`connect` has looked") };
         let scope = Scope {
@@ -554,6 +558,32 @@ impl<E: Endpoint> ClientBuilder<E> {
         Fut: Future<Output = Result<HeaderMap, BoxError>> + Send + 'static,
     {
         self.options.headers = Some(Arc::new(move || Box::pin(headers())));
+        self
+    }
+
+    /// Dials through this in place of TCP: a proxy, a Unix socket, a stack of its own, a simulated network. It is asked at
+    /// each attempt, and what it returns carries the handshake and the connection. [`Config::handshake_timeout`] bounds it
+    /// too: it is dropped then. Its error is [`ConnectError::Dial`]. The host and port of the URL still make the `Host`
+    /// header.
+    ///
+    /// ```no_run
+    /// # #[cfg(unix)] {
+    /// let client = wsx::Client::builder("ws://localhost/ws")
+    ///     .connector(|_| tokio::net::UnixStream::connect("/run/station.sock"))
+    ///     .build();
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn connector<F, Fut, S>(mut self, dial: F) -> Self
+    where
+        F: Fn(Destination) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.options.connector = Some(Box::new(move |destination| {
+            let dialled = dial(destination);
+            Box::pin(async move { Ok(Socket::Other(Box::new(dialled.await?))) })
+        }));
         self
     }
 

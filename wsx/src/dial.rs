@@ -1,16 +1,16 @@
 //! The client's half of the opening handshake (RFC 6455 section 4.1): from a URL to a stream behind it.
 //!
 //! tokio-tungstenite does the handshake; what the server sends right behind its answer is kept.
-use crate::error::ConnectError;
+use crate::{
+    error::ConnectError,
+    socket::{Connector, Destination, Socket},
+};
 use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::{
     client_async_with_config,
     tungstenite::{
@@ -28,8 +28,7 @@ const MAX_HEAD: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Target {
     url: String,
-    host: String,
-    port: u16,
+    destination: Destination,
 }
 
 impl Target {
@@ -51,24 +50,28 @@ impl Target {
         if host.is_empty() {
             return Err(wrong("it names no host"));
         }
-        Ok(Self { url: url.to_owned(), host: host.to_owned(), port: authority.port_u16().unwrap_or(80) })
+        let destination = Destination { host: host.to_owned(), port: authority.port_u16().unwrap_or(80) };
+        Ok(Self { url: url.to_owned(), destination })
     }
 
     /// A stream behind a finished handshake, and what came right behind that.
-    pub(crate) async fn dial(&self, headers: HeaderMap) -> Result<(TcpStream, Vec<u8>), ConnectError> {
-        let Self { url, host, port } = self;
+    pub(crate) async fn dial(
+        &self,
+        connector: Option<&Connector>,
+        headers: HeaderMap,
+    ) -> Result<(Socket, Vec<u8>), ConnectError> {
+        let Self { url, destination } = self;
         let mut request = url
             .into_client_request()
             .map_err(|error| ConnectError::Url { url: url.clone(), why: error.to_string() })?;
         for (name, value) in &headers {
             request.headers_mut().append(name, value.clone());
         }
-        let address = || format!("{host}:{port}");
-        let socket = TcpStream::connect((&**host, *port))
-            .await
-            .map_err(|source| ConnectError::Dial { address: address(), source })?;
-        // Messages are written whole, so waiting for more of them only delays.
-        let _ = socket.set_nodelay(true);
+        let dialled = match connector {
+            Some(connector) => connector(destination.clone()).await,
+            None => Socket::tcp(destination).await,
+        };
+        let socket = dialled.map_err(|source| ConnectError::Dial { address: destination.to_string(), source })?;
         // The stream that comes back is only asked for what is below it, so its buffers stay small.
         let config = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(0).max_write_buffer_size(512);
         let (ws, _) =
@@ -174,8 +177,8 @@ mod tests {
             assert!(error.contains(why), "{url}: {error}");
         }
         let target = Target::parse("ws://[::1]:9001/ws?id=1").unwrap();
-        assert_eq!((&*target.host, target.port), ("::1", 9001));
-        assert_eq!(Target::parse("ws://a/ws").unwrap().port, 80);
+        assert_eq!((&*target.destination.host, target.destination.port), ("::1", 9001));
+        assert_eq!(Target::parse("ws://a/ws").unwrap().destination.port, 80);
     }
 
     #[tokio::test]

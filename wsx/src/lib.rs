@@ -40,7 +40,7 @@
 //! A message goes through the modules in this order, and each imports only from those before it:
 //! `error`, `config`, `message`, `closed`, `endpoint`, `frame`, `envelope`, `incoming`, `queue`, `connection`, `sending`, `observer`, `hub`,
 //! `context`, `handler`, `router`, `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` behind
-//! it); `backoff`, `dial` and `client`.
+//! it); `backoff`, `socket`, `dial` and `client`.
 //!
 //! # Features
 //!
@@ -94,6 +94,8 @@ mod backoff;
 mod client;
 #[cfg(feature = "client")]
 mod dial;
+#[cfg(feature = "client")]
+mod socket;
 
 pub use closed::{CLOSE_REPLACED, Closed, ClosedBy};
 pub use config::{Config, Heartbeat};
@@ -115,6 +117,7 @@ pub use wsx_macros::{Endpoint, Message, handler, protocol};
 pub use {
     backoff::Backoff,
     client::{Client, ClientBuilder, ClientState},
+    socket::Destination,
 };
 #[cfg(feature = "server")]
 pub use {
