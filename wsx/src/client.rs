@@ -14,6 +14,7 @@ use crate::{
     router::{Added, Empty, End, Router, Scope},
     sending::Sending,
     socket::{Connector, Destination, Socket},
+    tls_client::Trust,
     transport::Raw,
 };
 use std::{
@@ -80,6 +81,7 @@ struct Options {
     fixed_headers: HeaderMap,
     headers: Option<Arc<Headers>>,
     connector: Option<Box<Connector>>,
+    trust: Trust,
     observer: Arc<dyn Observer>,
     give_up: Option<Box<GiveUp>>,
 }
@@ -158,6 +160,7 @@ impl<E: Endpoint> Client<E> {
                 fixed_headers: HeaderMap::new(),
                 headers: None,
                 connector: None,
+                trust: Trust::default(),
                 observer: Arc::new(Blind),
                 give_up: None,
             },
@@ -349,13 +352,13 @@ impl<E: Endpoint> Session<E> {
 
     async fn attempt(&self) -> Result<Dialled, ConnectError> {
         let inner = &self.client.0;
-        let Options { config, headers, fixed_headers, connector, .. } = &inner.options;
+        let Options { config, headers, fixed_headers, connector, trust, .. } = &inner.options;
         let dialled = timeout(config.handshake_timeout, async {
             let mut all = fixed_headers.clone();
             if let Some(headers) = headers {
                 all.extend(headers().await.map_err(ConnectError::Headers)?);
             }
-            self.target.dial(connector.as_deref(), all).await
+            self.target.dial(connector.as_deref(), trust, all).await
         });
         let (socket, early) = dialled.await.unwrap_or(Err(ConnectError::Timeout(config.handshake_timeout)))?;
         let conn = Connection::unopened(inner.url.as_str().into(), Role::Client, config);
@@ -562,7 +565,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     }
 
     /// Dials through this in place of TCP: a proxy, a Unix socket, a stack of its own, a simulated network. It is asked at
-    /// each attempt, and what it returns carries the handshake and the connection. [`Config::handshake_timeout`] bounds it
+    /// each attempt, and what it returns carries the handshakes, that of TLS included, and the connection. [`Config::handshake_timeout`] bounds it
     /// too: it is dropped then. Its error is [`ConnectError::Dial`]. The host and port of the URL still make the `Host`
     /// header.
     ///
@@ -584,6 +587,38 @@ impl<E: Endpoint> ClientBuilder<E> {
             let dialled = dial(destination);
             Box::pin(async move { Ok(Socket::Other(Box::new(dialled.await?))) })
         }));
+        self
+    }
+
+    /// Whom a client of `wss://` trusts, and the certificate that it shows if the server asks for one. By default it trusts
+    /// those that the platform trusts, as of its first attempt in this process, and has no certificate of its own.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    /// use wsx::rustls::{
+    ///     ClientConfig, RootCertStore,
+    ///     crypto::ring,
+    ///     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    /// };
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut roots = RootCertStore::empty();
+    /// roots.add(CertificateDer::from_pem_file("fleet-ca.pem")?)?;
+    /// let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    ///     .with_safe_default_protocol_versions()?
+    ///     .with_root_certificates(roots)
+    ///     .with_client_auth_cert(
+    ///         vec![CertificateDer::from_pem_file("box-7.pem")?],
+    ///         PrivateKeyDer::from_pem_file("box-7.key")?,
+    ///     )?;
+    /// let client = wsx::Client::builder("wss://station.example.com/ws").tls(config).build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "rustls")]
+    #[must_use]
+    pub fn tls(mut self, config: impl Into<Arc<rustls::ClientConfig>>) -> Self {
+        self.options.trust = Trust(Some(config.into()));
         self
     }
 

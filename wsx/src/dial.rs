@@ -4,6 +4,7 @@
 use crate::{
     error::ConnectError,
     socket::{Connector, Destination, Socket},
+    tls_client::{self, ServerName, Trust},
 };
 use std::{
     io,
@@ -29,18 +30,20 @@ const MAX_HEAD: usize = 16 * 1024;
 pub(crate) struct Target {
     url: String,
     destination: Destination,
+    /// Of `wss://` alone.
+    tls: Option<ServerName>,
 }
 
 impl Target {
     pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
         let wrong = |why: &str| ConnectError::Url { url: url.to_owned(), why: why.to_owned() };
         let uri: Uri = url.parse().map_err(|error: tungstenite::http::uri::InvalidUri| wrong(&error.to_string()))?;
-        match uri.scheme_str() {
-            Some("ws") => {}
-            Some("wss") => return Err(wrong("TLS is not built in")),
-            Some(_) => return Err(wrong("its scheme is not ws")),
+        let secure = match uri.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
+            Some(_) => return Err(wrong("its scheme is neither ws nor wss")),
             None => return Err(wrong("write it as ws://host:port/path")),
-        }
+        };
         let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
         if authority.as_str().contains('@') {
             // They would be dropped in silence otherwise.
@@ -50,17 +53,19 @@ impl Target {
         if host.is_empty() {
             return Err(wrong("it names no host"));
         }
-        let destination = Destination { host: host.to_owned(), port: authority.port_u16().unwrap_or(80) };
-        Ok(Self { url: url.to_owned(), destination })
+        let tls = if secure { Some(ServerName::parse(host).map_err(wrong)?) } else { None };
+        let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        Ok(Self { url: url.to_owned(), destination: Destination { host: host.to_owned(), port }, tls })
     }
 
     /// A stream behind a finished handshake, and what came right behind that.
     pub(crate) async fn dial(
         &self,
         connector: Option<&Connector>,
+        trust: &Trust,
         headers: HeaderMap,
     ) -> Result<(Socket, Vec<u8>), ConnectError> {
-        let Self { url, destination } = self;
+        let Self { url, destination, tls } = self;
         let mut request = url
             .into_client_request()
             .map_err(|error| ConnectError::Url { url: url.clone(), why: error.to_string() })?;
@@ -71,19 +76,25 @@ impl Target {
             Some(connector) => connector(destination.clone()).await,
             None => Socket::tcp(destination).await,
         };
-        let socket = dialled.map_err(|source| ConnectError::Dial { address: destination.to_string(), source })?;
+        let mut socket = dialled.map_err(|source| ConnectError::Dial { address: destination.to_string(), source })?;
+        if let Some(name) = tls {
+            socket = trust.connect(name, destination, socket).await?;
+        }
         // The stream that comes back is only asked for what is below it, so its buffers stay small.
         let config = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(0).max_write_buffer_size(512);
-        let (ws, _) =
-            client_async_with_config(request, Head::new(socket), Some(config)).await.map_err(handshake_error)?;
+        let ws = client_async_with_config(request, Head::new(socket), Some(config)).await;
+        let (ws, _) = ws.map_err(|error| handshake_error(error, destination))?;
         let Head { socket, rest, .. } = ws.into_inner();
         Ok((socket, rest))
     }
 }
 
-fn handshake_error(error: tungstenite::Error) -> ConnectError {
+fn handshake_error(error: tungstenite::Error, destination: &Destination) -> ConnectError {
     match error {
         tungstenite::Error::Http(answer) => ConnectError::Refused { status: answer.status() },
+        tungstenite::Error::Io(source) if tls_client::is_failure(&source) => {
+            ConnectError::Tls { address: destination.to_string(), source }
+        }
         error => ConnectError::Handshake(Box::new(error)),
     }
 }
@@ -169,7 +180,7 @@ mod tests {
             ("box", "write it as ws://"),
             ("/ws", "write it as ws://"),
             ("http://a/ws", "scheme"),
-            ("wss://a/ws", "TLS"),
+            ("wss://a..b/ws", if cfg!(feature = "rustls") { "certificate" } else { "the feature `rustls`" }),
             ("ws://user:pass@a/ws", "credentials"),
             ("ws://a b/ws", "invalid"),
         ] {

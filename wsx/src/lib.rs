@@ -39,12 +39,13 @@
 //!
 //! A message goes through the modules in this order, and each imports only from those before it:
 //! `error`, `config`, `message`, `closed`, `endpoint`, `frame`, `envelope`, `incoming`, `queue`, `connection`, `sending`, `observer`, `hub`,
-//! `context`, `handler`, `router`, `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` behind
-//! it); `backoff`, `socket`, `dial` and `client`.
+//! `context`, `handler`, `router`, `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` and
+//! `tls_server` behind it); `backoff`, `socket`, `tls_client`, `dial` and `client`.
 //!
 //! # Features
 //!
 //! `server`, `client` and `macros` are on by default. `hyper` makes the server's door a service of hyper, tower and axum.
+//! `rustls` brings TLS: `wss://` in the client, and `WsHandler::listen_tls`.
 
 #![cfg_attr(
     not(all(feature = "server", feature = "client")),
@@ -87,6 +88,8 @@ mod handshake;
 mod hyper;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(all(feature = "server", feature = "rustls"))]
+mod tls_server;
 
 #[cfg(feature = "client")]
 mod backoff;
@@ -96,6 +99,9 @@ mod client;
 mod dial;
 #[cfg(feature = "client")]
 mod socket;
+#[cfg(feature = "client")]
+#[cfg_attr(not(feature = "rustls"), path = "no_tls.rs")]
+mod tls_client;
 
 pub use closed::{CLOSE_REPLACED, Closed, ClosedBy};
 pub use config::{Config, Heartbeat};
@@ -111,6 +117,8 @@ pub use message::{AnyPeer, AnySide, Description, Message, Receives, Sends, Side,
 pub use observer::{Observer, PrintProblems, Setback};
 pub use sending::Sending;
 
+#[cfg(all(feature = "server", feature = "rustls"))]
+pub use tls_server::{PeerCertificates, Tls};
 #[cfg(feature = "macros")]
 pub use wsx_macros::{Endpoint, Message, handler, protocol};
 #[cfg(feature = "client")]
@@ -125,6 +133,8 @@ pub use {
     server::{HandshakeError, HubBuilder, PeerAddr, WsHandler, unique_id},
 };
 
+#[cfg(feature = "rustls")]
+pub use rustls;
 pub use tokio_tungstenite::tungstenite::{http, protocol::frame::coding::CloseCode};
 pub use tokio_util::sync::CancellationToken;
 

@@ -1,4 +1,4 @@
-//! What a client's connection runs over: a TCP socket, or the stream that the application's connector made.
+//! What a client's connection runs over: a TCP socket, or another stream, as TLS is or the application's connector makes.
 //!
 //! A choice of two, so that a plain socket is neither boxed nor called through a table.
 use crate::connection::BoxFuture;
@@ -20,7 +20,7 @@ use tokio::{
 pub struct Destination {
     /// A name or an address, an IPv6 address without brackets.
     pub host: String,
-    /// The port; 80 where the URL has none.
+    /// The port; where the URL has none, 80 for `ws://` and 443 for `wss://`.
     pub port: u16,
 }
 
