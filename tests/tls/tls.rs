@@ -312,6 +312,28 @@ async fn a_tls_handshake_that_is_not_finished_is_cut() {
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
 }
 
+/// Row L6: the time that TLS took is none for what follows.
+#[tokio::test(start_paused = true)]
+async fn tls_and_http_have_one_deadline() {
+    let authority = Authority::default();
+    let tls = Tls::new(authority.issue(&["localhost"]).server());
+    let config = Config::default().handshake_timeout(Duration::from_secs(10));
+    let hub = station().config(config).build().unwrap();
+    let door = hub.ws_handler(query_id, |_| {});
+    let (near, far) = tokio::io::duplex(1024);
+    let since = Instant::now();
+    let opening = tokio::spawn(async move { door.serve_tls(far, None, &tls).await.map(drop) });
+    sleep(Duration::from_secs(6)).await;
+    let connector = TlsConnector::from(Arc::new(authority.client()));
+    let mut idle = connector.connect(ServerName::try_from("localhost").unwrap(), near).await.unwrap();
+    let mut answer = String::new();
+    idle.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(since.elapsed().as_secs(), 10);
+    drop(idle);
+    assert!(opening.await.unwrap().is_err());
+}
+
 /// Row L6: a half-done TLS handshake has a place among the half-done handshakes.
 #[tokio::test]
 async fn half_done_tls_handshakes_are_counted() {
@@ -382,14 +404,15 @@ async fn plain_http_at_the_tls_port_ends_cleanly() {
 }
 
 /// Row L7: the close code for what is refused gets through TLS, unread input or not.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_close_code_for_refused_input_gets_through() {
     let authority = Authority::default();
     let config = Config::default().max_message_size(10_000);
     let server = Server::start(station().config(config), authority.issue(&["localhost"]).server()).await;
-    for try_ in 0..50 {
+    for try_ in 0..20 {
         let mut peer = server.peer(&authority, "a").await;
-        within(peer.send(Message::text("x".repeat(500_000)))).await.unwrap();
+        // More than the system keeps: the peer still writes when the server has refused.
+        within(peer.send(Message::text("x".repeat(3_000_000)))).await.unwrap();
         let close = loop {
             match within(peer.next()).await {
                 Some(Ok(Message::Close(Some(close)))) => break close,
