@@ -1,17 +1,18 @@
-//! Rows K1 to K4, T5, X4 of the specification: dialling, reconnecting, and what a failure says.
+//! Rows K1 to K5, T5, X4 of the specification: dialling, reconnecting, and what a failure says.
 use serde::{Deserialize, Serialize};
 use std::{
+    io,
     sync::Arc,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
 };
 use wsx::{
-    Backoff, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Connection, Envelope,
-    Hub, Reject, SendError,
+    Backoff, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Connection,
+    Destination, Envelope, Hub, Reject, SendError,
     http::{HeaderMap, HeaderValue, StatusCode, request::Parts},
 };
 use wsx_tests::{Log, Mortal, Seen, Server, query_id, recorder, within};
@@ -449,4 +450,52 @@ async fn a_client_that_is_closed_as_its_connection_ends_is_closed() {
         within(client.closed()).await;
         assert_eq!(*client.state().borrow(), ClientState::Closed);
     }
+}
+
+/// Row K5: each attempt goes through the connector, the messages too, and so does what comes after a reconnect.
+#[tokio::test]
+async fn a_client_goes_through_the_connector_it_was_given() {
+    let hub = Hub::with(Station::default());
+    let door = hub.ws_handler(query_id, |_| {});
+    let asked = Log::default();
+    let log = asked.clone();
+    let connector = move |destination: Destination| {
+        log.add(destination.to_string());
+        let (near, far) = tokio::io::duplex(64);
+        let door = door.clone();
+        tokio::spawn(async move { door.serve_stream(far, None).await.map(drop) });
+        async move { Ok(near) }
+    };
+    // Nothing listens at this name.
+    let client = Client::builder_with("ws://station.invalid:9001/ws?id=a", EdgeBox::default())
+        .connector(connector)
+        .backoff(quick())
+        .build();
+    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    for n in [1, 2] {
+        assert_eq!(asked.next().await, "station.invalid:9001");
+        within(client.connected()).await.unwrap();
+        client.send(&Telemetry { n }).await.unwrap();
+        assert_eq!(client.endpoint().commands.next().await, n);
+        let conn = client.connection().unwrap();
+        hub.get("a").unwrap().close();
+        within(conn.closed()).await;
+        let mut state = client.state();
+        within(state.wait_for(|state| *state != ClientState::Connected)).await.unwrap();
+    }
+}
+
+/// Row K5: the connector's error is told as that of a dial, and one that never answers is cut.
+#[tokio::test]
+async fn a_connector_that_fails_is_a_failed_dial() {
+    let refuse = |_| async { Err::<TcpStream, _>(io::Error::other("no tunnel")) };
+    let client = Client::builder("ws://[::1]/ws").connector(refuse).reconnect(false).build();
+    let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
+    assert!(matches!(&error, ConnectError::Dial { .. }), "{error:?}");
+    assert_eq!(wsx_tests::chain(&error), "cannot reach [::1]:80: no tunnel");
+    let hang = |_| std::future::pending::<io::Result<TcpStream>>();
+    let config = Config::default().handshake_timeout(Duration::from_millis(50));
+    let client = Client::builder("ws://a/ws").connector(hang).config(config).reconnect(false).build();
+    let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Timeout(_)), "{error:?}");
 }

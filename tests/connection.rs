@@ -1,13 +1,16 @@
-//! Rows C1 to C6, B1, V1, T3, T4 of the specification: one connection, the same on both sides of the wire.
+//! Rows C1 to C6, B1, V1, L7, T3, T4 of the specification: one connection, the same on both sides of the wire.
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
+    io,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 use tokio::{
-    io::DuplexStream,
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     sync::{Notify, oneshot},
 };
 use tokio_tungstenite::{
@@ -17,7 +20,7 @@ use tokio_tungstenite::{
         protocol::{Role, WebSocketConfig},
     },
 };
-use wsx::{CancellationToken, CloseCode, Closed, ClosedBy, Config, Connection, Envelope, Hub, SendError};
+use wsx::{CancellationToken, Client, CloseCode, Closed, ClosedBy, Config, Connection, Envelope, Hub, SendError};
 use wsx_tests::{Log, Peer, Server, within};
 
 #[derive(Serialize, Deserialize, wsx::Message)]
@@ -485,4 +488,78 @@ async fn a_hub_outlives_its_peers() {
         within(conn.closed()).await;
     }
     assert!(server.hub.is_empty());
+}
+
+/// A stream that keeps what it is given until it is told to flush or to shut down, as TLS may.
+struct HoldsBack<S> {
+    stream: S,
+    kept: Vec<u8>,
+}
+
+impl<S> HoldsBack<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, kept: Vec::new() }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for HoldsBack<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, out)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for HoldsBack<S> {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.kept.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, kept } = self.get_mut();
+        while !kept.is_empty() {
+            let n = ready!(Pin::new(&mut *stream).poll_write(cx, kept))?;
+            kept.drain(..n);
+        }
+        Pin::new(stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Row L7: a message leaves at once where the stream waits for a flush, the server's and the client's.
+#[tokio::test]
+async fn what_is_written_is_flushed_at_both_ends() {
+    let hub = Hub::with(Station::default());
+    let door = hub.ws_handler(wsx_tests::query_id, |_| {});
+    let connector = move |_| {
+        // So narrow that one flush does not get everything out.
+        let (near, far) = tokio::io::duplex(16);
+        let door = door.clone();
+        tokio::spawn(async move { door.serve_stream(HoldsBack::new(far), None).await.map(drop) });
+        std::future::ready(Ok(HoldsBack::new(near)))
+    };
+    let got = Log::default();
+    let log = got.clone();
+    let on_note = move |text: String, _| {
+        log.add(text);
+        std::future::ready(())
+    };
+    let client = Client::builder("ws://a/ws?id=a").connector(connector).on("note", on_note).build();
+    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    let conn = hub.get("a").unwrap();
+    let long = "x".repeat(10_000);
+    for text in ["up", &long, "and up"] {
+        client.send(&Envelope::with_type("note", text)).await.unwrap();
+        assert_eq!(hub.endpoint().got.next().await, text);
+    }
+    for text in ["down", &long, "and down"] {
+        conn.send(&Envelope::with_type("note", text)).await.unwrap();
+        assert_eq!(got.next().await, text);
+    }
+    client.close();
+    let closed = within(conn.closed()).await;
+    assert_eq!((closed.code, closed.by), (CloseCode::Normal, ClosedBy::Peer));
 }

@@ -253,6 +253,7 @@ pub enum Seen {
     Failed(String, String, HandlerError),
     Ignored(String, String),
     Refused(u16, String),
+    TlsFailed(String),
     Retrying(u32, Duration, String),
 }
 
@@ -331,6 +332,9 @@ impl Observer for Recorder {
     }
     fn refused(&self, _: Option<std::net::SocketAddr>, status: wsx::http::StatusCode, why: &str) {
         self.saw(Seen::Refused(status.as_u16(), why.to_owned()));
+    }
+    fn tls_failed(&self, _: Option<std::net::SocketAddr>, error: &std::io::Error) {
+        self.saw(Seen::TlsFailed(error.to_string()));
     }
     fn retrying(&self, attempt: u32, delay: Duration, error: &ConnectError) {
         self.saw(Seen::Retrying(attempt, delay, error.to_string()));

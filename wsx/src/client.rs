@@ -14,11 +14,14 @@ use crate::{
     observer::{Blind, Observer, Setback},
     router::{Added, Empty, End, Router, Scope},
     sending::Sending,
+    socket::{Connector, Destination, Socket},
+    tls_client::Trust,
     transport::Raw,
 };
 use std::{
     fmt,
     future::Future,
+    io,
     panic::Location,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -27,7 +30,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     sync::watch,
     time::{Instant, MissedTickBehavior, sleep, timeout},
 };
@@ -78,6 +81,8 @@ struct Options {
     reconnect: bool,
     fixed_headers: HeaderMap,
     headers: Option<Arc<Headers>>,
+    connector: Option<Box<Connector>>,
+    trust: Trust,
     observer: Arc<dyn Observer>,
     give_up: Option<Box<GiveUp>>,
 }
@@ -156,6 +161,8 @@ impl<E: Endpoint> Client<E> {
                 reconnect: true,
                 fixed_headers: HeaderMap::new(),
                 headers: None,
+                connector: None,
+                trust: Trust::default(),
                 observer: Arc::new(Blind),
                 give_up: None,
             },
@@ -356,7 +363,7 @@ struct Session<E: Endpoint> {
     failures: u32,
 }
 
-type Dialled = (Connection, Raw<TcpStream>);
+type Dialled = (Connection, Raw<Socket>);
 
 #[derive(PartialEq)]
 enum Start {
@@ -404,7 +411,7 @@ impl<E: Endpoint> Session<E> {
 
     async fn attempt(&self) -> Result<Dialled, ConnectError> {
         let inner = &self.client.0;
-        let Options { config, headers, fixed_headers, .. } = &inner.options;
+        let Options { config, headers, fixed_headers, connector, trust, .. } = &inner.options;
         let dialled = timeout(config.handshake_timeout, async {
             let mut all = fixed_headers.clone();
             if let Some(headers) = headers {
@@ -412,7 +419,7 @@ impl<E: Endpoint> Session<E> {
                 let made = made.unwrap_or_else(|| Err("the program panicked".into()));
                 all.extend(made.map_err(ConnectError::Headers)?);
             }
-            self.target.dial(all, config).await
+            self.target.dial(connector.as_deref(), trust, all, config).await
         });
         let (socket, early) = dialled.await.unwrap_or(Err(ConnectError::Timeout(config.handshake_timeout)))?;
         let conn = Connection::unopened(inner.url.as_str().into(), Role::Client, config);
@@ -432,7 +439,7 @@ impl<E: Endpoint> Session<E> {
     }
 
     /// Connection after connection, until the client is closed.
-    async fn run(mut self, mut conn: Connection, mut transport: Raw<TcpStream>) {
+    async fn run(mut self, mut conn: Connection, mut transport: Raw<Socket>) {
         let inner = self.client.0.clone();
         loop {
             let closed = self.serve(conn, transport).await;
@@ -460,7 +467,7 @@ impl<E: Endpoint> Session<E> {
     }
 
     /// One connection, from its first message to its end.
-    async fn serve(&mut self, conn: Connection, transport: Raw<TcpStream>) -> Closed {
+    async fn serve(&mut self, conn: Connection, transport: Raw<Socket>) -> Closed {
         let inner = &self.client.0;
         let Ok(router) = &inner.router else { unreachable!("`connect` has looked") };
         let scope = Scope {
@@ -619,6 +626,64 @@ impl<E: Endpoint> ClientBuilder<E> {
         Fut: Future<Output = Result<HeaderMap, BoxError>> + Send + 'static,
     {
         self.options.headers = Some(Arc::new(move || Box::pin(headers())));
+        self
+    }
+
+    /// Dials through this in place of TCP: a proxy, a Unix socket, a stack of its own, a simulated network. It is asked at
+    /// each attempt, and what it returns carries the handshakes, that of TLS included, and the connection. [`Config::handshake_timeout`] bounds it
+    /// too: it is dropped then. Its error is [`ConnectError::Dial`]. The host and port of the URL still make the `Host`
+    /// header.
+    ///
+    /// ```no_run
+    /// # #[cfg(unix)] {
+    /// let client = wsx::Client::builder("ws://localhost/ws")
+    ///     .connector(|_| tokio::net::UnixStream::connect("/run/station.sock"))
+    ///     .build();
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn connector<F, Fut, S>(mut self, dial: F) -> Self
+    where
+        F: Fn(Destination) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.options.connector = Some(Box::new(move |destination| {
+            let dialled = dial(destination);
+            Box::pin(async move { Ok(Socket::Other(Box::new(dialled.await?))) })
+        }));
+        self
+    }
+
+    /// Whom a client of `wss://` trusts, and the certificate that it shows if the server asks for one. By default it trusts
+    /// those that the platform trusts, as of its first attempt in this process, and has no certificate of its own.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    /// use wsx::rustls::{
+    ///     ClientConfig, RootCertStore,
+    ///     crypto::ring,
+    ///     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    /// };
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut roots = RootCertStore::empty();
+    /// roots.add(CertificateDer::from_pem_file("fleet-ca.pem")?)?;
+    /// let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    ///     .with_safe_default_protocol_versions()?
+    ///     .with_root_certificates(roots)
+    ///     .with_client_auth_cert(
+    ///         vec![CertificateDer::from_pem_file("box-7.pem")?],
+    ///         PrivateKeyDer::from_pem_file("box-7.key")?,
+    ///     )?;
+    /// let client = wsx::Client::builder("wss://station.example.com/ws").tls(config).build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "rustls")]
+    #[must_use]
+    pub fn tls(mut self, config: impl Into<Arc<rustls::ClientConfig>>) -> Self {
+        self.options.trust = Trust(Some(config.into()));
         self
     }
 

@@ -1,6 +1,13 @@
 //! Every bound of a connection, each with its default and what moving it costs.
 use std::time::Duration;
 
+/// How much of what is written a TLS session keeps while its socket takes nothing, in bytes: a record of the longest.
+///
+/// Of a flush nobody sees how far it is, so all of it has to leave within [`Config::write_timeout`]: any link of
+/// 13 kbit/s does that in 10 s. rustls' own 64 KiB would take one of 52 kbit/s.
+#[cfg(feature = "rustls")]
+pub(crate) const TLS_BUFFER: usize = 16 * 1024;
+
 /// The bounds of a connection. All that a peer can make grow is in here.
 ///
 /// ```
@@ -31,7 +38,7 @@ pub struct Config {
     ///
     /// After that the socket is dropped, and a handler that still runs with it.
     pub close_timeout: Duration,
-    /// How long a handshake may take in all, from the first byte; default 10 s. The client's includes dialling.
+    /// How long a handshake may take in all, that of TLS included; default 10 s. The client's includes dialling.
     ///
     /// Too low: far clients never get in. Too high: silent connections hold their sockets longer.
     pub handshake_timeout: Duration,

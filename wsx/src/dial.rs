@@ -1,16 +1,18 @@
 //! The client's half of the opening handshake (RFC 6455 section 4.1): from a URL to a stream behind it.
 //!
 //! tokio-tungstenite does the handshake; what the server sends right behind its answer is kept.
-use crate::{config::Config, error::ConnectError, tcp};
+use crate::{
+    config::Config,
+    error::ConnectError,
+    socket::{Connector, Destination, Socket},
+    tls_client::{self, ServerName, Trust},
+};
 use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::{
     client_async_with_config,
     tungstenite::{
@@ -32,20 +34,21 @@ const MAX_HEAD: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Target {
     url: String,
-    host: String,
-    port: u16,
+    destination: Destination,
+    /// Of `wss://` alone.
+    tls: Option<ServerName>,
 }
 
 impl Target {
     pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
         let wrong = |why: &str| ConnectError::Url { url: url.to_owned(), why: why.to_owned() };
         let uri: Uri = url.parse().map_err(|error: tungstenite::http::uri::InvalidUri| wrong(&error.to_string()))?;
-        match uri.scheme_str() {
-            Some("ws") => {}
-            Some("wss") => return Err(wrong("TLS is not built in")),
-            Some(_) => return Err(wrong("its scheme is not ws")),
+        let secure = match uri.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
+            Some(_) => return Err(wrong("its scheme is neither ws nor wss")),
             None => return Err(wrong("write it as ws://host:port/path")),
-        }
+        };
         let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
         if authority.as_str().contains('@') {
             // They would be dropped in silence otherwise.
@@ -55,36 +58,50 @@ impl Target {
         if host.is_empty() {
             return Err(wrong("it names no host"));
         }
-        Ok(Self { url: url.to_owned(), host: host.to_owned(), port: authority.port_u16().unwrap_or(80) })
+        let tls = if secure { Some(ServerName::parse(host).map_err(wrong)?) } else { None };
+        let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        Ok(Self { url: url.to_owned(), destination: Destination { host: host.to_owned(), port }, tls })
     }
 
     /// A stream behind a finished handshake, and what came right behind that.
-    pub(crate) async fn dial(&self, headers: HeaderMap, config: &Config) -> Result<(TcpStream, Vec<u8>), ConnectError> {
-        let Self { url, host, port } = self;
+    pub(crate) async fn dial(
+        &self,
+        connector: Option<&Connector>,
+        trust: &Trust,
+        headers: HeaderMap,
+        config: &Config,
+    ) -> Result<(Socket, Vec<u8>), ConnectError> {
+        let Self { url, destination, tls } = self;
         let mut request = url
             .into_client_request()
             .map_err(|error| ConnectError::Url { url: url.clone(), why: error.to_string() })?;
         for (name, value) in &headers {
             request.headers_mut().append(name, value.clone());
         }
-        let address = || format!("{host}:{port}");
-        let socket = TcpStream::connect((&**host, *port))
-            .await
-            .map_err(|source| ConnectError::Dial { address: address(), source })?;
-        tcp::prepare(&socket, config);
+        let dialled = match connector {
+            Some(connector) => connector(destination.clone()).await,
+            None => Socket::tcp(destination, config).await,
+        };
+        let mut socket = dialled.map_err(|source| ConnectError::Dial { address: destination.to_string(), source })?;
+        if let Some(name) = tls {
+            socket = trust.connect(name, destination, socket).await?;
+        }
         // The stream that comes back is only asked for what is below it, so its buffers stay small.
         let buffers = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(0).max_write_buffer_size(512);
-        let (ws, answer) =
-            client_async_with_config(request, Head::new(socket), Some(buffers)).await.map_err(handshake_error)?;
-        check(answer.headers()).map_err(handshake_error)?;
+        let ws = client_async_with_config(request, Head::new(socket), Some(buffers)).await;
+        let (ws, answer) = ws.map_err(|error| handshake_error(error, destination))?;
+        check(answer.headers()).map_err(|error| handshake_error(error, destination))?;
         let Head { socket, rest, .. } = ws.into_inner();
         Ok((socket, rest))
     }
 }
 
-fn handshake_error(error: tungstenite::Error) -> ConnectError {
+fn handshake_error(error: tungstenite::Error, destination: &Destination) -> ConnectError {
     match error {
         tungstenite::Error::Http(answer) => ConnectError::Refused { status: answer.status() },
+        tungstenite::Error::Io(source) if tls_client::is_failure(&source) => {
+            ConnectError::Tls { address: destination.to_string(), source }
+        }
         error => ConnectError::Handshake(Box::new(error)),
     }
 }
@@ -213,7 +230,7 @@ mod tests {
             ("box", "write it as ws://"),
             ("/ws", "write it as ws://"),
             ("http://a/ws", "scheme"),
-            ("wss://a/ws", "TLS"),
+            ("wss://a..b/ws", if cfg!(feature = "rustls") { "certificate" } else { "the feature `rustls`" }),
             ("ws://user:pass@a/ws", "credentials"),
             ("ws://a b/ws", "invalid"),
         ] {
@@ -221,8 +238,8 @@ mod tests {
             assert!(error.contains(why), "{url}: {error}");
         }
         let target = Target::parse("ws://[::1]:9001/ws?id=1").unwrap();
-        assert_eq!((&*target.host, target.port), ("::1", 9001));
-        assert_eq!(Target::parse("ws://a/ws").unwrap().port, 80);
+        assert_eq!((&*target.destination.host, target.destination.port), ("::1", 9001));
+        assert_eq!(Target::parse("ws://a/ws").unwrap().destination.port, 80);
     }
 
     #[tokio::test]

@@ -116,6 +116,25 @@ pub enum ConnectError {
         /// What the system says.
         source: io::Error,
     },
+    /// The server's certificate is none to trust: of another name, expired or not valid yet, of an unknown authority. Of
+    /// `wss://` alone.
+    ///
+    /// Trying again helps where the server renews it, or where the clock of this machine is wrong and is set meanwhile.
+    #[error("the certificate of {host} is not to be trusted")]
+    Certificate {
+        /// The host of the URL, which the certificate has to name.
+        host: String,
+        /// What is wrong with it; inside is the `rustls::Error`.
+        source: io::Error,
+    },
+    /// The TLS handshake broke, or the server turned away the client's certificate. Of `wss://` alone.
+    #[error("no TLS connection to {address}")]
+    Tls {
+        /// Host and port.
+        address: String,
+        /// What went wrong; inside is the `rustls::Error`, unless the link broke.
+        source: io::Error,
+    },
     /// The server answered the handshake with another status than 101. A redirect is not followed: the program decides which
     /// servers it trusts.
     #[error("the server refused the handshake with {status}{hint}", hint = hint(*status))]
@@ -126,7 +145,7 @@ pub enum ConnectError {
     /// The server does not speak WebSocket as RFC 6455 wants it.
     #[error("the handshake failed")]
     Handshake(#[source] Box<tungstenite::Error>),
-    /// Dialling and handshake together took longer than `Config::handshake_timeout`.
+    /// Dialling and handshake, that of TLS included, together took longer than `Config::handshake_timeout`.
     #[error("no connection within {0:?}")]
     Timeout(Duration),
     /// The headers for the handshake could not be made.

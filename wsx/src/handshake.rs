@@ -303,6 +303,11 @@ pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, reject
     head.extend_from_slice(b"\r\n");
     head.extend_from_slice(body.as_bytes());
     io.write_all(&head).await?;
+    part(io).await
+}
+
+/// Ends a stream so that what was written arrives: no more is written, and what still comes is dropped.
+pub(crate) async fn part<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S) -> io::Result<()> {
     io.shutdown().await?;
     let (mut sink, mut dropped) = ([0; 1024], 0);
     while dropped < 1 << 20 {

@@ -39,12 +39,13 @@
 //!
 //! A message goes through the modules in this order, and each imports only from those before it:
 //! `error`, `config`, `guard`, `tcp`, `message`, `closed`, `endpoint`, `frame`, `envelope`, `incoming`, `reader`, `queue`, `connection`, `sending`, `observer`, `hub`,
-//! `context`, `handler`, `router`, `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` behind
-//! it); `backoff`, `dial` and `client`.
+//! `context`, `handler`, `router`, `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` and
+//! `tls_server` behind it); `backoff`, `socket`, `tls_client`, `dial` and `client`.
 //!
 //! # Features
 //!
 //! `server`, `client` and `macros` are on by default. `hyper` makes the server's door a service of hyper, tower and axum.
+//! `rustls` brings TLS: `wss://` in the client, and `WsHandler::listen_tls`.
 
 #![cfg_attr(
     not(all(feature = "server", feature = "client")),
@@ -92,6 +93,8 @@ mod handshake;
 mod hyper;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(all(feature = "server", feature = "rustls"))]
+mod tls_server;
 
 #[cfg(feature = "client")]
 mod backoff;
@@ -99,6 +102,11 @@ mod backoff;
 mod client;
 #[cfg(feature = "client")]
 mod dial;
+#[cfg(feature = "client")]
+mod socket;
+#[cfg(feature = "client")]
+#[cfg_attr(not(feature = "rustls"), path = "no_tls.rs")]
+mod tls_client;
 
 pub use closed::{CLOSE_REPLACED, Closed, ClosedBy};
 pub use config::{Config, Heartbeat, TcpKeepalive};
@@ -114,12 +122,15 @@ pub use message::{AnyPeer, AnySide, Description, Message, Receives, Sends, Side,
 pub use observer::{Observer, PrintProblems, Setback};
 pub use sending::Sending;
 
+#[cfg(all(feature = "server", feature = "rustls"))]
+pub use tls_server::{PeerCertificates, Tls};
 #[cfg(feature = "macros")]
 pub use wsx_macros::{Endpoint, Message, handler, protocol};
 #[cfg(feature = "client")]
 pub use {
     backoff::Backoff,
     client::{Client, ClientBuilder, ClientState},
+    socket::Destination,
 };
 #[cfg(feature = "server")]
 pub use {
@@ -127,6 +138,8 @@ pub use {
     server::{HandshakeError, HubBuilder, PeerAddr, WsHandler, unique_id},
 };
 
+#[cfg(feature = "rustls")]
+pub use rustls;
 pub use tokio_tungstenite::tungstenite::{http, protocol::frame::coding::CloseCode};
 pub use tokio_util::sync::CancellationToken;
 

@@ -4,7 +4,7 @@ use crate::{
     connection::Connection,
     error::{ConnectError, HandlerError},
 };
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, io, net::SocketAddr, time::Duration};
 use tokio_tungstenite::tungstenite::http::StatusCode;
 
 /// Sees connections come and go, and what went wrong without ending the program. Every method does nothing unless
@@ -51,6 +51,14 @@ pub trait Observer: Send + Sync + 'static {
     /// A handshake was refused with this status.
     fn refused(&self, peer: Option<SocketAddr>, status: StatusCode, why: &str) {
         let _ = (peer, status, why);
+    }
+
+    /// A TLS handshake failed: the peer does not trust the server's certificate, has none where one is asked for, does not
+    /// speak TLS, or has gone.
+    ///
+    /// On a public port this comes of every stranger who knocks.
+    fn tls_failed(&self, peer: Option<SocketAddr>, error: &io::Error) {
+        let _ = (peer, error);
     }
 
     /// A client could not connect; it tries again after `delay`. `failures` counts those in a row, a connection that did
@@ -124,6 +132,13 @@ impl Observer for PrintProblems {
         match peer {
             Some(peer) => eprintln!("wsx: {peer}: refused with {status}: {why}"),
             None => eprintln!("wsx: refused with {status}: {why}"),
+        }
+    }
+
+    fn tls_failed(&self, peer: Option<SocketAddr>, error: &io::Error) {
+        match peer {
+            Some(peer) => eprintln!("wsx: {peer}: no TLS: {error}"),
+            None => eprintln!("wsx: no TLS: {error}"),
         }
     }
 

@@ -31,12 +31,12 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::OwnedSemaphorePermit,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_tungstenite::tungstenite::{
-    http::{Request, Response, StatusCode, header::SEC_WEBSOCKET_PROTOCOL, request::Parts as RequestParts},
+    http::{self, Request, Response, StatusCode, header::SEC_WEBSOCKET_PROTOCOL, request::Parts as RequestParts},
     protocol::Role,
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -44,7 +44,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// After a failed accept, such as one without a file descriptor left, the listener waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a refused peer may take to read its answer.
-const REFUSAL: Duration = Duration::from_secs(1);
+pub(crate) const REFUSAL: Duration = Duration::from_secs(1);
 
 impl Hub {
     /// A hub of the untyped endpoint, on which handlers without `on = …` register. There may be none: `register` can add
@@ -327,6 +327,9 @@ pub enum HandshakeError {
         /// The answer's text.
         why: String,
     },
+    /// The TLS handshake failed, or took longer than [`Config::handshake_timeout`]. Of the feature `rustls` alone.
+    #[error("the TLS handshake failed")]
+    Tls(#[source] io::Error),
     /// The stream broke.
     #[error("the stream broke during the handshake")]
     Io(#[source] io::Error),
@@ -382,6 +385,20 @@ impl<E: Endpoint> WsHandler<E> {
     ///
     /// Dropping it stops accepting; handshakes that have begun go on, and connections that are open stay.
     pub async fn listen(self, listener: TcpListener) {
+        self.accept_each(listener, |door, stream, peer, place| async move {
+            // The observer has seen it.
+            let _ = door.serve(stream, Some(peer), place).await;
+        })
+        .await;
+    }
+
+    /// Accepts connections until the hub shuts down, and runs `serve` for each in a task of its own. It is given the
+    /// connection's place among the half-done handshakes.
+    pub(crate) async fn accept_each<F, Fut>(self, listener: TcpListener, serve: F)
+    where
+        F: Fn(Self, TcpStream, SocketAddr, OwnedSemaphorePermit) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
         let stop = self.hub.stop().clone();
         let handshakes = self.hub.admission().handshakes.clone();
         loop {
@@ -390,17 +407,13 @@ impl<E: Endpoint> WsHandler<E> {
                 () = stop.cancelled() => return,
                 accepted = async { (handshakes.clone().acquire_owned().await, listener.accept().await) } => accepted,
             };
-            let (Ok(handshake), accepted) = accepted else { unreachable!("nobody closes the semaphore") };
+            let (Ok(place), accepted) = accepted else { unreachable!("nobody closes the semaphore") };
             let Ok((stream, peer)) = accepted else {
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             };
             tcp::prepare(&stream, self.hub.config());
-            let door = self.clone();
-            tokio::spawn(async move {
-                // The observer has seen it.
-                let _ = door.serve(stream, Some(peer), handshake).await;
-            });
+            tokio::spawn(serve(self.clone(), stream, peer, place));
         }
     }
 
@@ -419,41 +432,65 @@ impl<E: Endpoint> WsHandler<E> {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        match self.hub.admission().handshakes.clone().try_acquire_owned() {
-            Ok(handshake) => self.serve(stream, peer, handshake).await,
-            Err(_) => {
-                let reject = Reject::new(StatusCode::SERVICE_UNAVAILABLE, "too many handshakes are half done");
-                Err(self.refuse(&mut stream, peer, reject).await)
-            }
+        match self.place() {
+            Ok(place) => self.serve(stream, peer, place).await,
+            Err(reject) => Err(self.refuse(&mut stream, peer, reject).await),
         }
     }
 
-    /// As [`serve_stream`](Self::serve_stream), with a place among the half-done handshakes that is given back when it is
-    /// done.
     async fn serve<S>(
         &self,
         mut stream: S,
         peer: Option<SocketAddr>,
-        _handshake: OwnedSemaphorePermit,
+        place: OwnedSemaphorePermit,
     ) -> Result<Connection, HandshakeError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Ok(counted) = self.hub.admission().count(peer.map(|peer| peer.ip())) else {
-            let reject = Reject::new(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address");
-            return Err(self.refuse(&mut stream, peer, reject).await);
-        };
-        let limit = self.hub.config().handshake_timeout;
+        match self.begin(peer, place) {
+            Ok(begun) => self.handshake(stream, begun, http::Extensions::new()).await,
+            Err(reject) => Err(self.refuse(&mut stream, peer, reject).await),
+        }
+    }
+
+    /// A place among the half-done handshakes, if one is free.
+    pub(crate) fn place(&self) -> Result<OwnedSemaphorePermit, Reject> {
+        let place = self.hub.admission().handshakes.clone().try_acquire_owned();
+        place.map_err(|_| Reject::new(StatusCode::SERVICE_UNAVAILABLE, "too many handshakes are half done"))
+    }
+
+    /// Begins a handshake, whose time runs from now on.
+    pub(crate) fn begin(&self, peer: Option<SocketAddr>, place: OwnedSemaphorePermit) -> Result<Begun, Reject> {
+        let counted = self
+            .hub
+            .admission()
+            .count(peer.map(|peer| peer.ip()))
+            .map_err(|()| Reject::new(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"))?;
+        Ok(Begun { peer, counted, _place: place, since: Instant::now(), limit: self.hub.config().handshake_timeout })
+    }
+
+    /// Reads the request and answers it. `extensions` reach `build_id` with it.
+    pub(crate) async fn handshake<S>(
+        &self,
+        mut stream: S,
+        begun: Begun,
+        extensions: http::Extensions,
+    ) -> Result<Connection, HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Begun { peer, limit, .. } = begun;
         let late = || {
             HeadError::Refused(Reject::new(StatusCode::REQUEST_TIMEOUT, format!("no whole request within {limit:?}")))
         };
         let handshake = async {
-            let (request, early) = handshake::read_head(&mut stream).await?;
+            let (mut request, early) = handshake::read_head(&mut stream).await?;
+            request.extensions_mut().extend(extensions);
             let (answer, identity) = self.admit(request, peer).await.map_err(HeadError::Refused)?;
             Ok((answer, identity, early))
         };
         let handshake = tokio::select! {
-            result = timeout(limit, handshake) => result.unwrap_or_else(|_| Err(late())),
+            result = timeout(begun.left(), handshake) => result.unwrap_or_else(|_| Err(late())),
             () = self.hub.stop().cancelled() => Err(HeadError::Refused(going_away())),
         };
         let (answer, identity, early) = match handshake {
@@ -462,7 +499,7 @@ impl<E: Endpoint> WsHandler<E> {
             Err(HeadError::Refused(reject)) => return Err(self.refuse(&mut stream, peer, reject).await),
         };
         let entered = match self.enter(identity) {
-            Ok(entered) => entered.counted(counted),
+            Ok(entered) => entered.counted(begun.counted),
             Err(reject) => return Err(self.refuse(&mut stream, peer, reject).await),
         };
         let accepted = timeout(limit, handshake::accept(&mut stream, &answer)).await;
@@ -524,9 +561,26 @@ impl<E: Endpoint> WsHandler<E> {
         guard::call(|| (self.register)(&entered.conn)).map(|()| entered).ok_or_else(internal_error)
     }
 
-    #[cfg(feature = "hyper")]
+    #[cfg(any(feature = "hyper", feature = "rustls"))]
     pub(crate) fn hub(&self) -> &Hub<E> {
         &self.hub
+    }
+}
+
+/// A handshake that has begun, and what it holds until it is done.
+pub(crate) struct Begun {
+    pub(crate) peer: Option<SocketAddr>,
+    counted: Option<Counted>,
+    /// Among the half-done handshakes.
+    _place: OwnedSemaphorePermit,
+    since: Instant,
+    /// How long it may take in all.
+    pub(crate) limit: Duration,
+}
+
+impl Begun {
+    pub(crate) fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.since.elapsed())
     }
 }
 
@@ -585,7 +639,7 @@ impl<E: Endpoint> Drop for Entered<E> {
     }
 }
 
-fn going_away() -> Reject {
+pub(crate) fn going_away() -> Reject {
     Reject::new(StatusCode::SERVICE_UNAVAILABLE, "the server is going away")
 }
 

@@ -1,0 +1,520 @@
+//! Rows L1 to L7 of the specification: TLS at both ends.
+use futures_util::{SinkExt, StreamExt};
+use serde::{Deserialize, Serialize};
+use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream},
+    net::{TcpListener, TcpStream},
+    process::Command,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+use wsx::{
+    CancellationToken, Client, ClientBuilder, ClientState, CloseCode, ClosedBy, Config, ConnectError, HandshakeError,
+    Hub, HubBuilder, Identity, PeerAddr, PeerCertificates, Reject, Tls, WsHandler,
+    http::{StatusCode, request::Parts},
+    rustls::pki_types::ServerName,
+};
+use wsx_tests::{Log, Seen, chain, query_id, recorder, within};
+use wsx_tls_tests::Authority;
+
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
+struct Telemetry {
+    text: String,
+}
+
+#[derive(wsx::Endpoint, Clone, Default)]
+struct Station;
+#[wsx::handler("telemetry", on = Station)]
+fn on_telemetry(msg: Telemetry) -> Telemetry {
+    msg
+}
+
+#[derive(wsx::Endpoint, Clone, Default)]
+struct EdgeBox {
+    answers: Log<Telemetry>,
+}
+#[wsx::handler("telemetry", on = EdgeBox)]
+fn on_answer(edge: &EdgeBox, msg: Telemetry) {
+    edge.answers.add(msg);
+}
+
+/// A hub that listens with TLS on a port of its own.
+struct Server {
+    hub: Hub<Station>,
+    port: u16,
+    tls: Tls,
+    _listener: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(hub: HubBuilder<Station>, tls: impl Into<Arc<wsx::rustls::ServerConfig>>) -> Self {
+        let hub = hub.build().unwrap();
+        let door = hub.ws_handler(query_id, |_| {});
+        Self::start_at(hub, door, Tls::new(tls)).await
+    }
+
+    async fn start_at(hub: Hub<Station>, door: WsHandler<Station>, tls: Tls) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let _listener = tokio::spawn(door.listen_tls(listener, tls.clone()));
+        Self { hub, port, tls, _listener }
+    }
+
+    fn url(&self, id: &str) -> String {
+        format!("wss://localhost:{}/ws?id={id}", self.port)
+    }
+
+    async fn tcp(&self) -> TcpStream {
+        within(TcpStream::connect(("127.0.0.1", self.port))).await.unwrap()
+    }
+
+    /// A peer that is not wsx.
+    async fn peer(&self, authority: &Authority, id: &str) -> WebSocketStream<Box<TlsStream<TcpStream>>> {
+        let connector = TlsConnector::from(Arc::new(authority.client()));
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = within(connector.connect(name, self.tcp().await)).await.unwrap();
+        within(client_async(self.url(id), Box::new(tls))).await.unwrap().0
+    }
+}
+
+fn station() -> HubBuilder<Station> {
+    Hub::builder_with(Station)
+}
+
+/// A client that tries once.
+fn edge(url: String, tls: wsx::rustls::ClientConfig) -> ClientBuilder<EdgeBox> {
+    Client::builder_with(url, EdgeBox::default()).tls(tls).reconnect(false)
+}
+
+async fn connect(client: ClientBuilder<EdgeBox>) -> Result<Client<EdgeBox>, ConnectError> {
+    within(client.build().connect(CancellationToken::new(), |_| {})).await
+}
+
+/// Sends a message and waits for the answer.
+async fn talk(client: &Client<EdgeBox>, text: &str) {
+    client.send(&Telemetry { text: text.to_owned() }).await.unwrap();
+    assert!(client.endpoint().answers.next().await.text == text, "{} bytes", text.len());
+}
+
+/// Row L1: messages of every size go both ways, and the close is a clean one.
+#[tokio::test]
+async fn a_client_talks_to_a_hub_over_tls() {
+    let authority = Authority::default();
+    let server = Server::start(station(), authority.issue(&["localhost"]).server()).await;
+    let client = connect(edge(server.url("a"), authority.client())).await.unwrap();
+    for length in [0, 1, 1000, 20_000, 1 << 20] {
+        talk(&client, &"x".repeat(length)).await;
+    }
+    let conn = server.hub.get("a").unwrap();
+    client.close();
+    let closed = within(conn.closed()).await;
+    assert_eq!((closed.code, closed.by), (CloseCode::Normal, ClosedBy::Peer));
+}
+
+/// Row L1: an address can be the server's name too.
+#[tokio::test]
+async fn a_certificate_can_be_for_an_address() {
+    let authority = Authority::default();
+    let server = Server::start(station(), authority.issue(&["127.0.0.1"]).server()).await;
+    let url = format!("wss://127.0.0.1:{}/ws?id=a", server.port);
+    let client = connect(edge(url, authority.client())).await.unwrap();
+    talk(&client, "x").await;
+}
+
+/// Row L1: what is refused by HTTP keeps its status.
+#[tokio::test]
+async fn a_refusal_over_tls_has_its_status() {
+    let authority = Authority::default();
+    let server = Server::start(station(), authority.issue(&["localhost"]).server()).await;
+    let url = format!("wss://localhost:{}/ws", server.port);
+    let error = connect(edge(url, authority.client())).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Refused { status: StatusCode::BAD_REQUEST }), "{error:?}");
+}
+
+/// Row L2: each kind of bad certificate is one, and says what is wrong with it.
+#[tokio::test]
+async fn a_certificate_that_is_not_to_be_trusted_says_why() {
+    let (authority, other) = (Authority::default(), Authority::named("another authority"));
+    let names = ["localhost"];
+    let cases = [
+        (authority.issue(&["station.example"]), "not valid for name"),
+        (authority.issue_expired(&names), "expired"),
+        (other.issue(&names), "UnknownIssuer"),
+    ];
+    for (issued, why) in cases {
+        let (recorder, mut memory) = recorder();
+        let server = Server::start(station().observer(recorder), issued.server()).await;
+        let error = connect(edge(server.url("a"), authority.client())).await.unwrap_err();
+        assert!(matches!(&error, ConnectError::Certificate { host, .. } if host == "localhost"), "{error:?}");
+        assert!(!error.is_final() && !error.is_refusal());
+        let error = chain(&error);
+        assert!(error.starts_with("the certificate of localhost is not to be trusted: "), "{error}");
+        assert!(error.contains(why), "{error}");
+        memory.find(|seen| if let Seen::TlsFailed(_) = seen { Some(()) } else { None }).await;
+        assert!(server.hub.is_empty());
+    }
+}
+
+/// Row L2: a server that is not there, or speaks no TLS, is no matter of certificates.
+#[tokio::test]
+async fn a_server_without_tls_is_told_from_none() {
+    let authority = Authority::default();
+    let plain = wsx_tests::Server::start(Hub::with(Station)).await;
+    let error = connect(edge(plain.url("a").replace("ws:", "wss:"), authority.client())).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
+    let error = chain(&error);
+    assert!(error.starts_with(&format!("no TLS connection to {}: ", plain.address)), "{error}");
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let error = connect(edge(format!("wss://{free}/ws"), authority.client())).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Dial { .. }), "{error:?}");
+}
+
+/// Row L2: the handshake has its deadline on the client too.
+#[tokio::test]
+async fn a_server_that_is_silent_before_tls_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("wss://{}/ws", silent.local_addr().unwrap());
+    let config = Config::default().handshake_timeout(Duration::from_millis(200));
+    let error = connect(edge(url, Authority::default().client()).config(config)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Timeout(_)), "{error:?}");
+}
+
+/// Row L3: without a configuration of its own a client trusts whom the platform trusts.
+#[tokio::test]
+async fn by_default_a_client_trusts_whom_the_platform_trusts() {
+    let (authority, other) = (Authority::default(), Authority::named("another authority"));
+    let server = Server::start(station(), authority.issue(&["localhost"]).server()).await;
+    for (name, roots, expected) in [
+        ("ours.pem", authority.pem(), "connected"),
+        ("others.pem", other.pem(), "the certificate of localhost is not to be trusted: "),
+        (
+            "none.pem",
+            String::new(),
+            &format!("no TLS connection to localhost:{}: this system has no root", server.port),
+        ),
+    ] {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&file, roots).unwrap();
+        let mut dial = Command::new(env!("CARGO_BIN_EXE_dial"));
+        dial.arg(server.url("a")).env("SSL_CERT_FILE", &file).env_remove("SSL_CERT_DIR").kill_on_drop(true);
+        let said = String::from_utf8(within(dial.output()).await.unwrap().stdout).unwrap();
+        assert!(said.starts_with(expected), "{name}: {said}");
+    }
+}
+
+/// Row L4: a new certificate is the next connection's, and nothing happens to the old ones.
+#[tokio::test]
+async fn a_reload_reaches_the_next_connection_alone() {
+    let (old, new) = (Authority::default(), Authority::named("a new authority"));
+    let server = Server::start(station(), old.issue(&["localhost"]).server()).await;
+    let before = connect(edge(server.url("before"), old.client())).await.unwrap();
+    connect(edge(server.url("b"), new.client())).await.unwrap_err();
+    server.tls.reload(new.issue(&["localhost"]).server());
+    let after = connect(edge(server.url("after"), new.client())).await.unwrap();
+    let error = connect(edge(server.url("b"), old.client())).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Certificate { .. }), "{error:?}");
+    talk(&before, "still here").await;
+    talk(&after, "here too").await;
+}
+
+/// Row L5: the client's certificate tells `build_id` who it is.
+#[tokio::test]
+async fn build_id_sees_the_certificate_of_the_client() {
+    let authority = Authority::default();
+    let (server, device) = (authority.issue(&["localhost"]), authority.issue(&["box-7"]));
+    let known = device.certificate.clone();
+    let build_id = move |request: Parts| {
+        let known = known.clone();
+        async move {
+            assert!(request.extensions.get::<PeerAddr>().is_some());
+            match request.extensions.get() {
+                Some(PeerCertificates(chain)) if *chain == [known] => Ok(Identity::new("box-7")),
+                _ => Err(Reject::new(StatusCode::FORBIDDEN, "an unknown device")),
+            }
+        }
+    };
+    let (recorder, mut memory) = recorder();
+    let hub = station().observer(recorder).build().unwrap();
+    let door = hub.ws_handler(build_id, |_| {});
+    let server = Server::start_at(hub, door, Tls::new(authority.server_for_clients_with(&server))).await;
+    let client = connect(edge(server.url(""), authority.client_with(&device))).await.unwrap();
+    talk(&client, "it is me").await;
+    assert!(server.hub.get("box-7").is_some());
+    // A resumed session has the certificate of the first.
+    let error = connect(edge(server.url(""), authority.client_with(&authority.issue(&["box-8"])))).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Refused { status: StatusCode::FORBIDDEN }), "{error:?}");
+    // Without a certificate, or with one of another authority, it comes no further than TLS.
+    for config in [authority.client(), authority.client_with(&Authority::named("a stranger").issue(&["box-7"]))] {
+        let error = connect(edge(server.url(""), config)).await.unwrap_err();
+        assert!(matches!(&error, ConnectError::Tls { .. }), "{error:?}");
+        memory.find(|seen| if let Seen::TlsFailed(_) = seen { Some(()) } else { None }).await;
+    }
+    assert_eq!(server.hub.len(), 1);
+}
+
+/// Row L5: a session that is resumed has the certificate that it began with.
+#[tokio::test]
+async fn a_resumed_session_keeps_the_certificate() {
+    let authority = Authority::default();
+    let (server, device) = (authority.issue(&["localhost"]), authority.issue(&["box-7"]));
+    let hub = station().build().unwrap();
+    let seen = Log::default();
+    let log = seen.clone();
+    let door = hub.ws_handler(
+        move |request: Parts| {
+            log.add(request.extensions.get::<PeerCertificates>().cloned());
+            async { Ok("a") }
+        },
+        |_| {},
+    );
+    let server = Server::start_at(hub, door, Tls::new(authority.server_for_clients_with(&server))).await;
+    let config = Arc::new(authority.client_with(&device));
+    for resumed in [false, true] {
+        let connector = TlsConnector::from(config.clone());
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = within(connector.connect(name, server.tcp().await)).await.unwrap();
+        let kind = if resumed { wsx::rustls::HandshakeKind::Resumed } else { wsx::rustls::HandshakeKind::Full };
+        let (mut ws, _) = within(client_async(server.url("a"), Box::new(tls))).await.unwrap();
+        assert_eq!(ws.get_ref().get_ref().1.handshake_kind(), Some(kind));
+        assert_eq!(seen.next().await.unwrap().0, std::slice::from_ref(&device.certificate));
+        ws.close(None).await.unwrap();
+        while let Some(Ok(_)) = within(ws.next()).await {}
+    }
+}
+
+/// Row L6: who says nothing, or stops in the middle, is cut at the deadline of the handshake.
+#[tokio::test]
+async fn a_tls_handshake_that_is_not_finished_is_cut() {
+    let (recorder, mut memory) = recorder();
+    let config = Config::default().handshake_timeout(Duration::from_millis(200));
+    let authority = Authority::default();
+    let server =
+        Server::start(station().config(config).observer(recorder), authority.issue(&["localhost"]).server()).await;
+    let mut silent = server.tcp().await;
+    // The first bytes of a ClientHello of 512 bytes, of which no more come.
+    let mut half_done = server.tcp().await;
+    half_done.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]).await.unwrap();
+    for tcp in [&mut silent, &mut half_done] {
+        // An end, in order or not.
+        let _ = within(tcp.read_to_end(&mut Vec::new())).await;
+        let why = memory.find(|seen| if let Seen::TlsFailed(why) = seen { Some(why) } else { None }).await;
+        assert_eq!(why, "no whole TLS handshake within 200ms");
+    }
+    // Behind TLS the deadline is the same one.
+    let connector = TlsConnector::from(Arc::new(authority.client()));
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut idle = within(connector.connect(name, server.tcp().await)).await.unwrap();
+    let mut answer = String::new();
+    within(idle.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+/// Row L6: the time that TLS took is none for what follows.
+#[tokio::test(start_paused = true)]
+async fn tls_and_http_have_one_deadline() {
+    let authority = Authority::default();
+    let tls = Tls::new(authority.issue(&["localhost"]).server());
+    let config = Config::default().handshake_timeout(Duration::from_secs(10));
+    let hub = station().config(config).build().unwrap();
+    let door = hub.ws_handler(query_id, |_| {});
+    let (near, far) = tokio::io::duplex(1024);
+    let since = Instant::now();
+    let opening = tokio::spawn(async move { door.serve_tls(far, None, &tls).await.map(drop) });
+    sleep(Duration::from_secs(6)).await;
+    let connector = TlsConnector::from(Arc::new(authority.client()));
+    let mut idle = connector.connect(ServerName::try_from("localhost").unwrap(), near).await.unwrap();
+    let mut answer = String::new();
+    idle.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(since.elapsed().as_secs(), 10);
+    drop(idle);
+    assert!(opening.await.unwrap().is_err());
+}
+
+/// Row L6: a half-done TLS handshake has a place among the half-done handshakes.
+#[tokio::test]
+async fn half_done_tls_handshakes_are_counted() {
+    let timeout = Duration::from_millis(200);
+    let config = Config::default().handshake_timeout(timeout);
+    let authority = Authority::default();
+    let tls = authority.issue(&["localhost"]).server();
+    let server = Server::start(station().config(config).max_handshakes(1), tls).await;
+    let since = Instant::now();
+    let _silent = [server.tcp().await, server.tcp().await, server.tcp().await];
+    // It waits until the three before it have run out of time, one after the other.
+    let client = connect(edge(server.url("late"), authority.client())).await.unwrap();
+    assert!(since.elapsed() >= 3 * timeout, "{:?}", since.elapsed());
+    talk(&client, "here at last").await;
+}
+
+/// Row L6: a stream that the program accepted is not kept waiting for a place, and costs no cryptography without one.
+#[tokio::test]
+async fn a_stream_without_a_place_ends_before_tls() {
+    let (recorder, mut memory) = recorder();
+    let tls = Tls::new(Authority::default().issue(&["localhost"]).server());
+    let hub = station().observer(recorder).max_handshakes(1).build().unwrap();
+    let door = hub.ws_handler(query_id, |_| {});
+    let (silent, theirs) = tokio::io::duplex(1024);
+    let first = tokio::spawn({
+        let (door, tls) = (door.clone(), tls.clone());
+        async move { door.serve_tls(theirs, None, &tls).await.map(drop) }
+    });
+    tokio::task::yield_now().await;
+    let (mut near, far) = tokio::io::duplex(1024);
+    let error = within(door.serve_tls(far, None, &tls)).await.unwrap_err();
+    assert!(matches!(error, HandshakeError::Refused { status: StatusCode::SERVICE_UNAVAILABLE, .. }), "{error:?}");
+    assert_eq!(near.read(&mut [0]).await.unwrap(), 0);
+    memory.find(|seen| if let Seen::Refused(503, _) = seen { Some(()) } else { None }).await;
+    drop(silent);
+    let error = within(first).await.unwrap().unwrap_err();
+    assert!(matches!(error, HandshakeError::Tls(_)), "{error:?}");
+}
+
+/// Row L6: an address that has enough connections is turned away before TLS.
+#[tokio::test]
+async fn an_address_with_enough_connections_is_turned_away_before_tls() {
+    let (recorder, mut memory) = recorder();
+    let authority = Authority::default();
+    let tls = authority.issue(&["localhost"]).server();
+    let server = Server::start(station().observer(recorder).max_connections_per_address(1), tls).await;
+    let client = connect(edge(server.url("a"), authority.client())).await.unwrap();
+    let error = connect(edge(server.url("b"), authority.client())).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
+    memory.find(|seen| if let Seen::Refused(429, _) = seen { Some(()) } else { None }).await;
+    talk(&client, "still here").await;
+}
+
+/// Row L6: who speaks no TLS gets an alert and a clean end, whatever it still sends, and the next one is served.
+#[tokio::test]
+async fn plain_http_at_the_tls_port_ends_cleanly() {
+    let authority = Authority::default();
+    let server = Server::start(station(), authority.issue(&["localhost"]).server()).await;
+    let mut plain = server.tcp().await;
+    let request = format!("POST /ws HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000));
+    within(plain.write_all(request.as_bytes())).await.unwrap();
+    plain.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    within(plain.read_to_end(&mut answer)).await.expect("an end without a reset");
+    assert_eq!((answer.len(), answer[0]), (7, 21), "a TLS alert: {answer:?}");
+    let client = connect(edge(server.url("a"), authority.client())).await.unwrap();
+    talk(&client, "x").await;
+}
+
+/// Row L7: the close code for what is refused gets through TLS, unread input or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_close_code_for_refused_input_gets_through() {
+    let authority = Authority::default();
+    let config = Config::default().max_message_size(10_000);
+    let server = Server::start(station().config(config), authority.issue(&["localhost"]).server()).await;
+    for try_ in 0..20 {
+        let mut peer = server.peer(&authority, "a").await;
+        // More than the system keeps: the peer still writes when the server has refused.
+        within(peer.send(Message::text("x".repeat(3_000_000)))).await.unwrap();
+        let close = loop {
+            match within(peer.next()).await {
+                Some(Ok(Message::Close(Some(close)))) => break close,
+                Some(Ok(_)) => {}
+                other => panic!("try {try_}: no close code: {other:?}"),
+            }
+        };
+        assert_eq!(close.code, CloseCode::Size, "try {try_}");
+    }
+}
+
+/// Row L7: a peer that goes without a word of TLS or WebSocket has gone; nothing else happens.
+#[tokio::test]
+async fn an_abrupt_end_is_a_lost_link() {
+    let (recorder, mut memory) = recorder();
+    let authority = Authority::default();
+    let server = Server::start(station().observer(recorder), authority.issue(&["localhost"]).server()).await;
+    let peer = server.peer(&authority, "a").await;
+    // The socket below TLS ends, with a FIN and no more.
+    let (mut tcp, _session) = peer.into_inner().into_inner();
+    tcp.shutdown().await.unwrap();
+    let (_, closed) = memory.closed().await;
+    assert_eq!((u16::from(closed.code), closed.by), (1006, ClosedBy::Link), "{closed:?}");
+    let client = connect(edge(server.url("b"), authority.client())).await.unwrap();
+    talk(&client, "x").await;
+}
+
+/// Carries what the client says to a door behind TLS and back, but no more than 4 KB a second.
+fn slowly(door: &WsHandler<Station>, tls: &Tls) -> DuplexStream {
+    async fn carry(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin) {
+        let mut some = [0; 1024];
+        while let Ok(n @ 1..) = from.read(&mut some).await {
+            sleep(Duration::from_millis(250)).await;
+            if to.write_all(&some[..n]).await.is_err() {
+                break;
+            }
+        }
+    }
+    let (near, one) = tokio::io::duplex(1024);
+    let (other, far) = tokio::io::duplex(1024);
+    let ((up_from, down_to), (down_from, up_to)) = (tokio::io::split(one), tokio::io::split(other));
+    tokio::spawn(carry(up_from, up_to));
+    tokio::spawn(carry(down_from, down_to));
+    let (door, tls) = (door.clone(), tls.clone());
+    tokio::spawn(async move { door.serve_tls(far, None, &tls).await.map(drop) });
+    near
+}
+
+/// Row L7: a link over which something gets through is not taken for one that takes nothing, though TLS does not say how
+/// far a flush is.
+#[tokio::test(start_paused = true)]
+async fn a_slow_link_is_not_cut_for_its_slowness() {
+    let authority = Authority::default();
+    let tls = Tls::new(authority.issue(&["localhost"]).server());
+    let hub = station().build().unwrap();
+    let door = hub.ws_handler(query_id, |_| {});
+    let client = edge("wss://localhost/ws?id=a".to_owned(), authority.client())
+        .connector(move |_| std::future::ready(Ok(slowly(&door, &tls))))
+        .build();
+    client.connect(CancellationToken::new(), |_| {}).await.unwrap();
+    // 300 KB each way, at 4 KB a second.
+    for _ in 0..5 {
+        client.send(&Telemetry { text: "x".repeat(60_000) }).await.unwrap();
+    }
+    let (since, mut answers) = (Instant::now(), 0);
+    while answers < 5 {
+        assert!(since.elapsed() < Duration::from_secs(600), "{answers} answers, and the link is {:?}", client.state());
+        sleep(Duration::from_secs(1)).await;
+        answers += std::iter::from_fn(|| client.endpoint().answers.try_next()).count();
+    }
+    assert_eq!(*client.state().borrow(), ClientState::Connected);
+}
+
+/// Row L1: Python's `websockets` and Node's `ws` come in over TLS, with the authority in their environment.
+#[tokio::test]
+async fn foreign_clients_talk_over_tls() {
+    let authority = Authority::default();
+    let server = Server::start(station(), authority.issue(&["localhost"]).server()).await;
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("foreign.pem");
+    std::fs::write(&file, authority.pem()).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop");
+    for (program, script, trusts) in [
+        (folder.join(".venv/bin/python"), "client.py", "SSL_CERT_FILE"),
+        ("node".into(), "client.mjs", "NODE_EXTRA_CA_CERTS"),
+    ] {
+        let mut command = Command::new(&program);
+        command.arg(folder.join(script)).env(trusts, &file).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.kill_on_drop(true).spawn().unwrap_or_else(|error| {
+            panic!("{} cannot be started, run ./tests/run.sh once: {error}", program.display());
+        });
+        let mut operations = process.stdin.take().unwrap();
+        let mut events = BufReader::new(process.stdout.take().unwrap()).lines();
+        let envelope = r#"{"type":"telemetry","data":{"text":"hello"}}"#;
+        let close = serde_json::json!({"op": "close", "code": 1000, "reason": "done"});
+        for (operation, event, part) in [
+            (serde_json::json!({"op": "connect", "url": server.url(script)}), "open", ""),
+            (serde_json::json!({"op": "send_text", "text": envelope}), "message", "hello"),
+            (close, "close", "1000"),
+        ] {
+            operations.write_all(format!("{operation}\n").as_bytes()).await.unwrap();
+            let said = within(events.next_line()).await.unwrap().unwrap_or_else(|| panic!("{script} has ended"));
+            assert!(said.contains(&format!("\"{event}\"")) && said.contains(part), "{script}: {said}");
+        }
+    }
+}
