@@ -81,6 +81,8 @@ pub(crate) async fn drive<E: Endpoint, T: Transport>(
             // Boxed, or every idle connection would carry the room for its end.
             Box::pin(async {
                 tokio::select! {
+                    // In this order, so that what the socket takes at once leaves even where patience has ended already.
+                    biased;
                     _ = task.goodbye(&closed) => {}
                     () = sleep(scope.config.close_timeout) => {}
                     () = kill.cancelled() => {}
