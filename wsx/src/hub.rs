@@ -26,12 +26,20 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::{task::yield_now, time::timeout};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Locks that connections coming and going spread over.
 const SHARDS: usize = 16;
+/// A shutdown closes so many connections, then other work has a turn. Each wakes a task that writes what is queued: all at
+/// once, they would keep a runtime of one thread from everything else; by many at a time, tokio's local queues overflow,
+/// and what has moved to the shared one waits for them. So few cost no time in all.
+const CLOSING: usize = 8;
+/// How long a shutdown waits for its doors: half-done handshakes are refused at once, and refusing takes a second.
+const DOORS: Duration = Duration::from_secs(2);
+/// How long the connections that a deadline has cut off have to tell their program so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The server's registry of connections, with the endpoint whose handlers run on them. Cheap to clone.
 ///
@@ -46,6 +54,8 @@ struct Inner<E> {
     ignored: AtomicU64,
     /// Every connection's task, its end included.
     tasks: TaskTracker,
+    /// Listeners, and handshakes that are half done.
+    doors: TaskTracker,
     /// Triggered by the beginning of a shutdown: no more connections.
     stop: CancellationToken,
     /// Triggered by the end of a shutdown: no more patience.
@@ -71,6 +81,7 @@ impl<E: Endpoint> Hub<E> {
             shards: Default::default(),
             ignored: AtomicU64::new(0),
             tasks: TaskTracker::new(),
+            doors: TaskTracker::new(),
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
         }))
@@ -176,27 +187,80 @@ impl<E: Endpoint> Hub<E> {
         self.0.ignored.load(Ordering::Relaxed)
     }
 
-    /// Ends the hub: listeners stop, late handshakes get 503, what is queued leaves, and every connection closes with
-    /// 1001. What the peers sent before they learned of it is still handled. Returns how many connections were cut
-    /// off because they had not ended by `deadline`; whatever the deadline, each connection also has only `Config::close_timeout` to
-    /// close, so a deadline that is shorter cuts off peers that are slow but honest.
+    /// Ends the hub: nobody comes in any more, what is queued leaves, every connection closes with 1001, and handlers in
+    /// flight, `__close__` handlers and observers are waited for. Returns how many connections were cut off because they
+    /// had not ended by `deadline`.
+    ///
+    /// `WsHandler::listen` stops accepting and returns. Who comes later through another door, or is half-way through a
+    /// handshake, `build_id` included, is told 503. Connections close in batches, so that other work goes on beside them.
+    /// What the peers sent before they learned of it is still handled; sends fail with [`SendError::Closed`] from the
+    /// beginning on, replies too.
+    ///
+    /// At the deadline those that are left are cut off: what their sockets take at once leaves, the close frame included,
+    /// and they have a second at most for their `__close__` handlers. A deadline of zero does that at once. One of 10 s,
+    /// the default of [`Config::close_timeout`], leaves honest peers all the time that they have anyway: a connection that
+    /// passes its `close_timeout` is dropped before, and not counted.
+    ///
+    /// Called again, or by several, every call waits for the end, and the earliest deadline holds. A handler of this hub
+    /// that awaits it waits for itself, and so until the deadline: let a task of its own call it.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before its first poll, nothing ends. Dropped after that, the shutdown goes on, without its deadline.
+    /// Dropped once it has begun, the shutdown goes on, its deadline included.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # use std::time::Duration;
+    /// let hub = wsx::Hub::new();
+    /// let door = hub.ws_handler(wsx::unique_id, |_| {});
+    /// let listening = tokio::spawn(door.listen(tokio::net::TcpListener::bind("127.0.0.1:9001").await?));
+    /// # async fn asked_to_stop() {}
+    /// asked_to_stop().await;
+    /// let cut_off = hub.shutdown(Duration::from_secs(10)).await;
+    /// // The listener goes until the hub has ended, and so answers those who come meanwhile.
+    /// listening.await?;
+    /// println!("{cut_off} connections were cut off");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         self.0.stop.cancel();
-        for shard in &self.0.shards {
-            let conns: Vec<_> = lock(shard).values().cloned().collect();
-            conns.iter().for_each(|conn| conn.close_draining(1001, "the server is going away"));
-        }
-        self.0.tasks.close();
-        if timeout(deadline, self.0.tasks.wait()).await.is_ok() {
+        // In a task of its own: nobody stays unclosed, and no deadline unkept, when this future is dropped.
+        let hub = self.clone();
+        let ending = tokio::spawn(async move { hub.end(deadline).await });
+        // It has no way to fail but the end of its runtime.
+        ending.await.unwrap_or_else(|_| self.0.tasks.len())
+    }
+
+    async fn end(&self, deadline: Duration) -> usize {
+        let Inner { tasks, doors, kill, .. } = &*self.0;
+        tasks.close();
+        doors.close();
+        let honest = async {
+            for batch in self.connections().chunks(CLOSING) {
+                batch.iter().for_each(close);
+                yield_now().await;
+            }
+            // One that somebody holds without polling it must not hold up the rest.
+            let _ = timeout(DOORS, doors.wait()).await;
+            tasks.wait().await;
+        };
+        if timeout(deadline, honest).await.is_ok() {
             return 0;
         }
-        let late = self.0.tasks.len();
-        self.0.kill.cancel();
+        let late = tasks.len();
+        kill.cancel();
+        // Those that the deadline was too short for.
+        self.connections().iter().for_each(close);
+        let _ = timeout(LAST_WORDS, tasks.wait()).await;
         late
+    }
+
+    fn connections(&self) -> Vec<Connection> {
+        self.0.shards.iter().flat_map(|shard| lock(shard).values().cloned().collect::<Vec<_>>()).collect()
     }
 
     /// Enters a connection of this id into the registry; the one that had the id closes with 4000, as an edge box
@@ -253,6 +317,10 @@ impl<E: Endpoint> Hub<E> {
         &self.0.tasks
     }
 
+    pub(crate) fn doors(&self) -> &TaskTracker {
+        &self.0.doors
+    }
+
     pub(crate) fn stop(&self) -> &CancellationToken {
         &self.0.stop
     }
@@ -265,6 +333,10 @@ impl<E: Endpoint> Hub<E> {
         // No truncation that matters: any bits of the hash will do.
         lock(&self.0.shards[self.0.hash.hash_one(id) as usize % SHARDS])
     }
+}
+
+fn close(conn: &Connection) {
+    conn.close_draining(1001, "the server is going away");
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

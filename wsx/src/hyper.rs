@@ -7,10 +7,29 @@
 //! axum::serve(tokio::net::TcpListener::bind("127.0.0.1:9001").await?, app).await
 //! # }
 //! ```
+//!
+//! Neither hyper nor axum knows the connections that it has upgraded, so their own graceful shutdown ends without them.
+//! Let the hub end first, while the server goes on accepting: those who come late get their 503, other pages are served
+//! until the last WebSocket has gone, and then the server ends by its own means.
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # async fn asked_to_stop() {}
+//! # async fn example(listener: tokio::net::TcpListener, app: axum::Router, hub: wsx::Hub) -> std::io::Result<()> {
+//! let hub_has_ended = async move {
+//!     asked_to_stop().await;
+//!     hub.shutdown(Duration::from_secs(10)).await;
+//! };
+//! axum::serve(listener, app).with_graceful_shutdown(hub_has_ended).await
+//! # }
+//! ```
+//!
+//! With hyper itself, that is the moment at which the accept loop ends and `graceful_shutdown` is called on each HTTP
+//! connection; `examples/src/bin/mount_hyper.rs` has all of it.
 use crate::{
     endpoint::Endpoint,
     handshake::Reject,
-    server::{Entered, WsHandler},
+    server::{Entered, WsHandler, going_away},
     tcp,
     transport::Raw,
 };
@@ -45,7 +64,13 @@ impl<E: Endpoint> WsHandler<E> {
     pub async fn upgrade<B>(&self, request: Request<B>) -> Answer {
         let (mut parts, _) = request.into_parts();
         let upgrade = parts.extensions.remove::<OnUpgrade>();
-        match self.admit(Request::from_parts(parts, ()), None).await.and_then(|(answer, identity)| {
+        let _door = self.hub().doors().token();
+        let admitted = tokio::select! {
+            biased;
+            () = self.hub().stop().cancelled() => Err(going_away()),
+            admitted = self.admit(Request::from_parts(parts, ()), None) => admitted,
+        };
+        match admitted.and_then(|(answer, identity)| {
             let upgrade = upgrade.ok_or_else(|| {
                 Reject::new(
                     StatusCode::INTERNAL_SERVER_ERROR,

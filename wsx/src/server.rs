@@ -118,8 +118,13 @@ impl<E: Endpoint> Hub<E> {
     /// A door for connections, to mount at a path of an HTTP server or to listen on its own.
     ///
     /// `build_id` makes the connection's id from the upgrade request, before the upgrade; it may look things up, and
-    /// refuse with a status. An id that is here already replaces the connection that has it. `register` sees each new
-    /// connection before its first message. A panic in either refuses the request with 500.
+    /// refuse with a status. It is dropped when the peer has gone, the handshake takes too long, or the hub shuts down
+    /// meanwhile. `register` sees each new connection before its first message. A panic in either
+    /// refuses the request with 500.
+    ///
+    /// An id that is here already replaces the connection that has it, which closes with
+    /// [`CLOSE_REPLACED`](crate::CLOSE_REPLACED). So ids must be unique: two boxes that have one id, such as from the same
+    /// image of a disk, replace each other for ever, as each connects again. An [`Observer`] sees them close with 4000.
     ///
     /// ```standalone_crate
     /// use wsx::{Hub, Reject, http::{StatusCode, request::Parts}};
@@ -378,8 +383,9 @@ impl<E: Endpoint> WsHandler<E> {
         self
     }
 
-    /// Accepts connections until the hub shuts down. A handshake that fails ends its own connection alone; when accepting
-    /// fails, as it does without a file descriptor left, it goes on after a pause.
+    /// Accepts connections until the hub shuts down; those whom the system has let in by then are told 503. A handshake
+    /// that fails ends its own connection alone; when accepting fails, as it does without a file descriptor left, it goes
+    /// on after a pause.
     ///
     /// # Cancel safety
     ///
@@ -399,12 +405,14 @@ impl<E: Endpoint> WsHandler<E> {
         F: Fn(Self, TcpStream, SocketAddr, OwnedSemaphorePermit) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
+        // Makes a shutdown wait until the last have their answer.
+        let _door = self.hub.doors().token();
         let stop = self.hub.stop().clone();
         let handshakes = self.hub.admission().handshakes.clone();
         loop {
             // With as many half-done handshakes as there may be, those who come wait in the system's queue.
             let accepted = tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 accepted = async { (handshakes.clone().acquire_owned().await, listener.accept().await) } => accepted,
             };
             let (Ok(place), accepted) = accepted else { unreachable!("nobody closes the semaphore") };
@@ -412,8 +420,35 @@ impl<E: Endpoint> WsHandler<E> {
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            tcp::prepare(&stream, self.hub.config());
-            tokio::spawn(serve(self.clone(), stream, peer, place));
+            self.spawn(&serve, stream, peer, place);
+        }
+        // More may come all the time, so this has an end.
+        let _ = timeout(REFUSAL, self.answer_waiting(listener, serve)).await;
+    }
+
+    fn spawn<F, Fut>(&self, serve: &F, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit)
+    where
+        F: Fn(Self, TcpStream, SocketAddr, OwnedSemaphorePermit) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        tcp::prepare(&stream, self.hub.config());
+        tokio::spawn(self.hub.doors().track_future(serve(self.clone(), stream, peer, place)));
+    }
+
+    /// Takes those who wait in the system's queue, each of whom is told 503: a listener that is dropped resets them.
+    async fn answer_waiting<F, Fut>(&self, listener: TcpListener, serve: F)
+    where
+        F: Fn(Self, TcpStream, SocketAddr, OwnedSemaphorePermit) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        // Tokio's own `accept` waits for the next one.
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((stream, peer)) = listener.accept() {
+            // Handshakes that are half done are being refused, and give their places back.
+            let Ok(place) = self.hub.admission().handshakes.clone().acquire_owned().await else { return };
+            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                self.spawn(&serve, stream, peer, place);
+            }
         }
     }
 
@@ -432,6 +467,8 @@ impl<E: Endpoint> WsHandler<E> {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        // Makes a shutdown wait until the peer has its answer.
+        let _door = self.hub.doors().token();
         match self.place() {
             Ok(place) => self.serve(stream, peer, place).await,
             Err(reject) => Err(self.refuse(&mut stream, peer, reject).await),
@@ -490,8 +527,9 @@ impl<E: Endpoint> WsHandler<E> {
             Ok((answer, identity, early))
         };
         let handshake = tokio::select! {
-            result = timeout(begun.left(), handshake) => result.unwrap_or_else(|_| Err(late())),
+            biased;
             () = self.hub.stop().cancelled() => Err(HeadError::Refused(going_away())),
+            result = timeout(begun.left(), handshake) => result.unwrap_or_else(|_| Err(late())),
         };
         let (answer, identity, early) = match handshake {
             Ok(done) => done,
