@@ -1,9 +1,15 @@
-//! Row S1 of the specification: the hub at a path of the user's own HTTP server, axum or plain hyper.
+//! Rows S1 and X6 of the specification: the hub at a path of the user's own HTTP server, axum or plain hyper.
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::{conn::auto, graceful::GracefulShutdown},
+};
 use serde_json::json;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
+    task::JoinHandle,
 };
 use tokio_tungstenite::tungstenite;
 use wsx::{CloseCode, Hub, WsHandler};
@@ -36,7 +42,7 @@ async fn hyper(door: WsHandler<Station>) -> String {
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let io = hyper_util::rt::TokioIo::new(stream);
+            let io = TokioIo::new(stream);
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, door.clone()).with_upgrades());
         }
     });
@@ -119,6 +125,112 @@ async fn a_hub_works_on_its_own() {
         }
     });
     works_behind(address, hub).await;
+}
+
+/// Serves with axum until then, and the hub's end comes first: as the documentation of `wsx`'s module `hyper` has it.
+async fn axum_until(door: WsHandler<Station>, hub: Hub<Station>, stop: Arc<Notify>) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let app = axum::Router::new().route("/", axum::routing::get(|| async { "a page" })).route_service("/ws", door);
+    let hub_has_ended = async move {
+        stop.notified().await;
+        assert_eq!(hub.shutdown(Duration::from_secs(15)).await, 0);
+    };
+    let program = tokio::spawn(async move {
+        axum::serve(listener, app).with_graceful_shutdown(hub_has_ended).await.unwrap();
+    });
+    (address, program)
+}
+
+/// The same with hyper, as the example `mount_hyper` has it.
+async fn hyper_until(door: WsHandler<Station>, hub: Hub<Station>, stop: Arc<Notify>) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let program = tokio::spawn(async move {
+        let watcher = GracefulShutdown::new();
+        let accepting = async {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let http = auto::Builder::new(TokioExecutor::new());
+                let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), door.clone()).into_owned();
+                tokio::spawn(watcher.watch(connection));
+            }
+        };
+        tokio::select! {
+            () = accepting => {}
+            cut_off = async { stop.notified().await; hub.shutdown(Duration::from_secs(15)).await } => assert_eq!(cut_off, 0),
+        }
+        watcher.shutdown().await;
+    });
+    (address, program)
+}
+
+/// Row X6: each upgraded connection gets what is queued for it and 1001, the late get 503 meanwhile, and then the program ends.
+async fn ends_gracefully(address: String, hub: Hub<Station>, stop: &Notify, program: JoinHandle<()>) {
+    let url = |id: usize| format!("ws://{address}/ws?id={id}");
+    let mut peers = Vec::new();
+    for id in 0..20 {
+        peers.push(Peer::connect(&url(id)).await);
+    }
+    // A connection of plain HTTP that its client keeps open.
+    let mut idle = TcpStream::connect(&address).await.unwrap();
+    idle.write_all(format!("GET /ws HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes()).await.unwrap();
+    within(idle.read_u8()).await.unwrap();
+    for n in 0..100 {
+        assert_eq!(hub.broadcast(&wsx::Envelope::with_type("cmd", n)).await.unwrap(), 20);
+    }
+    stop.notify_one();
+    for peer in &mut peers {
+        for n in 0..100 {
+            assert_eq!(peer.hear_data().await, ("cmd".into(), json!(n)));
+        }
+        assert_eq!(peer.close().await.0, 1001);
+    }
+    // Nobody has answered the close yet, so the hub is still ending.
+    let Err(tungstenite::Error::Http(answer)) = Peer::try_connect(&url(99)).await else { panic!("let in late") };
+    assert_eq!(answer.status(), 503);
+    assert!(!program.is_finished());
+    for peer in &mut peers {
+        // Its answer leaves with its next read; then the end comes, and no reset.
+        while let Some(next) = peer.next().await {
+            next.unwrap();
+        }
+    }
+    drop(peers);
+    within(program).await.unwrap();
+    assert!(hub.is_empty());
+    assert!(TcpStream::connect(&address).await.is_err(), "somebody listens still");
+}
+
+#[tokio::test]
+async fn a_program_with_axum_ends_when_its_hub_has_ended() {
+    let (hub, stop) = (Hub::with(Station::default()), Arc::new(Notify::new()));
+    let (address, program) = axum_until(hub.ws_handler(query_id, |_| {}), hub.clone(), stop.clone()).await;
+    ends_gracefully(address, hub, &stop, program).await;
+}
+
+#[tokio::test]
+async fn a_program_with_hyper_ends_when_its_hub_has_ended() {
+    let (hub, stop) = (Hub::with(Station::default()), Arc::new(Notify::new()));
+    let (address, program) = hyper_until(hub.ws_handler(query_id, |_| {}), hub.clone(), stop.clone()).await;
+    ends_gracefully(address, hub, &stop, program).await;
+}
+
+/// Row X6: whom `build_id` has not decided about is told 503 behind an HTTP server too.
+#[tokio::test]
+async fn a_handshake_that_is_half_done_behind_a_server_is_answered_503() {
+    let (hub, deciding) = (Hub::with(Station::default()), Log::default());
+    let log = deciding.clone();
+    let undecided = move |_| {
+        log.add(());
+        std::future::pending::<Result<String, wsx::Reject>>()
+    };
+    let address = axum(hub.ws_handler(undecided, |_| {})).await;
+    let trying = tokio::spawn(async move { Peer::try_connect(&format!("ws://{address}/ws")).await });
+    deciding.next().await;
+    assert_eq!(within(hub.shutdown(Duration::from_secs(15))).await, 0);
+    let Err(tungstenite::Error::Http(answer)) = within(trying).await.unwrap() else { panic!("let in") };
+    assert_eq!(answer.status(), 503);
 }
 
 /// A request that is no handshake gets an HTTP answer, and the server's other pages are not touched.

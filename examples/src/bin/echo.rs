@@ -73,11 +73,9 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on ws://{address}/ws")?;
     io::stdout().flush()?;
-    let door = hub.ws_handler(wsx::unique_id, |_| {}).path("/ws");
-    tokio::select! {
-        () = door.listen(listener) => {}
-        asked = wsx_examples::asked_to_stop() => asked?,
-    }
+    // Until the hub has ended, so that those who come last are answered.
+    let listening = tokio::spawn(hub.ws_handler(wsx::unique_id, |_| {}).path("/ws").listen(listener));
+    wsx_examples::asked_to_stop().await?;
     hub.shutdown(GRACE).await;
-    Ok(())
+    Ok(listening.await?)
 }

@@ -19,11 +19,14 @@ async fn main() -> std::io::Result<()> {
         .route_service("/ws", hub.ws_handler(wsx::unique_id, |_| {}));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:9001").await?;
     println!("listening on {}", listener.local_addr()?);
-    tokio::select! {
-        served = axum::serve(listener, app) => served?,
-        asked = wsx_examples::asked_to_stop() => asked?,
+    axum::serve(listener, app).with_graceful_shutdown(end(hub)).await
+}
+
+/// axum does not know the connections that it has upgraded. So the hub closes them first, and those who come meanwhile are
+/// told 503; then axum ends what is left.
+async fn end(hub: Hub) {
+    if let Err(error) = wsx_examples::asked_to_stop().await {
+        eprintln!("cannot wait for signals: {error}");
     }
-    // axum does not know the connections that it has upgraded; the hub closes them.
-    hub.shutdown(Duration::from_secs(5)).await;
-    Ok(())
+    hub.shutdown(Duration::from_secs(10)).await;
 }
