@@ -1,4 +1,5 @@
-//! Rows K1 to K5, T5, X4 of the specification: dialling, reconnecting, and what a failure says.
+//! Rows K1, K3 to K5, T5, X4 of the specification: dialling, coming back, and what a failure says.
+use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use std::{
     io,
@@ -241,6 +242,42 @@ async fn a_client_comes_back_after_a_clean_restart() {
     let server = Server::start(Hub::with(Station::default())).await;
     let address = server.address.clone();
     let client = Client::builder_with(server.url("a"), EdgeBox::default()).backoff(quick()).build();
+/// Row K1: whoever waits for the end of a client learns of it too when it is over without having been closed.
+#[tokio::test]
+async fn a_client_that_does_not_come_back_is_over() {
+    let server = Server::start(Hub::with(Station::default())).await;
+    let client = Client::builder(server.url("a")).reconnect(false).build();
+    let before = tokio::spawn({
+        let client = client.clone();
+        async move { client.closed().await }
+    });
+    tokio::task::yield_now().await;
+    for _ in 0..2 {
+        within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+        within(client.connected()).await.unwrap();
+        assert!(client.closed().now_or_never().is_none(), "it is connected");
+        server.hub.get("a").unwrap().close();
+        within(client.closed()).await;
+        assert_eq!(*client.state().borrow(), ClientState::Disconnected);
+        assert!(matches!(within(client.connected()).await, Err(SendError::NotConnected)));
+    }
+    within(before).await.unwrap();
+    client.close();
+    within(client.closed()).await;
+    assert_eq!(*client.state().borrow(), ClientState::Closed);
+    assert!(matches!(within(client.connected()).await, Err(SendError::Closed)));
+}
+
+/// Row K1: before `connect` there is nothing that could end.
+#[tokio::test]
+async fn a_client_that_has_not_begun_is_not_over() {
+    let client = Client::new("ws://127.0.0.1:1/ws");
+    assert!(client.closed().now_or_never().is_none());
+    assert!(client.connected().now_or_never().is_none());
+    client.close();
+    within(client.closed()).await;
+}
+
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     let first = client.connection().unwrap();
     within(server.stop()).await;

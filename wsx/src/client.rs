@@ -66,6 +66,8 @@ struct Inner<E: Endpoint> {
     options: Options,
     /// Between `connect` and the end of what it began.
     running: AtomicBool,
+    /// Whether `connect` has ever begun something: tells an end from the time before the first beginning.
+    begun: AtomicBool,
     current: Mutex<Option<Connection>>,
     state: watch::Sender<ClientState>,
     /// Triggered by `close`.
@@ -287,22 +289,24 @@ impl<E: Endpoint> Client<E> {
         self.0.state.subscribe()
     }
 
-    /// Waits until the client is connected.
+    /// Waits until the client is connected; before [`connect`](Self::connect), until that has been called too.
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] when it is closed, now or meanwhile.
+    /// [`SendError::Closed`] when it is closed, now or meanwhile; [`SendError::NotConnected`] when it does not try any
+    /// more, without reconnecting or having given up.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: nothing is lost.
     pub async fn connected(&self) -> Result<(), SendError> {
         let mut state = self.state();
-        let seen = state.wait_for(|state| matches!(state, ClientState::Connected | ClientState::Closed)).await;
+        let seen = state.wait_for(|state| *state == ClientState::Connected || self.0.is_over(*state)).await;
         match seen.as_deref() {
             Ok(ClientState::Connected) => Ok(()),
             _ => Err(SendError::Closed),
         }
+            Ok(ClientState::Disconnected) => Err(SendError::NotConnected),
     }
 
     /// Closes for good: what is queued leaves, then the connection closes with 1000. Calling it again changes nothing.
@@ -318,14 +322,18 @@ impl<E: Endpoint> Client<E> {
         });
     }
 
-    /// Waits until the client is closed and its last connection has ended.
+    /// Waits until nothing of this client runs any more: it is closed and its last connection has ended, or its connection
+    /// has ended, or could not be made, and it does not try again, without reconnecting or having given up. Its state says
+    /// which: [`Closed`](ClientState::Closed) or [`Disconnected`](ClientState::Disconnected).
+    ///
+    /// Before [`connect`](Self::connect) there is nothing to end yet, so that is waited for too.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: nothing is lost.
     pub async fn closed(&self) {
         // The sender lives in this client, so waiting cannot fail.
-        let _ = self.state().wait_for(|state| *state == ClientState::Closed).await;
+        let _ = self.state().wait_for(|state| self.0.is_over(*state)).await;
     }
 
     /// Whether the client is closed or closing.
@@ -357,6 +365,15 @@ impl<E: Endpoint> Inner<E> {
 struct Session<E: Endpoint> {
     client: Client<E>,
     target: Target,
+
+    /// Whether nothing runs any more that `connect` has begun.
+    fn is_over(&self, state: ClientState) -> bool {
+        match state {
+            ClientState::Closed => true,
+            ClientState::Disconnected => self.begun.load(Ordering::Acquire),
+            _ => false,
+        }
+    }
     cancel: CancellationToken,
     register: Box<dyn Fn(&Connection) + Send + Sync>,
     /// In a row, since the last connection that lasted.
@@ -399,6 +416,8 @@ impl<E: Endpoint> Session<E> {
                 Err(error) => {
                     let setback = Setback::Attempt(error);
                     let gives_up = inner.options.gives_up(&setback);
+            // After the state has changed: until then `Disconnected` is the beginning, from then on the end.
+            inner.begun.store(true, Ordering::Release);
                     let Setback::Attempt(error) = setback else { unreachable!("made above") };
                     if gives_up {
                         return Err(error);
@@ -729,6 +748,7 @@ impl<E: Endpoint> fmt::Debug for Client<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("url", &self.0.url)
+            begun: AtomicBool::new(false),
             .field("state", &*self.0.state.borrow())
             .finish_non_exhaustive()
     }

@@ -18,7 +18,7 @@ pub enum SendError {
     /// No connection of this id is in the hub.
     #[error("no such connection: {0:?}")]
     NoSuchConnection(String),
-    /// The client is between two connections; its state says when to try again.
+    /// The client is between two connections, or has given up; its state says which.
     #[error("not connected")]
     NotConnected,
     /// The send queue has no room; only the sends that do not wait say this.
