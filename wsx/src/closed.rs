@@ -3,6 +3,10 @@ use std::fmt;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 /// Close code of a connection whose id connected again (RFC 6455 section 7.4.2 leaves 4000 to 4999 to applications).
+///
+/// Once in a while that is a box that has come back before the server knew its old link to be dead. Again and again it is two
+/// programs with one id: each connects again when the other has replaced it, for ever, unless `ClientBuilder::give_up` says
+/// otherwise.
 pub const CLOSE_REPLACED: u16 = 4000;
 
 /// How a connection ended.
