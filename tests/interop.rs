@@ -398,7 +398,7 @@ async fn refuses_us_with_its_status(language: Language) {
     let (_peer, url) = Peer::listening(language, ANY_PORT, json!({"refuse": 403})).await;
     let client = Client::builder_with(url, Ours::default()).reconnect(false).build();
     let refused = within(client.connect(CancellationToken::new(), |_| {})).await;
-    assert!(matches!(&refused, Err(ConnectError::Refused { status }) if *status == 403), "{refused:?}");
+    assert!(matches!(&refused, Err(ConnectError::Refused { status, .. }) if *status == 403), "{refused:?}");
 }
 
 /// Row K1: a message that comes in one segment with the answer to the handshake is not lost.

@@ -192,8 +192,9 @@ async fn a_client_gives_up_on_a_refusal_if_told_to() {
         let url = refusing(StatusCode::from_u16(status).unwrap()).await;
         let client = Client::builder(url).backoff(quick()).give_up(Setback::is_refusal).build();
         let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
-        assert!(matches!(error, ConnectError::Refused { status: given } if given == status), "{error}");
+        assert!(matches!(error, ConnectError::Refused { status: given, .. } if given == status), "{error}");
         assert_eq!(*client.state().borrow(), ClientState::Disconnected);
+        within(client.closed()).await;
     }
 }
 
@@ -204,10 +205,11 @@ async fn a_client_goes_on_where_it_may_come_in_later() {
         let builder = Client::builder(url).backoff(quick());
         if decide { builder.give_up(Setback::is_refusal).build() } else { builder.build() }
     };
-    for client in [
-        deciding(true, refusing(StatusCode::SERVICE_UNAVAILABLE).await),
-        deciding(false, refusing(StatusCode::UNAUTHORIZED).await),
-    ] {
+    let mut clients = vec![deciding(false, refusing(StatusCode::UNAUTHORIZED).await)];
+    for passing in [408, 426, 429, 500, 502, 503, 504] {
+        clients.push(deciding(true, refusing(StatusCode::from_u16(passing).unwrap()).await));
+    }
+    for client in clients {
         let cancel = CancellationToken::new();
         let mut state = client.state();
         let third = async {

@@ -20,7 +20,8 @@ pub struct Backoff {
     pub initial: Duration,
     /// Each wait is so many times the last; default 1.8.
     pub factor: f64,
-    /// No wait is longer; default 30 s. Too high: a box comes back late after a long outage.
+    /// No wait is longer; default 30 s. Too high: a box comes back late after a long outage. A server that is busy may ask
+    /// for so much (`Retry-After`), and is given up to half of it more.
     pub max: Duration,
     /// A connection that lasted this long starts the waits anew; default 5 s. Too low: a server that accepts and drops is
     /// dialled twice a second for ever.
@@ -78,6 +79,14 @@ impl Backoff {
         let (low, high) = (base * 0.5, (base * 1.5).min(max));
         Duration::try_from_secs_f64(low + (high - low) * random.clamp(0.0, 1.0)).unwrap_or(self.max)
     }
+
+    /// As [`delay`](Self::delay), and no less than the server has asked for, as far as `max` goes. All are asked for the same,
+    /// so they come back over half as long again.
+    pub(crate) fn delay_asked(&self, failures: u32, random: f64, asked: Duration) -> Duration {
+        let asked = asked.min(self.max);
+        let spread = Duration::try_from_secs_f64(asked.as_secs_f64() * 0.5 * random.clamp(0.0, 1.0));
+        self.delay(failures, random).max(asked.saturating_add(spread.unwrap_or_default()))
+    }
 }
 
 #[cfg(test)]
@@ -104,7 +113,29 @@ mod tests {
         for failures in [0, 1, u32::MAX] {
             for random in [f64::NAN, f64::INFINITY, -1.0, 2.0] {
                 assert!(backoff.delay(failures, random) <= Duration::from_secs(30));
+                assert!(backoff.delay_asked(failures, random, Duration::MAX) <= Duration::from_secs(45));
             }
+        }
+    }
+
+    #[test]
+    fn a_server_is_given_the_time_that_it_asks_for_and_never_less_than_without() {
+        let backoff = Backoff::default();
+        let delay =
+            |failures, random, asked| backoff.delay_asked(failures, random, Duration::from_secs(asked)).as_secs_f64();
+        for (failures, random, asked, expected) in [
+            (0, 0.0, 8, 8.0),
+            (0, 1.0, 8, 12.0),
+            (0, 0.5, 0, 0.5),
+            (4, 1.0, 1, 7.8732),
+            (0, 0.0, 86_400, 30.0),
+            (0, 1.0, 86_400, 45.0),
+        ] {
+            let waited = delay(failures, random, asked);
+            assert!(
+                (waited - expected).abs() < 1e-6,
+                "{waited} and not {expected} s after {failures}, {random}, {asked}"
+            );
         }
     }
 }

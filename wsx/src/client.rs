@@ -80,6 +80,7 @@ type Headers = dyn Fn() -> BoxFuture<'static, Result<HeaderMap, BoxError>> + Sen
 struct Options {
     config: Config,
     backoff: Backoff,
+    jitter: Box<dyn Fn() -> f64 + Send + Sync>,
     reconnect: bool,
     fixed_headers: HeaderMap,
     headers: Option<Arc<Headers>>,
@@ -160,6 +161,7 @@ impl<E: Endpoint> Client<E> {
             options: Options {
                 config: Config::default(),
                 backoff: Backoff::default(),
+                jitter: Box::new(rand::random),
                 reconnect: true,
                 fixed_headers: HeaderMap::new(),
                 headers: None,
@@ -304,9 +306,9 @@ impl<E: Endpoint> Client<E> {
         let seen = state.wait_for(|state| *state == ClientState::Connected || self.0.is_over(*state)).await;
         match seen.as_deref() {
             Ok(ClientState::Connected) => Ok(()),
+            Ok(ClientState::Disconnected) => Err(SendError::NotConnected),
             _ => Err(SendError::Closed),
         }
-            Ok(ClientState::Disconnected) => Err(SendError::NotConnected),
     }
 
     /// Closes for good: what is queued leaves, then the connection closes with 1000. Calling it again changes nothing.
@@ -359,12 +361,6 @@ impl<E: Endpoint> Inner<E> {
     fn current(&self) -> MutexGuard<'_, Option<Connection>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What one call of `connect` began: connection after connection.
-struct Session<E: Endpoint> {
-    client: Client<E>,
-    target: Target,
 
     /// Whether nothing runs any more that `connect` has begun.
     fn is_over(&self, state: ClientState) -> bool {
@@ -374,6 +370,12 @@ struct Session<E: Endpoint> {
             _ => false,
         }
     }
+}
+
+/// What one call of `connect` began: connection after connection.
+struct Session<E: Endpoint> {
+    client: Client<E>,
+    target: Target,
     cancel: CancellationToken,
     register: Box<dyn Fn(&Connection) + Send + Sync>,
     /// In a row, since the last connection that lasted.
@@ -410,14 +412,14 @@ impl<E: Endpoint> Session<E> {
         loop {
             let attempt = self.failures.saturating_add(1);
             inner.state.send_replace(ClientState::Connecting { attempt });
+            // After the state has changed: until then `Disconnected` is the beginning, from then on the end.
+            inner.begun.store(true, Ordering::Release);
             match self.attempt().await {
                 Ok(dialled) => return Ok(dialled),
                 Err(error) if !inner.options.reconnect || error.is_final() => return Err(error),
                 Err(error) => {
                     let setback = Setback::Attempt(error);
                     let gives_up = inner.options.gives_up(&setback);
-            // After the state has changed: until then `Disconnected` is the beginning, from then on the end.
-            inner.begun.store(true, Ordering::Release);
                     let Setback::Attempt(error) = setback else { unreachable!("made above") };
                     if gives_up {
                         return Err(error);
@@ -448,7 +450,13 @@ impl<E: Endpoint> Session<E> {
     /// Waits before the next attempt, after one that failed or a connection that ended.
     async fn wait(&mut self, error: Option<&ConnectError>) {
         let inner = &self.client.0;
-        let delay = inner.options.backoff.delay(self.failures, rand::random());
+        let Options { backoff, jitter, .. } = &inner.options;
+        let delay = match error {
+            Some(ConnectError::Refused { retry_after: Some(asked), .. }) => {
+                backoff.delay_asked(self.failures, jitter(), *asked)
+            }
+            _ => backoff.delay(self.failures, jitter()),
+        };
         self.failures = self.failures.saturating_add(1);
         if let Some(error) = error {
             let _ = guard::call(|| inner.options.observer.retrying(self.failures, delay, error));
@@ -598,10 +606,22 @@ impl<E: Endpoint> ClientBuilder<E> {
         self
     }
 
-    /// How long to wait between attempts.
+    /// How long to wait between attempts. A server that says `Retry-After` in its refusal, in seconds, is left alone for so
+    /// long, up to [`Backoff::max`].
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.options.backoff = backoff;
+        self
+    }
+
+    /// Where the waits between attempts have their random numbers from, one for each: from 0, the shortest wait, to 1, the
+    /// longest; what is outside counts as the nearer of the two. By default the thread's generator.
+    ///
+    /// For tests that want the same waits each time, and for fleets whose boxes shall keep their places in the window, each
+    /// with a number made of its serial number. A number that all boxes share brings them all back at once.
+    #[must_use]
+    pub fn jitter(mut self, random: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        self.options.jitter = Box::new(random);
         self
     }
 
@@ -724,6 +744,7 @@ impl<E: Endpoint> ClientBuilder<E> {
             router,
             options,
             running: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             current: Mutex::new(None),
             state: watch::Sender::new(ClientState::Disconnected),
             stop: CancellationToken::new(),
@@ -748,7 +769,6 @@ impl<E: Endpoint> fmt::Debug for Client<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("url", &self.0.url)
-            begun: AtomicBool::new(false),
             .field("state", &*self.0.state.borrow())
             .finish_non_exhaustive()
     }

@@ -11,6 +11,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::{
@@ -21,7 +22,7 @@ use tokio_tungstenite::{
         error::ProtocolError,
         http::{
             HeaderMap, Uri,
-            header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL},
+            header::{self, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL},
         },
         protocol::WebSocketConfig,
     },
@@ -98,7 +99,11 @@ impl Target {
 
 fn handshake_error(error: tungstenite::Error, destination: &Destination) -> ConnectError {
     match error {
-        tungstenite::Error::Http(answer) => ConnectError::Refused { status: answer.status() },
+        tungstenite::Error::Http(answer) => {
+            let retry_after =
+                answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+            ConnectError::Refused { status: answer.status(), retry_after: retry_after.map(Duration::from_secs) }
+        }
         tungstenite::Error::Io(source) if tls_client::is_failure(&source) => {
             ConnectError::Tls { address: destination.to_string(), source }
         }

@@ -141,6 +141,9 @@ pub enum ConnectError {
     Refused {
         /// The HTTP status.
         status: StatusCode,
+        /// How long the server wants to be left alone, by its `Retry-After` header; a client that reconnects heeds it, up
+        /// to `Backoff::max`. None where it names a date, since the clocks of edge boxes are often wrong.
+        retry_after: Option<Duration>,
     },
     /// The server does not speak WebSocket as RFC 6455 wants it.
     #[error("the handshake failed")]
@@ -164,7 +167,7 @@ impl ConnectError {
     /// 403, 404 or 410.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused { status } if matches!(status.as_u16(), 401 | 403 | 404 | 410))
+        matches!(self, Self::Refused { status, .. } if matches!(status.as_u16(), 401 | 403 | 404 | 410))
     }
 
     /// Whether a later attempt cannot succeed either, since nothing outside of this program is at fault.
