@@ -23,6 +23,13 @@ step() {
   summary+=("$verdict, $((SECONDS - start)) s: $name: $(tail --lines=1 "$said")")
 }
 
+# Ten thousand connections need as many descriptors at each end.
+ulimit -S -n "$(ulimit -H -n)"
+
+step "shutdown of 10,000 clients" \
+  cargo run --locked --release --quiet --package wsx-tests --bin mass_shutdown -- --clients 10000
+step "return of 5,000 clients" \
+  cargo run --locked --release --quiet --package wsx-tests --bin mass_return -- --clients 5000 --outage 10
 step "fuzzing" tests/fuzz.sh 600
 
 printf '%s\n' "${summary[@]}"

@@ -78,6 +78,8 @@ step "conformance" tests/conformance.sh
 # Against the `echo` that the step before has built.
 step "abuse, in short" cargo run --locked --release --package wsx-tests --bin abuse -- --echo target/release/echo --megabytes 20 --tries 20
 step "fuzzing, in short" tests/fuzz.sh 8
+step "shutdown, in short" cargo run --locked --release --package wsx-tests --bin mass_shutdown -- --clients 1000
+step "return after an outage, in short" cargo run --locked --release --package wsx-tests --bin mass_return -- --clients 300 --outage 2
 step "instructions" tests/instructions.sh
 step "oldest compiler" tests/msrv.sh
 step "main example" cargo run --locked --release --package wsx-examples --bin fleet -- --for 6s
