@@ -129,7 +129,7 @@ async fn another_status_is_a_refusal_with_that_status() {
         let text = format!("HTTP/1.1 {status}\r\n{location}Content-Length: 9999999\r\n\r\nsome of the body");
         let error = failure(Config::default(), answering(text)).await;
         let code: u16 = status[..3].parse().unwrap();
-        assert!(matches!(&error, ConnectError::Refused { status } if *status == code), "{status}: {error:?}");
+        assert!(matches!(&error, ConnectError::Refused { status, .. } if *status == code), "{status}: {error:?}");
         assert_eq!(error.is_refusal(), is_refusal, "{status}");
         assert!(!error.is_final(), "{status}");
         assert!(error.to_string().contains(status), "{error}");
