@@ -63,7 +63,7 @@ step "install what is missing" tests/install.sh
 step "formatting" cargo fmt --all --check
 step "formatting of the fuzz targets" cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 step "lints" cargo clippy --locked --workspace --all-features --all-targets -- -D warnings
-for features in "" server client macros server,macros client,macros; do
+for features in "" server client macros server,macros client,macros server,rustls client,rustls; do
   step "wsx with features: ${features:-none}" \
     cargo clippy --locked --package wsx --no-default-features --features "$features" -- -D warnings
 done

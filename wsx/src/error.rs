@@ -127,7 +127,8 @@ pub enum ConnectError {
         /// What is wrong with it; inside is the `rustls::Error`.
         source: io::Error,
     },
-    /// The TLS handshake broke, or the server turned away the client's certificate. Of `wss://` alone.
+    /// The TLS handshake broke, the server turned away the client's certificate, or this machine has no root certificates
+    /// to trust. Of `wss://` alone.
     #[error("no TLS connection to {address}")]
     Tls {
         /// Host and port.

@@ -240,7 +240,7 @@ impl<E: Endpoint> HubBuilder<E> {
 
     /// Most connections at a time, those that are closing included; default 100,000. One more is told 503.
     ///
-    /// Too low: honest boxes stay outside. Too high: the memory of all of them, 3 KB when idle and up to
+    /// Too low: honest boxes stay outside. Too high: the memory of all of them, 3 KB when idle, 8 KB over TLS, and up to
     /// [`Config::max_message_size`] and [`Config::queue_bytes`] when not.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {

@@ -93,7 +93,8 @@ impl fmt::Debug for Tls {
 }
 
 /// The certificates that a client has shown and the server's verifier has found good, its own first: in the `extensions`
-/// of the request that `build_id` sees, beside [`PeerAddr`](crate::PeerAddr). Not there where the server asks for none.
+/// of the request that `build_id` sees, beside [`PeerAddr`](crate::PeerAddr). Not there where the server asks for none;
+/// where the HTTP server is the user's own, it is there only if that server says it.
 ///
 /// ```
 /// use wsx::{PeerCertificates, Reject, http::{StatusCode, request::Parts}};
