@@ -6,7 +6,13 @@
 use std::time::Duration;
 use tokio::time::{Instant, pause, resume, sleep, timeout};
 use wsx::{ClosedBy, Config, Connection};
-use wsx_tests::{Log, exchange::Exchange, weak_link::Weakness, within};
+use wsx_tests::{
+    Log,
+    exchange::Exchange,
+    numbered::{Numbered, send_all},
+    weak_link::Weakness,
+    within,
+};
 
 /// 256 kbit/s.
 const SLOW: u32 = 32_000;
@@ -66,6 +72,30 @@ async fn nothing_is_lost_over_a_pause() {
     };
     tokio::join!(ends.send(0..20_000), pauses);
     all_arrive(&ends, 20_000).await;
+}
+
+/// Row R7: more than the system takes at once, so that the writer goes on in the middle of what it took from the queue.
+#[tokio::test]
+async fn nothing_is_lost_of_long_messages() {
+    const MESSAGES: u64 = 500;
+    let (ends, link) = Exchange::over(Weakness::default(), Config::default()).await;
+    // White space behind an envelope changes nothing.
+    let long = |Numbered(number)| format!("{{\"type\":\"n\",\"data\":{number}}}{:20000}", "");
+    let [near, far] = ends.connection();
+    let sent = |conn: Connection| async move {
+        send_all(0..MESSAGES, |message| {
+            let (conn, text) = (conn.clone(), long(message));
+            async move { conn.send_bytes(text).await }
+        })
+        .await;
+    };
+    let pause = async {
+        link.fall_silent();
+        sleep(Duration::from_millis(100)).await;
+        link.heal();
+    };
+    tokio::join!(sent(near), sent(far), pause);
+    all_arrive(&ends, MESSAGES).await;
 }
 
 /// Row R7: resets in the middle of frames; the client comes back each time, and nothing comes twice or too late.
