@@ -67,7 +67,16 @@ impl<E: Endpoint> Server<E> {
     ///
     /// When the address is taken.
     pub async fn start_at(hub: Hub<E>, door: WsHandler<E>, address: &str) -> Self {
-        let listener = TcpListener::bind(address).await.expect("a free port");
+        Self::start_on(hub, door, TcpListener::bind(address).await.expect("a free port"))
+    }
+
+    /// With this door, on this listener.
+    ///
+    /// # Panics
+    ///
+    /// When that is not bound.
+    #[must_use]
+    pub fn start_on(hub: Hub<E>, door: WsHandler<E>, listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("a bound socket has an address").to_string();
         Self { hub, address, listener: tokio::spawn(door.listen(listener)) }
     }
@@ -400,6 +409,8 @@ impl<T> fmt::Debug for Log<T> {
 
 #[path = "ui/fleet.rs"]
 pub mod fleet;
+
+pub mod exchange;
 pub mod numbered;
 pub mod weak_link;
 

@@ -30,6 +30,10 @@ step "shutdown of 10,000 clients" \
   cargo run --locked --release --quiet --package wsx-tests --bin mass_shutdown -- --clients 10000
 step "return of 5,000 clients" \
   cargo run --locked --release --quiet --package wsx-tests --bin mass_return -- --clients 5000 --outage 10
+step "weak links, 100,000 messages for each fault" \
+  cargo run --locked --release --quiet --package wsx-tests --bin weak_links_campaign -- --messages 100000
+# Needs root, for the networks that it makes.
+step "weak networks, 100,000 messages" tests/weak_networks.sh 100000
 step "fuzzing" tests/fuzz.sh 600
 
 printf '%s\n' "${summary[@]}"

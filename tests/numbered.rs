@@ -13,6 +13,7 @@ use std::{
 };
 use tokio::{
     sync::watch,
+    task::yield_now,
     time::{sleep, timeout},
 };
 use wsx::{Connection, SendError};
@@ -155,6 +156,8 @@ where
             }
         };
         timeout(PATIENCE, accepted).await.unwrap_or_else(|_| panic!("number {number} was accepted by nobody"));
+        // The connection's turn, so that messages leave one by one as well as many together.
+        yield_now().await;
     }
 }
 

@@ -162,7 +162,7 @@ async fn a_message_is_sent_at_every_interval_of_a_connection() {
     assert!(made.try_next().is_none() && beats.try_next().is_none(), "something was made while nobody was there");
     for n in 4..7 {
         let at = made.next().await;
-        assert!((at - start).as_secs() % INTERVAL.as_secs() == 0, "{:?}", at - start);
+        assert_eq!((at - start).as_secs() % INTERVAL.as_secs(), 0, "{:?}", at - start);
         assert_eq!(beats.next().await, n);
     }
     client.close();

@@ -5,11 +5,13 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 current="preparing"
+# What cannot run on this machine.
+not_run=""
 # However it ends, the last line says how.
 conclude() {
   local status=$?
   if ((status == 0)); then
-    echo "tests/run.sh: everything passed in $SECONDS s"
+    echo "tests/run.sh: everything passed in $SECONDS s${not_run:+; NOT RUN: $not_run}"
   else
     echo "tests/run.sh: FAILED at: $current (exit status $status)"
   fi
@@ -80,6 +82,12 @@ step "abuse, in short" cargo run --locked --release --package wsx-tests --bin ab
 step "fuzzing, in short" tests/fuzz.sh 8
 step "shutdown, in short" cargo run --locked --release --package wsx-tests --bin mass_shutdown -- --clients 1000
 step "return after an outage, in short" cargo run --locked --release --package wsx-tests --bin mass_return -- --clients 300 --outage 2
+# Networks of one's own take root, and a kernel that lets one have them, which not every container does.
+if [[ "$(id -u)" == 0 ]] && unshare --net true 2>/dev/null; then
+  step "weak networks, in short" tests/weak_networks.sh 1000
+else
+  not_run="weak networks, which need root, CAP_SYS_ADMIN and CAP_NET_ADMIN"
+fi
 step "instructions" tests/instructions.sh
 step "oldest compiler" tests/msrv.sh
 step "main example" cargo run --locked --release --package wsx-examples --bin fleet -- --for 6s

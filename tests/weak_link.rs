@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use socket2::SockRef;
 use std::{
     io,
+    net::SocketAddr,
     ops::Range,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -14,7 +15,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
-        TcpListener, TcpStream,
+        TcpSocket, TcpStream,
         tcp::{ReadHalf, WriteHalf},
     },
     sync::{mpsc, watch},
@@ -62,12 +63,15 @@ impl WeakLink {
     ///
     /// # Panics
     ///
-    /// Without a free port.
+    /// When that is none, or without a free port.
     pub async fn start(to: &str, weakness: Weakness) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let to = to.parse().expect("an address and a port");
+        let socket = narrow().expect("a socket");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let listener = socket.listen(128).expect("a bound socket can listen");
         let address = listener.local_addr().expect("a bound socket has an address").to_string();
         let (silent, cuts) = (watch::Sender::new(false), watch::Sender::new(0));
-        let (to, silence, cut) = (to.to_owned(), silent.subscribe(), cuts.subscribe());
+        let (silence, cut) = (silent.subscribe(), cuts.subscribe());
         let mut running = JoinSet::new();
         running.spawn(async move {
             let mut connections = JoinSet::new();
@@ -76,7 +80,7 @@ impl WeakLink {
                 let random = SmallRng::seed_from_u64(seed);
                 let carrying =
                     Carrying { weakness: weakness.clone(), silence: silence.clone(), cut: cut.clone(), random };
-                connections.spawn(carrying.run(near, to.clone()));
+                connections.spawn(carrying.run(near, to));
                 while connections.try_join_next().is_some() {}
             }
         });
@@ -119,12 +123,12 @@ struct Carrying {
 }
 
 impl Carrying {
-    async fn run(mut self, mut near: TcpStream, to: String) {
+    async fn run(mut self, mut near: TcpStream, to: SocketAddr) {
         self.cut.mark_unchanged();
         // Who connects to a link that is silent waits; nobody is there to refuse it.
         let dialling = async {
             heard(&mut self.silence).await?;
-            TcpStream::connect(to).await
+            narrow()?.connect(to).await
         };
         let dialled = tokio::select! {
             dialled = dialling => dialled,
@@ -224,6 +228,16 @@ impl Pump<'_> {
         }
         Ok(())
     }
+}
+
+/// A socket that takes packets of Ethernet's size and holds little of what it receives: between programs of one machine a
+/// packet has 64 KiB, and megabytes wait in the system. So an end that writes more than the link carries feels it at once, and
+/// writes in parts.
+fn narrow() -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(8 * 1024)?;
+    SockRef::from(&socket).set_tcp_mss(PIECE as u32)?;
+    Ok(socket)
 }
 
 /// Waits for the end of a silence; an error when the link has gone.

@@ -158,7 +158,8 @@ impl Config {
 
     /// Sets TCP's user timeout (RFC 5482): the system ends a connection on which something that was written has not been
     /// acknowledged for so long. It finds a dead link as soon as there is something to say on it, and costs no traffic;
-    /// where there is nothing to say, only a [`heartbeat`](Self::heartbeat()) finds it.
+    /// where there is nothing to say, only a [`heartbeat`](Self::heartbeat()) finds it. Linux counts from when it first sends
+    /// something again, which is 0.2 s or some round trips later.
     ///
     /// From 1 ms to about 24 days; what lies outside is taken as the nearest. 20 to 30 s suit most links. Too low: a link
     /// that pauses is cut, and so is a peer that reads nothing for so long. Too high: [`write_timeout`](Self::write_timeout)
@@ -176,7 +177,8 @@ impl Config {
     /// Turns on TCP's keepalive (RFC 9293 section 3.8.4): the system probes a connection that has been idle for `idle`, then
     /// each `interval`, and ends it when `probes` of them went unanswered. It keeps the entry of a NAT alive, and finds a
     /// dead link without WebSocket pings; but a peer's system answers even if its program hangs, and a proxy answers in
-    /// place of the peer, where a [`heartbeat`](Self::heartbeat()) goes through.
+    /// place of the peer, where a [`heartbeat`](Self::heartbeat()) goes through. While something that was written is not
+    /// acknowledged there are no probes: that wait is the user timeout's.
     ///
     /// Times are rounded up to whole seconds, from 1 s to about 9 hours, and there are 1 to 127 probes; what lies outside
     /// is taken as the nearest. Where [`tcp_user_timeout`](Self::tcp_user_timeout()) is set too, Linux ends the connection by
