@@ -34,7 +34,7 @@ impl Exchange {
     pub async fn over(weakness: Weakness, config: Config) -> (Self, WeakLink) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address").to_string();
-        let link = WeakLink::start(&address, weakness).await;
+        let link = WeakLink::start(&address, weakness);
         (Self::connected(listener, &link.address, config).await, link)
     }
 

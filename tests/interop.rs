@@ -222,14 +222,14 @@ impl Talk {
             End::Client => {
                 let hub = Hub::builder_with(ours.clone()).observer(recorder).build().unwrap();
                 let server = Server::start(hub).await;
-                let (url, link) = over(weakness, server.url("box-7")).await;
+                let (url, link) = over(weakness, server.url("box-7"));
                 let peer = Peer::connected(language, &url).await;
                 let conn = server.hub.get("box-7").expect("it is in the hub before its handshake is answered");
                 Self { peer, conn, ours, memory, _link: link }
             }
             End::Server => {
                 let (mut peer, url) = Peer::listening(language, ANY_PORT, json!({})).await;
-                let (url, link) = over(weakness, url).await;
+                let (url, link) = over(weakness, url);
                 let client = Client::builder_with(url, ours.clone()).reconnect(false).observer(recorder);
                 let conn = connect(client).await.connection().expect("it has just connected");
                 peer.hears("open").await;
@@ -246,10 +246,10 @@ impl Talk {
 }
 
 /// The URL of the way to this one, and the link that is on it.
-async fn over(weakness: Option<Weakness>, direct: String) -> (String, Option<WeakLink>) {
+fn over(weakness: Option<Weakness>, direct: String) -> (String, Option<WeakLink>) {
     let Some(weakness) = weakness else { return (direct, None) };
     let address = direct.parse::<Uri>().expect("a URL").authority().expect("it names the address").to_string();
-    let link = WeakLink::start(&address, weakness).await;
+    let link = WeakLink::start(&address, weakness);
     (link.url(&direct), Some(link))
 }
 

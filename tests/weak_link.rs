@@ -63,8 +63,8 @@ impl WeakLink {
     ///
     /// # Panics
     ///
-    /// When that is none, or without a free port.
-    pub async fn start(to: &str, weakness: Weakness) -> Self {
+    /// When that is none, without a free port, or outside of a tokio runtime.
+    pub fn start(to: &str, weakness: Weakness) -> Self {
         let to = to.parse().expect("an address and a port");
         let socket = narrow().expect("a socket");
         socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");

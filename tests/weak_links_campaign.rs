@@ -21,7 +21,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 use wsx::{ClosedBy, Config, Connection};
-use wsx_tests::{exchange::Exchange, numbered::Numbered, weak_link::Weakness};
+use wsx_tests::{
+    exchange::Exchange,
+    numbered::{Numbered, Verdict},
+    weak_link::Weakness,
+};
 
 /// 256 kbit/s.
 const SLOW: u32 = 32_000;
@@ -82,7 +86,7 @@ async fn all_arrive(fault: &str, ends: &Exchange, messages: u64) -> Result<()> {
     ends.send(0..messages).await;
     ends.arrive(messages).await;
     report(fault, ends, messages, start);
-    let perfect = ends.verdicts(messages).iter().all(|verdict| verdict.is_perfect()) && ends.connections() == 1;
+    let perfect = ends.verdicts(messages).iter().all(Verdict::is_perfect) && ends.connections() == 1;
     ends.close().await;
     if perfect { Ok(()) } else { Err(format!("{fault}: this should have been one connection without a fault").into()) }
 }

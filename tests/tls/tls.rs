@@ -131,7 +131,7 @@ async fn a_refusal_over_tls_has_its_status() {
     let server = Server::start(station(), authority.issue(&["localhost"]).server()).await;
     let url = format!("wss://localhost:{}/ws", server.port);
     let error = connect(edge(url, authority.client())).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Refused { status: StatusCode::BAD_REQUEST }), "{error:?}");
+    assert!(matches!(error, ConnectError::Refused { status: StatusCode::BAD_REQUEST, .. }), "{error:?}");
 }
 
 /// Row L2: each kind of bad certificate is one, and says what is wrong with it.
@@ -245,7 +245,7 @@ async fn build_id_sees_the_certificate_of_the_client() {
     assert!(server.hub.get("box-7").is_some());
     // A resumed session has the certificate of the first.
     let error = connect(edge(server.url(""), authority.client_with(&authority.issue(&["box-8"])))).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Refused { status: StatusCode::FORBIDDEN }), "{error:?}");
+    assert!(matches!(error, ConnectError::Refused { status: StatusCode::FORBIDDEN, .. }), "{error:?}");
     // Without a certificate, or with one of another authority, it comes no further than TLS.
     for config in [authority.client(), authority.client_with(&Authority::named("a stranger").issue(&["box-7"]))] {
         let error = connect(edge(server.url(""), config)).await.unwrap_err();
