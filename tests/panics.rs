@@ -33,7 +33,7 @@ struct Grudge;
 impl Drop for Grudge {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            boom()
+            boom::<()>();
         }
     }
 }
@@ -80,7 +80,7 @@ fn add(n: u32) -> Envelope<u32> {
 
 #[wsx::handler("sync", on = Fragile)]
 fn sync(_n: u32) {
-    boom()
+    boom::<()>();
 }
 
 #[wsx::handler("async, before it waits", on = Fragile)]
@@ -94,7 +94,7 @@ async fn before_it_waits(n: u32) {
 #[wsx::handler("async, after it waited", on = Fragile)]
 async fn after_it_waited(_n: u32) {
     tokio::time::sleep(Duration::from_millis(1)).await;
-    boom()
+    boom::<()>();
 }
 
 #[wsx::handler("decoding", on = Fragile)]
@@ -134,7 +134,7 @@ async fn pending_with_a_grudge(_n: u32, conn: &Connection) {
 #[wsx::handler("closing, then sync", on = Fragile)]
 fn closing_then_sync(_n: u32, conn: &Connection) {
     conn.close();
-    boom()
+    boom::<()>();
 }
 
 #[wsx::handler("pong", on = Fragile)]
@@ -144,12 +144,12 @@ async fn pong(_n: u32, conn: &Connection) {
 
 #[wsx::handler("__raw__", on = Fragile)]
 fn raw(_frame: RawFrame<'_>) {
-    boom()
+    boom::<()>();
 }
 
 #[wsx::handler("__unknown__", on = Fragile)]
 async fn unknown(_frame: RawFrame<'_>) {
-    boom()
+    boom::<()>();
 }
 
 #[wsx::handler("__open__", on = Fragile)]
@@ -171,21 +171,21 @@ struct Touchy;
 impl Observer for Touchy {
     fn opened(&self, conn: &Connection) {
         if conn.id() == "opened" {
-            boom()
+            boom::<()>();
         }
     }
     fn closed(&self, conn: &Connection, _: &Closed) {
         if conn.id() == "closed" {
-            boom()
+            boom::<()>();
         }
     }
     fn failed(&self, conn: &Connection, _: &str, _: &HandlerError) {
         if conn.id() == "failed" {
-            boom()
+            boom::<()>();
         }
     }
     fn refused(&self, _: Option<SocketAddr>, _: StatusCode, _: &str) {
-        boom()
+        boom::<()>();
     }
 }
 
@@ -342,6 +342,7 @@ async fn status(address: &str, id: &str) -> u16 {
 }
 
 /// Ids come from the query; `never` and `later` panic, `none` is refused.
+#[allow(clippy::needless_pass_by_value, reason = "a door gives its `build_id` the request")]
 fn touchy_id(request: Parts) -> impl Future<Output = Result<String, Reject>> + Send {
     let query = request.uri.query().unwrap_or_default().to_owned();
     if query == "id=never" {
@@ -396,7 +397,7 @@ struct TouchyClient(Arc<AtomicU32>);
 impl TouchyClient {
     fn told(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
-        boom()
+        boom::<()>();
     }
 }
 impl Observer for TouchyClient {
@@ -574,7 +575,7 @@ struct Explosive {
 impl Explosive {
     fn explode(&self, at: Panics) {
         if self.at == at && self.switch.load(Ordering::Relaxed) {
-            boom()
+            boom::<()>();
         }
     }
 }
