@@ -23,6 +23,7 @@ step() {
   summary+=("$verdict, $((SECONDS - start)) s: $name: $(tail --lines=1 "$said")")
 }
 
+step "wake-ups" tests/model.sh 5
 # Ten thousand connections need as many descriptors at each end.
 ulimit -S -n "$(ulimit -H -n)"
 

@@ -76,6 +76,7 @@ if [[ "$tests" == "0 passed"* ]]; then
   exit 1
 fi
 step "documents" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features
+step "wake-ups" tests/model.sh
 step "conformance" tests/conformance.sh
 # Against the `echo` that the step before has built.
 step "abuse, in short" cargo run --locked --release --package wsx-tests --bin abuse -- --echo target/release/echo --megabytes 20 --tries 20

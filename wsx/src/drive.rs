@@ -385,3 +385,7 @@ impl Writer {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
     }
 }
+
+#[cfg(all(test, wsx_model))]
+#[path = "drive_model.rs"]
+mod model;

@@ -70,6 +70,7 @@ mod incoming;
 mod queue;
 mod reader;
 mod sending;
+mod sync;
 
 mod connection;
 mod hub;

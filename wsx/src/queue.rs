@@ -3,10 +3,10 @@
 //! Senders only queue and wake; the connection's task takes. A sender that finds no room leaves its frame here
 //! with its waker, and the taker moves it in: order is kept, no sender overtakes a waiting one, and a dropped
 //! sender takes its frame back. Knows nothing of what the frames say.
+use crate::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard},
     task::{Context, Poll, Waker},
 };
 
