@@ -35,6 +35,8 @@ step "weak links, 100,000 messages for each fault" \
   cargo run --locked --release --quiet --package wsx-tests --bin weak_links_campaign -- --messages 100000
 # Needs root, for the networks that it makes.
 step "weak networks, 100,000 messages" tests/weak_networks.sh 100000
+step "simulation of 1,000 seeds" env WSX_SEEDS=0..1000 \
+  cargo test --locked --release --quiet --package wsx-tests --test simulation -- --nocapture
 step "fuzzing" tests/fuzz.sh 600
 
 printf '%s\n' "${summary[@]}"

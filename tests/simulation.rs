@@ -1,5 +1,5 @@
 //! The real hub and the real client in a simulated network, where everything fails that can: partitions, also of one way,
-//! lost and reordered segments, stalls, latencies of up to half a second, and crashes of either end. Row R6.
+//! lost and reordered segments, stalls, latencies of up to half a second, and crashes of either end. Row R12 of the specification.
 //!
 //! turmoil drives the network and the clock. What fails, and when, comes from a seed; the library draws its own random
 //! numbers besides, so a seed makes the same faults again, and not always the same run. Invariants are asserted:
