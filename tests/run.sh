@@ -79,7 +79,9 @@ step "documents" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace -
 step "wake-ups" tests/model.sh
 step "conformance" tests/conformance.sh
 # Against the `echo` that the step before has built.
-step "abuse, in short" cargo run --locked --release --package wsx-tests --bin abuse -- --echo target/release/echo --megabytes 20 --tries 20
+step "the subject of abuse" cargo build --locked --release --package wsx-tests --bin subject
+step "abuse, in short" cargo run --locked --release --package wsx-tests --bin abuse -- \
+  --echo target/release/echo --subject target/release/subject --short
 step "fuzzing, in short" tests/fuzz.sh 8
 step "shutdown, in short" cargo run --locked --release --package wsx-tests --bin mass_shutdown -- --clients 1000
 step "return after an outage, in short" cargo run --locked --release --package wsx-tests --bin mass_return -- --clients 300 --outage 2

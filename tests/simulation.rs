@@ -273,7 +273,7 @@ impl World {
 
 /// Some handlers take longer than others.
 async fn work(number: u64) {
-    if number % 13 == 0 {
+    if number.is_multiple_of(13) {
         sleep(Duration::from_millis(number % 100)).await;
     }
 }

@@ -25,7 +25,10 @@ use std::{
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::{
+    task::yield_now,
+    time::{Sleep, sleep, timeout},
+};
 use tokio_tungstenite::tungstenite::{
     error::{CapacityError, Error, ProtocolError},
     protocol::CloseFrame,
@@ -257,6 +260,7 @@ async fn read<E: Endpoint, T: Transport>(
         turn += 1;
         if turn == TURN {
             turn = 0;
+            // Not by a wake: the runtime looks at its sockets before this goes on.
             yield_now().await;
         }
     }
@@ -267,18 +271,6 @@ async fn reply(conn: &Connection, reply: Option<Bytes>) {
         // Waits for room, and so reads no more meanwhile. A connection that closes takes no reply.
         let _ = conn.push(reply).await;
     }
-}
-
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// What the peer is told of an error in what it sent (RFC 6455 section 7.4.1).

@@ -12,14 +12,17 @@ use futures_util::{Sink, Stream};
 use std::{
     future::Future,
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::yield_now,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -34,6 +37,10 @@ use tokio_tungstenite::{
         },
     },
 };
+
+/// After so many reads without a whole message or a control frame the other connections of the thread have a turn: 128 KB
+/// of tiny fragments take some milliseconds, and a message can have any number of them.
+const READS: u32 = 2;
 
 /// A socket, as one task uses it.
 pub(crate) trait Transport: Send + Sync {
@@ -77,7 +84,7 @@ impl<S> Raw<S> {
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Raw<S> {
     fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, tungstenite::Error>> {
         let Io { socket, reader, heard } = &mut *lock(&self.0);
-        reader.poll(&mut Polled { socket, heard, queue, cx })
+        reader.poll(&mut Polled { socket, heard, queue, cx, reads: 0 })
     }
 
     fn settle(&self) {
@@ -112,10 +119,18 @@ struct Polled<'p, 'w, S> {
     heard: &'p mut bool,
     queue: &'p Queue,
     cx: &'p mut Context<'w>,
+    reads: u32,
 }
 
 impl<S: AsyncRead + Unpin> Link for Polled<'_, '_, S> {
     fn poll_read(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.reads == READS {
+            // Polled once, it asks for a turn behind the runtime's next look at its sockets. A plain wake comes before that, and
+            // a thread that always has such tasks looks every 61 turns.
+            let _ = pin!(yield_now()).poll(self.cx);
+            return Poll::Pending;
+        }
+        self.reads += 1;
         let read = ready!(poll_read(self.socket, into, self.cx));
         *self.heard = true;
         Poll::Ready(read)

@@ -1,0 +1,144 @@
+//! Connections that come and go in every way: at the end the server has the memory, the tasks and the descriptors that it had.
+use crate::{
+    Result,
+    server::{Server, drain, reset},
+    wire::{self, CLOSE, REQUEST, TEXT, frame, read_frame},
+};
+use std::{io::Write, net::Shutdown, thread, time::Instant};
+
+/// What may stay, in KiB.
+const BOUND: u64 = 5 * 1024;
+/// Peers at the same time.
+const THREADS: usize = 8;
+/// How many come and go before the first look, so that what the first ones make is not counted.
+const WARM: usize = 2000;
+
+/// How a connection goes.
+#[derive(Clone, Copy)]
+enum Way {
+    /// A message, its echo, and a close frame from either side.
+    Closed,
+    ServerCloses,
+    ServerPanics,
+    /// A message, its echo, and a reset.
+    Reset,
+    /// In the middle of a frame.
+    HalfFrame,
+    /// In the middle of the request, with a FIN or a reset.
+    HalfRequest,
+    HalfRequestReset,
+    /// A reset before the answer to the request was read.
+    Unanswered,
+}
+const WAYS: [Way; 8] = [
+    Way::Closed,
+    Way::ServerCloses,
+    Way::ServerPanics,
+    Way::Reset,
+    Way::HalfFrame,
+    Way::HalfRequest,
+    Way::HalfRequestReset,
+    Way::Unanswered,
+];
+
+pub(crate) fn churn(path: &str, connections: usize) -> Result<Vec<String>> {
+    let mut server = Server::start(path, &[])?;
+    come_and_go(&server, WARM)?;
+    server.settle("connections", 0)?;
+    let tasks = {
+        // One that is there says how many there are with it.
+        let tcp = server.connect()?;
+        let with = server.settle("connections", 1)?;
+        let tasks = server.count("tasks")?;
+        drop(tcp);
+        tasks - with
+    };
+    server.settle("tasks", tasks)?;
+    let (descriptors, before) = (server.descriptors()?, server.resident()?);
+    let start = Instant::now();
+    come_and_go(&server, connections)?;
+    let took = start.elapsed();
+    let left = server.settle("connections", 0)?;
+    let tasks_after = server.settle("tasks", tasks)?;
+    let (descriptors_after, after) = (server.descriptors()?, server.resident()?);
+    println!(
+        "{connections} connections came and went in {:.1} s: {} KiB resident before and {} after, tasks {tasks} and {tasks_after}, \
+         descriptors {descriptors} and {descriptors_after}",
+        took.as_secs_f64(),
+        before,
+        after
+    );
+    let mut failures = Vec::new();
+    if after > before + BOUND {
+        failures.push(format!("{connections} connections left {} KiB resident", after - before));
+    }
+    if (left, tasks_after, descriptors_after) != (0, tasks, descriptors) {
+        failures.push(format!(
+            "{connections} connections left {left} in the hub, {tasks_after} tasks of {tasks}, and {descriptors_after} \
+             descriptors of {descriptors}"
+        ));
+    }
+    Ok(failures)
+}
+
+fn come_and_go(server: &Server, connections: usize) -> Result<()> {
+    thread::scope(|scope| {
+        let peers: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                scope.spawn(move || {
+                    for n in (thread..connections).step_by(THREADS) {
+                        // Two addresses each: one has fewer ports than there are connections in a minute.
+                        let from = (2 + thread * 2 + n / THREADS % 2) as u8;
+                        come(server, from, WAYS[(n / THREADS) % WAYS.len()])
+                            .map_err(|error| format!("connection {n}: {error}"))?;
+                    }
+                    Ok::<_, String>(())
+                })
+            })
+            .collect();
+        for peer in peers {
+            peer.join().map_err(|_| "a peer panicked")??;
+        }
+        Ok(())
+    })
+}
+
+fn come(server: &Server, from: u8, way: Way) -> Result<()> {
+    let mut tcp = server.dial(from, None)?;
+    match way {
+        Way::HalfRequest | Way::HalfRequestReset => {
+            tcp.write_all(&REQUEST.as_bytes()[..REQUEST.len() / 2])?;
+            if matches!(way, Way::HalfRequestReset) {
+                reset(tcp)?;
+            }
+            return Ok(());
+        }
+        Way::Unanswered => {
+            tcp.write_all(REQUEST.as_bytes())?;
+            return reset(tcp);
+        }
+        _ => tcp = wire::open(tcp)?,
+    }
+    tcp.write_all(&frame(TEXT, b"come"))?;
+    if read_frame(&mut tcp)? != (TEXT, b"come".to_vec()) {
+        return Err("the echo is something else".into());
+    }
+    match way {
+        Way::Reset => return reset(tcp),
+        Way::HalfFrame => {
+            tcp.write_all(&frame(TEXT, b"and go")[..8])?;
+            return Ok(tcp.shutdown(Shutdown::Both)?);
+        }
+        Way::Closed => tcp.write_all(&frame(CLOSE, &1000_u16.to_be_bytes()))?,
+        Way::ServerCloses => tcp.write_all(&frame(TEXT, br#"{"type":"policy"}"#))?,
+        _ => tcp.write_all(&frame(TEXT, br#"{"type":"panic"}"#))?,
+    }
+    let (opcode, payload) = read_frame(&mut tcp)?;
+    if opcode != CLOSE {
+        return Err("no close frame came".into());
+    }
+    if !matches!(way, Way::Closed) {
+        tcp.write_all(&frame(CLOSE, &payload[..2]))?;
+    }
+    drain(&mut tcp)
+}

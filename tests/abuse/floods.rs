@@ -1,0 +1,187 @@
+//! Peers that send as fast as they can, and peers that declare much and send little: what they cost the server, and the honest
+//! client beside them.
+use crate::{
+    Result,
+    server::Server,
+    wire::{BINARY, FIRST_FRAGMENT, FRAGMENT, PING, PONG, TEXT, frame},
+};
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// What one flood may cost the server, in KiB.
+const BOUND: u64 = 16 * 1024;
+/// So long an honest client may wait meanwhile, in 99 of 100 cases.
+const WAIT: Duration = Duration::from_millis(50);
+
+struct Flood {
+    name: &'static str,
+    /// Comes once on each connection.
+    first: Vec<u8>,
+    /// Comes again and again.
+    repeated: Vec<u8>,
+    /// Whether the flooders read what comes back.
+    reads: bool,
+    /// So many at the same time.
+    flooders: usize,
+}
+
+fn kinds() -> Vec<Flood> {
+    let few = |bytes: &[u8]| bytes.repeat((64 << 10) / bytes.len() + 1);
+    let flood = |name, bytes: &[u8]| Flood { name, first: Vec::new(), repeated: few(bytes), reads: true, flooders: 1 };
+    let fragments = |name, first, next| Flood { first, ..flood(name, next) };
+    let (one_byte, empty) = (frame(FRAGMENT, b"x"), frame(FRAGMENT, b""));
+    vec![
+        Flood { reads: false, ..flood("pings, nothing read", &frame(PING, &[b'x'; 125])) },
+        flood("pings", &frame(PING, &[b'x'; 125])),
+        flood("empty pings", &frame(PING, b"")),
+        flood("pongs", &frame(PONG, &[b'x'; 125])),
+        flood("text", &frame(TEXT, &[b'x'; 125])),
+        Flood { reads: false, ..flood("text, nothing read", &frame(TEXT, &[b'x'; 125])) },
+        flood("64 KB", &frame(BINARY, &[b'x'; 64 << 10])),
+        fragments("one-byte fragments", frame(FIRST_FRAGMENT, b"x"), &one_byte),
+        fragments("empty fragments", frame(FIRST_FRAGMENT, b""), &empty),
+        // More of them than the server has threads.
+        Flood { flooders: 4, ..fragments("empty fragments, four times", frame(FIRST_FRAGMENT, b""), &empty) },
+        Flood { flooders: 4, ..flood("empty pings, four times", &frame(PING, b"")) },
+    ]
+}
+
+/// Each flood with an honest client beside it.
+pub(crate) fn floods(path: &str, bytes: usize, judged: bool) -> Result<Vec<String>> {
+    let (mut failures, mut worst, kinds) = (Vec::new(), (0, Duration::ZERO), kinds());
+    for flood in &kinds {
+        let name = flood.name;
+        let echo = Server::start(path, &[])?;
+        // Warm: what the first message makes is not the flood's.
+        honest(&mut echo.connect()?, &AtomicBool::new(true))?;
+        let (before, busy, start) = (echo.resident()?, echo.cpu()?, Instant::now());
+        let over = AtomicBool::new(false);
+        let mut client = echo.connect()?;
+        let (sent, most, mut waits) = thread::scope(|scope| {
+            let client = scope.spawn(|| honest(&mut client, &over).map_err(|error| error.to_string()));
+            let flooded = pour(&echo, flood, bytes);
+            over.store(true, Ordering::Relaxed);
+            let waits = client.join().map_err(|_| "the honest client panicked")??;
+            flooded.map(|(sent, most)| (sent, most, waits))
+        })?;
+        waits.sort_unstable();
+        let p99 = waits[waits.len() * 99 / 100];
+        let grown = most.saturating_sub(before);
+        println!(
+            "flood of {name}: {} MB sent in {:.1} s for {:.1} s of CPU, {:.1} MB more resident; an honest client's p99 {:.1} ms of {}",
+            sent >> 20,
+            start.elapsed().as_secs_f64(),
+            (echo.cpu()? - busy).as_secs_f64(),
+            grown as f64 / 1024.0,
+            p99.as_secs_f64() * 1e3,
+            waits.len()
+        );
+        worst = (worst.0.max(grown), worst.1.max(p99));
+        if grown > BOUND {
+            failures.push(format!("a flood of {name} made {grown} KiB resident"));
+        }
+        if judged && p99 > WAIT {
+            failures.push(format!("a flood of {name} made an honest client wait for {p99:?}"));
+        }
+    }
+    println!(
+        "{} floods of {} MB: at most {:.1} MB more resident, an honest client's p99 at most {:.1} ms",
+        kinds.len(),
+        bytes >> 20,
+        worst.0 as f64 / 1024.0,
+        worst.1.as_secs_f64() * 1e3
+    );
+    Ok(failures)
+}
+
+/// How much the flooders sent, and the most that was resident meanwhile.
+fn pour(echo: &Server, flood: &Flood, bytes: usize) -> Result<(usize, u64)> {
+    thread::scope(|scope| {
+        let flooder = || send(echo, flood, bytes / flood.flooders).map_err(|error| error.to_string());
+        let flooders: Vec<_> = (0..flood.flooders).map(|_| scope.spawn(flooder)).collect();
+        let mut most = 0;
+        while flooders.iter().any(|flooder| !flooder.is_finished()) {
+            most = most.max(echo.resident()?);
+            thread::sleep(Duration::from_millis(5));
+        }
+        // What the server has taken and not worked off shows a moment later.
+        for _ in 0..10 {
+            most = most.max(echo.resident()?);
+            thread::sleep(Duration::from_millis(20));
+        }
+        let mut sent = 0;
+        for flooder in flooders {
+            sent += flooder.join().map_err(|_| "a flooder panicked")??;
+        }
+        Ok((sent, most))
+    })
+}
+
+/// Sends until it has sent so much, on a new connection where one was ended, or until nothing is taken any more.
+fn send(echo: &Server, flood: &Flood, bytes: usize) -> Result<usize> {
+    let mut sent = 0;
+    loop {
+        let mut tcp = echo.connect()?;
+        tcp.set_write_timeout(Some(Duration::from_secs(2)))?;
+        if flood.reads {
+            let mut input = tcp.try_clone()?;
+            thread::spawn(move || io::copy(&mut input, &mut io::sink()));
+        }
+        let mut result = tcp.write_all(&flood.first);
+        while result.is_ok() && sent < bytes {
+            result = tcp.write_all(&flood.repeated);
+            sent += flood.repeated.len();
+        }
+        let _ = tcp.shutdown(Shutdown::Both);
+        let stopped =
+            result.is_err_and(|error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut));
+        if stopped || sent >= bytes {
+            return Ok(sent);
+        }
+    }
+}
+
+/// Says something every 5 ms and waits for its echo, at least once; how long each took.
+fn honest(tcp: &mut TcpStream, over: &AtomicBool) -> Result<Vec<Duration>> {
+    let (sent, mut waits) = (frame(TEXT, b"honest"), Vec::new());
+    loop {
+        let start = Instant::now();
+        tcp.write_all(&sent)?;
+        let mut echo = [0; 8];
+        tcp.read_exact(&mut echo)?;
+        if &echo != b"\x81\x06honest" {
+            return Err("an honest client got something else back".into());
+        }
+        waits.push(start.elapsed());
+        if over.load(Ordering::Relaxed) {
+            return Ok(waits);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// 300 peers that declare a message of 2 MB, send a byte of it, and no more.
+pub(crate) fn declared(path: &str) -> Result<Vec<String>> {
+    let echo = Server::start(path, &[])?;
+    honest(&mut echo.connect()?, &AtomicBool::new(true))?;
+    let before = echo.resident()?;
+    let mut peers = Vec::new();
+    for _ in 0..300 {
+        let mut tcp = echo.connect()?;
+        let mut head = vec![BINARY, 0x80 | 127];
+        head.extend_from_slice(&(2_000_000_u64).to_be_bytes());
+        head.extend_from_slice(&[0, 0, 0, 0, b'x']);
+        tcp.write_all(&head)?;
+        peers.push(tcp);
+    }
+    thread::sleep(Duration::from_millis(200));
+    honest(&mut echo.connect()?, &AtomicBool::new(true))?;
+    let grown = echo.resident()?.saturating_sub(before);
+    println!("300 declared messages of 2 MB: {:.1} MB more resident", grown as f64 / 1024.0);
+    Ok(if grown > BOUND { vec![format!("300 declared messages made {grown} KiB resident")] } else { Vec::new() })
+}

@@ -1,0 +1,82 @@
+//! Hostile peers against a server in a process of its own, so that its memory can be told: what they may cost, and what they
+//! are told. Rows R5, R11 and R12 of the specification.
+//!
+//! ```text
+//! cargo build --release -p wsx-examples --bin echo -p wsx-tests --bin subject
+//! cargo run --release -p wsx-tests --bin abuse -- --echo target/release/echo --subject target/release/subject
+//! ```
+//!
+//! `tests/run.sh` runs a short form, `tests/long.sh` the whole one, which is the default. It fails when memory grows beyond its
+//! bound, a close code is wrong, or a healthy client misses something; how long an honest client waited meanwhile is printed
+//! and judged only in the whole form, since machines differ and share their cores.
+
+mod churn;
+mod codes;
+mod floods;
+mod json;
+mod readers;
+mod server;
+mod wire;
+
+use std::error::Error;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const USAGE: &str =
+    "usage: abuse --echo PATH --subject PATH [--short] [--only floods|declared|json|codes|readers|churn]";
+
+/// How much of everything.
+struct Size {
+    /// Of each flood, in bytes.
+    flood: usize,
+    /// An honest client's p99 is judged.
+    judged: bool,
+    /// Of each refusal.
+    tries: usize,
+    /// That send JSON at the same time.
+    senders: usize,
+    /// That open and close.
+    connections: usize,
+    readers: readers::Size,
+}
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let value = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1)
+    };
+    let (echo, subject) = (value("--echo").ok_or(USAGE)?, value("--subject").ok_or(USAGE)?);
+    let size = if arguments.iter().any(|argument| argument == "--short") {
+        Size { flood: 20 << 20, judged: false, tries: 20, senders: 10, connections: 20_000, readers: readers::SHORT }
+    } else {
+        Size {
+            flood: 200 << 20,
+            judged: true,
+            tries: 1000,
+            senders: 50,
+            connections: 1_000_000,
+            readers: readers::WHOLE,
+        }
+    };
+    let only = value("--only").map_or("", |name| name);
+    server::raise_open_files()?;
+    let (mut failures, mut campaigns) = (Vec::new(), 0);
+    let mut run = |name: &str, campaign: &dyn Fn() -> Result<Vec<String>>| -> Result<()> {
+        if only.is_empty() || only == name {
+            campaigns += 1;
+            failures.extend(campaign()?);
+        }
+        Ok(())
+    };
+    run("floods", &|| floods::floods(echo, size.flood, size.judged))?;
+    run("declared", &|| floods::declared(echo))?;
+    run("json", &|| json::amplification(subject, size.senders))?;
+    run("codes", &|| codes::codes(echo, subject, size.tries))?;
+    run("readers", &|| readers::stopped(subject, &size.readers))?;
+    run("churn", &|| churn::churn(subject, size.connections))?;
+    if campaigns == 0 {
+        return Err(format!("there is no campaign of the name {only}").into());
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("; ").into()) }
+}

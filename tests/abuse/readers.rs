@@ -1,0 +1,172 @@
+//! Readers that stop under a broadcast, or nearly: what they hold up is bounded, they are closed in time, and healthy clients miss nothing.
+use crate::{
+    Result,
+    server::{Server, Small},
+    wire::{self, TEXT, read_frame},
+};
+use std::{
+    collections::HashMap,
+    fs,
+    io::{BufReader, Read},
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+pub(crate) struct Size {
+    readers: usize,
+    /// Messages each second, of `LENGTH` bytes each.
+    rate: usize,
+    seconds: usize,
+    write_timeout: Duration,
+    queue_bytes: usize,
+}
+
+pub(crate) const SHORT: Size =
+    Size { readers: 200, rate: 1000, seconds: 4, write_timeout: Duration::from_millis(1500), queue_bytes: 64 << 10 };
+pub(crate) const WHOLE: Size =
+    Size { readers: 1000, rate: 1000, seconds: 20, write_timeout: Duration::from_secs(10), queue_bytes: 4 << 20 };
+
+const HEALTHY: usize = 10;
+/// So many of the readers take a byte in each third of the write timeout, which is no progress: the system opens the window
+/// again when there is room worth it.
+const NEARLY: usize = 8;
+const LENGTH: usize = 200;
+/// Of the receive buffer of a reader that stops, and of a segment to it, so that it stops its server soon: the system's own
+/// buffer for sending is some segments long, and those of the loopback have 64 KB.
+const SMALL: Small = Small { buffer: 4096, segment: 536 };
+/// What a connection may hold beyond its queue, in bytes: what is being written, at most 64 KiB, and its task.
+const BEYOND: usize = 80 << 10;
+/// How much later than the write timeout a reader may be closed.
+const LATE: Duration = Duration::from_secs(1);
+
+pub(crate) fn stopped(path: &str, size: &Size) -> Result<Vec<String>> {
+    let timeout = size.write_timeout.as_millis().to_string();
+    let mut server =
+        Server::start(path, &["--write-timeout", &timeout, "--queue-bytes", &size.queue_bytes.to_string()])?;
+    let messages = size.rate * size.seconds;
+    let mut healthy = Vec::new();
+    for _ in 0..HEALTHY {
+        let tcp = server.connect()?;
+        tcp.set_read_timeout(Some(size.write_timeout * 3))?;
+        healthy.push(thread::spawn(move || listen(tcp, messages).map_err(|error| error.to_string())));
+    }
+    let mut readers = Vec::new();
+    for n in 0..size.readers {
+        readers.push(wire::open(server.dial(2 + (n % 8) as u8, Some(SMALL))?)?);
+    }
+    let expected = size.readers + HEALTHY;
+    if server.settle("connections", expected)? != expected {
+        return Err("not all are in".into());
+    }
+    let before = server.resident()?;
+    let start = Instant::now();
+    server.ask(&format!("broadcast {} {} {LENGTH}", size.rate, size.seconds))?;
+
+    let mut watched: HashMap<u16, Watched> = HashMap::new();
+    for reader in &readers {
+        watched.insert(reader.local_addr()?.port(), Watched { queued: 0, changed: start, ended: None });
+    }
+    let (mut most, mut sips) = (before, 0);
+    while watched.values().any(|reader| reader.ended.is_none())
+        && start.elapsed() < size.write_timeout * 3 + Duration::from_secs(10)
+    {
+        thread::sleep(Duration::from_millis(50));
+        if start.elapsed() > size.write_timeout / 3 * sips {
+            sips += 1;
+            for reader in readers.iter_mut().take(NEARLY) {
+                // It has been closed, or has something left to read.
+                let _ = reader.read(&mut [0]);
+            }
+        }
+        most = most.max(server.resident()?);
+        look(server.address.port(), &mut watched)?;
+    }
+    let mut gaps = Vec::new();
+    for client in healthy {
+        gaps.push(client.join().map_err(|_| "a healthy client panicked")??);
+    }
+    let left = server.settle("connections", 0)?;
+
+    let mut failures = Vec::new();
+    let open = watched.values().filter(|reader| reader.ended.is_none()).count();
+    let latest = watched.values().filter_map(|reader| Some(reader.ended? - reader.changed)).max().unwrap_or_default();
+    let (grown, each) = ((most - before) as usize, (most - before) as usize / size.readers);
+    let gap = gaps.iter().max().copied().unwrap_or_default();
+    println!(
+        "{} stopped readers, {NEARLY} of them nearly, {} messages a second for {} s: {:.1} MB more resident ({each} KiB each), closed {:.1} s after \
+         their last byte at the latest (write timeout {:.1} s); {HEALTHY} healthy clients got {messages} in order, with at most \
+         {:.1} s between two",
+        size.readers,
+        size.rate,
+        size.seconds,
+        grown as f64 / 1024.0,
+        latest.as_secs_f64(),
+        size.write_timeout.as_secs_f64(),
+        gap.as_secs_f64(),
+    );
+    if open > 0 || latest > size.write_timeout + LATE {
+        failures.push(format!("{open} stopped readers were not closed, the last other one after {latest:?}"));
+    }
+    if left > 0 {
+        failures.push(format!("{left} connections were left"));
+    }
+    if grown > size.readers * (size.queue_bytes + BEYOND) / 1024 {
+        failures.push(format!("stopped readers made {grown} KiB resident"));
+    }
+    drop(readers);
+    Ok(failures)
+}
+
+/// What the server's system says of its connection to a reader.
+struct Watched {
+    /// Bytes that it has taken from the server and not passed on.
+    queued: u64,
+    /// When that last changed.
+    changed: Instant,
+    ended: Option<Instant>,
+}
+
+/// Looks at the server's sockets, by the ports of their peers.
+fn look(port: u16, watched: &mut HashMap<u16, Watched>) -> Result<()> {
+    let (table, now) = (fs::read_to_string("/proc/net/tcp")?, Instant::now());
+    let mut established = HashMap::new();
+    for line in table.lines().skip(1) {
+        let mut fields = line.split_whitespace().skip(1);
+        let (Some(local), Some(remote), Some(state), Some(queues)) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            return Err("/proc/net/tcp has another form".into());
+        };
+        let port_of = |address: &str| u16::from_str_radix(address.rsplit(':').next().unwrap_or_default(), 16);
+        if port_of(local)? == port && state == "01" {
+            let queued = u64::from_str_radix(queues.split(':').next().unwrap_or_default(), 16)?;
+            established.insert(port_of(remote)?, queued);
+        }
+    }
+    for (port, reader) in watched.iter_mut().filter(|(_, reader)| reader.ended.is_none()) {
+        match established.get(port) {
+            Some(queued) if *queued != reader.queued => (reader.queued, reader.changed) = (*queued, now),
+            Some(_) => {}
+            None => reader.ended = Some(now),
+        }
+    }
+    Ok(())
+}
+
+/// Hears all messages in their order, and says how long the longest silence was.
+fn listen(tcp: TcpStream, messages: usize) -> Result<Duration> {
+    let mut tcp = BufReader::new(tcp);
+    let (mut gap, mut last) = (Duration::ZERO, None);
+    for expected in 0..messages {
+        let (opcode, text) = read_frame(&mut tcp).map_err(|error| format!("after {expected} messages: {error}"))?;
+        let text = String::from_utf8(text)?;
+        if opcode != TEXT || !text.contains(&format!(r#""n":{expected},"#)) {
+            return Err(format!("message {expected} is {text}").into());
+        }
+        let now = Instant::now();
+        gap = gap.max(last.map_or(Duration::ZERO, |last| now - last));
+        last = Some(now);
+    }
+    Ok(gap)
+}

@@ -1,0 +1,159 @@
+//! A server in a process of its own, which ends with this value: what it costs, and lines in and out.
+use crate::{Result, wire};
+use nix::{
+    libc::linger,
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn, sockopt},
+    },
+};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddrV4, TcpStream},
+    os::fd::AsRawFd,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// No answer within this is none.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) struct Server {
+    process: Child,
+    pub(crate) address: SocketAddrV4,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+/// What a peer's system buffers, in bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Small {
+    pub(crate) buffer: usize,
+    pub(crate) segment: u32,
+}
+
+impl Server {
+    pub(crate) fn start(path: &str, arguments: &[&str]) -> Result<Self> {
+        let mut process = Command::new(path)
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{path}: {error}"))?;
+        let input = process.stdin.take().ok_or("no input")?;
+        let mut output = BufReader::new(process.stdout.take().ok_or("no output")?);
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        let address = line.trim().strip_prefix("listening on ws://").and_then(|rest| rest.strip_suffix("/ws"));
+        let address = address.ok_or("the first line names no address")?.parse()?;
+        Ok(Self { process, address, input, output })
+    }
+
+    /// Writes a line, and reads the one that answers it.
+    pub(crate) fn ask(&mut self, line: &str) -> Result<String> {
+        writeln!(self.input, "{line}")?;
+        let mut answer = String::new();
+        self.output.read_line(&mut answer)?;
+        Ok(answer.trim().to_owned())
+    }
+
+    /// Asks for a number.
+    pub(crate) fn count(&mut self, of: &str) -> Result<usize> {
+        Ok(self.ask(of)?.parse()?)
+    }
+
+    /// Resident memory in KiB.
+    pub(crate) fn resident(&self) -> Result<u64> {
+        // Counted page by page; what `status` says can be off by some for each core.
+        self.memory("smaps_rollup", "Rss:")
+    }
+
+    /// The most that was ever resident, in KiB.
+    pub(crate) fn peak(&self) -> Result<u64> {
+        self.memory("status", "VmHWM:")
+    }
+
+    fn memory(&self, file: &str, key: &str) -> Result<u64> {
+        let text = fs::read_to_string(self.proc(file))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(key)).ok_or("no memory: has it died?")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Open file descriptors.
+    pub(crate) fn descriptors(&self) -> Result<usize> {
+        Ok(fs::read_dir(self.proc("fd"))?.count())
+    }
+
+    /// CPU time so far, in the kernel and outside. Linux counts it in hundredths of a second.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let stat = fs::read_to_string(self.proc("stat"))?;
+        // The second field is the program's name, which may contain anything.
+        let (_, fields) = stat.rsplit_once(')').ok_or("no name in stat")?;
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+        Ok(Duration::from_millis(ticks.sum::<std::result::Result<u64, _>>()? * 10))
+    }
+
+    fn proc(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.process.id())
+    }
+
+    /// A socket behind a handshake.
+    pub(crate) fn connect(&self) -> Result<TcpStream> {
+        let tcp = TcpStream::connect(self.address)?;
+        wire::open(tcp)
+    }
+
+    /// A bare socket from the loopback's address of this number.
+    pub(crate) fn dial(&self, from: u8, small: Option<Small>) -> Result<TcpStream> {
+        let tcp = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        if let Some(Small { buffer, segment }) = small {
+            socket::setsockopt(&tcp, sockopt::RcvBuf, &buffer)?;
+            socket::setsockopt(&tcp, sockopt::TcpMaxSeg, &segment)?;
+        }
+        socket::bind(tcp.as_raw_fd(), &SockaddrIn::new(127, 0, 0, from, 0))?;
+        socket::connect(tcp.as_raw_fd(), &SockaddrIn::from(self.address))?;
+        Ok(tcp.into())
+    }
+
+    /// Waits until the answer is this number; the last one if it never is.
+    pub(crate) fn settle(&mut self, of: &str, expected: usize) -> Result<usize> {
+        let start = Instant::now();
+        loop {
+            let found = self.count(of)?;
+            if found == expected || start.elapsed() > PATIENCE {
+                return Ok(found);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have died already, which the next look at its memory has told.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// As many open files as this process may have, for it and those that it starts.
+pub(crate) fn raise_open_files() -> Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    Ok(())
+}
+
+/// Lets a socket end with a reset.
+pub(crate) fn reset(tcp: TcpStream) -> Result<()> {
+    socket::setsockopt(&tcp, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 })?;
+    drop(tcp);
+    Ok(())
+}
+
+/// Reads what comes until the peer's FIN; a reset is an error.
+pub(crate) fn drain(tcp: &mut TcpStream) -> Result<()> {
+    tcp.read_to_end(&mut Vec::new())?;
+    Ok(())
+}

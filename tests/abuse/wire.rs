@@ -1,0 +1,75 @@
+//! What a client says, byte by byte.
+use crate::{Result, server::PATIENCE};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+/// Opcodes, with the FIN bit where the message ends.
+pub(crate) const TEXT: u8 = 0x81;
+pub(crate) const BINARY: u8 = 0x82;
+pub(crate) const FIRST_FRAGMENT: u8 = 0x01;
+pub(crate) const FRAGMENT: u8 = 0x00;
+pub(crate) const CLOSE: u8 = 0x88;
+pub(crate) const PING: u8 = 0x89;
+pub(crate) const PONG: u8 = 0x8a;
+
+pub(crate) const REQUEST: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A socket behind a handshake.
+pub(crate) fn open(mut tcp: TcpStream) -> Result<TcpStream> {
+    tcp.set_nodelay(true)?;
+    tcp.set_read_timeout(Some(PATIENCE))?;
+    tcp.set_write_timeout(Some(PATIENCE))?;
+    tcp.write_all(REQUEST.as_bytes())?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        tcp.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    if head.starts_with(b"HTTP/1.1 101 ") { Ok(tcp) } else { Err(String::from_utf8_lossy(&head).into()) }
+}
+
+/// A client's frame, under a mask of zeroes, which leaves the payload as it is.
+pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![opcode];
+    match u16::try_from(payload.len()) {
+        Ok(length @ 0..126) => frame.push(0x80 | length as u8),
+        Ok(length) => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&length.to_be_bytes());
+        }
+        Err(_) => {
+            frame.push(0x80 | 127);
+            frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// The opcode and the payload of a frame of the server's.
+pub(crate) fn read_frame(tcp: &mut impl Read) -> Result<(u8, Vec<u8>)> {
+    let mut head = [0; 2];
+    tcp.read_exact(&mut head)?;
+    let length = match head[1] {
+        short @ 0..126 => short.into(),
+        126 => {
+            let mut long = [0; 2];
+            tcp.read_exact(&mut long)?;
+            u16::from_be_bytes(long).into()
+        }
+        127 => {
+            let mut long = [0; 8];
+            tcp.read_exact(&mut long)?;
+            usize::try_from(u64::from_be_bytes(long))?
+        }
+        _ => return Err("a frame of a server's that is masked".into()),
+    };
+    let mut payload = vec![0; length];
+    tcp.read_exact(&mut payload)?;
+    Ok((head[0], payload))
+}

@@ -1,0 +1,106 @@
+//! A server without a file descriptor left: row R13 of the specification.
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// As many as the server may have open.
+const LIMIT: usize = 64;
+
+struct Server(Child);
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have died already, which the test has seen.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Server {
+    /// CPU time so far. Linux counts it in hundredths of a second.
+    fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).expect("it lives");
+        let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+        let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.0.id())).expect("it lives").count()
+    }
+}
+
+/// A socket that has asked for an upgrade.
+fn ask(address: &str) -> TcpStream {
+    let mut tcp = TcpStream::connect(address).expect("the system's queue has room");
+    tcp.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket takes options");
+    let request = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    tcp.write_all(request.as_bytes()).expect("the system's buffer has room");
+    tcp
+}
+
+/// The answer, and the echo of a message.
+fn is_served(tcp: &mut TcpStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        tcp.read_exact(&mut byte).expect("an answer in time");
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    echoes(tcp);
+}
+
+fn echoes(tcp: &mut TcpStream) {
+    tcp.write_all(b"\x81\x82\0\0\0\0hi").expect("it is connected");
+    let mut echo = [0; 4];
+    tcp.read_exact(&mut echo).expect("an echo in time");
+    assert_eq!(&echo, b"\x81\x02hi");
+}
+
+/// Row R15: accepting pauses and goes on; those that are in are served meanwhile, and nothing spins.
+#[test]
+fn without_a_descriptor_left_accepting_pauses_and_goes_on() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_subject"))
+        .args(["--listen", "127.0.0.1:0", "--open-files", &LIMIT.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it was built for this test");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    let server = Server(child);
+    let address = line.trim().strip_prefix("listening on ws://").and_then(|rest| rest.strip_suffix("/ws"));
+    let address = address.expect("an address");
+
+    // The first ones are in for sure; as many as there may be files make it full, whatever it needs itself.
+    let mut first: Vec<_> = (0..LIMIT / 2).map(|_| ask(address)).collect();
+    first.iter_mut().for_each(is_served);
+    let late: Vec<_> = (0..LIMIT).map(|_| ask(address)).collect();
+    let start = Instant::now();
+    while server.descriptors() < LIMIT {
+        assert!(start.elapsed() < Duration::from_secs(20), "{} of {LIMIT} descriptors", server.descriptors());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+
+    let busy = server.cpu();
+    std::thread::sleep(Duration::from_secs(2));
+    let busy = server.cpu() - busy;
+    // Forty attempts to accept; one that spins takes all of the two seconds.
+    assert!(busy < Duration::from_millis(500), "{busy:?} of CPU within 2 s while nobody could come in");
+    first.iter_mut().for_each(echoes);
+
+    // All that waited come in as room is made, the last of them too.
+    let waiting = late.len();
+    let mut served = 0;
+    for (mut tcp, leaving) in late.into_iter().zip(first.into_iter().map(Some).chain(std::iter::repeat_with(|| None))) {
+        drop(leaving);
+        is_served(&mut tcp);
+        served += 1;
+    }
+    assert_eq!(served, waiting);
+}
