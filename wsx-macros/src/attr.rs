@@ -52,6 +52,15 @@ pub(crate) fn options(
     door
 }
 
+/// An option of which there was one already would be lost without a word.
+pub(crate) fn once(given: bool, option: impl ToTokens) -> syn::Result<()> {
+    if given {
+        let name = option.to_token_stream();
+        return Err(syn::Error::new_spanned(&option, format!("`{name}` is given twice")));
+    }
+    Ok(())
+}
+
 /// The path to what generated code may call.
 pub(crate) fn private(krate: Option<&Path>) -> TokenStream {
     match krate {

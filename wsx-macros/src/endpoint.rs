@@ -1,5 +1,5 @@
 //! `#[derive(Endpoint)]`: a type on which handlers register, and the side that it speaks for.
-use crate::attr::{self, Errors};
+use crate::attr::{self, Errors, once};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{DeriveInput, Path};
@@ -9,8 +9,10 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let (mut side, mut peer, mut partial) = (None::<Path>, None::<Path>, None);
     let private = attr::options(&input.attrs, &mut errors, |meta| {
         if meta.path.is_ident("side") {
+            once(side.is_some(), &meta.path)?;
             side = Some(meta.value()?.parse()?);
         } else if meta.path.is_ident("peer") {
+            once(peer.is_some(), &meta.path)?;
             peer = Some(meta.value()?.parse()?);
         } else if meta.path.is_ident("partial") {
             partial = Some(meta.path.clone());

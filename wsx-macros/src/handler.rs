@@ -1,5 +1,5 @@
 //! `#[handler]`: the function as it is written, and beside it an entry that draws its arguments and calls it.
-use crate::attr::{self, Errors, key_of, respan, type_span, with_lifetimes};
+use crate::attr::{self, Errors, key_of, once, respan, type_span, with_lifetimes};
 use crate::message::snake_case;
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -50,7 +50,11 @@ fn parse_args(tokens: TokenStream, errors: &mut Errors) -> Args {
     let mut args = Args::default();
     let parser = |input: ParseStream<'_>| {
         while !input.is_empty() {
-            errors.take(args.parse_one(input));
+            if errors.take(args.parse_one(input)).is_some() && !input.is_empty() && !input.peek(Token![,]) {
+                errors.push(input.error("expected `,` before the next option"));
+                // What is right of it still counts; what is not has been reported by now.
+                let _ = args.parse_one(input);
+            }
             // On to the next option, whatever is left of this one.
             while !input.is_empty() && !input.peek(Token![,]) {
                 input.parse::<TokenTree>()?;
@@ -97,7 +101,8 @@ impl Args {
             return Ok(());
         }
         if input.peek(Token![crate]) {
-            input.parse::<Token![crate]>()?;
+            let key = input.parse::<Token![crate]>()?;
+            once(self.krate.is_some(), key)?;
             input.parse::<Token![=]>()?;
             self.krate = Some(input.call(Path::parse_mod_style)?);
             return Ok(());
@@ -106,12 +111,14 @@ impl Args {
             "a handler has the options `#[wsx::handler(\"type\", on = Endpoint, foreign, crate = path)]`, all optional";
         let key: Ident = input.parse().map_err(|error| syn::Error::new(error.span(), known))?;
         if key == "foreign" {
+            once(self.foreign.is_some(), &key)?;
             self.foreign = Some(key);
             return Ok(());
         }
         if key != "on" {
             return Err(syn::Error::new(key.span(), format!("unknown option `{key}`; {known}")));
         }
+        once(self.on.is_some(), &key)?;
         input.parse::<Token![=]>()?;
         self.on = Some(input.parse()?);
         Ok(())
@@ -426,7 +433,8 @@ fn message_type(args: &Args, p: &TokenStream, name: &Ident, probed: &[TokenStrea
         let span = name.span();
         let p = respan(p, span);
         let why = format!(
-            "no argument of `{name}` is a message: derive `wsx::Message` for the payload, or name the type, as in #[wsx::handler(\"{name}\")]"
+            "no argument of `{name}` is a message: derive `wsx::Message` for the payload, or name the type, as in #[wsx::handler(\"{}\")]",
+            name.to_string().strip_prefix("on_").unwrap_or(&name.to_string())
         );
         return quote_spanned! {span=>
             const __TYPE: &str = #p::first(#found, "");

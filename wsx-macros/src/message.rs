@@ -1,5 +1,5 @@
 //! `#[derive(Message)]`: a Rust type and its type string.
-use crate::attr::{self, Errors, key_of, respan, type_span, with_lifetimes};
+use crate::attr::{self, Errors, key_of, once, respan, type_span, with_lifetimes};
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Attribute, Data, DeriveInput, Field, Fields, GenericParam, LitStr, parse_quote};
@@ -11,6 +11,7 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
         if !meta.path.is_ident("type") {
             return Err(meta.error("a message has the options `#[wsx(type = \"…\", crate = path)]`"));
         }
+        once(given.is_some(), &meta.path)?;
         let literal: LitStr = meta.value()?.parse()?;
         if literal.value().is_empty() || literal.value().starts_with("__") {
             return Err(syn::Error::new(literal.span(), "a message's type is not empty and does not begin with `__`"));

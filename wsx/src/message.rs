@@ -100,7 +100,8 @@ pub struct Description {
     pub name: &'static str,
     /// Its version.
     pub version: u32,
-    /// Changes whenever a message or its direction does.
+    /// Changes whenever a message or its direction does, as far as [`Message::FINGERPRINT`] sees: of a field's type that is no
+    /// message, only the name counts.
     pub fingerprint: u64,
     /// Every message, in the order of the protocol.
     pub messages: &'static [Travel],

@@ -3,6 +3,7 @@ use crate::{
     closed::Closed,
     connection::Connection,
     error::{ConnectError, HandlerError},
+    incoming::RAW,
 };
 use std::{fmt, io, net::SocketAddr, time::Duration};
 use tokio_tungstenite::tungstenite::http::StatusCode;
@@ -123,7 +124,17 @@ impl Observer for PrintProblems {
         eprintln!("wsx: {:?}: {message_type:?}: {}", conn.id(), chain(error));
     }
 
+    /// An end that somebody wanted is nothing wrong: 1000, 1001, and no code at all.
+    fn closed(&self, conn: &Connection, closed: &Closed) {
+        if !matches!(u16::from(closed.code), 1000 | 1001 | 1005) {
+            eprintln!("wsx: {:?}: {closed}", conn.id());
+        }
+    }
+
     fn ignored(&self, conn: &Connection, message_type: &str) {
+        if message_type == RAW {
+            return eprintln!("wsx: {:?}: a message that is no envelope, and nobody handles {RAW:?}", conn.id());
+        }
         let shown: String = message_type.chars().take(64).collect();
         eprintln!("wsx: {:?}: nobody handles {shown:?}", conn.id());
     }

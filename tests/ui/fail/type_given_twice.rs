@@ -1,0 +1,5 @@
+#[derive(wsx::Message)]
+#[wsx(type = "reading", type = "sample")]
+struct Reading;
+
+fn main() {}
