@@ -603,3 +603,36 @@ impl tokio::io::AsyncWrite for Explosive {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
+
+/// Row X4: a connector that panics, at once or later, is a failed attempt, and jitter that panics delays the next one all
+/// the same.
+#[tokio::test]
+async fn a_panic_while_a_client_dials_is_a_failed_attempt() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = asked.clone();
+    let connector = move |_| {
+        if count.fetch_add(1, Ordering::Relaxed) == 0 {
+            boom::<()>();
+        }
+        async {
+            tokio::task::yield_now().await;
+            boom::<std::io::Result<tokio::net::TcpStream>>()
+        }
+    };
+    let client = Client::builder("ws://box/ws")
+        .connector(connector)
+        .jitter(boom)
+        .backoff(Backoff::default().initial(Duration::from_millis(1)).factor(1.0))
+        .give_up(|setback| !matches!(setback, Setback::Attempt(ConnectError::Dial { .. })))
+        .build();
+    let connecting = client.clone();
+    let connecting = tokio::spawn(async move { connecting.connect(CancellationToken::new(), |_| {}).await });
+    within(async {
+        while asked.load(Ordering::Relaxed) < 4 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    client.close();
+    assert!(matches!(within(connecting).await.unwrap(), Err(ConnectError::Closed)));
+}

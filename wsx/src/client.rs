@@ -451,11 +451,12 @@ impl<E: Endpoint> Session<E> {
     async fn wait(&mut self, error: Option<&ConnectError>) {
         let inner = &self.client.0;
         let Options { backoff, jitter, .. } = &inner.options;
+        let random = guard::call(jitter).unwrap_or_else(rand::random);
         let delay = match error {
             Some(ConnectError::Refused { retry_after: Some(asked), .. }) => {
-                backoff.delay_asked(self.failures, jitter(), *asked)
+                backoff.delay_asked(self.failures, random, *asked)
             }
-            _ => backoff.delay(self.failures, jitter()),
+            _ => backoff.delay(self.failures, random),
         };
         self.failures = self.failures.saturating_add(1);
         if let Some(error) = error {
@@ -619,6 +620,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     ///
     /// For tests that want the same waits each time, and for fleets whose boxes shall keep their places in the window, each
     /// with a number made of its serial number. A number that all boxes share brings them all back at once.
+    /// Where it panics, the thread's generator serves.
     #[must_use]
     pub fn jitter(mut self, random: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
         self.options.jitter = Box::new(random);
@@ -669,9 +671,9 @@ impl<E: Endpoint> ClientBuilder<E> {
     }
 
     /// Dials through this in place of TCP: a proxy, a Unix socket, a stack of its own, a simulated network. It is asked at
-    /// each attempt, and what it returns carries the handshakes, that of TLS included, and the connection. [`Config::handshake_timeout`] bounds it
-    /// too: it is dropped then. Its error is [`ConnectError::Dial`]. The host and port of the URL still make the `Host`
-    /// header.
+    /// each attempt, and what it returns carries the handshakes, that of TLS included, and the connection.
+    /// [`Config::handshake_timeout`] bounds it too: it is dropped then. Its error is [`ConnectError::Dial`], and so is its
+    /// panic. The host and port of the URL still make the `Host` header.
     ///
     /// ```no_run
     /// # #[cfg(unix)] {

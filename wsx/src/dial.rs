@@ -4,6 +4,7 @@
 use crate::{
     config::Config,
     error::ConnectError,
+    guard,
     socket::{Connector, Destination, Socket},
     tls_client::{self, ServerName, Trust},
 };
@@ -80,7 +81,10 @@ impl Target {
             request.headers_mut().append(name, value.clone());
         }
         let dialled = match connector {
-            Some(connector) => connector(destination.clone()).await,
+            Some(connector) => {
+                let dialled = guard::run(async { connector(destination.clone()).await }).await;
+                dialled.unwrap_or_else(|| Err(io::Error::other("the program's connector panicked")))
+            }
             None => Socket::tcp(destination, config).await,
         };
         let mut socket = dialled.map_err(|source| ConnectError::Dial { address: destination.to_string(), source })?;

@@ -38,8 +38,8 @@
 //! # Layout
 //!
 //! A message goes through the modules in this order, and each imports only from those before it:
-//! `error`, `config`, `guard`, `tcp`, `message`, `closed`, `endpoint`, `frame`, `envelope`, `incoming`, `reader`, `queue`, `connection`, `sending`, `observer`, `hub`,
-//! `context`, `handler`, `router`, `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` and
+//! `error`, `config`, `guard`, `tcp`, `message`, `closed`, `endpoint`, `frame`, `envelope`, `incoming`, `reader`, `queue`,
+//! `connection`, `sending`, `observer`, `hub`, `context`, `handler`, `router`, `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` and
 //! `tls_server` behind it); `backoff`, `socket`, `tls_client`, `dial` and `client`.
 //!
 //! # Features

@@ -1,7 +1,8 @@
 //! What the connection's task needs of a socket: messages in, finished frames out, an end.
 //!
-//! There are two: bytes, which `reader` makes messages of, and a `WebSocketStream` that the user brings. Reading and writing are two futures in one task. Each needs the socket only for the length of one poll, so
-//! it sits in a mutex that nobody ever waits for (a `RefCell` would do, but make the task `!Send`).
+//! There are two: bytes, which `reader` makes messages of, and a `WebSocketStream` that the user brings. Reading and writing
+//! are two futures in one task. Each needs the socket only for the length of one poll, so it sits in a mutex that nobody
+//! ever waits for (a `RefCell` would do, but make the task `!Send`).
 use crate::{
     config::Config,
     queue::Queue,
