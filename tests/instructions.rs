@@ -135,13 +135,14 @@ fn untyped(text: String) -> (Bench<wsx::Untyped>, String) {
     at_once(bench.dispatch(&text));
     (bench, text)
 }
-fn queue() -> (Bench<Station>, Vec<u8>) {
-    let (bench, mut batch) = (Bench::new(Hub::with(Station)), Vec::new());
+fn queue() -> Bench<Station> {
+    let bench = Bench::new(Hub::with(Station));
     for _ in 0..TIMES {
         bench.queue(&Cmd { restart: true, after: 5 });
+        bench.reply(&Cmd { restart: true, after: 5 });
     }
-    bench.take(&mut batch);
-    (bench, batch)
+    bench.take();
+    bench
 }
 fn members(connections: usize) -> (Bench<Station>, Vec<Connection>) {
     let bench = Bench::new(Hub::with(Station));
@@ -190,8 +191,8 @@ fn decode(data: String) {
 
 // From the text to the finished frame of the reply.
 #[library_benchmark]
-#[bench::of_200_bytes(args = (text("telemetry", 200)), setup = station, teardown = drop, config = budget(512_424))]
-#[bench::of_2_kb(args = (text("telemetry", 2048)), setup = station, teardown = drop, config = budget(8_505_856))]
+#[bench::of_200_bytes(args = (text("telemetry", 200)), setup = station, teardown = drop, config = budget(493_624))]
+#[bench::of_2_kb(args = (text("telemetry", 2048)), setup = station, teardown = drop, config = budget(8_487_046))]
 #[bench::of_an_async_handler(args = (HEALTH.to_owned()), setup = station, teardown = drop, config = budget(177_524))]
 fn dispatch((bench, text): (Bench<Station>, String)) -> Bench<Station> {
     for _ in 0..TIMES {
@@ -202,8 +203,8 @@ fn dispatch((bench, text): (Bench<Station>, String)) -> Bench<Station> {
 
 // The same for data that is passed through.
 #[library_benchmark]
-#[bench::of_200_bytes(args = (text("pass", 200)), setup = untyped, teardown = drop, config = budget(392_724))]
-#[bench::of_2_kb(args = (text("pass", 2048)), setup = untyped, teardown = drop, config = budget(4_542_267))]
+#[bench::of_200_bytes(args = (text("pass", 200)), setup = untyped, teardown = drop, config = budget(373_424))]
+#[bench::of_2_kb(args = (text("pass", 2048)), setup = untyped, teardown = drop, config = budget(4_478_067))]
 fn dispatch_raw((bench, text): (Bench<wsx::Untyped>, String)) -> Bench<wsx::Untyped> {
     for _ in 0..TIMES {
         black_box(at_once(bench.dispatch(black_box(&text))));
@@ -213,18 +214,29 @@ fn dispatch_raw((bench, text): (Bench<wsx::Untyped>, String)) -> Bench<wsx::Unty
 
 // Encoding, queueing and taking, as many as stand in one write.
 #[library_benchmark]
-#[bench::of_a_small_message(args = (), setup = queue, teardown = drop, config = budget(118_626))]
-fn encode_and_queue((bench, mut batch): (Bench<Station>, Vec<u8>)) -> (Bench<Station>, Vec<u8>) {
+#[bench::of_a_small_message(args = (), setup = queue, teardown = drop, config = budget(127_569))]
+fn encode_and_queue(bench: Bench<Station>) -> Bench<Station> {
     for _ in 0..TIMES {
         black_box(bench.queue(black_box(&Cmd { restart: true, after: 5 })));
     }
-    assert!(bench.take(&mut batch) > TIMES * 50);
-    (bench, batch)
+    assert!(bench.take() > TIMES * 50);
+    bench
+}
+
+// The same of replies.
+#[library_benchmark]
+#[bench::of_a_small_message(args = (), setup = queue, teardown = drop, config = budget(90_055))]
+fn reply(bench: Bench<Station>) -> Bench<Station> {
+    for _ in 0..TIMES {
+        black_box(bench.reply(black_box(&Cmd { restart: true, after: 5 })));
+    }
+    assert!(bench.take() > TIMES * 50);
+    bench
 }
 
 // One message into the queues of all.
 #[library_benchmark]
-#[bench::to_1000(args = (1000), setup = members, teardown = drop, config = budget(132_363))]
+#[bench::to_1000(args = (1000), setup = members, teardown = drop, config = budget(140_431))]
 fn broadcast((bench, members): (Bench<Station>, Vec<Connection>)) -> (Bench<Station>, Vec<Connection>) {
     let sent = at_once(bench.hub().broadcast(black_box(&Cmd { restart: true, after: 5 })));
     assert_eq!(sent.expect("it is JSON"), members.len());
@@ -233,6 +245,6 @@ fn broadcast((bench, members): (Bench<Station>, Vec<Connection>)) -> (Bench<Stat
 
 library_benchmark_group!(
     name = engine,
-    benchmarks = [read, parse, decode, dispatch, dispatch_raw, encode_and_queue, broadcast]
+    benchmarks = [read, parse, decode, dispatch, dispatch_raw, encode_and_queue, reply, broadcast]
 );
 main!(library_benchmark_groups = engine);

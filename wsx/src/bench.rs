@@ -7,7 +7,7 @@ use crate::{
     head::Head,
     hub::Hub,
     incoming::RawFrame,
-    queue::Taken,
+    queue::{self, Taken},
     reader::{self, Link, Reader, Received},
     router::{Router, Scope},
 };
@@ -69,15 +69,22 @@ impl<E: Endpoint> Bench<E> {
         self.conn.try_send(message).is_ok()
     }
 
+    /// Encodes the message and queues it as a handler's reply, if there is room.
+    pub fn reply<M: Outbound>(&self, message: &M) -> bool {
+        message.encode(Role::Server).is_ok_and(|reply| self.conn.queue().try_append(reply.as_bytes()).is_ok())
+    }
+
     /// Takes what is queued, as the task does before a write; the number of bytes.
-    pub fn take(&self, batch: &mut Vec<u8>) -> usize {
-        batch.clear();
+    pub fn take(&self) -> usize {
         let mut bytes = 0;
         loop {
-            match self.conn.queue().take(batch, usize::MAX) {
-                Taken::Nothing => return bytes + batch.len(),
+            match self.conn.queue().take() {
+                Taken::Nothing => return bytes,
                 Taken::One(frame) => bytes += frame.len(),
-                Taken::Many => {}
+                Taken::Many(batch) => {
+                    bytes += batch.len();
+                    queue::recycle(batch);
+                }
             }
         }
     }

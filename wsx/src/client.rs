@@ -9,6 +9,7 @@ use crate::{
     endpoint::{Endpoint, Untyped},
     envelope::SentBy,
     error::{BoxError, ConnectError, SendError, StartError},
+    frame::Frame,
     guard,
     handler::{FromMessage, IntoReply, by_hand},
     observer::{Blind, Observer, Setback},
@@ -223,7 +224,7 @@ impl<E: Endpoint> Client<E> {
     /// Dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, message: &M) -> Sending<'static> {
         let conn = self.connection().ok_or(SendError::Closed);
-        Sending::on_owned(conn, message.encode(Role::Client)).of_client(self.0.stop.clone())
+        Sending::on_owned(conn, message.encode(Role::Client).map(Frame::into_bytes)).of_client(self.0.stop.clone())
     }
 
     /// Sends what `message` makes, at once and then every `interval`, until the client is closed: the application's own

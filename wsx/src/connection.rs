@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     envelope::{Outbound, SentBy},
     error::{HandlerError, SendError},
-    frame::{self, Kind, MAX_CONTROL},
+    frame::{self, Frame, Kind, MAX_CONTROL},
     incoming::Incoming,
     message::Side,
     queue::{Bound, Queue, Refused},
@@ -70,7 +70,7 @@ pub(crate) type Start = Box<dyn FnOnce(Connection) -> BoxFuture<'static, ()> + S
 /// A boxed future that may move between threads.
 pub type BoxFuture<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
 /// The finished frame of the reply, if there is one.
-pub type HandlerResult = Result<Option<Bytes>, HandlerError>;
+pub type HandlerResult = Result<Option<Frame>, HandlerError>;
 
 /// A handler that was added by hand.
 pub(crate) trait OwnHandler: Send + Sync {
@@ -125,7 +125,7 @@ impl Connection {
     ///
     /// Dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send<M: Outbound + ?Sized>(&self, message: &M) -> Sending<'_> {
-        Sending::on(self, message.encode(self.0.role))
+        Sending::on(self, message.encode(self.0.role).map(Frame::into_bytes))
     }
 
     /// Queues a message or an envelope without waiting.
@@ -134,7 +134,7 @@ impl Connection {
     ///
     /// As [`send`](Self::send), and [`SendError::Full`] when there is no room.
     pub fn try_send<M: Outbound + ?Sized>(&self, message: &M) -> Result<(), SendError> {
-        self.try_push(message.encode(self.0.role)?).map_err(|refused| match refused {
+        self.try_push(message.encode(self.0.role)?.into_bytes()).map_err(|refused| match refused {
             Refused::Full => SendError::Full,
             Refused::Closed => SendError::Closed,
         })

@@ -6,18 +6,17 @@ use crate::{
     closed::{Closed, ClosedBy},
     connection::Connection,
     endpoint::Endpoint,
-    frame::{self, Kind},
+    frame::{self, Frame, Kind},
     guard,
     heartbeat::{Beat, Due},
     incoming::Incoming,
-    queue::{Queue, Taken},
+    queue::{self, Queue, Refused, Taken},
     reader::{self, Received},
     router::Scope,
     transport::{Transport, discard},
 };
 use bytes::{Buf, Bytes};
 use std::{
-    cell::Cell,
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
@@ -37,8 +36,6 @@ use tokio_util::sync::CancellationToken;
 
 /// After so many messages the other connections of the thread have a turn, and the replies leave.
 const TURN: u32 = 128;
-/// At most so many bytes leave in one write.
-const BATCH: usize = 64 * 1024;
 /// After our FIN we read and drop for so long, and no more than `LINGER_BYTES`: a socket that is dropped with unread
 /// input sends a reset, which can overtake the close frame.
 const LINGER: Duration = Duration::from_secs(1);
@@ -266,10 +263,12 @@ async fn read<E: Endpoint, T: Transport>(
     }
 }
 
-async fn reply(conn: &Connection, reply: Option<Bytes>) {
+async fn reply(conn: &Connection, reply: Option<Frame>) {
     if let Some(reply) = reply {
-        // Waits for room, and so reads no more meanwhile. A connection that closes takes no reply.
-        let _ = conn.push(reply).await;
+        if let Err(Refused::Full) = conn.queue().try_append(reply.as_bytes()) {
+            // Waits for room, and so reads no more meanwhile. A connection that closes takes no reply.
+            let _ = conn.push(reply.into_bytes()).await;
+        }
     }
 }
 
@@ -286,10 +285,6 @@ fn end_of(error: &Error) -> End {
         error => return End::Lost(error.to_string()),
     };
     End::Refused(code, error.to_string())
-}
-
-thread_local! {
-    static BATCHES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Takes frames from the queue and writes them; it alone knows what is half written.
@@ -314,30 +309,28 @@ impl Writer {
             while !self.rest.is_empty() {
                 match transport.poll_write(&self.rest, cx) {
                     Poll::Ready(n) => self.wrote(n?)?,
-                    Poll::Pending => return self.blocked(cx),
+                    Poll::Pending => {
+                        queue.settle();
+                        return self.blocked(cx);
+                    }
                 }
             }
-            // Taken, not borrowed: the stream is the user's and may run anything inside its `poll_write`.
-            let mut batch = BATCHES.take();
-            batch.clear();
-            let taken = queue.take(&mut batch, BATCH);
-            match taken {
-                Taken::Nothing => {
-                    BATCHES.set(batch);
-                    return self.flush(transport, cx);
-                }
+            match queue.take() {
+                Taken::Nothing => return self.flush(transport, cx),
                 Taken::One(frame) => self.rest = frame,
                 // The queue's lock is not held while writing, so that other threads can go on sending.
-                Taken::Many => match transport.poll_write(&batch, cx) {
-                    Poll::Ready(n) => {
-                        let n = n?;
-                        self.rest = Bytes::copy_from_slice(&batch[n..]);
-                        self.progress();
+                Taken::Many(batch) => {
+                    match transport.poll_write(&batch, cx) {
+                        Poll::Ready(n) => {
+                            let n = n?;
+                            self.rest = Bytes::copy_from_slice(&batch[n..]);
+                            self.progress();
+                        }
+                        Poll::Pending => self.rest = Bytes::copy_from_slice(&batch),
                     }
-                    Poll::Pending => self.rest = Bytes::copy_from_slice(&batch),
-                },
+                    queue::recycle(batch);
+                }
             }
-            BATCHES.set(batch);
         }
     }
 

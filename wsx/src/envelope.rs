@@ -2,11 +2,10 @@
 //! reads it.
 use crate::{
     error::SendError,
-    frame::{self, Kind},
+    frame::{self, Frame, Kind},
     head::{Head, VERSION},
     message::{Message, Sends},
 };
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::{
@@ -89,20 +88,20 @@ pub trait Outbound {
     type Message: ?Sized;
     /// The finished frame.
     #[doc(hidden)]
-    fn encode(&self, role: Role) -> Result<Bytes, SendError>;
+    fn encode(&self, role: Role) -> Result<Frame, SendError>;
 }
 
 #[diagnostic::do_not_recommend]
 impl<M: Message + Serialize> Outbound for M {
     type Message = M;
-    fn encode(&self, role: Role) -> Result<Bytes, SendError> {
+    fn encode(&self, role: Role) -> Result<Frame, SendError> {
         text_frame(role, VERSION, M::TYPE, now(), self)
     }
 }
 
 impl<T: Serialize> Outbound for Envelope<T> {
     type Message = T;
-    fn encode(&self, role: Role) -> Result<Bytes, SendError> {
+    fn encode(&self, role: Role) -> Result<Frame, SendError> {
         text_frame(role, self.ver, &self.message_type, self.ts, &self.data)
     }
 }
@@ -124,7 +123,7 @@ fn text_frame<T: Serialize + ?Sized>(
     message_type: &str,
     ts: i64,
     data: &T,
-) -> Result<Bytes, SendError> {
+) -> Result<Frame, SendError> {
     frame::encode(Kind::Text, role, |buffer| {
         // By hand, since the keys need no escaping and their order is part of the format.
         buffer.extend_from_slice(b"{\"ver\":");
@@ -167,8 +166,8 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn text_of(frame: &Bytes) -> &str {
-        std::str::from_utf8(&frame[2..]).unwrap()
+    fn text_of(frame: &Frame) -> &str {
+        std::str::from_utf8(&frame.as_bytes()[2..]).unwrap()
     }
 
     /// Row E1: the keys, their order, and the data untouched.

@@ -25,24 +25,51 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// A frame whose payload `write` appends, in memory of exactly its size.
-///
-/// A short one is copied out of the thread's buffer. A long one takes the buffer along: to copy it too would touch twice
-/// the fresh memory, and the buffer is given back in any case.
-pub(crate) fn encode<E>(kind: Kind, role: Role, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Bytes, E> {
-    // Taken, not borrowed: the user's `Serialize` runs inside `write` and may encode a message itself.
-    let mut buffer = SCRATCH.take();
-    buffer.clear();
-    buffer.extend_from_slice(&[0; PAD]);
-    let written = write(&mut buffer);
-    let start = written.map(|()| seal(&mut buffer, kind, role));
-    if buffer.capacity() > KEEP {
-        buffer.shrink_to_fit();
-        return start.map(|start| Bytes::from(buffer).split_off(start));
+/// A finished frame, still in the buffer that it was written into. Dropped, it gives the buffer back to the thread.
+#[derive(Debug)]
+pub struct Frame {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Frame {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.buffer[self.start..]
     }
-    let frame = start.map(|start| Bytes::copy_from_slice(&buffer[start..]));
-    SCRATCH.set(buffer);
-    frame
+
+    /// In memory of exactly its size. A long one takes the buffer along, which would be given back anyway: a copy would touch
+    /// twice the fresh memory.
+    #[inline]
+    pub(crate) fn into_bytes(mut self) -> Bytes {
+        if self.buffer.capacity() <= KEEP {
+            return Bytes::copy_from_slice(self.as_bytes());
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.shrink_to_fit();
+        Bytes::from(buffer).split_off(self.start)
+    }
+}
+
+impl Drop for Frame {
+    #[inline]
+    fn drop(&mut self) {
+        // One without memory went along with its frame, and is not to take the place of one with.
+        if (1..=KEEP).contains(&self.buffer.capacity()) {
+            // A thread that ends may have dropped its own already.
+            let _ = SCRATCH.try_with(|scratch| scratch.set(std::mem::take(&mut self.buffer)));
+        }
+    }
+}
+
+/// A frame whose payload `write` appends.
+pub(crate) fn encode<E>(kind: Kind, role: Role, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Frame, E> {
+    // Taken, not borrowed: the user's `Serialize` runs inside `write` and may encode a message itself.
+    let mut frame = Frame { buffer: SCRATCH.take(), start: 0 };
+    frame.buffer.clear();
+    frame.buffer.extend_from_slice(&[0; PAD]);
+    write(&mut frame.buffer)?;
+    frame.start = seal(&mut frame.buffer, kind, role);
+    Ok(frame)
 }
 
 /// A frame with this payload.
@@ -52,7 +79,7 @@ pub(crate) fn of(kind: Kind, role: Role, payload: &[u8]) -> Bytes {
         Ok::<_, std::convert::Infallible>(())
     });
     match result {
-        Ok(frame) => frame,
+        Ok(frame) => frame.into_bytes(),
         Err(never) => match never {},
     }
 }
@@ -178,7 +205,7 @@ mod tests {
             buffer.extend_from_slice(b"half");
             Err("no")
         });
-        assert_eq!(failed, Err("no"));
+        assert_eq!(failed.map(Frame::into_bytes), Err("no"));
         assert_eq!(of(Kind::Text, Role::Server, b"whole"), &b"\x81\x05whole"[..]);
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     endpoint::{Endpoint, Untyped},
     envelope::SentBy,
     error::SendError,
+    frame::Frame,
     observer::Observer,
     queue::Refused,
     sending::Sending,
@@ -105,7 +106,7 @@ impl<E: Endpoint> Hub<E> {
     /// Dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send_to<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, id: &str, message: &M) -> Sending<'static> {
         let conn = self.get(id).ok_or_else(|| SendError::NoSuchConnection(id.to_owned()));
-        Sending::on_owned(conn, message.encode(Role::Server))
+        Sending::on_owned(conn, message.encode(Role::Server).map(Frame::into_bytes))
     }
 
     /// Queues a message or an envelope once for every connection, and returns how many accepted it.
@@ -125,7 +126,7 @@ impl<E: Endpoint> Hub<E> {
         &self,
         message: &M,
     ) -> BoxFuture<'_, Result<usize, SendError>> {
-        let frame = message.encode(Role::Server);
+        let frame = message.encode(Role::Server).map(Frame::into_bytes);
         // Boxed, so that its type does not name the message: see `sending`.
         Box::pin(async move {
             let frame = frame?;

@@ -8,6 +8,7 @@ pub use crate::{
     endpoint::{Endpoint, States, Untyped},
     envelope::Envelope,
     error::HandlerError,
+    frame::Frame,
     handler::{Call, Covers, HandlerEntry, Handles, IntoReply, Outcome, Registration, StateKey},
     hub::Hub,
     incoming::Incoming,

@@ -1,11 +1,13 @@
 //! The outgoing queue of a connection: bounded in messages and bytes, first come first served.
 //!
-//! Senders only queue and wake; the connection's task takes. A sender that finds no room leaves its frame here
+//! Senders only queue and wake; the connection's task takes. What the task itself queues, the replies, is copied together at
+//! once into what one write takes, so that a reply needs no memory of its own. A sender that finds no room leaves its frame here
 //! with its waker, and the taker moves it in: order is kept, no sender overtakes a waiting one, and a dropped
 //! sender takes its frame back. Knows nothing of what the frames say.
 use crate::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use std::{
+    cell::Cell,
     collections::VecDeque,
     task::{Context, Poll, Waker},
 };
@@ -23,6 +25,22 @@ const CONTROLS: usize = 4;
 /// A deque with more room than this gives it back when it runs empty, so that an idle connection owns next to none.
 const KEEP: usize = 64;
 
+/// At most so many bytes leave in one write, unless one frame is longer.
+const BATCH: usize = 64 * 1024;
+/// A longer reply is queued by itself: it is written without another copy then.
+const SHORT: usize = 16 * 1024;
+
+thread_local! {
+    /// For the next batch of this thread. The task that fills it writes it in the same poll, as long as its peer reads.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Keeps the memory of a batch that was written.
+pub(crate) fn recycle(mut batch: Vec<u8>) {
+    batch.clear();
+    SPARE.set(batch);
+}
+
 #[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -31,10 +49,12 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    frames: VecDeque<Bytes>,
-    /// Sum of the lengths in `frames`.
+    entries: VecDeque<Entry>,
+    /// How many there are in `entries`.
+    messages: usize,
+    /// Sum of their lengths.
     bytes: usize,
-    /// Ahead of `frames`, so that a full queue does not delay a pong.
+    /// Ahead of `entries`, so that a full queue does not delay a pong.
     controls: VecDeque<Bytes>,
     /// A control frame was refused: the reader must be polled again when there is room.
     refused: bool,
@@ -50,6 +70,25 @@ struct State {
     /// Wakes the task. Taken out to wake, so that no lock is held meanwhile; the task puts it back.
     driver: Option<Waker>,
     closed: bool,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Frame(Bytes),
+    /// Replies, one behind the other.
+    Replies {
+        bytes: Vec<u8>,
+        messages: usize,
+    },
+}
+
+impl Entry {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Frame(frame) => frame,
+            Self::Replies { bytes, .. } => bytes,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -77,8 +116,8 @@ pub(crate) enum Taken {
     Nothing,
     /// One frame: written as it is, without a copy.
     One(Bytes),
-    /// Several, copied one behind the other.
-    Many,
+    /// Several, copied one behind the other; [`recycle`] it.
+    Many(Vec<u8>),
 }
 
 impl Queue {
@@ -104,6 +143,19 @@ impl Queue {
         let driver = state.schedule();
         drop(state);
         wake(driver);
+        Ok(())
+    }
+
+    /// Queues a reply, for the connection's own task: it writes in the same poll, and so is not woken.
+    pub(crate) fn try_append(&self, reply: &[u8]) -> Result<(), Refused> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        if reply.len() > SHORT || !state.waiting.is_empty() || !state.room(self.bound, reply.len()) {
+            return Err(Refused::Full);
+        }
+        state.append(reply);
         Ok(())
     }
 
@@ -195,30 +247,45 @@ impl Queue {
         wake(driver);
     }
 
-    /// The next frames, as many as `limit` bytes hold and at least one; those that wait move up.
+    /// The task waits for its peer, so what stays here takes no more memory than it needs.
+    pub(crate) fn settle(&self) {
+        if let Some(Entry::Replies { bytes, .. }) = self.lock().entries.back_mut() {
+            bytes.shrink_to_fit();
+        }
+    }
+
+    /// The next frames, as many as one write takes and at least one; those that wait move up.
     ///
     /// On `Nothing` the task counts as parked, and the next sender wakes it.
-    pub(crate) fn take(&self, into: &mut Vec<u8>, limit: usize) -> Taken {
+    pub(crate) fn take(&self) -> Taken {
         let mut guard = self.lock();
         let state = &mut *guard;
         let Some(first) = state.pop() else {
             state.scheduled = false;
             return Taken::Nothing;
         };
-        let taken = match state.front() {
-            Some(second) if first.len() + second <= limit => {
-                into.extend_from_slice(&first);
-                while state.front().is_some_and(|next| into.len() + next <= limit) {
-                    into.extend_from_slice(&state.pop().expect("there is a front"));
+        let more = state.front().is_some_and(|second| first.bytes().len() + second <= BATCH);
+        let taken = match first {
+            Entry::Frame(frame) if !more => Taken::One(frame),
+            first => {
+                let mut batch = match first {
+                    Entry::Replies { bytes, .. } => bytes,
+                    Entry::Frame(frame) => {
+                        let mut batch = SPARE.take();
+                        batch.extend_from_slice(&frame);
+                        batch
+                    }
+                };
+                while state.front().is_some_and(|next| batch.len() + next <= BATCH) {
+                    batch.extend_from_slice(state.pop().expect("there is a front").bytes());
                 }
-                Taken::Many
+                Taken::Many(batch)
             }
-            _ => Taken::One(first),
         };
         let reader = if std::mem::take(&mut state.refused) { state.call_reader() } else { None };
         let senders = state.move_up(self.bound);
-        if state.frames.is_empty() && state.frames.capacity() > KEEP {
-            state.frames = VecDeque::new();
+        if state.entries.is_empty() && state.entries.capacity() > KEEP {
+            state.entries = VecDeque::new();
         }
         drop(guard);
         wake(reader);
@@ -230,25 +297,46 @@ impl Queue {
 impl State {
     /// One message is always admitted, however long.
     fn room(&self, bound: Bound, length: usize) -> bool {
-        self.frames.is_empty() || (self.frames.len() < bound.messages && self.bytes + length <= bound.bytes)
+        self.messages == 0 || (self.messages < bound.messages && self.bytes + length <= bound.bytes)
     }
 
     fn push(&mut self, frame: Bytes) {
+        self.messages += 1;
         self.bytes += frame.len();
-        self.frames.push_back(frame);
+        self.entries.push_back(Entry::Frame(frame));
     }
 
-    /// Length of the next frame.
+    fn append(&mut self, reply: &[u8]) {
+        self.messages += 1;
+        self.bytes += reply.len();
+        if let Some(Entry::Replies { bytes, messages }) = self.entries.back_mut() {
+            if bytes.len() + reply.len() <= BATCH {
+                bytes.extend_from_slice(reply);
+                *messages += 1;
+                return;
+            }
+        }
+        let mut bytes = SPARE.take();
+        bytes.extend_from_slice(reply);
+        self.entries.push_back(Entry::Replies { bytes, messages: 1 });
+    }
+
+    /// Length of the next entry.
     fn front(&self) -> Option<usize> {
-        self.controls.front().or(self.frames.front()).map(Bytes::len)
+        self.controls.front().map(Bytes::len).or_else(|| self.entries.front().map(|entry| entry.bytes().len()))
     }
 
-    fn pop(&mut self) -> Option<Bytes> {
-        self.controls.pop_front().or_else(|| {
-            let frame = self.frames.pop_front()?;
-            self.bytes -= frame.len();
-            Some(frame)
-        })
+    fn pop(&mut self) -> Option<Entry> {
+        if let Some(control) = self.controls.pop_front() {
+            return Some(Entry::Frame(control));
+        }
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.bytes().len();
+        self.messages -= match &entry {
+            Entry::Frame(_) => 1,
+            Entry::Replies { messages, .. } => *messages,
+        };
+        Some(entry)
     }
 
     fn find(&self, place: &Place) -> Option<usize> {
@@ -314,15 +402,15 @@ mod tests {
     fn poll(queue: &Queue, place: &Place) -> Poll<Result<(), Refused>> {
         queue.poll_place(place, &Context::from_waker(Waker::noop()))
     }
+    /// Takes all, of which one batch holds all that is queued at a time; the number of messages.
     fn drain(queue: &Queue) -> usize {
         let mut taken = 0;
         loop {
-            let mut batch = Vec::new();
-            match queue.take(&mut batch, 1) {
-                Taken::Nothing => return taken,
-                Taken::One(_) => taken += 1,
-                Taken::Many => unreachable!("the limit is one byte"),
+            let queued = queue.lock().messages;
+            if matches!(queue.take(), Taken::Nothing) {
+                return taken;
             }
+            taken += queued;
         }
     }
 
@@ -336,9 +424,9 @@ mod tests {
         assert!(matches!(queue.try_push(frame(1)), Err(Refused::Full)));
         let place = waits(&queue, 1);
         assert!(poll(&queue, &place).is_pending());
-        assert!(matches!(queue.take(&mut Vec::new(), 1), Taken::One(_)));
+        assert!(matches!(queue.take(), Taken::Many(batch) if batch.len() == 1024));
         assert!(matches!(poll(&queue, &place), Poll::Ready(Ok(()))));
-        assert_eq!(drain(&queue), 1024);
+        assert_eq!(drain(&queue), 1);
     }
 
     #[test]
@@ -389,7 +477,7 @@ mod tests {
         let queue = queue(1, 100);
         queue.try_push(frame(1)).unwrap();
         let (first, second) = (waits(&queue, 1), waits(&queue, 1));
-        assert!(matches!(queue.take(&mut Vec::new(), 1), Taken::One(_)));
+        assert!(matches!(queue.take(), Taken::One(_)));
         queue.close();
         assert!(matches!(poll(&queue, &first), Poll::Ready(Ok(()))));
         assert!(matches!(poll(&queue, &second), Poll::Ready(Err(Refused::Closed))));
@@ -454,7 +542,7 @@ mod tests {
             assert!(queue.push_control(b"pong"));
         }
         assert!(!queue.push_control(b"pong"));
-        assert!(matches!(queue.take(&mut Vec::new(), 1), Taken::One(first) if first == "pong"));
+        assert!(matches!(queue.take(), Taken::Many(batch) if batch == b"pongpongpongpongxxxxxxx"));
     }
 
     #[test]
@@ -464,6 +552,58 @@ mod tests {
             queue.try_push(frame(1)).unwrap();
         }
         drain(&queue);
-        assert_eq!(queue.lock().frames.capacity(), 0);
+        assert_eq!(queue.lock().entries.capacity(), 0);
+    }
+
+    #[test]
+    fn replies_and_what_others_send_leave_together_and_in_order() {
+        let queue = queue(10, 100);
+        queue.try_append(b"one").unwrap();
+        queue.try_append(b"two").unwrap();
+        queue.try_push(Bytes::from_static(b"three")).unwrap();
+        queue.try_append(b"four").unwrap();
+        assert!(matches!(queue.take(), Taken::Many(batch) if batch == b"onetwothreefour"));
+        assert!(matches!(queue.take(), Taken::Nothing));
+    }
+
+    #[test]
+    fn replies_are_bounded_as_all_messages_and_overtake_nobody() {
+        let few = queue(2, 100);
+        few.try_append(b"one").unwrap();
+        few.try_append(b"two").unwrap();
+        assert!(matches!(few.try_append(b"three"), Err(Refused::Full)));
+        let short = queue(10, 5);
+        short.try_append(b"four").unwrap();
+        assert!(matches!(short.try_append(b"to"), Err(Refused::Full)));
+        waits(&short, 2);
+        assert!(matches!(short.try_append(b"-"), Err(Refused::Full)));
+        assert!(matches!(short.take(), Taken::One(_) | Taken::Many(_)));
+        assert_eq!(drain(&short), 1, "the one that waited has moved in");
+        short.close();
+        assert!(matches!(short.try_append(b"-"), Err(Refused::Closed)));
+    }
+
+    #[test]
+    fn more_replies_than_one_write_takes_are_several_batches() {
+        let queue = queue(usize::MAX, usize::MAX);
+        let reply = [b'x'; SHORT];
+        for _ in 0..9 {
+            queue.try_append(&reply).unwrap();
+        }
+        for expected in [4, 4, 1] {
+            assert!(matches!(queue.take(), Taken::Many(batch) if batch.len() == expected * SHORT));
+        }
+        assert!(matches!(queue.try_append(&[b'x'; SHORT + 1]), Err(Refused::Full)), "a long one is queued by itself");
+    }
+
+    /// A peer that reads nothing costs what waits for it, not the memory of a whole batch.
+    #[test]
+    fn replies_that_stay_take_no_more_memory_than_they_need() {
+        recycle(Vec::with_capacity(BATCH));
+        let queue = queue(10, 100);
+        queue.try_append(b"one").unwrap();
+        queue.settle();
+        let state = queue.lock();
+        assert!(matches!(state.entries.back(), Some(Entry::Replies { bytes, .. }) if bytes.capacity() == 3));
     }
 }

@@ -7,12 +7,12 @@ use crate::{
     context::Context,
     endpoint::Endpoint,
     error::StartError,
+    frame::Frame,
     handler::{HandlerEntry, Outcome, Registration},
     hub::Hub,
     incoming::{CLOSE, Incoming, OPEN, RAW, RESERVED, RawFrame, UNKNOWN},
     observer::Observer,
 };
-use bytes::Bytes;
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
@@ -39,7 +39,7 @@ pub(crate) struct Scope<'a, E: Endpoint> {
 
 impl<E: Endpoint> Scope<'_, E> {
     /// The reply; an error is told to the observer instead.
-    fn told(&self, conn: &Connection, message_type: &str, result: HandlerResult) -> Option<Bytes> {
+    fn told(&self, conn: &Connection, message_type: &str, result: HandlerResult) -> Option<Frame> {
         result.unwrap_or_else(|error| {
             self.observer.failed(conn, message_type, &error);
             None
@@ -133,7 +133,7 @@ impl<E: Endpoint> Router<E> {
         scope: &Scope<'_, E>,
         conn: &Connection,
         frame: &'f RawFrame<'f>,
-    ) -> Option<Bytes> {
+    ) -> Option<Frame> {
         // In a block of its own, and each way with an await of its own: every idle connection carries the room for the
         // larger of the two, and not for both.
         {
@@ -158,7 +158,7 @@ impl<E: Endpoint> Router<E> {
         scope: &Scope<'_, E>,
         conn: &Connection,
         incoming: &Incoming<'_>,
-    ) -> Option<Bytes> {
+    ) -> Option<Frame> {
         let context = Context { endpoint: scope.endpoint, hub: scope.hub, conn, incoming };
         let (message_type, outcome) = self.call(scope, &context)?;
         let result = match outcome {
