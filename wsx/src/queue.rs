@@ -564,6 +564,8 @@ mod tests {
         queue.try_append(b"four").unwrap();
         assert!(matches!(queue.take(), Taken::Many(batch) if batch == b"onetwothreefour"));
         assert!(matches!(queue.take(), Taken::Nothing));
+        let state = queue.lock();
+        assert_eq!((state.messages, state.bytes), (0, 0), "what has left takes no room");
     }
 
     #[test]
