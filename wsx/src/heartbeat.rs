@@ -55,11 +55,11 @@ impl Beat {
     }
 }
 
-/// So long from now, or in thirty years where the clock has no such time: tokio's own timers end there too.
+/// So long from now, and at most thirty years, as in tokio's own timers: the clock has an end, and rounding a time right in
+/// front of it overflows as well.
 fn after(wait: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-    let now = Instant::now();
-    now.checked_add(wait).unwrap_or_else(|| now + FAR)
+    Instant::now() + wait.min(FAR)
 }
 
 #[cfg(test)]
@@ -112,5 +112,16 @@ mod tests {
         assert!(timeout(YEAR, due(&mut patient)).await.is_err());
         patient.heard();
         assert_eq!(due(&mut patient).await, Due::Ping);
+        // The last time that the clock has, for which tokio's timer has no next millisecond.
+        let now = Instant::now();
+        let (seconds, rest) = ((0..64).rev(), (0..30).rev());
+        let steps =
+            seconds.map(|bit| Duration::from_secs(1 << bit)).chain(rest.map(|bit| Duration::from_nanos(1 << bit)));
+        let last = steps.fold(Duration::ZERO, |sum, step| {
+            sum.checked_add(step).filter(|sum| now.checked_add(*sum).is_some()).unwrap_or(sum)
+        });
+        assert!(now.checked_add(last + Duration::from_nanos(1)).is_none());
+        let mut silent = Beat::new(Heartbeat { interval: last, timeout: last });
+        assert!(timeout(YEAR, due(&mut silent)).await.is_err());
     }
 }
