@@ -363,6 +363,12 @@ impl<E: Endpoint> Inner<E> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn set_current(&self, conn: Option<Connection>) {
+        let ended = std::mem::replace(&mut *self.current(), conn);
+        // Behind the lock: with the last handle the values go that the program attached, and their code may ask for it.
+        drop(ended);
+    }
+
     /// Whether nothing runs any more that `connect` has begun.
     fn is_over(&self, state: ClientState) -> bool {
         match state {
@@ -491,7 +497,7 @@ impl<E: Endpoint> Session<E> {
         if guard::call(|| (self.register)(conn)).is_none() {
             conn.close_with(CloseCode::Error, "internal error");
         }
-        *self.client.0.current() = Some(conn.clone());
+        self.client.0.set_current(Some(conn.clone()));
         self.client.0.state.send_replace(ClientState::Connected);
     }
 
@@ -525,7 +531,7 @@ impl<E: Endpoint> Session<E> {
                 driven.await;
             }
         }
-        *inner.current() = None;
+        inner.set_current(None);
         if since.elapsed() >= inner.options.backoff.stable_after {
             self.failures = 0;
         }
@@ -540,7 +546,7 @@ impl<E: Endpoint> Session<E> {
 impl<E: Endpoint> Drop for Session<E> {
     fn drop(&mut self) {
         let inner = &self.client.0;
-        *inner.current() = None;
+        inner.set_current(None);
         if self.cancel.is_cancelled() {
             inner.stop.cancel();
         }

@@ -189,7 +189,8 @@ impl Connection {
 
     /// Runs `handler` with the payload of each pong, in place of the one set before. It must not block.
     pub fn on_pong(&self, handler: impl Fn(&[u8]) + Send + Sync + 'static) {
-        *lock(&self.extra().pong) = Some(Arc::new(handler));
+        let replaced = lock(&self.extra().pong).replace(Arc::new(handler));
+        drop(replaced);
     }
 
     /// Closes with code 1000: what is queued leaves first, then the close frame. Calling it again changes nothing.
@@ -244,22 +245,26 @@ impl Connection {
     /// A value that `build_id` attached to this connection, such as the user it authenticated.
     #[must_use]
     pub fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        lock(&self.0.extra.get()?.extensions).get::<T>().cloned()
+        let value = lock(&self.0.extra.get()?.extensions).0.get(&TypeId::of::<T>())?.clone();
+        value.downcast_ref().cloned()
     }
 
     /// Attaches a value, in place of an earlier one of the same type.
     pub fn set_extension<T: Clone + Send + Sync + 'static>(&self, value: T) {
-        lock(&self.extra().extensions).insert(value);
+        let replaced = lock(&self.extra().extensions).insert(value);
+        drop(replaced);
     }
 
     pub(crate) fn set_extensions(&self, extensions: Extensions) {
         if !extensions.0.is_empty() {
-            *lock(&self.extra().extensions) = extensions;
+            let replaced = std::mem::replace(&mut *lock(&self.extra().extensions), extensions);
+            drop(replaced);
         }
     }
 
     pub(crate) fn set_handler(&self, message_type: String, handler: Arc<dyn OwnHandler>) {
-        lock(&self.extra().handlers).insert(message_type, handler);
+        let replaced = lock(&self.extra().handlers).insert(message_type, handler);
+        drop(replaced);
     }
 
     pub(crate) fn own_handler(&self, message_type: &str) -> Option<Arc<dyn OwnHandler>> {
@@ -274,7 +279,8 @@ impl Connection {
     }
 
     pub(crate) fn set_start(&self, start: Start) {
-        *lock(&self.extra().start) = Some(start);
+        let replaced = lock(&self.extra().start).replace(start);
+        drop(replaced);
     }
 
     pub(crate) fn take_start(&self) -> Option<Start> {
@@ -341,21 +347,18 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// One value of each type, as `http::Extensions` has it.
+/// One value of each type, as `http::Extensions` has it. Shared, so that it is cloned and dropped without a lock.
 #[derive(Default)]
-pub(crate) struct Extensions(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
+pub(crate) struct Extensions(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
 
 impl Extensions {
-    pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
-        self.0.insert(TypeId::of::<T>(), Box::new(value));
-    }
-
-    fn get<T: 'static>(&self) -> Option<&T> {
-        self.0.get(&TypeId::of::<T>())?.downcast_ref()
+    /// Returns what it replaces.
+    pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.0.insert(TypeId::of::<T>(), Arc::new(value))
     }
 }
 
-/// None of these locks is held while code of the user's runs that could leave a value half changed.
+/// None of these locks is held while a value of the user's is cloned, called or dropped: it may come back for the lock.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

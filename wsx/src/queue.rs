@@ -43,6 +43,7 @@ pub(crate) fn recycle(mut batch: Vec<u8>) {
 
 #[derive(Debug)]
 pub(crate) struct Queue {
+    /// Wakers are the user's code, or the runtime's: none is cloned, woken or dropped under this lock.
     state: Mutex<State>,
     bound: Bound,
 }
@@ -161,28 +162,39 @@ impl Queue {
 
     /// Queues the frame, or leaves it here to be moved in when there is room. Whoever gives up must [`leave`](Self::leave).
     pub(crate) fn push(&self, frame: Bytes, cx: &Context<'_>) -> Result<Option<Place>, Refused> {
+        let mut waker = None;
         let mut state = self.lock();
-        if state.closed {
-            return Err(Refused::Closed);
-        }
-        if state.waiting.is_empty() && state.room(self.bound, frame.len()) {
-            state.push(frame);
-            let driver = state.schedule();
+        loop {
+            if state.closed {
+                return Err(Refused::Closed);
+            }
+            if state.waiting.is_empty() && state.room(self.bound, frame.len()) {
+                state.push(frame);
+                let driver = state.schedule();
+                drop(state);
+                wake(driver);
+                return Ok(None);
+            }
+            if let Some(waker) = waker.take() {
+                let ticket = state.next_ticket;
+                state.next_ticket += 1;
+                state.waiting.push_back(Waiting { ticket, frame, waker });
+                return Ok(Some(Place(ticket)));
+            }
+            // Few have to wait, so the waker is made only here, with the lock given up: there may be room after that.
             drop(state);
-            wake(driver);
-            return Ok(None);
+            waker = Some(cx.waker().clone());
+            state = self.lock();
         }
-        let ticket = state.next_ticket;
-        state.next_ticket += 1;
-        state.waiting.push_back(Waiting { ticket, frame, waker: cx.waker().clone() });
-        Ok(Some(Place(ticket)))
     }
 
     /// Ready when the frame has moved in, or the queue was closed.
     pub(crate) fn poll_place(&self, place: &Place, cx: &Context<'_>) -> Poll<Result<(), Refused>> {
+        // Ahead of the lock, as what is in it at the end is dropped behind that.
+        let mut waker = cx.waker().clone();
         let mut state = self.lock();
         if let Some(at) = state.find(place) {
-            state.waiting[at].waker.clone_from(cx.waker());
+            std::mem::swap(&mut state.waiting[at].waker, &mut waker);
             return Poll::Pending;
         }
         // No longer waiting: moved in, or dropped by `close`.
@@ -193,11 +205,12 @@ impl Queue {
     pub(crate) fn leave(&self, place: &Place) {
         let mut state = self.lock();
         if let Some(at) = state.find(place) {
-            state.waiting.remove(at);
+            let left = state.waiting.remove(at);
             // A long frame at the front may have kept shorter ones out.
             let senders = state.move_up(self.bound);
             let driver = if senders.is_empty() { None } else { state.schedule() };
             drop(state);
+            drop(left);
             senders.into_iter().for_each(Waker::wake);
             wake(driver);
         }
@@ -233,11 +246,11 @@ impl Queue {
 
     /// The task runs: what is queued from now on leaves at the end of this poll. Whether the reader is to be polled too.
     pub(crate) fn begin(&self, waker: &Waker) -> bool {
+        // Ahead of the lock, as what is in it at the end is dropped behind that.
+        let mut driver = Some(waker.clone());
         let mut state = self.lock();
         state.scheduled = true;
-        if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(waker)) {
-            state.driver = Some(waker.clone());
-        }
+        std::mem::swap(&mut state.driver, &mut driver);
         std::mem::take(&mut state.reader)
     }
 
@@ -495,6 +508,45 @@ mod tests {
         queue.try_push(frame(1)).unwrap();
         queue.try_push(frame(1)).unwrap();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    /// A waker that looks at the queue when it is dropped, and then counts, as one may that owns a task with a sender in it.
+    fn nosy(queue: &Arc<Queue>, count: &Arc<Count>) -> Waker {
+        struct Nosy(Arc<Queue>, Arc<Count>);
+        impl std::task::Wake for Nosy {
+            fn wake(self: Arc<Self>) {}
+        }
+        impl Drop for Nosy {
+            fn drop(&mut self) {
+                assert!(self.0.state.try_lock().is_ok(), "dropped under the lock");
+                self.1.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Arc::new(Nosy(queue.clone(), count.clone())).into()
+    }
+
+    #[test]
+    fn no_waker_is_dropped_under_the_lock() {
+        let (queue, count) = (Arc::new(queue(1, 100)), Arc::new(Count::default()));
+        let nosy = || nosy(&queue, &count);
+        let dropped = || count.0.load(Ordering::Relaxed);
+        queue.begin(&nosy());
+        queue.begin(&nosy());
+        assert_eq!(dropped(), 1, "of two tasks' the older one");
+        queue.try_push(frame(1)).unwrap();
+        let place = queue.push(frame(1), &Context::from_waker(&nosy())).unwrap().unwrap();
+        assert!(queue.poll_place(&place, &Context::from_waker(&nosy())).is_pending());
+        assert_eq!(dropped(), 2, "of two of a sender's the older one");
+        queue.leave(&place);
+        assert_eq!(dropped(), 3);
+        let place = queue.push(frame(1), &Context::from_waker(&nosy())).unwrap().unwrap();
+        assert!(matches!(queue.take(&mut Vec::new(), 1), Taken::One(_)));
+        assert_eq!(dropped(), 4, "that of a sender whose frame moved in");
+        assert!(matches!(queue.poll_place(&place, &Context::from_waker(&nosy())), Poll::Ready(Ok(()))));
+        assert_eq!(dropped(), 5);
+        let _waits = queue.push(frame(1), &Context::from_waker(&nosy())).unwrap().unwrap();
+        queue.close();
+        assert_eq!(dropped(), 7, "the task's, and that of a sender who is turned away");
     }
 
     #[test]
