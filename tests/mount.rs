@@ -233,6 +233,39 @@ async fn a_handshake_that_is_half_done_behind_a_server_is_answered_503() {
     assert_eq!(answer.status(), 503);
 }
 
+/// Row X2: a `build_id` that never decides holds nothing for longer than the handshake may take, whosever server it is.
+#[tokio::test]
+async fn a_build_id_that_takes_too_long_is_dropped_and_answered_408() {
+    struct Dropped(Log<()>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.add(());
+        }
+    }
+    let config = wsx::Config::default().handshake_timeout(Duration::from_millis(50));
+    let dropped = Log::default();
+    let log = dropped.clone();
+    let undecided = move |_| {
+        let held = Dropped(log.clone());
+        async move {
+            let _held = held;
+            std::future::pending::<Result<String, wsx::Reject>>().await
+        }
+    };
+    let hub = Hub::builder_with(Station::default()).config(config).build().unwrap();
+    let door = hub.ws_handler(undecided, |_| {});
+    let alone = Server::start_at(hub.clone(), door.clone(), "127.0.0.1:0").await;
+    for address in [axum(door.clone()).await, hyper(door).await, alone.address.clone()] {
+        let Err(tungstenite::Error::Http(answer)) = within(Peer::try_connect(&format!("ws://{address}/ws"))).await
+        else {
+            panic!("let in")
+        };
+        assert_eq!(answer.status(), 408);
+        dropped.next().await;
+        assert!(hub.is_empty());
+    }
+}
+
 /// A request that is no handshake gets an HTTP answer, and the server's other pages are not touched.
 #[tokio::test]
 async fn other_requests_get_an_http_answer() {

@@ -29,7 +29,7 @@
 use crate::{
     endpoint::Endpoint,
     handshake::Reject,
-    server::{Entered, WsHandler, going_away},
+    server::{Entered, WsHandler, going_away, late},
     tcp,
     transport::Raw,
 };
@@ -43,7 +43,7 @@ use std::{
     pin::Pin,
     task::{Context, Poll},
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::tungstenite::{
     http::{Request, Response, StatusCode, header},
     protocol::Role,
@@ -53,7 +53,9 @@ type Answer = Response<Full<Bytes>>;
 
 impl<E: Endpoint> WsHandler<E> {
     /// Answers an upgrade request that an HTTP server built on hyper 1.x has received, and runs the connection once the
-    /// upgrade is done. Any other request gets an HTTP error.
+    /// upgrade is done. Any other request gets an HTTP error, and so does one that `build_id` has not decided about within
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout): 408. Reading the request is the server's, and so is
+    /// the time for it.
     ///
     /// The server must support upgrades: `hyper::server::conn::http1::Builder::serve_connection(…).with_upgrades()`, or
     /// `axum::serve`.
@@ -65,10 +67,13 @@ impl<E: Endpoint> WsHandler<E> {
         let (mut parts, _) = request.into_parts();
         let upgrade = parts.extensions.remove::<OnUpgrade>();
         let _door = self.hub().doors().token();
+        let limit = self.hub().config().handshake_timeout;
         let admitted = tokio::select! {
             biased;
             () = self.hub().stop().cancelled() => Err(going_away()),
-            admitted = self.admit(Request::from_parts(parts, ()), None) => admitted,
+            admitted = timeout(limit, self.admit(Request::from_parts(parts, ()), None)) => {
+                admitted.unwrap_or_else(|_| Err(late(limit)))
+            }
         };
         match admitted.and_then(|(answer, identity)| {
             let upgrade = upgrade.ok_or_else(|| {
@@ -80,10 +85,9 @@ impl<E: Endpoint> WsHandler<E> {
             Ok((answer, upgrade, self.enter(identity)?))
         }) {
             Ok((answer, upgrade, entered)) => {
-                let limit = self.hub().config().handshake_timeout;
                 tokio::spawn(async move {
                     // Without an upgrade in time, `entered` is dropped and its connection goes.
-                    if let Ok(Ok(upgraded)) = tokio::time::timeout(limit, upgrade).await {
+                    if let Ok(Ok(upgraded)) = timeout(limit, upgrade).await {
                         run(entered, upgraded);
                     }
                 });

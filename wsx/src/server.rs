@@ -517,9 +517,6 @@ impl<E: Endpoint> WsHandler<E> {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let Begun { peer, limit, .. } = begun;
-        let late = || {
-            HeadError::Refused(Reject::new(StatusCode::REQUEST_TIMEOUT, format!("no whole request within {limit:?}")))
-        };
         let handshake = async {
             let (mut request, early) = handshake::read_head(&mut stream).await?;
             request.extensions_mut().extend(extensions);
@@ -529,7 +526,7 @@ impl<E: Endpoint> WsHandler<E> {
         let handshake = tokio::select! {
             biased;
             () = self.hub.stop().cancelled() => Err(HeadError::Refused(going_away())),
-            result = timeout(begun.left(), handshake) => result.unwrap_or_else(|_| Err(late())),
+            result = timeout(begun.left(), handshake) => result.unwrap_or_else(|_| Err(HeadError::Refused(late(limit)))),
         };
         let (answer, identity, early) = match handshake {
             Ok(done) => done,
@@ -679,6 +676,11 @@ impl<E: Endpoint> Drop for Entered<E> {
 
 pub(crate) fn going_away() -> Reject {
     Reject::new(StatusCode::SERVICE_UNAVAILABLE, "the server is going away")
+}
+
+/// Whoever was waited for, the peer has to come again.
+pub(crate) fn late(limit: Duration) -> Reject {
+    Reject::new(StatusCode::REQUEST_TIMEOUT, format!("the handshake took longer than {limit:?}"))
 }
 
 /// Code of the program's has panicked, which is none of the peer's business.
