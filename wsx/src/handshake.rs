@@ -237,14 +237,48 @@ pub(crate) enum HeadError {
 /// Reads a request's head, and what came right behind it.
 pub(crate) async fn read_head<S: AsyncRead + Unpin>(io: &mut S) -> Result<(Request<()>, Vec<u8>), HeadError> {
     let mut buffer = Vec::with_capacity(1024);
+    let mut progress = Progress::default();
     loop {
         let read = io.read_buf(&mut buffer).await.map_err(HeadError::Io)?;
         if read == 0 {
             return Err(HeadError::Io(io::ErrorKind::UnexpectedEof.into()));
         }
+        if !progress.is_due(&buffer) {
+            continue;
+        }
         if let Some((request, length)) = parse_head(&buffer).map_err(HeadError::Refused)? {
             return Ok((request, buffer.split_off(length)));
         }
+    }
+}
+
+/// When a head that comes in pieces is worth parsing, which begins at its start each time: a head of 16 KiB that came byte
+/// by byte would be parsed 16,384 times.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Line ends in front of the request, which are skipped (RFC 9112 section 2.2).
+    blank: usize,
+    /// There is no end of the head in front of here.
+    searched: usize,
+    /// From this length on it is parsed anyway.
+    next: usize,
+}
+
+impl Progress {
+    /// When its end is here, when it has become twice as long since the last time, so that what is no HTTP is told so before
+    /// its time is over, or when it is as long as it may be. Looks at each byte once.
+    fn is_due(&mut self, head: &[u8]) -> bool {
+        self.blank += head[self.blank..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        // An empty line ends the head; two bytes of it may have been here before.
+        let from = self.searched.saturating_sub(2).max(self.blank);
+        let rest = &head[from..];
+        let ended = rest.windows(2).any(|end| end == b"\n\n") || rest.windows(3).any(|end| end == b"\n\r\n");
+        self.searched = head.len();
+        let due = ended || head.len() >= self.next.min(MAX_HEAD);
+        if due {
+            self.next = 2 * head.len();
+        }
+        due
     }
 }
 
@@ -369,6 +403,48 @@ mod tests {
         assert!(parse_head(&GOOD.as_bytes()[..GOOD.len() - 1]).unwrap().is_none());
         let endless = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(MAX_HEAD));
         assert_eq!(parse_head(endless.as_bytes()).unwrap_err().status, 431);
+    }
+
+    /// A slow client may send a head byte by byte; what that costs grows with its length, and not with its square.
+    #[test]
+    fn a_head_that_comes_byte_by_byte_is_parsed_a_few_times_and_as_soon_as_it_is_whole() {
+        let long = GOOD.replace("Host: a\r\n", &format!("Host: a\r\nX: {}\r\n", "x".repeat(16_000)));
+        let bare = long.replace("\r\n", "\n");
+        let blank = format!("{}{GOOD}", "\r\n".repeat(8_000));
+        for head in [long, bare, blank, GOOD.to_owned()] {
+            let (mut progress, mut parsed) = (Progress::default(), 0);
+            for length in 1..=head.len() {
+                let due = progress.is_due(&head.as_bytes()[..length]);
+                parsed += if due { length } else { 0 };
+                assert!(due || length < head.len(), "a whole head is waited for");
+            }
+            assert!(parsed <= 4 * head.len(), "{parsed} bytes parsed of {}", head.len());
+        }
+        let (mut progress, endless) = (Progress::default(), [b'x'; MAX_HEAD]);
+        let due = |length: &usize| progress.is_due(&endless[..*length]);
+        assert_eq!((3..=MAX_HEAD).filter(due).last(), Some(MAX_HEAD), "one that is too long is told so");
+    }
+
+    /// However it is cut, a head says the same, and so does what is behind it.
+    #[tokio::test]
+    async fn a_head_is_read_the_same_in_any_pieces() {
+        for head in [GOOD.to_owned(), format!("\r\n{GOOD}"), GOOD.replace("\r\n", "\n")] {
+            let sent = format!("{head}\n\nearly");
+            for piece in [1, 2, 3, 7, 64, sent.len()] {
+                let (mut near, mut far) = tokio::io::duplex(piece);
+                let heard = async {
+                    let (request, mut early) = read_head(&mut near).await.unwrap();
+                    near.read_to_end(&mut early).await.unwrap();
+                    (request.headers().len(), early)
+                };
+                let said = async {
+                    far.write_all(sent.as_bytes()).await.unwrap();
+                    far.shutdown().await.unwrap();
+                };
+                let (heard, ()) = tokio::join!(heard, said);
+                assert_eq!(heard, (5, b"\n\nearly".to_vec()), "{piece}");
+            }
+        }
     }
 
     /// Row X1: a page may talk to the server that it came from.
