@@ -1,5 +1,6 @@
 //! Code of the program's that panics, everywhere it can: it ends its own connection or attempt, and nothing else. Row X4 of
 //! the specification.
+use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize, ser::Error as _};
 use serde_json::json;
 use std::{
@@ -18,11 +19,11 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite;
 use wsx::{
-    Backoff, CancellationToken, Client, ClientState, CloseCode, Closed, Config, ConnectError, Connection, Context,
-    Endpoint, Envelope, FromContext, HandlerError, Hub, Observer, RawFrame, Reject, Setback,
+    Backoff, CancellationToken, Client, ClientState, CloseCode, Closed, ClosedBy, Config, ConnectError, Connection,
+    Context, Endpoint, Envelope, FromContext, HandlerError, Hub, Observer, RawFrame, Reject, Setback,
     http::{HeaderMap, StatusCode, request::Parts},
 };
-use wsx_tests::{Log, Peer, Server, query_id, within};
+use wsx_tests::{Log, Peer, Server, query_id, recorder, within};
 
 fn boom<T>() -> T {
     panic!("as a test wants it")
@@ -291,9 +292,7 @@ async fn a_panic_at_the_end_of_a_connection_changes_nothing() {
         }
         assert_eq!(bad.close().await.0, code, "{id}: {says}");
         while let Some(Ok(_)) = bad.next().await {}
-        // Where the rest of a handler's panics, the task goes before it has written down the end.
-        let ends = if says.contains("grudge") { 1006 } else { code };
-        assert_eq!(u16::from(within(conn.closed()).await.code), ends, "{id}: {says}");
+        assert_eq!(u16::from(within(conn.closed()).await.code), code, "{id}: {says}");
         is_well(&server, &mut good).await;
     }
     // Nothing of them holds up a shutdown.
@@ -302,6 +301,49 @@ async fn a_panic_at_the_end_of_a_connection_changes_nothing() {
     assert_eq!(good.close().await.0, 1001);
     while let Some(Ok(_)) = good.next().await {}
     assert_eq!(within(ended).await.unwrap(), 0);
+}
+
+/// Row X4: whatever of the program's panics when it is dropped at the end, the end is known and told as it came.
+#[tokio::test]
+async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
+    let (recorder, mut memory) = recorder();
+    let config = Config::default().close_timeout(Duration::from_millis(200));
+    let hub = Hub::builder_with(Fragile).config(config).observer(recorder).build().unwrap();
+    let door = hub.ws_handler(query_id, |conn| {
+        if conn.id() == "hangs" {
+            conn.register_handler("__close__", |_: Closed, _| async {
+                let _grudge = Grudge;
+                std::future::pending::<()>().await;
+            });
+        }
+    });
+    let (narrow, server) = (door.clone(), Server::start_at(hub, door, "127.0.0.1:0").await);
+    for (id, says) in [("handler", "pending with a grudge"), ("hangs", "closing")] {
+        let mut bad = server.peer(id).await;
+        let conn = server.hub.get(id).unwrap();
+        if id == "handler" {
+            bad.say(says, json!(0)).await;
+        } else {
+            conn.close();
+        }
+        assert_eq!(bad.close().await.0, 1000, "{id}");
+        while let Some(Ok(_)) = bad.next().await {}
+        let (told, closed) = memory.closed().await;
+        assert_eq!((&*told, closed.code), (id, CloseCode::Normal));
+        assert_eq!(within(conn.closed()).await.code, CloseCode::Normal, "{id}");
+    }
+
+    // A stream has a grudge as well.
+    let (near, far) = tokio::io::duplex(1024);
+    let stream = Explosive { inner: near, at: Panics::InDrop, switch: Arc::new(AtomicBool::new(true)) };
+    let opening = tokio::spawn(async move { narrow.serve_stream(stream, None).await.unwrap() });
+    let (mut far, _) = within(tokio_tungstenite::client_async("ws://a/ws?id=stream", far)).await.unwrap();
+    within(far.close(None)).await.unwrap();
+    let conn = within(opening).await.unwrap();
+    while let Some(Ok(_)) = within(far.next()).await {}
+    let (told, closed) = memory.closed().await;
+    assert_eq!((&*told, closed.by), ("stream", ClosedBy::Peer));
+    assert_eq!(within(conn.closed()).await.by, ClosedBy::Peer);
 }
 
 /// Row X4: who encodes a message bears its panic; the hub, its connections and the thread's buffers do not.
@@ -563,6 +605,7 @@ async fn a_stream_that_panics_ends_its_connection_alone() {
 enum Panics {
     InRead,
     InWrite,
+    InDrop,
 }
 
 /// A stream that panics once its switch is on.
@@ -576,6 +619,14 @@ impl Explosive {
     fn explode(&self, at: Panics) {
         if self.at == at && self.switch.load(Ordering::Relaxed) {
             boom::<()>();
+        }
+    }
+}
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.explode(Panics::InDrop);
         }
     }
 }

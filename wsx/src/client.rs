@@ -516,7 +516,7 @@ impl<E: Endpoint> Session<E> {
         let since = Instant::now();
         let patience = CancellationToken::new();
         let mut transport = Some(transport);
-        // What a handler leaves behind is dropped in there, and may panic.
+        // A stream that the program's connector gave may panic in there.
         let driven = guard::run(drive(&mut transport, &conn, &scope, &patience));
         tokio::pin!(driven);
         tokio::select! {

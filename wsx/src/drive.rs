@@ -67,7 +67,8 @@ pub(crate) async fn drive<E: Endpoint, T: Transport>(
     let Some(transport) = &*socket else { return };
     let closed = {
         let busy = AtomicBool::new(false);
-        let reader = pin!(read(transport, conn, scope, &busy));
+        let mut reading = pin!(Some(read(transport, conn, scope, &busy)));
+        let reader = reading.as_mut().as_pin_mut().expect("made above");
         let beat = scope.config.heartbeat.map(|rhythm| Box::new(Beat::new(rhythm)));
         let writer = Writer::new(scope.config.write_timeout);
         let mut task =
@@ -90,9 +91,11 @@ pub(crate) async fn drive<E: Endpoint, T: Transport>(
             })
             .await;
         }
+        // What a handler leaves behind is the user's, as the stream is, and may panic; the end is told all the same.
+        let _ = guard::call(|| reading.set(None));
         closed
     };
-    *socket = None;
+    let _ = guard::call(|| *socket = None);
     Box::pin(report(conn, &closed, scope)).await;
     conn.set_closed(closed);
 }
@@ -219,8 +222,8 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
 /// Tells the program of the end.
 async fn report<E: Endpoint>(conn: &Connection, closed: &Closed, scope: &Scope<'_, E>) {
     let incoming = Incoming::close(closed);
-    // A handler that hangs here, or panics, has nobody to answer to.
-    let _ = timeout(scope.config.close_timeout, guard::run(scope.router.event(scope, conn, &incoming))).await;
+    // A handler that hangs here, or panics, has nobody to answer to; one that hangs is dropped inside of the guard.
+    let _ = guard::run(timeout(scope.config.close_timeout, scope.router.event(scope, conn, &incoming))).await;
     let _ = guard::call(|| scope.observer.closed(conn, closed));
 }
 
