@@ -377,3 +377,77 @@ impl Writer {
 #[cfg(all(test, wsx_model))]
 #[path = "drive_model.rs"]
 mod model;
+
+#[cfg(all(test, not(wsx_model)))]
+mod tests {
+    use super::*;
+    use crate::queue::Bound;
+    use std::{collections::VecDeque, sync::Mutex};
+
+    /// A socket that takes so many bytes of each write, or none for now; and then all.
+    struct Socket {
+        takes: Mutex<VecDeque<Option<usize>>>,
+        written: Mutex<Vec<u8>>,
+    }
+
+    impl Transport for Socket {
+        fn poll_write(&self, frames: &[u8], _: &mut Context<'_>) -> Poll<io::Result<usize>> {
+            match self.takes.lock().unwrap().pop_front().unwrap_or(Some(usize::MAX)) {
+                None => Poll::Pending,
+                Some(most) => {
+                    let n = most.min(frames.len());
+                    self.written.lock().unwrap().extend_from_slice(&frames[..n]);
+                    Poll::Ready(Ok(n))
+                }
+            }
+        }
+
+        fn poll_flush(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_received(&self, _: &Queue, _: &mut Context<'_>) -> Poll<Result<Received, Error>> {
+            unreachable!("a writer does not read")
+        }
+
+        fn settle(&self) {}
+
+        fn poll_shutdown(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            unreachable!("a writer does not close")
+        }
+
+        fn heard(&self) -> bool {
+            false
+        }
+
+        fn poll_discard(&self, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
+            unreachable!("a writer does not read")
+        }
+    }
+
+    /// Wherever a socket stops taking, and however often: every frame leaves whole, once and in order. One at a time, many in
+    /// one write, and more than one write holds.
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_takes_a_part_or_nothing_loses_no_frame() {
+        for lengths in [&[5][..], &[5, 1, 7], &[BATCH - 1, 2, 3], &[BATCH + 1, 2], &[1, BATCH, 1, 1]] {
+            for first in [None, Some(1), Some(6), Some(usize::MAX)] {
+                for second in [None, Some(2)] {
+                    let queue = Queue::new(Bound { messages: 10, bytes: usize::MAX });
+                    let mut expected = Vec::new();
+                    for (name, length) in (b'a'..).zip(lengths) {
+                        expected.extend(vec![name; *length]);
+                        queue.try_push(vec![name; *length].into()).unwrap();
+                    }
+                    let socket = Socket { takes: Mutex::new([first, second, first].into()), written: Mutex::default() };
+                    let mut writer = Writer::new(Duration::from_secs(10));
+                    let mut polls = 0;
+                    while writer.poll(&socket, &queue, &mut Context::from_waker(Waker::noop())).is_pending() {
+                        polls += 1;
+                        assert!(polls < 4, "it does not go on");
+                    }
+                    assert!(*socket.written.lock().unwrap() == expected, "{lengths:?}, {first:?}, {second:?}");
+                }
+            }
+        }
+    }
+}

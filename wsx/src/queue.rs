@@ -459,6 +459,13 @@ mod tests {
         queue.try_push(frame(90)).unwrap();
         waits(&queue, 50);
         assert!(matches!(queue.try_push(frame(1)), Err(Refused::Full)));
+        // Nor does one that waits too, though there is room for it.
+        waits(&queue, 1);
+        let lengths = std::iter::from_fn(|| match queue.take(&mut Vec::new(), 1) {
+            Taken::One(frame) => Some(frame.len()),
+            _ => None,
+        });
+        assert_eq!(lengths.collect::<Vec<_>>(), [90, 50, 1]);
     }
 
     #[test]
