@@ -1,10 +1,15 @@
 //! Who is refused is told the right close code, and the code arrives: no reset overtakes it, unread input or not.
 use crate::{
     Result,
-    server::{Server, drain},
+    server::{Server, drain, narrow},
     wire::{BINARY, CLOSE, FRAGMENT, PING, TEXT, frame, read_frame},
 };
 use std::{io::Write, net::TcpStream};
+
+/// What a peer's system takes of it at once, in bytes: less than it sends, so that it is still sending when the server drops
+/// its socket, and sees a reset if that does not linger. What is sent before a FIN has come and a reset behind it, Linux tells
+/// nobody of.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// What ends a connection, and the code that its sender is told (RFC 6455 section 7.4.1).
 type Ending = (&'static str, Vec<u8>, u16);
@@ -70,6 +75,7 @@ fn told(mut tcp: TcpStream, bytes: &[u8], behind: usize) -> Result<u16> {
     if behind > 0 {
         sent.extend_from_slice(&frame(TEXT, &vec![b'x'; behind]));
     }
+    narrow(&tcp, SEND_BUFFER)?;
     tcp.write_all(&sent)?;
     let (opcode, payload) = read_frame(&mut tcp)?;
     if opcode != CLOSE || payload.len() < 2 {

@@ -145,6 +145,11 @@ pub(crate) fn raise_open_files() -> Result<()> {
     Ok(())
 }
 
+/// Lets a socket's system take no more than so many bytes at once.
+pub(crate) fn narrow(tcp: &TcpStream, buffer: usize) -> Result<()> {
+    Ok(socket::setsockopt(tcp, sockopt::SndBuf, &buffer)?)
+}
+
 /// Lets a socket end with a reset.
 pub(crate) fn reset(tcp: TcpStream) -> Result<()> {
     socket::setsockopt(&tcp, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 })?;
