@@ -381,7 +381,7 @@ mod model;
 #[cfg(all(test, not(wsx_model)))]
 mod tests {
     use super::*;
-    use crate::queue::Bound;
+    use crate::queue::{BATCH, Bound};
     use std::{collections::VecDeque, sync::Mutex};
 
     /// A socket that takes so many bytes of each write, or none for now; and then all.
