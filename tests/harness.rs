@@ -425,6 +425,4 @@ mod documents {
     struct Specification;
     #[doc = include_str!("../docs/architecture.md")]
     struct Architecture;
-    #[doc = include_str!("../docs/guide.md")]
-    struct Guide;
 }

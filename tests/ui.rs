@@ -15,22 +15,6 @@ fn what_is_no_mistake_compiles_and_runs() {
     trybuild::TestCases::new().pass("ui/pass/*.rs");
 }
 
-/// Row D2: the errors that the guide quotes are what the compiler says of these mistakes.
-#[test]
-fn the_guide_quotes_the_compiler() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let guide = fs::read_to_string(root.join("../docs/guide.md")).expect("the guide is here");
-    let said: Vec<String> = fs::read_dir(root.join("ui/fail"))
-        .expect("the mistakes are here")
-        .map(|entry| fs::read_to_string(entry.expect("a readable folder").path()).expect("a readable file"))
-        .collect();
-    let quoted: Vec<&str> = guide.lines().filter(|line| line.starts_with("error")).collect();
-    assert!(quoted.len() >= 5, "{} errors are quoted", quoted.len());
-    for line in quoted {
-        assert!(said.iter().any(|words| words.lines().any(|said| said == line)), "nobody says: {line}");
-    }
-}
-
 /// Row M1, M3: one mistake, one error; the words beside each mistake are what the compiler said.
 #[test]
 fn a_mistake_is_one_error() {

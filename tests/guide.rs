@@ -1,0 +1,249 @@
+//! The guide's program, taken from the guide as it is printed: row D2 of the specification.
+//!
+//! The guide writes files, changes them, runs programs, and makes mistakes. All of it is done here in the guide's order; a block
+//! of code that is none of these is refused, so that nothing in the guide is merely shown.
+use std::{
+    env, fs,
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{self, Child, Command},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a line of a program may take: long enough for a busy machine; what passes never waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Where the guide has its server.
+const ADDRESS: &str = "127.0.0.1";
+/// Where the guide has the reader's clone.
+const CLONE: &str = "../wsx/wsx";
+
+/// One block of the guide between two fences, and what stands above it.
+#[derive(Debug)]
+struct Block<'g> {
+    /// The fence's line in the guide, counted from 1.
+    line: usize,
+    language: &'g str,
+    /// The file that the line above names.
+    file: Option<&'g str>,
+    text: String,
+}
+
+/// All blocks, in order.
+fn blocks(guide: &str) -> Vec<Block<'_>> {
+    let mut blocks = Vec::new();
+    let mut file = None;
+    let mut lines = guide.lines().enumerate();
+    while let Some((at, line)) = lines.next() {
+        if let Some(language) = line.strip_prefix("```") {
+            let text = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```");
+            let text = text.map(|line| format!("{line}\n")).collect();
+            blocks.push(Block { line: at + 1, language, file: file.take(), text });
+        } else if let Some(name) = line.strip_prefix('`').and_then(|line| line.strip_suffix('`')) {
+            file = Some(name);
+        } else if !line.is_empty() {
+            file = None;
+        }
+    }
+    blocks
+}
+
+/// The package of a reader who has typed in what the guide has shown so far.
+struct Package {
+    folder: PathBuf,
+    target: PathBuf,
+    /// Of this process alone, so that nothing else has the port there.
+    address: String,
+}
+
+impl Package {
+    fn new() -> Self {
+        let ours = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide");
+        let folder = ours.join("fleet");
+        if folder.exists() {
+            fs::remove_dir_all(&folder).expect("the folder of the last run can be removed");
+        }
+        fs::create_dir_all(folder.join("src/bin")).expect("a folder of the test's own");
+        // The versions that the workspace is tested with, and no network to ask for others.
+        let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
+        fs::copy(lock, folder.join("Cargo.lock")).expect("the workspace has a lock file");
+        let [_, c, b, a] = process::id().to_be_bytes();
+        let address = format!("127.{}.{b}.{a}", c | 0x80);
+        Self { folder, target: ours.join("target"), address }
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.folder.join(file)).unwrap_or_else(|error| panic!("{file} is not there yet: {error}"))
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.folder.join(file), text).unwrap_or_else(|error| panic!("cannot write {file}: {error}"));
+    }
+
+    /// A whole file; the clone and the server's address are where they are on this machine.
+    fn enter(&self, file: &str, text: &str) {
+        let text = if file == "Cargo.toml" {
+            let wsx = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("wsx");
+            assert!(text.contains(CLONE), "the manifest takes wsx from the reader's clone");
+            // A reader's folder is in no workspace; this one is.
+            format!("{}\n[workspace]\n", text.replace(CLONE, wsx.to_str().expect("a path in UTF-8")))
+        } else {
+            self.here(text)
+        };
+        self.write(file, &text);
+    }
+
+    fn here(&self, text: &str) -> String {
+        text.replace(ADDRESS, &self.address)
+    }
+
+    /// Puts a change into a file, and returns what the file was before.
+    fn change(&self, Block { line, text, .. }: &Block<'_>, file: &str) -> String {
+        let before = self.read(file);
+        let part = |other: char| -> String {
+            let kept = text.lines().filter(|line| !line.starts_with(other));
+            self.here(&kept.map(|line| format!("{}\n", line.get(1..).unwrap_or_default())).collect::<String>())
+        };
+        let (old, new) = (part('+'), part('-'));
+        assert_eq!(before.matches(&old).count(), 1, "line {line}: {file} has this once:\n{old}");
+        self.write(file, &before.replace(&old, &new));
+        before
+    }
+
+    /// What cargo says of the package: nothing, unless something is wrong.
+    fn build(&self) -> String {
+        let mut cargo = Command::new(env!("CARGO"));
+        // Many builds of small programs, whose symbols nobody looks at.
+        cargo.env("CARGO_INCREMENTAL", "1").env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_TERM_COLOR", "never");
+        cargo.current_dir(&self.folder).args(["build", "--offline", "--quiet", "--target-dir"]).arg(&self.target);
+        let output = cargo.output().unwrap_or_else(|error| panic!("{cargo:?} does not run: {error}"));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.success(), !said.contains("error"), "{said}");
+        said
+    }
+}
+
+/// A program of the guide's, killed when it is dropped.
+struct Program {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Program {
+    fn start(path: &Path) -> io::Result<Self> {
+        // Both outputs through one pipe, as a terminal shows them.
+        let (reader, writer) = io::pipe()?;
+        let child = Command::new(path).stdout(writer.try_clone()?).stderr(writer).spawn()?;
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            BufReader::new(reader).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Ok(Self { child, lines })
+    }
+
+    /// Waits until it has ended by itself, without a word.
+    fn ends_in_silence(&mut self, line: usize) {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                assert!(status.success(), "line {line}: {status}");
+                let said: Vec<_> = self.lines.iter().collect();
+                assert!(said.is_empty(), "line {line}: it says {said:?}");
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("line {line}: it does not end");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs programs side by side, started in order, each when the one before has said its first line.
+fn run(package: &Package, shown: &[Block<'_>]) {
+    let mut programs = Vec::new();
+    for Block { line, text, .. } in shown {
+        let (command, expected) = text.split_once('\n').unwrap_or_default();
+        let name = command.strip_prefix("$ cargo run -q --bin ");
+        let name = name.unwrap_or_else(|| panic!("line {line}: {command:?} is not how this guide runs programs"));
+        let program = Program::start(&package.target.join("debug").join(name));
+        let program = program.unwrap_or_else(|error| panic!("line {line}: {name} does not start: {error}"));
+        let mut expected: Vec<String> = expected.lines().map(|line| package.here(line)).collect();
+        if !expected.is_empty() && programs.is_empty() {
+            compare(&program, *line, &expected.remove(0));
+        }
+        programs.push((*line, program, expected));
+    }
+    for (line, program, expected) in &mut programs {
+        if expected.is_empty() {
+            program.ends_in_silence(*line);
+        }
+        for expected in expected {
+            compare(program, *line, expected);
+        }
+    }
+}
+
+fn compare(program: &Program, line: usize, expected: &str) {
+    match program.lines.recv_timeout(PATIENCE) {
+        Ok(said) => assert_eq!(said, expected, "line {line}: it says something else"),
+        Err(_) => panic!("line {line}: nothing came where the guide has {expected:?}"),
+    }
+}
+
+/// Row D2: what the guide prints compiles without a warning, and says what the guide says it does; each mistake is one error,
+/// in the compiler's own words.
+#[test]
+fn the_guides_program_does_what_the_guide_prints() {
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide.md"));
+    let guide = guide.expect("the guide is here");
+    let blocks = blocks(&guide);
+    let package = Package::new();
+    let (mut runs, mut mistakes) = (0, 0);
+    let mut rest = &blocks[..];
+    while let [block, behind @ ..] = rest {
+        rest = behind;
+        match (block.language, block.file) {
+            ("rust" | "toml", Some(file)) => package.enter(file, &block.text),
+            ("diff", Some(file)) => {
+                let before = package.change(block, file);
+                if let [Block { line, language: "text", file: None, text }, behind @ ..] = rest {
+                    rest = behind;
+                    let said = package.build();
+                    let errors =
+                        said.lines().filter(|line| line.starts_with("error") && !line.contains("could not compile"));
+                    assert_eq!(errors.count(), 1, "line {line}: one mistake is one error, and this was said:\n{said}");
+                    for quoted in text.lines() {
+                        assert!(said.lines().any(|said| said == quoted), "line {line}: this was said:\n{said}");
+                    }
+                    package.write(file, &before);
+                    mistakes += 1;
+                }
+            }
+            ("console", None) => {
+                let others = rest.iter().take_while(|block| block.language == "console").count();
+                let shown = &blocks[blocks.len() - rest.len() - 1..][..=others];
+                rest = &rest[others..];
+                let said = package.build();
+                assert!(said.is_empty(), "line {}: before it runs, the compiler says:\n{said}", block.line);
+                run(&package, shown);
+                runs += 1;
+            }
+            (language, file) => {
+                panic!(
+                    "line {}: a block of {language:?} for {file:?} is neither a file, nor a change, nor a run",
+                    block.line
+                )
+            }
+        }
+    }
+    assert_eq!(package.build(), "", "at the end of the guide");
+    assert!(runs >= 6 && mistakes >= 5, "{runs} runs and {mistakes} mistakes");
+}
