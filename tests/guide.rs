@@ -1,4 +1,4 @@
-//! The guide's program, taken from the guide as it is printed: row D2 of the specification.
+//! The programs of the guide and of the quick start, taken from there as they are printed: row D2 of the specification.
 //!
 //! The guide writes files, changes them, runs programs, and makes mistakes. All of it is done here in the guide's order; a block
 //! of code that is none of these is refused, so that nothing in the guide is merely shown.
@@ -58,9 +58,10 @@ struct Package {
 }
 
 impl Package {
-    fn new() -> Self {
+    /// Empty but for the lock file. Each has its own name, and its programs have theirs, as all share one target directory.
+    fn new(name: &str) -> Self {
         let ours = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide");
-        let folder = ours.join("fleet");
+        let folder = ours.join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder).expect("the folder of the last run can be removed");
         }
@@ -122,6 +123,11 @@ impl Package {
         assert_eq!(output.status.success(), !said.contains("error"), "{said}");
         said
     }
+
+    fn start(&self, program: &str) -> Program {
+        let started = Program::start(&self.target.join("debug").join(program));
+        started.unwrap_or_else(|error| panic!("{program} does not start: {error}"))
+    }
 }
 
 /// A program of the guide's, killed when it is dropped.
@@ -173,8 +179,7 @@ fn run(package: &Package, shown: &[Block<'_>]) {
         let (command, expected) = text.split_once('\n').unwrap_or_default();
         let name = command.strip_prefix("$ cargo run -q --bin ");
         let name = name.unwrap_or_else(|| panic!("line {line}: {command:?} is not how this guide runs programs"));
-        let program = Program::start(&package.target.join("debug").join(name));
-        let program = program.unwrap_or_else(|error| panic!("line {line}: {name} does not start: {error}"));
+        let program = package.start(name);
         let mut expected: Vec<String> = expected.lines().map(|line| package.here(line)).collect();
         if !expected.is_empty() && programs.is_empty() {
             compare(&program, *line, &expected.remove(0));
@@ -205,7 +210,7 @@ fn the_guides_program_does_what_the_guide_prints() {
     let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide.md"));
     let guide = guide.expect("the guide is here");
     let blocks = blocks(&guide);
-    let package = Package::new();
+    let package = Package::new("fleet");
     let (mut runs, mut mistakes) = (0, 0);
     let mut rest = &blocks[..];
     while let [block, behind @ ..] = rest {
@@ -246,4 +251,43 @@ fn the_guides_program_does_what_the_guide_prints() {
     }
     assert_eq!(package.build(), "", "at the end of the guide");
     assert!(runs >= 6 && mistakes >= 5, "{runs} runs and {mistakes} mistakes");
+}
+
+/// Row D2: the quick start's programs, whose box waits for its server, and comes back to it when it has been away.
+#[test]
+fn the_quick_starts_box_comes_back_to_its_server() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"));
+    let readme = readme.expect("the quick start is here");
+    let blocks = blocks(&readme);
+    let shown = |language| blocks.iter().filter(move |block| block.language == language).map(|block| &*block.text);
+    let package = Package::new("quick-start");
+    let dependencies = shown("toml").next().expect("the quick start says what it needs");
+    package.enter("Cargo.toml", &format!("[package]\nname = \"quick-start\"\nedition = \"2024\"\n\n{dependencies}"));
+    let [server, edge] = shown("rust,no_run").collect::<Vec<_>>()[..] else { panic!("a server and a box") };
+    package.enter("src/bin/quick_server.rs", server);
+    package.enter("src/bin/quick_box.rs", edge);
+    assert_eq!(package.build(), "");
+
+    let edge = package.start("quick_box");
+    says(&edge, "the next attempt is in");
+    for _ in 0..2 {
+        let server = package.start("quick_server");
+        says(&server, &format!("listening on {}:9001", package.address));
+        says(&server, "conn-0 is here");
+        says(&server, " °C");
+        drop(server);
+        says(&edge, "was not sent: not connected");
+    }
+}
+
+/// Waits for a line with this in it.
+#[track_caller]
+fn says(program: &Program, part: &str) {
+    let end = Instant::now() + PATIENCE;
+    while let Ok(line) = program.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        if line.contains(part) {
+            return;
+        }
+    }
+    panic!("it does not say {part:?}");
 }

@@ -11,7 +11,6 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
-use tokio::net::TcpListener;
 use wsx::{Config, Connection, Hub, RawFrame, SendError};
 
 /// Sends every WebSocket message back as it came, at the path /ws.
@@ -69,7 +68,7 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         // One echo leaves while the next one comes in; short messages have the default's room.
         .queue_bytes(max_message_size.saturating_mul(2).max(Config::default().queue_bytes));
     let hub = Hub::builder().config(config).build()?;
-    let listener = TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let listener = wsx_examples::listen(listen).await?;
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on ws://{address}/ws")?;
     io::stdout().flush()?;

@@ -17,7 +17,7 @@ async fn main() -> std::io::Result<()> {
     let app = Router::new()
         .route("/boxes", get(|| async move { format!("{:?}\n", boxes.ids()) }))
         .route_service("/ws", hub.ws_handler(wsx::unique_id, |_| {}));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:9001").await?;
+    let listener = wsx_examples::listen("127.0.0.1:9001").await?;
     println!("listening on {}", listener.local_addr()?);
     axum::serve(listener, app).with_graceful_shutdown(end(hub)).await
 }

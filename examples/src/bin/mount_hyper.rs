@@ -55,7 +55,7 @@ async fn serve(listener: TcpListener, hub: &Hub, watcher: &GracefulShutdown) -> 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let hub = Hub::new();
-    let listener = TcpListener::bind("127.0.0.1:9001").await?;
+    let listener = wsx_examples::listen("127.0.0.1:9001").await?;
     println!("listening on {}", listener.local_addr()?);
     let http = GracefulShutdown::new();
     // hyper does not know the connections that it has upgraded. So the hub closes them first, and those who come

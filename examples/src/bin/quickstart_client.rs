@@ -23,15 +23,13 @@ async fn on_cmd(cmd: Cmd) {
 #[tokio::main]
 async fn main() -> Result<(), wsx::ConnectError> {
     // Waits for the server, and comes back to it whenever it has gone.
-    let client = Client::new("ws://127.0.0.1:9001/ws");
+    let client = Client::builder("ws://127.0.0.1:9001/ws").observer(wsx::PrintProblems).build();
     client.connect(CancellationToken::new(), |_| {}).await?;
-    for celsius in 86..=95 {
+    for celsius in (86..=95).cycle() {
         if let Err(error) = client.send(&Telemetry { celsius: celsius.into() }).await {
             println!("{celsius} °C was not sent: {error}");
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    client.close();
-    client.closed().await;
     Ok(())
 }

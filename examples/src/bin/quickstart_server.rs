@@ -22,9 +22,13 @@ fn on_telemetry(msg: Telemetry, conn: &Connection) -> Option<Cmd> {
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
-    let hub = Hub::builder().observer(wsx::PrintProblems).build().expect("the handlers fit together");
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let hub = Hub::builder().observer(wsx::PrintProblems).build()?;
     let door = hub.ws_handler(wsx::unique_id, |conn| println!("{} is here", conn.id()));
-    door.listen(tokio::net::TcpListener::bind("127.0.0.1:9001").await?).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:9001").await;
+    let listener =
+        listener.map_err(|error| format!("port 9001: {error}; if another program has it, choose another port"))?;
+    println!("listening on {}", listener.local_addr()?);
+    door.listen(listener).await;
     Ok(())
 }

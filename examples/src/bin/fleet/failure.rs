@@ -12,7 +12,7 @@ pub(crate) enum Failure {
     Signals(#[source] io::Error),
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address}{hint}", hint = wsx_examples::port_hint(.source))]
     Listen { address: String, source: io::Error },
     #[error("the handlers do not fit together")]
     Start(#[from] StartError),
