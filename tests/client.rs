@@ -16,7 +16,7 @@ use wsx::{
     Destination, Envelope, Hub, Reject, SendError,
     http::{HeaderMap, HeaderValue, StatusCode, request::Parts},
 };
-use wsx_tests::{Log, Mortal, Seen, Server, query_id, recorder, within};
+use wsx_tests::{Log, Mortal, Seen, Server, chain, query_id, recorder, within};
 
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
 struct Telemetry {
@@ -125,7 +125,7 @@ async fn without_reconnecting_a_failed_dial_is_returned() {
     let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
     assert!(matches!(&error, ConnectError::Dial { .. }), "{error:?}");
     assert_eq!(error.to_string(), format!("cannot reach {free}"));
-    assert!(wsx_tests::chain(&error).contains("refused"), "{}", wsx_tests::chain(&error));
+    assert!(chain(&error).contains("refused"), "{}", chain(&error));
     assert!(!error.is_final());
     assert_eq!(*client.state().borrow(), ClientState::Disconnected);
     assert!(matches!(client.send(&Telemetry { n: 1 }).await, Err(SendError::NotConnected)));
@@ -291,7 +291,7 @@ async fn a_refusal_is_an_error_with_its_status() {
     let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
     assert!(matches!(error, ConnectError::Refused { status: StatusCode::FORBIDDEN, .. }));
     assert_eq!(error.to_string(), "the server refused the handshake with 403 Forbidden");
-    for url in ["", "http://127.0.0.1/", "ws://"] {
+    for url in ["", "http://127.0.0.1/", "127.0.0.1:80/ws", "ws://"] {
         // At once, even with reconnecting: no attempt could help.
         let error = within(Client::new(url).connect(CancellationToken::new(), |_| {})).await.unwrap_err();
         assert!(matches!(&error, ConnectError::Url { .. }), "{url}: {error:?}");
@@ -334,6 +334,14 @@ async fn a_server_that_is_none_is_an_error() {
     assert!(matches!(&errors[2], ConnectError::Handshake(_)), "{:?}", errors[2]);
     assert!(matches!(&errors[3], ConnectError::Handshake(_)), "{:?}", errors[3]);
     assert!(matches!(&errors[4], ConnectError::Handshake(_)), "{:?}", errors[4]);
+    for (error, line) in [
+        (&errors[0], "the handshake failed: invalid HTTP version"),
+        (&errors[2], "the handshake failed: Key mismatch in \"Sec-WebSocket-Accept\" header"),
+        (&errors[3], "the handshake failed: the server hung up before it had answered"),
+        (&errors[4], "the handshake failed: the head of the answer is too long"),
+    ] {
+        assert_eq!(chain(error), line, "each level says what is new");
+    }
 }
 
 /// Row X4: a message that comes in the same segment as the server's answer is not lost.
@@ -474,7 +482,7 @@ async fn a_connector_that_fails_is_a_failed_dial() {
     let client = Client::builder("ws://[::1]/ws").connector(refuse).reconnect(false).build();
     let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
     assert!(matches!(&error, ConnectError::Dial { .. }), "{error:?}");
-    assert_eq!(wsx_tests::chain(&error), "cannot reach [::1]:80: no tunnel");
+    assert_eq!(chain(&error), "cannot reach [::1]:80: no tunnel");
     let hang = |_| std::future::pending::<io::Result<TcpStream>>();
     let config = Config::default().handshake_timeout(Duration::from_millis(50));
     let client = Client::builder("ws://a/ws").connector(hang).config(config).reconnect(false).build();

@@ -165,13 +165,19 @@ async fn a_full_queue_makes_the_sender_wait() {
     assert_eq!(hub_config_queue(), 1024);
     let (mut ws, conn) = narrow(&hub, 64).await;
     let mut sent = 0;
-    while conn.try_send(&Item { from: 0, n: sent }).is_ok() {
+    // The task has no turn between these, so that all of them stay in the queue.
+    while sent < 2000 && conn.try_send(&Item { from: 0, n: sent }).is_ok() {
         sent += 1;
-        assert!(sent < 2000, "there is no bound");
-        // The task takes what it can, so that what stays is the queue's.
-        tokio::task::yield_now().await;
     }
-    assert!(sent >= 1024, "{sent}");
+    assert_eq!(sent, 1024);
+    // Then it takes what it can, one write of 64 KB, and what stays is the queue's again. A message has 65 bytes or more.
+    let mut stays = false;
+    while !stays {
+        tokio::task::yield_now().await;
+        stays = conn.try_send(&Item { from: 0, n: sent }).is_err();
+        sent += u32::from(!stays);
+        assert!(sent < 2 * 1024 + 64, "there is no bound");
+    }
     assert!(matches!(conn.try_send(&Item { from: 0, n: 0 }), Err(SendError::Full)));
     let waiting = {
         let conn = conn.clone();

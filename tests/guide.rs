@@ -53,13 +53,13 @@ fn blocks(guide: &str) -> Vec<Block<'_>> {
 struct Package {
     folder: PathBuf,
     target: PathBuf,
-    /// Of this process alone, so that nothing else has the port there.
+    /// A loopback address of this process and test alone, so that nothing else has the port there.
     address: String,
 }
 
 impl Package {
     /// Empty but for the lock file. Each has its own name, and its programs have theirs, as all share one target directory.
-    fn new(name: &str) -> Self {
+    fn new(name: &str, network: u8) -> Self {
         let ours = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide");
         let folder = ours.join(name);
         if folder.exists() {
@@ -69,8 +69,9 @@ impl Package {
         // The versions that the workspace is tested with, and no network to ask for others.
         let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
         fs::copy(lock, folder.join("Cargo.lock")).expect("the workspace has a lock file");
-        let [_, c, b, a] = process::id().to_be_bytes();
-        let address = format!("127.{}.{b}.{a}", c | 0x80);
+        // A process id has 22 bits at most.
+        let [_, high, middle, low] = process::id().to_be_bytes();
+        let address = format!("127.{}.{middle}.{low}", network | high);
         Self { folder, target: ours.join("target"), address }
     }
 
@@ -210,7 +211,7 @@ fn the_guides_program_does_what_the_guide_prints() {
     let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide.md"));
     let guide = guide.expect("the guide is here");
     let blocks = blocks(&guide);
-    let package = Package::new("fleet");
+    let package = Package::new("fleet", 64);
     let (mut runs, mut mistakes) = (0, 0);
     let mut rest = &blocks[..];
     while let [block, behind @ ..] = rest {
@@ -260,7 +261,7 @@ fn the_quick_starts_box_comes_back_to_its_server() {
     let readme = readme.expect("the quick start is here");
     let blocks = blocks(&readme);
     let shown = |language| blocks.iter().filter(move |block| block.language == language).map(|block| &*block.text);
-    let package = Package::new("quick-start");
+    let package = Package::new("quick-start", 128);
     let dependencies = shown("toml").next().expect("the quick start says what it needs");
     package.enter("Cargo.toml", &format!("[package]\nname = \"quick-start\"\nedition = \"2024\"\n\n{dependencies}"));
     let [server, edge] = shown("rust,no_run").collect::<Vec<_>>()[..] else { panic!("a server and a box") };

@@ -223,6 +223,15 @@ async fn data_that_does_not_fit_goes_to_the_observer() {
     assert_eq!((&*id, &*message_type), ("box-7", "ping"));
     let line = chain(&error);
     assert!(line.contains("Ping at `n`: invalid type: string \"many\", expected u32"), "{line}");
+    // Whoever looks at the message finds the place: the column is the message's, not that of the data in it.
+    let text = r#"{"ver":1,"type":"ping","ts":0,"data":{"n":"few"}}"#;
+    peer.send(text).await;
+    let place = format!("line 1 column {}", text.find("}}").unwrap());
+    let line = chain(&memory.failed().await.2);
+    assert!(line.ends_with(&place), "{line}");
+    peer.send(r#"{"type":"ping"}"#).await;
+    let line = chain(&memory.failed().await.2);
+    assert!(line.ends_with("Ping at `.`: the envelope has no `data`"), "{line}");
     peer.say("ping", json!({"n": 1})).await;
     assert_eq!(peer.hear_data().await.0, "pong", "the connection stays");
 }

@@ -27,12 +27,15 @@ fn hub(config: Config) -> Hub<Station> {
 #[test]
 fn the_defaults_are_the_specifications() {
     let config = Config::default();
-    assert_eq!(config.write_timeout, Duration::from_secs(10));
+    let timeouts = [config.write_timeout, config.close_timeout, config.handshake_timeout];
+    assert_eq!(timeouts, [Duration::from_secs(10); 3]);
     assert_eq!(config.max_message_size, 2 * 1024 * 1024);
-    assert_eq!(config.queue_messages, 1024);
+    assert_eq!((config.queue_messages, config.queue_bytes), (1024, 4 << 20));
+    assert_eq!((config.heartbeat, config.tcp_user_timeout, config.tcp_keepalive), (None, None, None));
     let backoff = Backoff::default();
     assert_eq!((backoff.initial, backoff.max), (Duration::from_millis(500), Duration::from_secs(30)));
     assert!((backoff.factor - 1.8).abs() < f64::EPSILON);
+    assert_eq!(backoff.stable_after, Duration::from_secs(5));
     let config = config
         .write_timeout(Duration::from_secs(1))
         .max_message_size(10)
@@ -41,7 +44,8 @@ fn the_defaults_are_the_specifications() {
         .close_timeout(Duration::from_secs(2))
         .handshake_timeout(Duration::from_secs(3));
     assert_eq!((config.max_message_size, config.queue_messages, config.queue_bytes), (10, 20, 30));
-    assert_eq!((config.write_timeout, config.close_timeout, config.handshake_timeout).2, Duration::from_secs(3));
+    let timeouts = [config.write_timeout, config.close_timeout, config.handshake_timeout];
+    assert_eq!(timeouts, [1, 2, 3].map(Duration::from_secs));
 }
 
 /// Rows V1, T6: a message of exactly the limit is read, one byte more is refused with 1009, which the peer sees.

@@ -116,7 +116,9 @@ async fn a_payload_that_does_not_fit_is_told_in_the_same_words() {
         peer.send(format!(r#"{{"data":"many","type":"{message_type}"}}"#)).await;
         let slow = memory.failed().await;
         assert!(chain(&quick.2).contains(words), "{}", chain(&quick.2));
-        assert_eq!(chain(&quick.2), chain(&slow.2));
+        // The data stands at another place of the two texts.
+        let without_place = |line: String| line.split(" at line ").next().map(str::to_owned);
+        assert_eq!(without_place(chain(&quick.2)), without_place(chain(&slow.2)));
         assert_eq!((quick.0, quick.1), (slow.0, slow.1));
     }
 }

@@ -139,6 +139,27 @@ async fn an_unknown_type_is_ignored_and_counted() {
     assert_eq!(server.hub.ignored(), 1);
 }
 
+/// Row E2: whoever sees what is no envelope can say why it is none.
+#[tokio::test]
+async fn an_observer_learns_why_a_message_is_no_envelope() {
+    struct Reasons(Log<String>);
+    impl wsx::Observer for Reasons {
+        fn not_an_envelope(&self, conn: &Connection, frame: &RawFrame<'_>) {
+            self.0.add(format!("{}: {}", conn.id(), frame.envelope_error().unwrap_or_default()));
+        }
+    }
+    let log = Log::default();
+    let hub = Hub::builder().observer(Reasons(log.clone())).without_handlers().build().unwrap();
+    let server = Server::start(hub).await;
+    let mut peer = server.peer("a").await;
+    peer.send(r#"{"ver":1.0,"type":"telemetry","data":1}"#).await;
+    let why = log.next().await;
+    assert_eq!(why, "a: `ver`: invalid type: floating point `1.0`, expected u32 at line 1 column 10");
+    peer.send(Message::Binary(Bytes::from_static(b"{}"))).await;
+    assert_eq!(log.next().await, "a: it is a binary message, and an envelope is a text message");
+    assert_eq!(server.hub.ignored(), 2);
+}
+
 /// Row E2: without a `__raw__` handler such a frame is ignored and counted too.
 #[tokio::test]
 async fn a_raw_frame_without_a_handler_is_ignored_and_counted() {

@@ -5,7 +5,7 @@ use crate::{
     endpoint::{Endpoint, Untyped},
     envelope::Envelope,
     error::HandlerError,
-    head::Head,
+    head::{self, Head},
     hub::Hub,
     incoming::{Data, Incoming, RawFrame},
     message::Side,
@@ -202,7 +202,7 @@ impl<'f, T: Clone + Send + Sync + 'static> FromContext<'f, Untyped> for State<T>
 /// The payload as `T`.
 pub(crate) fn payload<'f, T: Deserialize<'f>>(incoming: &Incoming<'f>) -> Result<T, HandlerError> {
     match incoming.data {
-        Data::Exact(data) => decode(data),
+        Data::Exact(data) => decode(data, incoming.frame.and_then(RawFrame::as_text)),
         Data::Tail(tail) => tail.decode().map_or_else(|| refit(tail.whole), Ok),
     }
 }
@@ -212,19 +212,24 @@ pub(crate) fn payload<'f, T: Deserialize<'f>>(incoming: &Incoming<'f>) -> Result
 #[cold]
 fn refit<'f, T: Deserialize<'f>>(text: &'f str) -> Result<T, HandlerError> {
     match Head::parse(text) {
-        Ok(head) => decode(head.data),
+        Ok(head) => decode(head.data, Some(text)),
         Err(source) => Err(HandlerError::Decode { expected: "an envelope", path: ".".to_owned(), source }),
     }
 }
 
-/// The JSON as `T`. A failure is decoded once more, slowly, for the path at which it lies.
-pub(crate) fn decode<'f, T: Deserialize<'f>>(data: &'f str) -> Result<T, HandlerError> {
+/// The JSON as `T`. A failure is decoded once more, slowly, for the path at which it lies; its line and column are those of
+/// the text that the JSON was found in.
+fn decode<'f, T: Deserialize<'f>>(data: &'f str, text: Option<&str>) -> Result<T, HandlerError> {
     serde_json::from_str(data).map_err(|plain| {
         let mut json = serde_json::Deserializer::from_str(data);
         let (path, source) = match serde_path_to_error::deserialize::<_, T>(&mut json) {
             Err(error) => (error.path().to_string(), error.into_inner()),
             // A type that decodes differently the second time, or that leaves something behind its value.
             Ok(_) => (".".to_owned(), plain),
+        };
+        let source = match text {
+            Some(text) => head::in_text(source, data, text),
+            None => source,
         };
         HandlerError::Decode { expected: type_name::<T>(), path, source }
     })

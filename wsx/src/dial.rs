@@ -3,7 +3,7 @@
 //! tokio-tungstenite does the handshake; what the server sends right behind its answer is kept.
 use crate::{
     config::Config,
-    error::ConnectError,
+    error::{BoxError, ConnectError},
     guard,
     socket::{Connector, Destination, Socket},
     tls_client::{self, ServerName, Trust},
@@ -24,6 +24,7 @@ use tokio_tungstenite::{
         http::{
             HeaderMap, Uri,
             header::{self, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL},
+            uri::InvalidUri,
         },
         protocol::WebSocketConfig,
     },
@@ -44,12 +45,16 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
         let wrong = |why: &str| ConnectError::Url { url: url.to_owned(), why: why.to_owned() };
-        let uri: Uri = url.parse().map_err(|error: tungstenite::http::uri::InvalidUri| wrong(&error.to_string()))?;
+        let uri: Uri = match url.parse() {
+            Ok(uri) => uri,
+            // With a scheme it may be right.
+            Err(_) if !url.is_empty() && !url.contains("://") => return Err(wrong(&with_scheme(url))),
+            Err(error) => return Err(wrong(&InvalidUri::to_string(&error))),
+        };
         let secure = match uri.scheme_str() {
             Some("ws") => false,
             Some("wss") => true,
-            Some(_) => return Err(wrong("its scheme is neither ws nor wss")),
-            None => return Err(wrong("write it as ws://host:port/path")),
+            _ => return Err(wrong(&with_scheme(url))),
         };
         let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
         if authority.as_str().contains('@') {
@@ -101,6 +106,31 @@ impl Target {
     }
 }
 
+/// What is wrong, without tungstenite's layers around it: each says what is in it, and has it as its source as well.
+fn innermost(error: tungstenite::Error) -> BoxError {
+    match error {
+        tungstenite::Error::Io(source) => source.into(),
+        tungstenite::Error::Protocol(ProtocolError::HttparseError(source)) => source.into(),
+        tungstenite::Error::Protocol(ProtocolError::HandshakeIncomplete) => {
+            io::Error::new(io::ErrorKind::UnexpectedEof, "the server hung up before it had answered").into()
+        }
+        tungstenite::Error::Protocol(source) => source.into(),
+        error => error.into(),
+    }
+}
+
+/// What a URL whose scheme is not one of WebSocket's should have been.
+fn with_scheme(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let secure = matches!(scheme.to_ascii_lowercase().as_str(), "https" | "wss");
+            format!("its scheme is neither ws nor wss; write it as {}://{rest}", if secure { "wss" } else { "ws" })
+        }
+        None if url.starts_with('/') || url.contains(":/") => "write it as ws://host:port/path".to_owned(),
+        None => format!("it has no scheme; write it as ws://{url}"),
+    }
+}
+
 fn handshake_error(error: tungstenite::Error, destination: &Destination) -> ConnectError {
     match error {
         tungstenite::Error::Http(answer) => {
@@ -111,7 +141,7 @@ fn handshake_error(error: tungstenite::Error, destination: &Destination) -> Conn
         tungstenite::Error::Io(source) if tls_client::is_failure(&source) => {
             ConnectError::Tls { address: destination.to_string(), source }
         }
-        error => ConnectError::Handshake(Box::new(error)),
+        error => ConnectError::Handshake(innermost(error)),
     }
 }
 
@@ -236,9 +266,13 @@ mod tests {
     fn a_url_that_cannot_be_dialled_says_why() {
         for (url, why) in [
             ("", "empty"),
-            ("box", "write it as ws://"),
-            ("/ws", "write it as ws://"),
-            ("http://a/ws", "scheme"),
+            ("box", "it has no scheme; write it as ws://box"),
+            ("localhost:80/ws", "it has no scheme; write it as ws://localhost:80/ws"),
+            ("localhost:80", "it has no scheme; write it as ws://localhost:80"),
+            ("/ws", "write it as ws://host:port/path"),
+            ("ws:/a", "write it as ws://host:port/path"),
+            ("http://a/ws", "its scheme is neither ws nor wss; write it as ws://a/ws"),
+            ("HTTPS://a/ws", "its scheme is neither ws nor wss; write it as wss://a/ws"),
             ("wss://a..b/ws", if cfg!(feature = "rustls") { "certificate" } else { "the feature `rustls`" }),
             ("ws://user:pass@a/ws", "credentials"),
             ("ws://a b/ws", "invalid"),

@@ -3,7 +3,7 @@
 use crate::{
     error::SendError,
     frame::{self, Frame, Kind},
-    head::{Head, VERSION},
+    head::{self, Head, VERSION},
     message::{Message, Sends},
 };
 use serde::{Deserialize, Serialize};
@@ -56,17 +56,18 @@ impl<T> Envelope<T> {
     ///
     /// # Errors
     ///
-    /// When the text is no envelope (see the specification, E1), or its data is no `T`.
+    /// When the text is no envelope (see the specification, E1), or its data is no `T`; line and column are those of the
+    /// whole text.
     pub fn parse<'f>(text: &'f str) -> Result<Self, serde_json::Error>
     where
         T: Deserialize<'f>,
     {
-        let head = Head::parse(text)?;
+        let head = Head::explain(text)?;
         Ok(Self {
             ver: head.ver,
             message_type: Cow::Owned(head.message_type.into_owned()),
             ts: head.ts,
-            data: serde_json::from_str(head.data)?,
+            data: serde_json::from_str(head.data).map_err(|error| head::in_text(error, head.data, text))?,
         })
     }
 }

@@ -3,7 +3,7 @@
 //! `Display` says what happened at this level; `source()` holds the cause. The end of a connection is no error
 //! but a value, [`Closed`](crate::Closed).
 use std::{fmt, io, time::Duration};
-use tokio_tungstenite::tungstenite::{self, http::StatusCode};
+use tokio_tungstenite::tungstenite::http::StatusCode;
 
 /// An application's own error, as a handler returns it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -146,9 +146,9 @@ pub enum ConnectError {
         /// to `Backoff::max`. None where it names a date, since the clocks of edge boxes are often wrong.
         retry_after: Option<Duration>,
     },
-    /// The server does not speak WebSocket as RFC 6455 wants it.
+    /// The server does not speak WebSocket as RFC 6455 wants it, or hung up meanwhile. Its source says what it did.
     #[error("the handshake failed")]
-    Handshake(#[source] Box<tungstenite::Error>),
+    Handshake(#[source] BoxError),
     /// Dialling and handshake, that of TLS included, together took longer than `Config::handshake_timeout`.
     #[error("no connection within {0:?}")]
     Timeout(Duration),

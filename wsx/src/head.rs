@@ -72,21 +72,6 @@ impl<'f> Head<'f, Tail<'f>> {
 impl<'f> Head<'f> {
     /// Any envelope. An error means that the text is none.
     pub(crate) fn parse(text: &'f str) -> Result<Self, serde_json::Error> {
-        #[derive(Deserialize)]
-        struct Wire<'f> {
-            #[serde(default = "version")]
-            ver: u32,
-            // Not `&str`: that fails on a string with an escape in it.
-            #[serde(borrow, rename = "type")]
-            message_type: Cow<'f, str>,
-            #[serde(default)]
-            ts: i64,
-            #[serde(borrow, default)]
-            data: Option<&'f RawValue>,
-        }
-        fn version() -> u32 {
-            VERSION
-        }
         // serde reads a struct from an array too, field by field; an envelope is an object.
         if !text.trim_start_matches(SPACE).starts_with('{') {
             return Err(serde::de::Error::custom("an envelope is a JSON object"));
@@ -99,9 +84,66 @@ impl<'f> Head<'f> {
             ver: wire.ver,
             message_type: wire.message_type,
             ts: wire.ts,
-            data: wire.data.map_or("null", RawValue::get),
+            data: wire.data.map_or(MISSING, RawValue::get),
         })
     }
+
+    /// As [`parse`](Self::parse), and the error names the key that it is about. Takes twice as long where there is one.
+    pub(crate) fn explain(text: &'f str) -> Result<Self, serde_json::Error> {
+        Self::parse(text).map_err(|plain| {
+            let mut json = serde_json::Deserializer::from_str(text);
+            match serde_path_to_error::deserialize::<_, Wire<'f>>(&mut json) {
+                // Where the text is no JSON, its position says all.
+                Err(error) if plain.is_data() && error.path().iter().len() > 0 => {
+                    serde::de::Error::custom(format!("`{}`: {plain}", error.path()))
+                }
+                _ => plain,
+            }
+        })
+    }
+}
+
+/// The envelope's keys.
+#[derive(Deserialize)]
+struct Wire<'f> {
+    #[serde(default = "version")]
+    ver: u32,
+    // Not `&str`: that fails on a string with an escape in it.
+    #[serde(borrow, rename = "type")]
+    message_type: Cow<'f, str>,
+    #[serde(default)]
+    ts: i64,
+    #[serde(borrow, default, deserialize_with = "given")]
+    data: Option<&'f RawValue>,
+}
+
+fn version() -> u32 {
+    VERSION
+}
+
+/// A `null` that is there is some value too.
+fn given<'f, D: serde::Deserializer<'f>>(value: D) -> Result<Option<&'f RawValue>, D::Error> {
+    Deserialize::deserialize(value).map(Some)
+}
+
+/// What is read as the data of an envelope without any.
+const MISSING: &str = "null";
+
+/// An error in `data`, said of the whole text that the data was found in: with its place there, or that there is none.
+pub(crate) fn in_text(error: serde_json::Error, data: &str, text: &str) -> serde_json::Error {
+    let at = (data.as_ptr() as usize).checked_sub(text.as_ptr() as usize);
+    let Some(front) = at.and_then(|at| text.get(..at)) else {
+        // What is not part of the text stands in for what is missing.
+        return serde::de::Error::custom("the envelope has no `data`");
+    };
+    let (line, column) = (error.line(), error.column());
+    let said = error.to_string();
+    let Some(what) = said.strip_suffix(&format!(" at line {line} column {column}")) else { return error };
+    let last_line = front.rsplit('\n').next().unwrap_or_default();
+    let column = if line == 1 { column + last_line.len() } else { column };
+    let line = line + front.matches('\n').count();
+    // serde_json takes the place out of the words.
+    serde::de::Error::custom(format!("{what} at line {line} column {column}"))
 }
 
 impl<'f> Tail<'f> {
@@ -234,6 +276,41 @@ mod tests {
         ] {
             assert!(Head::parse(text).is_err(), "{text}");
             assert!(one_pass::<serde_json::Value>(text).is_none(), "{text}");
+        }
+    }
+
+    /// Row X4: who reads why a text is no envelope learns which key is at fault.
+    #[test]
+    fn the_key_that_is_at_fault_is_named() {
+        for (text, why) in [
+            (
+                r#"{"ver":1.0,"type":"a"}"#,
+                "`ver`: invalid type: floating point `1.0`, expected u32 at line 1 column 10",
+            ),
+            (r#"{"type":"a","ver":-1}"#, "`ver`: invalid value: integer `-1`, expected u32 at line 1 column 20"),
+            (r#"{"type":7}"#, "`type`: invalid type: integer `7`, expected a string at line 1 column 9"),
+            (r#"{"type":"a","ts":"now"}"#, "`ts`: invalid type: string \"now\", expected i64 at line 1 column 22"),
+            (r#"{"data":{}}"#, "missing field `type` at line 1 column 11"),
+            (r#"{"type":"a","type":"b"}"#, "duplicate field `type` at line 1 column 18"),
+            (r#"{"type":"__raw__"}"#, "a peer's type is not empty and does not begin with `__`"),
+            ("[]", "an envelope is a JSON object"),
+        ] {
+            assert_eq!(Head::explain(text).unwrap_err().to_string(), why, "{text}");
+        }
+    }
+
+    /// Row X4: whoever looks at what came in finds the place, and `null` is told from nothing.
+    #[test]
+    fn an_error_in_the_data_has_its_place_in_the_whole_text() {
+        for (text, why) in [
+            (r#"{"type":"a","data":"x"}"#, "invalid type: string \"x\", expected u32 at line 1 column 22"),
+            ("{\"type\":\"a\",\n \"data\": true}", "invalid type: boolean `true`, expected u32 at line 2 column 13"),
+            (r#"{"type":"a","data":null}"#, "invalid type: null, expected u32 at line 1 column 23"),
+            (r#"{"type":"a"}"#, "the envelope has no `data`"),
+        ] {
+            let head = Head::parse(text).unwrap();
+            let error = serde_json::from_str::<u32>(head.data).unwrap_err();
+            assert_eq!(in_text(error, head.data, text).to_string(), why, "{text}");
         }
     }
 

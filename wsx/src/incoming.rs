@@ -25,7 +25,7 @@ pub(crate) const RESERVED: [&str; 4] = [RAW, OPEN, CLOSE, UNKNOWN];
 ///
 /// #[wsx::handler("__raw__")]
 /// fn on_raw(frame: RawFrame<'_>, conn: &Connection) {
-///     eprintln!("{} sent {} bytes that are no envelope", conn.id(), frame.as_bytes().len());
+///     eprintln!("{} sent no envelope: {}", conn.id(), frame.envelope_error().unwrap_or_default());
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,16 @@ impl<'f> RawFrame<'f> {
         match self {
             Self::Text(text) => Some(text),
             Self::Binary(_) => None,
+        }
+    }
+
+    /// Why it is no envelope, with the key that is at fault; `None` where it is one. May quote the peer's text, and so be as
+    /// long as the message.
+    #[must_use]
+    pub fn envelope_error(&self) -> Option<String> {
+        match self {
+            Self::Text(text) => Head::explain(text).err().map(|error| error.to_string()),
+            Self::Binary(_) => Some("it is a binary message, and an envelope is a text message".to_owned()),
         }
     }
 

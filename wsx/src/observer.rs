@@ -3,7 +3,7 @@ use crate::{
     closed::Closed,
     connection::Connection,
     error::{ConnectError, HandlerError},
-    incoming::RAW,
+    incoming::{RAW, RawFrame},
 };
 use std::{fmt, io, net::SocketAddr, time::Duration};
 use tokio_tungstenite::tungstenite::http::StatusCode;
@@ -47,6 +47,13 @@ pub trait Observer: Send + Sync + 'static {
     /// `message_type` is the peer's own word: escape it before printing, and do not use it as a metric's label.
     fn ignored(&self, conn: &Connection, message_type: &str) {
         let _ = (conn, message_type);
+    }
+
+    /// A message is no envelope, and nobody handles `__raw__`; [`RawFrame::envelope_error`] says why. Unless written, this
+    /// is [`ignored`](Self::ignored) with `"__raw__"`.
+    fn not_an_envelope(&self, conn: &Connection, frame: &RawFrame<'_>) {
+        let _ = frame;
+        self.ignored(conn, RAW);
     }
 
     /// A handshake was refused with this status.
@@ -132,11 +139,14 @@ impl Observer for PrintProblems {
     }
 
     fn ignored(&self, conn: &Connection, message_type: &str) {
-        if message_type == RAW {
-            return eprintln!("wsx: {:?}: a message that is no envelope, and nobody handles {RAW:?}", conn.id());
-        }
         let shown: String = message_type.chars().take(64).collect();
         eprintln!("wsx: {:?}: nobody handles {shown:?}", conn.id());
+    }
+
+    fn not_an_envelope(&self, conn: &Connection, frame: &RawFrame<'_>) {
+        let why = frame.envelope_error().unwrap_or_default();
+        let shown: String = why.chars().take(256).collect();
+        eprintln!("wsx: {:?}: a message that is no envelope, and nobody handles {RAW:?}: {shown}", conn.id());
     }
 
     fn refused(&self, peer: Option<SocketAddr>, status: StatusCode, why: &str) {

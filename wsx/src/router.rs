@@ -194,7 +194,10 @@ impl<E: Endpoint> Router<E> {
                 Some(found) => found,
                 None => {
                     scope.ignored.fetch_add(1, Ordering::Relaxed);
-                    scope.observer.ignored(conn, key);
+                    match incoming.frame {
+                        Some(frame) if key == RAW => scope.observer.not_an_envelope(conn, frame),
+                        _ => scope.observer.ignored(conn, key),
+                    }
                     return None;
                 }
             },
