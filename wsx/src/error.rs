@@ -48,7 +48,7 @@ pub enum HandlerError {
         expected: &'static str,
         /// Where in the data, as in `sensors[2].celsius`; `.` is the data itself.
         path: String,
-        /// What serde says.
+        /// What serde says; line and column are those of the whole message.
         source: serde_json::Error,
     },
     /// The handler returned `Err`.

@@ -11,7 +11,7 @@ fn on_telemetry(celsius: f64, conn: &Connection) {
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hub = Hub::new();
     let boxes = hub.clone();
     let app = Router::new()
@@ -19,7 +19,8 @@ async fn main() -> std::io::Result<()> {
         .route_service("/ws", hub.ws_handler(wsx::unique_id, |_| {}));
     let listener = wsx_examples::listen("127.0.0.1:9001").await?;
     println!("listening on {}", listener.local_addr()?);
-    axum::serve(listener, app).with_graceful_shutdown(end(hub)).await
+    axum::serve(listener, app).with_graceful_shutdown(end(hub)).await?;
+    Ok(())
 }
 
 /// axum does not know the connections that it has upgraded. So the hub closes them first, and those who come meanwhile are

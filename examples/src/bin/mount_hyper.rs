@@ -53,7 +53,7 @@ async fn serve(listener: TcpListener, hub: &Hub, watcher: &GracefulShutdown) -> 
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hub = Hub::new();
     let listener = wsx_examples::listen("127.0.0.1:9001").await?;
     println!("listening on {}", listener.local_addr()?);

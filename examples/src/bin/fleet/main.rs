@@ -66,7 +66,7 @@ fn explain(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     let mistake = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
     let mistake: Vec<_> = mistake.split_whitespace().collect();
-    complain(&format!("{}; `--help` in its place says what there is", mistake.join(" ")))
+    complain(&format!("{}; see --help", mistake.join(" ")))
 }
 
 fn complain(problem: &str) -> ExitCode {
