@@ -403,9 +403,13 @@ fn direction_checks(args: &Args, p: &TokenStream, types: &[&Type], probed: &[Tok
     let arguments = types.iter().zip(probed).enumerate().map(|(at, (ty, probe))| {
         let span = type_span(ty);
         let p = respan(p, span);
-        let message = quote!(<() as #p::If<{ #found == #at }, #probe, #p::Nothing>>::Type);
+        // Who receives it: what is not the message may come to anybody.
         quote_spanned! {span=>
-            #p::receives::<<__Endpoint as #p::Endpoint>::Side, <__Endpoint as #p::Endpoint>::Peer, #message>();
+            #p::receives::<
+                <() as #p::If<{ #found == #at }, <__Endpoint as #p::Endpoint>::Side, #p::AnySide>>::Type,
+                <__Endpoint as #p::Endpoint>::Peer,
+                #probe,
+            >();
         }
     });
     let literal = args.message_type.as_ref().map(|literal| {

@@ -260,10 +260,13 @@ fn marker(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
         let p = respan(p, span);
         quote_spanned!(span=> const TYPE_STRING: () = #p::ensure_unique(#side_text, TYPES, #at);)
     });
+    // Spanned at the side: this is the line that an error about a side shows.
+    let visibility = respan(&visibility.to_token_stream(), side.span());
+    let declared = quote_spanned!(side.span()=> #visibility struct #side;);
     quote! {
         #[doc = #doc]
         #[derive(::core::fmt::Debug, ::core::clone::Clone, ::core::marker::Copy)]
-        #visibility struct #side;
+        #declared
         impl #p::Side for #side {
             const NAME: &'static str = #side_text;
             const PROTOCOL: &'static str = #name_text;
@@ -271,10 +274,6 @@ fn marker(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
                 { #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _; &[#(#inbound,)* "__raw__", "__open__", "__close__", "__unknown__"] };
             type Peer = #peer;
         }
-        #[diagnostic::do_not_recommend]
-        impl<__To: ?Sized> #p::Sends<#p::Nothing, __To> for #side {}
-        #[diagnostic::do_not_recommend]
-        impl<__From: ?Sized> #p::Receives<#p::Nothing, __From> for #side {}
         #[allow(dead_code, reason = "it is there to be evaluated; its name is shown with the error")]
         const _: () = {
             #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _;
@@ -331,21 +330,28 @@ fn inbound(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
 /// The lists that a complete endpoint's table is made from: one of all messages, one for each peer. Each is a function of its
 /// own, since its bounds are what the compiler checks.
 fn lists(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
-    let list = |function: Ident, messages: Vec<TokenStream>| {
+    let list = |function: Ident, messages: Vec<&Type>| {
+        // Spanned at the message: this is the line that an error about a missing handler shows.
+        let bounds = messages.iter().map(|message| {
+            let (span, message) = (type_span(message), as_static(message));
+            let p = respan(p, span);
+            quote_spanned!(span=> #side: #p::Covers<__E, #message>)
+        });
+        let messages = messages.iter().map(|message| as_static(message));
         quote! {
             #[doc(hidden)]
             pub fn #function<__E: #p::Endpoint>() -> #p::Vec<#p::Box<dyn #p::Any>>
             where
-                #(#side: #p::Covers<__E, #messages>,)*
+                #(#bounds,)*
             {
                 #p::Vec::from([#(#p::listed(<#side as #p::Covers<__E, #messages>>::ENTRY)),*])
             }
         }
     };
-    let all = list(format_ident!("__wsx_entries"), protocol.inbound(side).into_iter().map(as_static).collect());
+    let all = list(format_ident!("__wsx_entries"), protocol.inbound(side));
     let each = protocol.peers(side).into_iter().map(|peer| {
         let flow = protocol.flows.iter().find(|flow| flow.to == *side && flow.from == peer);
-        let messages = flow.map_or_else(Vec::new, |flow| flow.messages.iter().map(as_static).collect());
+        let messages = flow.map_or_else(Vec::new, |flow| flow.messages.iter().collect());
         list(format_ident!("__wsx_entries_from_{peer}"), messages)
     });
     let covers = protocol.inbound(side).into_iter().map(|message| {

@@ -252,17 +252,14 @@ impl<E: Endpoint> Client<E> {
     /// # Cancel safety
     ///
     /// Dropped, it makes no more messages; one that waits for room is not sent.
-    pub fn send_every<M, F>(
+    pub fn send_every<M: SentBy<E::Side, E::Peer>>(
         &self,
         interval: Duration,
-        mut message: F,
-    ) -> impl Future<Output = Result<(), SendError>> + Send + use<E, M, F>
-    where
-        M: SentBy<E::Side, E::Peer>,
-        F: FnMut() -> M + Send,
-    {
+        mut message: impl FnMut() -> M + Send + 'static,
+    ) -> BoxFuture<'static, Result<(), SendError>> {
         let client = self.clone();
-        async move {
+        // Boxed, so that its type does not name the message: see `sending`.
+        Box::pin(async move {
             // Zero would be no clock at all.
             let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -277,7 +274,7 @@ impl<E: Endpoint> Client<E> {
                 }
             }
             Ok(())
-        }
+        })
     }
 
     /// The current connection, if there is one.

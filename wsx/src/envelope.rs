@@ -109,6 +109,24 @@ impl<T: Serialize> Outbound for Envelope<T> {
 
 /// Something that side `S` may send to side `To`. It follows from the protocol, and stands on the message rather than on
 /// the side so that an error names the message.
+///
+/// A function of your own that sends any message returns the [`Sending`](crate::Sending): the type of an `async fn` has the
+/// message's in it, so that one that goes the wrong way would be an error where the function is called and another where it is
+/// awaited.
+///
+/// ```
+/// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+/// # struct Health { ok: bool }
+/// # wsx::protocol! { Fleet v1 { Edge -> Server: Health; } }
+/// # #[derive(wsx::Endpoint)]
+/// # #[wsx(side = Edge)]
+/// # struct EdgeBox;
+/// fn report<M: wsx::SentBy<Edge, Server>>(client: &wsx::Client<EdgeBox>, message: &M) -> wsx::Sending<'static> {
+///     println!("reports");
+///     client.send(message)
+/// }
+/// # drop(report(&wsx::Client::with("ws://127.0.0.1:9001", EdgeBox), &Health { ok: true }));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent",
     label = "neither a message nor an envelope",

@@ -6,7 +6,7 @@ use crate::{
     envelope::{Envelope, Outbound},
     error::{BoxError, HandlerError},
     incoming::{Incoming, RawFrame},
-    message::Nothing,
+    message::AnySide,
 };
 use serde::de::DeserializeOwned;
 use std::{
@@ -31,12 +31,17 @@ pub trait IntoReply {
     /// What is sent, for the check of its direction.
     #[doc(hidden)]
     type Message: ?Sized;
+    /// Who must be able to send it: the handler's side, or anybody where nothing is sent. So a side need not send what is
+    /// no message, which an error would list beside its messages.
+    #[doc(hidden)]
+    type Sender<Side>;
     #[doc(hidden)]
     fn into_reply(self, role: Role) -> HandlerResult;
 }
 
 impl IntoReply for () {
-    type Message = Nothing;
+    type Message = ();
+    type Sender<Side> = AnySide;
     fn into_reply(self, _: Role) -> HandlerResult {
         Ok(None)
     }
@@ -45,6 +50,7 @@ impl IntoReply for () {
 #[diagnostic::do_not_recommend]
 impl<M: Outbound> IntoReply for M {
     type Message = M::Message;
+    type Sender<Side> = Side;
     fn into_reply(self, role: Role) -> HandlerResult {
         self.encode(role).map(Some).map_err(HandlerError::Reply)
     }
@@ -53,6 +59,7 @@ impl<M: Outbound> IntoReply for M {
 #[diagnostic::do_not_recommend]
 impl<M: Outbound> IntoReply for Option<M> {
     type Message = M::Message;
+    type Sender<Side> = Side;
     fn into_reply(self, role: Role) -> HandlerResult {
         self.map(|message| message.encode(role)).transpose().map_err(HandlerError::Reply)
     }
@@ -61,6 +68,7 @@ impl<M: Outbound> IntoReply for Option<M> {
 #[diagnostic::do_not_recommend]
 impl<T: IntoReply, E: Into<BoxError>> IntoReply for Result<T, E> {
     type Message = T::Message;
+    type Sender<Side> = T::Sender<Side>;
     fn into_reply(self, role: Role) -> HandlerResult {
         self.map_err(|error| HandlerError::Handler(error.into()))?.into_reply(role)
     }

@@ -73,13 +73,10 @@ impl Side for AnySide {
     const INBOUND: &'static [&'static str] = &[];
     type Peer = AnyPeer;
 }
+#[diagnostic::do_not_recommend]
 impl<M: ?Sized, To: ?Sized> Sends<M, To> for AnySide {}
+#[diagnostic::do_not_recommend]
 impl<M: ?Sized, From: ?Sized> Receives<M, From> for AnySide {}
-
-/// No message at all: what a handler that returns `()` sends, and every side may.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Nothing;
 
 /// What a protocol says, in a form to print or to serialize.
 ///

@@ -12,7 +12,7 @@ pub use crate::{
     handler::{Call, Covers, HandlerEntry, Handles, IntoReply, Outcome, Registration, StateKey},
     hub::Hub,
     incoming::Incoming,
-    message::{AnyPeer, AnySide, Description, Message, Nothing, Receives, Sends, Side, Travel},
+    message::{AnyPeer, AnySide, Description, Message, Receives, Sends, Side, Travel},
 };
 pub use inventory;
 use serde::Deserialize;
@@ -52,7 +52,7 @@ pub fn extract<'f, E, T: FromContext<'f, E, Via>, Via>(context: &Context<'f, E>)
 #[inline]
 pub fn reply<E: Endpoint, R: IntoReply>(role: Role, returned: R) -> HandlerResult
 where
-    E::Side: Sends<R::Message, E::Peer>,
+    R::Sender<E::Side>: Sends<R::Message, E::Peer>,
 {
     returned.into_reply(role)
 }
@@ -328,6 +328,9 @@ pub trait Keyed<Here = ()> {
     type Key;
 }
 
+/// Stands in for a message where none is named, and where what is named is none.
+#[derive(Debug)]
+pub struct Nothing;
 impl<Here> Keyed<Here> for Nothing {
     type Key = Key;
 }

@@ -5,7 +5,7 @@ use crate::{
     sample,
     screen::{Problems, Screen},
 };
-use fleet_protocol::{Edge, Farewell, MAX_RATE, Notice, RateChanged, Server, SetRate, Stamp, Telemetry};
+use fleet_protocol::{Edge, Farewell, MAX_RATE, Notice, RateChanged, SetRate, Stamp, Telemetry};
 use std::{
     sync::{
         Arc,
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{sync::watch, time::timeout};
-use wsx::{CancellationToken, Client, Closed, SendError, SentBy};
+use wsx::{CancellationToken, Client, Closed, SendError, Sending};
 
 /// Until the station says otherwise, in samples a second.
 const RATE: u32 = 5;
@@ -79,10 +79,10 @@ pub(crate) async fn run(identity: Identity, screen: Screen, stop: CancellationTo
         let session = counter.fetch_add(1, Ordering::SeqCst) + 1;
         screen.event(format!("{name}: connected, session {session}"));
     });
-    let mut sender = Sender::new(client.clone(), connections);
+    let mut numbering = Numbering::new(connections);
     tokio::select! {
         connected = connecting => connected.map_err(|source| Failure::Connect { id: id.clone(), source })?,
-        () = stop.cancelled() => return Ok(sender.outcome(id)),
+        () = stop.cancelled() => return Ok(numbering.outcome(id)),
     };
 
     loop {
@@ -91,21 +91,24 @@ pub(crate) async fn run(identity: Identity, screen: Screen, stop: CancellationTo
             changed = rate_changes.changed() => {
                 changed.expect("the client's endpoint keeps the other half");
                 let per_second = *rate_changes.borrow();
-                sender.send(|stamp| RateChanged { stamp, per_second }).await
+                let stamp = numbering.stamp();
+                numbering.accept(stamp, client.send(&RateChanged { stamp, per_second })).await
             }
             sample = samples.recv() => {
                 let Some(sample) = sample else { return Err(Failure::Sampler { id }) };
                 let per_second = *rate_changes.borrow();
-                sender.send(|stamp| Telemetry { stamp, per_second, sample }).await
+                let stamp = numbering.stamp();
+                numbering.accept(stamp, client.send(&Telemetry { stamp, per_second, sample })).await
             }
         };
         check(sent, &id)?;
     }
-    let accepted = sender.accepted();
-    check(sender.send(|stamp| Farewell { stamp, accepted }).await, &id)?;
+    let stamp = numbering.stamp();
+    let farewell = client.send(&Farewell { stamp, accepted: numbering.accepted() });
+    check(numbering.accept(stamp, farewell).await, &id)?;
     client.close();
     timeout(GRACE, client.closed()).await.map_err(|_| Failure::Late("the last connection of a box"))?;
-    Ok(sender.outcome(id))
+    Ok(numbering.outcome(id))
 }
 
 /// Between two connections what a box would have sent is dropped: the next sample is newer anyway.
@@ -117,8 +120,7 @@ fn check(sent: Result<(), SendError>, id: &str) -> Result<(), Failure> {
 }
 
 /// Numbers what the box sends, session by session, and counts what was accepted.
-struct Sender {
-    client: Client<EdgeBox>,
+struct Numbering {
     /// How many connections there were, the present one included.
     connections: Arc<AtomicU32>,
     run: u64,
@@ -129,16 +131,16 @@ struct Sender {
     earlier: u64,
 }
 
-impl Sender {
-    fn new(client: Client<EdgeBox>, connections: Arc<AtomicU32>) -> Self {
+impl Numbering {
+    fn new(connections: Arc<AtomicU32>) -> Self {
         // A clock that stands before 1970 counts as 1970: all that matters is that a later run has a later number.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let run = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        Self { client, connections, run, session: 0, number: 0, earlier: 0 }
+        Self { connections, run, session: 0, number: 0, earlier: 0 }
     }
 
-    /// Waits for room in the queue for no longer than the connection's write timeout, which ends the connection.
-    async fn send<M: SentBy<Edge, Server>>(&mut self, message: impl FnOnce(Stamp) -> M) -> Result<(), SendError> {
+    /// Of the next message.
+    fn stamp(&mut self) -> Stamp {
         let session = self.connections.load(Ordering::SeqCst);
         if session != self.session {
             self.earlier += self.number;
@@ -146,10 +148,14 @@ impl Sender {
             self.session = session;
         }
         let Self { run, earlier, .. } = *self;
-        let sending = self.client.send(&message(Stamp { run, session, number: self.number + 1, earlier }));
+        Stamp { run, session, number: self.number + 1, earlier }
+    }
+
+    /// Waits for room in the queue for no longer than the connection's write timeout, which ends the connection.
+    async fn accept(&mut self, stamp: Stamp, sending: Sending<'_>) -> Result<(), SendError> {
         // The client may have connected again since the message was numbered, and `sending` be bound for that
         // connection. A future that is dropped before it was polled has sent nothing.
-        if self.connections.load(Ordering::SeqCst) != session {
+        if self.connections.load(Ordering::SeqCst) != stamp.session {
             return Err(SendError::NotConnected);
         }
         sending.await?;
