@@ -105,10 +105,10 @@ pub(crate) fn key_of(private: &TokenStream, text: &str) -> TokenStream {
     let letter = |at: usize| text.as_bytes().get(at).map_or('\0', |byte| char::from(*byte));
     if text.len() <= LETTERS {
         let letters = (0..text.len()).map(letter);
-        return quote!(#private::Key<#(#letters),*>);
+        return quote!(#private::MessageType<#(#letters),*>);
     }
     let letters = (0..LETTERS).map(letter);
-    quote!(#private::Key<#(#letters,)* { #private::rest(#text) }>)
+    quote!(#private::MessageType<#(#letters,)* { #private::rest(#text) }>)
 }
 
 /// Whether a type names a lifetime, or has one left out.

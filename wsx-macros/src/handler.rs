@@ -307,7 +307,7 @@ fn stand_in(args: &Args, function: Option<&Function>) -> Option<TokenStream> {
             #safe
             const __TYPE: &str = #message_type;
             struct __Elsewhere;
-            impl #p::Handles<#key, #on> for <() as #p::If<__IS_HERE, #on, __Elsewhere>>::Type {
+            impl #p::HandledOnceBy<<() as #p::If<__IS_HERE, #on, __Elsewhere>>::Type, #on> for #key {
                 const ENTRY: #p::HandlerEntry<#on> = #p::mistaken(__TYPE);
             }
         };
@@ -380,7 +380,7 @@ fn typed(
         let key = args.key(p, types, probed);
         quote_spanned! {place=>
             struct __Elsewhere;
-            impl #p::Handles<#key, #on> for <() as #p::If<__IS_HERE, #on, __Elsewhere>>::Type {
+            impl #p::HandledOnceBy<<() as #p::If<__IS_HERE, #on, __Elsewhere>>::Type, #on> for #key {
                 const ENTRY: #p::HandlerEntry<#on> = __ENTRY;
             }
         }

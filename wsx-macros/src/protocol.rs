@@ -362,8 +362,11 @@ fn lists(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
         let key = quote!(<#known as #p::Keyed>::Key);
         quote! {
             #[diagnostic::do_not_recommend]
-            impl<__E: #p::Handles<#key, __E>> #p::Covers<__E, #message> for #side {
-                const ENTRY: #p::HandlerEntry<__E> = <__E as #p::Handles<#key, __E>>::ENTRY;
+            impl<__E> #p::Covers<__E, #message> for #side
+            where
+                #key: #p::HandledOnceBy<__E>,
+            {
+                const ENTRY: #p::HandlerEntry<__E> = <#key as #p::HandledOnceBy<__E>>::ENTRY;
             }
         }
     });

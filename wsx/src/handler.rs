@@ -139,18 +139,21 @@ pub struct Registration {
 }
 inventory::collect!(Registration);
 
-/// `Self`, the endpoint `E`, handles the type string `Key`; `#[handler(on = E)]` says so. Two for one string conflict, which
-/// is how the compiler finds a message with two handlers.
+/// The type string `Self` is handled by endpoint `On`, and by one handler only.
 ///
-/// The endpoint stands here twice: where a handler's endpoint is another crate's, a local type stands in for `Self`, lest
-/// the compiler's own error hide the one that explains.
+/// `#[wsx::handler(on = Station)]` implements it, and nobody else. The compiler says "conflicting implementations of trait
+/// `HandledOnceBy<Station>` for type `MessageType<'c', 'm', 'd'>`" where two handlers of `Station` take the messages of type
+/// `cmd`, and shows both: delete one of them, or give it a message of another type.
+// `Endpoint` is the endpoint in any case. Where that is another crate's, a local type stands in for `On`, lest the compiler's
+// own error hide the one that explains.
 #[diagnostic::on_unimplemented(
-    message = "`{E}` has no handler for a message that it receives",
-    label = "no `#[wsx::handler(on = {E})]` takes it"
+    message = "`{Endpoint}` has no handler for a message that it receives",
+    label = "no `#[wsx::handler(on = {Endpoint})]` takes it"
 )]
-pub trait Handles<Key, E> {
+pub trait HandledOnceBy<On, Endpoint = On> {
     /// The handler.
-    const ENTRY: HandlerEntry<E>;
+    #[doc(hidden)]
+    const ENTRY: HandlerEntry<Endpoint>;
 }
 
 /// `Self`, a side, has its message `M` handled by endpoint `E`; `protocol!` says when.

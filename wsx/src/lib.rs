@@ -116,10 +116,10 @@ pub use context::{Context, FromContext, Meta, State};
 pub use endpoint::{Endpoint, Untyped};
 pub use envelope::{Envelope, Outbound, SentBy};
 pub use error::{BoxError, ConnectError, HandlerError, SendError, StartError};
-pub use handler::{FromMessage, IntoReply};
+pub use handler::{FromMessage, HandledOnceBy, IntoReply};
 pub use hub::Hub;
 pub use incoming::RawFrame;
-pub use message::{AnyPeer, AnySide, Description, Message, Receives, Sends, Side, Travel};
+pub use message::{AnyPeer, AnySide, Description, Message, MessageType, Receives, Sends, Side, Travel};
 pub use observer::{Observer, PrintProblems, Setback};
 pub use sending::Sending;
 

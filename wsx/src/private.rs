@@ -9,10 +9,10 @@ pub use crate::{
     envelope::Envelope,
     error::HandlerError,
     frame::Frame,
-    handler::{Call, Covers, HandlerEntry, Handles, IntoReply, Outcome, Registration, StateKey},
+    handler::{Call, Covers, HandledOnceBy, HandlerEntry, IntoReply, Outcome, Registration, StateKey},
     hub::Hub,
     incoming::Incoming,
-    message::{AnyPeer, AnySide, Description, Message, Receives, Sends, Side, Travel},
+    message::{AnyPeer, AnySide, Description, Message, MessageType, Receives, Sends, Side, Travel},
 };
 pub use inventory;
 use serde::Deserialize;
@@ -264,9 +264,9 @@ pub trait Unhandled<E> {
 #[derive(Debug)]
 pub struct ReservedProbe<E, Key>(PhantomData<(E, Key)>);
 impl<E, Key> Unhandled<E> for ReservedProbe<E, Key> {}
-impl<Key, E: Handles<Key, E>> ReservedProbe<E, Key> {
+impl<E, Key: HandledOnceBy<E>> ReservedProbe<E, Key> {
     /// See [`Unhandled`].
-    pub const ENTRY: Option<HandlerEntry<E>> = Some(<E as Handles<Key, E>>::ENTRY);
+    pub const ENTRY: Option<HandlerEntry<E>> = Some(<Key as HandledOnceBy<E>>::ENTRY);
 }
 
 /// The entry as a complete endpoint lists it.
@@ -295,25 +295,6 @@ pub const fn mistaken<E>(message_type: &'static str) -> HandlerEntry<E> {
     }
 }
 
-/// A string as a type, which the compiler prints letter by letter: `Key<'c', 'm', 'd'>`. What is longer counts by its
-/// hash.
-#[derive(Debug)]
-pub struct Key<
-    const A: char = '\0',
-    const B: char = '\0',
-    const C: char = '\0',
-    const D: char = '\0',
-    const E: char = '\0',
-    const F: char = '\0',
-    const G: char = '\0',
-    const H: char = '\0',
-    const I: char = '\0',
-    const J: char = '\0',
-    const K: char = '\0',
-    const L: char = '\0',
-    const REST: u64 = 0,
->;
-
 /// A message's type string as a type; the derive spells it.
 ///
 /// `Here` is any type of the crate that asks. Without it the compiler would hold two handlers for possible duplicates,
@@ -324,7 +305,7 @@ pub struct Key<
     note = "derive `wsx::Message` for the payload, or name the type, as in `#[wsx::handler(\"telemetry\", ..)]`"
 )]
 pub trait Keyed<Here = ()> {
-    /// See [`Key`].
+    /// See [`MessageType`].
     type Key;
 }
 
@@ -332,7 +313,7 @@ pub trait Keyed<Here = ()> {
 #[derive(Debug)]
 pub struct Nothing;
 impl<Here> Keyed<Here> for Nothing {
-    type Key = Key;
+    type Key = MessageType;
 }
 impl<Here, T: Keyed<Here>> Keyed<Here> for Envelope<T> {
     type Key = T::Key;
@@ -371,23 +352,23 @@ at! {
     5 F of A B C D E F G, 6 G of A B C D E F G,
 }
 
-/// How many letters a [`Key`] prints.
+/// How many letters a [`MessageType`] spells.
 const LETTERS: usize = 12;
 
-/// What of a text is beyond the letters of its [`Key`].
+/// What of a text is beyond the letters of its [`MessageType`].
 #[must_use]
 pub const fn rest(text: &str) -> u64 {
     if text.len() <= LETTERS { 0 } else { hash(text) }
 }
 
 /// The keys of the reserved types.
-pub type RawKey = Key<'_', '_', 'r', 'a', 'w', '_', '_'>;
+pub type RawKey = MessageType<'_', '_', 'r', 'a', 'w', '_', '_'>;
 /// See [`RawKey`].
-pub type OpenKey = Key<'_', '_', 'o', 'p', 'e', 'n', '_', '_'>;
+pub type OpenKey = MessageType<'_', '_', 'o', 'p', 'e', 'n', '_', '_'>;
 /// See [`RawKey`].
-pub type CloseKey = Key<'_', '_', 'c', 'l', 'o', 's', 'e', '_', '_'>;
+pub type CloseKey = MessageType<'_', '_', 'c', 'l', 'o', 's', 'e', '_', '_'>;
 /// See [`RawKey`].
-pub type UnknownKey = Key<'_', '_', 'u', 'n', 'k', 'n', 'o', 'w', 'n', '_', '_'>;
+pub type UnknownKey = MessageType<'_', '_', 'u', 'n', 'k', 'n', 'o', 'w', 'n', '_', '_'>;
 
 /// `Then` if the condition holds, `Else` if not.
 pub trait If<const CONDITION: bool, Then: ?Sized, Else: ?Sized> {
