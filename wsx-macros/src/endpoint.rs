@@ -1,8 +1,8 @@
 //! `#[derive(Endpoint)]`: a type on which handlers register, and the side that it speaks for.
-use crate::attr::{self, Errors, once};
-use proc_macro2::TokenStream;
+use crate::attr::{self, Errors, once, respan};
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
-use syn::{DeriveInput, Path};
+use syn::{DeriveInput, Ident, Path, spanned::Spanned};
 
 pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
@@ -29,51 +29,104 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     for needs_side in [peer.as_ref(), partial.as_ref()].into_iter().flatten().filter(|_| side.is_none()) {
         errors.at(needs_side, "this says something of a side's messages, so name the side: `#[wsx(side = Side)]`");
     }
-    let name = &input.ident;
-    let name_text = name.to_string();
-    let generics = &input.generics;
-    let (side_type, peer_type) = match (&side, &peer) {
-        (Some(side), Some(peer)) => (quote!(#side), quote!(#peer)),
-        (Some(side), None) => (quote!(#side), quote!(<#side as #private::Side>::Peer)),
-        (None, _) => (quote!(#private::AnySide), quote!(#private::AnyPeer)),
-    };
-    let complete = match &side {
-        Some(side) if partial.is_none() && errors.is_empty() => Some(entries(&private, input, side, peer.as_ref())),
-        _ => None,
-    };
     // Not for a generic one: that would be a second error, about what its parameters are.
-    let item = generics.params.is_empty().then(|| {
-        quote! {
-            #[automatically_derived]
-            impl #private::Endpoint for #name {
-                type Side = #side_type;
-                type Peer = #peer_type;
-                const NAME: &'static str = #name_text;
-                const MODULE: &'static str = #private::module_path!();
-                #complete
-            }
-        }
+    let item = input.generics.params.is_empty().then(|| {
+        let complete = partial.is_none() && errors.is_empty();
+        endpoint(&private, &input.ident, side.as_ref(), peer.as_ref(), complete)
     });
     let errors = errors.finish();
     quote!(#errors #item)
 }
 
+fn endpoint(p: &TokenStream, name: &Ident, side: Option<&Path>, peer: Option<&Path>, complete: bool) -> TokenStream {
+    let name_text = name.to_string();
+    let sides = match side {
+        Some(side) => sides(p, side, peer),
+        None => quote! {
+            type __Side = #p::AnySide;
+            type __Peer = #p::AnyPeer;
+        },
+    };
+    let entries = side.filter(|_| complete).map(|_| entries(p, name, peer));
+    quote! {
+        #[doc(hidden)]
+        const _: () = {
+            #sides
+            #[automatically_derived]
+            impl #p::Endpoint for #name {
+                type Side = __Side;
+                type Peer = __Peer;
+                const NAME: &'static str = #name_text;
+                const MODULE: &'static str = #p::module_path!();
+                #entries
+            }
+        };
+    }
+}
+
+/// The side and its peer. Each is mentioned once, so that a name that is not there is one error; and what is no side stands
+/// for any side, so that the check made here is the only one that fails.
+fn sides(p: &TokenStream, side: &Path, peer: Option<&Path>) -> TokenStream {
+    let side_span = span_of(side);
+    let at_side = respan(p, side_span);
+    let (peer_type, peer_check) = match peer {
+        Some(peer) => {
+            let peer_text = last(peer).map(Ident::to_string).unwrap_or_default();
+            let peer_span = span_of(peer);
+            let at_peer = respan(p, peer_span);
+            let check = quote_spanned! {peer_span=>
+                #[allow(dead_code, reason = "it is there to be evaluated; its name is shown with the error")]
+                const PEER: () = #at_peer::ensure_peer::<__Side>(#p::Probe::<(__Side, __Peer)>::PEER, #peer_text);
+            };
+            (quote!(#peer), check)
+        }
+        None => (quote!(<__Side as #p::Side>::Peer), TokenStream::new()),
+    };
+    quote! {
+        #[allow(unused_imports, reason = "the probes of sides do without")]
+        use #p::Plain as _;
+        type __Named = #side;
+        type __Side = <() as #p::If<{ #p::Probe::<__Named>::SIDE }, __Named, #p::AnySide>>::Type;
+        type __Peer = #peer_type;
+    }
+    .into_iter()
+    .chain(quote_spanned!(side_span=> const _: () = #at_side::is_side::<__Named>();))
+    .chain(peer_check)
+    .collect()
+}
+
 /// The list of a complete endpoint's handlers, which does not compile while one is missing.
-fn entries(private: &TokenStream, input: &DeriveInput, side: &Path, peer: Option<&Path>) -> TokenStream {
-    let name = &input.ident;
+fn entries(p: &TokenStream, name: &Ident, peer: Option<&Path>) -> TokenStream {
     // The protocol makes a function for each peer, since only a function of its own can say what it needs.
-    let list = match peer.and_then(|peer| peer.segments.last()) {
-        Some(peer) => format_ident!("__wsx_entries_from_{}", peer.ident),
+    let list = match peer.and_then(last) {
+        Some(peer) => format_ident!("__wsx_entries_from_{peer}"),
         None => format_ident!("__wsx_entries"),
     };
     let reserved = ["RawKey", "OpenKey", "CloseKey", "UnknownKey"].map(|key| format_ident!("{key}"));
     // Spanned at the endpoint's name, which is where a missing handler shows.
     quote_spanned! {name.span()=>
-        fn entries() -> #private::Vec<#private::Box<dyn #private::Any>> {
-            use #private::Unhandled as _;
-            let mut entries = <#side>::#list::<#name>();
-            #(#private::list(&mut entries, #private::ReservedProbe::<#name, #private::#reserved>::ENTRY);)*
+        fn entries() -> #p::Vec<#p::Box<dyn #p::Any>> {
+            use #p::Unhandled as _;
+            // What is no side, or does not speak with this peer, has no such function; that has been said.
+            #[allow(dead_code, non_snake_case, reason = "a side's own function goes first")]
+            trait __Unlisted {
+                fn #list<__E>() -> #p::Vec<#p::Box<dyn #p::Any>> {
+                    #p::Vec::new()
+                }
+            }
+            impl<__T> __Unlisted for __T {}
+            let mut entries = <__Named>::#list::<#name>();
+            #(#p::list(&mut entries, #p::ReservedProbe::<#name, #p::#reserved>::ENTRY);)*
             entries
         }
     }
+}
+
+fn last(path: &Path) -> Option<&Ident> {
+    path.segments.last().map(|segment| &segment.ident)
+}
+
+/// Where an error about a path points: its last part.
+fn span_of(path: &Path) -> Span {
+    last(path).map_or_else(|| path.span(), Ident::span)
 }

@@ -51,6 +51,11 @@ pub struct MessageType<
 >;
 
 /// One end of a conversation; [`protocol!`](crate::protocol) makes one type for each.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no side of a protocol",
+    label = "not a side",
+    note = "the sides are the names before and after the arrows of a `wsx::protocol!` block, as in `Edge -> Server: Telemetry;`"
+)]
 pub trait Side: Send + Sync + 'static {
     /// As written in the protocol.
     const NAME: &'static str;
@@ -88,6 +93,7 @@ pub struct AnySide;
 #[non_exhaustive]
 pub struct AnyPeer;
 
+#[diagnostic::do_not_recommend]
 impl Side for AnySide {
     const NAME: &'static str = "any";
     const PROTOCOL: &'static str = "";

@@ -60,6 +60,9 @@ where
 /// Checks nothing more than that `E` is an endpoint, where the error can point at its name.
 pub const fn is_endpoint<E: Endpoint>() {}
 
+/// Checks nothing more than that `S` is a side, where the error can point at its name.
+pub const fn is_side<S: Side>() {}
+
 /// Checks nothing more than that `M` is a message, where the error can point at its name.
 pub const fn is_message<M: Message>() {}
 
@@ -87,6 +90,10 @@ pub trait Plain {
     const HUB: bool = false;
     /// Whether it is an endpoint.
     const ENDPOINT: bool = false;
+    /// Whether it is a side.
+    const SIDE: bool = false;
+    /// Of a side and another: the other's name, if they speak with each other.
+    const PEER: Option<&'static str> = None;
 }
 impl<T: ?Sized> Plain for Probe<T> {}
 
@@ -117,6 +124,14 @@ impl<T: 'static> Probe<State<T>> {
 impl<T: Endpoint> Probe<T> {
     /// See [`Plain`].
     pub const ENDPOINT: bool = true;
+}
+impl<T: Side> Probe<T> {
+    /// See [`Plain`].
+    pub const SIDE: bool = true;
+}
+impl<S: SpeaksWith<P>, P> Probe<(S, P)> {
+    /// See [`Plain`].
+    pub const PEER: Option<&'static str> = Some(<S as SpeaksWith<P>>::NAME);
 }
 impl<E: Endpoint> Probe<Hub<E>> {
     /// See [`Plain`].
@@ -224,6 +239,41 @@ pub const fn ensure_type(said: &str, own: &str) {
 pub const fn ensure_inbound<S: Side>(has_message: bool, message_type: &str) {
     if !has_message && !is_among(S::INBOUND, message_type) {
         refuse(&["side `", S::NAME, "` of protocol `", S::PROTOCOL, "` never receives \"", message_type, "\""]);
+    }
+}
+
+/// A side, and one that it exchanges messages with; `protocol!` says so.
+pub trait SpeaksWith<Peer> {
+    /// The peer's, as written in the protocol.
+    const NAME: &'static str;
+}
+
+/// Fails to compile unless this side of a protocol speaks with this peer, and the peer goes by its own name: a complete
+/// endpoint finds its messages by it. What is no side has been told so.
+///
+/// # Panics
+///
+/// During compilation.
+#[track_caller]
+pub const fn ensure_peer<S: Side>(known: Option<&'static str>, said: &str) {
+    match known {
+        None if !S::PROTOCOL.is_empty() => refuse(&[
+            "side `",
+            S::NAME,
+            "` does not speak with `",
+            said,
+            "`: no line of protocol `",
+            S::PROTOCOL,
+            "` is between them",
+        ]),
+        Some(name) if !same(name, said) => refuse(&[
+            "the peer of side `",
+            S::NAME,
+            "` goes by another name here: call it `",
+            name,
+            "`, as the protocol does",
+        ]),
+        _ => {}
     }
 }
 

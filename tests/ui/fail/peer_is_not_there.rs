@@ -1,0 +1,7 @@
+use wsx_tests::fleet::Server;
+
+#[derive(wsx::Endpoint)]
+#[wsx(side = Server, peer = Ege)]
+struct Station;
+
+fn main() {}

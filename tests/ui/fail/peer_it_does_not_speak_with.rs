@@ -1,0 +1,7 @@
+use wsx_tests::fleet::{Cmd, Server};
+
+#[derive(wsx::Endpoint)]
+#[wsx(side = Server, peer = Cmd)]
+struct Station;
+
+fn main() {}
