@@ -194,15 +194,59 @@ fn a_fingerprint_changes_when_the_wire_does() {
     assert_eq!(serde_json::to_string(&(all, more)).unwrap().matches("\"inner\"").count(), 4);
 }
 
+#[derive(wsx::Endpoint, Default)]
+#[wsx(side = Server, partial)]
+struct Keeper {
+    log: Log<String>,
+}
+#[wsx::handler(on = Keeper)]
+fn keep(health: Health, conn: Conn<'_, Server>, hub: Hub<Keeper>) {
+    conn.set_extension(7_u8);
+    let pongs = hub.clone();
+    conn.on_pong(move |payload| pongs.endpoint().log.add(format!("pong {payload:?}")));
+    let conn = conn.into_owned();
+    tokio::spawn(async move {
+        conn.clone().send(&Cmd { reboot: health.ok }).await.unwrap();
+        conn.ping(b"!").await.unwrap();
+        let before = conn.is_closed();
+        let end = conn.closed().await;
+        let log = &hub.endpoint().log;
+        log.add(format!("{} {:?} {before} {} {end}", conn.id(), conn.extension::<u8>(), conn.is_closed()));
+    });
+}
+
+/// Row M3: a connection that sends only what its side may has all else that a connection has, and outlives its handler.
+#[tokio::test]
+async fn a_connection_of_a_side_can_be_kept() {
+    let server = Listening::start(Hub::with(Keeper::default())).await;
+    let mut peer = server.peer("box-7").await;
+    peer.say("health", json!({"ok": true})).await;
+    assert_eq!(peer.hear_data().await, ("cmd".into(), json!({"reboot": true})));
+    let log = &server.hub.endpoint().log;
+    // Its library answers the ping when it reads on.
+    assert!(peer.next().await.unwrap().unwrap().is_ping());
+    server.hub.get("box-7").unwrap().close();
+    assert_eq!(peer.close().await.0, 1000);
+    // Its answer leaves while it reads on.
+    assert!(peer.next().await.is_none());
+    assert_eq!(log.next().await, "pong [33]");
+    assert_eq!(log.next().await, "box-7 Some(7) false true closed by us with 1000");
+}
+
 mod three {
     //! A protocol with three sides, where a server speaks to boxes and to consoles, each through a hub of its own.
     use super::{Cmd, Health, Note};
     wsx::protocol! {
         pub(super) Plant v1 {
+            /// A line may have a doc comment, and so may a message, and a comma may stand behind the last.
             Machine -> Controller: Health;
-            Controller -> Machine: Cmd;
+            Controller -> Machine: Cmd,;
             Console -> Controller: Cmd;
-            Controller -> Console: Health, Note;
+            Controller -> Console:
+                Health,
+                /// For people.
+                Note,
+            ;
         }
     }
 }

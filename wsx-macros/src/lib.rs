@@ -22,8 +22,8 @@ mod protocol;
 /// ```
 ///
 /// The arguments come in any order, at most six: the payload (any type with `Deserialize`, borrowed or owned),
-/// `Connection`, `State<T>`, `Meta`, `Envelope<T>`, `RawFrame`, `&Hub`, the endpoint's value as `&Station`, and whatever
-/// implements `FromContext`. The function is sync or async, and returns nothing, a message for the sender, an `Option` of
+/// `Connection`, `State<T>`, `Meta`, `Envelope<T>`, `RawFrame`, `&Hub`, the endpoint's value as `&Station`, where the endpoint
+/// has a side `Conn<'_, Side>`, a connection that sends only what the side may, and whatever implements `FromContext`. The function is sync or async, and returns nothing, a message for the sender, an `Option` of
 /// one, or a `Result` of these.
 ///
 /// Four types are reserved, and never come from a peer: `__raw__` handles the frames that are no envelope, `__unknown__`
@@ -67,6 +67,7 @@ pub fn endpoint(item: TokenStream) -> TokenStream {
 ///     pub Fleet v1 {
 ///         Edge -> Server: Telemetry<'_>, Health;
 ///         Server -> Edge: Cmd, Notice;
+///         /// Goes either way.
 ///         Edge <-> Server: Note;
 ///     }
 /// }
@@ -74,7 +75,8 @@ pub fn endpoint(item: TokenStream) -> TokenStream {
 ///
 /// makes the types that are written here: `Fleet` with `VERSION`, `FINGERPRINT` and `DESCRIPTION`, the sides `Edge` and
 /// `Server`, and for each side an enum of what it receives, `ServerInbound` and `EdgeInbound`, with a `decode`. A protocol
-/// may have more than two sides; messages may come from other crates. `#[wsx(crate = path)]` on it says where the crate is,
+/// may have more than two sides; messages may come from other crates. What borrows is written with its lifetime, as in
+/// `Telemetry<'_>`. A doc comment on a message goes to its place in the enum, one on a line to the enum of who receives it. `#[wsx(crate = path)]` on it says where the crate is,
 /// if it is not called `wsx`.
 #[proc_macro]
 pub fn protocol(input: TokenStream) -> TokenStream {

@@ -92,7 +92,7 @@ pub struct ViaPayload;
     message = "`{Self}` cannot be an argument of a handler on `{E}`",
     label = "neither a payload nor an extractor",
     note = "the payload is any type with `#[derive(serde::Deserialize)]`, usually with `#[derive(wsx::Message)]`",
-    note = "extractors are `Connection`, `&Connection`, `Meta<'_>`, `RawFrame<'_>`, `Envelope<T>`, `&Hub<{E}>`, the endpoint's value as `&{E}`, and without `on = ..` also `State<T>`"
+    note = "extractors are `Connection`, `&Connection`, `Conn<'_, Side>`, `Meta<'_>`, `RawFrame<'_>`, `Envelope<T>`, `&Hub<{E}>`, the endpoint's value as `&{E}`, and without `on = ..` also `State<T>`"
 )]
 pub trait FromContext<'f, E, Via = ViaContext>: Sized {
     /// Draws the argument.
