@@ -55,6 +55,7 @@ fn a_hub_without_handlers_is_refused_unless_it_is_meant() {
     let error = Hub::builder_with(Deaf).build().unwrap_err();
     assert!(error.to_string().contains("endpoint Deaf"), "{error}");
     assert!(error.to_string().contains("use my_handlers as _;"), "{error}");
+    assert!(error.to_string().contains("4 are on other endpoints"), "{error}");
     let hub = Hub::builder_with(Deaf).without_handlers().build().unwrap();
     assert!(hub.handled_types().is_empty());
 }

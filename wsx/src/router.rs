@@ -119,9 +119,15 @@ impl<E: Endpoint> Router<E> {
         }
         if table.is_empty() && problems.is_empty() && empty == Empty::Refused {
             // A linker drops the handlers of a crate that nothing refers to, and then a program is deaf in silence.
-            let why = "there is no handler at all: if they are in a crate of their own, refer to it, as in \
-                `use my_handlers as _;`; if there are none, or each connection brings its own, say `without_handlers()`";
-            problems.push(why.to_owned());
+            let others = inventory::iter::<Registration>.into_iter().count();
+            let elsewhere = match others {
+                0 => String::new(),
+                count => format!("{count} are on other endpoints, whose values `Hub::with` and `Client::with` take; "),
+            };
+            problems.push(format!(
+                "there is no handler at all: {elsewhere}if they are in a crate of their own, refer to it, as in \
+                `use my_handlers as _;`; if there are none, or each connection brings its own, say `without_handlers()`"
+            ));
         }
         if problems.is_empty() { Ok(Self { table }) } else { Err(StartError { endpoint: E::NAME, problems }) }
     }

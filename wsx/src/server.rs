@@ -48,7 +48,8 @@ pub(crate) const REFUSAL: Duration = Duration::from_secs(1);
 
 impl Hub {
     /// A hub of the untyped endpoint, on which handlers without `on = …` register. There may be none: `register` can add
-    /// them to each connection.
+    /// them to each connection. `Hub::builder().build()` refuses to be without, and says whether there are some on endpoints of
+    /// their own, which want [`Hub::with`].
     ///
     /// # Panics
     ///
