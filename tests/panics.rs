@@ -335,7 +335,7 @@ async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
 
     // A stream has a grudge as well.
     let (near, far) = tokio::io::duplex(1024);
-    let stream = Explosive { inner: near, at: Panics::InDrop, switch: Arc::new(AtomicBool::new(true)) };
+    let stream = Explosive { inner: near, at: Panics::Dropped, switch: Arc::new(AtomicBool::new(true)) };
     let opening = tokio::spawn(async move { narrow.serve_stream(stream, None).await.unwrap() });
     let (mut far, _) = within(tokio_tungstenite::client_async("ws://a/ws?id=stream", far)).await.unwrap();
     within(far.close(None)).await.unwrap();
@@ -584,7 +584,7 @@ async fn a_stream_that_panics_ends_its_connection_alone() {
     let server = fragile().await;
     let mut good = server.peer("good").await;
     let door = server.hub.ws_handler(query_id, |_| {});
-    for at in [Panics::InRead, Panics::InWrite] {
+    for at in [Panics::Reading, Panics::Writing] {
         let (near, mut far) = tokio::io::duplex(1024);
         let switch = Arc::new(AtomicBool::new(false));
         let stream = Explosive { inner: near, at, switch: switch.clone() };
@@ -603,9 +603,9 @@ async fn a_stream_that_panics_ends_its_connection_alone() {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Panics {
-    InRead,
-    InWrite,
-    InDrop,
+    Reading,
+    Writing,
+    Dropped,
 }
 
 /// A stream that panics once its switch is on.
@@ -626,7 +626,7 @@ impl Explosive {
 impl Drop for Explosive {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.explode(Panics::InDrop);
+            self.explode(Panics::Dropped);
         }
     }
 }
@@ -637,14 +637,14 @@ impl tokio::io::AsyncRead for Explosive {
         cx: &mut TaskContext<'_>,
         out: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        self.explode(Panics::InRead);
+        self.explode(Panics::Reading);
         Pin::new(&mut self.inner).poll_read(cx, out)
     }
 }
 
 impl tokio::io::AsyncWrite for Explosive {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        self.explode(Panics::InWrite);
+        self.explode(Panics::Writing);
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<std::io::Result<()>> {

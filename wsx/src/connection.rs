@@ -436,7 +436,10 @@ impl<'f, S: Side, To> Conn<'f, S, To> {
     pub fn send<M: SentBy<S, To> + ?Sized>(&self, message: &M) -> Sending<'f> {
         match &self.connection {
             Held::Borrowed(connection) => connection.send(message),
-            Held::Owned(connection) => Sending::on_owned(Ok(connection.clone()), message.encode(connection.role())),
+            Held::Owned(connection) => {
+                let frame = message.encode(connection.role()).map(Frame::into_bytes);
+                Sending::on_owned(Ok(connection.clone()), frame)
+            }
         }
     }
 
