@@ -1,4 +1,5 @@
 //! Row X7 of the specification: how a hub ends, for those who are here, those who come, and those who wait for it.
+use futures_util::{SinkExt, StreamExt};
 use serde::Serialize;
 use serde_json::json;
 use std::{
@@ -17,7 +18,7 @@ use tokio::{
     task::yield_now,
     time::{Instant, timeout},
 };
-use tokio_tungstenite::{WebSocketStream, client_async};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 use wsx::{Closed, ClosedBy, Connection, Hub, Observer, Reject, SendError, WsHandler, http::request::Parts};
 use wsx_tests::{Log, Peer, Server, query_id, recorder, within};
 
@@ -49,6 +50,13 @@ async fn on_work(station: &Station, _n: serde::de::IgnoredAny) {
     station.said.add("worked");
 }
 
+#[wsx::handler("question", on = Station)]
+async fn on_question(station: &Station, n: u32) -> Notice {
+    station.said.add("thinking");
+    station.handler_may_end.notified().await;
+    Notice { n }
+}
+
 #[wsx::handler("__close__", on = Station)]
 async fn on_close(station: &Station, conn: &Connection) {
     if conn.id() == "busy" {
@@ -75,7 +83,12 @@ async fn finish(peer: &mut Peer) {
 
 /// A connection over memory, so that no system's timing comes in.
 async fn in_memory(door: &WsHandler<Station>, id: &str) -> WebSocketStream<DuplexStream> {
-    let (near, far) = tokio::io::duplex(1024);
+    in_memory_through(1024, door, id).await
+}
+
+/// One that holds so many bytes.
+async fn in_memory_through(width: usize, door: &WsHandler<Station>, id: &str) -> WebSocketStream<DuplexStream> {
+    let (near, far) = tokio::io::duplex(width);
     let door = door.clone();
     let opening = tokio::spawn(async move { door.serve_stream(near, None).await });
     let (ws, _) = within(client_async(format!("ws://a/ws?id={id}"), far)).await.expect("it is let in");
@@ -131,6 +144,69 @@ async fn a_shutdown_waits_for_handlers_and_observers() {
     assert_eq!(station.said.try_next(), Some("closed"));
     let (id, closed) = memory.closed().await;
     assert_eq!((&*id, u16::from(closed.code), closed.by), ("busy", 1001, ClosedBy::Us));
+}
+
+/// What a handler returns that began before the shutdown leaves in front of 1001; what comes later is handled, and has no
+/// answer.
+#[tokio::test]
+async fn a_shutdown_lets_out_the_reply_of_a_handler_in_flight() {
+    let server = Server::start(station()).await;
+    let station = server.hub.endpoint();
+    let mut peer = server.peer("a").await;
+    peer.say("question", json!(1)).await;
+    assert_eq!(station.said.next().await, "thinking");
+    peer.say("question", json!(2)).await;
+    let ended = shut_down(&server.hub, PATIENCE);
+    let conn = server.hub.get("a").unwrap();
+    within(async {
+        while !conn.is_closed() {
+            yield_now().await;
+        }
+    })
+    .await;
+    station.handler_may_end.notify_one();
+    assert_eq!(peer.hear_data().await.1, json!({"n": 1}));
+    assert_eq!(peer.close().await.0, 1001);
+    assert_eq!(station.said.next().await, "thinking");
+    station.handler_may_end.notify_one();
+    finish(&mut peer).await;
+    assert_eq!(within(ended).await.unwrap(), 0);
+}
+
+/// A handler that takes long delays 1001 by a quarter of the close timeout, and by no more than the deadline.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_takes_long_does_not_keep_1001_from_its_peer() {
+    for (deadline, told) in [(60, 2500), (1, 1000)] {
+        let hub = station();
+        let mut ws = in_memory(&hub.ws_handler(query_id, |_| {}), "a").await;
+        ws.send(r#"{"type":"question","data":1}"#.into()).await.unwrap();
+        assert_eq!(hub.endpoint().said.next().await, "thinking");
+        let start = Instant::now();
+        let ended = shut_down(&hub, Duration::from_secs(deadline));
+        let Some(Ok(Message::Close(Some(close)))) = ws.next().await else { panic!("no close frame") };
+        assert_eq!(u16::from(close.code), 1001);
+        let took = start.elapsed();
+        assert!(took.abs_diff(Duration::from_millis(told)) < Duration::from_millis(100), "{took:?}");
+        ended.await.unwrap();
+    }
+}
+
+/// A reply that is too late does not come behind the close frame, even if that has not left to its end (RFC 6455 section 5.5.1).
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_is_too_late_is_dropped() {
+    let hub = station();
+    let mut ws = in_memory_through(16, &hub.ws_handler(query_id, |_| {}), "a").await;
+    ws.send(r#"{"type":"question","data":1}"#.into()).await.unwrap();
+    assert_eq!(hub.endpoint().said.next().await, "thinking");
+    let ended = shut_down(&hub, Duration::from_secs(60));
+    let far = ws.get_mut();
+    assert_eq!(far.read_u8().await.unwrap(), 0x88, "a close frame");
+    hub.endpoint().handler_may_end.notify_one();
+    let length = far.read_u8().await.unwrap();
+    let mut rest = Vec::new();
+    far.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest.len(), usize::from(length), "{rest:?}");
+    ended.await.unwrap();
 }
 
 /// A peer that does not answer the close is cut off at the deadline, and its `__close__` handler runs before the shutdown

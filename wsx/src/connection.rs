@@ -208,7 +208,7 @@ impl Connection {
         self.begin_close(Closing { code, reason: reason.into() }, SHUT);
     }
 
-    /// Closes, but what the peer has sent before it learned of it is still handled.
+    /// Closes, but what the peer has sent before it learned of it is still handled, and the handler that runs may reply.
     pub(crate) fn close_draining(&self, code: u16, reason: &str) {
         self.begin_close(Closing { code, reason: reason.to_owned() }, DRAINING);
     }
@@ -216,14 +216,14 @@ impl Connection {
     /// For the task: the connection ends for another reason than a request.
     pub(crate) fn shut(&self) {
         self.0.intake.store(SHUT, Ordering::Relaxed);
-        self.0.queue.close();
+        self.0.queue.close(false);
     }
 
     fn begin_close(&self, closing: Closing, intake: u8) {
         if self.0.closing.set(Box::new(closing)).is_ok() {
             // `fetch_max`: a task that has shut the intake keeps it shut.
             self.0.intake.fetch_max(intake, Ordering::Relaxed);
-            self.0.queue.close();
+            self.0.queue.close(intake == DRAINING);
         }
     }
 
@@ -310,6 +310,11 @@ impl Connection {
     /// Whether what comes in is still handled.
     pub(crate) fn takes_messages(&self) -> bool {
         self.0.intake.load(Ordering::Relaxed) != SHUT
+    }
+
+    /// Whether nobody has asked for a close yet.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.intake.load(Ordering::Relaxed) == OPEN
     }
 
     pub(crate) fn set_closed(&self, closed: Closed) {

@@ -10,9 +10,10 @@ use crate::{
     guard,
     heartbeat::{Beat, Due},
     incoming::Incoming,
-    queue::{self, Queue, Refused, Taken},
+    queue::{self, Queue, Taken},
     reader::{self, Received},
     router::Scope,
+    sending::Sending,
     transport::{Transport, discard},
 };
 use bytes::{Buf, Bytes};
@@ -20,7 +21,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicU8, Ordering},
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
@@ -40,6 +41,13 @@ const TURN: u32 = 128;
 /// input sends a reset, which can overtake the close frame.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 4 << 20;
+
+/// Nothing is being handled: what [`Task::handling`] says.
+const IDLE: u8 = 0;
+/// A message is, since before any close: its reply leaves in front of the close frame of a shutdown.
+const OWING: u8 = 1;
+/// A message is that came later, whose reply has nowhere to go.
+const LATE: u8 = 2;
 
 /// Why the read loop ended.
 enum End {
@@ -66,13 +74,13 @@ pub(crate) async fn drive<E: Endpoint, T: Transport>(
     let _ending = Ending { conn, scope };
     let Some(transport) = &*socket else { return };
     let closed = {
-        let busy = AtomicBool::new(false);
-        let mut reading = pin!(Some(read(transport, conn, scope, &busy)));
+        let handling = AtomicU8::new(IDLE);
+        let mut reading = pin!(Some(read(transport, conn, scope, &handling)));
         let reader = reading.as_mut().as_pin_mut().expect("made above");
         let beat = scope.config.heartbeat.map(|rhythm| Box::new(Beat::new(rhythm)));
         let writer = Writer::new(scope.config.write_timeout);
         let mut task =
-            Task { transport, conn, writer, reader, busy: &busy, waker: conn.reader_waker(), beat, end: None };
+            Task { transport, conn, writer, reader, handling: &handling, waker: conn.reader_waker(), beat, end: None };
         poll_fn(|cx| task.poll_open(cx)).await;
         if let Some(hub) = scope.hub {
             hub.forget(conn);
@@ -84,7 +92,7 @@ pub(crate) async fn drive<E: Endpoint, T: Transport>(
                 tokio::select! {
                     // In this order, so that what the socket takes at once leaves even where patience has ended already.
                     biased;
-                    _ = task.goodbye(&closed) => {}
+                    _ = task.goodbye(&closed, scope.config.close_timeout / 4, kill) => {}
                     () = sleep(scope.config.close_timeout) => {}
                     () = kill.cancelled() => {}
                 }
@@ -122,8 +130,8 @@ struct Task<'t, T, F> {
     conn: &'t Connection,
     writer: Writer,
     reader: Pin<&'t mut F>,
-    /// A message is being handled, and nothing read meanwhile.
-    busy: &'t AtomicBool,
+    /// Whether a message is being handled, and nothing read meanwhile.
+    handling: &'t AtomicU8,
     /// What the reader waits with, so that a wake for what is queued is not one for the reader.
     waker: Waker,
     beat: Option<Box<Beat>>,
@@ -159,7 +167,7 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
     fn poll_beat(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let Some(beat) = &mut self.beat else { return Ok(()) };
         // What the peer says while a handler runs waits in the system's buffer: that is no silence.
-        if self.transport.heard() || self.busy.load(Ordering::Relaxed) {
+        if self.transport.heard() || self.handling.load(Ordering::Relaxed) != IDLE {
             beat.heard();
         }
         while let Poll::Ready(due) = beat.poll(cx) {
@@ -200,10 +208,24 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
         closed
     }
 
-    /// What is queued, our close frame, the peer's, and the end of the socket.
-    async fn goodbye(&mut self, closed: &Closed) -> io::Result<()> {
+    /// What is queued, our close frame, the peer's, and the end of the socket. A shutdown waits `patience` for the reply of
+    /// the handler that runs, and no longer than its own.
+    async fn goodbye(&mut self, closed: &Closed, patience: Duration, kill: &CancellationToken) -> io::Result<()> {
         // As long as the peer has not closed, its messages go on being read; whether they are handled is the
         // connection's to say.
+        if self.conn.takes_messages() {
+            let mut impatience = pin!(timeout(patience, kill.cancelled()));
+            let mut patient = true;
+            poll_fn(|cx| {
+                let written = self.poll(cx)?;
+                patient = patient && impatience.as_mut().poll(cx).is_pending();
+                let owing = self.handling.load(Ordering::Relaxed) == OWING && self.end.is_none();
+                if owing && patient { Poll::Pending } else { written.map(Ok::<_, io::Error>) }
+            })
+            .await?;
+            // Nothing comes behind the close frame.
+            self.conn.queue().close(false);
+        }
         poll_fn(|cx| self.poll(cx)).await?;
         // An answer carries the code that it answers (RFC 6455 section 5.5.1).
         self.writer.rest = frame::close(self.conn.role(), closed.code.into(), &closed.reason);
@@ -232,22 +254,20 @@ async fn read<E: Endpoint, T: Transport>(
     transport: &T,
     conn: &Connection,
     scope: &Scope<'_, E>,
-    busy: &AtomicBool,
+    handling: &AtomicU8,
 ) -> End {
-    busy.store(true, Ordering::Relaxed);
+    begin(conn, handling);
     scope.observer.opened(conn);
     let opening = scope.router.event(scope, conn, &Incoming::open()).await;
-    reply(conn, opening).await;
-    busy.store(false, Ordering::Relaxed);
+    reply(conn, opening, handling).await;
     let mut turn = 0;
     loop {
         match poll_fn(|cx| transport.poll_received(conn.queue(), cx)).await {
             Ok(Received::Data(message)) => {
                 if conn.takes_messages() {
-                    busy.store(true, Ordering::Relaxed);
+                    begin(conn, handling);
                     let answer = scope.router.message(scope, conn, &message).await;
-                    reply(conn, answer).await;
-                    busy.store(false, Ordering::Relaxed);
+                    reply(conn, answer, handling).await;
                 }
                 reader::recycle(message);
             }
@@ -266,13 +286,21 @@ async fn read<E: Endpoint, T: Transport>(
     }
 }
 
-async fn reply(conn: &Connection, reply: Option<Frame>) {
+/// A handler is about to run.
+fn begin(conn: &Connection, handling: &AtomicU8) {
+    handling.store(if conn.is_open() { OWING } else { LATE }, Ordering::Relaxed);
+}
+
+/// A handler has run.
+async fn reply(conn: &Connection, reply: Option<Frame>, handling: &AtomicU8) {
     if let Some(reply) = reply {
-        if let Err(Refused::Full) = conn.queue().try_append(reply.as_bytes()) {
-            // Waits for room, and so reads no more meanwhile. A connection that closes takes no reply.
-            let _ = conn.push(reply.into_bytes()).await;
+        if conn.queue().try_append(reply.as_bytes()).is_err() {
+            // Waits for room, and so reads no more meanwhile. A connection that closes takes no reply, but one that it owes.
+            let (owed, reply) = (handling.load(Ordering::Relaxed) == OWING, reply.into_bytes());
+            let _ = if owed { Sending::reply(conn, reply) } else { conn.push(reply) }.await;
         }
     }
+    handling.store(IDLE, Ordering::Relaxed);
 }
 
 /// What the peer is told of an error in what it sent (RFC 6455 section 7.4.1).

@@ -4,7 +4,7 @@
 //! preemptions, and fails when all of them wait for each other: a lost wake-up is a deadlock. Connection, sends, queue and
 //! the polling of the task are the real ones; the socket and the reader's future are stand-ins that count.
 //! `tests/model.sh` runs it.
-use super::{End, Task, Writer};
+use super::{End, IDLE, Task, Writer};
 use crate::{
     config::Config, connection::Connection, error::SendError, queue::Queue, reader::Received, sending::Sending,
     transport::Transport,
@@ -19,7 +19,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
@@ -228,8 +228,8 @@ fn with_task<R>(conn: &Connection, wire: &Wire, body: impl FnOnce(&mut Task<'_, 
     });
     let (mut reader, writer) = (reader, Writer::new(Duration::from_secs(1)));
     let (reader, waker) = (Pin::new(&mut reader), conn.reader_waker());
-    let busy = AtomicBool::new(false);
-    body(&mut Task { transport: wire, conn, writer, reader, busy: &busy, waker, beat: None, end: None })
+    let handling = AtomicU8::new(IDLE);
+    body(&mut Task { transport: wire, conn, writer, reader, handling: &handling, waker, beat: None, end: None })
 }
 
 /// Runs until nothing is left to write and `done` says so of the messages and pongs that were; with the messages.

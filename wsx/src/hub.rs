@@ -195,7 +195,8 @@ impl<E: Endpoint> Hub<E> {
     /// `WsHandler::listen` stops accepting and returns. Who comes later through another door, or is half-way through a
     /// handshake, `build_id` included, is told 503. Connections close in batches, so that other work goes on beside them.
     /// What the peers sent before they learned of it is still handled; sends fail with [`SendError::Closed`] from the
-    /// beginning on, replies too.
+    /// beginning on. What a handler returns that began before leaves in front of 1001, which waits for it for a quarter of
+    /// [`Config::close_timeout`]; what later handlers return is dropped.
     ///
     /// At the deadline those that are left are cut off: what their sockets take at once leaves, the close frame included,
     /// and they have a second at most for their `__close__` handlers. A deadline of zero does that at once. One of 10 s,

@@ -71,6 +71,8 @@ struct State {
     /// Wakes the task. Taken out to wake, so that no lock is held meanwhile; the task puts it back.
     driver: Option<Waker>,
     closed: bool,
+    /// Closed, but the reply of a handler that runs still comes in: once, and whether or not there is room.
+    owed: bool,
 }
 
 #[derive(Debug)]
@@ -96,6 +98,8 @@ impl Entry {
 struct Waiting {
     ticket: u64,
     frame: Bytes,
+    /// Of a handler. At most one waits, as a connection handles one message at a time.
+    reply: bool,
     waker: Waker,
 }
 
@@ -161,14 +165,17 @@ impl Queue {
     }
 
     /// Queues the frame, or leaves it here to be moved in when there is room. Whoever gives up must [`leave`](Self::leave).
-    pub(crate) fn push(&self, frame: Bytes, cx: &Context<'_>) -> Result<Option<Place>, Refused> {
+    ///
+    /// A `reply` is still taken where the close left room for one.
+    pub(crate) fn push(&self, frame: Bytes, reply: bool, cx: &Context<'_>) -> Result<Option<Place>, Refused> {
         let mut waker = None;
         let mut state = self.lock();
         loop {
-            if state.closed {
+            let owed = reply && std::mem::take(&mut state.owed);
+            if state.closed && !owed {
                 return Err(Refused::Closed);
             }
-            if state.waiting.is_empty() && state.room(self.bound, frame.len()) {
+            if owed || state.waiting.is_empty() && state.room(self.bound, frame.len()) {
                 state.push(frame);
                 let driver = state.schedule();
                 drop(state);
@@ -178,7 +185,7 @@ impl Queue {
             if let Some(waker) = waker.take() {
                 let ticket = state.next_ticket;
                 state.next_ticket += 1;
-                state.waiting.push_back(Waiting { ticket, frame, waker });
+                state.waiting.push_back(Waiting { ticket, frame, reply, waker });
                 return Ok(Some(Place(ticket)));
             }
             // Few have to wait, so the waker is made only here, with the lock given up: there may be room after that.
@@ -227,11 +234,18 @@ impl Queue {
         true
     }
 
-    /// Ends the queue for senders, those that wait included; what it holds still leaves.
-    pub(crate) fn close(&self) {
+    /// Ends the queue for senders, those that wait included; what it holds still leaves. With `owed`, so does the reply of the
+    /// handler that runs.
+    pub(crate) fn close(&self, owed: bool) {
         let mut state = self.lock();
         state.closed = true;
-        let waiting = std::mem::take(&mut state.waiting);
+        state.owed = owed;
+        let mut waiting = std::mem::take(&mut state.waiting);
+        if let Some(reply) = waiting.iter_mut().find(|waiting| owed && waiting.reply) {
+            let frame = std::mem::take(&mut reply.frame);
+            state.owed = false;
+            state.push(frame);
+        }
         // Woken even if it is sure to run again: that may be when a blocked socket takes something, and so late.
         state.scheduled = true;
         let driver = state.driver.take();
@@ -417,7 +431,7 @@ mod tests {
     }
     /// A frame that has to wait.
     fn waits(queue: &Queue, length: usize) -> Place {
-        let place = queue.push(frame(length), &Context::from_waker(Waker::noop()));
+        let place = queue.push(frame(length), false, &Context::from_waker(Waker::noop()));
         place.expect("the queue is open").expect("there is no room")
     }
     fn poll(queue: &Queue, place: &Place) -> Poll<Result<(), Refused>> {
@@ -491,10 +505,37 @@ mod tests {
         let queue = queue(1, 100);
         queue.try_push(frame(1)).unwrap();
         let place = waits(&queue, 1);
-        queue.close();
+        queue.close(false);
         assert!(matches!(poll(&queue, &place), Poll::Ready(Err(Refused::Closed))));
         assert!(matches!(queue.try_push(frame(1)), Err(Refused::Closed)));
         assert_eq!(drain(&queue), 1);
+    }
+
+    #[test]
+    fn a_close_lets_the_reply_in_that_is_owed_and_no_other() {
+        let cx = Context::from_waker(Waker::noop());
+        // One that comes after the close.
+        let late = queue(1, 100);
+        late.try_push(frame(1)).unwrap();
+        late.close(true);
+        assert!(matches!(late.push(frame(1), false, &cx), Err(Refused::Closed)));
+        assert!(matches!(late.push(frame(1), true, &cx), Ok(None)));
+        assert!(matches!(late.push(frame(1), true, &cx), Err(Refused::Closed)));
+        assert_eq!(drain(&late), 2);
+        // One that waits already, behind another.
+        let waiting = queue(1, 100);
+        waiting.try_push(frame(1)).unwrap();
+        let send = waits(&waiting, 1);
+        waiting.push(frame(1), true, &cx).unwrap().expect("there is no room");
+        waiting.close(true);
+        assert!(matches!(poll(&waiting, &send), Poll::Ready(Err(Refused::Closed))));
+        assert!(matches!(waiting.push(frame(1), true, &cx), Err(Refused::Closed)));
+        assert_eq!(drain(&waiting), 2);
+        // The time for it can be over.
+        let over = queue(1, 100);
+        over.close(true);
+        over.close(false);
+        assert!(matches!(over.push(frame(1), true, &cx), Err(Refused::Closed)));
     }
 
     /// A send that reports a failure must not arrive all the same: its caller will send again.
@@ -504,7 +545,7 @@ mod tests {
         queue.try_push(frame(1)).unwrap();
         let (first, second) = (waits(&queue, 1), waits(&queue, 1));
         assert!(matches!(queue.take(), Taken::One(_)));
-        queue.close();
+        queue.close(false);
         assert!(matches!(poll(&queue, &first), Poll::Ready(Ok(()))));
         assert!(matches!(poll(&queue, &second), Poll::Ready(Err(Refused::Closed))));
         assert_eq!(drain(&queue), 1);
@@ -547,18 +588,18 @@ mod tests {
         queue.begin(&nosy());
         assert_eq!(dropped(), 1, "of two tasks' the older one");
         queue.try_push(frame(1)).unwrap();
-        let place = queue.push(frame(1), &Context::from_waker(&nosy())).unwrap().unwrap();
+        let place = queue.push(frame(1), false, &Context::from_waker(&nosy())).unwrap().unwrap();
         assert!(queue.poll_place(&place, &Context::from_waker(&nosy())).is_pending());
         assert_eq!(dropped(), 2, "of two of a sender's the older one");
         queue.leave(&place);
         assert_eq!(dropped(), 3);
-        let place = queue.push(frame(1), &Context::from_waker(&nosy())).unwrap().unwrap();
+        let place = queue.push(frame(1), false, &Context::from_waker(&nosy())).unwrap().unwrap();
         assert!(matches!(queue.take(), Taken::One(_)));
         assert_eq!(dropped(), 4, "that of a sender whose frame moved in");
         assert!(matches!(queue.poll_place(&place, &Context::from_waker(&nosy())), Poll::Ready(Ok(()))));
         assert_eq!(dropped(), 5);
-        let _waits = queue.push(frame(1), &Context::from_waker(&nosy())).unwrap().unwrap();
-        queue.close();
+        let _waits = queue.push(frame(1), false, &Context::from_waker(&nosy())).unwrap().unwrap();
+        queue.close(false);
         assert_eq!(dropped(), 7, "the task's, and that of a sender who is turned away");
     }
 
@@ -646,7 +687,7 @@ mod tests {
         assert!(matches!(short.try_append(b"-"), Err(Refused::Full)));
         assert!(matches!(short.take(), Taken::One(_) | Taken::Many(_)));
         assert_eq!(drain(&short), 1, "the one that waited has moved in");
-        short.close();
+        short.close(false);
         assert!(matches!(short.try_append(b"-"), Err(Refused::Closed)));
     }
 

@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Sending<'c> {
     conn: Holder<'c>,
     step: Step,
+    /// Of a handler, whose connection may begin to close meanwhile.
+    reply: bool,
     /// Of a client: until this is triggered, the end of a connection is not the end of the client.
     client: Option<CancellationToken>,
 }
@@ -47,15 +49,29 @@ enum Step {
 
 impl<'c> Sending<'c> {
     pub(crate) fn on(conn: &'c Connection, frame: Result<Bytes, SendError>) -> Self {
-        Self { conn: Holder::Borrowed(conn), step: frame.map_or_else(Step::Failed, Step::Frame), client: None }
+        Self {
+            conn: Holder::Borrowed(conn),
+            step: frame.map_or_else(Step::Failed, Step::Frame),
+            reply: false,
+            client: None,
+        }
+    }
+
+    /// A reply of a handler that began before any close: one that is for a shutdown lets it out.
+    pub(crate) fn reply(conn: &'c Connection, frame: Bytes) -> Self {
+        Self { conn: Holder::Borrowed(conn), step: Step::Frame(frame), reply: true, client: None }
     }
 }
 
 impl Sending<'static> {
     pub(crate) fn on_owned(conn: Result<Connection, SendError>, frame: Result<Bytes, SendError>) -> Self {
         match (frame, conn) {
-            (Ok(frame), Ok(conn)) => Self { conn: Holder::Owned(conn), step: Step::Frame(frame), client: None },
-            (Err(error), _) | (_, Err(error)) => Self { conn: Holder::Nobody, step: Step::Failed(error), client: None },
+            (Ok(frame), Ok(conn)) => {
+                Self { conn: Holder::Owned(conn), step: Step::Frame(frame), reply: false, client: None }
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                Self { conn: Holder::Nobody, step: Step::Failed(error), reply: false, client: None }
+            }
         }
     }
 
@@ -83,7 +99,7 @@ impl Future for Sending<'_> {
         let this = self.get_mut();
         let result = match (std::mem::replace(&mut this.step, Step::Done), this.conn.connection()) {
             (Step::Failed(error), _) => Err(error),
-            (Step::Frame(frame), Some(conn)) => match conn.queue().push(frame, cx) {
+            (Step::Frame(frame), Some(conn)) => match conn.queue().push(frame, this.reply, cx) {
                 Ok(Some(place)) => {
                     this.step = Step::Waiting(place);
                     return Poll::Pending;
