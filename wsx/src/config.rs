@@ -32,7 +32,8 @@ pub struct Config {
     pub queue_bytes: usize,
     /// How long writing may make no progress before the connection ends; default 10 s (specification section 7).
     ///
-    /// Too low: a link that pauses is cut. Too high: a dead peer is noticed late and holds its queue meanwhile.
+    /// Too low: a link that pauses is cut. Too high: a dead peer is noticed late and holds its queue meanwhile. Over TLS the
+    /// progress of the last 16 KiB is not seen: a link must be able to take as many within this time.
     pub write_timeout: Duration,
     /// How long closing may take in all; default 10 s: what is queued, the close frames, a handler that still runs.
     ///
@@ -139,7 +140,8 @@ impl Config {
     /// Pings a peer that has been silent for `interval`, and ends the connection with 1006 when not a byte has come within
     /// `timeout` after that: a link that died without a word, a cable pulled, is noticed within their sum.
     ///
-    /// Any byte from the peer is a sign of life, so a busy link carries no pings. The pong reaches
+    /// Any byte from the peer is a sign of life, over TLS any whole record, which has up to 16 KiB; so a busy link carries no
+    /// pings. The pong reaches
     /// [`Connection::on_pong`](crate::Connection::on_pong) with an empty payload. 30 s and 10 s suit most links; mobile
     /// networks forget a silent connection after some minutes, and a radio that must wake for each ping drains a battery.
     ///
