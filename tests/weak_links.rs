@@ -4,10 +4,13 @@
 //! Each end is wsx, the link between them a proxy; `interop` has peers of others behind it, and `tests/weak_networks.sh`
 //! loses packets.
 use std::time::Duration;
-use tokio::time::{Instant, pause, resume, sleep, timeout};
-use wsx::{ClosedBy, Config, Connection};
+use tokio::{
+    io::AsyncReadExt,
+    time::{Instant, pause, resume, sleep, timeout},
+};
+use wsx::{ClosedBy, Config, Connection, Envelope, Hub};
 use wsx_tests::{
-    Log,
+    Log, Server,
     exchange::Exchange,
     numbered::{Numbered, send_all},
     weak_link::Weakness,
@@ -166,5 +169,28 @@ async fn a_heartbeat_keeps_an_idle_connection() {
             assert_eq!(pongs.next().await, 0);
         }
         assert!(!conn.is_closed());
+    }
+}
+
+/// Row R7: a peer that takes something all the time is alive, however much the system could hold for it. Its third of the
+/// default send buffer is more than it takes in a write timeout.
+#[tokio::test]
+async fn a_slow_peer_is_not_taken_for_a_dead_one() {
+    const MESSAGES: usize = 64;
+    let config = Config::default().write_timeout(Duration::from_secs(1)).queue_bytes(16 << 20);
+    let server = Server::start(Hub::builder().config(config).without_handlers().build().unwrap()).await;
+    let peer = server.peer("box-7").await;
+    let conn = server.hub.get("box-7").expect("it is here");
+    for _ in 0..MESSAGES {
+        conn.try_send(&Envelope::with_type("load", "x".repeat(64 * 1024))).unwrap();
+    }
+    let mut socket = peer.0.into_inner();
+    let mut buffer = vec![0; 25 * 1024];
+    let mut taken = 0;
+    while taken < MESSAGES * 64 * 1024 {
+        sleep(Duration::from_millis(50)).await;
+        let read = socket.read(&mut buffer).await.unwrap();
+        assert_ne!(read, 0, "ended after {taken} bytes: {}", conn.closed().await);
+        taken += read;
     }
 }

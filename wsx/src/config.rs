@@ -34,6 +34,10 @@ pub struct Config {
     ///
     /// Too low: a link that pauses is cut. Too high: a dead peer is noticed late and holds its queue meanwhile. Over TLS the
     /// progress of the last 16 KiB is not seen: a link must be able to take as many within this time.
+    ///
+    /// A socket tells of progress when it takes more. On Linux wsx lets 128 KiB wait unsent in it (`TCP_NOTSENT_LOWAT`), so
+    /// that one behind a slow link does so in time. A stream that the program brings, or hyper's, may hold megabytes and then
+    /// take nothing for long: set that option on it too, or a longer timeout.
     pub write_timeout: Duration,
     /// How long closing may take in all; default 10 s: what is queued, the close frames, a handler that still runs.
     ///

@@ -10,6 +10,10 @@ const MAX_KEEPALIVE: u64 = 32_767;
 const MAX_PROBES: u32 = 127;
 /// The most that Linux takes for the user timeout, in milliseconds.
 const MAX_USER_TIMEOUT: u64 = i32::MAX as u64;
+/// So much waits in the system to be sent, in bytes, and two writes of ours fill it. By default it would be as much as the
+/// system's buffer holds, 2.5 MB on a link to a proxy of the same machine, and the socket would take more only when a third of
+/// that has left: a slow peer takes longer for it than the write timeout, and the rest of the time looks dead.
+const UNSENT: u32 = 128 * 1024;
 
 /// Sets the options. Their values are ones that the system takes, so it refuses only a socket that has ended, as its
 /// first read will tell.
@@ -17,6 +21,7 @@ pub(crate) fn prepare(socket: &TcpStream, config: &Config) {
     // Messages are written whole, so waiting for more of them only delays (RFC 896's algorithm).
     let _ = socket.set_nodelay(true);
     let socket = SockRef::from(socket);
+    limit_unsent(&socket);
     if let Some(keepalive) = config.tcp_keepalive {
         let _ = socket.set_tcp_keepalive(&parameters(keepalive));
     }
@@ -45,6 +50,14 @@ fn with_probes(parameters: socket2::TcpKeepalive, interval: Duration, probes: u3
 fn with_probes(parameters: socket2::TcpKeepalive, _: Duration, _: u32) -> socket2::TcpKeepalive {
     parameters
 }
+
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn limit_unsent(socket: &SockRef<'_>) {
+    let _ = socket.set_tcp_notsent_lowat(UNSENT);
+}
+
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn limit_unsent(_: &SockRef<'_>) {}
 
 #[cfg(any(target_os = "android", target_os = "linux"))]
 fn set_user_timeout(socket: &SockRef<'_>, timeout: Duration) {
@@ -102,11 +115,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn by_default_it_has_what_the_system_gives() {
+    async fn by_default_it_has_what_the_system_gives_and_holds_little() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let untouched = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         for socket in prepared(&Config::default()).await {
             assert!(socket.nodelay().unwrap());
+            assert_eq!(SockRef::from(&socket).tcp_notsent_lowat().unwrap(), UNSENT);
             assert_eq!(user_timeout_of(&socket), None);
             assert_eq!(keepalive_of(&socket), keepalive_of(&untouched));
             assert!(!keepalive_of(&socket).0);
