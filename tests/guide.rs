@@ -254,7 +254,7 @@ fn the_guides_program_does_what_the_guide_prints() {
     assert!(runs >= 6 && mistakes >= 5, "{runs} runs and {mistakes} mistakes");
 }
 
-/// Row D2: the quick start's programs, whose box waits for its server, and comes back to it when it has been away.
+/// Row D2: the quick start's programs, which are the examples of that name, and whose box waits for its server, and comes back to it when it has been away.
 #[test]
 fn the_quick_starts_box_comes_back_to_its_server() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"));
@@ -265,6 +265,12 @@ fn the_quick_starts_box_comes_back_to_its_server() {
     let dependencies = shown("toml").next().expect("the quick start says what it needs");
     package.enter("Cargo.toml", &format!("[package]\nname = \"quick-start\"\nedition = \"2024\"\n\n{dependencies}"));
     let [server, edge] = shown("rust,no_run").collect::<Vec<_>>()[..] else { panic!("a server and a box") };
+    for (shown, example) in [(server, "quickstart_server.rs"), (edge, "quickstart_client.rs")] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/src/bin").join(example);
+        let code = fs::read_to_string(path).expect("the quick start is among the examples");
+        let code = code.lines().filter(|line| !line.starts_with("//!"));
+        assert!(code.eq(shown.lines()), "{example} is what the quick start shows");
+    }
     package.enter("src/bin/quick_server.rs", server);
     package.enter("src/bin/quick_box.rs", edge);
     assert_eq!(package.build(), "");
