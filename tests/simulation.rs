@@ -1,10 +1,13 @@
 //! The real hub and the real client in a simulated network, where everything fails that can: partitions, also of one way,
-//! lost and reordered segments, stalls, latencies of up to half a second, and crashes of either end. Row R12 of the specification.
+//! lost and reordered segments, stalls, latencies of up to half a second, and crashes of either end; meanwhile either end closes
+//! now and then. Row R12 of the specification.
 //!
 //! turmoil drives the network and the clock. What fails, and when, comes from a seed; the library draws its own random
 //! numbers besides, so a seed makes the same faults again, and not always the same run. Invariants are asserted:
 //!
-//! - On each connection there arrives, in order, a beginning of what was accepted for it; nothing arrives twice.
+//! - On each connection there arrives, in order, a beginning of what was accepted for it; nothing arrives twice. Where an end
+//!   closes in a network that works, all of it arrives.
+//! - Of an id one connection is open at most.
 //! - When the faults have ended every client is connected again, and a message goes through both ways.
 //! - After the shutdown no task is left, nobody is in the hub, and the observer has seen an end for each beginning; of a
 //!   program that crashed nothing is left.
@@ -117,6 +120,8 @@ struct Books {
     arrived: BTreeMap<u64, Vec<(Option<u64>, u64)>>,
     /// By the receiver's end.
     receipts: BTreeMap<u64, Vec<u64>>,
+    /// Senders' ends that were closed after their last message, in a network that worked.
+    completed: BTreeSet<u64>,
     /// Whose message went through after the faults, and in which direction.
     proofs: BTreeSet<(String, &'static str)>,
     lives: Vec<(String, Weak<Census>)>,
@@ -260,6 +265,26 @@ impl World {
         }
     }
 
+    /// Now and then an end closes while the network may do anything.
+    fn close_sometimes(&self, conn: &Connection, dice: &mut StdRng) {
+        if dice.random_bool(0.02) && *self.phase.borrow() == Phase::Faults {
+            conn.close();
+        }
+    }
+
+    /// The last messages in front of a close.
+    async fn farewell<'c>(&self, conn: &'c Connection, dice: &mut StdRng, say: impl Fn(Numbered) -> Sending<'c>) {
+        for _ in 0..dice.random_range(1..20) {
+            let (message, link) = self.message(conn, dice, false);
+            let number = message.number;
+            self.books().completed.insert(link);
+            match say(message).await {
+                Ok(()) => self.decide(link, number, Fate::Accepted),
+                Err(error) => self.wrong(format!("a message in front of a close: {error}")),
+            }
+        }
+    }
+
     /// In a handler: a message is here.
     fn arrived(&self, conn: &Connection, message: &Numbered, box_name: &str, direction: &'static str) {
         let Link(link) = conn.extension().expect("`register` has seen it");
@@ -298,7 +323,14 @@ async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
             }
         })
         .build()?;
-    let door = hub.ws_handler(query_id, world.link());
+    let (link, there, last) = (world.link(), world.clone(), Mutex::new(BTreeMap::new()));
+    let door = hub.ws_handler(query_id, move |conn| {
+        link(conn);
+        let before = last.lock().expect("nothing panics under this lock").insert(conn.id().to_owned(), conn.clone());
+        if before.is_some_and(|before: Connection| !before.is_closed()) {
+            there.wrong(format!("{} has come again, and its old connection is open", conn.id()));
+        }
+    });
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
     let accepting = tokio::spawn(async move {
         while let Ok((stream, peer)) = listener.accept().await {
@@ -311,9 +343,13 @@ async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
     for id in world.boxes.clone() {
         talking.spawn(command(world.clone(), hub.clone(), id, StdRng::seed_from_u64(dice.random())));
     }
-    talking.spawn(broadcast(world.clone(), hub.clone(), dice));
+    talking.spawn(broadcast(world.clone(), hub.clone(), StdRng::seed_from_u64(dice.random())));
     world.end(true).await;
     talking.join_all().await;
+    // Where the boxes have ended first, nobody is here.
+    for conn in hub.ids().into_iter().filter_map(|id| hub.get(&id)) {
+        world.farewell(&conn, &mut dice, |message| conn.send(&Command { message })).await;
+    }
     let late = hub.shutdown(SOON).await;
     if late > 0 || !hub.is_empty() {
         world.wrong(format!("the shutdown has cut {late} off, and {} are still in the hub", hub.len()));
@@ -333,6 +369,7 @@ async fn command(world: Arc<World>, hub: Hub, id: String, mut dice: StdRng) {
             let (message, link) = world.message(&conn, &mut dice, false);
             let number = message.number;
             world.send(hub.send_to(&id, &Command { message }), link, number, &mut dice).await;
+            world.close_sometimes(&conn, &mut dice);
         }
     }
     let _ = world.phase.subscribe().wait_for(|phase| *phase >= Phase::Proof).await;
@@ -406,6 +443,10 @@ async fn edge(world: Arc<World>, name: String, seed: u64) -> turmoil::Result {
     talking.join_all().await;
     prove(&world, &client, &name, &mut dice).await;
     world.end(false).await;
+    // Where the station has ended first, one may be ending still.
+    if let Some(conn) = client.connection().filter(|_| !world.station_first) {
+        world.farewell(&conn, &mut dice, |message| conn.send(&Telemetry { message })).await;
+    }
     client.close();
     if timeout(SOON, client.closed()).await.is_err() {
         world.wrong(format!("{name} does not close, and is {:?}", *client.state().borrow()));
@@ -424,6 +465,7 @@ async fn report(world: Arc<World>, client: Client, mut dice: StdRng) {
             let (message, link) = world.message(&conn, &mut dice, false);
             let number = message.number;
             world.send(client.send(&Telemetry { message }), link, number, &mut dice).await;
+            world.close_sometimes(&conn, &mut dice);
         }
     }
 }
@@ -550,6 +592,7 @@ impl Faults {
 struct Figures {
     faults: u64,
     connections: u64,
+    completed: u64,
     accepted: u64,
     lost: u64,
 }
@@ -618,7 +661,7 @@ fn simulate(seed: u64) -> Result<Figures, String> {
 /// Whether all that was written down is as it must be.
 fn judge(world: &World, faults: u64) -> Result<Figures, String> {
     let mut books = world.books();
-    let Books { sent, arrived, receipts, lives, wrong, .. } = &mut *books;
+    let Books { sent, arrived, receipts, completed, lives, wrong, .. } = &mut *books;
     for (name, life) in lives {
         if life.strong_count() > 0 {
             wrong.push(format!("something is left of a program on {name}"));
@@ -653,6 +696,16 @@ fn judge(world: &World, faults: u64) -> Result<Figures, String> {
     for (link, messages) in &*sent {
         let accepted = messages.iter().filter(|(_, fate)| *fate == Fate::Accepted).count();
         let here = pairs.get(link).map_or(0, Vec::len);
+        if completed.contains(link) {
+            let arrived: BTreeSet<u64> = pairs.get(link).into_iter().flatten().copied().collect();
+            let missing = messages.iter().filter(|(n, fate)| *fate == Fate::Accepted && !arrived.contains(n)).count();
+            if missing > 0 {
+                wrong.push(format!(
+                    "{missing} accepted on {link} have not arrived, though the network worked at its close"
+                ));
+            }
+        }
+        figures.completed += u64::from(completed.contains(link));
         figures.accepted += accepted as u64;
         figures.lost += accepted.saturating_sub(here) as u64;
     }
@@ -711,6 +764,7 @@ fn whatever_the_network_does_order_is_kept_nothing_doubled_and_everybody_comes_b
                         Ok(figures) => {
                             results.0.faults += figures.faults;
                             results.0.connections += figures.connections;
+                            results.0.completed += figures.completed;
                             results.0.accepted += figures.accepted;
                             results.0.lost += figures.lost;
                         }
@@ -721,11 +775,11 @@ fn whatever_the_network_does_order_is_kept_nothing_doubled_and_everybody_comes_b
         }
     });
     let (figures, wrong) = results.into_inner().expect("nothing panics under this lock");
-    let Figures { faults, connections, accepted, lost } = figures;
+    let Figures { faults, connections, completed, accepted, lost } = figures;
     let (count, failed) = (seeds.end - seeds.start, wrong.len());
     println!(
-        "{count} seeds, {failed} failed: {faults} faults, {connections} connections, {accepted} messages accepted, \
-         {lost} of them lost with their connections"
+        "{count} seeds, {failed} failed: {faults} faults, {connections} connections, {completed} of them closed in a network that \
+         worked, {accepted} messages accepted, {lost} of them lost with their connections"
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
