@@ -8,7 +8,7 @@ macro_rules! fleet {
             }
             #[wsx::handler(on = Station)]
             fn $handler(message: $name) {
-                drop(message.n);
+                println!("{}", message.n);
             }
         )*
         wsx::protocol! {
