@@ -22,7 +22,8 @@ use std::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a wsx endpoint",
     label = "not an endpoint",
-    note = "declare one: `#[derive(wsx::Endpoint)] struct {Self} {{ .. }}`"
+    note = "an endpoint is a struct of this program with `#[derive(wsx::Endpoint)]`",
+    note = "a hub or a client is given the endpoint's value itself, neither a reference nor an `Arc`, and shares it with all handlers"
 )]
 pub trait Endpoint: Sized + Send + Sync + 'static {
     /// The side of the conversation that this endpoint speaks for.
