@@ -40,6 +40,11 @@ pub fn handler(args: TokenStream, item: TokenStream) -> TokenStream {
 /// #[wsx(type = "telemetry/v2")]   another type string
 /// #[wsx(crate = path::to::wsx)]   where the crate is not called `wsx`
 /// ```
+///
+/// A message that is decoded may borrow text as `Cow<'a, str>` with `#[serde(borrow)]`. A `&'a str` or `&'a [u8]` anywhere in a
+/// field's type is refused, since it cannot hold a JSON string with an escape in it; `#[wsx(never_escaped)]` on the field
+/// says that none comes. The macro sees what the field spells: in a struct of its own, or behind a type alias, it
+/// cannot see a `&'a str`, and such a message fails when an escape comes.
 #[proc_macro_derive(Message, attributes(wsx))]
 pub fn message(item: TokenStream) -> TokenStream {
     message::expand(&syn::parse_macro_input!(item)).into()

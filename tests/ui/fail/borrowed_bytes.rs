@@ -1,0 +1,6 @@
+#[derive(serde::Deserialize, wsx::Message)]
+struct Picture<'a> {
+    pixels: &'a [u8],
+}
+
+fn main() {}
