@@ -1,4 +1,5 @@
 //! `#[handler]`: the function as it is written, and beside it an entry that draws its arguments and calls it.
+use crate::argument::{Argument, Place};
 use crate::attr::{self, Errors, key_of, once, respan, type_span, with_lifetimes};
 use crate::message::snake_case;
 use proc_macro2::{Span, TokenStream, TokenTree};
@@ -40,6 +41,7 @@ pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
 #[derive(Default)]
 struct Args {
     message_type: Option<LitStr>,
+    /// Named properly, or by a mistake that leaves no doubt about it.
     on: Option<Path>,
     foreign: Option<Ident>,
     krate: Option<Path>,
@@ -109,6 +111,12 @@ impl Args {
         }
         let known =
             "a handler has the options `#[wsx::handler(\"type\", on = Endpoint, foreign, crate = path)]`, all optional";
+        if let Some(path) = lone_type(input) {
+            let name = &path.segments.last().expect("a path has a part").ident;
+            let error = syn::Error::new(name.span(), format!("an endpoint is named as in `on = {name}`; {known}"));
+            self.on.get_or_insert(path);
+            return Err(error);
+        }
         let key: Ident = input.parse().map_err(|error| syn::Error::new(error.span(), known))?;
         if key == "foreign" {
             once(self.foreign.is_some(), &key)?;
@@ -120,25 +128,36 @@ impl Args {
         }
         once(self.on.is_some(), &key)?;
         input.parse::<Token![=]>()?;
+        if input.peek(LitStr) {
+            let literal: LitStr = input.parse()?;
+            self.on = literal.parse().ok();
+            let why = format!("an endpoint is a type, not a string: write `on = {}`", literal.value());
+            return Err(syn::Error::new(literal.span(), why));
+        }
         self.on = Some(input.parse()?);
         Ok(())
     }
 
+    /// What the meaning of an argument depends on.
+    fn arguments<'t>(&self, p: &TokenStream, types: &[&'t Type]) -> Vec<Argument<'t>> {
+        let message_type = self.message_type.as_ref().map(LitStr::value);
+        let place = Place { on: self.on.as_ref(), message_type: message_type.as_deref() };
+        types.iter().map(|ty| Argument::new(p, ty, place)).collect()
+    }
+
     /// The type string as a type. A literal that is the name of an argument's type is taken at its word, which spares the
     /// compiler work; any other may be mistyped, and its message is not to be reported as missing too.
-    fn key(&self, p: &TokenStream, types: &[&Type], probed: &[TokenStream]) -> TokenStream {
+    fn key(&self, p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
         let is_a_name = |text: &str| {
-            types.iter().any(|ty| match ty {
+            arguments.iter().any(|argument| match argument.ty {
                 Type::Path(path) => {
                     path.path.segments.last().is_some_and(|last| snake_case(&last.ident.to_string()) == text)
                 }
                 _ => false,
             })
         };
-        if let Some(only) = self.sole_message(probed) {
-            let (span, only) = (type_span(types[0]), respan(only, type_span(types[0])));
-            let p = respan(p, span);
-            return quote_spanned!(span=> <#only as #p::Keyed<__Elsewhere>>::Key);
+        if let Some(only) = self.sole_message(arguments) {
+            return only.key(p);
         }
         let otherwise = match self.message_type.as_ref().map(LitStr::value) {
             Some(text) if is_a_name(&text) || RESERVED.contains(&&*text) => return key_of(p, &text),
@@ -148,15 +167,19 @@ impl Args {
             }
             None => quote!(#p::Nothing),
         };
-        let place = place(p, probed);
-        quote!(<<(#(#probed,)* #otherwise,) as #p::At<{ #place }, __Elsewhere>>::Type as #p::Keyed<__Elsewhere>>::Key)
+        let place = place(p, arguments);
+        let keyed = candidates(arguments).map(|argument| argument.keyed(p));
+        quote!(<<(#(#keyed,)* #otherwise,) as #p::At<{ #place }, __Elsewhere>>::Type as #p::Keyed<__Elsewhere>>::Key)
     }
 
-    /// The one argument, where it must be the message: on an endpoint of this crate, without a literal. To take it as the
+    /// The one argument that must be the message: on an endpoint of this crate, without a literal. To take it as the
     /// message at once spares the compiler the search for it, once for each pair of handlers that it compares.
-    fn sole_message<'t>(&self, probed: &'t [TokenStream]) -> Option<&'t TokenStream> {
-        match probed {
-            [only] if self.on.is_some() && self.foreign.is_none() && self.message_type.is_none() => Some(only),
+    fn sole_message<'a, 't>(&self, arguments: &'a [Argument<'t>]) -> Option<&'a Argument<'t>> {
+        let mut all = candidates(arguments);
+        match (all.next(), all.next()) {
+            (Some(only), None) if self.on.is_some() && self.foreign.is_none() && self.message_type.is_none() => {
+                Some(only)
+            }
             _ => None,
         }
     }
@@ -165,6 +188,17 @@ impl Args {
     fn reserved(&self) -> Option<String> {
         self.message_type.as_ref().map(LitStr::value).filter(|text| RESERVED.contains(&&**text))
     }
+}
+
+/// A type that stands alone between two commas, as only an endpoint can that was forgotten to be called one.
+fn lone_type(input: ParseStream<'_>) -> Option<Path> {
+    let ahead = input.fork();
+    let path = ahead.call(Path::parse_mod_style).ok()?;
+    let is_type = path.segments.last()?.ident.to_string().starts_with(char::is_uppercase);
+    if !is_type || !(ahead.is_empty() || ahead.peek(Token![,])) {
+        return None;
+    }
+    input.call(Path::parse_mod_style).ok()
 }
 
 /// Only the signature is parsed, so that a body that is half typed keeps its entry, and an editor its completion.
@@ -239,40 +273,55 @@ fn entry(args: &Args, function: &Function) -> TokenStream {
     let Function { attrs, signature } = function;
     let (name, name_text) = (&signature.ident, signature.ident.to_string());
     let cfgs = cfgs(attrs);
-    let on = match &args.on {
-        Some(path) => path.to_token_stream(),
-        None => quote!(#p::Untyped),
-    };
     let types = signature.types();
-    let probed = probed(&types);
-    let message_type = message_type(args, &p, name, &probed);
-    let payloads = payload_checks(args, &p, name, &types, &probed);
-    let safe = safe_endpoint(&p, &on);
-    let typed = args.on.as_ref().map(|on| typed(args, &p, name, on, &types, &probed));
-    let call = call(&p, &on, signature, &types);
+    let arguments = args.arguments(&p, &types);
+    let outside: Vec<&TokenStream> = arguments.iter().map(|argument| &argument.outside).collect();
+    let message_type = message_type(args, &p, name, &arguments);
+    let payloads = payload_checks(args, &p, name, &arguments);
+    let doubts = arguments
+        .iter()
+        .enumerate()
+        .map(|(at, argument)| argument.check(&respan(&p, argument.span()), &format_ident!("HANDLER_TAKES_{}", at + 1)));
+    let endpoint = endpoint(args, &p);
+    let typed = args.on.as_ref().map(|on| typed(args, &p, name, on, &arguments));
+    // Where nothing else can be the message, it is what the argument is meant to be.
+    let has_type =
+        args.message_type.is_some() || arguments.iter().any(|argument| argument.may_be_message() && !argument.wraps);
+    let meant = arguments.iter().find_map(|argument| argument.meant.as_ref()).filter(|_| has_type).map(|meant| {
+        let handled = handled(args, &p, &arguments);
+        quote! {
+            const _: () = {
+                type __On = #meant;
+                #handled
+            };
+        }
+    });
+    let call = call(args, &p, signature, &arguments);
     quote! {
         #(#cfgs)*
         #[doc(hidden)]
         #[allow(warnings, clippy::all, clippy::pedantic, reason = "generated code")]
         const _: () = {
-            use #p::Plain as _;
-            #safe
+            use #p::{NotHandling as _, Plain as _};
+            #endpoint
             #message_type
             #payloads
+            #(#doubts)*
             #call
-            const __ENTRY: #p::HandlerEntry<#on> = #p::HandlerEntry {
+            const __ENTRY: #p::HandlerEntry<__On> = #p::HandlerEntry {
                 message_type: __TYPE,
                 call: __call,
-                payload: #p::any(&[#(#p::Probe::<#probed>::READS),*]),
-                states: &[#(#p::Probe::<#probed>::STATE),*],
-                takes_hub: #p::any(&[#(#p::Probe::<#probed>::HUB),*]),
+                payload: #p::any(&[#(#p::Probe::<#outside>::READS),*]),
+                states: &[#(#p::Probe::<#outside>::STATE),*],
+                takes_hub: #p::any(&[#(#p::Probe::<#outside>::HUB),*]),
                 name: #p::concat!(#p::module_path!(), "::", #name_text),
                 file: #p::file!(),
                 line: #p::line!(),
             };
             #typed
+            #meant
             #p::inventory::submit! {
-                #p::Registration { endpoint: #p::TypeId::of::<#on>, entry: || #p::listed(__ENTRY) }
+                #p::Registration { endpoint: #p::TypeId::of::<__On>, entry: || #p::listed(__ENTRY) }
             }
         };
     }
@@ -280,55 +329,87 @@ fn entry(args: &Args, function: &Function) -> TokenStream {
 
 /// In place of an entry with a mistake: says that the message is handled, lest it be reported as missing too.
 fn stand_in(args: &Args, function: Option<&Function>) -> Option<TokenStream> {
-    let (on, function) = (args.on.as_ref()?, function?);
-    if args.foreign.is_some() {
+    let function = function?;
+    if args.on.is_none() || args.foreign.is_some() {
         return None;
     }
     let p = attr::private(args.krate.as_ref());
     let cfgs = cfgs(&function.attrs);
     // `impl Trait` has no place outside of a signature, and is a mistake already.
-    let types =
-        function.signature.types().into_iter().filter(|ty| !matches!(ty, Type::ImplTrait(_))).collect::<Vec<_>>();
-    let generic =
-        function.signature.generics.params.iter().any(|parameter| !matches!(parameter, GenericParam::Lifetime(_)));
-    let probed = if generic { Vec::new() } else { probed(&types) };
+    let mut types = function.signature.types();
+    types.retain(|ty| !matches!(ty, Type::ImplTrait(_)));
+    let mut generics = function.signature.generics.params.iter();
+    if generics.any(|parameter| !matches!(parameter, GenericParam::Lifetime(_))) {
+        types.clear();
+    }
+    let arguments = args.arguments(&p, &types);
+    let found = messages(&p, &arguments);
     let message_type = match &args.message_type {
         Some(literal) => quote!(#literal),
-        None => quote!(#p::first(&[#(#p::Probe::<#probed>::MESSAGE),*], "")),
+        None => quote!(#p::first(#found, "")),
     };
-    let key = args.key(&p, &types, &probed);
-    let safe = safe_endpoint(&p, &on.to_token_stream());
+    let endpoint = endpoint(args, &p);
+    let handled = handled(args, &p, &arguments);
     Some(quote! {
         #(#cfgs)*
         #[doc(hidden)]
         #[allow(warnings, reason = "generated code")]
         const _: () = {
             use #p::Plain as _;
-            #safe
+            #endpoint
             const __TYPE: &str = #message_type;
-            struct __Elsewhere;
-            impl #p::HandledOnceBy<<() as #p::If<__IS_HERE, #on, __Elsewhere>>::Type, #on> for #key {
-                const ENTRY: #p::HandlerEntry<#on> = #p::mistaken(__TYPE);
-            }
+            #handled
         };
     })
 }
 
-/// The endpoint where its being one is needed: something that is none is reported once, by the check made for it.
-fn safe_endpoint(p: &TokenStream, on: &TokenStream) -> TokenStream {
+/// Says that `__On` handles this message, though it does not.
+fn handled(args: &Args, p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
+    let key = args.key(p, arguments);
+    let is_here = is_here(p);
     quote! {
-        type __Endpoint = <() as #p::If<{ #p::Probe::<#on>::ENDPOINT }, #on, #p::Untyped>>::Type;
-        const __IS_HERE: bool = #p::same_crate(<__Endpoint as #p::Endpoint>::MODULE, #p::module_path!());
+        #is_here
+        struct __Elsewhere;
+        impl #p::HandledOnceBy<<() as #p::If<__IS_HERE, __On, __Elsewhere>>::Type, __On> for #key {
+            const ENTRY: #p::HandlerEntry<__On> = #p::mistaken(__TYPE);
+        }
     }
+}
+
+/// The endpoint, named once: what cannot be found is reported once. And the endpoint where its being one is needed: something
+/// that is none is reported by the check made for it.
+fn endpoint(args: &Args, p: &TokenStream) -> TokenStream {
+    let on = args.on.as_ref().map_or_else(|| quote!(#p::Untyped), ToTokens::to_token_stream);
+    quote! {
+        type __On = #on;
+        type __Endpoint = <() as #p::If<{ #p::Probe::<__On>::ENDPOINT }, __On, #p::Untyped>>::Type;
+    }
+}
+
+/// Whether the endpoint is of this crate.
+fn is_here(p: &TokenStream) -> TokenStream {
+    quote!(const __IS_HERE: bool = #p::same_crate(#p::Probe::<__On>::MODULE, #p::module_path!());)
 }
 
 fn cfgs(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attrs.iter().filter(|attr| attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr"))
 }
 
-/// The types of the arguments, usable outside of the function.
-fn probed(types: &[&Type]) -> Vec<TokenStream> {
-    types.iter().map(|ty| with_lifetimes(ty.to_token_stream(), "'static")).collect()
+/// Those of the arguments that may be the message.
+fn candidates<'a, 't>(arguments: &'a [Argument<'t>]) -> impl Iterator<Item = &'a Argument<'t>> {
+    arguments.iter().filter(|argument| argument.may_be_message())
+}
+
+/// The type strings that they have.
+fn messages(p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
+    let messages = candidates(arguments).map(|argument| argument.message(p));
+    quote!(&[#(#messages),*])
+}
+
+/// Which of them is the message; their number if none.
+fn place(p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
+    let messages = messages(p, arguments);
+    quote!(#p::position(#messages))
 }
 
 trait Types {
@@ -348,18 +429,11 @@ impl Types for Signature {
 
 /// What the compiler is told, and asked, of a handler on an endpoint of the program's own: that there is one for this
 /// message, that there is no second, and that the message comes to this side.
-fn typed(
-    args: &Args,
-    p: &TokenStream,
-    name: &Ident,
-    on: &Path,
-    types: &[&Type],
-    probed: &[TokenStream],
-) -> TokenStream {
+fn typed(args: &Args, p: &TokenStream, name: &Ident, on: &Path, arguments: &[Argument<'_>]) -> TokenStream {
     let on_span = on.segments.last().map_or_else(|| on.span(), |segment| segment.ident.span());
     let at_on = respan(p, on_span);
     let on_text = on.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
-    let endpoint = quote_spanned!(on_span=> #at_on::is_endpoint::<#on>(););
+    let endpoint = quote_spanned!(on_span=> #at_on::is_endpoint::<__On>(););
     let where_from = match &args.foreign {
         None => {
             let why = format!(
@@ -374,41 +448,43 @@ fn typed(
             quote_spanned!(foreign.span()=> #p::ensure(!__IS_HERE, #why.as_bytes());)
         }
     };
+    let is_here = is_here(p);
     // Two handlers for one message conflict here: the error shows both, at the literal or at the function's name.
     let place = args.message_type.as_ref().map_or_else(|| name.span(), LitStr::span);
     let handles = args.foreign.is_none().then(|| {
-        let key = args.key(p, types, probed);
+        let key = args.key(p, arguments);
         quote_spanned! {place=>
             struct __Elsewhere;
-            impl #p::HandledOnceBy<<() as #p::If<__IS_HERE, #on, __Elsewhere>>::Type, #on> for #key {
-                const ENTRY: #p::HandlerEntry<#on> = __ENTRY;
+            impl #p::HandledOnceBy<<() as #p::If<__IS_HERE, __On, __Elsewhere>>::Type, __On> for #key {
+                const ENTRY: #p::HandlerEntry<__On> = __ENTRY;
             }
         }
     });
-    let direction = direction_checks(args, p, types, probed);
+    let direction = direction_checks(args, p, arguments);
     // One constant for all, since each costs the compiler. What is no endpoint fails by its type, and the rest is not asked.
     quote! {
+        #is_here
         #handles
         const HANDLER: () = { #endpoint #where_from #direction };
     }
 }
 
 /// The message must come to this side: blamed on the argument that is the message, or on the literal where none is.
-fn direction_checks(args: &Args, p: &TokenStream, types: &[&Type], probed: &[TokenStream]) -> TokenStream {
+fn direction_checks(args: &Args, p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
     if args.reserved().is_some() {
         return TokenStream::new();
     }
-    let count = probed.len();
-    let found = place(p, probed);
-    let arguments = types.iter().zip(probed).enumerate().map(|(at, (ty, probe))| {
-        let span = type_span(ty);
+    let count = candidates(arguments).count();
+    let found = place(p, arguments);
+    let directions = candidates(arguments).enumerate().filter(|(_, argument)| !argument.wraps).map(|(at, argument)| {
+        let (span, ty) = (argument.span(), &argument.outside);
         let p = respan(p, span);
         // Who receives it: what is not the message may come to anybody.
         quote_spanned! {span=>
             #p::receives::<
                 <() as #p::If<{ #found == #at }, <__Endpoint as #p::Endpoint>::Side, #p::AnySide>>::Type,
                 <__Endpoint as #p::Endpoint>::Peer,
-                #probe,
+                #ty,
             >();
         }
     });
@@ -418,19 +494,14 @@ fn direction_checks(args: &Args, p: &TokenStream, types: &[&Type], probed: &[Tok
             #p::ensure_inbound::<<__Endpoint as #p::Endpoint>::Side>(#found != #count, __TYPE);
         }
     });
-    quote!(#(#arguments)* #literal)
-}
-
-/// Where among the arguments the message is; their number if nowhere.
-fn place(p: &TokenStream, probed: &[TokenStream]) -> TokenStream {
-    quote!(#p::position(&[#(#p::Probe::<#probed>::MESSAGE),*]))
+    quote!(#(#directions)* #literal)
 }
 
 /// The routing key, checked against the payload's own where both are there.
-fn message_type(args: &Args, p: &TokenStream, name: &Ident, probed: &[TokenStream]) -> TokenStream {
-    let found = quote!(&[#(#p::Probe::<#probed>::MESSAGE),*]);
+fn message_type(args: &Args, p: &TokenStream, name: &Ident, arguments: &[Argument<'_>]) -> TokenStream {
+    let found = messages(p, arguments);
     let Some(literal) = &args.message_type else {
-        if args.sole_message(probed).is_some() {
+        if args.sole_message(arguments).is_some() {
             // That it is none is said where its key is asked for.
             return quote!(const __TYPE: &str = #p::first(#found, ""););
         }
@@ -458,46 +529,48 @@ fn message_type(args: &Args, p: &TokenStream, name: &Ident, probed: &[TokenStrea
 
 /// A frame carries one payload: the second one is blamed, and any where there is no envelope. By probes, so that a type
 /// that is no argument at all is reported once, where it is drawn.
-fn payload_checks(args: &Args, p: &TokenStream, name: &Ident, types: &[&Type], probed: &[TokenStream]) -> TokenStream {
-    let reserved = args
-        .message_type
-        .as_ref()
-        .map(LitStr::value)
-        .filter(|text| RESERVED.contains(&&**text) && text != "__unknown__");
+fn payload_checks(args: &Args, p: &TokenStream, name: &Ident, arguments: &[Argument<'_>]) -> TokenStream {
+    let reserved = args.reserved().filter(|text| text != "__unknown__");
     let why = match &reserved {
         Some(reserved) => format!("a handler of `{reserved}` has no payload: there is no envelope to take it from"),
         None => format!("`{name}` takes a second payload here, but a message carries one"),
     };
     let allowed = reserved.is_none();
     // The first argument can only be a payload too many where there may be none.
-    let suspects = types.iter().zip(probed).enumerate().skip(usize::from(allowed));
-    let checks = suspects.map(|(at, (ty, probe))| {
-        let p = respan(p, type_span(ty));
-        let before = &probed[..at];
+    let suspects = arguments.iter().enumerate().skip(usize::from(allowed));
+    let checks = suspects.map(|(at, argument)| {
+        let (span, ty) = (argument.span(), &argument.outside);
+        let p = respan(p, span);
         let label = format_ident!("HANDLER_ARGUMENT_{}", at + 1);
-        quote_spanned! {type_span(ty)=>
-            const #label: () = #p::ensure(
-                !(#p::Probe::<#probe>::PAYLOAD && !(#allowed && !#p::any(&[#(#p::Probe::<#before>::PAYLOAD),*]))),
-                #why.as_bytes(),
-            );
-        }
+        let holds = if allowed {
+            let before = arguments[..at].iter().map(|argument| &argument.outside);
+            quote!(!(#p::Probe::<#ty>::PAYLOAD && #p::any(&[#(#p::Probe::<#before>::PAYLOAD),*])))
+        } else {
+            quote!(!#p::Probe::<#ty>::READS)
+        };
+        quote_spanned!(span=> const #label: () = #p::ensure(#holds, #why.as_bytes());)
     });
     quote!(#(#checks)*)
 }
 
 /// Draws the arguments outside of the future, so that a payload that does not fit costs no box, and calls the function.
-fn call(p: &TokenStream, on: &TokenStream, signature: &Signature, types: &[&Type]) -> TokenStream {
+fn call(args: &Args, p: &TokenStream, signature: &Signature, arguments: &[Argument<'_>]) -> TokenStream {
     let name = &signature.ident;
     // One identifier for all its uses: under `macro_rules`, a name that is spanned at the user's token is another name.
     let context = Ident::new("__context", Span::call_site());
-    let variables: Vec<Ident> =
-        types.iter().enumerate().map(|(at, ty)| format_ident!("__argument_{at}", span = type_span(ty))).collect();
-    let draws = variables.iter().zip(types).map(|(variable, ty)| {
-        let p = respan(p, type_span(ty));
+    let variables: Vec<Ident> = arguments
+        .iter()
+        .enumerate()
+        .map(|(at, argument)| format_ident!("__argument_{at}", span = argument.span()))
+        .collect();
+    let draws = variables.iter().zip(arguments).map(|(variable, argument)| {
+        let span = argument.span();
+        let p = respan(p, span);
         // A lifetime that the handler names is unknown here.
-        let ty_here = with_lifetimes(ty.to_token_stream(), "'_");
-        quote_spanned! {type_span(ty)=>
-            let #variable: #ty_here = match #p::extract(#context) {
+        let ty_here = with_lifetimes(argument.ty.to_token_stream(), "'_");
+        let drawn_from = argument.drawn_from(&p);
+        quote_spanned! {span=>
+            let #variable: #ty_here = match #p::Handling::<#drawn_from>::extract::<#ty_here, _>(#context) {
                 #p::Result::Ok(value) => value,
                 #p::Result::Err(error) => return #p::Outcome::Ready(#p::Result::Err(error)),
             };
@@ -511,17 +584,21 @@ fn call(p: &TokenStream, on: &TokenStream, signature: &Signature, types: &[&Type
     let value = Ident::new("__returned", returned);
     let reply = {
         let p = respan(p, returned);
-        quote_spanned!(returned=> #p::reply::<__Endpoint, _>(#context.role(), #value))
+        if args.reserved().as_deref() == Some("__close__") {
+            quote_spanned!(returned=> #p::no_reply(#value))
+        } else {
+            quote_spanned!(returned=> #p::reply::<__Endpoint, _, _>(#context.role(), #value))
+        }
     };
     let call = quote!(#name(#(#variables),*));
     let body = if signature.asyncness.is_some() {
         // Spanned at the function's name: this is where "future is not `Send`" shows.
         let p = respan(p, name.span());
         quote_spanned! {name.span()=>
-            #p::Outcome::Pending(#p::Box::pin(async move {
+            #p::Handling::<__On>::pending(async move {
                 let #value = #call.await;
                 #reply
-            }))
+            })
         }
     } else {
         quote! {
@@ -530,7 +607,7 @@ fn call(p: &TokenStream, on: &TokenStream, signature: &Signature, types: &[&Type
         }
     };
     quote! {
-        fn __call<'f>(#context: &'f #p::Context<'f, #on>) -> #p::Outcome<'f> {
+        fn __call<'f>(#context: &'f #p::Context<'f, __On>) -> #p::Outcome<'f> {
             #(#draws)*
             #body
         }

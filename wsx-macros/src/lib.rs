@@ -2,10 +2,12 @@
 //!
 //! # Layout
 //!
-//! `attr` has what the others share; `message`, `protocol`, `endpoint` and `handler` are a macro each: parse, check, expand. Generated
-//! code names `::wsx::__private` and nothing else, so that no import or shadowed name of the user's changes it.
+//! `attr` has what the others share; `message`, `protocol`, `endpoint` and `handler` are a macro each: parse, check, expand;
+//! `argument` is what a handler takes. Generated code names `::wsx::__private` and nothing else, so that no import or
+//! shadowed name of the user's changes it.
 use proc_macro::TokenStream;
 
+mod argument;
 mod attr;
 mod endpoint;
 mod handler;

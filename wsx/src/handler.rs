@@ -25,7 +25,9 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "not a handler's return type",
-    note = "a handler returns nothing, a message, an `Option` of one, or a `Result` of these whose error is a `std::error::Error`"
+    note = "a handler returns nothing, a message, an `Option` of one, or a `Result` of these",
+    note = "a message has `#[derive(serde::Serialize, wsx::Message)]`; other data goes out as `wsx::Envelope::with_type(\"…\", ..)`",
+    note = "the error of a `Result` is a `wsx::BoxError`, or any `std::error::Error` that is `Send` and `Sync`"
 )]
 pub trait IntoReply {
     /// What is sent, for the check of its direction.

@@ -1,7 +1,7 @@
 //! The only door for generated code. Nothing here is for users, and nothing here is stable.
 #[cfg(feature = "server")]
 pub use crate::bench::Bench;
-use crate::context::State;
+use crate::{closed::Closed, context::State, error::BoxError, incoming::RawFrame};
 pub use crate::{
     connection::HandlerResult,
     context::{Context, FromContext, ViaContext, ViaPayload},
@@ -17,7 +17,6 @@ pub use crate::{
 pub use inventory;
 use serde::Deserialize;
 pub use serde_json;
-use std::marker::PhantomData;
 pub use std::{
     any::{Any, TypeId},
     boxed::Box,
@@ -26,6 +25,7 @@ pub use std::{
     result::Result,
     vec::Vec,
 };
+use std::{future::Future, marker::PhantomData, rc::Rc, sync::Arc};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// For `tests/fuzz`.
@@ -34,27 +34,149 @@ pub mod fuzz {
     pub use crate::fuzz::{Read, connection, one_pass, two_passes};
 }
 
-/// An argument, drawn from the context. `Via` is left to inference.
-///
-/// # Errors
-///
-/// As [`FromContext::from_context`].
-#[inline]
-pub fn extract<'f, E, T: FromContext<'f, E, Via>, Via>(context: &Context<'f, E>) -> Result<T, HandlerError> {
-    T::from_context(context)
+/// What a handler on `E` needs of the compiler. As with [`Probe`], nothing is asked where `E` is no endpoint that could be
+/// shared, so that this is reported once, by the check made for it.
+#[derive(Debug)]
+pub struct Handling<E>(PhantomData<E>);
+
+impl<E: Endpoint + Send + Sync> Handling<E> {
+    /// An argument, drawn from the context. `Via` is left to inference.
+    ///
+    /// # Errors
+    ///
+    /// As [`FromContext::from_context`].
+    #[inline]
+    pub fn extract<'f, T: FromContext<'f, E, Via>, Via>(context: &Context<'f, E>) -> Result<T, HandlerError> {
+        T::from_context(context)
+    }
+
+    /// The outcome of an async handler.
+    #[inline]
+    pub fn pending<'f>(future: impl Future<Output = HandlerResult> + Send + 'f) -> Outcome<'f> {
+        Outcome::Pending(Box::pin(future))
+    }
 }
 
-/// What a handler of endpoint `E` returned, as a frame for the peer.
+/// What a program gets that does not compile for another reason.
+pub trait NotHandling {
+    /// See [`Handling`].
+    ///
+    /// # Errors
+    ///
+    /// None: it is never called.
+    fn extract<T, C>(_: &C) -> Result<T, HandlerError> {
+        unreachable!()
+    }
+
+    /// See [`Handling`].
+    fn pending<'f>(_: impl Future<Output = HandlerResult> + 'f) -> Outcome<'f> {
+        unreachable!()
+    }
+}
+impl<E> NotHandling for Handling<E> {}
+
+/// In place of the endpoint where an argument is refused by a check of its own: no endpoint, so nothing more is said of it.
+#[derive(Debug)]
+pub struct Refused;
+
+/// What a handler of endpoint `E` returned, as a frame for the peer. `Via` is left to inference.
 ///
 /// # Errors
 ///
 /// The handler's own, and that the reply is no JSON.
 #[inline]
-pub fn reply<E: Endpoint, R: IntoReply>(role: Role, returned: R) -> HandlerResult
+pub fn reply<E: Endpoint, R: Returned<Via>, Via>(role: Role, returned: R) -> HandlerResult
 where
     R::Sender<E::Side>: Sends<R::Message, E::Peer>,
 {
     returned.into_reply(role)
+}
+
+/// What a handler of `__close__` returned.
+///
+/// # Errors
+///
+/// The handler's own.
+#[inline]
+pub fn no_reply<R: Unanswered>(returned: R) -> HandlerResult {
+    returned.into_result().map_err(HandlerError::Handler)?;
+    Ok(None)
+}
+
+/// [`IntoReply`], with a second way that no type takes: where there are two, the compiler names the returned type itself and
+/// stops there, and does not go on to what could be sent.
+#[diagnostic::on_unimplemented(
+    message = "a handler cannot return `{Self}`",
+    label = "not a handler's return type",
+    note = "a handler returns nothing, a message, an `Option` of one, or a `Result` of these",
+    note = "a message has `#[derive(serde::Serialize, wsx::Message)]`; other data goes out as `wsx::Envelope::with_type(\"…\", ..)`",
+    note = "the error of a `Result` is a `wsx::BoxError`, or any `std::error::Error` that is `Send` and `Sync`"
+)]
+pub trait Returned<Via> {
+    /// As [`IntoReply::Message`].
+    type Message: ?Sized;
+    /// As [`IntoReply::Sender`].
+    type Sender<Side>;
+    /// The frame.
+    ///
+    /// # Errors
+    ///
+    /// As [`reply`].
+    fn into_reply(self, role: Role) -> HandlerResult;
+}
+
+/// The way of every type that can be returned.
+#[derive(Debug)]
+pub struct ViaReply;
+/// The way that no type takes.
+#[derive(Debug)]
+pub struct ViaNone;
+/// What no type is.
+trait Never {}
+
+#[diagnostic::do_not_recommend]
+impl<R: IntoReply> Returned<ViaReply> for R {
+    type Message = R::Message;
+    type Sender<Side> = R::Sender<Side>;
+    #[inline]
+    fn into_reply(self, role: Role) -> HandlerResult {
+        IntoReply::into_reply(self, role)
+    }
+}
+#[diagnostic::do_not_recommend]
+#[allow(private_bounds, reason = "no other crate may take this way")]
+impl<R: Never> Returned<ViaNone> for R {
+    type Message = Nothing;
+    type Sender<Side> = AnySide;
+    fn into_reply(self, _: Role) -> HandlerResult {
+        unreachable!()
+    }
+}
+
+/// What a handler of `__close__` may return.
+#[diagnostic::on_unimplemented(
+    message = "a handler of `__close__` cannot return `{Self}`",
+    label = "the connection has ended, so there is nobody to reply to",
+    note = "it returns nothing, or a `Result<(), E>` whose error is a `wsx::BoxError`, or any `std::error::Error` that is `Send` and `Sync`"
+)]
+pub trait Unanswered {
+    /// The handler's own error.
+    ///
+    /// # Errors
+    ///
+    /// That one.
+    fn into_result(self) -> Result<(), BoxError>;
+}
+impl Unanswered for () {
+    fn into_result(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+#[diagnostic::do_not_recommend]
+impl<E: Into<BoxError>> Unanswered for Result<(), E> {
+    fn into_result(self) -> Result<(), BoxError> {
+        self.map_err(Into::into)
+    }
 }
 
 /// Checks nothing more than that `E` is an endpoint, where the error can point at its name.
@@ -88,12 +210,20 @@ pub trait Plain {
     const STATE: Option<StateKey> = None;
     /// Whether it asks for the hub.
     const HUB: bool = false;
-    /// Whether it is an endpoint.
+    /// Whether it is an endpoint, and can be shared as one.
     const ENDPOINT: bool = false;
     /// Whether it is a side.
     const SIDE: bool = false;
     /// Of a side and another: the other's name, if they speak with each other.
     const PEER: Option<&'static str> = None;
+    /// The module that declares it, if it is an endpoint.
+    const MODULE: &'static str = "";
+    /// The type string of the message that it is made around.
+    const WRAPPED: Option<&'static str> = None;
+    /// Whether it says how a connection ended.
+    const CLOSED: bool = false;
+    /// Whether it is a frame as it came.
+    const FRAME: bool = false;
 }
 impl<T: ?Sized> Plain for Probe<T> {}
 
@@ -121,7 +251,7 @@ impl<T: 'static> Probe<State<T>> {
     /// See [`Plain`].
     pub const STATE: Option<StateKey> = Some(StateKey { id: TypeId::of::<T>, name: std::any::type_name::<T> });
 }
-impl<T: Endpoint> Probe<T> {
+impl<T: Endpoint + Send + Sync> Probe<T> {
     /// See [`Plain`].
     pub const ENDPOINT: bool = true;
 }
@@ -133,6 +263,30 @@ impl<S: SpeaksWith<P>, P> Probe<(S, P)> {
     /// See [`Plain`].
     pub const PEER: Option<&'static str> = Some(<S as SpeaksWith<P>>::NAME);
 }
+impl<T: Endpoint> Probe<T> {
+    /// See [`Plain`].
+    pub const MODULE: &'static str = T::MODULE;
+}
+impl Probe<Closed> {
+    /// See [`Plain`].
+    pub const CLOSED: bool = true;
+}
+impl Probe<RawFrame<'static>> {
+    /// See [`Plain`].
+    pub const FRAME: bool = true;
+}
+macro_rules! wrapper {
+    ($($wrapper:ty),*) => {$(
+        impl<T: Message> Probe<$wrapper> {
+            /// See [`Plain`].
+            pub const WRAPPED: Option<&'static str> = Some(T::TYPE);
+        }
+        impl<Here, T: Keyed<Here>> Wraps<Here> for $wrapper {
+            type Key = T::Key;
+        }
+    )*};
+}
+wrapper!(&'static T, Option<T>, Vec<T>, Box<T>, Arc<T>, Rc<T>);
 impl<E: Endpoint> Probe<Hub<E>> {
     /// See [`Plain`].
     pub const HUB: bool = true;
@@ -366,6 +520,25 @@ impl<Here> Keyed<Here> for Nothing {
     type Key = MessageType;
 }
 impl<Here, T: Keyed<Here>> Keyed<Here> for Envelope<T> {
+    type Key = T::Key;
+}
+
+/// What is made around a message, and is none itself. The handler that takes it is refused, and its message is not to be
+/// reported as missing too.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is the handler's only argument, and no message",
+    label = "not a message",
+    note = "derive `wsx::Message` for the payload, or name the type, as in `#[wsx::handler(\"telemetry\", ..)]`"
+)]
+pub trait Wraps<Here> {
+    /// See [`Key`].
+    type Key;
+}
+/// Such a type where a message's is asked for.
+#[derive(Debug)]
+pub struct Wrapper<T>(PhantomData<T>);
+#[diagnostic::do_not_recommend]
+impl<Here, T: Wraps<Here>> Keyed<Here> for Wrapper<T> {
     type Key = T::Key;
 }
 

@@ -1,0 +1,10 @@
+use wsx_tests::fleet::{Cmd, Edge};
+
+#[derive(wsx::Endpoint)]
+#[wsx(side = Edge)]
+struct EdgeBox;
+
+#[wsx::handler(on = "EdgeBox")]
+fn on_cmd(_msg: Cmd) {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[wsx::handler("health", on = Station)]
+fn on_health(_ok: bool) {}
+
+fn main() {}

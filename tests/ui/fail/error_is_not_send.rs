@@ -1,0 +1,6 @@
+#[wsx::handler("health")]
+fn on_health(_ok: bool) -> Result<(), Box<dyn std::error::Error>> {
+    Ok(())
+}
+
+fn main() {}
