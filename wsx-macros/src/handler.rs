@@ -330,7 +330,8 @@ fn entry(args: &Args, function: &Function) -> TokenStream {
 /// In place of an entry with a mistake: says that the message is handled, lest it be reported as missing too.
 fn stand_in(args: &Args, function: Option<&Function>) -> Option<TokenStream> {
     let function = function?;
-    if args.on.is_none() || args.foreign.is_some() {
+    // In an `impl` it could not stand: that would be a second error.
+    if args.on.is_none() || args.foreign.is_some() || function.signature.receiver().is_some() {
         return None;
     }
     let p = attr::private(args.krate.as_ref());
