@@ -1,5 +1,6 @@
 //! What the macros share: gathering errors, the `wsx` attribute, paths, spans, lifetimes.
-use proc_macro2::{Group, Span, TokenStream, TokenTree};
+use crate::manifest;
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{Attribute, Lifetime, Path, Type, meta::ParseNestedMeta, spanned::Spanned};
 
@@ -65,7 +66,10 @@ pub(crate) fn once(given: bool, option: impl ToTokens) -> syn::Result<()> {
 pub(crate) fn private(krate: Option<&Path>) -> TokenStream {
     match krate {
         Some(path) => quote!(#path::__private),
-        None => quote!(::wsx::__private),
+        None => {
+            let wsx = Ident::new(&manifest::name_of_wsx(), Span::call_site());
+            quote!(::#wsx::__private)
+        }
     }
 }
 

@@ -2,15 +2,16 @@
 //!
 //! # Layout
 //!
-//! `attr` has what the others share; `message`, `protocol`, `endpoint` and `handler` are a macro each: parse, check, expand;
-//! `argument` is what a handler takes. Generated code names `::wsx::__private` and nothing else, so that no import or
-//! shadowed name of the user's changes it.
+//! `attr` has what the others share, and `manifest` knows what a program calls wsx; `message`, `protocol`, `endpoint` and
+//! `handler` are a macro each: parse, check, expand; `argument` is what a handler takes. Generated code names
+//! `::wsx::__private` and nothing else, so that no import or shadowed name of the user's changes it.
 use proc_macro::TokenStream;
 
 mod argument;
 mod attr;
 mod endpoint;
 mod handler;
+mod manifest;
 mod message;
 mod protocol;
 
@@ -20,7 +21,7 @@ mod protocol;
 /// #[wsx::handler("telemetry")]                 the type; optional when the payload derives `Message`
 /// #[wsx::handler("telemetry", on = Station)]   on an endpoint of the program's own
 /// #[wsx::handler(on = other::Station, foreign)] on an endpoint of another crate
-/// #[wsx::handler(crate = path::to::wsx)]       where the crate is not called `wsx`
+/// #[wsx::handler(crate = path::to::wsx)]       where `Cargo.toml` does not name it
 /// ```
 ///
 /// The arguments come in any order, at most six: the payload (any type with `Deserialize`, borrowed or owned),
@@ -40,7 +41,7 @@ pub fn handler(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// ```text
 /// #[wsx(type = "telemetry/v2")]   another type string
-/// #[wsx(crate = path::to::wsx)]   where the crate is not called `wsx`
+/// #[wsx(crate = path::to::wsx)]   where `Cargo.toml` does not name it
 /// ```
 ///
 /// A message that is decoded may borrow text as `Cow<'a, str>` with `#[serde(borrow)]`. A `&'a str` or `&'a [u8]` anywhere in a
@@ -59,7 +60,7 @@ pub fn message(item: TokenStream) -> TokenStream {
 ///                                        receives must have a handler
 /// #[wsx(side = Server, partial)]         some may be without
 /// #[wsx(side = Server, peer = Console)]  where the protocol has several peers, the one that it speaks to
-/// #[wsx(crate = path::to::wsx)]          where the crate is not called `wsx`
+/// #[wsx(crate = path::to::wsx)]          where `Cargo.toml` does not name it
 /// ```
 #[proc_macro_derive(Endpoint, attributes(wsx))]
 pub fn endpoint(item: TokenStream) -> TokenStream {
@@ -83,8 +84,8 @@ pub fn endpoint(item: TokenStream) -> TokenStream {
 /// makes the types that are written here: `Fleet` with `VERSION`, `FINGERPRINT` and `DESCRIPTION`, the sides `Edge` and
 /// `Server`, and for each side an enum of what it receives, `ServerInbound` and `EdgeInbound`, with a `decode`. A protocol
 /// may have more than two sides; messages may come from other crates. What borrows is written with its lifetime, as in
-/// `Telemetry<'_>`. A doc comment on a message goes to its place in the enum, one on a line to the enum of who receives it. `#[wsx(crate = path)]` on it says where the crate is,
-/// if it is not called `wsx`.
+/// `Telemetry<'_>`. A doc comment on a message goes to its place in the enum, one on a line to the enum of who receives it.
+/// `#[wsx(crate = path)]` on it says where the crate is, where `Cargo.toml` does not name it.
 #[proc_macro]
 pub fn protocol(input: TokenStream) -> TokenStream {
     protocol::expand(input.into()).into()

@@ -1,4 +1,4 @@
-//! A program that knows wsx by another name: `crate = sockets` says so.
+//! A program that knows wsx by another name: its manifest says so, or `crate = sockets`.
 use serde::{Deserialize, Serialize};
 
 /// How a box is.
@@ -16,6 +16,27 @@ sockets::protocol! {
     }
 }
 
+/// What a box is to do.
+#[derive(Debug, Serialize, Deserialize, sockets::Message)]
+pub struct Cmd {
+    /// Start anew.
+    pub reboot: bool,
+}
+
+sockets::protocol! {
+    pub Commands v1 {
+        Desk -> Machine: Cmd;
+    }
+}
+
+/// The machine's end.
+#[derive(Debug, sockets::Endpoint)]
+#[wsx(side = Machine)]
+pub struct Engine;
+
+#[sockets::handler(on = Engine)]
+fn on_cmd(_cmd: Cmd) {}
+
 /// The server's end.
 #[derive(Debug, sockets::Endpoint)]
 #[wsx(side = Server, crate = sockets)]
@@ -32,5 +53,6 @@ async fn on_loose(_n: u8) {}
 #[test]
 fn handlers_are_found_under_another_name() {
     assert_eq!(sockets::Hub::with(Station).handled_types(), ["health"]);
+    assert_eq!(sockets::Hub::with(Engine).handled_types(), ["cmd"]);
     assert_eq!(sockets::Hub::new().handled_types(), ["loose"]);
 }
