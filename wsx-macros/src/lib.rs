@@ -31,7 +31,8 @@ mod protocol;
 ///
 /// Four types are reserved, and never come from a peer: `__raw__` handles the frames that are no envelope, `__unknown__`
 /// the envelopes whose type has no handler, `__open__` runs before a connection's first message, `__close__` after its
-/// last.
+/// last, and returns no message, as there is nobody to send it to. Of these only `__unknown__` has a payload, and only
+/// `__raw__` and `__unknown__` have a frame.
 #[proc_macro_attribute]
 pub fn handler(args: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(args.into(), &item.into()).into()
