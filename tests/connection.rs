@@ -336,6 +336,27 @@ async fn the_peers_close_is_answered_after_what_is_queued() {
     assert_eq!(closed.to_string(), "closed by the peer with 4003 (\"done\")");
 }
 
+/// Row C5: so is a close of our own, even where it begins in the middle of what the socket does not take for now.
+#[tokio::test]
+async fn a_close_waits_for_what_a_blocked_socket_has_not_taken() {
+    const MESSAGES: usize = 64;
+    let server = Server::start(hub(Config::default().queue_bytes(16 << 20))).await;
+    let mut peer = server.peer("a").await;
+    let conn = server.hub.get("a").unwrap();
+    for n in 0..MESSAGES {
+        conn.try_send(&Envelope::with_type("load", (n, "x".repeat(64 * 1024)))).unwrap();
+    }
+    // The system takes less than that, so the task gets into the middle of a write.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    conn.close();
+    for n in 0..MESSAGES {
+        assert_eq!(peer.hear_data().await.1[0], n);
+    }
+    assert_eq!(peer.close().await, (1000, String::new()));
+}
+
 /// Row B1: nothing pings by itself; the program can, and sees the pong; a peer's ping is answered.
 #[tokio::test]
 async fn pings_are_the_programs_own() {
