@@ -531,7 +531,7 @@ impl<Here, T: Keyed<Here>> Keyed<Here> for Envelope<T> {
     note = "derive `wsx::Message` for the payload, or name the type, as in `#[wsx::handler(\"telemetry\", ..)]`"
 )]
 pub trait Wraps<Here> {
-    /// See [`Key`].
+    /// See [`MessageType`].
     type Key;
 }
 /// Such a type where a message's is asked for.
