@@ -152,10 +152,15 @@ impl<'a> Argument<'a> {
             }
             "Option" | "Vec" | "Box" if literal.is_none() => {
                 self.wraps = true;
-                let why = format!(
-                    "this is a message inside of `{name}`, and that has no type of its own: take the message itself, or name \
-                     the type of this data, as in `#[wsx::handler(\"telemetry\", ..)]`"
-                );
+                let why = match place.on {
+                    Some(_) => format!(
+                        "this is a message inside of `{name}`, which is no message of the protocol: take the message itself"
+                    ),
+                    None => format!(
+                        "this is a message inside of `{name}`, and that has no type of its own: take the message itself, or name \
+                         the type of this data, as in `#[wsx::handler(\"telemetry\")]`"
+                    ),
+                };
                 self.add(quote!(#p::is_some(#p::Probe::<#outside>::WRAPPED)), why);
             }
             "State" => {

@@ -12,6 +12,8 @@ use syn::{
 
 /// More arguments than this are a sign of state that wants a struct.
 const MAX_ARGUMENTS: usize = 6;
+const KNOWN: &str =
+    "a handler has the options `#[wsx::handler(\"type\", on = Endpoint, foreign, crate = path)]`, all optional";
 /// Reserved types, which stand for what is no message.
 const RESERVED: [&str; 4] = ["__raw__", "__open__", "__close__", "__unknown__"];
 
@@ -43,6 +45,8 @@ struct Args {
     message_type: Option<LitStr>,
     /// Named properly, or by a mistake that leaves no doubt about it.
     on: Option<Path>,
+    /// A type that stands alone between two commas.
+    lone: Option<Path>,
     foreign: Option<Ident>,
     krate: Option<Path>,
 }
@@ -69,6 +73,17 @@ fn parse_args(tokens: TokenStream, errors: &mut Errors) -> Args {
     };
     // The parser reports its errors itself.
     let _ = syn::parse::Parser::parse2(parser, tokens);
+    if let Some(lone) = args.lone.take() {
+        let name = &lone.segments.last().expect("a path has a part").ident;
+        match args.on {
+            None => errors.at(name, &format!("an endpoint is named as in `on = {name}`; {KNOWN}")),
+            Some(_) => errors.at(
+                name,
+                &format!("a message's type is a string, and may be left out where an argument is the message; {KNOWN}"),
+            ),
+        }
+        args.on.get_or_insert(lone);
+    }
     if let (Some(foreign), None) = (&args.foreign, &args.on) {
         errors.at(
             foreign,
@@ -89,6 +104,8 @@ impl Args {
                 ));
             }
             let text = literal.value();
+            // Kept all the same, so that nothing else is asked for in its place.
+            self.message_type = Some(literal.clone());
             if text.is_empty() {
                 return Err(syn::Error::new(literal.span(), "a message's type is not empty"));
             }
@@ -99,7 +116,6 @@ impl Args {
                     format!("no message's type begins with `__`; the reserved types are `{reserved}`"),
                 ));
             }
-            self.message_type = Some(literal);
             return Ok(());
         }
         if input.peek(Token![crate]) {
@@ -109,13 +125,10 @@ impl Args {
             self.krate = Some(input.call(Path::parse_mod_style)?);
             return Ok(());
         }
-        let known =
-            "a handler has the options `#[wsx::handler(\"type\", on = Endpoint, foreign, crate = path)]`, all optional";
+        let known = KNOWN;
         if let Some(path) = lone_type(input) {
-            let name = &path.segments.last().expect("a path has a part").ident;
-            let error = syn::Error::new(name.span(), format!("an endpoint is named as in `on = {name}`; {known}"));
-            self.on.get_or_insert(path);
-            return Err(error);
+            self.lone.get_or_insert(path);
+            return Ok(());
         }
         let key: Ident = input.parse().map_err(|error| syn::Error::new(error.span(), known))?;
         if key == "foreign" {
@@ -190,7 +203,7 @@ impl Args {
     }
 }
 
-/// A type that stands alone between two commas, as only an endpoint can that was forgotten to be called one.
+/// A type that stands alone between two commas, as an endpoint does that was forgotten to be called one.
 fn lone_type(input: ParseStream<'_>) -> Option<Path> {
     let ahead = input.fork();
     let path = ahead.call(Path::parse_mod_style).ok()?;

@@ -66,7 +66,24 @@ impl Target {
             return Err(wrong("it names no host"));
         }
         let tls = if secure { Some(ServerName::parse(host).map_err(wrong)?) } else { None };
-        let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let port = match authority.as_str().strip_prefix(authority.host()).unwrap_or_default() {
+            "" | ":" => {
+                if secure {
+                    443
+                } else {
+                    80
+                }
+            }
+            // What is no port must not be another one: somebody else may listen there.
+            port => port.strip_prefix(':').and_then(|port| port.parse().ok()).filter(|port| *port != 0).ok_or_else(
+                || {
+                    wrong(&format!(
+                        "`{port}` behind its host is no port; write one from 1 to 65535, as in ws://{}:9001/ws",
+                        authority.host()
+                    ))
+                },
+            )?,
+        };
         Ok(Self { url: url.to_owned(), destination: Destination { host: host.to_owned(), port }, tls })
     }
 
@@ -276,13 +293,18 @@ mod tests {
             ("wss://a..b/ws", if cfg!(feature = "rustls") { "certificate" } else { "the feature `rustls`" }),
             ("ws://user:pass@a/ws", "credentials"),
             ("ws://a b/ws", "invalid"),
+            ("ws://a:99999/ws", "`:99999` behind its host is no port; write one from 1 to 65535, as in ws://a:9001/ws"),
+            ("ws://a:0/ws", "`:0` behind its host is no port"),
+            ("ws://[::1]9/ws", "`9` behind its host is no port; write one from 1 to 65535, as in ws://[::1]:9001/ws"),
         ] {
             let error = Target::parse(url).unwrap_err().to_string();
             assert!(error.contains(why), "{url}: {error}");
         }
         let target = Target::parse("ws://[::1]:9001/ws?id=1").unwrap();
         assert_eq!((&*target.destination.host, target.destination.port), ("::1", 9001));
-        assert_eq!(Target::parse("ws://a/ws").unwrap().destination.port, 80);
+        for url in ["ws://a/ws", "ws://a:/ws", "ws://[::1]/ws"] {
+            assert_eq!(Target::parse(url).unwrap().destination.port, 80);
+        }
     }
 
     #[tokio::test]

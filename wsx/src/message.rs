@@ -77,8 +77,8 @@ pub trait Sends<M: ?Sized, To: ?Sized> {}
 
 /// `Self` is a side that receives `M` from side `From`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` never receives `{M}`, so this handler could not run",
-    label = "wrong direction: `{M}` is not sent to `{Self}`",
+    message = "`{Self}` never receives `{M}` from `{From}`, so this handler could not run",
+    label = "wrong direction: `{M}` is not sent to `{Self}` by `{From}`",
     note = "the `wsx::protocol!` block says which side sends which message"
 )]
 pub trait Receives<M: ?Sized, From: ?Sized> {}

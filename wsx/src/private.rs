@@ -506,7 +506,9 @@ pub const fn mistaken<E>(message_type: &'static str) -> HandlerEntry<E> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is the handler's only argument, and no message",
     label = "not a message",
-    note = "derive `wsx::Message` for the payload, or name the type, as in `#[wsx::handler(\"telemetry\", ..)]`"
+    note = "derive `wsx::Message` for the payload, or name the type, as in `#[wsx::handler(\"telemetry\", ..)]`; what is drawn from \
+            a connection, such as `Conn<'_, Side>` or `RawFrame<'_>`, stands beside a message, or in a handler of `\"__raw__\"`, \
+            `\"__open__\"` or `\"__close__\"`"
 )]
 pub trait Keyed<Here = ()> {
     /// See [`MessageType`].
