@@ -241,6 +241,8 @@ pub(crate) async fn read_head<S: AsyncRead + Unpin>(io: &mut S) -> Result<(Reque
     loop {
         let read = io.read_buf(&mut buffer).await.map_err(HeadError::Io)?;
         if read == 0 {
+            // No more comes, so what was put off is looked at now: who sent no HTTP is told so.
+            parse_head(&buffer).map_err(HeadError::Refused)?;
             return Err(HeadError::Io(io::ErrorKind::UnexpectedEof.into()));
         }
         if !progress.is_due(&buffer) {
@@ -423,6 +425,19 @@ mod tests {
         let (mut progress, endless) = (Progress::default(), [b'x'; MAX_HEAD]);
         let due = |length: &usize| progress.is_due(&endless[..*length]);
         assert_eq!((3..=MAX_HEAD).filter(due).last(), Some(MAX_HEAD), "one that is too long is told so");
+    }
+
+    /// What is no HTTP is told so when its peer says no more, however little it has said since it was looked at last.
+    #[tokio::test]
+    async fn what_is_no_http_is_refused_at_its_end_at_the_latest() {
+        let (mut near, mut far) = tokio::io::duplex(1);
+        let heard = async { read_head(&mut near).await.map(drop).unwrap_err() };
+        let said = async {
+            far.write_all(b"GET / HTTP/1.1\r\nA\x00").await.unwrap();
+            far.shutdown().await.unwrap();
+        };
+        let (heard, ()) = tokio::join!(heard, said);
+        assert!(matches!(&heard, HeadError::Refused(reject) if reject.status == 400), "{heard:?}");
     }
 
     /// However it is cut, a head says the same, and so does what is behind it.
