@@ -341,7 +341,7 @@ fn forbidden() -> Vec<(String, Vec<u8>, u16)> {
         ("a mask".to_owned(), b"\x81\x81\x01\x02\x03\x04y".to_vec(), 1002),
         ("a masked ping".to_owned(), b"\x89\x80\x01\x02\x03\x04".to_vec(), 1002),
         ("3 GB".to_owned(), declaring(0x82, 3 << 30), 1009),
-        ("a ping of 3 GB".to_owned(), declaring(0x89, 3 << 30), 1009),
+        ("a ping of 3 GB".to_owned(), declaring(0x89, 3 << 30), 1002),
         ("2^63 bytes".to_owned(), declaring(0x82, 1 << 63), 1009),
         ("2^64 - 1 bytes".to_owned(), declaring(0x82, u64::MAX), 1009),
         (

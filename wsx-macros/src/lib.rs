@@ -26,8 +26,9 @@ mod protocol;
 ///
 /// The arguments come in any order, at most six: the payload (any type with `Deserialize`, borrowed or owned),
 /// `Connection`, `State<T>`, `Meta`, `Envelope<T>`, `RawFrame`, `&Hub`, the endpoint's value as `&Station`, where the endpoint
-/// has a side `Conn<'_, Side>`, a connection that sends only what the side may, and whatever implements `FromContext`. The function is sync or async, and returns nothing, a message for the sender, an `Option` of
-/// one, or a `Result` of these.
+/// has a side `Conn<'_, Side>`, a connection that sends only what the side may, in `__close__` `Closed`, and whatever implements
+/// `FromContext`. The function is sync or async, and returns nothing, a message for the sender, an `Option` of one, or a `Result`
+/// of these.
 ///
 /// Four types are reserved, and never come from a peer: `__raw__` handles the frames that are no envelope, `__unknown__`
 /// the envelopes whose type has no handler, `__open__` runs before a connection's first message, `__close__` after its

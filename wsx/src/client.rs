@@ -178,11 +178,13 @@ impl<E: Endpoint> Client<E> {
     /// triggered; both close the connection with 1000. `register` sees each new connection before its first message; if it
     /// panics, that connection closes with 1011.
     ///
-    /// Returns when the first connection is made. With reconnecting it keeps trying until then.
+    /// Returns when the first connection is made, with another handle of this client. With reconnecting it keeps trying until
+    /// then.
     ///
     /// # Errors
     ///
-    /// At once, whatever the options: a URL that cannot be dialled, handlers that do not fit together. Without
+    /// At once, whatever the options: a URL that cannot be dialled, handlers that do not fit together,
+    /// [`ConnectError::AlreadyConnected`] from a second call while the first has not ended. Without
     /// reconnecting also every other failure. [`ConnectError::Closed`] when closed or cancelled meanwhile.
     ///
     /// # Cancel safety
@@ -216,7 +218,7 @@ impl<E: Endpoint> Client<E> {
     ///
     /// # Errors
     ///
-    /// [`SendError::NotConnected`] between two connections, [`SendError::Closed`] once the client is closed,
+    /// [`SendError::NotConnected`] before the first connection and between two, [`SendError::Closed`] once the client is closed,
     /// [`SendError::Encode`] when the message is no JSON.
     ///
     /// # Cancel safety

@@ -1,7 +1,8 @@
 //! What a handler may take: its arguments are drawn from one context, each by its type.
 use crate::{
     closed::Closed,
-    connection::{Conn, Connection},
+    conn::Conn,
+    connection::Connection,
     endpoint::{Endpoint, Untyped},
     envelope::Envelope,
     error::HandlerError,

@@ -10,7 +10,9 @@ use tokio_tungstenite::tungstenite::{
     self,
     error::ProtocolError,
     handshake::server::{create_response, write_response},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::Authority,
+    },
 };
 
 /// Longest request head, in bytes; longer ones get 431. Browsers and proxies stay below 8 KiB.
@@ -155,7 +157,7 @@ impl Origin {
             "http" => 80,
             _ => 0,
         };
-        let authority: tungstenite::http::uri::Authority = rest.parse().ok()?;
+        let authority: Authority = rest.parse().ok()?;
         // An authority with user information, or with anything behind the port, is no origin.
         let port = authority.port_u16().unwrap_or(standard);
         let host = authority.host().to_ascii_lowercase();
@@ -196,8 +198,11 @@ pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response
     let headers = request.headers();
     let count = |name: HeaderName| headers.get_all(name).iter().count();
     if request.method() != Method::GET {
-        return Err(Reject::new(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket handshake is a GET request")
-            .header(header::ALLOW, HeaderValue::from_static("GET")));
+        // The answer to HEAD has no content (RFC 9110 section 9.3.2).
+        let body = if request.method() == Method::HEAD { "" } else { "a WebSocket handshake is a GET request" };
+        return Err(
+            Reject::new(StatusCode::METHOD_NOT_ALLOWED, body).header(header::ALLOW, HeaderValue::from_static("GET"))
+        );
     }
     if request.version() != Version::HTTP_11 {
         return Err(Reject::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1"));
@@ -205,18 +210,29 @@ pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response
     if count(header::HOST) != 1 {
         return Err(Reject::new(StatusCode::BAD_REQUEST, "a request has one Host header (RFC 9112 section 3.2)"));
     }
+    if !headers.get(header::HOST).is_some_and(is_host) {
+        return Err(Reject::new(StatusCode::BAD_REQUEST, "the Host header is no host (RFC 9112 section 3.2)"));
+    }
     if count(header::CONTENT_LENGTH) + count(header::TRANSFER_ENCODING) > 0 {
         return Err(Reject::new(StatusCode::BAD_REQUEST, "a WebSocket handshake has no body"));
     }
     if count(header::SEC_WEBSOCKET_KEY) > 1 || count(header::SEC_WEBSOCKET_VERSION) > 1 {
         return Err(Reject::new(StatusCode::BAD_REQUEST, "a WebSocket handshake has one key and one version"));
     }
-    let answer = create_response(request).map_err(|error| match error {
+    let answer = if !lists(headers, header::UPGRADE, "websocket") {
+        Err(ProtocolError::MissingUpgradeWebSocketHeader.into())
+    } else if !lists(headers, header::CONNECTION, "upgrade") {
+        Err(ProtocolError::MissingConnectionUpgradeHeader.into())
+    } else {
+        create_response(&plain(request))
+    };
+    let answer = answer.map_err(|error| match error {
         tungstenite::Error::Protocol(
             ProtocolError::MissingUpgradeWebSocketHeader
             | ProtocolError::MissingConnectionUpgradeHeader
             | ProtocolError::MissingSecWebSocketVersionHeader,
         ) => Reject::new(StatusCode::UPGRADE_REQUIRED, format!("this is a WebSocket endpoint: {error}"))
+            .header(header::CONNECTION, HeaderValue::from_static("upgrade"))
             .header(header::UPGRADE, HeaderValue::from_static("websocket"))
             .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
         error => Reject::new(StatusCode::BAD_REQUEST, error.to_string()),
@@ -225,6 +241,39 @@ pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response
         return Err(Reject::new(StatusCode::FORBIDDEN, "this origin may not connect"));
     }
     Ok(answer)
+}
+
+/// Whether a header that is a list has this element, in any of its lines (RFC 9110 sections 5.3 and 5.6.1).
+fn lists(headers: &HeaderMap, name: HeaderName, element: &str) -> bool {
+    let elements = headers.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    elements.map(<[u8]>::trim_ascii).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
+}
+
+/// The request as tungstenite reads it, which takes the first line of a list for all of it.
+fn plain(request: &Request<()>) -> Request<()> {
+    let mut plain = Request::new(());
+    *plain.version_mut() = request.version();
+    let headers = plain.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    for name in [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION] {
+        headers.extend(request.headers().get(&name).map(|value| (name, value.clone())));
+    }
+    plain
+}
+
+/// Whether it is a host with or without a port, or empty, as it is where a target has no authority (RFC 9110 section 7.2).
+fn is_host(value: &HeaderValue) -> bool {
+    let Ok(text) = value.to_str() else { return false };
+    let Ok(authority) = text.parse::<Authority>() else { return text.is_empty() };
+    let host = authority.host();
+    let literal = host.strip_prefix('[').map_or(!host.contains(':'), |rest| rest.ends_with(']'));
+    let port = match text.strip_prefix(host) {
+        Some("" | ":") => true,
+        Some(port) => port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()),
+        None => false,
+    };
+    !host.is_empty() && literal && port
 }
 
 /// Why no request head came.
@@ -284,6 +333,16 @@ impl Progress {
     }
 }
 
+/// Whether the request line, once it is whole, ends in a version of HTTP that is not ours; a line that is broken in another way
+/// looks the same to the parser.
+fn names_another_version(head: &[u8]) -> Option<bool> {
+    let line = head.trim_ascii_start();
+    let line = &line[..line.iter().position(|byte| *byte == b'\n')?];
+    let version = line.trim_ascii_end().rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    let digits = version.strip_prefix(b"HTTP/").filter(|_| version != b"HTTP/1.1");
+    Some(matches!(digits, Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit()))
+}
+
 /// The request and its length, when its head is complete.
 fn parse_head(buffer: &[u8]) -> Result<Option<(Request<()>, usize)>, Reject> {
     let too_large = || Reject::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request head is too large");
@@ -294,9 +353,14 @@ fn parse_head(buffer: &[u8]) -> Result<Option<(Request<()>, usize)>, Reject> {
         Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
         Ok(httparse::Status::Partial) if buffer.len() < MAX_HEAD => return Ok(None),
         Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(too_large()),
-        Err(httparse::Error::Version) => {
-            return Err(Reject::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1"));
-        }
+        Err(error @ httparse::Error::Version) => match names_another_version(buffer) {
+            None if buffer.len() < MAX_HEAD => return Ok(None),
+            None => return Err(too_large()),
+            Some(true) => {
+                return Err(Reject::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1"));
+            }
+            Some(false) => return Err(bad(&error)),
+        },
         Err(error) => return Err(bad(&error)),
     };
     let mut request = Request::new(());
@@ -326,7 +390,7 @@ pub(crate) async fn accept<S: AsyncWrite + Unpin>(io: &mut S, answer: &Response<
 pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, reject: &Reject) -> io::Result<()> {
     let Reject { status, body, headers } = reject;
     let mut head = format!(
-        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n",
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n",
         body.len()
     )
     .into_bytes();
@@ -384,6 +448,22 @@ mod tests {
             (GOOD.replace("GET", "POST"), Err(405)),
             (GOOD.replace("HTTP/1.1", "HTTP/1.0"), Err(505)),
             (GOOD.replace("HTTP/1.1", "HTTP/3.7"), Err(505)),
+            (GOOD.replace("HTTP/1.1", "HTTP/1"), Err(400)),
+            (GOOD.replace("HTTP/1.1", "HTTPS/1.1"), Err(400)),
+            (GOOD.replace("/ws", "/w s"), Err(400)),
+            (GOOD.replace("GET", "HEAD"), Err(405)),
+            (GOOD.replace("Host: a\r\n", "Host: a b\r\n"), Err(400)),
+            (GOOD.replace("Host: a\r\n", "Host: a:b\r\n"), Err(400)),
+            (GOOD.replace("Host: a\r\n", "Host: a@b\r\n"), Err(400)),
+            (GOOD.replace("Host: a\r\n", "Host: :80\r\n"), Err(400)),
+            (GOOD.replace("Host: a\r\n", "Host: ::1\r\n"), Err(400)),
+            (GOOD.replace("Host: a\r\n", "Host: http://a\r\n"), Err(400)),
+            (GOOD.replace("Host: a\r\n", "Host: [::1]:9001\r\n"), Ok(())),
+            (GOOD.replace("Host: a\r\n", "Host: \r\n"), Ok(())),
+            (GOOD.replace("keep-alive, Upgrade", "keep-alive,\tupgrade"), Ok(())),
+            (GOOD.replace("keep-alive, Upgrade", "keep-alive\r\nConnection: Upgrade"), Ok(())),
+            (GOOD.replace("keep-alive, Upgrade", "Upgrade it"), Err(426)),
+            (GOOD.replace(": WebSocket", ": h2c, websocket"), Ok(())),
             (GOOD.replace("Host: a\r\n", ""), Err(400)),
             (GOOD.replace("Host: a\r\n", "Host: a\r\nHost: b\r\n"), Err(400)),
             (GOOD.replace("Upgrade: WebSocket\r\n", ""), Err(426)),

@@ -38,9 +38,10 @@
 //! # Layout
 //!
 //! A message goes through the modules in this order, and each imports only from those before it:
-//! `error`, `config`, `guard`, `tcp`, `message`, `closed`, `endpoint`, `frame`, `envelope`, `incoming`, `reader`, `queue`,
-//! `connection`, `sending`, `observer`, `hub`, `context`, `handler`, `router`, `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` and
-//! `tls_server` behind it); `backoff`, `socket`, `tls_client`, `dial` and `client`.
+//! `error`, `config`, `guard`, `tcp`, `message`, `admission`, `closed`, `endpoint`, `frame`, `head`, `envelope`, `heartbeat`,
+//! `incoming`, `reader`, `sync`, `queue`, `connection`, `sending`, `conn`, `observer`, `hub`, `context`, `handler`, `router`,
+//! `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` and `tls_server` behind it); `backoff`,
+//! `socket`, `tls_client`, `dial` and `client`.
 //!
 //! # Features
 //!
@@ -72,6 +73,7 @@ mod reader;
 mod sending;
 mod sync;
 
+mod conn;
 mod connection;
 mod hub;
 mod observer;
@@ -111,7 +113,8 @@ mod tls_client;
 
 pub use closed::{CLOSE_REPLACED, Closed, ClosedBy};
 pub use config::{Config, Heartbeat, TcpKeepalive};
-pub use connection::{BoxFuture, Conn, Connection};
+pub use conn::Conn;
+pub use connection::{BoxFuture, Connection};
 pub use context::{Context, FromContext, Meta, State};
 pub use endpoint::{Endpoint, Untyped};
 pub use envelope::{Envelope, Outbound, SentBy};

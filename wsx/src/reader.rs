@@ -1,9 +1,14 @@
 //! Messages out of the bytes that come in (RFC 6455 section 5).
 //!
 //! Nearly every message is one whole data frame. It is unmasked here while it is copied out of what was read, into memory
-//! of its own: one pass, and nothing is kept for a connection that is silent. Every other frame, be it control, fragment or
-//! against the RFC, goes through tungstenite, one at a time, whose judgement on it is the only one. Knows bytes, and no socket.
-use crate::{config::Config, frame, incoming::RawFrame};
+//! of its own: one pass, and nothing is kept for a connection that is silent. Every other frame, be it control or fragment,
+//! goes through tungstenite, one at a time. What is against the RFC by its header alone is refused at that. Knows bytes, and no
+//! socket.
+use crate::{
+    config::Config,
+    frame::{self, MAX_CONTROL},
+    incoming::RawFrame,
+};
 use bytes::Bytes;
 use std::{
     borrow::Cow,
@@ -14,7 +19,7 @@ use std::{
 use tokio_tungstenite::tungstenite::{
     Error, Message,
     error::ProtocolError,
-    protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext},
+    protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::Data},
 };
 
 /// How much one read asks for, in bytes: the buffer is the thread's, so its size costs no connection anything.
@@ -223,7 +228,7 @@ impl Reader {
         loop {
             match &mut self.place {
                 Place::Header(_) => match self.next_header() {
-                    Some(header) => self.enter(header),
+                    Some(header) => self.enter(header)?,
                     None => ready!(self.poll_fill(link))?,
                 },
                 Place::Message { header, payload, missing } => {
@@ -277,8 +282,31 @@ impl Reader {
         header
     }
 
+    /// What of a header is against the RFC, whatever stands behind it. It is refused at once, in tungstenite's words: that
+    /// would wait for a payload which may never come, and set memory aside for it.
+    fn against_the_rules(&self, header: &Header) -> Option<ProtocolError> {
+        let opcode = header.first & 0x0f;
+        let (is_server, is_control) = (self.role == Role::Server, opcode >= 0x8);
+        // In tungstenite's order.
+        match opcode {
+            0x3..=0x7 | 0xb..=0xf => Some(ProtocolError::InvalidOpcode(opcode)),
+            _ if is_server && !header.masked => Some(ProtocolError::UnmaskedFrameFromClient),
+            _ if header.first & 0x70 != 0 => Some(ProtocolError::NonZeroReservedBits),
+            _ if !is_server && header.masked => Some(ProtocolError::MaskedFrameFromServer),
+            _ if is_control && !header.is_final() => Some(ProtocolError::FragmentedControlFrame),
+            _ if is_control && header.length > MAX_CONTROL as u64 => Some(ProtocolError::ControlFrameTooBig),
+            0 if !self.fragmented => Some(ProtocolError::UnexpectedContinueFrame),
+            1 if self.fragmented => Some(ProtocolError::ExpectedFragment(Data::Text)),
+            2 if self.fragmented => Some(ProtocolError::ExpectedFragment(Data::Binary)),
+            _ => None,
+        }
+    }
+
     /// Whose the frame behind this header is.
-    fn enter(&mut self, header: Header) {
+    fn enter(&mut self, header: Header) -> Result<(), Error> {
+        if let Some(refusal) = self.against_the_rules(&header) {
+            return Err(Error::Protocol(refusal));
+        }
         let whole = matches!(header.first, 0x81 | 0x82) && !self.fragmented;
         let fits = usize::try_from(header.length).ok().filter(|length| *length <= self.max_message_size);
         self.place = match fits {
@@ -295,6 +323,7 @@ impl Reader {
                 Place::Other { given: 0, size: header.size, payload: header.length }
             }
         };
+        Ok(())
     }
 
     /// `None` when tungstenite has had all of the frame and waits for the next one.
@@ -605,14 +634,16 @@ mod tests {
         bytes
     }
 
-    /// The fast way and tungstenite agree on every message, answer and error, however the bytes are cut.
+    /// The fast way and tungstenite agree on every message, answer and error, however the bytes are cut; but that what is
+    /// against the rules by its header is told here before its payload has come, or was found too long.
     #[test]
     fn it_hears_what_tungstenite_hears() {
         let mut random = Random(0x9E37_79B9_7F4A_7C15);
-        let mut messages = 0;
+        let (mut messages, mut told_early) = (0, 0);
         for round in 0..3_000 {
             let role = if round % 3 == 0 { Role::Client } else { Role::Server };
             let mut bytes: Vec<u8> = (0..=random.below(12)).flat_map(|_| frame(&mut random, role)).collect();
+            let (whole, _) = reference(role, &bytes);
             if random.one_in(4) {
                 bytes.truncate(random.below(bytes.len() + 1));
             }
@@ -622,14 +653,28 @@ mod tests {
             for lengths in [&[1][..], &[usize::MAX], &some] {
                 let early = random.below(bytes.len() + 1);
                 let mut link = Pieces::new(&bytes[early..], lengths);
-                assert_eq!(hear(role, &bytes[..early], &mut link), expected, "{role:?}, round {round}");
+                let heard = hear(role, &bytes[..early], &mut link);
+                if heard != expected {
+                    let ((told, heard), (last, expected)) =
+                        (heard.split_last().unwrap(), expected.split_last().unwrap());
+                    assert_eq!(heard, expected, "{role:?}, round {round}");
+                    let by_its_header = last.contains("too long") && told.contains("protocol error");
+                    assert!(
+                        by_its_header || Some(told) == whole.get(heard.len()),
+                        "{told}, not {last}: {role:?}, round {round}"
+                    );
+                    told_early += 1;
+                }
                 // A client's masks are not foreseen.
                 if role == Role::Server {
                     assert_eq!(link.answers, answers, "round {round}");
                 }
             }
         }
-        assert!(messages > 8_000, "only {messages} messages: the test has lost its point");
+        assert!(
+            messages > 8_000 && told_early > 20,
+            "{messages} messages, {told_early} told early: the test has lost its point"
+        );
     }
 
     #[test]

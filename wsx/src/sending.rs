@@ -4,7 +4,9 @@
 //! error where it is given, and not a second one where the future is awaited.
 use crate::{
     connection::Connection,
+    envelope::Outbound,
     error::SendError,
+    frame::{self, Frame, Kind, MAX_CONTROL},
     queue::{Place, Refused},
 };
 use bytes::Bytes;
@@ -79,6 +81,75 @@ impl Sending<'static> {
     pub(crate) fn of_client(mut self, stop: CancellationToken) -> Self {
         self.client = Some(stop);
         self
+    }
+}
+
+impl Connection {
+    /// Queues a message or an envelope, waiting for room in the queue.
+    ///
+    /// It is encoded at once, so the future holds no part of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] when the connection has ended or ends while waiting, [`SendError::Encode`] when the
+    /// message is no JSON.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for room, the message is not sent; see [`Sending`].
+    pub fn send<M: Outbound + ?Sized>(&self, message: &M) -> Sending<'_> {
+        Sending::on(self, message.encode(self.role()).map(Frame::into_bytes))
+    }
+
+    /// Queues bytes as a text message, as they are: an envelope's JSON, or any other text.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::NotUtf8`] when no text frame may carry them (use [`send_binary`](Self::send_binary)),
+    /// [`SendError::Closed`] as in [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for room, the message is not sent; see [`Sending`].
+    pub fn send_bytes(&self, text: impl AsRef<[u8]>) -> Sending<'_> {
+        let frame = std::str::from_utf8(text.as_ref())
+            .map(|text| frame::of(Kind::Text, self.role(), text.as_bytes()))
+            .map_err(SendError::NotUtf8);
+        Sending::on(self, frame)
+    }
+
+    /// Queues bytes as a binary message.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] as in [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for room, the message is not sent; see [`Sending`].
+    pub fn send_binary(&self, bytes: impl AsRef<[u8]>) -> Sending<'_> {
+        Sending::on(self, Ok(frame::of(Kind::Binary, self.role(), bytes.as_ref())))
+    }
+
+    /// Queues a ping frame. Nothing in this library pings by itself unless told to.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::PingTooLong`] over 125 bytes, [`SendError::Closed`] as in [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for room, the ping is not sent; see [`Sending`].
+    pub fn ping(&self, payload: &[u8]) -> Sending<'_> {
+        let frame = match payload.len() {
+            0..=MAX_CONTROL => Ok(frame::of(Kind::Ping, self.role(), payload)),
+            length => Err(SendError::PingTooLong(length)),
+        };
+        Sending::on(self, frame)
+    }
+
+    pub(crate) fn push(&self, frame: Bytes) -> Sending<'_> {
+        Sending::on(self, Ok(frame))
     }
 }
 

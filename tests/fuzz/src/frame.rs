@@ -45,6 +45,44 @@ pub(crate) fn encode(first: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// Whether a header is against the rules whatever stands behind it, in front of the first frame that is not whole.
+pub(crate) fn breaks_a_rule_by_a_header(mut wire: &[u8], masked: bool) -> bool {
+    let mut fragmented = false;
+    loop {
+        let &[first, second, ..] = wire else { return false };
+        let long = match second & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let header = 2 + long + if second & 0x80 == 0 { 0 } else { 4 };
+        if wire.len() < header {
+            return false;
+        }
+        let length = match long {
+            0 => u64::from(second & 0x7f),
+            long => wire[2..2 + long].iter().fold(0, |length, byte| length << 8 | u64::from(*byte)),
+        };
+        let (opcode, last) = (first & 0x0f, first & 0x80 != 0);
+        let broken = match opcode {
+            0 => !fragmented,
+            TEXT | BINARY => fragmented,
+            CLOSE | PING | PONG => !last || length > 125,
+            _ => true,
+        };
+        if broken || first & 0x70 != 0 || (second & 0x80 != 0) != masked {
+            return true;
+        }
+        if opcode < CLOSE {
+            fragmented = !last;
+        }
+        let Some(rest) = usize::try_from(length).ok().and_then(|length| wire[header..].get(length..)) else {
+            return false;
+        };
+        wire = rest;
+    }
+}
+
 /// The whole frames of what an endpoint wrote; at its end may be a part of one.
 ///
 /// # Panics
