@@ -304,9 +304,6 @@ impl Reader {
 
     /// Whose the frame behind this header is.
     fn enter(&mut self, header: Header) -> Result<(), Error> {
-        if let Some(refusal) = self.against_the_rules(&header) {
-            return Err(Error::Protocol(refusal));
-        }
         let whole = matches!(header.first, 0x81 | 0x82) && !self.fragmented;
         let fits = usize::try_from(header.length).ok().filter(|length| *length <= self.max_message_size);
         self.place = match fits {
@@ -317,6 +314,9 @@ impl Reader {
                 Place::Message { header, payload, missing: length }
             }
             _ => {
+                if let Some(refusal) = self.against_the_rules(&header) {
+                    return Err(Error::Protocol(refusal));
+                }
                 if header.is_data() {
                     self.fragmented = !header.is_final();
                 }
