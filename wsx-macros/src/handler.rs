@@ -352,10 +352,14 @@ fn stand_in(args: &Args, function: Option<&Function>) -> Option<TokenStream> {
     // `impl Trait` has no place outside of a signature, and is a mistake already.
     let mut types = function.signature.types();
     types.retain(|ty| !matches!(ty, Type::ImplTrait(_)));
-    let mut generics = function.signature.generics.params.iter();
-    if generics.any(|parameter| !matches!(parameter, GenericParam::Lifetime(_))) {
-        types.clear();
-    }
+    // Nor has a type parameter.
+    let parameters = function.signature.generics.params.iter().filter_map(|parameter| match parameter {
+        GenericParam::Type(parameter) => Some(&parameter.ident),
+        GenericParam::Const(parameter) => Some(&parameter.ident),
+        GenericParam::Lifetime(_) => None,
+    });
+    let parameters: Vec<&Ident> = parameters.collect();
+    types.retain(|ty| !names_any(ty.to_token_stream(), &parameters));
     let arguments = args.arguments(&p, &types);
     let found = messages(&p, &arguments);
     let message_type = match &args.message_type {
@@ -374,6 +378,15 @@ fn stand_in(args: &Args, function: Option<&Function>) -> Option<TokenStream> {
             const __TYPE: &str = #message_type;
             #handled
         };
+    })
+}
+
+/// Whether one of these names stands in the tokens.
+fn names_any(tokens: TokenStream, names: &[&Ident]) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => names.contains(&&ident),
+        TokenTree::Group(group) => names_any(group.stream(), names),
+        _ => false,
     })
 }
 
