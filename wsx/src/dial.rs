@@ -2,6 +2,7 @@
 //!
 //! tokio-tungstenite does the handshake; what the server sends right behind its answer is kept.
 use crate::{
+    authority,
     config::Config,
     error::{BoxError, ConnectError},
     guard,
@@ -66,24 +67,15 @@ impl Target {
             return Err(wrong("it names no host"));
         }
         let tls = if secure { Some(ServerName::parse(host).map_err(wrong)?) } else { None };
-        let port = match authority.as_str().strip_prefix(authority.host()).unwrap_or_default() {
-            "" | ":" => {
-                if secure {
-                    443
-                } else {
-                    80
-                }
-            }
-            // What is no port must not be another one: somebody else may listen there.
-            port => port.strip_prefix(':').and_then(|port| port.parse().ok()).filter(|port| *port != 0).ok_or_else(
-                || {
-                    wrong(&format!(
-                        "`{port}` behind its host is no port; write one from 1 to 65535, as in ws://{}:9001/ws",
-                        authority.host()
-                    ))
-                },
-            )?,
+        // What is no port must not be another one: somebody else may listen there.
+        let port = match authority::port(authority) {
+            Ok(Some(0)) => Err(":0"),
+            port => port.map(|port| port.unwrap_or(if secure { 443 } else { 80 })),
         };
+        let port = port.map_err(|port| {
+            let host = authority.host();
+            wrong(&format!("`{port}` behind its host is no port; write one from 1 to 65535, as in ws://{host}:9001/ws"))
+        })?;
         Ok(Self { url: url.to_owned(), destination: Destination { host: host.to_owned(), port }, tls })
     }
 

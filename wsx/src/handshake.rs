@@ -3,7 +3,7 @@
 //!
 //! Works on `http` types and bytes; knows no hub. The standalone server reads the request head here; under hyper it has
 //! been read already.
-use crate::connection::Extensions;
+use crate::{authority, connection::Extensions};
 use std::{fmt, io, sync::Arc};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::{
@@ -268,12 +268,7 @@ fn is_host(value: &HeaderValue) -> bool {
     let Ok(authority) = text.parse::<Authority>() else { return text.is_empty() };
     let host = authority.host();
     let literal = host.strip_prefix('[').map_or(!host.contains(':'), |rest| rest.ends_with(']'));
-    let port = match text.strip_prefix(host) {
-        Some("" | ":") => true,
-        Some(port) => port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()),
-        None => false,
-    };
-    !host.is_empty() && literal && port
+    !host.is_empty() && literal && authority::port(&authority).is_ok()
 }
 
 /// Why no request head came.

@@ -234,6 +234,7 @@ impl<'f> Scan<'f> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Random;
     use std::fmt::Debug;
 
     /// Row E1: only `type` is required; the order of the keys and unknown keys do not matter.
@@ -404,17 +405,6 @@ mod tests {
         "\"celsius\":NaN",
         ",\"more\":[{}]",
     ];
-
-    /// Xorshift: the same frames in every run.
-    struct Random(u64);
-    impl Random {
-        fn below(&mut self, limit: usize) -> usize {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            (self.0 % limit as u64) as usize
-        }
-    }
 
     fn mutated(random: &mut Random) -> String {
         let mut text: Vec<char> = SEEDS[random.below(SEEDS.len())].chars().collect();

@@ -38,7 +38,7 @@
 //! # Layout
 //!
 //! A message goes through the modules in this order, and each imports only from those before it:
-//! `error`, `config`, `guard`, `tcp`, `message`, `admission`, `closed`, `endpoint`, `frame`, `head`, `envelope`, `heartbeat`,
+//! `error`, `authority`, `config`, `guard`, `tcp`, `message`, `admission`, `closed`, `endpoint`, `frame`, `head`, `envelope`, `heartbeat`,
 //! `incoming`, `reader`, `sync`, `queue`, `connection`, `sending`, `conn`, `observer`, `hub`, `context`, `handler`, `router`,
 //! `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` and `tls_server` behind it); `backoff`,
 //! `socket`, `tls_client`, `dial` and `client`.
@@ -55,6 +55,8 @@
 
 mod error;
 
+#[cfg(any(feature = "client", feature = "server"))]
+mod authority;
 mod config;
 mod message;
 mod tcp;
@@ -81,6 +83,9 @@ mod observer;
 mod context;
 mod handler;
 mod router;
+
+#[cfg(test)]
+mod random;
 
 mod drive;
 mod standalone;

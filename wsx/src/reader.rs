@@ -459,6 +459,7 @@ impl<L: Link> io::Write for Fed<'_, L> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Random;
     use std::io::{Cursor, Read, Write};
 
     const LIMIT: usize = 1000;
@@ -567,20 +568,6 @@ mod tests {
                     return (heard, whole.1);
                 }
             }
-        }
-    }
-
-    /// Xorshift: the same frames in every run.
-    struct Random(u64);
-    impl Random {
-        fn below(&mut self, limit: usize) -> usize {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            (self.0 % limit as u64) as usize
-        }
-        fn one_in(&mut self, many: usize) -> bool {
-            self.below(many) == 0
         }
     }
 
