@@ -16,7 +16,7 @@ use wsx::{
     Destination, Envelope, Hub, Reject, SendError,
     http::{HeaderMap, HeaderValue, StatusCode, request::Parts},
 };
-use wsx_tests::{Log, Mortal, Seen, Server, chain, query_id, recorder, within};
+use wsx_tests::{GOOD, Log, Mortal, Seen, Server, chain, completed, query_id, recorder, within};
 
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
 struct Telemetry {
@@ -351,17 +351,7 @@ async fn a_message_right_behind_the_answer_arrives() {
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
     tokio::spawn(async move {
         let (mut tcp, _) = listener.accept().await.unwrap();
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            tcp.read_buf(&mut request).await.unwrap();
-        }
-        let text = String::from_utf8(request).unwrap();
-        let key = text.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-        let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
-        let mut answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
-        )
-        .into_bytes();
+        let mut answer = completed(&mut tcp, GOOD).await.unwrap().into_bytes();
         answer.extend_from_slice(b"\x81\x05early");
         answer.extend_from_slice(b"\x81\x04ha");
         tcp.write_all(&answer).await.unwrap();

@@ -6,13 +6,12 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use wsx::{
     Backoff, CancellationToken, Client, ClientBuilder, Closed, ClosedBy, Config, ConnectError, Connection, Envelope,
     Hub,
     http::{HeaderName, HeaderValue},
 };
-use wsx_tests::{Log, chain, within};
+use wsx_tests::{GOOD, Log, chain, completed, within};
 
 /// What such a server does with a connection.
 type Act = Arc<dyn Fn(TcpStream) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -71,22 +70,6 @@ async fn failure(config: Config, act: Act) -> ConnectError {
     within(returning.closed()).await;
     error
 }
-
-/// Reads a request, and puts the right key where this answer has `ACCEPT`. `None` when the client has gone.
-async fn completed(tcp: &mut TcpStream, answer: &str) -> Option<String> {
-    let mut request = Vec::new();
-    while !request.ends_with(b"\r\n\r\n") {
-        if tcp.read_buf(&mut request).await.unwrap_or(0) == 0 {
-            return None;
-        }
-    }
-    let request = String::from_utf8(request).unwrap();
-    let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-    Some(answer.replace("ACCEPT", &derive_accept_key(key.as_bytes())))
-}
-
-const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: ACCEPT\r\n\r\n";
 
 /// Reads and drops until the client ends the connection.
 async fn until_the_end(mut tcp: TcpStream) {

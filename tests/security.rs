@@ -5,9 +5,8 @@ use tokio::{
     net::TcpListener,
     time::Instant,
 };
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use wsx::{Backoff, CancellationToken, Client, Config, ConnectError, Hub};
-use wsx_tests::within;
+use wsx_tests::{GOOD, completed, within};
 
 const DOCUMENT: &str = include_str!("../docs/SECURITY.md");
 
@@ -113,19 +112,11 @@ async fn an_answer_has_exactly_the_limit_of_the_document() {
         let url = format!("ws://{}/ws", listener.local_addr().unwrap());
         tokio::spawn(async move {
             let (mut tcp, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                tcp.read_buf(&mut request).await.unwrap();
-            }
-            let request = String::from_utf8(request).unwrap();
-            let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-            let mut answer = format!(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                 Sec-WebSocket-Accept: {}\r\nX: ",
-                derive_accept_key(key.as_bytes())
-            );
-            answer.push_str(&"x".repeat(length - answer.len() - 4));
-            answer.push_str("\r\n\r\n");
+            let answer = completed(&mut tcp, GOOD).await.unwrap();
+            let (end, header) = ("\r\n\r\n", "\r\nX: ");
+            let padding = "x".repeat(length - answer.len() - header.len());
+            let answer = answer.replace(end, &format!("{header}{padding}{end}"));
+            assert_eq!(answer.len(), length);
             let _ = tcp.write_all(answer.as_bytes()).await;
             let _ = tokio::io::copy(&mut tcp, &mut tokio::io::sink()).await;
         });
