@@ -125,19 +125,18 @@ impl Args {
             self.krate = Some(input.call(Path::parse_mod_style)?);
             return Ok(());
         }
-        let known = KNOWN;
         if let Some(path) = lone_type(input) {
             self.lone.get_or_insert(path);
             return Ok(());
         }
-        let key: Ident = input.parse().map_err(|error| syn::Error::new(error.span(), known))?;
+        let key: Ident = input.parse().map_err(|error| syn::Error::new(error.span(), KNOWN))?;
         if key == "foreign" {
             once(self.foreign.is_some(), &key)?;
             self.foreign = Some(key);
             return Ok(());
         }
         if key != "on" {
-            return Err(syn::Error::new(key.span(), format!("unknown option `{key}`; {known}")));
+            return Err(syn::Error::new(key.span(), format!("unknown option `{key}`; {KNOWN}")));
         }
         once(self.on.is_some(), &key)?;
         input.parse::<Token![=]>()?;

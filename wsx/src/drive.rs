@@ -13,7 +13,6 @@ use crate::{
     queue::{self, Queue, Taken},
     reader::{self, Received},
     router::Scope,
-    sending::Sending,
     transport::{Transport, discard},
 };
 use bytes::{Buf, Bytes};
@@ -296,8 +295,9 @@ async fn reply(conn: &Connection, reply: Option<Frame>, handling: &AtomicU8) {
     if let Some(reply) = reply {
         if conn.queue().try_append(reply.as_bytes()).is_err() {
             // Waits for room, and so reads no more meanwhile. A connection that closes takes no reply, but one that it owes.
-            let (owed, reply) = (handling.load(Ordering::Relaxed) == OWING, reply.into_bytes());
-            let _ = if owed { Sending::reply(conn, reply) } else { conn.push(reply) }.await;
+            let owed = handling.load(Ordering::Relaxed) == OWING;
+            let sending = conn.push(reply.into_bytes());
+            let _ = if owed { sending.of_handler() } else { sending }.await;
         }
     }
     handling.store(IDLE, Ordering::Relaxed);

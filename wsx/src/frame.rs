@@ -1,6 +1,6 @@
 //! Outgoing frames (RFC 6455 section 5.2): payload, header and mask become one finished piece of memory.
 //!
-//! Knows no envelope and no socket. Frames that come in are tungstenite's.
+//! Knows no envelope and no socket. Frames that come in are `reader`'s.
 use bytes::Bytes;
 use std::cell::Cell;
 use tokio_tungstenite::tungstenite::protocol::Role;

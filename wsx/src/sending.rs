@@ -51,29 +51,25 @@ enum Step {
 
 impl<'c> Sending<'c> {
     pub(crate) fn on(conn: &'c Connection, frame: Result<Bytes, SendError>) -> Self {
-        Self {
-            conn: Holder::Borrowed(conn),
-            step: frame.map_or_else(Step::Failed, Step::Frame),
-            reply: false,
-            client: None,
-        }
+        Self::new(Holder::Borrowed(conn), frame.map_or_else(Step::Failed, Step::Frame))
     }
 
-    /// A reply of a handler that began before any close: one that is for a shutdown lets it out.
-    pub(crate) fn reply(conn: &'c Connection, frame: Bytes) -> Self {
-        Self { conn: Holder::Borrowed(conn), step: Step::Frame(frame), reply: true, client: None }
+    fn new(conn: Holder<'c>, step: Step) -> Self {
+        Self { conn, step, reply: false, client: None }
+    }
+
+    /// Of a handler that began before any close: a close that is for a shutdown lets its reply out.
+    pub(crate) fn of_handler(mut self) -> Self {
+        self.reply = true;
+        self
     }
 }
 
 impl Sending<'static> {
     pub(crate) fn on_owned(conn: Result<Connection, SendError>, frame: Result<Bytes, SendError>) -> Self {
         match (frame, conn) {
-            (Ok(frame), Ok(conn)) => {
-                Self { conn: Holder::Owned(conn), step: Step::Frame(frame), reply: false, client: None }
-            }
-            (Err(error), _) | (_, Err(error)) => {
-                Self { conn: Holder::Nobody, step: Step::Failed(error), reply: false, client: None }
-            }
+            (Ok(frame), Ok(conn)) => Self::new(Holder::Owned(conn), Step::Frame(frame)),
+            (Err(error), _) | (_, Err(error)) => Self::new(Holder::Nobody, Step::Failed(error)),
         }
     }
 
