@@ -92,10 +92,20 @@ pub(crate) fn respan(tokens: &TokenStream, span: Span) -> TokenStream {
         .collect()
 }
 
-/// Where an error about a type points: a path's last part, which is the type's name.
+/// A path's last part, which is the name of what it stands for.
+pub(crate) fn last(path: &Path) -> Option<&Ident> {
+    path.segments.last().map(|segment| &segment.ident)
+}
+
+/// Where an error about a path points: its last part.
+pub(crate) fn path_span(path: &Path) -> Span {
+    last(path).map_or_else(|| path.span(), Ident::span)
+}
+
+/// Where an error about a type points: as of its path.
 pub(crate) fn type_span(ty: &Type) -> Span {
     match ty {
-        Type::Path(path) => path.path.segments.last().map_or_else(|| path.span(), |segment| segment.ident.span()),
+        Type::Path(path) => path_span(&path.path),
         Type::Reference(reference) => type_span(&reference.elem),
         other => other.span(),
     }

@@ -1,8 +1,8 @@
 //! `#[derive(Endpoint)]`: a type on which handlers register, and the side that it speaks for.
-use crate::attr::{self, Errors, once, respan};
-use proc_macro2::{Span, TokenStream};
+use crate::attr::{self, Errors, last, once, path_span, respan};
+use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
-use syn::{DeriveInput, Ident, Path, spanned::Spanned};
+use syn::{DeriveInput, Ident, Path};
 
 pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
@@ -67,12 +67,12 @@ fn endpoint(p: &TokenStream, name: &Ident, side: Option<&Path>, peer: Option<&Pa
 /// The side and its peer. Each is mentioned once, so that a name that is not there is one error; and what is no side stands
 /// for any side, so that the check made here is the only one that fails.
 fn sides(p: &TokenStream, side: &Path, peer: Option<&Path>) -> TokenStream {
-    let side_span = span_of(side);
+    let side_span = path_span(side);
     let at_side = respan(p, side_span);
     let (peer_type, peer_check) = match peer {
         Some(peer) => {
             let peer_text = last(peer).map(Ident::to_string).unwrap_or_default();
-            let peer_span = span_of(peer);
+            let peer_span = path_span(peer);
             let at_peer = respan(p, peer_span);
             let check = quote_spanned! {peer_span=>
                 #[allow(dead_code, reason = "it is there to be evaluated; its name is shown with the error")]
@@ -120,13 +120,4 @@ fn entries(p: &TokenStream, name: &Ident, peer: Option<&Path>) -> TokenStream {
             entries
         }
     }
-}
-
-fn last(path: &Path) -> Option<&Ident> {
-    path.segments.last().map(|segment| &segment.ident)
-}
-
-/// Where an error about a path points: its last part.
-fn span_of(path: &Path) -> Span {
-    last(path).map_or_else(|| path.span(), Ident::span)
 }

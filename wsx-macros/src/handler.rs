@@ -1,13 +1,12 @@
 //! `#[handler]`: the function as it is written, and beside it an entry that draws its arguments and calls it.
 use crate::argument::{Argument, Place};
-use crate::attr::{self, Errors, key_of, once, respan, type_span, with_lifetimes};
+use crate::attr::{self, Errors, key_of, last, once, path_span, respan, type_span, with_lifetimes};
 use crate::message::snake_case;
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
     Attribute, FnArg, GenericParam, Ident, LitStr, Path, ReturnType, Safety, Signature, Token, Type, Visibility,
     parse::{Parse, ParseStream},
-    spanned::Spanned,
 };
 
 /// More arguments than this are a sign of state that wants a struct.
@@ -74,7 +73,7 @@ fn parse_args(tokens: TokenStream, errors: &mut Errors) -> Args {
     // The parser reports its errors itself.
     let _ = syn::parse::Parser::parse2(parser, tokens);
     if let Some(lone) = args.lone.take() {
-        let name = &lone.segments.last().expect("a path has a part").ident;
+        let name = last(&lone).expect("a path has a part");
         match args.on {
             None => errors.at(name, &format!("an endpoint is named as in `on = {name}`; {KNOWN}")),
             Some(_) => errors.at(
@@ -456,9 +455,9 @@ impl Types for Signature {
 /// What the compiler is told, and asked, of a handler on an endpoint of the program's own: that there is one for this
 /// message, that there is no second, and that the message comes to this side.
 fn typed(args: &Args, p: &TokenStream, name: &Ident, on: &Path, arguments: &[Argument<'_>]) -> TokenStream {
-    let on_span = on.segments.last().map_or_else(|| on.span(), |segment| segment.ident.span());
+    let on_span = path_span(on);
     let at_on = respan(p, on_span);
-    let on_text = on.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
+    let on_text = last(on).map(Ident::to_string).unwrap_or_default();
     let endpoint = quote_spanned!(on_span=> #at_on::is_endpoint::<__On>(););
     let where_from = match &args.foreign {
         None => {

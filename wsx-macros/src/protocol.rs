@@ -1,5 +1,5 @@
 //! `protocol!`: who may say what to whom, as types.
-use crate::attr::{self, Errors, has_lifetime, respan, type_span, with_lifetimes};
+use crate::attr::{self, Errors, has_lifetime, last, respan, type_span, with_lifetimes};
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,7 +72,7 @@ impl Message {
     /// The last part of its path, which names it in the inbound enum.
     fn short_name(&self) -> Option<&Ident> {
         match &self.ty {
-            Type::Path(path) => path.path.segments.last().map(|segment| &segment.ident),
+            Type::Path(path) => last(&path.path),
             _ => None,
         }
     }
