@@ -75,8 +75,6 @@ mod client;
 mod bench;
 #[cfg(feature = "server")]
 mod fuzz;
-#[cfg(test)]
-mod random;
 
 pub use config::{Config, Heartbeat, TcpKeepalive};
 pub use connection::closed::{CLOSE_REPLACED, Closed, ClosedBy};

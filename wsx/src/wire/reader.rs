@@ -459,7 +459,7 @@ impl<L: Link> io::Write for Fed<'_, L> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Random;
+    use rand::{RngExt, SeedableRng, rngs::SmallRng};
     use std::io::{Cursor, Read, Write};
 
     const LIMIT: usize = 1000;
@@ -572,33 +572,33 @@ mod tests {
     }
 
     /// A frame that a peer of `role` may get, and now and then one that it may not.
-    fn frame(random: &mut Random, role: Role) -> Vec<u8> {
-        let first = match random.below(14) {
+    fn frame(rng: &mut SmallRng, role: Role) -> Vec<u8> {
+        let first = match rng.random_range(0..14) {
             5 | 6 => 0x82,
             7 => 0x01,
             8 => 0x00,
             9 => 0x80,
             10 => 0x89,
             11 => 0x8a,
-            12 if random.one_in(10) => 0x88,
+            12 if rng.random_ratio(1, 10) => 0x88,
             0..=4 | 12 => 0x81,
-            _ if random.one_in(4) => random.below(256) as u8,
+            _ if rng.random_ratio(1, 4) => rng.random::<u8>(),
             _ => 0x82,
         };
-        let length = match random.below(10) {
+        let length = match rng.random_range(0..10) {
             0 => 0,
-            1..=6 => random.below(125),
-            7 => random.below(300),
-            8 => 900 + random.below(100),
-            _ if random.one_in(10) => LIMIT + random.below(70_000),
+            1..=6 => rng.random_range(0..125),
+            7 => rng.random_range(0..300),
+            8 => rng.random_range(900..1000),
+            _ if rng.random_ratio(1, 10) => LIMIT + rng.random_range(0..70_000),
             _ => 1,
         };
-        let masked = (role == Role::Server) != random.one_in(100);
+        let masked = (role == Role::Server) != rng.random_ratio(1, 100);
         let mask = if masked { 0x80 } else { 0 };
         let mut bytes = vec![first];
         match length {
             // A longer form than needed now and then, which tungstenite takes.
-            0..126 if !random.one_in(50) => bytes.push(mask | length as u8),
+            0..126 if !rng.random_ratio(1, 50) => bytes.push(mask | length as u8),
             0..65536 => {
                 bytes.push(mask | 126);
                 bytes.extend_from_slice(&(length as u16).to_be_bytes());
@@ -608,11 +608,11 @@ mod tests {
                 bytes.extend_from_slice(&(length as u64).to_be_bytes());
             }
         }
-        let key: [u8; 4] = std::array::from_fn(|_| if masked { random.below(256) as u8 } else { 0 });
+        let key: [u8; 4] = std::array::from_fn(|_| if masked { rng.random::<u8>() } else { 0 });
         if masked {
             bytes.extend_from_slice(&key);
         }
-        let broken = random.one_in(40);
+        let broken = rng.random_ratio(1, 40);
         let text = "wörld, ".bytes().cycle().take(length);
         // Whole characters, so that a text of any length is one.
         let text =
@@ -625,20 +625,20 @@ mod tests {
     /// against the rules by its header is told here before its payload has come, or was found too long.
     #[test]
     fn it_hears_what_tungstenite_hears() {
-        let mut random = Random(0x9E37_79B9_7F4A_7C15);
+        let mut rng = SmallRng::seed_from_u64(1);
         let (mut messages, mut told_early) = (0, 0);
         for round in 0..3_000 {
             let role = if round % 3 == 0 { Role::Client } else { Role::Server };
-            let mut bytes: Vec<u8> = (0..=random.below(12)).flat_map(|_| frame(&mut random, role)).collect();
+            let mut bytes: Vec<u8> = (0..rng.random_range(1..=12)).flat_map(|_| frame(&mut rng, role)).collect();
             let (whole, _) = reference(role, &bytes);
-            if random.one_in(4) {
-                bytes.truncate(random.below(bytes.len() + 1));
+            if rng.random_ratio(1, 4) {
+                bytes.truncate(rng.random_range(0..=bytes.len()));
             }
             let (expected, answers) = reference(role, &bytes);
             messages += expected.len();
-            let some: Vec<usize> = (0..7).map(|_| 1 + random.below(400)).collect();
+            let some: Vec<usize> = (0..7).map(|_| rng.random_range(1..=400)).collect();
             for lengths in [&[1][..], &[usize::MAX], &some] {
-                let early = random.below(bytes.len() + 1);
+                let early = rng.random_range(0..=bytes.len());
                 let mut link = Pieces::new(&bytes[early..], lengths);
                 let heard = hear(role, &bytes[..early], &mut link);
                 if heard != expected {
