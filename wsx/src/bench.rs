@@ -6,10 +6,10 @@ use crate::{
     dispatch::incoming::RawFrame,
     dispatch::router::{Router, Scope},
     envelope::Outbound,
-    envelope::head::Head,
+    envelope::parse::Head,
     protocol::endpoint::Endpoint,
     server::hub::Hub,
-    wire::reader::{self, Link, Reader, Received},
+    wire::read::{self, Link, Reader, Received},
 };
 use serde::Deserialize;
 use std::{io, sync::Arc, task::Poll};
@@ -52,7 +52,7 @@ impl<E: Endpoint> Bench<E> {
         let mut messages = 0;
         while let Poll::Ready(Ok(Received::Data(message))) = reader.poll(&mut Silence) {
             messages += 1;
-            reader::recycle(message);
+            read::recycle(message);
         }
         reader.settle();
         messages

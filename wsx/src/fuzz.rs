@@ -3,7 +3,7 @@ use crate::{
     config::Config,
     connection::Connection,
     dispatch::router::{Router, Scope},
-    envelope::head::Head,
+    envelope::parse::Head,
     observer::Blind,
     protocol::endpoint::Untyped,
     task::drive,

@@ -24,7 +24,7 @@ use crate::{
     protocol::endpoint::{Endpoint, Untyped},
     task::drive,
     task::transport::Raw,
-    wire::frame::Frame,
+    wire::write::Frame,
 };
 use std::{
     fmt,

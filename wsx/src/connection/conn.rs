@@ -1,7 +1,7 @@
 //! A connection that says only what a protocol lets its side say.
 use crate::{
     connection::Connection, connection::closed::Closed, connection::sending::Sending, envelope::SentBy,
-    error::SendError, message::Side, wire::frame::Frame,
+    error::SendError, message::Side, wire::write::Frame,
 };
 use std::{fmt, marker::PhantomData};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;

@@ -5,7 +5,6 @@ pub(crate) mod closed;
 pub(crate) mod conn;
 pub(crate) mod queue;
 pub(crate) mod sending;
-mod sync;
 
 use crate::{
     config::Config,
@@ -14,7 +13,7 @@ use crate::{
     dispatch::incoming::Incoming,
     envelope::Outbound,
     error::{HandlerError, SendError},
-    wire::frame::Frame,
+    wire::write::Frame,
 };
 use bytes::Bytes;
 use std::{

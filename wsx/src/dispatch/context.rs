@@ -5,7 +5,7 @@ use crate::{
     connection::conn::Conn,
     dispatch::incoming::{Data, Incoming, RawFrame},
     envelope::Envelope,
-    envelope::head::{self, Head},
+    envelope::parse::{self, Head},
     error::HandlerError,
     message::Side,
     protocol::endpoint::{Endpoint, Untyped},
@@ -229,7 +229,7 @@ fn decode<'f, T: Deserialize<'f>>(data: &'f str, text: Option<&str>) -> Result<T
             Ok(_) => (".".to_owned(), plain),
         };
         let source = match text {
-            Some(text) => head::in_text(source, data, text),
+            Some(text) => parse::in_text(source, data, text),
             None => source,
         };
         HandlerError::Decode { expected: type_name::<T>(), path, source }

@@ -3,7 +3,7 @@
 //! Borrows from the frame, and knows neither the connection nor who handles it.
 use crate::{
     connection::closed::Closed,
-    envelope::head::{Head, Tail},
+    envelope::parse::{Head, Tail},
 };
 use std::borrow::Cow;
 

@@ -11,7 +11,7 @@ use crate::{
     observer::Observer,
     protocol::endpoint::Endpoint,
     server::hub::Hub,
-    wire::frame::Frame,
+    wire::write::Frame,
 };
 use std::{
     any::{Any, TypeId},

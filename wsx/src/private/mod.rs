@@ -11,7 +11,7 @@ pub use crate::{
     message::{AnyPeer, AnySide, Description, Message, MessageType, Receives, Sends, Side, Travel},
     protocol::endpoint::{Endpoint, States, Untyped},
     server::hub::Hub,
-    wire::frame::Frame,
+    wire::write::Frame,
 };
 use crate::{connection::closed::Closed, dispatch::context::State, dispatch::incoming::RawFrame, error::BoxError};
 pub use inventory;

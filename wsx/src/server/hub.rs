@@ -12,7 +12,7 @@ use crate::{
     observer::Observer,
     protocol::endpoint::{Endpoint, Untyped},
     server::admission::Admission,
-    wire::frame::Frame,
+    wire::write::Frame,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};

@@ -17,8 +17,8 @@ use crate::{
     protocol::endpoint::Endpoint,
     task::heartbeat::{Beat, Due},
     task::transport::{Transport, discard},
-    wire::frame::{self, Frame, Kind},
-    wire::reader::{self, Received},
+    wire::read::{self, Received},
+    wire::write::{self, Frame, Kind},
 };
 use bytes::{Buf, Bytes};
 use std::{
@@ -179,7 +179,7 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
                 let why = "the peer has been silent, and has not answered a ping in time";
                 return Err(io::Error::new(io::ErrorKind::TimedOut, why));
             }
-            self.conn.queue().push_control(&frame::of(Kind::Ping, self.conn.role(), &[]));
+            self.conn.queue().push_control(&write::of(Kind::Ping, self.conn.role(), &[]));
         }
         Ok(())
     }
@@ -232,7 +232,7 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
         }
         poll_fn(|cx| self.poll(cx)).await?;
         // An answer carries the code that it answers (RFC 6455 section 5.5.1).
-        self.writer.rest = frame::close(self.conn.role(), closed.code.into(), &closed.reason);
+        self.writer.rest = write::close(self.conn.role(), closed.code.into(), &closed.reason);
         poll_fn(|cx| self.poll(cx)).await?;
         poll_fn(|cx| {
             self.poll_reader(cx);
@@ -273,7 +273,7 @@ async fn read<E: Endpoint, T: Transport>(
                     let answer = scope.router.message(scope, conn, &message).await;
                     reply(conn, answer, handling).await;
                 }
-                reader::recycle(message);
+                read::recycle(message);
             }
             // Its pong is queued.
             Ok(Received::Ping) => {}

@@ -7,7 +7,7 @@
 use crate::{
     config::Config,
     dispatch::incoming::RawFrame,
-    wire::frame::{self, MAX_CONTROL},
+    wire::write::{self, MAX_CONTROL},
 };
 use bytes::Bytes;
 use std::{
@@ -238,11 +238,11 @@ impl Reader {
                     if header.masked {
                         let mut key = header.key;
                         key.rotate_left(start % 4);
-                        frame::mask(&mut payload[start..], key);
+                        write::mask(&mut payload[start..], key);
                     }
                     *missing -= bytes.len();
                     if *missing == 0 {
-                        let (text, payload) = (header.first == frame::Kind::Text as u8, std::mem::take(payload));
+                        let (text, payload) = (header.first == write::Kind::Text as u8, std::mem::take(payload));
                         self.place = Place::Header(0);
                         return Poll::Ready(message(text, payload));
                     }
