@@ -9,7 +9,7 @@ use crate::{
     envelope::parse::Head,
     protocol::endpoint::Endpoint,
     server::hub::Hub,
-    wire::read::{self, Link, Reader, Received},
+    wire::read::{Link, Reader, Received},
 };
 use serde::Deserialize;
 use std::{io, sync::Arc, task::Poll};
@@ -50,9 +50,9 @@ impl<E: Endpoint> Bench<E> {
     pub fn read(&self, sent: Vec<u8>) -> usize {
         let mut reader = Reader::new(Role::Server, sent, self.hub.config());
         let mut messages = 0;
-        while let Poll::Ready(Ok(Received::Data(message))) = reader.poll(&mut Silence) {
+        while let Poll::Ready(Ok(Received::Message(message))) = reader.poll(&mut Silence) {
             messages += 1;
-            read::recycle(message);
+            message.recycle();
         }
         reader.settle();
         messages

@@ -12,12 +12,12 @@ use crate::{
     connection::Connection,
     connection::closed::{Closed, ClosedBy},
     connection::queue::{self, Queue, Taken},
-    dispatch::incoming::Incoming,
+    dispatch::incoming::{Incoming, RawFrame},
     dispatch::router::Scope,
     protocol::endpoint::Endpoint,
     task::heartbeat::{Beat, Due},
     task::transport::{Transport, discard},
-    wire::read::{self, Received},
+    wire::read::{Message, Received},
     wire::write::{self, Frame, Kind},
 };
 use bytes::{Buf, Bytes};
@@ -267,13 +267,15 @@ async fn read<E: Endpoint, T: Transport>(
     let mut turn = 0;
     loop {
         match poll_fn(|cx| transport.poll_received(conn.queue(), cx)).await {
-            Ok(Received::Data(message)) => {
+            Ok(Received::Message(message)) => {
+                // Owned and not borrowed: every idle connection has the room for what this future holds.
+                let frame = RawFrame::from(message);
                 if conn.takes_messages() {
                     begin(conn, handling);
-                    let answer = scope.router.message(scope, conn, &message).await;
+                    let answer = scope.router.message(scope, conn, &frame).await;
                     reply(conn, answer, handling).await;
                 }
-                read::recycle(message);
+                Message::from(frame).recycle();
             }
             // Its pong is queued.
             Ok(Received::Ping) => {}

@@ -6,18 +6,16 @@
 //! socket.
 use crate::{
     config::Config,
-    dispatch::incoming::RawFrame,
     wire::write::{self, MAX_CONTROL},
 };
 use bytes::Bytes;
 use std::{
-    borrow::Cow,
     cell::Cell,
     io,
     task::{Poll, ready},
 };
 use tokio_tungstenite::tungstenite::{
-    Error, Message,
+    self, Error,
     error::ProtocolError,
     protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::Data},
 };
@@ -40,8 +38,7 @@ thread_local! {
 /// What a peer sent.
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// A message, in memory of its own; [`recycle`] it.
-    Data(RawFrame<'static>),
+    Message(Message),
     /// Its answer is on its way.
     Ping,
     Pong(Bytes),
@@ -50,27 +47,35 @@ pub(crate) enum Received {
 
 impl Received {
     /// `None` for what no reader gives: a single frame.
-    pub(crate) fn of(message: Message) -> Option<Self> {
+    pub(crate) fn of(message: tungstenite::Message) -> Option<Self> {
         Some(match message {
-            Message::Text(text) => Self::Data(RawFrame::Text(Cow::Owned(text.as_str().to_owned()))),
-            Message::Binary(bytes) => Self::Data(RawFrame::Binary(Cow::Owned(bytes.into()))),
-            Message::Ping(_) => Self::Ping,
-            Message::Pong(payload) => Self::Pong(payload),
-            Message::Close(close) => Self::Close(close),
-            Message::Frame(_) => return None,
+            tungstenite::Message::Text(text) => Self::Message(Message::Text(text.as_str().to_owned())),
+            tungstenite::Message::Binary(bytes) => Self::Message(Message::Binary(bytes.into())),
+            tungstenite::Message::Ping(_) => Self::Ping,
+            tungstenite::Message::Pong(payload) => Self::Pong(payload),
+            tungstenite::Message::Close(close) => Self::Close(close),
+            tungstenite::Message::Frame(_) => return None,
         })
     }
 }
 
-/// Keeps the memory of a message that was handled for the next one of this thread.
-pub(crate) fn recycle(message: RawFrame<'static>) {
-    let memory = match message {
-        RawFrame::Text(Cow::Owned(text)) => text.into_bytes(),
-        RawFrame::Binary(Cow::Owned(bytes)) => bytes,
-        RawFrame::Text(Cow::Borrowed(_)) | RawFrame::Binary(Cow::Borrowed(_)) => return,
-    };
-    if memory.capacity() <= KEEP {
-        SPARE.set(memory);
+/// A message, in memory of its own; [`recycle`](Self::recycle) it.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+impl Message {
+    /// Keeps the memory of a message that was handled for the next one of this thread.
+    pub(crate) fn recycle(self) {
+        let memory = match self {
+            Self::Text(text) => text.into_bytes(),
+            Self::Binary(bytes) => bytes,
+        };
+        if memory.capacity() <= KEEP {
+            SPARE.set(memory);
+        }
     }
 }
 
@@ -386,11 +391,7 @@ fn limits(max_message_size: usize) -> WebSocketConfig {
 }
 
 fn message(text: bool, payload: Vec<u8>) -> Result<Received, Error> {
-    Ok(Received::Data(if text {
-        RawFrame::Text(Cow::Owned(String::from_utf8(payload)?))
-    } else {
-        RawFrame::Binary(Cow::Owned(payload))
-    }))
+    Ok(Received::Message(if text { Message::Text(String::from_utf8(payload)?) } else { Message::Binary(payload) }))
 }
 
 /// The connection as tungstenite sees it: one frame of what comes in, and its own frames out.
@@ -676,7 +677,7 @@ mod tests {
         loop {
             match reader.poll(&mut link) {
                 Poll::Ready(Ok(Received::Ping)) => pings += 1,
-                Poll::Ready(Ok(Received::Data(_))) => break,
+                Poll::Ready(Ok(Received::Message(_))) => break,
                 Poll::Ready(other) => panic!("{other:?}"),
                 Poll::Pending => {}
             }
@@ -705,11 +706,11 @@ mod tests {
 
     #[test]
     fn a_long_message_leaves_no_memory_behind() {
-        let long = RawFrame::Binary(Cow::Owned(Vec::with_capacity(KEEP + 1)));
+        let long = Message::Binary(Vec::with_capacity(KEEP + 1));
         SPARE.take();
-        recycle(long);
+        long.recycle();
         assert_eq!(SPARE.take().capacity(), 0);
-        recycle(RawFrame::Binary(Cow::Owned(Vec::with_capacity(KEEP))));
+        Message::Binary(Vec::with_capacity(KEEP)).recycle();
         assert_eq!(SPARE.take().capacity(), KEEP);
     }
 }
