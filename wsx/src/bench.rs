@@ -9,7 +9,8 @@ use crate::{
     envelope::parse::Head,
     protocol::endpoint::Endpoint,
     server::hub::Hub,
-    wire::read::{Link, Reader, Received},
+    wire::message::Received,
+    wire::read::{Link, Reader},
 };
 use serde::Deserialize;
 use std::{io, sync::Arc, task::Poll};

@@ -7,7 +7,8 @@ use crate::{
     connection::queue::{Place, Refused},
     envelope::Outbound,
     error::SendError,
-    wire::write::{self, Frame, Kind, MAX_CONTROL},
+    wire::header::MAX_CONTROL,
+    wire::write::{self, Frame, Kind},
 };
 use bytes::Bytes;
 use std::{

@@ -4,7 +4,7 @@
 use crate::{
     connection::closed::Closed,
     envelope::parse::{Head, Tail},
-    wire::read::Message,
+    wire::message::Message,
 };
 use std::borrow::Cow;
 

@@ -17,7 +17,7 @@ use crate::{
     protocol::endpoint::Endpoint,
     task::heartbeat::{Beat, Due},
     task::transport::{Transport, discard},
-    wire::read::{Message, Received},
+    wire::message::{Message, Received},
     wire::write::{self, Frame, Kind},
 };
 use bytes::{Buf, Bytes};

@@ -7,7 +7,7 @@
 use super::{End, IDLE, Task, Writer};
 use crate::{
     config::Config, connection::Connection, connection::queue::Queue, connection::sending::Sending, error::SendError,
-    task::transport::Transport, wire::read::Received,
+    task::transport::Transport, wire::message::Received,
 };
 use loom::{
     sync::{Condvar, Mutex, MutexGuard},

@@ -6,7 +6,11 @@
 use crate::{
     config::Config,
     connection::queue::Queue,
-    wire::read::{self, Link, Reader, Received},
+    wire::{
+        input::poll_scratch,
+        message::Received,
+        read::{Link, Reader},
+    },
 };
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
@@ -110,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Raw<S> {
 
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let socket = &mut lock(&self.0).socket;
-        read::poll_scratch(|into| poll_read(socket, into, cx), <[u8]>::len)
+        poll_scratch(|into| poll_read(socket, into, cx), <[u8]>::len)
     }
 }
 
@@ -199,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Brought<S> {
 
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut stream = lock(&self.0);
-        read::poll_scratch(|into| poll_read(stream.get_mut(), into, cx), <[u8]>::len)
+        poll_scratch(|into| poll_read(stream.get_mut(), into, cx), <[u8]>::len)
     }
 }
 

@@ -6,78 +6,27 @@
 //! socket.
 use crate::{
     config::Config,
-    wire::write::{self, MAX_CONTROL},
+    wire::{
+        header::{Header, MAX_CONTROL, MAX_HEADER},
+        input::Input,
+        mask::mask,
+        message::{Message, Received},
+        write,
+    },
 };
-use bytes::Bytes;
 use std::{
-    cell::Cell,
     io,
     task::{Poll, ready},
 };
 use tokio_tungstenite::tungstenite::{
-    self, Error,
+    Error,
     error::ProtocolError,
-    protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::Data},
+    protocol::{Role, WebSocketConfig, WebSocketContext, frame::coding::Data},
 };
 
-/// How much one read asks for, in bytes: the buffer is the thread's, so its size costs no connection anything.
-const READ: usize = 64 * 1024;
-/// A message's memory is used for the thread's next one up to this length, and given back above it.
-const KEEP: usize = 256 * 1024;
 /// A message that has not come whole gets memory for so many times what has come, its declared length at the most: a
 /// header is cheap to send, and memory that is never written costs no more than its address.
 const AHEAD: usize = 16;
-/// Longest header of a frame: 2 bytes, 8 of length, 4 of mask.
-const MAX_HEADER: usize = 14;
-
-thread_local! {
-    static READ_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// What a peer sent.
-#[derive(Debug)]
-pub(crate) enum Received {
-    Message(Message),
-    /// Its answer is on its way.
-    Ping,
-    Pong(Bytes),
-    Close(Option<CloseFrame>),
-}
-
-impl Received {
-    /// `None` for what no reader gives: a single frame.
-    pub(crate) fn of(message: tungstenite::Message) -> Option<Self> {
-        Some(match message {
-            tungstenite::Message::Text(text) => Self::Message(Message::Text(text.as_str().to_owned())),
-            tungstenite::Message::Binary(bytes) => Self::Message(Message::Binary(bytes.into())),
-            tungstenite::Message::Ping(_) => Self::Ping,
-            tungstenite::Message::Pong(payload) => Self::Pong(payload),
-            tungstenite::Message::Close(close) => Self::Close(close),
-            tungstenite::Message::Frame(_) => return None,
-        })
-    }
-}
-
-/// A message, in memory of its own; [`recycle`](Self::recycle) it.
-#[derive(Debug)]
-pub(crate) enum Message {
-    Text(String),
-    Binary(Vec<u8>),
-}
-
-impl Message {
-    /// Keeps the memory of a message that was handled for the next one of this thread.
-    pub(crate) fn recycle(self) {
-        let memory = match self {
-            Self::Text(text) => text.into_bytes(),
-            Self::Binary(bytes) => bytes,
-        };
-        if memory.capacity() <= KEEP {
-            SPARE.set(memory);
-        }
-    }
-}
 
 /// Where bytes come from, and where tungstenite's answers go, during one poll.
 pub(crate) trait Link {
@@ -85,103 +34,6 @@ pub(crate) trait Link {
     fn poll_read(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>>;
     /// Whether there was room for this control frame.
     fn answer(&mut self, frame: &[u8]) -> bool;
-}
-
-/// Reads into the thread's buffer, and gives the bytes to `see`.
-pub(crate) fn poll_scratch<T>(
-    read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
-    see: impl FnOnce(&[u8]) -> T,
-) -> Poll<io::Result<T>> {
-    let mut input = Input::default();
-    let read = input.poll_fill(read);
-    let result = read.map_ok(|_| see(input.rest()));
-    input.settle();
-    result
-}
-
-/// What was read and not looked at yet.
-#[derive(Default)]
-struct Input {
-    /// The thread's buffer, or memory of exactly what is left.
-    bytes: Vec<u8>,
-    at: usize,
-    end: usize,
-}
-
-impl Input {
-    fn holding(bytes: Vec<u8>) -> Self {
-        Self { at: 0, end: bytes.len(), bytes }
-    }
-
-    fn rest(&self) -> &[u8] {
-        &self.bytes[self.at..self.end]
-    }
-
-    /// The next bytes, as many as there are and `most` at the most.
-    fn take(&mut self, most: usize) -> &[u8] {
-        let start = self.at;
-        self.at += most.min(self.end - start);
-        &self.bytes[start..self.at]
-    }
-
-    /// Reads, when all that was read before has been taken.
-    fn poll_fill(&mut self, read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if self.bytes.len() != READ {
-            // Taken, not borrowed: the stream is the user's, and may run anything inside its `poll_read`.
-            self.bytes = READ_BUFFER.take();
-            self.bytes.resize(READ, 0);
-        }
-        (self.at, self.end) = (0, 0);
-        let read = ready!(read(&mut self.bytes))?;
-        self.end = read;
-        Poll::Ready(Ok(read))
-    }
-
-    /// Gives the thread its buffer back, and keeps what is left in memory of exactly its size.
-    fn settle(&mut self) {
-        if self.bytes.len() == READ {
-            let rest = self.rest().to_vec();
-            READ_BUFFER.set(std::mem::replace(self, Self::holding(rest)).bytes);
-        } else if self.rest().is_empty() {
-            *self = Self::default();
-        }
-    }
-}
-
-/// A frame's header (RFC 6455 section 5.2).
-struct Header {
-    /// FIN, the reserved bits and the opcode.
-    first: u8,
-    masked: bool,
-    key: [u8; 4],
-    /// Of the header itself, in bytes.
-    size: usize,
-    /// Of the payload, in bytes.
-    length: u64,
-}
-
-impl Header {
-    /// `None` when there is more of it to come.
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let [first, second, rest @ ..] = bytes else { return None };
-        let (length, size) = match second & 0x7f {
-            126 => (u64::from(u16::from_be_bytes(*rest.first_chunk()?)), 4),
-            127 => (u64::from_be_bytes(*rest.first_chunk()?), 10),
-            length => (u64::from(length), 2),
-        };
-        let masked = second & 0x80 != 0;
-        let key = if masked { *bytes.get(size..)?.first_chunk()? } else { [0; 4] };
-        Some(Self { first: *first, masked, key, size: if masked { size + 4 } else { size }, length })
-    }
-
-    /// Of data: a first fragment, a further one, or a whole message.
-    fn is_data(&self) -> bool {
-        self.first & 0x08 == 0
-    }
-
-    fn is_final(&self) -> bool {
-        self.first & 0x80 != 0
-    }
 }
 
 /// Where in a frame the reader stands.
@@ -243,7 +95,7 @@ impl Reader {
                     if header.masked {
                         let mut key = header.key;
                         key.rotate_left(start % 4);
-                        write::mask(&mut payload[start..], key);
+                        mask(&mut payload[start..], key);
                     }
                     *missing -= bytes.len();
                     if *missing == 0 {
@@ -313,8 +165,7 @@ impl Reader {
         let fits = usize::try_from(header.length).ok().filter(|length| *length <= self.max_message_size);
         self.place = match fits {
             Some(length) if whole && header.masked == (self.role == Role::Server) => {
-                let mut payload = if length <= KEEP { SPARE.take() } else { Vec::new() };
-                payload.clear();
+                let mut payload = Message::memory(length);
                 payload.reserve_exact(length.min(AHEAD * self.input.rest().len()));
                 Place::Message { header, payload, missing: length }
             }
@@ -460,6 +311,7 @@ impl<L: Link> io::Write for Fed<'_, L> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::input::READ;
     use rand::{RngExt, SeedableRng, rngs::SmallRng};
     use std::io::{Cursor, Read, Write};
 
@@ -694,23 +546,13 @@ mod tests {
         let config = Config::default().max_message_size(1 << 30);
         let declared = [&[0x82, 0xff][..], &(1_u64 << 30).to_be_bytes(), &[0; 4], &[7; 10]].concat();
         let mut link = Pieces::new(&declared, &[usize::MAX]);
+        drop(Message::memory(0));
         let mut reader = Reader::new(Role::Server, Vec::new(), &config);
-        SPARE.take();
         while !matches!(reader.place, Place::Message { .. }) {
             let _ = reader.poll(&mut link);
         }
         let Place::Message { payload, missing, .. } = &reader.place else { unreachable!("waited for above") };
         assert_eq!((payload.len(), *missing), (10, (1 << 30) - 10));
         assert!(payload.capacity() <= 10 * AHEAD, "{} bytes", payload.capacity());
-    }
-
-    #[test]
-    fn a_long_message_leaves_no_memory_behind() {
-        let long = Message::Binary(Vec::with_capacity(KEEP + 1));
-        SPARE.take();
-        long.recycle();
-        assert_eq!(SPARE.take().capacity(), 0);
-        Message::Binary(Vec::with_capacity(KEEP)).recycle();
-        assert_eq!(SPARE.take().capacity(), KEEP);
     }
 }

@@ -1,6 +1,7 @@
 //! Outgoing frames (RFC 6455 section 5.2): payload, header and mask become one finished piece of memory.
 //!
 //! Knows no envelope and no socket. Frames that come in are `reader`'s.
+use crate::wire::{header::MAX_CONTROL, mask::mask};
 use bytes::Bytes;
 use std::cell::Cell;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -14,8 +15,6 @@ pub(crate) enum Kind {
     Ping = 0x89,
 }
 
-/// Longest payload of a control frame (RFC 6455 section 5.5).
-pub(crate) const MAX_CONTROL: usize = 125;
 /// Room in front of the payload for the longest header: 2 bytes, 8 of length, 4 of mask.
 const PAD: usize = 14;
 /// A larger scratch buffer is given back rather than kept by the thread.
@@ -129,21 +128,6 @@ fn seal(buffer: &mut [u8], kind: Kind, role: Role) -> usize {
     head[start] = kind as u8;
     head[start + 1] = mask_bit | short;
     start
-}
-
-/// Section 5.3: byte `i` is combined with byte `i mod 4` of the key; here eight bytes at a time.
-pub(crate) fn mask(payload: &mut [u8], key: [u8; 4]) {
-    let [a, b, c, d] = key;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let mut chunks = payload.chunks_exact_mut(8);
-    for chunk in &mut chunks {
-        let mut eight = [0; 8];
-        eight.copy_from_slice(chunk);
-        chunk.copy_from_slice(&(u64::from_ne_bytes(eight) ^ wide).to_ne_bytes());
-    }
-    for (byte, key) in chunks.into_remainder().iter_mut().zip(key.into_iter().cycle()) {
-        *byte ^= key;
-    }
 }
 
 #[cfg(test)]
