@@ -1,6 +1,11 @@
 //! A frame's header (RFC 6455 section 5.2), and the rules that it can break by itself.
 //!
-//! Knows one header. It does not know the frames before it, or the payload behind it.
+//! Knows one header. It knows neither the payload after it nor, but for one flag, the frames before it.
+
+use tokio_tungstenite::tungstenite::{
+    error::ProtocolError,
+    protocol::{Role, frame::coding::Data},
+};
 
 /// Longest payload of a control frame (RFC 6455 section 5.5).
 pub(crate) const MAX_CONTROL: usize = 125;
@@ -40,5 +45,26 @@ impl Header {
 
     pub(super) fn is_final(&self) -> bool {
         self.first & 0x80 != 0
+    }
+
+    /// The rule that the header breaks, whatever its payload is. `fragmented` is whether a message has begun and not ended.
+    ///
+    /// Found here, the frame is rejected at once. tungstenite would wait for its payload, which may never come, and set
+    /// memory aside for it. The checks and their order are tungstenite's.
+    pub(super) fn violation(&self, role: Role, fragmented: bool) -> Option<ProtocolError> {
+        let opcode = self.first & 0x0f;
+        let (is_server, is_control) = (role == Role::Server, opcode >= 0x8);
+        match opcode {
+            0x3..=0x7 | 0xb..=0xf => Some(ProtocolError::InvalidOpcode(opcode)),
+            _ if is_server && !self.masked => Some(ProtocolError::UnmaskedFrameFromClient),
+            _ if self.first & 0x70 != 0 => Some(ProtocolError::NonZeroReservedBits),
+            _ if !is_server && self.masked => Some(ProtocolError::MaskedFrameFromServer),
+            _ if is_control && !self.is_final() => Some(ProtocolError::FragmentedControlFrame),
+            _ if is_control && self.length > MAX_CONTROL as u64 => Some(ProtocolError::ControlFrameTooBig),
+            0 if !fragmented => Some(ProtocolError::UnexpectedContinueFrame),
+            1 if fragmented => Some(ProtocolError::ExpectedFragment(Data::Text)),
+            2 if fragmented => Some(ProtocolError::ExpectedFragment(Data::Binary)),
+            _ => None,
+        }
     }
 }

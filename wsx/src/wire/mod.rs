@@ -6,4 +6,5 @@ pub(crate) mod input;
 mod mask;
 pub(crate) mod message;
 pub(crate) mod read;
+mod tungstenite;
 pub(crate) mod write;

@@ -7,10 +7,11 @@
 use crate::{
     config::Config,
     wire::{
-        header::{Header, MAX_CONTROL, MAX_HEADER},
+        header::{Header, MAX_HEADER},
         input::Input,
         mask::mask,
         message::{Message, Received},
+        tungstenite::{Forwarded, Tungstenite, Unread},
         write,
     },
 };
@@ -18,11 +19,7 @@ use std::{
     io,
     task::{Poll, ready},
 };
-use tokio_tungstenite::tungstenite::{
-    Error,
-    error::ProtocolError,
-    protocol::{Role, WebSocketConfig, WebSocketContext, frame::coding::Data},
-};
+use tokio_tungstenite::tungstenite::{Error, error::ProtocolError, protocol::Role};
 
 /// A message that has not come whole gets memory for so many times what has come, its declared length at the most: a
 /// header is cheap to send, and memory that is never written costs no more than its address.
@@ -42,9 +39,8 @@ enum Place {
     Header(usize),
     /// In the payload of a message that is one frame.
     Message { header: Header, payload: Vec<u8>, missing: usize },
-    /// In a frame that tungstenite reads: how much of the header it has been given, how long that is, and how much of the
-    /// payload it has not been given.
-    Other { given: usize, size: usize, payload: u64 },
+    /// In a frame that tungstenite reads.
+    Forwarded(Forwarded),
 }
 
 /// Reads the messages of one connection.
@@ -57,9 +53,7 @@ pub(crate) struct Reader {
     /// Between the first and the last fragment of a message.
     fragmented: bool,
     /// Made for the first frame that needs it, which many connections never see.
-    context: Option<Box<WebSocketContext>>,
-    /// tungstenite holds an answer that found no room.
-    unanswered: bool,
+    tungstenite: Option<Box<Tungstenite>>,
 }
 
 impl Reader {
@@ -72,15 +66,14 @@ impl Reader {
             place: Place::Header(0),
             header: [0; MAX_HEADER],
             fragmented: false,
-            context: None,
-            unanswered: false,
+            tungstenite: None,
         }
     }
 
     /// The next message or control frame. After an error, or a close frame, there is none.
     pub(crate) fn poll(&mut self, link: &mut impl Link) -> Poll<Result<Received, Error>> {
-        if self.unanswered {
-            self.flush_answers(link);
+        if let Some(tungstenite) = self.tungstenite.as_mut().filter(|tungstenite| tungstenite.has_answer) {
+            tungstenite.flush_answers(link);
         }
         loop {
             match &mut self.place {
@@ -105,8 +98,14 @@ impl Reader {
                     }
                     ready!(self.poll_fill(link))?;
                 }
-                Place::Other { .. } => {
-                    if let Some(received) = ready!(self.poll_other(link)) {
+                Place::Forwarded(state) => {
+                    let tungstenite = self
+                        .tungstenite
+                        .get_or_insert_with(|| Box::new(Tungstenite::new(self.role, self.max_message_size)));
+                    let mut frame = Unread { state, header: &self.header, input: &mut self.input };
+                    let received = ready!(tungstenite.poll_frame(&mut frame, link));
+                    self.place = Place::Header(0);
+                    if let Some(received) = received {
                         return Poll::Ready(received);
                     }
                 }
@@ -139,26 +138,6 @@ impl Reader {
         header
     }
 
-    /// What of a header is against the RFC, whatever stands behind it. It is refused at once, in tungstenite's words: that
-    /// would wait for a payload which may never come, and set memory aside for it.
-    fn against_the_rules(&self, header: &Header) -> Option<ProtocolError> {
-        let opcode = header.first & 0x0f;
-        let (is_server, is_control) = (self.role == Role::Server, opcode >= 0x8);
-        // In tungstenite's order.
-        match opcode {
-            0x3..=0x7 | 0xb..=0xf => Some(ProtocolError::InvalidOpcode(opcode)),
-            _ if is_server && !header.masked => Some(ProtocolError::UnmaskedFrameFromClient),
-            _ if header.first & 0x70 != 0 => Some(ProtocolError::NonZeroReservedBits),
-            _ if !is_server && header.masked => Some(ProtocolError::MaskedFrameFromServer),
-            _ if is_control && !header.is_final() => Some(ProtocolError::FragmentedControlFrame),
-            _ if is_control && header.length > MAX_CONTROL as u64 => Some(ProtocolError::ControlFrameTooBig),
-            0 if !self.fragmented => Some(ProtocolError::UnexpectedContinueFrame),
-            1 if self.fragmented => Some(ProtocolError::ExpectedFragment(Data::Text)),
-            2 if self.fragmented => Some(ProtocolError::ExpectedFragment(Data::Binary)),
-            _ => None,
-        }
-    }
-
     /// Whose the frame behind this header is.
     fn enter(&mut self, header: Header) -> Result<(), Error> {
         let whole = matches!(header.first, 0x81 | 0x82) && !self.fragmented;
@@ -170,150 +149,30 @@ impl Reader {
                 Place::Message { header, payload, missing: length }
             }
             _ => {
-                if let Some(refusal) = self.against_the_rules(&header) {
-                    return Err(Error::Protocol(refusal));
+                if let Some(violation) = header.violation(self.role, self.fragmented) {
+                    return Err(Error::Protocol(violation));
                 }
                 if header.is_data() {
                     self.fragmented = !header.is_final();
                 }
-                Place::Other { given: 0, size: header.size, payload: header.length }
+                Place::Forwarded(Forwarded::new(header.size, header.length))
             }
         };
         Ok(())
     }
-
-    /// `None` when tungstenite has had all of the frame and waits for the next one.
-    fn poll_other(&mut self, link: &mut impl Link) -> Poll<Option<Result<Received, Error>>> {
-        let (context, mut fed) = self.fed(link);
-        let result = context.read(&mut fed);
-        let done = fed.is_done();
-        let received = match result {
-            Ok(message) => Received::of(message).map(Ok),
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                if !done {
-                    return Poll::Pending;
-                }
-                None
-            }
-            Err(error) => return Poll::Ready(Some(Err(error))),
-        };
-        self.place = Place::Header(0);
-        if matches!(received, Some(Ok(Received::Ping))) {
-            self.flush_answers(link);
-        }
-        Poll::Ready(received)
-    }
-
-    /// Hands over what tungstenite answers.
-    ///
-    /// When its write buffer is full, it puts the newest pong aside, and a flush that empties the buffer leaves that pong
-    /// there. So flush until nothing comes, or there is no room; then the queue polls the reader again when there is.
-    fn flush_answers(&mut self, link: &mut impl Link) {
-        let (context, mut fed) = self.fed(link);
-        let refused = loop {
-            fed.answered = false;
-            if context.flush(&mut fed).is_err() {
-                break true;
-            }
-            if !fed.answered {
-                break false;
-            }
-        };
-        self.unanswered = refused;
-    }
-
-    fn fed<'r, L: Link>(&'r mut self, link: &'r mut L) -> (&'r mut WebSocketContext, Fed<'r, L>) {
-        let (role, limits) = (self.role, limits(self.max_message_size));
-        let context = self.context.get_or_insert_with(|| Box::new(WebSocketContext::new(role, Some(limits))));
-        let place = &mut self.place;
-        (context, Fed { header: &self.header, place, input: &mut self.input, link, answered: false })
-    }
-}
-
-/// tungstenite's defaults cost 135 KB a connection, and let a peer that pings without reading fill the memory. Of what it
-/// reads it keeps little, as that is one frame at a time, and it writes control frames only.
-fn limits(max_message_size: usize) -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(512)
-        .write_buffer_size(0)
-        .max_write_buffer_size(512)
-        .max_message_size(Some(max_message_size))
-        .max_frame_size(Some(max_message_size))
 }
 
 fn message(text: bool, payload: Vec<u8>) -> Result<Received, Error> {
     Ok(Received::Message(if text { Message::Text(String::from_utf8(payload)?) } else { Message::Binary(payload) }))
 }
 
-/// The connection as tungstenite sees it: one frame of what comes in, and its own frames out.
-struct Fed<'r, L> {
-    header: &'r [u8; MAX_HEADER],
-    place: &'r mut Place,
-    input: &'r mut Input,
-    link: &'r mut L,
-    /// A frame of tungstenite's found room.
-    answered: bool,
-}
-
-impl<L> Fed<'_, L> {
-    fn is_done(&self) -> bool {
-        match &*self.place {
-            Place::Other { given, size, payload } => given == size && *payload == 0,
-            Place::Header(_) | Place::Message { .. } => true,
-        }
-    }
-}
-
-impl<L: Link> io::Read for Fed<'_, L> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let Place::Other { given, size, payload } = &mut *self.place else {
-            return Err(io::ErrorKind::WouldBlock.into());
-        };
-        let bytes = if given < size {
-            let start = *given;
-            *given += out.len().min(*size - start);
-            &self.header[start..*given]
-        } else if *payload > 0 {
-            if self.input.rest().is_empty() {
-                match self.input.poll_fill(|into| self.link.poll_read(into)) {
-                    Poll::Ready(read) => read?,
-                    Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
-                };
-            }
-            let bytes = self.input.take(out.len().min(usize::try_from(*payload).unwrap_or(usize::MAX)));
-            // No truncation: a length in memory is no longer than 64 bits.
-            *payload -= bytes.len() as u64;
-            bytes
-        } else {
-            // The next frame may be none of tungstenite's business.
-            return Err(io::ErrorKind::WouldBlock.into());
-        };
-        out[..bytes.len()].copy_from_slice(bytes);
-        Ok(bytes.len())
-    }
-}
-
-impl<L: Link> io::Write for Fed<'_, L> {
-    /// tungstenite writes whole frames, so its pongs can stand in the queue between ours.
-    fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
-        if !self.link.answer(frame) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.answered = true;
-        Ok(frame.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::input::READ;
+    use crate::wire::{input::READ, tungstenite::limits};
     use rand::{RngExt, SeedableRng, rngs::SmallRng};
     use std::io::{Cursor, Read, Write};
+    use tokio_tungstenite::tungstenite::protocol::WebSocketContext;
 
     const LIMIT: usize = 1000;
 
@@ -546,6 +405,7 @@ mod tests {
         let config = Config::default().max_message_size(1 << 30);
         let declared = [&[0x82, 0xff][..], &(1_u64 << 30).to_be_bytes(), &[0; 4], &[7; 10]].concat();
         let mut link = Pieces::new(&declared, &[usize::MAX]);
+        // Takes the memory that an earlier test left to this thread.
         drop(Message::memory(0));
         let mut reader = Reader::new(Role::Server, Vec::new(), &config);
         while !matches!(reader.place, Place::Message { .. }) {
