@@ -55,7 +55,7 @@ impl<E: Endpoint> Bench<E> {
             messages += 1;
             message.recycle();
         }
-        reader.settle();
+        reader.shrink();
         messages
     }
 

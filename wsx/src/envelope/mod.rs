@@ -6,7 +6,8 @@ use crate::{
     envelope::parse::{Head, VERSION},
     error::SendError,
     message::{Message, Sends},
-    wire::write::{self, Frame, Kind},
+    wire::header::Opcode,
+    wire::write::{self, Frame},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -145,7 +146,7 @@ fn text_frame<T: Serialize + ?Sized>(
     ts: i64,
     data: &T,
 ) -> Result<Frame, SendError> {
-    write::encode(Kind::Text, role, |buffer| {
+    write::encode(Opcode::Text, role, |buffer| {
         // By hand, since the keys need no escaping and their order is part of the format.
         buffer.extend_from_slice(b"{\"ver\":");
         serde_json::to_writer(&mut *buffer, &ver)?;

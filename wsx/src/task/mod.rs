@@ -17,8 +17,9 @@ use crate::{
     protocol::endpoint::Endpoint,
     task::heartbeat::{Beat, Due},
     task::transport::{Transport, discard},
+    wire::header::Opcode,
     wire::message::{Message, Received},
-    wire::write::{self, Frame, Kind},
+    wire::write::{self, Frame},
 };
 use bytes::{Buf, Bytes};
 use std::{
@@ -163,7 +164,7 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
                 Some(Poll::Ready(end)) => self.end = Some(end),
                 None => self.end = Some(End::Panicked),
             }
-            self.transport.settle();
+            self.transport.shrink();
         }
     }
 
@@ -179,7 +180,7 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
                 let why = "the peer has been silent, and has not answered a ping in time";
                 return Err(io::Error::new(io::ErrorKind::TimedOut, why));
             }
-            self.conn.queue().push_control(&write::of(Kind::Ping, self.conn.role(), &[]));
+            self.conn.queue().push_control(&write::frame(Opcode::Ping, self.conn.role(), &[]));
         }
         Ok(())
     }
@@ -232,7 +233,7 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
         }
         poll_fn(|cx| self.poll(cx)).await?;
         // An answer carries the code that it answers (RFC 6455 section 5.5.1).
-        self.writer.rest = write::close(self.conn.role(), closed.code.into(), &closed.reason);
+        self.writer.rest = write::close_frame(self.conn.role(), u16::from(closed.code).into(), &closed.reason);
         poll_fn(|cx| self.poll(cx)).await?;
         poll_fn(|cx| {
             self.poll_reader(cx);
@@ -444,7 +445,7 @@ mod tests {
             unreachable!("a writer does not read")
         }
 
-        fn settle(&self) {}
+        fn shrink(&self) {}
 
         fn poll_shutdown(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             unreachable!("a writer does not close")

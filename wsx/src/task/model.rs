@@ -172,7 +172,7 @@ impl Transport for Wire {
         Poll::Pending
     }
 
-    fn settle(&self) {}
+    fn shrink(&self) {}
 
     fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut state = lock(&self.0);

@@ -7,7 +7,7 @@ use crate::{
     config::Config,
     connection::queue::Queue,
     wire::{
-        input::poll_scratch,
+        input::poll_with_buffer,
         message::Received,
         read::{Link, Reader},
     },
@@ -53,7 +53,7 @@ pub(crate) trait Transport: Send + Sync {
     fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, tungstenite::Error>>;
 
     /// The reader waits, be it for the peer or for a handler, or is done: it keeps what it needs and no more.
-    fn settle(&self);
+    fn shrink(&self);
 
     /// Writes a part of `frames`, which begin with a header or with what the last call left.
     fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
@@ -92,8 +92,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Raw<S> {
         reader.poll(&mut Polled { socket, heard, queue, cx, reads: 0 })
     }
 
-    fn settle(&self) {
-        lock(&self.0).reader.settle();
+    fn shrink(&self) {
+        lock(&self.0).reader.shrink();
     }
 
     fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -114,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Raw<S> {
 
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let socket = &mut lock(&self.0).socket;
-        poll_scratch(|into| poll_read(socket, into, cx), <[u8]>::len)
+        poll_with_buffer(|into| poll_read(socket, into, cx), <[u8]>::len)
     }
 }
 
@@ -168,14 +168,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Brought<S> {
             let next = ready!(Pin::new(&mut *lock(&self.0)).poll_next(cx));
             self.1.store(true, Ordering::Relaxed);
             let message = next.unwrap_or(Err(tungstenite::Error::ConnectionClosed))?;
-            if let Some(received) = Received::of(message) {
+            if let Some(received) = Received::from_tungstenite(message) {
                 return Poll::Ready(Ok(received));
             }
         }
     }
 
     /// What this stream keeps is its own to say.
-    fn settle(&self) {}
+    fn shrink(&self) {}
 
     /// Takes whole frames apart again, as this stream makes its own headers and masks. All or nothing of a frame.
     fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -203,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Brought<S> {
 
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut stream = lock(&self.0);
-        poll_scratch(|into| poll_read(stream.get_mut(), into, cx), <[u8]>::len)
+        poll_with_buffer(|into| poll_read(stream.get_mut(), into, cx), <[u8]>::len)
     }
 }
 

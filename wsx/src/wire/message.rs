@@ -6,7 +6,7 @@ use std::cell::Cell;
 use tokio_tungstenite::tungstenite::{self, protocol::CloseFrame};
 
 /// A message's memory is used for the thread's next one up to this length, and given back above it.
-const KEEP: usize = 256 * 1024;
+const MAX_KEPT: usize = 256 * 1024;
 
 thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -24,7 +24,7 @@ pub(crate) enum Received {
 
 impl Received {
     /// `None` for what no reader gives: a single frame.
-    pub(crate) fn of(message: tungstenite::Message) -> Option<Self> {
+    pub(crate) fn from_tungstenite(message: tungstenite::Message) -> Option<Self> {
         Some(match message {
             tungstenite::Message::Text(text) => Self::Message(Message::Text(text.as_str().to_owned())),
             tungstenite::Message::Binary(bytes) => Self::Message(Message::Binary(bytes.into())),
@@ -46,7 +46,7 @@ pub(crate) enum Message {
 impl Message {
     /// Memory for a payload of this length, used before if possible.
     pub(super) fn memory(length: usize) -> Vec<u8> {
-        let mut memory = if length <= KEEP { SPARE.take() } else { Vec::new() };
+        let mut memory = if length <= MAX_KEPT { SPARE.take() } else { Vec::new() };
         memory.clear();
         memory
     }
@@ -57,7 +57,7 @@ impl Message {
             Self::Text(text) => text.into_bytes(),
             Self::Binary(bytes) => bytes,
         };
-        if memory.capacity() <= KEEP {
+        if memory.capacity() <= MAX_KEPT {
             SPARE.set(memory);
         }
     }
@@ -69,11 +69,11 @@ mod tests {
 
     #[test]
     fn a_long_message_leaves_no_memory_behind() {
-        let long = Message::Binary(Vec::with_capacity(KEEP + 1));
+        let long = Message::Binary(Vec::with_capacity(MAX_KEPT + 1));
         SPARE.take();
         long.recycle();
         assert_eq!(SPARE.take().capacity(), 0);
-        Message::Binary(Vec::with_capacity(KEEP)).recycle();
-        assert_eq!(SPARE.take().capacity(), KEEP);
+        Message::Binary(Vec::with_capacity(MAX_KEPT)).recycle();
+        assert_eq!(SPARE.take().capacity(), MAX_KEPT);
     }
 }

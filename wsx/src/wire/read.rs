@@ -7,12 +7,11 @@
 use crate::{
     config::Config,
     wire::{
-        header::{Header, MAX_HEADER},
+        header::{Header, MAX_HEADER, WHOLE_BINARY, WHOLE_TEXT},
         input::Input,
         mask::mask,
         message::{Message, Received},
         tungstenite::{Forwarded, Tungstenite, Unread},
-        write,
     },
 };
 use std::{
@@ -23,7 +22,7 @@ use tokio_tungstenite::tungstenite::{Error, error::ProtocolError, protocol::Role
 
 /// A message that has not come whole gets memory for so many times what has come, its declared length at the most: a
 /// header is cheap to send, and memory that is never written costs no more than its address.
-const AHEAD: usize = 16;
+const MAX_RESERVED_RATIO: usize = 16;
 
 /// Where bytes come from, and where tungstenite's answers go, during one poll.
 pub(crate) trait Link {
@@ -34,9 +33,9 @@ pub(crate) trait Link {
 }
 
 /// Where in a frame the reader stands.
-enum Place {
-    /// At its beginning; so many bytes of the header are in `Reader::header`.
-    Header(usize),
+enum State {
+    /// At its beginning; `read` bytes of the header are in `Reader::header`.
+    Header { read: usize },
     /// In the payload of a message that is one frame.
     Message { header: Header, payload: Vec<u8>, missing: usize },
     /// In a frame that tungstenite reads.
@@ -48,7 +47,7 @@ pub(crate) struct Reader {
     role: Role,
     max_message_size: usize,
     input: Input,
-    place: Place,
+    state: State,
     header: [u8; MAX_HEADER],
     /// Between the first and the last fragment of a message.
     fragmented: bool,
@@ -62,8 +61,8 @@ impl Reader {
         Self {
             role,
             max_message_size: config.max_message_size,
-            input: Input::holding(early),
-            place: Place::Header(0),
+            input: Input::with_bytes(early),
+            state: State::Header { read: 0 },
             header: [0; MAX_HEADER],
             fragmented: false,
             tungstenite: None,
@@ -76,35 +75,35 @@ impl Reader {
             tungstenite.flush_answers(link);
         }
         loop {
-            match &mut self.place {
-                Place::Header(_) => match self.next_header() {
-                    Some(header) => self.enter(header)?,
+            match &mut self.state {
+                State::Header { .. } => match self.next_header() {
+                    Some(header) => self.begin_frame(header)?,
                     None => ready!(self.poll_fill(link))?,
                 },
-                Place::Message { header, payload, missing } => {
+                State::Message { header, payload, missing } => {
                     let start = payload.len();
                     let bytes = self.input.take(*missing);
                     payload.extend_from_slice(bytes);
                     if header.masked {
-                        let mut key = header.key;
+                        let mut key = header.mask_key;
                         key.rotate_left(start % 4);
                         mask(&mut payload[start..], key);
                     }
                     *missing -= bytes.len();
                     if *missing == 0 {
-                        let (text, payload) = (header.first == write::Kind::Text as u8, std::mem::take(payload));
-                        self.place = Place::Header(0);
+                        let (text, payload) = (header.first_byte == WHOLE_TEXT, std::mem::take(payload));
+                        self.state = State::Header { read: 0 };
                         return Poll::Ready(message(text, payload));
                     }
                     ready!(self.poll_fill(link))?;
                 }
-                Place::Forwarded(state) => {
+                State::Forwarded(frame) => {
                     let tungstenite = self
                         .tungstenite
                         .get_or_insert_with(|| Box::new(Tungstenite::new(self.role, self.max_message_size)));
-                    let mut frame = Unread { state, header: &self.header, input: &mut self.input };
+                    let mut frame = Unread { frame, header: &self.header, input: &mut self.input };
                     let received = ready!(tungstenite.poll_frame(&mut frame, link));
-                    self.place = Place::Header(0);
+                    self.state = State::Header { read: 0 };
                     if let Some(received) = received {
                         return Poll::Ready(received);
                     }
@@ -114,8 +113,8 @@ impl Reader {
     }
 
     /// The task waits: nothing is kept that it does not need meanwhile.
-    pub(crate) fn settle(&mut self) {
-        self.input.settle();
+    pub(crate) fn shrink(&mut self) {
+        self.input.shrink();
     }
 
     fn poll_fill(&mut self, link: &mut impl Link) -> Poll<Result<(), Error>> {
@@ -127,26 +126,26 @@ impl Reader {
 
     /// The next header, if all of it has been read. Its bytes are in `self.header` then, and no longer in the input.
     fn next_header(&mut self) -> Option<Header> {
-        let Place::Header(known) = &mut self.place else { return None };
-        let rest = self.input.rest();
-        let more = rest.len().min(MAX_HEADER - *known);
-        self.header[*known..*known + more].copy_from_slice(&rest[..more]);
-        let header = Header::parse(&self.header[..*known + more]);
-        let used = header.as_ref().map_or(more, |header| header.size - *known);
-        *known += used;
+        let State::Header { read } = &mut self.state else { return None };
+        let rest = self.input.unread();
+        let more = rest.len().min(MAX_HEADER - *read);
+        self.header[*read..*read + more].copy_from_slice(&rest[..more]);
+        let header = Header::parse(&self.header[..*read + more]);
+        let used = header.as_ref().map_or(more, |header| header.size - *read);
+        *read += used;
         self.input.take(used);
         header
     }
 
     /// Whose the frame behind this header is.
-    fn enter(&mut self, header: Header) -> Result<(), Error> {
-        let whole = matches!(header.first, 0x81 | 0x82) && !self.fragmented;
-        let fits = usize::try_from(header.length).ok().filter(|length| *length <= self.max_message_size);
-        self.place = match fits {
+    fn begin_frame(&mut self, header: Header) -> Result<(), Error> {
+        let whole = matches!(header.first_byte, WHOLE_TEXT | WHOLE_BINARY) && !self.fragmented;
+        let fits = usize::try_from(header.payload_length).ok().filter(|length| *length <= self.max_message_size);
+        self.state = match fits {
             Some(length) if whole && header.masked == (self.role == Role::Server) => {
                 let mut payload = Message::memory(length);
-                payload.reserve_exact(length.min(AHEAD * self.input.rest().len()));
-                Place::Message { header, payload, missing: length }
+                payload.reserve_exact(length.min(MAX_RESERVED_RATIO * self.input.unread().len()));
+                State::Message { header, payload, missing: length }
             }
             _ => {
                 if let Some(violation) = header.violation(self.role, self.fragmented) {
@@ -155,7 +154,7 @@ impl Reader {
                 if header.is_data() {
                     self.fragmented = !header.is_final();
                 }
-                Place::Forwarded(Forwarded::new(header.size, header.length))
+                State::Forwarded(Forwarded::new(header.size, header.payload_length))
             }
         };
         Ok(())
@@ -169,7 +168,7 @@ fn message(text: bool, payload: Vec<u8>) -> Result<Received, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{input::READ, tungstenite::limits};
+    use crate::wire::{input::READ_SIZE, tungstenite::limits};
     use rand::{RngExt, SeedableRng, rngs::SmallRng};
     use std::io::{Cursor, Read, Write};
     use tokio_tungstenite::tungstenite::protocol::WebSocketContext;
@@ -226,13 +225,13 @@ mod tests {
     type Heard = (Vec<String>, Vec<u8>);
 
     fn hear(role: Role, early: &[u8], link: &mut Pieces<'_>) -> Vec<String> {
-        let mut reader = Reader { input: Input::holding(early.to_vec()), ..reader(role) };
+        let mut reader = Reader { input: Input::with_bytes(early.to_vec()), ..reader(role) };
         let mut heard = Vec::new();
         loop {
             match reader.poll(link) {
                 Poll::Pending => {
-                    reader.settle();
-                    assert!(reader.input.bytes.len() < READ, "a waiting reader keeps no buffer of the thread's");
+                    reader.shrink();
+                    assert!(reader.input.bytes.len() < READ_SIZE, "a waiting reader keeps no buffer of the thread's");
                 }
                 Poll::Ready(Ok(received)) => {
                     heard.push(format!("{received:?}"));
@@ -267,7 +266,7 @@ mod tests {
         let mut context = WebSocketContext::new(role, Some(limits(LIMIT)));
         let (mut whole, mut heard) = (Whole(Cursor::new(bytes), Vec::new()), Vec::new());
         loop {
-            match context.read(&mut whole).map(Received::of) {
+            match context.read(&mut whole).map(Received::from_tungstenite) {
                 Ok(received) => {
                     let received = received.expect("a reader gives no single frames");
                     heard.push(format!("{received:?}"));
@@ -408,11 +407,11 @@ mod tests {
         // Takes the memory that an earlier test left to this thread.
         drop(Message::memory(0));
         let mut reader = Reader::new(Role::Server, Vec::new(), &config);
-        while !matches!(reader.place, Place::Message { .. }) {
+        while !matches!(reader.state, State::Message { .. }) {
             let _ = reader.poll(&mut link);
         }
-        let Place::Message { payload, missing, .. } = &reader.place else { unreachable!("waited for above") };
+        let State::Message { payload, missing, .. } = &reader.state else { unreachable!("waited for above") };
         assert_eq!((payload.len(), *missing), (10, (1 << 30) - 10));
-        assert!(payload.capacity() <= 10 * AHEAD, "{} bytes", payload.capacity());
+        assert!(payload.capacity() <= 10 * MAX_RESERVED_RATIO, "{} bytes", payload.capacity());
     }
 }

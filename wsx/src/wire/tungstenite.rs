@@ -49,9 +49,9 @@ impl Tungstenite {
         let mut channel = Channel { frame: Some(frame), link, answered: false };
         let result = self.context.read(&mut channel);
         let received = match result {
-            Ok(message) => Received::of(message).map(Ok),
+            Ok(message) => Received::from_tungstenite(message).map(Ok),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                if !frame.state.is_complete() {
+                if !frame.frame.is_complete() {
                     return Poll::Pending;
                 }
                 None
@@ -96,7 +96,7 @@ pub(super) fn limits(max_message_size: usize) -> WebSocketConfig {
 
 /// The rest of the frame that tungstenite reads.
 pub(super) struct Unread<'c> {
-    pub(super) state: &'c mut Forwarded,
+    pub(super) frame: &'c mut Forwarded,
     /// The frame's header, which is no longer in the input.
     pub(super) header: &'c [u8; MAX_HEADER],
     pub(super) input: &'c mut Input,
@@ -105,7 +105,7 @@ pub(super) struct Unread<'c> {
 impl Unread<'_> {
     /// The next bytes of the frame, at most `most`.
     fn next(&mut self, most: usize, link: &mut impl Link) -> io::Result<&[u8]> {
-        let Forwarded { header_read, header_size, payload } = &mut *self.state;
+        let Forwarded { header_read, header_size, payload } = &mut *self.frame;
         if header_read < header_size {
             let start = *header_read;
             *header_read += most.min(*header_size - start);
@@ -115,7 +115,7 @@ impl Unread<'_> {
             // The next frame may be one that does not go through tungstenite.
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        if self.input.rest().is_empty() {
+        if self.input.unread().is_empty() {
             match self.input.poll_fill(|into| link.poll_read(into)) {
                 Poll::Ready(read) => read?,
                 Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
