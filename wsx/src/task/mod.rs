@@ -17,6 +17,7 @@ use crate::{
     protocol::endpoint::Endpoint,
     task::heartbeat::{Beat, Due},
     task::transport::{Transport, discard},
+    wire::close_code::CloseCode,
     wire::header::Opcode,
     wire::message::{Message, Received},
     wire::write::{self, Frame},
@@ -35,7 +36,7 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 use tokio_tungstenite::tungstenite::{
-    error::{CapacityError, Error, ProtocolError},
+    error::{Error, ProtocolError},
     protocol::CloseFrame,
 };
 use tokio_util::sync::CancellationToken;
@@ -311,19 +312,15 @@ async fn reply(conn: &Connection, reply: Option<Frame>, handling: &AtomicU8) {
     handling.store(IDLE, Ordering::Relaxed);
 }
 
-/// What the peer is told of an error in what it sent (RFC 6455 section 7.4.1).
+/// How an error of the reader ends the connection.
 fn end_of(error: &Error) -> End {
-    let code = match error {
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => 1009,
-        Error::Utf8(_) => 1007,
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            return End::Lost("the peer hung up without a close frame".into());
+    match (CloseCode::of_violation(error), error) {
+        (Some(code), _) => End::Refused(code.into(), error.to_string()),
+        (None, Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
+            End::Lost("the peer hung up without a close frame".into())
         }
-        Error::Protocol(_) => 1002,
-        Error::Io(error) => return End::Lost(error.to_string()),
-        error => return End::Lost(error.to_string()),
-    };
-    End::Refused(code, error.to_string())
+        (None, error) => End::Lost(error.to_string()),
+    }
 }
 
 /// Takes frames from the queue and writes them; it alone knows what is half written.

@@ -1,7 +1,8 @@
 //! Close codes (RFC 6455 section 7.4): the number in a close frame that says why a connection ends.
 //!
-//! Knows the codes and their names. It does not know who closes, or when which code is right.
+//! Knows the codes, their names, and which one answers an error of the peer. It does not know connections.
 use std::fmt;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 
 /// The code of a WebSocket close, from a close frame or in place of one (RFC 6455 section 7.4).
 ///
@@ -62,6 +63,17 @@ impl CloseCode {
     /// 1004 is reserved. 1005, 1006 and 1015 stand for what a close frame cannot say. All others have no definition.
     pub(crate) const fn is_sendable(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1013 | 3000..=4999)
+    }
+
+    /// The code that answers an error in what the peer sent (RFC 6455 section 7.4.1). `None` if the link broke instead.
+    pub(crate) fn of_violation(error: &Error) -> Option<Self> {
+        match error {
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => Some(Self::MESSAGE_TOO_BIG),
+            Error::Utf8(_) => Some(Self::INVALID_PAYLOAD),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+            Error::Protocol(_) => Some(Self::PROTOCOL_ERROR),
+            _ => None,
+        }
     }
 
     /// The name of the constant, if there is one.
