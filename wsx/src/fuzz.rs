@@ -7,7 +7,7 @@ use crate::{
     observer::Blind,
     protocol::endpoint::Untyped,
     task::drive,
-    task::transport::Raw,
+    task::transport::socket::Raw,
 };
 use serde::Deserialize;
 use std::{borrow::Cow, future::Future, sync::atomic::AtomicU64};

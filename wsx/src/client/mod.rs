@@ -23,7 +23,7 @@ use crate::{
     observer::{Blind, Observer, Setback},
     protocol::endpoint::{Endpoint, Untyped},
     task::drive,
-    task::transport::Raw,
+    task::transport::socket::Raw,
     wire::write::Frame,
 };
 use std::{

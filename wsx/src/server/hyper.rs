@@ -31,7 +31,7 @@ use crate::{
     server::handshake::Reject,
     server::upgrade::{Entered, WsHandler, going_away, late},
     task::tcp_options,
-    task::transport::Raw,
+    task::transport::socket::Raw,
 };
 use bytes::Bytes;
 use http_body_util::Full;

@@ -14,7 +14,7 @@ use crate::{
     server::hub::{Hub, Parts},
     task::drive,
     task::tcp_options,
-    task::transport::{Raw, Transport},
+    task::transport::{Transport, socket::Raw},
 };
 use std::{
     fmt,

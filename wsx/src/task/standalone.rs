@@ -6,7 +6,7 @@ use crate::{
     observer::Blind,
     protocol::endpoint::Untyped,
     task::drive,
-    task::transport::Brought,
+    task::transport::tungstenite::Brought,
 };
 use std::sync::atomic::AtomicU64;
 use tokio::io::{AsyncRead, AsyncWrite};
