@@ -7,7 +7,7 @@ use crate::{
     observer::Blind,
     protocol::endpoint::Untyped,
     task::drive,
-    task::transport::socket::Raw,
+    task::transport::socket::SocketTransport,
 };
 use serde::Deserialize;
 use std::{borrow::Cow, future::Future, sync::atomic::AtomicU64};
@@ -39,7 +39,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let conn = Connection::unopened("".into(), role, &config);
-    let mut transport = Some(Raw::new(stream, role, early, &config));
+    let mut transport = Some(SocketTransport::new(stream, role, early, &config));
     let driven = conn.clone();
     let driving = async move {
         let scope = Scope {

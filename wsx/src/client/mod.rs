@@ -23,7 +23,7 @@ use crate::{
     observer::{Blind, Observer, Setback},
     protocol::endpoint::{Endpoint, Untyped},
     task::drive,
-    task::transport::socket::Raw,
+    task::transport::socket::SocketTransport,
     wire::write::Frame,
 };
 use std::{
@@ -395,7 +395,7 @@ struct Session<E: Endpoint> {
     failures: u32,
 }
 
-type Dialled = (Connection, Raw<Socket>);
+type Dialled = (Connection, SocketTransport<Socket>);
 
 #[derive(PartialEq)]
 enum Start {
@@ -457,7 +457,7 @@ impl<E: Endpoint> Session<E> {
         });
         let (socket, early) = dialled.await.unwrap_or(Err(ConnectError::Timeout(config.handshake_timeout)))?;
         let conn = Connection::unopened(inner.url.as_str().into(), Role::Client, config);
-        Ok((conn, Raw::new(socket, Role::Client, early, config)))
+        Ok((conn, SocketTransport::new(socket, Role::Client, early, config)))
     }
 
     /// Waits before the next attempt, after one that failed or a connection that ended.
@@ -480,7 +480,7 @@ impl<E: Endpoint> Session<E> {
     }
 
     /// Connection after connection, until the client is closed.
-    async fn run(mut self, mut conn: Connection, mut transport: Raw<Socket>) {
+    async fn run(mut self, mut conn: Connection, mut transport: SocketTransport<Socket>) {
         let inner = self.client.0.clone();
         loop {
             let closed = self.serve(conn, transport).await;
@@ -508,7 +508,7 @@ impl<E: Endpoint> Session<E> {
     }
 
     /// One connection, from its first message to its end.
-    async fn serve(&mut self, conn: Connection, transport: Raw<Socket>) -> Closed {
+    async fn serve(&mut self, conn: Connection, transport: SocketTransport<Socket>) -> Closed {
         let inner = &self.client.0;
         let Ok(router) = &inner.router else { unreachable!("`connect` has looked") };
         let scope = Scope {

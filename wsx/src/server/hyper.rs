@@ -31,7 +31,7 @@ use crate::{
     server::handshake::Reject,
     server::upgrade::{Entered, WsHandler, going_away, late},
     task::tcp_options,
-    task::transport::socket::Raw,
+    task::transport::socket::SocketTransport,
 };
 use bytes::Bytes;
 use http_body_util::Full;
@@ -120,7 +120,7 @@ fn run<E: Endpoint>(entered: Entered<E>, upgraded: Upgraded) {
         Ok(parts) => run_tcp(entered, parts.io.into_inner(), &parts.read_buf),
         Err(upgraded) => {
             let config = entered.config().clone();
-            entered.run(Raw::new(TokioIo::new(upgraded), Role::Server, Vec::new(), &config));
+            entered.run(SocketTransport::new(TokioIo::new(upgraded), Role::Server, Vec::new(), &config));
         }
     }
 }
@@ -128,7 +128,7 @@ fn run<E: Endpoint>(entered: Entered<E>, upgraded: Upgraded) {
 fn run_tcp<E: Endpoint>(entered: Entered<E>, socket: TcpStream, early: &Bytes) {
     let config = entered.config().clone();
     tcp_options::prepare(&socket, &config);
-    entered.run(Raw::new(socket, Role::Server, early.to_vec(), &config));
+    entered.run(SocketTransport::new(socket, Role::Server, early.to_vec(), &config));
 }
 
 impl<E: Endpoint, B: Send + 'static> tower_service::Service<Request<B>> for WsHandler<E> {

@@ -14,7 +14,7 @@ use crate::{
     server::hub::{Hub, Parts},
     task::drive,
     task::tcp_options,
-    task::transport::{Transport, socket::Raw},
+    task::transport::{Transport, socket::SocketTransport},
 };
 use std::{
     fmt,
@@ -540,7 +540,7 @@ impl<E: Endpoint> WsHandler<E> {
         };
         let accepted = timeout(limit, handshake::accept(&mut stream, &answer)).await;
         accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(HandshakeError::Io)?;
-        Ok(entered.run(Raw::new(stream, Role::Server, early, self.hub.config())))
+        Ok(entered.run(SocketTransport::new(stream, Role::Server, early, self.hub.config())))
     }
 
     async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(

@@ -173,7 +173,7 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
     fn poll_beat(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let Some(beat) = &mut self.beat else { return Ok(()) };
         // What the peer says while a handler runs waits in the system's buffer: that is no silence.
-        if self.transport.heard() || self.handling.load(Ordering::Relaxed) != IDLE {
+        if self.transport.take_received() || self.handling.load(Ordering::Relaxed) != IDLE {
             beat.heard();
         }
         while let Poll::Ready(due) = beat.poll(cx) {
@@ -448,7 +448,7 @@ mod tests {
             unreachable!("a writer does not close")
         }
 
-        fn heard(&self) -> bool {
+        fn take_received(&self) -> bool {
             false
         }
 

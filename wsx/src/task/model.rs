@@ -192,7 +192,7 @@ impl Transport for Wire {
         Poll::Ready(Ok(()))
     }
 
-    fn heard(&self) -> bool {
+    fn take_received(&self) -> bool {
         false
     }
 

@@ -6,7 +6,7 @@ use crate::{
     observer::Blind,
     protocol::endpoint::Untyped,
     task::drive,
-    task::transport::tungstenite::Brought,
+    task::transport::tungstenite::TungsteniteTransport,
 };
 use std::sync::atomic::AtomicU64;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -40,7 +40,7 @@ impl Connection {
     {
         // The stream makes its own masks, so frames are finished as a server's, whichever end this is.
         let conn = Self::unopened("".into(), Role::Server, &Config::default());
-        let start: Start = Box::new(|conn| Box::pin(run(Brought::new(ws), conn)));
+        let start: Start = Box::new(|conn| Box::pin(run(TungsteniteTransport::new(ws), conn)));
         conn.set_start(start);
         conn
     }
@@ -65,7 +65,7 @@ impl Connection {
     }
 }
 
-async fn run<S: AsyncRead + AsyncWrite + Send + Unpin>(transport: Brought<S>, conn: Connection) {
+async fn run<S: AsyncRead + AsyncWrite + Send + Unpin>(transport: TungsteniteTransport<S>, conn: Connection) {
     let scope = Scope {
         endpoint: &Untyped::default(),
         hub: None,

@@ -34,7 +34,7 @@ pub(crate) trait Transport: Send + Sync {
     fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// Whether anything has come in since this was last asked.
-    fn heard(&self) -> bool;
+    fn take_received(&self) -> bool;
 
     /// Reads and drops; 0 is the peer's FIN.
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;

@@ -24,28 +24,28 @@ use tokio_tungstenite::tungstenite::{self, protocol::Role};
 
 /// After so many reads without a whole message or a control frame the other connections of the thread have a turn: 128 KB
 /// of tiny fragments take some milliseconds, and a message can have any number of them.
-const READS: u32 = 2;
+const MAX_READS: u32 = 2;
 
 /// A stream of bytes behind a finished handshake.
-pub(crate) struct Raw<S>(Mutex<Io<S>>);
+pub(crate) struct SocketTransport<S>(Mutex<Inner<S>>);
 
-struct Io<S> {
+struct Inner<S> {
     socket: S,
     reader: Reader,
-    heard: bool,
+    received: bool,
 }
 
-impl<S> Raw<S> {
+impl<S> SocketTransport<S> {
     /// `early` is what came right behind the handshake.
     pub(crate) fn new(socket: S, role: Role, early: Vec<u8>, config: &Config) -> Self {
-        Self(Mutex::new(Io { socket, reader: Reader::new(role, early, config), heard: false }))
+        Self(Mutex::new(Inner { socket, reader: Reader::new(role, early, config), received: false }))
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Raw<S> {
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> {
     fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, tungstenite::Error>> {
-        let Io { socket, reader, heard } = &mut *lock(&self.0);
-        reader.poll(&mut Polled { socket, heard, queue, cx, reads: 0 })
+        let Inner { socket, reader, received } = &mut *lock(&self.0);
+        reader.poll(&mut Polled { socket, received, queue, cx, reads: 0 })
     }
 
     fn shrink(&self) {
@@ -64,8 +64,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Raw<S> {
         Pin::new(&mut lock(&self.0).socket).poll_shutdown(cx)
     }
 
-    fn heard(&self) -> bool {
-        std::mem::take(&mut lock(&self.0).heard)
+    fn take_received(&self) -> bool {
+        std::mem::take(&mut lock(&self.0).received)
     }
 
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -77,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Raw<S> {
 /// The socket during one poll. The task's context goes along through tungstenite's calls, so no proxy wakers are needed.
 struct Polled<'p, 'w, S> {
     socket: &'p mut S,
-    heard: &'p mut bool,
+    received: &'p mut bool,
     queue: &'p Queue,
     cx: &'p mut Context<'w>,
     reads: u32,
@@ -85,7 +85,7 @@ struct Polled<'p, 'w, S> {
 
 impl<S: AsyncRead + Unpin> Link for Polled<'_, '_, S> {
     fn poll_read(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        if self.reads == READS {
+        if self.reads == MAX_READS {
             // Polled once, it asks for a turn behind the runtime's next look at its sockets. A plain wake comes before that, and
             // a thread that always has such tasks looks every 61 turns.
             let _ = pin!(yield_now()).poll(self.cx);
@@ -93,7 +93,7 @@ impl<S: AsyncRead + Unpin> Link for Polled<'_, '_, S> {
         }
         self.reads += 1;
         let read = ready!(poll_read(self.socket, into, self.cx));
-        *self.heard = true;
+        *self.received = true;
         Poll::Ready(read)
     }
 

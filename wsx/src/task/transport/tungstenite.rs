@@ -33,19 +33,23 @@ use tokio_tungstenite::{
 
 /// A stream that tokio-tungstenite made. It alone knows its role and what it has read ahead, so it stays whole; the
 /// limits on what it reads are those that it was made with.
-pub(crate) struct Brought<S>(Mutex<WebSocketStream<S>>, AtomicBool);
+pub(crate) struct TungsteniteTransport<S> {
+    stream: Mutex<WebSocketStream<S>>,
+    /// Whether something was received since it was last asked.
+    received: AtomicBool,
+}
 
-impl<S> Brought<S> {
+impl<S> TungsteniteTransport<S> {
     pub(crate) fn new(stream: WebSocketStream<S>) -> Self {
-        Self(Mutex::new(stream), AtomicBool::new(false))
+        Self { stream: Mutex::new(stream), received: AtomicBool::new(false) }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Brought<S> {
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTransport<S> {
     fn poll_received(&self, _: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, tungstenite::Error>> {
         loop {
-            let next = ready!(Pin::new(&mut *lock(&self.0)).poll_next(cx));
-            self.1.store(true, Ordering::Relaxed);
+            let next = ready!(Pin::new(&mut *lock(&self.stream)).poll_next(cx));
+            self.received.store(true, Ordering::Relaxed);
             let message = next.unwrap_or(Err(tungstenite::Error::ConnectionClosed))?;
             if let Some(received) = Received::from_tungstenite(message) {
                 return Poll::Ready(Ok(received));
@@ -58,9 +62,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Brought<S> {
 
     /// Takes whole frames apart again, as this stream makes its own headers and masks. All or nothing of a frame.
     fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut stream = lock(&self.0);
+        let mut stream = lock(&self.stream);
         ready!(Pin::new(&mut *stream).poll_ready(cx)).map_err(io_error)?;
-        let (message, length) = parse(frames);
+        let (message, length) = first_message(frames);
         match Pin::new(&mut *stream).start_send(message) {
             // This stream answers the peer's close frame by itself, and takes nothing behind its answer.
             Ok(()) | Err(tungstenite::Error::Protocol(ProtocolError::SendAfterClosing)) => Poll::Ready(Ok(length)),
@@ -69,25 +73,25 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for Brought<S> {
     }
 
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *lock(&self.0)).poll_flush(cx).map_err(io_error)
+        Pin::new(&mut *lock(&self.stream)).poll_flush(cx).map_err(io_error)
     }
 
     fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(lock(&self.0).get_mut()).poll_shutdown(cx)
+        Pin::new(lock(&self.stream).get_mut()).poll_shutdown(cx)
     }
 
-    fn heard(&self) -> bool {
-        self.1.swap(false, Ordering::Relaxed)
+    fn take_received(&self) -> bool {
+        self.received.swap(false, Ordering::Relaxed)
     }
 
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut stream = lock(&self.0);
+        let mut stream = lock(&self.stream);
         poll_with_buffer(|into| poll_read(stream.get_mut(), into, cx), <[u8]>::len)
     }
 }
 
 /// A frame of our own making, unmasked and whole, and its length.
-fn parse(frames: &[u8]) -> (Message, usize) {
+fn first_message(frames: &[u8]) -> (Message, usize) {
     let (length, start) = match frames[1] {
         126 => (usize::from(u16::from_be_bytes([frames[2], frames[3]])), 4),
         127 => {
