@@ -110,7 +110,7 @@ impl Connection {
     /// Dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send_bytes(&self, text: impl AsRef<[u8]>) -> Sending<'_> {
         let frame = std::str::from_utf8(text.as_ref())
-            .map(|text| write::frame(Opcode::Text, self.role(), text.as_bytes()))
+            .map(|text| write::frame(Opcode::TEXT, self.role(), text.as_bytes()))
             .map_err(SendError::NotUtf8);
         Sending::on(self, frame)
     }
@@ -125,7 +125,7 @@ impl Connection {
     ///
     /// Dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send_binary(&self, bytes: impl AsRef<[u8]>) -> Sending<'_> {
-        Sending::on(self, Ok(write::frame(Opcode::Binary, self.role(), bytes.as_ref())))
+        Sending::on(self, Ok(write::frame(Opcode::BINARY, self.role(), bytes.as_ref())))
     }
 
     /// Queues a ping frame. Nothing in this library pings by itself unless told to.
@@ -139,7 +139,7 @@ impl Connection {
     /// Dropped while it waits for room, the ping is not sent; see [`Sending`].
     pub fn ping(&self, payload: &[u8]) -> Sending<'_> {
         let frame = match payload.len() {
-            0..=MAX_CONTROL => Ok(write::frame(Opcode::Ping, self.role(), payload)),
+            0..=MAX_CONTROL => Ok(write::frame(Opcode::PING, self.role(), payload)),
             length => Err(SendError::PingTooLong(length)),
         };
         Sending::on(self, frame)

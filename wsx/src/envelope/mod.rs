@@ -146,7 +146,7 @@ fn text_frame<T: Serialize + ?Sized>(
     ts: i64,
     data: &T,
 ) -> Result<Frame, SendError> {
-    write::encode(Opcode::Text, role, |buffer| {
+    write::encode(Opcode::TEXT, role, |buffer| {
         // By hand, since the keys need no escaping and their order is part of the format.
         buffer.extend_from_slice(b"{\"ver\":");
         serde_json::to_writer(&mut *buffer, &ver)?;

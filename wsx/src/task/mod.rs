@@ -181,7 +181,7 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
                 let why = "the peer has been silent, and has not answered a ping in time";
                 return Err(io::Error::new(io::ErrorKind::TimedOut, why));
             }
-            self.conn.queue().push_control(&write::frame(Opcode::Ping, self.conn.role(), &[]));
+            self.conn.queue().push_control(&write::frame(Opcode::PING, self.conn.role(), &[]));
         }
         Ok(())
     }
