@@ -9,7 +9,7 @@ pub(crate) mod sending;
 use crate::{
     config::Config,
     connection::closed::Closed,
-    connection::queue::{Bound, Queue, Refused},
+    connection::queue::{Bound, PushError, Queue},
     dispatch::incoming::Incoming,
     envelope::Outbound,
     error::{HandlerError, SendError},
@@ -121,9 +121,9 @@ impl Connection {
     ///
     /// As [`send`](Self::send), and [`SendError::Full`] when there is no room.
     pub fn try_send<M: Outbound + ?Sized>(&self, message: &M) -> Result<(), SendError> {
-        self.try_push(message.encode(self.0.role)?.into_bytes()).map_err(|refused| match refused {
-            Refused::Full => SendError::Full,
-            Refused::Closed => SendError::Closed,
+        self.try_push(message.encode(self.0.role)?.into_bytes()).map_err(|error| match error {
+            PushError::Full => SendError::Full,
+            PushError::Closed => SendError::Closed,
         })
     }
 
@@ -156,14 +156,17 @@ impl Connection {
     /// For the task: the connection ends for another reason than a request.
     pub(crate) fn shut(&self) {
         self.0.intake.store(SHUT, Ordering::Relaxed);
-        self.0.queue.close(false);
+        self.0.queue.close();
     }
 
     fn begin_close(&self, closing: Closing, intake: u8) {
         if self.0.closing.set(Box::new(closing)).is_ok() {
             // `fetch_max`: a task that has shut the intake keeps it shut.
             self.0.intake.fetch_max(intake, Ordering::Relaxed);
-            self.0.queue.close(intake == DRAINING);
+            match intake {
+                DRAINING => self.0.queue.close_after_reply(),
+                _ => self.0.queue.close(),
+            }
         }
     }
 
@@ -227,7 +230,7 @@ impl Connection {
         lock(&self.0.extra.get()?.start).take()
     }
 
-    pub(crate) fn try_push(&self, frame: Bytes) -> Result<(), Refused> {
+    pub(crate) fn try_push(&self, frame: Bytes) -> Result<(), PushError> {
         self.0.queue.try_push(frame)
     }
 

@@ -4,7 +4,7 @@
 //! error where it is given, and not a second one where the future is awaited.
 use crate::{
     connection::Connection,
-    connection::queue::{Place, Refused},
+    connection::queue::{Origin, Pushed, QueueClosed, Ticket},
     envelope::Outbound,
     error::SendError,
     wire::header::{MAX_CONTROL, Opcode},
@@ -30,7 +30,7 @@ pub struct Sending<'c> {
     conn: Holder<'c>,
     step: Step,
     /// Of a handler, whose connection may begin to close meanwhile.
-    reply: bool,
+    origin: Origin,
     /// Of a client: until this is triggered, the end of a connection is not the end of the client.
     client: Option<CancellationToken>,
 }
@@ -45,7 +45,7 @@ enum Holder<'c> {
 #[derive(Debug)]
 enum Step {
     Frame(Bytes),
-    Waiting(Place),
+    Waiting(Ticket),
     Failed(SendError),
     Done,
 }
@@ -56,12 +56,12 @@ impl<'c> Sending<'c> {
     }
 
     fn new(conn: Holder<'c>, step: Step) -> Self {
-        Self { conn, step, reply: false, client: None }
+        Self { conn, step, origin: Origin::Send, client: None }
     }
 
     /// Of a handler that began before any close: a close that is for a shutdown lets its reply out.
     pub(crate) fn of_handler(mut self) -> Self {
-        self.reply = true;
+        self.origin = Origin::Reply;
         self
     }
 }
@@ -167,20 +167,20 @@ impl Future for Sending<'_> {
         let this = self.get_mut();
         let result = match (std::mem::replace(&mut this.step, Step::Done), this.conn.connection()) {
             (Step::Failed(error), _) => Err(error),
-            (Step::Frame(frame), Some(conn)) => match conn.queue().push(frame, this.reply, cx) {
-                Ok(Some(place)) => {
-                    this.step = Step::Waiting(place);
+            (Step::Frame(frame), Some(conn)) => match conn.queue().push(frame, this.origin, cx) {
+                Ok(Pushed::Waiting(ticket)) => {
+                    this.step = Step::Waiting(ticket);
                     return Poll::Pending;
                 }
-                Ok(None) => Ok(()),
-                Err(Refused::Closed | Refused::Full) => Err(SendError::Closed),
+                Ok(Pushed::Queued) => Ok(()),
+                Err(QueueClosed) => Err(SendError::Closed),
             },
-            (Step::Waiting(place), Some(conn)) => match conn.queue().poll_place(&place, cx) {
+            (Step::Waiting(ticket), Some(conn)) => match conn.queue().poll_ticket(&ticket, cx) {
                 Poll::Pending => {
-                    this.step = Step::Waiting(place);
+                    this.step = Step::Waiting(ticket);
                     return Poll::Pending;
                 }
-                Poll::Ready(queued) => queued.map_err(|_| SendError::Closed),
+                Poll::Ready(queued) => queued.map_err(|QueueClosed| SendError::Closed),
             },
             (Step::Done, _) | (_, None) => unreachable!("a future is not polled after it is done"),
         };
@@ -193,8 +193,8 @@ impl Future for Sending<'_> {
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        if let (Step::Waiting(place), Some(conn)) = (&self.step, self.conn.connection()) {
-            conn.queue().leave(place);
+        if let (Step::Waiting(ticket), Some(conn)) = (&self.step, self.conn.connection()) {
+            conn.queue().cancel(ticket);
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::{
     config::Config,
     connection::closed::CLOSE_REPLACED,
-    connection::queue::Refused,
+    connection::queue::PushError,
     connection::sending::Sending,
     connection::{BoxFuture, Connection},
     envelope::SentBy,
@@ -146,8 +146,8 @@ impl<E: Endpoint> Hub<E> {
             for conn in lock(shard).values() {
                 match conn.try_push(frame.clone()) {
                     Ok(()) => accepted += 1,
-                    Err(Refused::Full) => full.push(conn.clone()),
-                    Err(Refused::Closed) => {}
+                    Err(PushError::Full) => full.push(conn.clone()),
+                    Err(PushError::Closed) => {}
                 }
             }
         }

@@ -157,7 +157,7 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
 
     /// Polls the reader if something came for it.
     fn poll_reader(&mut self, cx: &Context<'_>) {
-        let called = self.conn.queue().begin(cx.waker());
+        let called = self.conn.queue().begin_poll(cx.waker());
         if called && self.end.is_none() {
             let mut cx = Context::from_waker(&self.waker);
             match catch_panic::call(|| self.reader.as_mut().poll(&mut cx)) {
@@ -230,7 +230,7 @@ impl<T: Transport, F: Future<Output = End>> Task<'_, T, F> {
             })
             .await?;
             // Nothing comes behind the close frame.
-            self.conn.queue().close(false);
+            self.conn.queue().close();
         }
         poll_fn(|cx| self.poll(cx)).await?;
         // An answer carries the code that it answers (RFC 6455 section 5.5.1).
@@ -346,7 +346,7 @@ impl Writer {
                 match transport.poll_write(&self.rest, cx) {
                     Poll::Ready(n) => self.wrote(n?)?,
                     Poll::Pending => {
-                        queue.settle();
+                        queue.shrink();
                         return self.blocked(cx);
                     }
                 }
