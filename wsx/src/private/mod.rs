@@ -1,19 +1,26 @@
 //! The only door for generated code. Nothing here is for users, and nothing here is stable.
-#[cfg(feature = "server")]
-pub use crate::bench::Bench;
+#[cfg(feature = "__testing")]
+pub use crate::testing::Bench;
+use crate::{closed::Closed, dispatch::arguments::State, envelope::incoming::RawFrame, error::BoxError};
 pub use crate::{
-    connection::HandlerResult,
-    dispatch::context::{Context, FromContext, ViaContext, ViaPayload},
-    dispatch::handler::{Call, Covers, HandledOnceBy, HandlerEntry, IntoReply, Outcome, Registration, StateKey},
-    dispatch::incoming::Incoming,
-    envelope::Envelope,
+    dispatch::{
+        context::{Context, FromContext, ViaContext, ViaPayload},
+        registration::{Call, Covers, HandledOnceBy, HandlerEntry, Outcome, Registration, StateKey},
+    },
+    envelope::{
+        Envelope,
+        incoming::Incoming,
+        reply::{HandlerResult, IntoReply},
+    },
     error::HandlerError,
-    message::{AnyPeer, AnySide, Description, Message, MessageType, Receives, Sends, Side, Travel},
-    protocol::endpoint::{Endpoint, States, Untyped},
+    message::Message,
+    protocol::{
+        AnyPeer, AnySide, Description, MessageType, Receives, Sends, Side, Travel,
+        endpoint::{Endpoint, Untyped},
+    },
     server::hub::Hub,
     wire::frame::Frame,
 };
-use crate::{connection::closed::Closed, dispatch::context::State, dispatch::incoming::RawFrame, error::BoxError};
 pub use inventory;
 use serde::Deserialize;
 pub use serde_json;
@@ -29,9 +36,9 @@ use std::{future::Future, marker::PhantomData, rc::Rc, sync::Arc};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// For `tests/fuzz`.
-#[cfg(feature = "server")]
+#[cfg(feature = "__testing")]
 pub mod fuzz {
-    pub use crate::fuzz::{Read, connection, one_pass, two_passes};
+    pub use crate::testing::{Read, connection, one_pass, two_passes};
 }
 
 /// What a handler on `E` needs of the compiler. As with [`Probe`], nothing is asked where `E` is no endpoint that could be
@@ -247,9 +254,10 @@ impl<T: Deserialize<'static>> Probe<Envelope<T>> {
     /// See [`Plain`].
     pub const READS: bool = true;
 }
-impl<T: 'static> Probe<State<T>> {
+impl<T: Clone + Send + Sync + 'static> Probe<State<T>> {
     /// See [`Plain`].
-    pub const STATE: Option<StateKey> = Some(StateKey { id: TypeId::of::<T>, name: std::any::type_name::<T> });
+    pub const STATE: Option<StateKey> =
+        Some(StateKey { given: |states| states.get::<T>().is_some(), name: std::any::type_name::<T> });
 }
 impl<T: Endpoint + Send + Sync> Probe<T> {
     /// See [`Plain`].

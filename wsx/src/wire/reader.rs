@@ -6,7 +6,7 @@
 //! socket.
 use crate::{
     config::Config,
-    dispatch::incoming::RawFrame,
+    envelope::incoming::RawFrame,
     wire::frame::{self, MAX_CONTROL},
 };
 use bytes::Bytes;

@@ -2,7 +2,7 @@
 //!
 //! Borrows from the frame, and knows neither the connection nor who handles it.
 use crate::{
-    connection::closed::Closed,
+    closed::Closed,
     envelope::head::{Head, Tail},
 };
 use std::borrow::Cow;
