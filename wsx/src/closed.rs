@@ -1,22 +1,15 @@
-//! How a connection ended: a value, since every connection ends.
+//! How a connection ended: a value and not an error, because every connection ends.
+use crate::wire::close_code::CloseCode;
 use std::fmt;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-
-/// Close code of a connection whose id connected again (RFC 6455 section 7.4.2 leaves 4000 to 4999 to applications).
-///
-/// Once in a while that is a box that has come back before the server knew its old link to be dead. Again and again it is two
-/// programs with one id: each connects again when the other has replaced it, for ever, unless `ClientBuilder::give_up` says
-/// otherwise.
-pub const CLOSE_REPLACED: u16 = 4000;
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
-    /// The close code, ours or the peer's; 1005 when the peer gave none, 1006 when the link broke (RFC 6455
-    /// section 7.1.5).
+    /// The close code, ours or the peer's. [`CloseCode::NO_STATUS`] when the peer gave none, [`CloseCode::ABNORMAL`] when
+    /// the link broke (RFC 6455 section 7.1.5).
     pub code: CloseCode,
-    /// The reason that came with the code, or what the system said of the broken link. May be empty.
+    /// The reason that came with the code, or the error of a broken link. May be empty.
     pub reason: String,
     /// Who ended it.
     pub by: ClosedBy,
@@ -25,7 +18,7 @@ pub struct Closed {
 /// Who ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClosedBy {
-    /// This program, by closing or by refusing what the peer sent.
+    /// This program: it closed, or it rejected what the peer sent.
     Us,
     /// The peer, with a close frame.
     Peer,
@@ -34,15 +27,15 @@ pub enum ClosedBy {
 }
 
 impl Closed {
-    pub(crate) fn new(code: u16, reason: impl Into<String>, by: ClosedBy) -> Self {
-        Self { code: CloseCode::from(code), reason: reason.into(), by }
+    pub(crate) fn new(code: CloseCode, reason: impl Into<String>, by: ClosedBy) -> Self {
+        Self { code, reason: reason.into(), by }
     }
 
-    /// Whether the peer ended it for a reason that will hold the next time too: a policy (1008), or that this id has
-    /// connected again elsewhere ([`CLOSE_REPLACED`]).
+    /// Whether the peer ended it for a reason that a later attempt meets too: [`CloseCode::POLICY_VIOLATION`], or
+    /// [`CloseCode::REPLACED`] because this id has connected elsewhere.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        self.by == ClosedBy::Peer && matches!(u16::from(self.code), 1008 | CLOSE_REPLACED)
+        self.by == ClosedBy::Peer && matches!(self.code, CloseCode::POLICY_VIOLATION | CloseCode::REPLACED)
     }
 }
 
@@ -53,7 +46,7 @@ impl fmt::Display for Closed {
             ClosedBy::Peer => "the peer",
             ClosedBy::Link => "the link",
         };
-        write!(f, "closed by {by} with {}", u16::from(self.code))?;
+        write!(f, "closed by {by} with {}", self.code)?;
         if self.reason.is_empty() { Ok(()) } else { write!(f, " ({:?})", self.reason) }
     }
 }

@@ -114,9 +114,6 @@ mod task;
 mod testing;
 mod wire;
 
-#[cfg(test)]
-mod random;
-
 pub use closed::{Closed, ClosedBy};
 pub use config::{Config, Heartbeat, TcpKeepalive};
 pub use connection::Connection;
@@ -127,6 +124,7 @@ pub use message::Message;
 pub use observer::{Observer, Setback, StderrObserver};
 pub use protocol::endpoint::{Endpoint, Untyped};
 pub use server::hub::Hub;
+pub use wire::close_code::CloseCode;
 
 #[cfg(feature = "client")]
 pub use client::{Client, backoff::Backoff, state::ClientState};
@@ -145,7 +143,6 @@ pub use http;
 pub use rustls;
 #[cfg(feature = "tungstenite")]
 pub use tokio_tungstenite;
-pub use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 pub use tokio_util::sync::CancellationToken;
 
 #[doc(hidden)]

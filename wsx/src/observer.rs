@@ -4,6 +4,7 @@ use crate::{
     connection::Connection,
     envelope::incoming::{RAW, RawFrame},
     error::{ConnectError, HandlerError, Report},
+    wire::close_code::CloseCode,
 };
 use http::StatusCode;
 use std::{fmt, io, net::SocketAddr, time::Duration};
@@ -130,7 +131,7 @@ pub struct StderrObserver;
 
 impl Observer for StderrObserver {
     fn connection_closed(&self, conn: &Connection, closed: &Closed) {
-        if !matches!(u16::from(closed.code), 1000 | 1001 | 1005) {
+        if !matches!(closed.code, CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS) {
             eprintln!("wsx: {:?}: {closed}", conn.id());
         }
     }

@@ -5,11 +5,12 @@ use crate::{
     connection::queue::{self, Taken},
     connection::{Connection, handle::Handle},
     dispatch::{program::Program, scope::Scope},
-    envelope::{Outbound, head::Head, incoming::RawFrame},
+    envelope::{Outbound, incoming::RawFrame, parse::Head},
     protocol::endpoint::{Endpoint, Untyped},
     server::hub::Hub,
-    task::{self, transport::Raw},
-    wire::reader::{self, Link, Reader, Received},
+    task::{self, transport::socket::SocketTransport},
+    wire::message::Received,
+    wire::read::{Link, Reader},
 };
 use serde::Deserialize;
 use std::{borrow::Cow, future::Future, io, task::Poll};
@@ -43,11 +44,11 @@ impl<E: Endpoint> Bench<E> {
     pub fn read(&self, sent: Vec<u8>) -> usize {
         let mut reader = Reader::new(Role::Server, sent, self.hub.config());
         let mut messages = 0;
-        while let Poll::Ready(Ok(Received::Data(message))) = reader.poll(&mut Silence) {
+        while let Poll::Ready(Ok(Received::Message(message))) = reader.poll(&mut Silence) {
             messages += 1;
-            reader::recycle(message);
+            message.recycle();
         }
-        reader.settle();
+        reader.shrink();
         messages
     }
 
@@ -131,7 +132,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let conn = Handle::new("".into(), role, &config);
-    let mut transport = Some(Raw::new(stream, role, early, &config));
+    let mut transport = Some(SocketTransport::new(stream, role, early, &config));
     let served = conn.clone();
     let serving = async move {
         let program = Program::without_handlers(Untyped::default(), config);

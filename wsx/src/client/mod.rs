@@ -24,7 +24,7 @@ use crate::{
     envelope::SentBy,
     error::{BuildError, ConnectError, SendError},
     protocol::endpoint::{Endpoint, Untyped},
-    wire::frame::Frame,
+    wire::write::Frame,
 };
 use futures_util::future::BoxFuture;
 use std::{

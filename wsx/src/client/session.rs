@@ -8,10 +8,11 @@ use crate::{
     error::ConnectError,
     observer::Setback,
     protocol::endpoint::Endpoint,
-    task::{self, transport::Raw},
+    task::{self, transport::socket::SocketTransport},
+    wire::close_code::CloseCode,
 };
 use tokio::time::{Instant, sleep, timeout};
-use tokio_tungstenite::tungstenite::protocol::{Role, frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
 /// What one call of `connect` began: connection after connection.
@@ -23,7 +24,7 @@ pub(super) struct Session<E: Endpoint> {
     failures: u32,
 }
 
-type Dialled = (Handle, Raw<Socket>);
+type Dialled = (Handle, SocketTransport<Socket>);
 
 /// When the next attempt starts.
 #[derive(Clone, Copy, PartialEq)]
@@ -108,7 +109,7 @@ impl<E: Endpoint> Session<E> {
         });
         let (socket, early) = dialled.await.unwrap_or(Err(ConnectError::Timeout(limit)))?;
         let conn = Handle::new(url.as_str().into(), Role::Client, &program.config);
-        Ok((conn, Raw::new(socket, Role::Client, early, &program.config)))
+        Ok((conn, SocketTransport::new(socket, Role::Client, early, &program.config)))
     }
 
     /// Waits before the next attempt, after one that failed or a connection that ended.
@@ -143,7 +144,7 @@ impl<E: Endpoint> Session<E> {
     }
 
     /// Serves connection after connection, until the client is closed.
-    async fn run(mut self, mut conn: Handle, mut transport: Raw<Socket>) {
+    async fn run(mut self, mut conn: Handle, mut transport: SocketTransport<Socket>) {
         loop {
             let closed = self.serve(conn, transport).await;
             if !self.options().reconnect || self.is_stopped() || self.gives_up(&Setback::Ended(closed)) {
@@ -169,14 +170,14 @@ impl<E: Endpoint> Session<E> {
             (self.register)(conn);
         });
         if shown.is_none() {
-            conn.close(CloseCode::Error, "internal error".into());
+            conn.close(CloseCode::INTERNAL_ERROR, "internal error".into());
         }
         self.inner().set_current(Some(conn.clone()));
         self.inner().status.set(ClientState::Connected);
     }
 
     /// Serves one connection, from its first message to its end.
-    async fn serve(&mut self, conn: Handle, transport: Raw<Socket>) -> Closed {
+    async fn serve(&mut self, conn: Handle, transport: SocketTransport<Socket>) -> Closed {
         let inner = &self.client.0;
         let scope = Scope { program: &inner.program, hub: None };
         let since = Instant::now();
@@ -189,11 +190,11 @@ impl<E: Endpoint> Session<E> {
             _ = &mut served => {}
             () = self.cancel.cancelled() => {
                 inner.stop.cancel();
-                conn.close(CloseCode::Normal, String::new());
+                conn.close(CloseCode::NORMAL, String::new());
                 served.await;
             }
             () = inner.stop.cancelled() => {
-                conn.close(CloseCode::Normal, String::new());
+                conn.close(CloseCode::NORMAL, String::new());
                 served.await;
             }
         }

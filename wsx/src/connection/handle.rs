@@ -10,6 +10,7 @@ use crate::{
         extensions::Extensions,
         queue::{Bound, Queue, Refused},
     },
+    wire::close_code::CloseCode,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -23,7 +24,7 @@ use std::{
     task::{Wake, Waker},
 };
 use tokio::sync::SetOnce;
-use tokio_tungstenite::tungstenite::protocol::{Role, frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// A connection, whatever its side.
 #[derive(Clone)]
@@ -59,7 +60,7 @@ pub(crate) type Start = Box<dyn FnOnce(Handle) -> BoxFuture<'static, ()> + Send>
 /// How a connection is to be closed.
 #[derive(Debug)]
 pub(crate) struct Closing {
-    pub(crate) code: u16,
+    pub(crate) code: CloseCode,
     pub(crate) reason: String,
 }
 
@@ -125,13 +126,13 @@ impl Handle {
     /// Closes: queued messages are sent, then the close frame; messages that still arrive are dropped. A code that no
     /// close frame may carry is sent as 1000.
     pub(crate) fn close(&self, code: CloseCode, reason: String) {
-        let code = if code.is_allowed() { code.into() } else { 1000 };
+        let code = if code.is_sendable() { code } else { CloseCode::NORMAL };
         self.begin_close(Closing { code, reason }, Intake::Shut);
     }
 
     /// Closes, but messages that the peer sent before it learned of it are still handled, and the running handler may
     /// reply.
-    pub(crate) fn close_draining(&self, code: u16, reason: &str) {
+    pub(crate) fn close_draining(&self, code: CloseCode, reason: &str) {
         self.begin_close(Closing { code, reason: reason.to_owned() }, Intake::Draining);
     }
 

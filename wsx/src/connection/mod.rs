@@ -7,7 +7,6 @@ pub(crate) mod extensions;
 pub(crate) mod handle;
 pub(crate) mod queue;
 pub(crate) mod sending;
-mod sync;
 
 pub use sending::Sending;
 
@@ -21,11 +20,15 @@ use crate::{
     envelope::{SentBy, incoming::RawFrame, reply::IntoReply},
     error::SendError,
     protocol::side::{AnySide, Side},
-    wire::frame::{self, Frame, Kind, MAX_CONTROL},
+    wire::{
+        close_code::CloseCode,
+        header::{MAX_CONTROL, Opcode},
+        write::{self, Frame},
+    },
 };
 use ref_cast::{RefCastCustom, ref_cast_custom};
 use std::{fmt, future::Future, marker::PhantomData, sync::Arc};
-use tokio_tungstenite::tungstenite::protocol::{Role, frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
 /// A handle of one WebSocket connection, the same type on both sides of the wire. Cheap to clone.
@@ -78,10 +81,6 @@ impl<S: Side, To> Connection<S, To> {
         Self { handle, direction: PhantomData }
     }
 
-    pub(crate) fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
     /// Returns the connection's id: on a server the one that `build_id` made, on a client the URL.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -128,7 +127,7 @@ impl<S: Side, To> Connection<S, To> {
     /// If this is dropped while it waits for room, the ping is not sent; see [`Sending`].
     pub fn ping(&self, payload: &[u8]) -> Sending<'_> {
         let frame = match payload.len() {
-            0..=MAX_CONTROL => Ok(frame::of(Kind::Ping, self.handle.role(), payload)),
+            0..=MAX_CONTROL => Ok(write::frame(Opcode::Ping, self.handle.role(), payload)),
             length => Err(SendError::PingTooLong(length)),
         };
         Sending::on(&self.handle, frame)
@@ -143,7 +142,7 @@ impl<S: Side, To> Connection<S, To> {
     ///
     /// From now on sends fail with [`SendError::Closed`], and messages that still arrive are not handled.
     pub fn close(&self) {
-        self.close_with(CloseCode::Normal, "");
+        self.close_with(CloseCode::NORMAL, "");
     }
 
     /// Closes with a code and a reason, otherwise as [`close`](Self::close).
@@ -273,7 +272,7 @@ impl Connection {
     /// If this is dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send_bytes(&self, text: impl AsRef<[u8]>) -> Sending<'_> {
         let frame = std::str::from_utf8(text.as_ref())
-            .map(|text| frame::of(Kind::Text, self.handle.role(), text.as_bytes()))
+            .map(|text| write::frame(Opcode::Text, self.handle.role(), text.as_bytes()))
             .map_err(SendError::NotUtf8);
         Sending::on(&self.handle, frame)
     }
@@ -288,7 +287,7 @@ impl Connection {
     ///
     /// If this is dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send_binary(&self, bytes: impl AsRef<[u8]>) -> Sending<'_> {
-        Sending::on(&self.handle, Ok(frame::of(Kind::Binary, self.handle.role(), bytes.as_ref())))
+        Sending::on(&self.handle, Ok(write::frame(Opcode::Binary, self.handle.role(), bytes.as_ref())))
     }
 
     /// Queues a frame as it came: text as a text message, bytes as a binary message.
@@ -311,10 +310,10 @@ impl Connection {
     /// If this is dropped while it waits for room, the frame is not sent; see [`Sending`].
     pub fn send_raw(&self, frame: &RawFrame<'_>) -> Sending<'_> {
         let kind = match frame {
-            RawFrame::Text(_) => Kind::Text,
-            RawFrame::Binary(_) => Kind::Binary,
+            RawFrame::Text(_) => Opcode::Text,
+            RawFrame::Binary(_) => Opcode::Binary,
         };
-        Sending::on(&self.handle, Ok(frame::of(kind, self.handle.role(), frame.as_bytes())))
+        Sending::on(&self.handle, Ok(write::frame(kind, self.handle.role(), frame.as_bytes())))
     }
 }
 

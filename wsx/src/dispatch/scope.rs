@@ -8,7 +8,7 @@ use crate::{
     },
     protocol::endpoint::Endpoint,
     server::hub::Hub,
-    wire::frame::Frame,
+    wire::write::Frame,
 };
 
 /// What a message meets besides its connection.

@@ -3,7 +3,8 @@
 //! Borrows from the frame, and knows neither the connection nor who handles it.
 use crate::{
     closed::Closed,
-    envelope::head::{Head, Tail},
+    envelope::parse::{Head, Tail},
+    wire::message::Message,
 };
 use std::borrow::Cow;
 
@@ -82,6 +83,24 @@ impl<'f> RawFrame<'f> {
         match self {
             Self::Text(text) => RawFrame::Text(Cow::Borrowed(text)),
             Self::Binary(bytes) => RawFrame::Binary(Cow::Borrowed(bytes)),
+        }
+    }
+}
+
+impl From<Message> for RawFrame<'static> {
+    fn from(message: Message) -> Self {
+        match message {
+            Message::Text(text) => Self::Text(Cow::Owned(text)),
+            Message::Binary(bytes) => Self::Binary(Cow::Owned(bytes)),
+        }
+    }
+}
+
+impl From<RawFrame<'_>> for Message {
+    fn from(frame: RawFrame<'_>) -> Self {
+        match frame {
+            RawFrame::Text(text) => Self::Text(text.into_owned()),
+            RawFrame::Binary(bytes) => Self::Binary(bytes.into_owned()),
         }
     }
 }

@@ -1,16 +1,17 @@
 //! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}` as users see it, and how it is written; `head`
 //! reads it.
-pub(crate) mod head;
 pub(crate) mod incoming;
+pub(crate) mod parse;
 pub(crate) mod payload;
 pub(crate) mod reply;
 
 use crate::{
-    envelope::head::{Head, VERSION},
+    envelope::parse::{Head, VERSION},
     error::SendError,
     message::Message,
     protocol::side::Sends,
-    wire::frame::{self, Frame, Kind},
+    wire::header::Opcode,
+    wire::write::{self, Frame},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -73,7 +74,7 @@ impl<T> Envelope<T> {
             ver: head.ver,
             message_type: Cow::Owned(head.message_type.into_owned()),
             ts: head.ts,
-            data: serde_json::from_str(head.data).map_err(|error| head::in_text(error, head.data, text))?,
+            data: serde_json::from_str(head.data).map_err(|error| parse::in_text(error, head.data, text))?,
         })
     }
 }
@@ -150,7 +151,7 @@ fn text_frame<T: Serialize + ?Sized>(
     ts: i64,
     data: &T,
 ) -> Result<Frame, SendError> {
-    frame::encode(Kind::Text, role, |buffer| {
+    write::encode(Opcode::Text, role, |buffer| {
         // By hand, since the keys need no escaping and their order is part of the format.
         buffer.extend_from_slice(b"{\"ver\":");
         serde_json::to_writer(&mut *buffer, &ver)?;

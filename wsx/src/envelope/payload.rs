@@ -3,8 +3,8 @@ use crate::{
     closed::Closed,
     envelope::{
         Envelope,
-        head::{self, Head},
         incoming::{Data, Incoming, RawFrame},
+        parse::{self, Head},
     },
     error::HandlerError,
 };
@@ -40,7 +40,7 @@ fn decode<'f, T: Deserialize<'f>>(data: &'f str, text: Option<&str>) -> Result<T
             Ok(_) => (".".to_owned(), plain),
         };
         let source = match text {
-            Some(text) => head::in_text(source, data, text),
+            Some(text) => parse::in_text(source, data, text),
             None => source,
         };
         HandlerError::Decode { expected: type_name::<T>(), path, source }

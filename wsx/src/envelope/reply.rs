@@ -3,7 +3,7 @@ use crate::{
     envelope::Outbound,
     error::{BoxError, HandlerError},
     protocol::side::AnySide,
-    wire::frame::Frame,
+    wire::write::Frame,
 };
 use tokio_tungstenite::tungstenite::protocol::Role;
 

@@ -19,7 +19,7 @@ pub use crate::{
         endpoint::{Endpoint, Untyped},
     },
     server::hub::Hub,
-    wire::frame::Frame,
+    wire::write::Frame,
 };
 pub use inventory;
 use serde::Deserialize;

@@ -1,4 +1,5 @@
 //! Takes a stream or a request through the handshake and into the hub, within the hub's limits.
+use crate::wire::close_code::CloseCode;
 use crate::{
     catch_panic,
     closed::{Closed, ClosedBy},
@@ -14,7 +15,7 @@ use crate::{
     },
     task::{
         self,
-        transport::{Raw, Transport},
+        transport::{Transport, socket::SocketTransport},
     },
 };
 use http::{Extensions, Request, Response, StatusCode, header::SEC_WEBSOCKET_PROTOCOL};
@@ -121,7 +122,7 @@ where
     };
     let accepted = timeout(limit, handshake::accept(&mut stream, &answer)).await;
     accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(HandshakeError::Io)?;
-    Ok(entered.run(Raw::new(stream, Role::Server, early, hub.config())))
+    Ok(entered.run(SocketTransport::new(stream, Role::Server, early, hub.config())))
 }
 
 /// Answers with the rejection, and reports it.
@@ -236,7 +237,7 @@ impl<E: Endpoint> Drop for Entered<E> {
         if !self.running {
             self.hub.remove(&self.conn);
             self.conn.shut();
-            self.conn.set_closed(Closed::new(1006, "the handshake was not finished", ClosedBy::Link));
+            self.conn.set_closed(Closed::new(CloseCode::ABNORMAL, "the handshake was not finished", ClosedBy::Link));
         }
     }
 }

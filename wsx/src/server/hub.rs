@@ -16,7 +16,8 @@ use crate::{
     observer::Observer,
     protocol::endpoint::{Endpoint, Untyped},
     server::{admission::Admission, registry::Registry, shutdown},
-    wire::frame::Frame,
+    wire::close_code::CloseCode,
+    wire::write::Frame,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -322,7 +323,7 @@ impl<E> Hub<E> {
         let conn = Handle::new(id.clone(), Role::Server, self.config());
         let replaced = self.0.registry.insert(&conn, id, || !self.lifecycle().stop.is_cancelled()).ok()?;
         if let Some(old) = replaced {
-            old.close(crate::closed::CLOSE_REPLACED.into(), "this id has connected again".into());
+            old.close(CloseCode::REPLACED, "this id has connected again".into());
         }
         Some(conn)
     }

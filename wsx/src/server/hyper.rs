@@ -7,7 +7,7 @@ use crate::{
         hub::Lifecycle,
         upgrade::WsHandler,
     },
-    task::{tcp_options, transport::Raw},
+    task::{tcp_options, transport::socket::SocketTransport},
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -84,7 +84,7 @@ fn run<E: Endpoint>(entered: Entered<E>, upgraded: Upgraded) {
         Ok(parts) => run_tcp(entered, parts.io.into_inner(), &parts.read_buf),
         Err(upgraded) => {
             let config = entered.config().clone();
-            entered.run(Raw::new(TokioIo::new(upgraded), Role::Server, Vec::new(), &config));
+            entered.run(SocketTransport::new(TokioIo::new(upgraded), Role::Server, Vec::new(), &config));
         }
     }
 }
@@ -92,7 +92,7 @@ fn run<E: Endpoint>(entered: Entered<E>, upgraded: Upgraded) {
 fn run_tcp<E: Endpoint>(entered: Entered<E>, socket: TcpStream, early: &Bytes) {
     let config = entered.config().clone();
     tcp_options::prepare(&socket, &config);
-    entered.run(Raw::new(socket, Role::Server, early.to_vec(), &config));
+    entered.run(SocketTransport::new(socket, Role::Server, early.to_vec(), &config));
 }
 
 impl<E: Endpoint, B: Send + 'static> tower_service::Service<Request<B>> for WsHandler<E> {

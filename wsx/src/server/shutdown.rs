@@ -2,6 +2,7 @@
 use crate::{
     connection::handle::Handle,
     server::hub::{Hub, Lifecycle},
+    wire::close_code::CloseCode,
 };
 use std::time::Duration;
 use tokio::{task::yield_now, time::timeout};
@@ -41,5 +42,5 @@ pub(super) async fn run<E>(hub: &Hub<E>, grace: Duration) -> usize {
 }
 
 fn close(conn: &Handle) {
-    conn.close_draining(1001, "the server is going away");
+    conn.close_draining(CloseCode::GOING_AWAY, "the server is going away");
 }

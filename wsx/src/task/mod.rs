@@ -13,7 +13,7 @@ mod open_websocket;
 mod read;
 pub(crate) mod tcp_options;
 pub(crate) mod transport;
-mod write;
+mod writer;
 
 use crate::{
     catch_panic,
@@ -29,9 +29,9 @@ use crate::{
         heartbeat::{Beat, Due},
         read::{Handling, HandlingCell, ReadEnd, read},
         transport::{Transport, discard},
-        write::Writer,
+        writer::Writer,
     },
-    wire::frame::{self, Kind},
+    wire::{close_code::CloseCode, header::Opcode, write},
 };
 use std::{
     future::{Future, poll_fn},
@@ -109,7 +109,7 @@ impl<E: Endpoint> Drop for Ending<'_, E> {
             hub.remove(self.conn);
         }
         self.conn.shut();
-        self.conn.set_closed(Closed::new(1006, "the connection's task was dropped", ClosedBy::Link));
+        self.conn.set_closed(Closed::new(CloseCode::ABNORMAL, "the connection's task was dropped", ClosedBy::Link));
     }
 }
 
@@ -148,7 +148,7 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
                 Some(Poll::Ready(end)) => self.end = Some(end),
                 None => self.end = Some(ReadEnd::Panicked),
             }
-            self.transport.settle();
+            self.transport.shrink();
         }
     }
 
@@ -156,7 +156,7 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
     fn poll_beat(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let Some(beat) = &mut self.beat else { return Ok(()) };
         // While a handler runs, the peer's bytes wait in the system's buffer: that is not silence.
-        if self.transport.heard() || self.handling.get() != Handling::Idle {
+        if self.transport.take_received() || self.handling.get() != Handling::Idle {
             beat.heard();
         }
         while let Poll::Ready(due) = beat.poll(cx) {
@@ -164,7 +164,7 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
                 let why = "the peer was silent and did not answer a ping in time";
                 return Err(io::Error::new(io::ErrorKind::TimedOut, why));
             }
-            self.conn.queue().push_control(&frame::of(Kind::Ping, self.conn.role(), &[]));
+            self.conn.queue().push_control(&write::frame(Opcode::Ping, self.conn.role(), &[]));
         }
         Ok(())
     }
@@ -185,13 +185,13 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
         // Closing has a deadline of its own.
         self.beat = None;
         let closed = match (&self.end, self.conn.closing()) {
-            (Some(ReadEnd::LinkLost(why)), _) => Closed::new(1006, why, ClosedBy::Link),
-            (Some(ReadEnd::Panicked), _) => Closed::new(1011, "internal error", ClosedBy::Us),
+            (Some(ReadEnd::LinkLost(why)), _) => Closed::new(CloseCode::ABNORMAL, why, ClosedBy::Link),
+            (Some(ReadEnd::Panicked), _) => Closed::new(CloseCode::INTERNAL_ERROR, "internal error", ClosedBy::Us),
             (Some(ReadEnd::Rejected(code, why)), _) => Closed::new(*code, why, ClosedBy::Us),
             (Some(ReadEnd::PeerClosed(Some(frame))), _) => {
-                Closed::new(frame.code.into(), frame.reason.as_str(), ClosedBy::Peer)
+                Closed::new(u16::from(frame.code).into(), frame.reason.as_str(), ClosedBy::Peer)
             }
-            (Some(ReadEnd::PeerClosed(None)), _) => Closed::new(1005, "", ClosedBy::Peer),
+            (Some(ReadEnd::PeerClosed(None)), _) => Closed::new(CloseCode::NO_STATUS, "", ClosedBy::Peer),
             (None, Some(closing)) => return Closed::new(closing.code, closing.reason.as_str(), ClosedBy::Us),
             (None, None) => unreachable!("an open connection ends by its reader or by a request"),
         };
@@ -218,7 +218,7 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
         }
         poll_fn(|cx| self.poll(cx)).await?;
         // An answer carries the code that it answers (RFC 6455 section 5.5.1).
-        self.writer.rest = frame::close(self.conn.role(), closed.code.into(), &closed.reason);
+        self.writer.rest = write::close_frame(self.conn.role(), closed.code, &closed.reason);
         poll_fn(|cx| self.poll(cx)).await?;
         poll_fn(|cx| {
             self.poll_reader(cx);

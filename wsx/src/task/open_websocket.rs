@@ -4,7 +4,7 @@ use crate::{
     connection::{OpenWebSocket, StartTask, handle::Handle},
     dispatch::{program::Program, scope::Scope},
     protocol::endpoint::Untyped,
-    task::{self, transport::Brought},
+    task::{self, transport::tungstenite::TungsteniteTransport},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
@@ -15,11 +15,11 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     fn into_start(self) -> StartTask {
-        StartTask(Box::new(|conn| Box::pin(run(Brought::new(self), conn))))
+        StartTask(Box::new(|conn| Box::pin(run(TungsteniteTransport::new(self), conn))))
     }
 }
 
-async fn run<S: AsyncRead + AsyncWrite + Send + Unpin>(transport: Brought<S>, conn: Handle) {
+async fn run<S: AsyncRead + AsyncWrite + Send + Unpin>(transport: TungsteniteTransport<S>, conn: Handle) {
     let program = Program::without_handlers(Untyped::default(), Config::default());
     let scope = Scope { program: &program, hub: None };
     task::run(&mut Some(transport), &conn, &scope, &CancellationToken::new()).await;

@@ -6,12 +6,13 @@ use crate::{
         sending::Sending,
     },
     dispatch::scope::Scope,
-    envelope::incoming::Incoming,
+    envelope::incoming::{Incoming, RawFrame},
     protocol::endpoint::Endpoint,
     task::transport::Transport,
     wire::{
-        frame::Frame,
-        reader::{self, Received},
+        close_code::CloseCode,
+        message::{Message, Received},
+        write::Frame,
     },
 };
 use std::{
@@ -20,7 +21,7 @@ use std::{
 };
 use tokio::task::yield_now;
 use tokio_tungstenite::tungstenite::{
-    error::{CapacityError, Error, ProtocolError},
+    error::{Error, ProtocolError},
     protocol::CloseFrame,
 };
 
@@ -32,7 +33,7 @@ pub(super) enum ReadEnd {
     /// The peer sent a close frame.
     PeerClosed(Option<CloseFrame>),
     /// The peer broke RFC 6455 or a limit. We close with this code.
-    Rejected(u16, String),
+    Rejected(CloseCode, String),
     /// A handler or an observer panicked.
     Panicked,
     /// The link broke.
@@ -91,13 +92,15 @@ pub(super) async fn read<E: Endpoint, T: Transport>(
     let mut turn = 0;
     loop {
         match poll_fn(|cx| transport.poll_received(conn.queue(), cx)).await {
-            Ok(Received::Data(message)) => {
+            Ok(Received::Message(message)) => {
+                // Owned and not borrowed: every idle connection has the room for what this future holds.
+                let frame = RawFrame::from(message);
                 if conn.intake() != Intake::Shut {
                     handling.start(conn);
-                    let answer = scope.message(conn, &message).await;
+                    let answer = scope.message(conn, &frame).await;
                     reply(conn, answer, handling).await;
                 }
-                reader::recycle(message);
+                Message::from(frame).recycle();
             }
             // The pong is queued already.
             Ok(Received::Ping) => {}
@@ -130,17 +133,13 @@ async fn reply(conn: &Handle, reply: Option<Frame>, handling: &HandlingCell) {
     handling.set(Handling::Idle);
 }
 
-/// The close code for an error in what the peer sent (RFC 6455 section 7.4.1).
+/// How an error of the reader ends the connection.
 fn end_of(error: &Error) -> ReadEnd {
-    let code = match error {
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => 1009,
-        Error::Utf8(_) => 1007,
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            return ReadEnd::LinkLost("the peer ended the stream without a close frame".into());
+    match (CloseCode::of_violation(error), error) {
+        (Some(code), _) => ReadEnd::Rejected(code, error.to_string()),
+        (None, Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
+            ReadEnd::LinkLost("the peer ended the stream without a close frame".into())
         }
-        Error::Protocol(_) => 1002,
-        Error::Io(error) => return ReadEnd::LinkLost(error.to_string()),
-        error => return ReadEnd::LinkLost(error.to_string()),
-    };
-    ReadEnd::Rejected(code, error.to_string())
+        (None, error) => ReadEnd::LinkLost(error.to_string()),
+    }
 }

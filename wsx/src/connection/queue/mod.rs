@@ -4,7 +4,9 @@
 //! once into what one write takes, so that a reply needs no memory of its own. A sender that finds no room leaves its frame here
 //! with its waker, and the taker moves it in: order is kept, no sender overtakes a waiting one, and a dropped
 //! sender takes its frame back. Knows nothing of what the frames say.
-use crate::connection::sync::{Mutex, MutexGuard};
+mod sync;
+
+use crate::connection::queue::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use std::{
     cell::Cell,

@@ -1,25 +1,17 @@
 //! Outgoing frames (RFC 6455 section 5.2): payload, header and mask become one finished piece of memory.
 //!
 //! Knows no envelope and no socket. Frames that come in are `reader`'s.
+use crate::wire::{
+    close_code::CloseCode,
+    header::{FIN, MAX_CONTROL, MAX_HEADER, Opcode},
+    mask::mask,
+};
 use bytes::Bytes;
 use std::cell::Cell;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// A frame's opcode, with the FIN bit set: every message is one frame.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    Text = 0x81,
-    Binary = 0x82,
-    Close = 0x88,
-    Ping = 0x89,
-}
-
-/// Longest payload of a control frame (RFC 6455 section 5.5).
-pub(crate) const MAX_CONTROL: usize = 125;
-/// Room in front of the payload for the longest header: 2 bytes, 8 of length, 4 of mask.
-const PAD: usize = 14;
 /// A larger scratch buffer is given back rather than kept by the thread.
-const KEEP: usize = 256 * 1024;
+const MAX_KEPT: usize = 256 * 1024;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -41,7 +33,7 @@ impl Frame {
     /// twice the fresh memory.
     #[inline]
     pub(crate) fn into_bytes(mut self) -> Bytes {
-        if self.buffer.capacity() <= KEEP {
+        if self.buffer.capacity() <= MAX_KEPT {
             return Bytes::copy_from_slice(self.as_bytes());
         }
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -54,7 +46,7 @@ impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
         // One without memory went along with its frame, and is not to take the place of one with.
-        if (1..=KEEP).contains(&self.buffer.capacity()) {
+        if (1..=MAX_KEPT).contains(&self.buffer.capacity()) {
             // A thread that ends may have dropped its own already.
             let _ = SCRATCH.try_with(|scratch| scratch.set(std::mem::take(&mut self.buffer)));
         }
@@ -62,19 +54,23 @@ impl Drop for Frame {
 }
 
 /// A frame whose payload `write` appends.
-pub(crate) fn encode<E>(kind: Kind, role: Role, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Frame, E> {
+pub(crate) fn encode<E>(
+    opcode: Opcode,
+    role: Role,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<Frame, E> {
     // Taken, not borrowed: the user's `Serialize` runs inside `write` and may encode a message itself.
     let mut frame = Frame { buffer: SCRATCH.take(), start: 0 };
     frame.buffer.clear();
-    frame.buffer.extend_from_slice(&[0; PAD]);
+    frame.buffer.extend_from_slice(&[0; MAX_HEADER]);
     write(&mut frame.buffer)?;
-    frame.start = seal(&mut frame.buffer, kind, role);
+    frame.start = write_header(&mut frame.buffer, opcode, role);
     Ok(frame)
 }
 
 /// A frame with this payload.
-pub(crate) fn of(kind: Kind, role: Role, payload: &[u8]) -> Bytes {
-    let result = encode(kind, role, |buffer| {
+pub(crate) fn frame(opcode: Opcode, role: Role, payload: &[u8]) -> Bytes {
+    let result = encode(opcode, role, |buffer| {
         buffer.extend_from_slice(payload);
         Ok::<_, std::convert::Infallible>(())
     });
@@ -84,31 +80,31 @@ pub(crate) fn of(kind: Kind, role: Role, payload: &[u8]) -> Bytes {
     }
 }
 
-/// A close frame. Code 1005 stands for "no code" and so leaves the payload empty (RFC 6455 section 7.4.1).
-pub(crate) fn close(role: Role, code: u16, reason: &str) -> Bytes {
-    if code == 1005 {
-        return of(Kind::Close, role, &[]);
+/// A close frame. [`CloseCode::NO_STATUS`] stands for "no code" and so leaves the payload empty (RFC 6455 section 7.4.1).
+pub(crate) fn close_frame(role: Role, code: CloseCode, reason: &str) -> Bytes {
+    if code == CloseCode::NO_STATUS {
+        return frame(Opcode::Close, role, &[]);
     }
-    let mut payload = code.to_be_bytes().to_vec();
+    let mut payload = u16::from(code).to_be_bytes().to_vec();
     let mut end = reason.len().min(MAX_CONTROL - 2);
     while !reason.is_char_boundary(end) {
         end -= 1;
     }
     payload.extend_from_slice(&reason.as_bytes()[..end]);
-    of(Kind::Close, role, &payload)
+    frame(Opcode::Close, role, &payload)
 }
 
-/// Puts header and mask right before the payload that starts at `PAD`, and says where the frame begins.
-fn seal(buffer: &mut [u8], kind: Kind, role: Role) -> usize {
-    let (head, payload) = buffer.split_at_mut(PAD);
+/// Puts header and mask right before the payload that starts at `MAX_HEADER`, and says where the frame begins.
+fn write_header(buffer: &mut [u8], opcode: Opcode, role: Role) -> usize {
+    let (header, payload) = buffer.split_at_mut(MAX_HEADER);
     let (mask_bit, mut start) = match role {
-        Role::Server => (0, PAD),
+        Role::Server => (0, MAX_HEADER),
         // A client masks every frame, with a fresh key that nobody can foresee (sections 5.3 and 10.3).
         Role::Client => {
             let key: [u8; 4] = rand::random();
             mask(payload, key);
-            head[PAD - 4..].copy_from_slice(&key);
-            (0x80, PAD - 4)
+            header[MAX_HEADER - 4..].copy_from_slice(&key);
+            (0x80, MAX_HEADER - 4)
         }
     };
     let short = match payload.len() {
@@ -116,34 +112,19 @@ fn seal(buffer: &mut [u8], kind: Kind, role: Role) -> usize {
         length @ 0..126 => length as u8,
         length @ 126..65536 => {
             start -= 2;
-            head[start..start + 2].copy_from_slice(&(length as u16).to_be_bytes());
+            header[start..start + 2].copy_from_slice(&(length as u16).to_be_bytes());
             126
         }
         length => {
             start -= 8;
-            head[start..start + 8].copy_from_slice(&(length as u64).to_be_bytes());
+            header[start..start + 8].copy_from_slice(&(length as u64).to_be_bytes());
             127
         }
     };
     start -= 2;
-    head[start] = kind as u8;
-    head[start + 1] = mask_bit | short;
+    header[start] = FIN | opcode as u8;
+    header[start + 1] = mask_bit | short;
     start
-}
-
-/// Section 5.3: byte `i` is combined with byte `i mod 4` of the key; here eight bytes at a time.
-pub(crate) fn mask(payload: &mut [u8], key: [u8; 4]) {
-    let [a, b, c, d] = key;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let mut chunks = payload.chunks_exact_mut(8);
-    for chunk in &mut chunks {
-        let mut eight = [0; 8];
-        eight.copy_from_slice(chunk);
-        chunk.copy_from_slice(&(u64::from_ne_bytes(eight) ^ wide).to_ne_bytes());
-    }
-    for (byte, key) in chunks.into_remainder().iter_mut().zip(key.into_iter().cycle()) {
-        *byte ^= key;
-    }
 }
 
 #[cfg(test)]
@@ -172,10 +153,10 @@ mod tests {
     /// Row C3 needs a header that fits at each change of its form.
     #[test]
     fn a_frame_of_any_length_carries_its_payload_in_both_roles() {
-        for length in [0, 1, 7, 8, 9, 125, 126, 127, 65535, 65536, 70_001, KEEP, KEEP + 1] {
+        for length in [0, 1, 7, 8, 9, 125, 126, 127, 65535, 65536, 70_001, MAX_KEPT, MAX_KEPT + 1] {
             let sent: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
             for role in [Role::Server, Role::Client] {
-                let frame = of(Kind::Binary, role, &sent);
+                let frame = frame(Opcode::Binary, role, &sent);
                 assert_eq!(frame[0], 0x82);
                 assert_eq!(frame[1] & 0x80 != 0, role == Role::Client);
                 assert_eq!(payload(&frame), sent, "{length} bytes as {role:?}");
@@ -186,26 +167,26 @@ mod tests {
     #[test]
     fn two_frames_of_a_client_do_not_share_their_mask() {
         let keys: std::collections::HashSet<_> =
-            (0..64).map(|_| of(Kind::Text, Role::Client, b"x")[2..6].to_vec()).collect();
+            (0..64).map(|_| frame(Opcode::Text, Role::Client, b"x")[2..6].to_vec()).collect();
         assert!(keys.len() > 60, "{} keys in 64 frames", keys.len());
     }
 
     #[test]
     fn a_close_frame_carries_code_and_a_reason_cut_at_a_character() {
-        assert_eq!(payload(&close(Role::Server, 1000, "bye")), b"\x03\xe8bye");
-        assert_eq!(payload(&close(Role::Server, 1005, "never sent")), b"");
-        let long = payload(&close(Role::Server, 1001, &"ü".repeat(100)));
+        assert_eq!(payload(&close_frame(Role::Server, CloseCode::NORMAL, "bye")), b"\x03\xe8bye");
+        assert_eq!(payload(&close_frame(Role::Server, CloseCode::NO_STATUS, "never sent")), b"");
+        let long = payload(&close_frame(Role::Server, CloseCode::GOING_AWAY, &"ü".repeat(100)));
         assert_eq!(long.len(), 2 + 122);
         assert!(std::str::from_utf8(&long[2..]).is_ok());
     }
 
     #[test]
     fn a_payload_that_fails_to_be_written_leaves_the_next_frame_whole() {
-        let failed = encode(Kind::Text, Role::Server, |buffer| {
+        let failed = encode(Opcode::Text, Role::Server, |buffer| {
             buffer.extend_from_slice(b"half");
             Err("no")
         });
         assert_eq!(failed.map(Frame::into_bytes), Err("no"));
-        assert_eq!(of(Kind::Text, Role::Server, b"whole"), &b"\x81\x05whole"[..]);
+        assert_eq!(frame(Opcode::Text, Role::Server, b"whole"), &b"\x81\x05whole"[..]);
     }
 }

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::{
         connection::queue::{BATCH, Bound},
-        wire::reader::Received,
+        wire::message::Received,
     };
     use std::{collections::VecDeque, sync::Mutex, task::Waker};
     use tokio_tungstenite::tungstenite::Error;
@@ -138,13 +138,13 @@ mod tests {
             unreachable!("a writer does not read")
         }
 
-        fn settle(&self) {}
+        fn shrink(&self) {}
 
         fn poll_shutdown(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             unreachable!("a writer does not close")
         }
 
-        fn heard(&self) -> bool {
+        fn take_received(&self) -> bool {
             false
         }
 
