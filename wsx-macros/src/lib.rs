@@ -2,18 +2,17 @@
 //!
 //! # Layout
 //!
-//! `attr` has what the others share, and `manifest` knows what a program calls wsx; `message`, `protocol`, `endpoint` and
-//! `handler` are a macro each: parse, check, expand; `argument` is what a handler takes. Generated code names
+//! `message`, `endpoint`, `protocol` and `handler` are a macro each: an entry point, and a file each for
+//! parsing, checking and expanding. `shared` is what they have in common. Generated code names
 //! `::wsx::__private` and nothing else, so that no import or shadowed name of the user's changes it.
 use proc_macro::TokenStream;
 
-mod argument;
-mod attr;
 mod endpoint;
 mod handler;
 mod manifest;
 mod message;
 mod protocol;
+mod shared;
 
 /// Registers a function as the handler of a message type. The function itself stays as it is written.
 ///
