@@ -1,7 +1,6 @@
 //! The `wsx` attribute, and the path to wsx.
 use super::Errors;
-use crate::manifest;
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::{Attribute, Path, meta::ParseNestedMeta};
 
@@ -37,9 +36,6 @@ pub(crate) fn once(given: bool, option: impl ToTokens) -> syn::Result<()> {
 pub(crate) fn private(krate: Option<&Path>) -> TokenStream {
     match krate {
         Some(path) => quote!(#path::__private),
-        None => {
-            let wsx = Ident::new(&manifest::name_of_wsx(), Span::call_site());
-            quote!(::#wsx::__private)
-        }
+        None => quote!(::wsx::__private),
     }
 }
