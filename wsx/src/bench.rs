@@ -2,14 +2,14 @@
 use crate::{
     config::Config,
     connection::Connection,
-    endpoint::Endpoint,
+    connection::queue::{self, Taken},
+    dispatch::incoming::RawFrame,
+    dispatch::router::{Router, Scope},
     envelope::Outbound,
-    head::Head,
-    hub::Hub,
-    incoming::RawFrame,
-    queue::{self, Taken},
-    reader::{self, Link, Reader, Received},
-    router::{Router, Scope},
+    envelope::head::Head,
+    protocol::endpoint::Endpoint,
+    server::hub::Hub,
+    wire::reader::{self, Link, Reader, Received},
 };
 use serde::Deserialize;
 use std::{io, sync::Arc, task::Poll};

@@ -2,12 +2,12 @@
 use crate::{
     config::Config,
     connection::Connection,
-    drive::drive,
-    endpoint::Untyped,
-    head::Head,
+    dispatch::router::{Router, Scope},
+    envelope::head::Head,
     observer::Blind,
-    router::{Router, Scope},
-    transport::Raw,
+    protocol::endpoint::Untyped,
+    task::drive,
+    task::transport::Raw,
 };
 use serde::Deserialize;
 use std::{borrow::Cow, future::Future, sync::atomic::AtomicU64};

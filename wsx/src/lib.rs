@@ -35,14 +35,6 @@
 //! A future of this library that is dropped before it is done has torn no message and doubled none, and what it belonged to
 //! goes on. Each says for itself how much of its work is done by then.
 //!
-//! # Layout
-//!
-//! A message goes through the modules in this order, and each imports only from those before it:
-//! `error`, `authority`, `config`, `guard`, `tcp`, `message`, `admission`, `closed`, `endpoint`, `frame`, `head`, `envelope`, `heartbeat`,
-//! `incoming`, `reader`, `sync`, `queue`, `connection`, `sending`, `conn`, `observer`, `hub`, `context`, `handler`, `router`,
-//! `transport`, `drive`, then `standalone`; `handshake` and `server` (with `hyper` and `tls_server` behind it); `backoff`,
-//! `socket`, `tls_client`, `dial` and `client`.
-//!
 //! # Features
 //!
 //! `server`, `client` and `macros` are on by default. `hyper` makes the server's door a service of hyper, tower and axum.
@@ -53,98 +45,64 @@
     allow(dead_code, reason = "one end alone does not use all of the engine that both share")
 )]
 
-mod error;
-
-#[cfg(any(feature = "client", feature = "server"))]
-mod authority;
+mod catch_panic;
 mod config;
+mod error;
 mod message;
-mod tcp;
-
-mod admission;
-mod closed;
-mod endpoint;
-mod envelope;
-mod frame;
-mod guard;
-mod head;
-mod heartbeat;
-mod incoming;
-mod queue;
-mod reader;
-mod sending;
-mod sync;
-
-mod conn;
-mod connection;
-mod hub;
 mod observer;
 
-mod context;
-mod handler;
-mod router;
+mod protocol;
 
-#[cfg(test)]
-mod random;
+mod wire;
 
-mod drive;
-mod standalone;
-mod transport;
+mod envelope;
+
+mod connection;
+
+mod dispatch;
+
+mod task;
+
+#[cfg(any(feature = "client", feature = "server"))]
+mod handshake;
+
+mod server;
+
+#[cfg(feature = "client")]
+mod client;
 
 #[cfg(feature = "server")]
 mod bench;
 #[cfg(feature = "server")]
 mod fuzz;
-#[cfg(feature = "server")]
-mod handshake;
-#[cfg(feature = "hyper")]
-mod hyper;
-#[cfg(feature = "server")]
-mod server;
-#[cfg(all(feature = "server", feature = "rustls"))]
-mod tls_server;
+#[cfg(test)]
+mod random;
 
-#[cfg(feature = "client")]
-mod backoff;
-#[cfg(feature = "client")]
-mod client;
-#[cfg(feature = "client")]
-mod dial;
-#[cfg(feature = "client")]
-mod socket;
-#[cfg(feature = "client")]
-#[cfg_attr(not(feature = "rustls"), path = "no_tls.rs")]
-mod tls_client;
-
-pub use closed::{CLOSE_REPLACED, Closed, ClosedBy};
 pub use config::{Config, Heartbeat, TcpKeepalive};
-pub use conn::Conn;
+pub use connection::closed::{CLOSE_REPLACED, Closed, ClosedBy};
+pub use connection::conn::Conn;
+pub use connection::sending::Sending;
 pub use connection::{BoxFuture, Connection};
-pub use context::{Context, FromContext, Meta, State};
-pub use endpoint::{Endpoint, Untyped};
+pub use dispatch::context::{Context, FromContext, Meta, State};
+pub use dispatch::handler::{FromMessage, HandledOnceBy, IntoReply};
+pub use dispatch::incoming::RawFrame;
 pub use envelope::{Envelope, Outbound, SentBy};
 pub use error::{BoxError, ConnectError, HandlerError, SendError, StartError};
-pub use handler::{FromMessage, HandledOnceBy, IntoReply};
-pub use hub::Hub;
-pub use incoming::RawFrame;
 pub use message::{AnyPeer, AnySide, Description, Message, MessageType, Receives, Sends, Side, Travel};
 pub use observer::{Observer, PrintProblems, Setback};
-pub use sending::Sending;
+pub use protocol::endpoint::{Endpoint, Untyped};
+pub use server::hub::Hub;
 
+#[cfg(feature = "client")]
+pub use client::{Client, ClientBuilder, ClientState, backoff::Backoff, stream::Destination};
 #[cfg(all(feature = "server", feature = "rustls"))]
-pub use tls_server::{PeerCertificates, Tls};
+pub use server::tls::{PeerCertificates, Tls};
 #[cfg(feature = "macros")]
 pub use wsx_macros::{Endpoint, Message, handler, protocol};
-#[cfg(feature = "client")]
-pub use {
-    backoff::Backoff,
-    client::{Client, ClientBuilder, ClientState},
-    socket::Destination,
-};
 #[cfg(feature = "server")]
 pub use {
-    handshake::{Identity, Reject, Subprotocol},
-    server::{HandshakeError, HubBuilder, PeerAddr, WsHandler, unique_id},
+    server::handshake::{Identity, Reject, Subprotocol},
+    server::upgrade::{HandshakeError, HubBuilder, PeerAddr, WsHandler, unique_id},
 };
 
 #[cfg(feature = "rustls")]
@@ -153,5 +111,5 @@ pub use tokio_tungstenite::tungstenite::{http, protocol::frame::coding::CloseCod
 pub use tokio_util::sync::CancellationToken;
 
 #[doc(hidden)]
-#[path = "private.rs"]
+#[path = "private/mod.rs"]
 pub mod __private;

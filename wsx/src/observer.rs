@@ -1,9 +1,9 @@
 //! The application's window on what the library does by itself. No logging or metrics library is needed, or known.
 use crate::{
-    closed::Closed,
     connection::Connection,
+    connection::closed::Closed,
+    dispatch::incoming::{RAW, RawFrame},
     error::{ConnectError, HandlerError},
-    incoming::{RAW, RawFrame},
 };
 use std::{fmt, io, net::SocketAddr, time::Duration};
 use tokio_tungstenite::tungstenite::http::StatusCode;

@@ -1,0 +1,225 @@
+//! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}` as users see it, and how it is written; `head`
+//! reads it.
+pub(crate) mod head;
+
+use crate::{
+    envelope::head::{Head, VERSION},
+    error::SendError,
+    message::{Message, Sends},
+    wire::frame::{self, Frame, Kind},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::{
+    borrow::Cow,
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+/// A message with what travels around it. `Envelope` alone carries raw JSON, `Envelope<Telemetry>` the typed payload.
+///
+/// As a handler's argument it gives payload and metadata together; anywhere a message can be sent, an envelope can.
+///
+/// ```
+/// use wsx::Envelope;
+///
+/// #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+/// struct Cmd { reboot: bool }
+///
+/// let envelope = Envelope::from(Cmd { reboot: true });
+/// assert_eq!(envelope.message_type, "cmd");
+///
+/// let raw = Envelope::with_type("loose", serde_json::json!({"any": "thing"}));
+/// let text = serde_json::to_string(&raw)?;
+/// assert_eq!(Envelope::<serde_json::Value>::parse(&text)?.data["any"], "thing");
+/// # Ok::<_, serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Envelope<T = Box<RawValue>> {
+    /// Version of the envelope's format; 1.
+    pub ver: u32,
+    /// The routing key.
+    #[serde(rename = "type")]
+    pub message_type: Cow<'static, str>,
+    /// When the message was made, in seconds since 1970-01-01 UTC; 0 where the sender did not say.
+    pub ts: i64,
+    /// The payload.
+    pub data: T,
+}
+
+impl<T> Envelope<T> {
+    /// An envelope of this type, made now. The type is not looked at: a peer may have any.
+    pub fn with_type(message_type: impl Into<Cow<'static, str>>, data: T) -> Self {
+        Self { ver: VERSION, message_type: message_type.into(), ts: now(), data }
+    }
+
+    /// Reads an envelope, as a hub or a client does.
+    ///
+    /// # Errors
+    ///
+    /// When the text is no envelope (see the specification, E1), or its data is no `T`; line and column are those of the
+    /// whole text.
+    pub fn parse<'f>(text: &'f str) -> Result<Self, serde_json::Error>
+    where
+        T: Deserialize<'f>,
+    {
+        let head = Head::explain(text)?;
+        Ok(Self {
+            ver: head.ver,
+            message_type: Cow::Owned(head.message_type.into_owned()),
+            ts: head.ts,
+            data: serde_json::from_str(head.data).map_err(|error| head::in_text(error, head.data, text))?,
+        })
+    }
+}
+
+impl<M: Message> From<M> for Envelope<M> {
+    fn from(message: M) -> Self {
+        Self::with_type(M::TYPE, message)
+    }
+}
+
+/// What can be sent: a [`Message`], or an [`Envelope`] of anything that serializes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent",
+    label = "neither a message nor an envelope",
+    note = "add `#[derive(serde::Serialize, wsx::Message)]` to `{Self}`, or send `Envelope::with_type(\"…\", …)`"
+)]
+pub trait Outbound {
+    /// What the protocol's directions are checked for.
+    type Message: ?Sized;
+    /// The finished frame.
+    #[doc(hidden)]
+    fn encode(&self, role: Role) -> Result<Frame, SendError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<M: Message + Serialize> Outbound for M {
+    type Message = M;
+    fn encode(&self, role: Role) -> Result<Frame, SendError> {
+        text_frame(role, VERSION, M::TYPE, now(), self)
+    }
+}
+
+impl<T: Serialize> Outbound for Envelope<T> {
+    type Message = T;
+    fn encode(&self, role: Role) -> Result<Frame, SendError> {
+        text_frame(role, self.ver, &self.message_type, self.ts, &self.data)
+    }
+}
+
+/// Something that side `S` may send to side `To`. It follows from the protocol, and stands on the message rather than on
+/// the side so that an error names the message.
+///
+/// A function of your own that sends any message returns the [`Sending`](crate::Sending): the type of an `async fn` has the
+/// message's in it, so that one that goes the wrong way would be an error where the function is called and another where it is
+/// awaited.
+///
+/// ```
+/// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+/// # struct Health { ok: bool }
+/// # wsx::protocol! { Fleet v1 { Edge -> Server: Health; } }
+/// # #[derive(wsx::Endpoint)]
+/// # #[wsx(side = Edge)]
+/// # struct EdgeBox;
+/// fn report<M: wsx::SentBy<Edge, Server>>(client: &wsx::Client<EdgeBox>, message: &M) -> wsx::Sending<'static> {
+///     println!("reports");
+///     client.send(message)
+/// }
+/// # drop(report(&wsx::Client::with("ws://127.0.0.1:9001", EdgeBox), &Health { ok: true }));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent",
+    label = "neither a message nor an envelope",
+    note = "add `#[derive(serde::Serialize, wsx::Message)]` to `{Self}`, or send `Envelope::with_type(\"…\", …)`"
+)]
+pub trait SentBy<S, To>: Outbound {}
+
+impl<M: Outbound + ?Sized, S: Sends<M::Message, To>, To> SentBy<S, To> for M {}
+
+fn text_frame<T: Serialize + ?Sized>(
+    role: Role,
+    ver: u32,
+    message_type: &str,
+    ts: i64,
+    data: &T,
+) -> Result<Frame, SendError> {
+    frame::encode(Kind::Text, role, |buffer| {
+        // By hand, since the keys need no escaping and their order is part of the format.
+        buffer.extend_from_slice(b"{\"ver\":");
+        serde_json::to_writer(&mut *buffer, &ver)?;
+        buffer.extend_from_slice(b",\"type\":");
+        if is_plain(message_type) {
+            buffer.push(b'"');
+            buffer.extend_from_slice(message_type.as_bytes());
+            buffer.push(b'"');
+        } else {
+            serde_json::to_writer(&mut *buffer, message_type)?;
+        }
+        buffer.extend_from_slice(b",\"ts\":");
+        serde_json::to_writer(&mut *buffer, &ts)?;
+        buffer.extend_from_slice(b",\"data\":");
+        serde_json::to_writer(&mut *buffer, data)?;
+        buffer.push(b'}');
+        Ok(())
+    })
+    .map_err(SendError::Encode)
+}
+
+/// Whether JSON has it between quotes as it is. True of nearly every type, and seen faster than it is escaped.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
+}
+
+fn now() -> i64 {
+    seconds_since_1970(SystemTime::now())
+}
+
+/// Whatever a clock may say: what is before 1970 counts as 1970.
+fn seconds_since_1970(at: SystemTime) -> i64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn text_of(frame: &Frame) -> &str {
+        std::str::from_utf8(&frame.as_bytes()[2..]).unwrap()
+    }
+
+    /// Row E1: the keys, their order, and the data untouched.
+    #[test]
+    fn an_envelope_is_written_as_the_specification_has_it() {
+        let data = RawValue::from_string(r#"{ "a": 1.50, "b":[ ] }"#.into()).unwrap();
+        let envelope = Envelope { ver: 1, message_type: "telemetry".into(), ts: 1_732_969_200, data };
+        let frame = envelope.encode(Role::Server).unwrap();
+        assert_eq!(text_of(&frame), r#"{"ver":1,"type":"telemetry","ts":1732969200,"data":{ "a": 1.50, "b":[ ] }}"#);
+        assert_eq!(serde_json::to_string(&envelope).unwrap(), text_of(&frame));
+    }
+
+    /// Row X6: a box without a battery wakes up in 1970 or before, and a broken clock may say anything.
+    #[test]
+    fn no_clock_breaks_the_time_of_a_message() {
+        let year = Duration::from_secs(365 * 86_400);
+        for (at, expected) in [
+            (UNIX_EPOCH + Duration::from_secs(1_732_969_200), 1_732_969_200),
+            (UNIX_EPOCH, 0),
+            (UNIX_EPOCH - Duration::from_nanos(1), 0),
+            (UNIX_EPOCH - 200 * year, 0),
+            (UNIX_EPOCH + 100_000 * year, 3_153_600_000_000),
+            (UNIX_EPOCH.checked_add(Duration::from_secs(i64::MAX as u64)).expect("Linux counts in 64 bits"), i64::MAX),
+        ] {
+            assert_eq!(seconds_since_1970(at), expected);
+        }
+    }
+
+    #[test]
+    fn a_type_with_a_quote_in_it_is_escaped() {
+        let frame = Envelope { ver: 1, message_type: "a\"b".into(), ts: 0, data: () }.encode(Role::Server).unwrap();
+        assert_eq!(Head::parse(text_of(&frame)).unwrap().message_type, "a\"b");
+    }
+}

@@ -1,0 +1,2 @@
+//! What the handshakes of both ends share. Knows neither the hub nor the client.
+pub(crate) mod authority;
