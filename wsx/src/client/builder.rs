@@ -15,7 +15,7 @@ use crate::{
         handle::Handle,
     },
     dispatch::{
-        program::{Program, ProgramBuilder},
+        program::ProgramBuilder,
         router::{NoHandlers, Owner},
     },
     envelope::reply::IntoReply,
@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 type Headers = dyn Fn() -> BoxFuture<'static, Result<HeaderMap, BoxError>> + Send + Sync;
 type GiveUp = dyn Fn(&Setback) -> bool + Send + Sync;
+pub(super) type OnConnect = dyn Fn(&Handle) + Send + Sync;
 
 /// What only a client has, beside its program.
 pub(super) struct Options {
@@ -48,7 +49,7 @@ pub(super) struct Options {
     pub(super) connector: Option<Box<Connector>>,
     pub(super) trust: Trust,
     pub(super) give_up: Option<Box<GiveUp>>,
-    pub(super) on_connect: Option<Box<dyn Fn(&Handle) + Send + Sync>>,
+    pub(super) on_connect: Option<Box<OnConnect>>,
 }
 
 /// Builds a [`Client`].
@@ -123,12 +124,6 @@ impl ClientBuilder {
     {
         self.program.add(message_type.into(), by_hand(handler), Location::caller());
         self
-    }
-
-    /// As [`build`](Self::build), but `connect` returns the error.
-    pub(super) fn build_or_report(self) -> Client {
-        let (target, client) = self.parts();
-        client(target)
     }
 }
 
@@ -283,34 +278,28 @@ impl<E: Endpoint> ClientBuilder<E> {
     ///
     /// A URL that cannot be dialled, two handlers for one type, a state that was not given: every problem.
     pub fn build(self) -> Result<Client<E>, BuildError> {
-        let (target, client) = self.parts();
-        target.map(|target| client(Ok(target)))
+        let client = self.build_unchecked();
+        match &client.0.target {
+            Ok(_) => Ok(client),
+            Err(error) => Err(error.clone()),
+        }
     }
 
-    /// Where the URL leads, and what makes a client of that.
-    fn parts(self) -> (Result<Target, BuildError>, impl FnOnce(Result<Target, BuildError>) -> Client<E>) {
+    /// As [`build`](Self::build), but `connect` returns the error.
+    pub(super) fn build_unchecked(self) -> Client<E> {
         let Self { url, mut program, options } = self;
-        let target = Target::parse(&url);
-        if let Err(problem) = &target {
-            program.problem(problem.clone());
-        }
-        let (target, program): (_, Program<E>) = match (program.build(Owner::Client, NoHandlers::Allowed), target) {
-            (Ok(program), Ok(target)) => (Ok(target), program),
-            (Err((error, program)), _) => (Err(error), program),
-            (Ok(_), Err(_)) => unreachable!("the URL's problem is among those of the program"),
-        };
-        let client = move |target| {
-            Client(Arc::new(Inner {
-                url,
-                program,
-                target,
-                options,
-                current: Mutex::new(None),
-                status: Status::new(),
-                stop: CancellationToken::new(),
-            }))
-        };
-        (target, client)
+        let target = Target::parse(&url).map_err(|problem| program.problem(problem)).ok();
+        let (program, result) = program.build(Owner::Client, NoHandlers::Allowed);
+        let target = result.map(|()| target.expect("a wrong URL is among the problems"));
+        Client(Arc::new(Inner {
+            url,
+            program,
+            target,
+            options,
+            current: Mutex::new(None),
+            status: Status::new(),
+            stop: CancellationToken::new(),
+        }))
     }
 }
 

@@ -74,7 +74,7 @@ impl Client {
     /// the URL or the handlers. [`Client::builder`] reports that at once.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
-        Self::builder(url).build_or_report()
+        Self::builder(url).build_unchecked()
     }
 
     /// Returns a builder, which takes an endpoint, state, headers, bounds and an observer.

@@ -1,7 +1,12 @@
 //! The reconnect loop: dials, serves a connection, waits, and dials again.
 use crate::{
     catch_panic,
-    client::{Client, Inner, builder::Options, state::ClientState, stream::Socket},
+    client::{
+        Client, Inner,
+        builder::{OnConnect, Options},
+        state::ClientState,
+        stream::Socket,
+    },
     closed::Closed,
     connection::handle::Handle,
     dispatch::scope::Scope,
@@ -19,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Session<E: Endpoint> {
     client: Client<E>,
     cancel: CancellationToken,
-    register: Box<dyn Fn(&Handle) + Send + Sync>,
+    register: Box<OnConnect>,
     /// Failures in a row, since the last connection that lasted.
     failures: u32,
 }
@@ -39,7 +44,7 @@ impl<E: Endpoint> Session<E> {
     pub(super) fn begin(
         client: &Client<E>,
         cancel: CancellationToken,
-        register: Box<dyn Fn(&Handle) + Send + Sync>,
+        register: Box<OnConnect>,
     ) -> Result<Self, ConnectError> {
         if let Err(error) = &client.0.target {
             return Err(error.clone().into());

@@ -28,7 +28,6 @@ use crate::{
 };
 use ref_cast::{RefCastCustom, ref_cast_custom};
 use std::{fmt, future::Future, marker::PhantomData, sync::Arc};
-use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
 /// A handle of one WebSocket connection, the same type on both sides of the wire. Cheap to clone.
@@ -209,7 +208,8 @@ impl Connection {
     #[cfg(feature = "tungstenite")]
     pub fn new<W: OpenWebSocket>(ws: W) -> Self {
         // The stream masks frames itself, so they are finished as a server's are, whichever end this is.
-        let handle = Handle::new("".into(), Role::Server, &crate::config::Config::default());
+        let handle =
+            Handle::new("".into(), tokio_tungstenite::tungstenite::protocol::Role::Server, &crate::Config::default());
         handle.set_start(ws.into_start().0);
         Self::from_handle(handle)
     }

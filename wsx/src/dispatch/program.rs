@@ -110,16 +110,12 @@ impl<E: Endpoint> ProgramBuilder<E> {
         self.problems.push(problem);
     }
 
-    /// Collects the handlers.
-    ///
-    /// # Errors
-    ///
-    /// Every problem, and the endpoint, which a client keeps all the same.
-    pub(crate) fn build(self, owner: Owner, no_handlers: NoHandlers) -> Result<Program<E>, (BuildError, Program<E>)> {
+    /// Collects the handlers. Returns every problem beside the program.
+    pub(crate) fn build(self, owner: Owner, no_handlers: NoHandlers) -> (Program<E>, Result<(), BuildError>) {
         let Self { endpoint, config, observer, added, mut problems } = self;
         let (router, more) = Router::build(&endpoint, added, owner, no_handlers);
         problems.extend(more);
-        let program = Program::new(endpoint, router, config, observer);
-        if problems.is_empty() { Ok(program) } else { Err((BuildError { endpoint: E::NAME, problems }, program)) }
+        let result = if problems.is_empty() { Ok(()) } else { Err(BuildError { endpoint: E::NAME, problems }) };
+        (Program::new(endpoint, router, config, observer), result)
     }
 }

@@ -3,7 +3,6 @@ use crate::wire::close_code::CloseCode;
 use crate::{
     catch_panic,
     closed::{Closed, ClosedBy},
-    config::Config,
     connection::handle::Handle,
     dispatch::scope::Scope,
     protocol::endpoint::Endpoint,
@@ -227,7 +226,7 @@ impl<E: Endpoint> Entered<E> {
     }
 
     #[cfg(feature = "hyper")]
-    pub(super) fn config(&self) -> &Config {
+    pub(super) fn config(&self) -> &crate::Config {
         self.hub.config()
     }
 }

@@ -175,7 +175,8 @@ impl<E: Endpoint> HubBuilder<E> {
     /// Two handlers for one type, a state that was not given, no handler at all: every problem, with file and line.
     pub fn build(self) -> Result<Hub<E>, BuildError> {
         let Self { program, limits, on_connect, no_handlers } = self;
-        let program = program.build(Owner::Hub, no_handlers).map_err(|(error, _)| error)?;
+        let (program, result) = program.build(Owner::Hub, no_handlers);
+        result?;
         Ok(Hub::from_parts(program, Arc::new(Admission::new(limits)), on_connect))
     }
 }

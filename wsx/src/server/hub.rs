@@ -21,7 +21,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 

@@ -1,4 +1,4 @@
-//! A program that knows wsx by another name: its manifest says so, or `crate = sockets`.
+//! A program whose `Cargo.toml` gives wsx another name: each macro gets `crate = sockets`.
 use serde::{Deserialize, Serialize};
 
 /// How a box is.
@@ -18,12 +18,14 @@ sockets::protocol! {
 
 /// What a box is to do.
 #[derive(Debug, Serialize, Deserialize, sockets::Message)]
+#[wsx(crate = sockets)]
 pub struct Cmd {
     /// Start anew.
     pub reboot: bool,
 }
 
 sockets::protocol! {
+    #[wsx(crate = sockets)]
     pub Commands v1 {
         Desk -> Machine: Cmd;
     }
@@ -31,10 +33,10 @@ sockets::protocol! {
 
 /// The machine's end.
 #[derive(Debug, sockets::Endpoint)]
-#[wsx(side = Machine)]
+#[wsx(side = Machine, crate = sockets)]
 pub struct Engine;
 
-#[sockets::handler(on = Engine)]
+#[sockets::handler(on = Engine, crate = sockets)]
 fn on_cmd(_cmd: Cmd) {}
 
 /// The server's end.

@@ -2,33 +2,32 @@
 //!
 //! Names only raise a doubt: a type called `Arc` is looked at for a message inside, which costs the compiler something, and
 //! any other is not. What the type is, the compiler says.
-use crate::attr::{key_of, respan, type_span, with_lifetimes};
-use crate::message::snake_case;
+use crate::shared::{key_of, respan, snake_case, type_span, with_lifetimes};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{GenericArgument, Ident, Path, PathArguments, Type};
 
 /// What an argument's meaning depends on.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(super) struct Place<'a> {
     /// The endpoint, if one is named.
-    pub(crate) on: Option<&'a Path>,
+    pub(super) on: Option<&'a Path>,
     /// The type string, if it is named.
-    pub(crate) message_type: Option<&'a str>,
+    pub(super) message_type: Option<&'a str>,
 }
 
-pub(crate) struct Argument<'a> {
-    pub(crate) ty: &'a Type,
+pub(super) struct Argument<'a> {
+    pub(super) ty: &'a Type,
     /// The type, usable outside of the function.
-    pub(crate) outside: TokenStream,
+    pub(super) outside: TokenStream,
     doubts: Vec<Doubt>,
     /// Whether it may be something around a message, in a handler that is told its type by no literal.
-    pub(crate) wraps: bool,
+    pub(super) wraps: bool,
     /// The type string that a message behind a reference would have by its name. It is guessed, since a lifetime that is left
     /// out of its type, as it may be behind a reference, would be a second mistake where the compiler is asked.
     named: Option<String>,
     /// The endpoint that a handler without one may be meant for.
-    pub(crate) meant: Option<TokenStream>,
+    pub(super) meant: Option<TokenStream>,
 }
 
 /// A mistake, if the condition holds.
@@ -38,30 +37,30 @@ struct Doubt {
 }
 
 impl<'a> Argument<'a> {
-    pub(crate) fn new(p: &TokenStream, ty: &'a Type, place: Place<'_>) -> Self {
+    pub(super) fn new(p: &TokenStream, ty: &'a Type, place: Place<'_>) -> Self {
         let outside = with_lifetimes(ty.to_token_stream(), "'static");
         let mut argument = Self { ty, outside, doubts: Vec::new(), wraps: false, named: None, meant: None };
         argument.doubt(p, place);
         argument
     }
 
-    pub(crate) fn span(&self) -> Span {
+    pub(super) fn span(&self) -> Span {
         type_span(self.ty)
     }
 
     /// Whether it can be the message, or be taken for it by mistake. A reference cannot, which spares the compiler the look.
-    pub(crate) fn may_be_message(&self) -> bool {
+    pub(super) fn may_be_message(&self) -> bool {
         self.wraps || !matches!(self.ty, Type::Reference(_))
     }
 
     /// The type string of the message that it is, or that makes it a mistake.
-    pub(crate) fn message(&self, p: &TokenStream) -> TokenStream {
+    pub(super) fn message(&self, p: &TokenStream) -> TokenStream {
         let outside = &self.outside;
         if self.wraps { quote!(#p::Probe::<#outside>::WRAPPED) } else { quote!(#p::Probe::<#outside>::MESSAGE) }
     }
 
     /// The key of the message that it must be.
-    pub(crate) fn key(&self, p: &TokenStream) -> TokenStream {
+    pub(super) fn key(&self, p: &TokenStream) -> TokenStream {
         let span = self.span();
         let (p, ty) = (respan(p, span), respan(&self.outside, span));
         match &self.named {
@@ -72,7 +71,7 @@ impl<'a> Argument<'a> {
     }
 
     /// What has the key of the message that it may be.
-    pub(crate) fn keyed(&self, p: &TokenStream) -> TokenStream {
+    pub(super) fn keyed(&self, p: &TokenStream) -> TokenStream {
         let outside = &self.outside;
         match &self.named {
             Some(text) => {
@@ -85,7 +84,7 @@ impl<'a> Argument<'a> {
     }
 
     /// Says what is wrong with it.
-    pub(crate) fn check(&self, p: &TokenStream, label: &Ident) -> Option<TokenStream> {
+    pub(super) fn check(&self, p: &TokenStream, label: &Ident) -> Option<TokenStream> {
         let span = self.span();
         let checks = self
             .doubts
@@ -95,7 +94,7 @@ impl<'a> Argument<'a> {
     }
 
     /// The endpoint from which it is drawn: none where it is refused, lest it be refused twice.
-    pub(crate) fn drawn_from(&self, p: &TokenStream) -> TokenStream {
+    pub(super) fn drawn_from(&self, p: &TokenStream) -> TokenStream {
         let span = self.span();
         if self.doubts.is_empty() {
             return quote_spanned!(span=> __On);
@@ -209,6 +208,23 @@ impl<'a> Argument<'a> {
             self.meant = Some(endpoint);
         }
     }
+}
+
+/// Those of the arguments that may be the message.
+pub(super) fn candidates<'a, 't>(arguments: &'a [Argument<'t>]) -> impl Iterator<Item = &'a Argument<'t>> {
+    arguments.iter().filter(|argument| argument.may_be_message())
+}
+
+/// The type strings that they have.
+pub(super) fn messages(p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
+    let messages = candidates(arguments).map(|argument| argument.message(p));
+    quote!(&[#(#messages),*])
+}
+
+/// Which of them is the message; their number if none.
+pub(super) fn place(p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
+    let messages = messages(p, arguments);
+    quote!(#p::position(#messages))
 }
 
 /// A type as it is written, near enough.
