@@ -1,5 +1,5 @@
 //! `#[derive(Endpoint)]`: a type on which handlers register, and the side that it speaks for.
-use crate::attr::{self, Errors, last, once, path_span, respan};
+use crate::shared::{self, Errors, last, once, path_span, respan};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{DeriveInput, Ident, Path};
@@ -7,7 +7,7 @@ use syn::{DeriveInput, Ident, Path};
 pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let (mut side, mut peer, mut partial) = (None::<Path>, None::<Path>, None);
-    let private = attr::options(&input.attrs, &mut errors, |meta| {
+    let private = shared::options(&input.attrs, &mut errors, |meta| {
         if meta.path.is_ident("side") {
             once(side.is_some(), &meta.path)?;
             side = Some(meta.value()?.parse()?);

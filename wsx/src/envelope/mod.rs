@@ -1,11 +1,15 @@
 //! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}` as users see it, and how it is written; `head`
 //! reads it.
+pub(crate) mod incoming;
 pub(crate) mod parse;
+pub(crate) mod payload;
+pub(crate) mod reply;
 
 use crate::{
     envelope::parse::{Head, VERSION},
     error::SendError,
-    message::{Message, Sends},
+    message::Message,
+    protocol::side::Sends,
     wire::header::Opcode,
     wire::write::{self, Frame},
 };
@@ -113,7 +117,7 @@ impl<T: Serialize> Outbound for Envelope<T> {
 /// Something that side `S` may send to side `To`. It follows from the protocol, and stands on the message rather than on
 /// the side so that an error names the message.
 ///
-/// A function of your own that sends any message returns the [`Sending`](crate::Sending): the type of an `async fn` has the
+/// A function of your own that sends any message returns the [`Sending`](crate::connection::Sending): the type of an `async fn` has the
 /// message's in it, so that one that goes the wrong way would be an error where the function is called and another where it is
 /// awaited.
 ///
@@ -124,11 +128,12 @@ impl<T: Serialize> Outbound for Envelope<T> {
 /// # #[derive(wsx::Endpoint)]
 /// # #[wsx(side = Edge)]
 /// # struct EdgeBox;
-/// fn report<M: wsx::SentBy<Edge, Server>>(client: &wsx::Client<EdgeBox>, message: &M) -> wsx::Sending<'static> {
+/// fn report<M: wsx::protocol::SentBy<Edge, Server>>(client: &wsx::Client<EdgeBox>, message: &M) -> wsx::connection::Sending<'static> {
 ///     println!("reports");
 ///     client.send(message)
 /// }
-/// # drop(report(&wsx::Client::with("ws://127.0.0.1:9001", EdgeBox), &Health { ok: true }));
+/// # drop(report(&wsx::Client::builder("ws://127.0.0.1:9001").endpoint(EdgeBox).build()?, &Health { ok: true }));
+/// # Ok::<_, wsx::BuildError>(())
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent",

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError}
 /// The constants are the codes with a registered meaning. Every other number is made with [`From<u16>`]; the RFC leaves
 /// 4000 to 4999 to applications (section 7.4.2).
 ///
-/// ```ignore
+/// ```
 /// use wsx::CloseCode;
 ///
 /// const UNPAID: u16 = 4002;

@@ -1,5 +1,4 @@
 //! Bytes to frames and back (RFC 6455 section 5). Knows no socket and no envelope.
-#[allow(dead_code, unreachable_pub, unnameable_types, reason = "not used by a connection yet")]
 pub(crate) mod close_code;
 pub(crate) mod header;
 pub(crate) mod input;
