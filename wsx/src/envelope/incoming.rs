@@ -3,7 +3,7 @@
 //! Borrows from the frame, and knows neither the connection nor who handles it.
 use crate::{
     closed::Closed,
-    envelope::parse::{Head, Tail},
+    envelope::{parse::Head, shortcut::Tail},
     wire::message::Message,
 };
 use std::borrow::Cow;

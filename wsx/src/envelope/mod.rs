@@ -4,6 +4,7 @@ pub(crate) mod incoming;
 pub(crate) mod parse;
 pub(crate) mod payload;
 pub(crate) mod reply;
+pub(crate) mod shortcut;
 
 use crate::{
     envelope::parse::{Head, VERSION},
