@@ -85,7 +85,7 @@ pub struct Meta<'f> {
 impl<'f, E> FromContext<'f, E> for Meta<'f> {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
         let incoming = context.incoming;
-        let (ver, ts) = incoming.around();
+        let (ver, ts) = incoming.ver_and_ts();
         Ok(Meta { message_type: Cow::Borrowed(&incoming.message_type), ver, ts })
     }
 }

@@ -3,7 +3,7 @@
 //! Borrows from the frame, and knows neither the connection nor who handles it.
 use crate::{
     closed::Closed,
-    envelope::{parse::Head, shortcut::Tail},
+    envelope::{parse::Parsed, shortcut::Undecoded},
     wire::message::Message,
 };
 use std::borrow::Cow;
@@ -61,7 +61,7 @@ impl<'f> RawFrame<'f> {
     #[must_use]
     pub fn envelope_error(&self) -> Option<String> {
         match self {
-            Self::Text(text) => Head::explain(text).err().map(|error| error.to_string()),
+            Self::Text(text) => Parsed::explain(text).err().map(|error| error.to_string()),
             Self::Binary(_) => Some("it is a binary message, and an envelope is a text message".to_owned()),
         }
     }
@@ -123,17 +123,17 @@ pub struct Incoming<'f> {
 #[derive(Debug)]
 pub(crate) enum Data<'f> {
     /// Its JSON.
-    Exact(&'f str),
+    Json(&'f str),
     /// Still part of a text of which only the head was read.
-    Tail(Tail<'f>),
+    Undecoded(Undecoded<'f>),
 }
 
 impl<'f> Incoming<'f> {
     /// A message of the peer's, or `__raw__`.
     pub(crate) fn message(frame: &'f RawFrame<'f>) -> Self {
-        match frame.as_text().and_then(|text| Head::parse(text).ok()) {
-            Some(Head { ver, message_type, ts, data }) => {
-                let data = Data::Exact(data);
+        match frame.as_text().and_then(|text| Parsed::parse(text).ok()) {
+            Some(Parsed { ver, message_type, ts, data }) => {
+                let data = Data::Json(data);
                 Self { message_type, ver, ts, data, frame: Some(frame), closed: None }
             }
             None => Self { frame: Some(frame), ..Self::event(RAW) },
@@ -142,16 +142,16 @@ impl<'f> Incoming<'f> {
 
     /// A message of the peer's whose payload nobody has looked at, so that it may turn out to be `__raw__`. `None` says
     /// nothing about the frame.
-    pub(crate) fn quick(frame: &'f RawFrame<'f>) -> Option<Self> {
-        let Head { ver, message_type, ts, data } = Head::quick(frame.as_text()?)?;
-        Some(Self { message_type, ver, ts, data: Data::Tail(data), frame: Some(frame), closed: None })
+    pub(crate) fn by_shortcut(frame: &'f RawFrame<'f>) -> Option<Self> {
+        let Parsed { ver, message_type, ts, data } = Parsed::by_shortcut(frame.as_text()?)?;
+        Some(Self { message_type, ver, ts, data: Data::Undecoded(data), frame: Some(frame), closed: None })
     }
 
     /// `ver` and `ts`, which in a text of which only the head was read may stand behind the payload.
-    pub(crate) fn around(&self) -> (u32, i64) {
+    pub(crate) fn ver_and_ts(&self) -> (u32, i64) {
         match &self.data {
-            Data::Tail(tail) if !tail.complete => {
-                Head::parse(tail.whole).map_or((self.ver, self.ts), |head| (head.ver, head.ts))
+            Data::Undecoded(data) if !data.has_ver_and_ts => {
+                Parsed::parse(data.text).map_or((self.ver, self.ts), |parsed| (parsed.ver, parsed.ts))
             }
             _ => (self.ver, self.ts),
         }
@@ -160,8 +160,8 @@ impl<'f> Incoming<'f> {
     /// Whether the whole text is an envelope, and not only its head.
     pub(crate) fn is_envelope(&self) -> bool {
         match &self.data {
-            Data::Exact(_) => true,
-            Data::Tail(tail) => Head::parse(tail.whole).is_ok(),
+            Data::Json(_) => true,
+            Data::Undecoded(data) => Parsed::parse(data.text).is_ok(),
         }
     }
 
@@ -178,7 +178,7 @@ impl<'f> Incoming<'f> {
             message_type: Cow::Borrowed(message_type),
             ver: 0,
             ts: 0,
-            data: Data::Exact("null"),
+            data: Data::Json("null"),
             frame: None,
             closed: None,
         }

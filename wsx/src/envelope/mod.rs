@@ -7,7 +7,7 @@ pub(crate) mod reply;
 pub(crate) mod shortcut;
 
 use crate::{
-    envelope::parse::{Head, VERSION},
+    envelope::parse::{Parsed, VERSION},
     error::SendError,
     message::Message,
     protocol::side::Sends,
@@ -70,12 +70,12 @@ impl<T> Envelope<T> {
     where
         T: Deserialize<'f>,
     {
-        let head = Head::explain(text)?;
+        let parsed = Parsed::explain(text)?;
         Ok(Self {
-            ver: head.ver,
-            message_type: Cow::Owned(head.message_type.into_owned()),
-            ts: head.ts,
-            data: serde_json::from_str(head.data).map_err(|error| parse::in_text(error, head.data, text))?,
+            ver: parsed.ver,
+            message_type: Cow::Owned(parsed.message_type.into_owned()),
+            ts: parsed.ts,
+            data: serde_json::from_str(parsed.data).map_err(|error| parse::locate_in_text(error, parsed.data, text))?,
         })
     }
 }
@@ -227,6 +227,6 @@ mod tests {
     #[test]
     fn a_type_with_a_quote_in_it_is_escaped() {
         let frame = Envelope { ver: 1, message_type: "a\"b".into(), ts: 0, data: () }.encode(Role::Server).unwrap();
-        assert_eq!(Head::parse(text_of(&frame)).unwrap().message_type, "a\"b");
+        assert_eq!(Parsed::parse(text_of(&frame)).unwrap().message_type, "a\"b");
     }
 }

@@ -1,8 +1,8 @@
 //! Reading an envelope: everything but its data, which is for the handler's type to read.
 //!
-//! There are two ways, and they give the same result for every text. [`Head::quick`] looks at what stands in front of the
-//! data, so that [`Tail::decode`] reads the payload in the only pass over it. It gives up on all that is unusual, and on all
-//! that is wrong; [`Head::parse`] reads any envelope, in a pass of its own, and is the one that says what is none.
+//! There are two ways, and they give the same result for every text. [`Parsed::by_shortcut`] looks at what stands in front of the
+//! data, so that [`Undecoded::decode`] reads the payload in the only pass over it. It gives up on all that is unusual, and on all
+//! that is wrong; [`Parsed::parse`] reads any envelope, in a pass of its own, and is the one that says what is none.
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -10,31 +10,31 @@ use std::borrow::Cow;
 /// The version that is written, and that is assumed where `ver` is missing.
 pub(crate) const VERSION: u32 = 1;
 
-/// An envelope before anybody has looked at its data: `D` is exactly the payload's text, or a [`Tail`].
+/// An envelope before anybody has looked at its data: `D` is exactly the payload's text, or a [`Undecoded`].
 #[derive(Debug)]
-pub(crate) struct Head<'f, D = &'f str> {
+pub(crate) struct Parsed<'f, D = &'f str> {
     pub(crate) ver: u32,
     pub(crate) message_type: Cow<'f, str>,
     pub(crate) ts: i64,
     pub(crate) data: D,
 }
 
-impl<'f> Head<'f> {
+impl<'f> Parsed<'f> {
     /// Any envelope. An error means that the text is none.
     pub(crate) fn parse(text: &'f str) -> Result<Self, serde_json::Error> {
         // serde reads a struct from an array too, field by field; an envelope is an object.
         if !text.trim_start_matches(SPACE).starts_with('{') {
             return Err(serde::de::Error::custom("an envelope is a JSON object"));
         }
-        let wire: Wire<'f> = serde_json::from_str(text)?;
-        if !is_for_peers(&wire.message_type) {
+        let fields: Fields<'f> = serde_json::from_str(text)?;
+        if !is_type_of_peer(&fields.message_type) {
             return Err(serde::de::Error::custom("a peer's type is not empty and does not begin with `__`"));
         }
-        Ok(Head {
-            ver: wire.ver,
-            message_type: wire.message_type,
-            ts: wire.ts,
-            data: wire.data.map_or(MISSING, RawValue::get),
+        Ok(Parsed {
+            ver: fields.ver,
+            message_type: fields.message_type,
+            ts: fields.ts,
+            data: fields.data.map_or(MISSING_DATA, RawValue::get),
         })
     }
 
@@ -42,7 +42,7 @@ impl<'f> Head<'f> {
     pub(crate) fn explain(text: &'f str) -> Result<Self, serde_json::Error> {
         Self::parse(text).map_err(|plain| {
             let mut json = serde_json::Deserializer::from_str(text);
-            match serde_path_to_error::deserialize::<_, Wire<'f>>(&mut json) {
+            match serde_path_to_error::deserialize::<_, Fields<'f>>(&mut json) {
                 // Where the text is no JSON, its position says all.
                 Err(error) if plain.is_data() && error.path().iter().len() > 0 => {
                     serde::de::Error::custom(format!("`{}`: {plain}", error.path()))
@@ -55,7 +55,7 @@ impl<'f> Head<'f> {
 
 /// The envelope's keys.
 #[derive(Deserialize)]
-struct Wire<'f> {
+struct Fields<'f> {
     #[serde(default = "version")]
     ver: u32,
     // Not `&str`: that fails on a string with an escape in it.
@@ -63,7 +63,7 @@ struct Wire<'f> {
     message_type: Cow<'f, str>,
     #[serde(default)]
     ts: i64,
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'f RawValue>,
 }
 
@@ -72,34 +72,34 @@ fn version() -> u32 {
 }
 
 /// A `null` that is there is some value too.
-fn given<'f, D: serde::Deserializer<'f>>(value: D) -> Result<Option<&'f RawValue>, D::Error> {
+fn present<'f, D: serde::Deserializer<'f>>(value: D) -> Result<Option<&'f RawValue>, D::Error> {
     Deserialize::deserialize(value).map(Some)
 }
 
 /// What is read as the data of an envelope without any.
-const MISSING: &str = "null";
+const MISSING_DATA: &str = "null";
 
 /// An error in `data`, said of the whole text that the data was found in: with its place there, or that there is none.
-pub(crate) fn in_text(error: serde_json::Error, data: &str, text: &str) -> serde_json::Error {
+pub(crate) fn locate_in_text(error: serde_json::Error, data: &str, text: &str) -> serde_json::Error {
     let at = (data.as_ptr() as usize).checked_sub(text.as_ptr() as usize);
-    let Some(front) = at.and_then(|at| text.get(..at)) else {
+    let Some(before) = at.and_then(|at| text.get(..at)) else {
         // What is not part of the text stands in for what is missing.
         return serde::de::Error::custom("the envelope has no `data`");
     };
     let (line, column) = (error.line(), error.column());
-    let said = error.to_string();
-    let Some(what) = said.strip_suffix(&format!(" at line {line} column {column}")) else { return error };
-    let last_line = front.rsplit('\n').next().unwrap_or_default();
+    let message = error.to_string();
+    let Some(problem) = message.strip_suffix(&format!(" at line {line} column {column}")) else { return error };
+    let last_line = before.rsplit('\n').next().unwrap_or_default();
     let column = if line == 1 { column + last_line.len() } else { column };
-    let line = line + front.matches('\n').count();
+    let line = line + before.matches('\n').count();
     // serde_json takes the place out of the words.
-    serde::de::Error::custom(format!("{what} at line {line} column {column}"))
+    serde::de::Error::custom(format!("{problem} at line {line} column {column}"))
 }
 
 /// JSON's white space (RFC 8259 section 2).
 pub(super) const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
-pub(super) fn is_for_peers(message_type: &str) -> bool {
+pub(super) fn is_type_of_peer(message_type: &str) -> bool {
     !message_type.is_empty() && !message_type.starts_with("__")
 }
 
@@ -110,10 +110,10 @@ mod tests {
     /// Row E1: only `type` is required; the order of the keys and unknown keys do not matter.
     #[test]
     fn an_envelope_is_read_with_what_it_has() {
-        let head = Head::parse(r#" {"x":[1],"data":{"a":1.50},"type":"a\u0062"} "#).unwrap();
-        assert_eq!((head.ver, &*head.message_type, head.ts, head.data), (1, "ab", 0, r#"{"a":1.50}"#));
-        let head = Head::parse(r#"{"type":"a","ts":-5,"ver":7}"#).unwrap();
-        assert_eq!((head.ver, head.ts, head.data), (7, -5, "null"));
+        let parsed = Parsed::parse(r#" {"x":[1],"data":{"a":1.50},"type":"a\u0062"} "#).unwrap();
+        assert_eq!((parsed.ver, &*parsed.message_type, parsed.ts, parsed.data), (1, "ab", 0, r#"{"a":1.50}"#));
+        let parsed = Parsed::parse(r#"{"type":"a","ts":-5,"ver":7}"#).unwrap();
+        assert_eq!((parsed.ver, parsed.ts, parsed.data), (7, -5, "null"));
     }
 
     /// Row E2: what is no envelope.
@@ -145,8 +145,8 @@ mod tests {
             r#"{"type":"a""#,
             r#"{"type":"a","data":{"b":1}"#,
         ] {
-            assert!(Head::parse(text).is_err(), "{text}");
-            let one_pass = Head::quick(text).and_then(|head| head.data.decode::<serde_json::Value>());
+            assert!(Parsed::parse(text).is_err(), "{text}");
+            let one_pass = Parsed::by_shortcut(text).and_then(|parsed| parsed.data.decode::<serde_json::Value>());
             assert!(one_pass.is_none(), "{text}");
         }
     }
@@ -167,7 +167,7 @@ mod tests {
             (r#"{"type":"__raw__"}"#, "a peer's type is not empty and does not begin with `__`"),
             ("[]", "an envelope is a JSON object"),
         ] {
-            assert_eq!(Head::explain(text).unwrap_err().to_string(), why, "{text}");
+            assert_eq!(Parsed::explain(text).unwrap_err().to_string(), why, "{text}");
         }
     }
 
@@ -180,9 +180,9 @@ mod tests {
             (r#"{"type":"a","data":null}"#, "invalid type: null, expected u32 at line 1 column 23"),
             (r#"{"type":"a"}"#, "the envelope has no `data`"),
         ] {
-            let head = Head::parse(text).unwrap();
-            let error = serde_json::from_str::<u32>(head.data).unwrap_err();
-            assert_eq!(in_text(error, head.data, text).to_string(), why, "{text}");
+            let parsed = Parsed::parse(text).unwrap();
+            let error = serde_json::from_str::<u32>(parsed.data).unwrap_err();
+            assert_eq!(locate_in_text(error, parsed.data, text).to_string(), why, "{text}");
         }
     }
 }

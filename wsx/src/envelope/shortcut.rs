@@ -1,22 +1,22 @@
 //! Reading an envelope in one pass over its text: the keys first, and then the data by the handler's own type.
-use crate::envelope::parse::{Head, SPACE, VERSION, is_for_peers};
+use crate::envelope::parse::{Parsed, SPACE, VERSION, is_type_of_peer};
 use serde::Deserialize;
 use std::borrow::Cow;
 
 /// The payload and what follows it. Nobody has looked at it, so the text may be no envelope at all.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Tail<'f> {
+pub(crate) struct Undecoded<'f> {
     /// The text from its beginning.
-    pub(crate) whole: &'f str,
-    at: usize,
+    pub(crate) text: &'f str,
+    start: usize,
     /// Whether `ver` and `ts` were both in front of the payload, and so cannot come behind it.
-    pub(crate) complete: bool,
+    pub(crate) has_ver_and_ts: bool,
 }
 
-impl<'f> Head<'f, Tail<'f>> {
+impl<'f> Parsed<'f, Undecoded<'f>> {
     /// The head of an envelope whose `data` comes last, as everyone writes it, with nothing unusual in front of it. `None`
-    /// says nothing about the text: ask [`Head::parse`].
-    pub(crate) fn quick(text: &'f str) -> Option<Self> {
+    /// says nothing about the text: ask [`Parsed::parse`].
+    pub(crate) fn by_shortcut(text: &'f str) -> Option<Self> {
         let (mut ver, mut message_type, mut ts) = (None, None, None);
         let mut scan = Scan { text, at: 0 };
         // Nearly all envelopes are written like this, without a space: compared piece by piece rather than byte by byte.
@@ -43,21 +43,21 @@ impl<'f> Head<'f, Tail<'f>> {
                 scan.token(b',')?;
             }
         }
-        let data = Tail { whole: text, at: scan.at, complete: ver.is_some() && ts.is_some() };
-        Some(Head {
+        let data = Undecoded { text, start: scan.at, has_ver_and_ts: ver.is_some() && ts.is_some() };
+        Some(Parsed {
             ver: ver.map_or(Some(VERSION), |ver| u32::try_from(ver).ok())?,
-            message_type: Cow::Borrowed(message_type.filter(|message_type| is_for_peers(message_type))?),
+            message_type: Cow::Borrowed(message_type.filter(|message_type| is_type_of_peer(message_type))?),
             ts: ts.unwrap_or(0),
             data,
         })
     }
 }
 
-impl<'f> Tail<'f> {
+impl<'f> Undecoded<'f> {
     /// The payload, if nothing but the envelope's closing brace follows it. Anything else, a further key for example, is
-    /// [`Head::parse`]'s to judge.
+    /// [`Parsed::parse`]'s to judge.
     pub(crate) fn decode<T: Deserialize<'f>>(self) -> Option<T> {
-        let rest = &self.whole[self.at..];
+        let rest = &self.text[self.start..];
         let mut json = serde_json::Deserializer::from_str(rest);
         let value = T::deserialize(&mut json).ok()?;
         // The deserializer itself does not tell where it stands; a stream of its further values does.
@@ -154,13 +154,13 @@ mod tests {
 
     /// `None` where the text is no envelope; otherwise its head, and the payload if it fits.
     fn two_passes<'f, T: Deserialize<'f>>(text: &'f str) -> Option<Read<Option<T>>> {
-        let head = Head::parse(text).ok()?;
-        Some((head.ver, head.message_type.into(), head.ts, serde_json::from_str(head.data).ok()))
+        let parsed = Parsed::parse(text).ok()?;
+        Some((parsed.ver, parsed.message_type.into(), parsed.ts, serde_json::from_str(parsed.data).ok()))
     }
 
     fn one_pass<'f, T: Deserialize<'f>>(text: &'f str) -> Option<Read<T>> {
-        let head = Head::quick(text)?;
-        Some((head.ver, head.message_type.into(), head.ts, head.data.decode()?))
+        let parsed = Parsed::by_shortcut(text)?;
+        Some((parsed.ver, parsed.message_type.into(), parsed.ts, parsed.data.decode()?))
     }
 
     /// The one pass may only say yes, and then to the very same. Whether it did.
