@@ -17,7 +17,8 @@ struct Station;
 
 #[tokio::main]
 async fn main() {
-    let server = Server::start(Hub::builder_with(Station).without_handlers().build().expect("nothing to fit")).await;
+    let server =
+        Server::start(Hub::builder().endpoint(Station).without_handlers().build().expect("nothing to fit")).await;
     let mut tcp = TcpStream::connect(&server.address).await.expect("the server listens");
     let request = format!(
         "GET /ws?id=a HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\

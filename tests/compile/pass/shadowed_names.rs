@@ -48,6 +48,6 @@ fn on_health(health: fleet::Health) -> fleet::Cmd {
 async fn on_loose(_n: u8) {}
 
 fn main() {
-    assert_eq!(wsx::Hub::with(Station).handled_types(), ["health"]);
+    assert_eq!(wsx::Hub::builder().endpoint(Station).build().unwrap().handled_types(), ["health"]);
     assert_eq!(wsx::Hub::new().handled_types(), ["loose"]);
 }

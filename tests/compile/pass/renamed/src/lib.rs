@@ -54,7 +54,7 @@ async fn on_loose(_n: u8) {}
 
 #[test]
 fn handlers_are_found_under_another_name() {
-    assert_eq!(sockets::Hub::with(Station).handled_types(), ["health"]);
-    assert_eq!(sockets::Hub::with(Engine).handled_types(), ["cmd"]);
+    assert_eq!(sockets::Hub::builder().endpoint(Station).build().unwrap().handled_types(), ["health"]);
+    assert_eq!(sockets::Hub::builder().endpoint(Engine).build().unwrap().handled_types(), ["cmd"]);
     assert_eq!(sockets::Hub::new().handled_types(), ["loose"]);
 }
