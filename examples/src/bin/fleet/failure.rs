@@ -1,5 +1,5 @@
 //! Why `fleet` could not do its work, said in one line.
-use std::{error::Error, io};
+use std::io;
 use wsx::{ConnectError, SendError, StartError};
 
 #[derive(Debug, thiserror::Error)]
@@ -27,16 +27,4 @@ pub(crate) enum Failure {
     Ended(&'static str),
     #[error("{0} did not end in time")]
     Late(&'static str),
-}
-
-/// The error with its causes, in one line.
-pub(crate) fn one_line(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line.replace('\n', " ")
 }

@@ -22,7 +22,7 @@ mod table;
 use crate::{
     arguments::{Arguments, Role},
     board::Board,
-    failure::{Failure, one_line},
+    failure::Failure,
     ledger::Ledger,
     server::{Orders, Station},
     summary::Summary,
@@ -38,6 +38,7 @@ use std::{
 };
 use tokio::{runtime, time::sleep};
 use wsx::CancellationToken;
+use wsx_examples::Report;
 
 /// Between two orders of a station on its own.
 const ORDERS: Duration = Duration::from_secs(5);
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
     };
     match run(arguments) {
         Ok(status) => status,
-        Err(failure) => complain(&one_line(&failure)),
+        Err(failure) => complain(&Report(&failure).to_string()),
     }
 }
 
@@ -60,7 +61,7 @@ fn explain(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return match error.print() {
             Ok(()) => ExitCode::SUCCESS,
-            Err(source) => complain(&one_line(&Failure::Output(source))),
+            Err(source) => complain(&Report(&Failure::Output(source)).to_string()),
         };
     }
     let text = error.to_string();

@@ -5,7 +5,7 @@
 //! blocks whoever writes to it.
 use crate::{
     board::Board,
-    failure::{Failure, one_line},
+    failure::Failure,
     table::{self, Form},
 };
 use std::{
@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 use wsx::{CancellationToken, ConnectError, Connection, HandlerError, Observer, http::StatusCode};
+use wsx_examples::Report;
 
 /// Lines that wait for the screen at most. Those that find no room are not shown; nobody waits for a screen.
 const WAITING: usize = 256;
@@ -177,7 +178,7 @@ pub(crate) struct Problems {
 
 impl Observer for Problems {
     fn failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
-        self.screen.problem(format!("{}: {message_type:?} of {:?}: {}", self.who, conn.id(), one_line(error)));
+        self.screen.problem(format!("{}: {message_type:?} of {:?}: {}", self.who, conn.id(), Report(error)));
     }
 
     fn ignored(&self, conn: &Connection, message_type: &str) {
@@ -192,7 +193,7 @@ impl Observer for Problems {
     }
 
     fn retrying(&self, _: u32, delay: Duration, error: &ConnectError) {
-        let line = format!("{}: {}; the next in {delay:.1?}", self.who, one_line(error));
+        let line = format!("{}: {}; the next in {delay:.1?}", self.who, Report(error));
         self.screen.problem(line);
     }
 }

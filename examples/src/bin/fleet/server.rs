@@ -1,7 +1,7 @@
 //! The station: takes what the boxes send, and tells them what to do.
 use crate::{
     board::{self, Board},
-    failure::{Failure, one_line},
+    failure::Failure,
     ledger::Ledger,
     screen::{Problems, Screen},
 };
@@ -15,6 +15,7 @@ use wsx::{
     Closed, Connection, Hub, Reject,
     http::{StatusCode, request::Parts},
 };
+use wsx_examples::Report;
 
 /// How long the boxes may take to close when the station stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -146,7 +147,7 @@ async fn set_rate(hub: &Hub<Station>, screen: &Screen, turn: usize) {
     match hub.send_to(id, &SetRate { per_second }).await {
         Ok(()) => screen.event(format!("station: tells {id} to take {per_second} samples a second")),
         // It may have left since it was chosen.
-        Err(error) => screen.problem(format!("station: cannot tell {id} its rate: {}", one_line(&error))),
+        Err(error) => screen.problem(format!("station: cannot tell {id} its rate: {}", Report(&error))),
     }
 }
 
@@ -155,6 +156,6 @@ async fn notify(hub: &Hub<Station>, screen: &Screen, number: usize) {
     match hub.broadcast(&Notice { text: text.into() }).await {
         Ok(0) => {}
         Ok(accepted) => screen.event(format!("station: notice {number} goes to {accepted} boxes")),
-        Err(error) => screen.problem(format!("station: notice {number} was not sent: {}", one_line(&error))),
+        Err(error) => screen.problem(format!("station: notice {number} was not sent: {}", Report(&error))),
     }
 }
