@@ -144,7 +144,7 @@ async fn a_peer_that_stays_is_dropped_when_the_document_says() {
     near.write_all(b"POST / HTTP/1.1\r\n\r\n").await.unwrap();
     let start = Instant::now();
     door.serve_connection(far, None).await.unwrap_err();
-    assert_took(start, "time for a refused peer to read its answer");
+    assert_took(start, "time for a rejected peer to read its answer");
 
     let (near, far) = tokio::io::duplex(1024);
     let opening = tokio::spawn(async move { door.serve_connection(far, None).await });
