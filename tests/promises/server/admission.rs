@@ -5,17 +5,18 @@ use tokio::{
     net::TcpStream,
 };
 use wsx::{Config, Connection, Hub, HubBuilder, Subprotocol, Untyped};
-use wsx_tests::{Log, Server, within};
+use wsx_tests::{
+    Log, Server,
+    handshake::{head, status, upgrade},
+    within,
+};
 
 fn small() -> HubBuilder<Untyped> {
     Hub::builder().without_handlers()
 }
 
 fn request(id: &str, more: &str) -> String {
-    format!(
-        "GET /ws?id={id} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
-    )
+    upgrade(&format!("/ws?id={id}"), more)
 }
 
 /// Connects, asks, and returns the head of the answer with the socket.
@@ -23,21 +24,6 @@ async fn ask(address: &str, request: &str) -> (String, TcpStream) {
     let mut tcp = within(TcpStream::connect(address)).await.unwrap();
     tcp.write_all(request.as_bytes()).await.unwrap();
     (head(&mut tcp).await, tcp)
-}
-
-async fn head(tcp: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match within(tcp.read_u8()).await {
-            Ok(byte) => head.push(byte),
-            Err(_) => break,
-        }
-    }
-    String::from_utf8(head).unwrap()
-}
-
-fn status(head: &str) -> u16 {
-    head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no answer: {head:?}"))
 }
 
 /// Asks until it is let in: the server notices a moment later that a place is free.
