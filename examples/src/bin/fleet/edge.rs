@@ -66,9 +66,11 @@ pub(crate) async fn run(url: String, id: String, screen: Screen, stop: Cancellat
     let rate = Arc::new(AtomicU32::new(RATE));
     let separator = if url.contains('?') { '&' } else { '?' };
     let endpoint = EdgeBox { id: id.clone(), rate: rate.clone(), screen: screen.clone() };
-    let client = Client::builder(format!("{url}{separator}id={id}")).endpoint(endpoint)
+    let client = Client::builder(format!("{url}{separator}id={id}"))
+        .endpoint(endpoint)
         .observer(Problems { who: id.clone(), screen: screen.clone() })
-        .build().unwrap();
+        .build()
+        .unwrap();
     let sessions = Arc::new(AtomicU32::new(0));
     let (counter, name) = (sessions.clone(), id.clone());
     let connecting = client.connect(CancellationToken::new(), move |_| {

@@ -6,7 +6,10 @@ use crate::{
 use fleet_protocol::{Farewell, Notice, PATH, Server, SetRate, Telemetry, is_box_id};
 use std::{convert::Infallible, future::ready, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time::sleep};
-use wsx::{BoxError, Closed, Connection, Hub, Rejection, http::{StatusCode, request::Parts}};
+use wsx::{
+    BoxError, Closed, Connection, Hub, Rejection,
+    http::{StatusCode, request::Parts},
+};
 use wsx_examples::Report;
 
 /// Grace period for the connections when the server stops.
@@ -23,19 +26,19 @@ pub(crate) struct Station {
 }
 
 #[wsx::handler("__open__", on = Station)]
-fn on_open(station: &Station, conn: &Connection) {
+fn on_open(station: &Station, conn: &Connection<Server>) {
     station.board.change(conn.id(), |row| row.open += 1);
     station.screen.say(format!("server: {} has connected", conn.id()));
 }
 
 #[wsx::handler("__close__", on = Station)]
-fn on_close(station: &Station, conn: &Connection, closed: Closed) {
+fn on_close(station: &Station, conn: &Connection<Server>, closed: Closed) {
     station.board.change(conn.id(), |row| row.open = row.open.saturating_sub(1));
     station.screen.say(format!("server: {} has disconnected, {closed}", conn.id()));
 }
 
 #[wsx::handler(on = Station)]
-fn on_telemetry(station: &Station, message: Telemetry<'_>, conn: &Connection) {
+fn on_telemetry(station: &Station, message: Telemetry<'_>, conn: &Connection<Server>) {
     station.board.change(conn.id(), |row| {
         row.count.receive(message.stamp);
         row.show(&message);
@@ -43,7 +46,7 @@ fn on_telemetry(station: &Station, message: Telemetry<'_>, conn: &Connection) {
 }
 
 #[wsx::handler(on = Station)]
-fn on_farewell(station: &Station, message: Farewell, conn: &Connection) {
+fn on_farewell(station: &Station, message: Farewell, conn: &Connection<Server>) {
     station.board.change(conn.id(), |row| row.count.receive(message.stamp));
 }
 
