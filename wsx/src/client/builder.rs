@@ -204,11 +204,12 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// panic. The host and port of the URL still make the `Host` header.
     ///
     /// ```no_run
-    /// # #[cfg(unix)] {
+    /// # #[cfg(unix)]
+    /// # fn example() -> Result<(), wsx::BuildError> {
     /// let client = wsx::Client::builder("ws://localhost/ws")
     ///     .connector(|_| tokio::net::UnixStream::connect("/run/station.sock"))
     ///     .build()?;
-    /// # Ok::<_, wsx::BuildError>(())
+    /// # Ok(())
     /// # }
     /// ```
     #[must_use]
