@@ -115,7 +115,8 @@ impl<E: Endpoint> ProgramBuilder<E> {
         let Self { endpoint, config, observer, added, mut problems } = self;
         let (router, more) = Router::build(&endpoint, added, owner, no_handlers);
         problems.extend(more);
-        let result = if problems.is_empty() { Ok(()) } else { Err(BuildError { subject: subject::<E>(owner), problems }) };
+        let result =
+            if problems.is_empty() { Ok(()) } else { Err(BuildError { subject: subject::<E>(owner), problems }) };
         (Program::new(endpoint, router, config, observer), result)
     }
 }
