@@ -5,7 +5,7 @@ pub(crate) mod head;
 use crate::{
     envelope::head::{Head, VERSION},
     error::SendError,
-    message::{Message, Sends},
+    message::{Declared, Message, Receives, Sends},
     wire::frame::{self, Frame, Kind},
 };
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,10 @@ impl<M: Message> From<M> for Envelope<M> {
         Self::with_type(M::TYPE, message)
     }
 }
+
+/// Who receives a message may take it with its envelope.
+#[diagnostic::do_not_recommend]
+impl<S: Declared + Receives<M, From>, M, From: ?Sized> Receives<Envelope<M>, From> for S {}
 
 /// What can be sent: a [`Message`], or an [`Envelope`] of anything that serializes.
 #[diagnostic::on_unimplemented(

@@ -2,22 +2,24 @@
 mod argument;
 mod check;
 mod constant;
+mod decoding;
 mod entry;
 mod fingerprint;
 mod key;
 mod probe;
 mod reply;
+mod shown;
 
 #[cfg(feature = "server")]
 pub use crate::bench::Bench;
 pub use crate::{
     connection::HandlerResult,
     dispatch::context::{Context, FromContext, ViaContext, ViaPayload},
-    dispatch::handler::{Call, Covers, HandledOnceBy, HandlerEntry, IntoReply, Outcome, Registration, StateKey},
+    dispatch::handler::{Call, HandledOnceBy, HandlerEntry, IntoReply, Outcome, Registration, StateKey},
     dispatch::incoming::Incoming,
     envelope::Envelope,
     error::HandlerError,
-    message::{AnyPeer, AnySide, Description, Message, MessageType, Receives, Sends, Side, Travel},
+    message::{AnyPeer, AnySide, Declared, Description, Message, MessageType, Receives, Sends, Side, Travel},
     protocol::endpoint::{Endpoint, States, Untyped},
     server::hub::Hub,
     wire::frame::Frame,
@@ -28,18 +30,29 @@ pub use check::{
     receives,
 };
 pub use constant::{any, first, found, is_among, is_some, position, repeats, same, same_crate};
-pub use entry::{ReservedProbe, Unhandled, list, listed, mistaken};
-pub use fingerprint::{field, hash, mix};
+pub use decoding::{Decoding, NotDecoding};
+pub use entry::{Covers, ReservedProbe, Unhandled, list, listed, mistaken};
+pub use fingerprint::{field, fingerprint, hash, mix};
 pub use inventory;
-pub use key::{At, CloseKey, If, Keyed, Nothing, OpenKey, RawKey, Spelled, UnknownKey, Wrapper, Wraps, rest};
+pub use key::{
+    At, CloseKey, HandledAnyway, If, Keyed, NotAMessage, Nothing, OpenKey, RawKey, Spelled, UnknownKey, Wrapper, Wraps,
+    rest,
+};
 pub use probe::{Plain, Probe};
 pub use reply::{Returned, Unanswered, ViaNone, ViaReply, no_reply, reply};
 pub use serde_json;
+pub use shown::{NotShown, Shown, show};
 pub use std::{
     any::{Any, TypeId},
     boxed::Box,
-    concat, file, line, module_path,
+    clone::Clone,
+    concat, file,
+    fmt::{Debug, Formatter, Result as FmtResult},
+    line,
+    marker::Copy,
+    module_path,
     option::Option,
+    primitive::{bool, str, u32, u64},
     result::Result,
     vec::Vec,
 };
