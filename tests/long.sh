@@ -23,9 +23,9 @@ step() {
   summary+=("$verdict, $((SECONDS - start)) s: $name: $(tail --lines=1 "$said")")
 }
 
-step "wake-ups" tests/model.sh 5
-step "simulation of 1,000 seeds" tests/simulation.sh 0..1000
-step "fuzzing" tests/fuzz.sh 600
+step "wake-ups" tests/scripts/model.sh 5
+step "simulation of 1,000 seeds" tests/scripts/simulation.sh 0..1000
+step "fuzzing" tests/scripts/fuzz.sh 600
 # Ten thousand connections need as many descriptors at each end.
 ulimit -S -n "$(ulimit -H -n)"
 
@@ -36,7 +36,7 @@ step "return of 5,000 clients" \
 step "weak links, 100,000 messages for each fault" \
   cargo run --locked --release --quiet --package wsx-tests --bin weak_links_campaign -- --messages 100000
 # Needs root, for the networks that it makes.
-step "weak networks, 100,000 messages" tests/weak_networks.sh 100000
+step "weak networks, 100,000 messages" tests/scripts/weak_networks.sh 100000
 cargo build --locked --release --quiet --package wsx-examples --bin echo --package wsx-tests --bin abuse --bin subject
 for campaign in floods declared json codes readers churn; do
   step "abuse: $campaign" target/release/abuse --echo target/release/echo --subject target/release/subject --only "$campaign"

@@ -61,7 +61,7 @@ check_demo() {
   fi
 }
 
-step "install what is missing" tests/install.sh
+step "install what is missing" tests/scripts/install.sh
 step "formatting" cargo fmt --all --check
 step "formatting of the fuzz targets" cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 step "lints" cargo clippy --locked --workspace --all-features --all-targets -- -D warnings
@@ -76,23 +76,23 @@ if [[ "$tests" == "0 passed"* ]]; then
   exit 1
 fi
 step "documents" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features
-step "wake-ups" tests/model.sh
-step "conformance" tests/conformance.sh
+step "wake-ups" tests/scripts/model.sh
+step "conformance" tests/scripts/conformance.sh
 # Against the `echo` that the step before has built.
 step "the subject of abuse" cargo build --locked --release --package wsx-tests --bin subject
 step "abuse, in short" cargo run --locked --release --package wsx-tests --bin abuse -- \
   --echo target/release/echo --subject target/release/subject --short
-step "fuzzing, in short" tests/fuzz.sh 8
+step "fuzzing, in short" tests/scripts/fuzz.sh 8
 step "shutdown, in short" cargo run --locked --release --package wsx-tests --bin mass_shutdown -- --clients 1000
 step "return after an outage, in short" cargo run --locked --release --package wsx-tests --bin mass_return -- --clients 300 --outage 2
 # Networks of one's own take root, and a kernel that lets one have them, which not every container does.
 if [[ "$(id -u)" == 0 ]] && unshare --net true 2>/dev/null; then
-  step "weak networks, in short" tests/weak_networks.sh 1000
+  step "weak networks, in short" tests/scripts/weak_networks.sh 1000
 else
   not_run="weak networks, which need root, CAP_SYS_ADMIN and CAP_NET_ADMIN"
 fi
-step "instructions" tests/instructions.sh
-step "oldest compiler" tests/msrv.sh
+step "instructions" tests/scripts/instructions.sh
+step "oldest compiler" tests/scripts/msrv.sh
 step "main example" cargo run --locked --release --package wsx-examples --bin fleet -- --for 6s
 check_demo
 # Near the end, where those look who count the tests of a run.

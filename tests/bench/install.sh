@@ -3,8 +3,8 @@
 # interoperation tests pin and install. What is there already stays.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# shellcheck source=SCRIPTDIR/../packages.sh
-source ./packages.sh
+# shellcheck source=SCRIPTDIR/../scripts/packages.sh
+source ./scripts/packages.sh
 
-./install.sh
+./scripts/install.sh
 need_packages golang-go golang-github-gorilla-websocket-dev

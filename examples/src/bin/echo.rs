@@ -73,7 +73,7 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     writeln!(io::stdout(), "listening on ws://{address}/ws")?;
     io::stdout().flush()?;
     // Until the hub has ended, so that those who come last are answered.
-    let listening = tokio::spawn(hub.ws_handler(wsx::unique_id, |_| {}).path("/ws").listen(listener));
+    let listening = tokio::spawn(hub.ws_handler(wsx::unique_id, |_| {}).path("/ws").serve(listener));
     wsx_examples::asked_to_stop().await?;
     hub.shutdown(GRACE).await;
     Ok(listening.await?)

@@ -10,7 +10,7 @@ use hyper_util::{
 };
 use std::{convert::Infallible, time::Duration};
 use tokio::net::TcpListener;
-use wsx::{Connection, Hub, WsHandler};
+use wsx::{Connection, Hub, server::WsHandler};
 
 /// How long what is open may take to end.
 const GRACE: Duration = Duration::from_secs(10);

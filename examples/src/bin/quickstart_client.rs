@@ -23,7 +23,7 @@ async fn on_cmd(cmd: Cmd) {
 #[tokio::main]
 async fn main() -> Result<(), wsx::ConnectError> {
     // Waits for the server, and comes back to it whenever it has gone.
-    let client = Client::builder("ws://127.0.0.1:9001/ws").observer(wsx::PrintProblems).build();
+    let client = Client::builder("ws://127.0.0.1:9001/ws").observer(wsx::StderrObserver).build().unwrap();
     client.connect(CancellationToken::new(), |_| {}).await?;
     for celsius in (86..=95).cycle() {
         if let Err(error) = client.send(&Telemetry { celsius: celsius.into() }).await {

@@ -23,11 +23,11 @@ fn on_telemetry(msg: Telemetry, conn: &Connection) -> Option<Cmd> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let hub = Hub::builder().observer(wsx::PrintProblems).build()?;
+    let hub = Hub::builder().observer(wsx::StderrObserver).build()?;
     let door = hub.ws_handler(wsx::unique_id, |conn| println!("{} is here", conn.id()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:9001").await;
     let listener = listener.map_err(|error| format!("port 9001: {error}; if it is taken, choose another one"))?;
     println!("listening on {}", listener.local_addr()?);
-    door.listen(listener).await;
+    door.serve(listener).await;
     Ok(())
 }

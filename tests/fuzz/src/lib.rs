@@ -1,6 +1,6 @@
 //! The targets, each a function that takes what libFuzzer made up and panics when a promise is broken.
 //!
-//! `cargo fuzz` builds them; `tests/fuzz.sh` runs them all.
+//! `cargo fuzz` builds them; `tests/scripts/fuzz.sh` runs them all.
 #![forbid(unsafe_code)]
 
 pub mod close;

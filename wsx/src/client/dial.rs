@@ -44,8 +44,9 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
-        let wrong = |why: &str| ConnectError::Url { url: url.to_owned(), why: why.to_owned() };
+    /// The error says what is wrong with the URL, and how to write it.
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
+        let wrong = |why: &str| format!("cannot dial {url:?}: {why}");
         let uri: Uri = match url.parse() {
             Ok(uri) => uri,
             // With a scheme it may be right.
@@ -88,9 +89,7 @@ impl Target {
         config: &Config,
     ) -> Result<(Socket, Vec<u8>), ConnectError> {
         let Self { url, destination, tls } = self;
-        let mut request = url
-            .into_client_request()
-            .map_err(|error| ConnectError::Url { url: url.clone(), why: error.to_string() })?;
+        let mut request = url.into_client_request().map_err(|error| ConnectError::Handshake(error.into()))?;
         for (name, value) in &headers {
             request.headers_mut().append(name, value.clone());
         }
@@ -145,7 +144,7 @@ fn handshake_error(error: tungstenite::Error, destination: &Destination) -> Conn
         tungstenite::Error::Http(answer) => {
             let retry_after =
                 answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-            ConnectError::Refused { status: answer.status(), retry_after: retry_after.map(Duration::from_secs) }
+            ConnectError::Rejected { status: answer.status(), retry_after: retry_after.map(Duration::from_secs) }
         }
         tungstenite::Error::Io(source) if tls::is_failure(&source) => {
             ConnectError::Tls { address: destination.to_string(), source }
@@ -289,7 +288,7 @@ mod tests {
             ("ws://a:0/ws", "`:0` behind its host is no port"),
             ("ws://[::1]9/ws", "`9` behind its host is no port; write one from 1 to 65535, as in ws://[::1]:9001/ws"),
         ] {
-            let error = Target::parse(url).unwrap_err().to_string();
+            let error = Target::parse(url).unwrap_err();
             assert!(error.contains(why), "{url}: {error}");
         }
         let target = Target::parse("ws://[::1]:9001/ws?id=1").unwrap();

@@ -1,12 +1,17 @@
 //! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}` as users see it, and how it is written; `head`
 //! reads it.
-pub(crate) mod head;
+pub(crate) mod incoming;
+pub(crate) mod parse;
+pub(crate) mod payload;
+pub(crate) mod reply;
 
 use crate::{
-    envelope::head::{Head, VERSION},
+    envelope::parse::{Head, VERSION},
     error::SendError,
-    message::{Declared, Message, Receives, Sends},
-    wire::frame::{self, Frame, Kind},
+    message::Message,
+    protocol::side::{Declared, Receives, Sends},
+    wire::header::Opcode,
+    wire::write::{self, Frame},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -69,7 +74,7 @@ impl<T> Envelope<T> {
             ver: head.ver,
             message_type: Cow::Owned(head.message_type.into_owned()),
             ts: head.ts,
-            data: serde_json::from_str(head.data).map_err(|error| head::in_text(error, head.data, text))?,
+            data: serde_json::from_str(head.data).map_err(|error| parse::in_text(error, head.data, text))?,
         })
     }
 }
@@ -116,7 +121,7 @@ impl<T: Serialize> Outbound for Envelope<T> {
 /// Something that side `S` may send to side `To`. It follows from the protocol, and stands on the message rather than on
 /// the side so that an error names the message.
 ///
-/// A function of your own that sends any message returns the [`Sending`](crate::Sending): the type of an `async fn` has the
+/// A function of your own that sends any message returns the [`Sending`](crate::connection::Sending): the type of an `async fn` has the
 /// message's in it, so that one that goes the wrong way would be an error where the function is called and another where it is
 /// awaited.
 ///
@@ -127,11 +132,12 @@ impl<T: Serialize> Outbound for Envelope<T> {
 /// # #[derive(wsx::Endpoint)]
 /// # #[wsx(side = Edge)]
 /// # struct EdgeBox;
-/// fn report<M: wsx::SentBy<Edge, Server>>(client: &wsx::Client<EdgeBox>, message: &M) -> wsx::Sending<'static> {
+/// fn report<M: wsx::protocol::SentBy<Edge, Server>>(client: &wsx::Client<EdgeBox>, message: &M) -> wsx::connection::Sending<'static> {
 ///     println!("reports");
 ///     client.send(message)
 /// }
-/// # drop(report(&wsx::Client::with("ws://127.0.0.1:9001", EdgeBox), &Health { ok: true }));
+/// # drop(report(&wsx::Client::builder("ws://127.0.0.1:9001").endpoint(EdgeBox).build()?, &Health { ok: true }));
+/// # Ok::<_, wsx::BuildError>(())
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent",
@@ -149,7 +155,7 @@ fn text_frame<T: Serialize + ?Sized>(
     ts: i64,
     data: &T,
 ) -> Result<Frame, SendError> {
-    frame::encode(Kind::Text, role, |buffer| {
+    write::encode(Opcode::Text, role, |buffer| {
         // By hand, since the keys need no escaping and their order is part of the format.
         buffer.extend_from_slice(b"{\"ver\":");
         serde_json::to_writer(&mut *buffer, &ver)?;

@@ -1,8 +1,8 @@
 //! Draws a handler's arguments, and boxes its future.
 use crate::{
-    connection::HandlerResult,
     dispatch::context::{Context, FromContext},
-    dispatch::handler::Outcome,
+    dispatch::registration::Outcome,
+    envelope::reply::HandlerResult,
     error::HandlerError,
     protocol::endpoint::Endpoint,
 };

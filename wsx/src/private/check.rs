@@ -1,8 +1,8 @@
 //! Checks that fail to compile, with the words of the error.
 use super::{is_among, repeats, same};
 use crate::{
-    message::{Message, Receives, Side},
-    protocol::endpoint::Endpoint,
+    message::Message,
+    protocol::{Receives, Side, endpoint::Endpoint},
 };
 
 /// Checks nothing more than that `E` is an endpoint, where the error can point at its name.

@@ -1,6 +1,6 @@
 //! The handlers of a complete endpoint, found by the compiler.
 use super::Keyed;
-use crate::dispatch::handler::{HandledOnceBy, HandlerEntry};
+use crate::dispatch::registration::{HandledOnceBy, HandlerEntry};
 use std::{any::Any, marker::PhantomData};
 
 /// `Self`, a side, has its message `M` handled by endpoint `E`; `protocol!` says when.

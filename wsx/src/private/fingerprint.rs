@@ -1,5 +1,5 @@
 //! The hash of what both ends must agree on.
-use crate::message::Travel;
+use crate::protocol::Travel;
 
 /// Fowler–Noll–Vo, 64 bits.
 #[must_use]

@@ -1,9 +1,9 @@
 //! Type strings as types.
 use super::{hash, mistaken};
 use crate::{
-    dispatch::handler::{HandledOnceBy, HandlerEntry},
+    dispatch::registration::{HandledOnceBy, HandlerEntry},
     envelope::Envelope,
-    message::MessageType,
+    protocol::MessageType,
 };
 use std::marker::PhantomData;
 

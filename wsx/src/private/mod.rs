@@ -10,19 +10,27 @@ mod probe;
 mod reply;
 mod shown;
 
-#[cfg(feature = "server")]
-pub use crate::bench::Bench;
+#[cfg(feature = "__testing")]
+pub use crate::testing::Bench;
 pub use crate::{
-    connection::HandlerResult,
-    dispatch::context::{Context, FromContext, ViaContext, ViaPayload},
-    dispatch::handler::{Call, HandledOnceBy, HandlerEntry, IntoReply, Outcome, Registration, StateKey},
-    dispatch::incoming::Incoming,
-    envelope::Envelope,
+    dispatch::{
+        context::{Context, FromContext, ViaContext, ViaPayload},
+        registration::{Call, HandledOnceBy, HandlerEntry, Outcome, Registration, StateKey},
+    },
+    envelope::{
+        Envelope,
+        incoming::Incoming,
+        reply::{HandlerResult, IntoReply},
+    },
     error::HandlerError,
-    message::{AnyPeer, AnySide, Declared, Description, Message, MessageType, Receives, Sends, Side, Travel},
-    protocol::endpoint::{Endpoint, States, Untyped},
+    message::Message,
+    protocol::side::Declared,
+    protocol::{
+        AnyPeer, AnySide, Description, MessageType, Receives, Sends, Side, Travel,
+        endpoint::{Endpoint, Untyped},
+    },
     server::hub::Hub,
-    wire::frame::Frame,
+    wire::write::Frame,
 };
 pub use argument::{Handling, NotHandling, Refused};
 pub use check::{
@@ -58,7 +66,7 @@ pub use std::{
 };
 
 /// For `tests/fuzz`.
-#[cfg(feature = "server")]
+#[cfg(feature = "__testing")]
 pub mod fuzz {
-    pub use crate::fuzz::{Read, connection, one_pass, two_passes};
+    pub use crate::testing::{Read, connection, one_pass, two_passes};
 }

@@ -1,16 +1,15 @@
 //! Asks what a type is, without an error where it is not.
 use super::{Keyed, SpeaksWith, Wraps};
 use crate::{
-    connection::closed::Closed,
-    dispatch::context::State,
-    dispatch::{handler::StateKey, incoming::RawFrame},
-    envelope::Envelope,
-    message::{Message, Side},
-    protocol::endpoint::Endpoint,
+    closed::Closed,
+    dispatch::{arguments::State, registration::StateKey},
+    envelope::{Envelope, incoming::RawFrame},
+    message::Message,
+    protocol::{Side, endpoint::Endpoint},
     server::hub::Hub,
 };
 use serde::Deserialize;
-use std::{any::TypeId, marker::PhantomData, rc::Rc, sync::Arc};
+use std::{marker::PhantomData, rc::Rc, sync::Arc};
 
 /// Probes say what a type is without ever failing to compile: the inherent constant, which has a bound, wins over the
 /// trait's, which has none. Works because handlers are never generic.
@@ -68,9 +67,10 @@ impl<T: Deserialize<'static>> Probe<Envelope<T>> {
     /// See [`Plain`].
     pub const READS: bool = true;
 }
-impl<T: 'static> Probe<State<T>> {
+impl<T: Clone + Send + Sync + 'static> Probe<State<T>> {
     /// See [`Plain`].
-    pub const STATE: Option<StateKey> = Some(StateKey { id: TypeId::of::<T>, name: std::any::type_name::<T> });
+    pub const STATE: Option<StateKey> =
+        Some(StateKey { given: |states| states.get::<T>().is_some(), name: std::any::type_name::<T> });
 }
 impl<T: Endpoint + Send + Sync> Probe<T> {
     /// See [`Plain`].

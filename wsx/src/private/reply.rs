@@ -1,11 +1,9 @@
 //! What a handler returned, as a frame.
 use super::Nothing;
 use crate::{
-    connection::HandlerResult,
-    dispatch::handler::IntoReply,
+    envelope::reply::{HandlerResult, IntoReply},
     error::{BoxError, HandlerError},
-    message::{AnySide, Sends},
-    protocol::endpoint::Endpoint,
+    protocol::{AnySide, Sends, endpoint::Endpoint},
 };
 use tokio_tungstenite::tungstenite::protocol::Role;
 

@@ -1,12 +1,9 @@
 //! A program's end of a conversation: the type on which handlers register, whose value carries their state.
 //!
 //! Knows no handlers; `handler` ties them to it.
-use crate::message::{AnyPeer, AnySide, Side};
-use std::{
-    any::{Any, TypeId},
-    collections::HashMap,
-    fmt,
-};
+use crate::protocol::side::{AnyPeer, AnySide, Side};
+use http::Extensions;
+use std::{any::Any, fmt};
 
 /// A local type on which handlers register with `#[wsx::handler(on = …)]`, and which they take as `&Self`.
 ///
@@ -42,49 +39,45 @@ pub trait Endpoint: Sized + Send + Sync + 'static {
     }
     /// Whether state is given by type, which only [`Untyped`] does.
     #[doc(hidden)]
-    fn states(&self) -> Option<&States> {
+    fn states(&self) -> Option<&Extensions> {
         None
     }
 }
 
-/// Where handlers without `on = …` register. Its state is given by type, with `HubBuilder::state`, and taken
-/// as [`State<T>`](crate::State).
+/// The endpoint of handlers without `on = …`. Its state is given by type, with
+/// [`HubBuilder::state`](crate::server::HubBuilder::state), and taken as [`State<T>`](crate::State).
 ///
 /// A program that is both ends of a conversation needs an endpoint for each: a handler here runs at both.
-#[derive(Debug, Default)]
-pub struct Untyped(pub(crate) States);
+#[derive(Default)]
+pub struct Untyped(Extensions);
+
+impl Untyped {
+    /// Adds a state. It replaces an earlier one of the same type.
+    pub(crate) fn insert<T: Clone + Send + Sync + 'static>(&mut self, value: T) {
+        self.0.insert(value);
+    }
+
+    pub(crate) fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.0.get()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Untyped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Untyped with {} states", self.0.len())
+    }
+}
 
 impl Endpoint for Untyped {
     type Side = AnySide;
     type Peer = AnyPeer;
     const NAME: &'static str = "Untyped";
     const MODULE: &'static str = module_path!();
-    fn states(&self) -> Option<&States> {
+    fn states(&self) -> Option<&Extensions> {
         Some(&self.0)
-    }
-}
-
-/// One value of each type.
-#[derive(Default)]
-#[doc(hidden)]
-pub struct States(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
-
-impl States {
-    pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
-        self.0.insert(TypeId::of::<T>(), Box::new(value));
-    }
-
-    pub(crate) fn get<T: 'static>(&self) -> Option<&T> {
-        self.0.get(&TypeId::of::<T>())?.downcast_ref()
-    }
-
-    pub(crate) fn contains(&self, id: TypeId) -> bool {
-        self.0.contains_key(&id)
-    }
-}
-
-impl fmt::Debug for States {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} states", self.0.len())
     }
 }

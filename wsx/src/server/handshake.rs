@@ -3,7 +3,7 @@
 //!
 //! Works on `http` types and bytes; knows no hub. The standalone server reads the request head here; under hyper it has
 //! been read already.
-use crate::{connection::Extensions, handshake::authority};
+use crate::{connection::extensions::Extensions, handshake::authority};
 use std::{fmt, io, sync::Arc};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::{

@@ -7,7 +7,7 @@
 use super::{End, IDLE, Task, Writer};
 use crate::{
     config::Config, connection::Connection, connection::queue::Queue, connection::sending::Sending, error::SendError,
-    task::transport::Transport, wire::reader::Received,
+    task::transport::Transport, wire::message::Received,
 };
 use loom::{
     sync::{Condvar, Mutex, MutexGuard},
@@ -172,7 +172,7 @@ impl Transport for Wire {
         Poll::Pending
     }
 
-    fn settle(&self) {}
+    fn shrink(&self) {}
 
     fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut state = lock(&self.0);
@@ -192,7 +192,7 @@ impl Transport for Wire {
         Poll::Ready(Ok(()))
     }
 
-    fn heard(&self) -> bool {
+    fn take_received(&self) -> bool {
         false
     }
 

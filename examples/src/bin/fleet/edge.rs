@@ -14,7 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{sync::watch, time::timeout};
-use wsx::{CancellationToken, Client, Closed, SendError, Sending};
+use wsx::{CancellationToken, Client, Closed, SendError, connection::Sending};
 
 /// Until the station says otherwise, in samples a second.
 const RATE: u32 = 5;
@@ -69,9 +69,11 @@ pub(crate) async fn run(identity: Identity, screen: Screen, stop: CancellationTo
     let (rate, mut rate_changes) = watch::channel(RATE);
     let mut samples = sample::start(&id, rate.subscribe())?;
     let url = format!("{url}{}id={id}", if url.contains('?') { '&' } else { '?' });
-    let client = Client::builder_with(url, EdgeBox { id: id.clone(), rate, screen: screen.clone() })
+    let client = Client::builder(url)
+        .endpoint(EdgeBox { id: id.clone(), rate, screen: screen.clone() })
         .observer(Problems { who: id.clone(), screen: screen.clone() })
-        .build();
+        .build()
+        .unwrap();
 
     let connections = Arc::new(AtomicU32::new(0));
     let (counter, name) = (connections.clone(), id.clone());

@@ -1,6 +1,6 @@
 //! Why `fleet` could not do its work, said in one line.
 use std::{error::Error, io};
-use wsx::{ConnectError, SendError, StartError};
+use wsx::{BuildError, ConnectError, SendError};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -15,7 +15,7 @@ pub(crate) enum Failure {
     #[error("cannot listen on {address}{hint}", hint = wsx_examples::port_hint(.source))]
     Listen { address: String, source: io::Error },
     #[error("the handlers do not fit together")]
-    Start(#[from] StartError),
+    Start(#[from] BuildError),
     #[error("{id} cannot connect")]
     Connect { id: String, source: ConnectError },
     #[error("{id} cannot send")]

@@ -176,22 +176,22 @@ pub(crate) struct Problems {
 }
 
 impl Observer for Problems {
-    fn failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
+    fn handler_failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
         self.screen.problem(format!("{}: {message_type:?} of {:?}: {}", self.who, conn.id(), one_line(error)));
     }
 
-    fn ignored(&self, conn: &Connection, message_type: &str) {
+    fn message_ignored(&self, conn: &Connection, message_type: &str) {
         // The type is the peer's own word: cut, and escaped.
         let shown: String = message_type.chars().take(40).collect();
         self.screen.problem(format!("{}: nobody handles {shown:?} of {:?}", self.who, conn.id()));
     }
 
-    fn refused(&self, peer: Option<SocketAddr>, status: StatusCode, why: &str) {
+    fn handshake_rejected(&self, peer: Option<SocketAddr>, status: StatusCode, why: &str) {
         let peer = peer.map_or_else(|| "somebody".to_owned(), |peer| peer.to_string());
         self.screen.problem(format!("{}: refused {peer} with {status}: {why}", self.who));
     }
 
-    fn retrying(&self, _: u32, delay: Duration, error: &ConnectError) {
+    fn connect_failed(&self, _: u32, delay: Duration, error: &ConnectError) {
         let line = format!("{}: {}; the next in {delay:.1?}", self.who, one_line(error));
         self.screen.problem(line);
     }

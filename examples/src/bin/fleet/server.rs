@@ -12,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use wsx::{
-    Closed, Connection, Hub, Reject,
+    Closed, Connection, Hub, Rejection,
     http::{StatusCode, request::Parts},
 };
 
@@ -31,31 +31,31 @@ pub(crate) struct Station {
 }
 
 #[wsx::handler("__open__", on = Station)]
-fn on_open(station: &Station, conn: &Connection) {
+fn on_open(station: &Station, conn: &Connection<Server>) {
     station.board.opened(conn.id());
     station.screen.event(format!("station: {} is here", conn.id()));
 }
 
 #[wsx::handler("__close__", on = Station)]
-fn on_close(station: &Station, conn: &Connection, closed: Closed) {
+fn on_close(station: &Station, conn: &Connection<Server>, closed: Closed) {
     station.board.closed(conn.id());
     station.screen.event(format!("station: {} has left, {closed}", conn.id()));
 }
 
 #[wsx::handler(on = Station)]
-fn on_telemetry(station: &Station, message: Telemetry<'_>, conn: &Connection) {
+fn on_telemetry(station: &Station, message: Telemetry<'_>, conn: &Connection<Server>) {
     station.ledger.received(conn.id(), message.stamp);
     station.board.update(conn.id(), message);
 }
 
 #[wsx::handler(on = Station)]
-fn on_rate_changed(station: &Station, message: RateChanged, conn: &Connection) {
+fn on_rate_changed(station: &Station, message: RateChanged, conn: &Connection<Server>) {
     station.ledger.received(conn.id(), message.stamp);
     station.screen.event(format!("station: {} now takes {} samples a second", conn.id(), message.per_second));
 }
 
 #[wsx::handler(on = Station)]
-fn on_farewell(station: &Station, message: Farewell, conn: &Connection) {
+fn on_farewell(station: &Station, message: Farewell, conn: &Connection<Server>) {
     station.ledger.received(conn.id(), message.stamp);
     // The farewell was accepted too, or it would not be here.
     station.ledger.accepted(conn.id(), message.stamp.run, message.accepted.saturating_add(1));
@@ -74,10 +74,10 @@ pub(crate) async fn serve(
     until: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let problems = Problems { who: "station".to_owned(), screen: station.screen.clone() };
-    let hub = Hub::builder_with(station.clone()).observer(problems).build()?;
+    let hub = Hub::builder().endpoint(station.clone()).observer(problems).build()?;
     let board = station.board.clone();
     let door = hub.ws_handler(move |request| ready(identify(&request, &board)), |_| {}).path(PATH);
-    let listening = tokio::spawn(door.listen(listener));
+    let listening = tokio::spawn(door.serve(listener));
     tokio::select! {
         () = until => {}
         never = orders.give(&hub) => match never {},
@@ -95,16 +95,16 @@ pub(crate) async fn serve(
 }
 
 /// A connection's id is its box's name, from the query of the request.
-fn identify(request: &Parts, board: &Board) -> Result<String, Reject> {
+fn identify(request: &Parts, board: &Board) -> Result<String, Rejection> {
     let query = request.uri.query().unwrap_or_default();
     let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).filter(|id| is_box_id(id));
     let Some(id) = id else {
         let why = "who is it? Connect to /ws?id=NAME, with letters, digits, '.', '_' and '-', at most 32";
-        return Err(Reject::new(StatusCode::BAD_REQUEST, why));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, why));
     };
     if !board.admit(id) {
         let why = format!("this station watches {} boxes, and takes no more", board::MOST);
-        return Err(Reject::new(StatusCode::SERVICE_UNAVAILABLE, why));
+        return Err(Rejection::new(StatusCode::SERVICE_UNAVAILABLE, why));
     }
     Ok(id.to_owned())
 }

@@ -1,0 +1,10 @@
+//! Without the feature `rustls`, a client of `wss://` says at once which feature to turn on. Here, since the tests
+//! themselves may be built with it.
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let client = wsx::Client::new("wss://127.0.0.1/ws");
+    let error = client.connect(wsx::CancellationToken::new(), |_| {}).await.unwrap_err();
+    let why = "wss:// needs TLS: turn on the feature `rustls` of wsx";
+    assert!(error.to_string().contains(why), "{error}");
+    assert!(error.is_final());
+}

@@ -1,0 +1,72 @@
+//! What a message costs in allocations, counted: row M3 of the specification.
+use allocation_counter::measure;
+use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, future::Future, pin::pin, task::Poll};
+use wsx::__private::Bench;
+use wsx::{Connection, Hub};
+
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Telemetry<'a> {
+    #[serde(borrow)]
+    device: Cow<'a, str>,
+    celsius: f64,
+}
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Slow<'a> {
+    #[serde(borrow)]
+    device: Cow<'a, str>,
+}
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Ping {
+    n: u32,
+}
+wsx::protocol! {
+    Fleet v1 {
+        Edge -> Server: Telemetry<'_>, Slow<'_>;
+        Edge <-> Server: Ping;
+    }
+}
+
+#[derive(wsx::Endpoint, Default)]
+#[wsx(side = Server)]
+struct Station {
+    hottest: std::sync::Mutex<f64>,
+}
+#[wsx::handler(on = Station)]
+fn on_telemetry(station: &Station, msg: Telemetry<'_>) {
+    assert!(matches!(msg.device, Cow::Borrowed("box-7")));
+    let mut hottest = station.hottest.lock().expect("nobody panics");
+    *hottest = hottest.max(msg.celsius);
+}
+#[wsx::handler(on = Station)]
+async fn on_slow(msg: Slow<'_>, _conn: &Connection<Server>) {
+    assert_eq!(msg.device, "box-7");
+}
+#[wsx::handler(on = Station)]
+fn on_ping(ping: Ping) -> Ping {
+    ping
+}
+
+/// Allocations of one message from its text to the end of its handler.
+fn allocations(bench: &Bench<Station>, text: &str, replies: bool) -> u64 {
+    let once = || {
+        let mut dispatch = pin!(bench.dispatch(text));
+        let poll = dispatch.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        assert_eq!(poll, Poll::Ready(replies));
+    };
+    // The first one fills the thread's buffers.
+    once();
+    measure(once).count_total
+}
+
+/// Row M3: parsing, routing, decoding and a sync handler cost no allocation; an async handler costs its box; a reply
+/// goes into what the thread keeps.
+#[test]
+fn a_sync_dispatch_allocates_nothing_and_an_async_one_its_box() {
+    let bench = Bench::new(Hub::builder().endpoint(Station::default()).build().unwrap());
+    let text = |kind: &str, data: &str| format!(r#"{{"ver":1,"type":"{kind}","ts":1732969200,"data":{data}}}"#);
+    assert_eq!(allocations(&bench, &text("telemetry", r#"{"device":"box-7","celsius":21.5}"#), false), 0);
+    assert_eq!(allocations(&bench, &text("slow", r#"{"device":"box-7"}"#), false), 1);
+    assert_eq!(allocations(&bench, &text("unknown", "1"), false), 0);
+    assert_eq!(allocations(&bench, &text("ping", r#"{"n":1}"#), true), 0);
+}

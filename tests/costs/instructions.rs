@@ -1,0 +1,250 @@
+//! What the engine's parts cost in instructions, counted by callgrind: the same figure on a busy machine as on a quiet one.
+//! Each part has a budget, and the run fails when one is passed by more than 5 %.
+//!
+//! ```text
+//! ./tests/scripts/instructions.sh
+//! ```
+//!
+//! A budget is what the part cost when it was last looked at. It goes up only with a reason in the commit, and down
+//! whenever the part has become cheaper: the run prints the new figure.
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    unused_qualifications,
+    unreachable_pub,
+    clippy::needless_pass_by_value,
+    reason = "the macros of gungraun make public items, and take arguments by value"
+)]
+use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::{borrow::Cow, future::Future, hint::black_box, pin::pin, task::Poll};
+use wsx::__private::Bench;
+use wsx::{Connection, Envelope, Hub};
+
+/// Each benchmark does its work so many times, so that a budget is not a matter of the first time.
+const TIMES: usize = 100;
+
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Telemetry<'a> {
+    #[serde(borrow)]
+    device: Cow<'a, str>,
+    celsius: f64,
+    humidity: f64,
+    battery: u8,
+    uptime: u64,
+    online: bool,
+    readings: Vec<i32>,
+    #[serde(borrow)]
+    note: Cow<'a, str>,
+}
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Health {
+    ok: bool,
+    load: f32,
+}
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Cmd {
+    restart: bool,
+    after: u32,
+}
+
+wsx::protocol! {
+    Measured v1 {
+        Edge -> Server: Telemetry<'_>, Health;
+        Server -> Edge: Cmd;
+    }
+}
+
+#[derive(wsx::Endpoint)]
+#[wsx(side = Server, partial)]
+struct Station;
+
+#[wsx::handler(on = Station)]
+fn on_telemetry(message: Telemetry<'_>) -> Cmd {
+    Cmd { restart: message.online, after: u32::from(message.battery) }
+}
+#[wsx::handler(on = Station)]
+async fn on_health(message: Health) {
+    black_box(message.ok);
+}
+
+/// Passes raw data through.
+#[wsx::handler("pass")]
+fn pass(envelope: Envelope<&RawValue>) -> Envelope<&RawValue> {
+    envelope
+}
+
+fn telemetry(readings: usize) -> Telemetry<'static> {
+    Telemetry {
+        device: "box-7".into(),
+        celsius: 21.5,
+        humidity: 40.25,
+        battery: 87,
+        uptime: 1_732_969_200,
+        online: true,
+        readings: (0..).map(|n| n * 37 % 4096).take(readings).collect(),
+        note: "behind the weir".into(),
+    }
+}
+
+const HEALTH: &str = r#"{"ver":1,"type":"health","ts":1732969200,"data":{"ok":true,"load":0.5}}"#;
+
+/// A payload that makes an envelope of about so many bytes.
+fn payload(bytes: usize) -> String {
+    serde_json::to_string(&telemetry(bytes.saturating_sub(200) * 2 / 9)).expect("it is JSON")
+}
+
+/// An envelope as an edge box writes it.
+fn text(message_type: &str, bytes: usize) -> String {
+    let data = payload(bytes);
+    format!(r#"{{"ver":1,"type":"{message_type}","ts":1732969200,"data":{data}}}"#)
+}
+
+fn at_once<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("nothing in here waits"),
+    }
+}
+
+/// What a client sends: as many text messages, each a masked frame.
+fn frames(bytes: usize) -> Vec<u8> {
+    let mask = [7, 11, 13, 17];
+    let text = text("telemetry", bytes);
+    let mut frame = vec![0x81, 0x80 | 126];
+    frame.extend_from_slice(&u16::try_from(text.len()).expect("it is short").to_be_bytes());
+    frame.extend_from_slice(&mask);
+    frame.extend(text.bytes().enumerate().map(|(at, byte)| byte ^ mask[at % 4]));
+    frame.repeat(TIMES)
+}
+
+/// Warm, so that the thread's buffers are there.
+fn reader(frames: Vec<u8>) -> (Bench<Station>, Vec<u8>) {
+    let bench = Bench::new(Hub::builder().endpoint(Station).build().unwrap());
+    assert_eq!(bench.read(frames.clone()), TIMES);
+    (bench, frames)
+}
+fn station(text: String) -> (Bench<Station>, String) {
+    let bench = Bench::new(Hub::builder().endpoint(Station).build().unwrap());
+    at_once(bench.dispatch(&text));
+    (bench, text)
+}
+fn untyped(text: String) -> (Bench<wsx::Untyped>, String) {
+    let bench = Bench::new(Hub::new());
+    at_once(bench.dispatch(&text));
+    (bench, text)
+}
+fn queue() -> Bench<Station> {
+    let bench = Bench::new(Hub::builder().endpoint(Station).build().unwrap());
+    for _ in 0..TIMES {
+        bench.queue(&Cmd { restart: true, after: 5 });
+        bench.reply(&Cmd { restart: true, after: 5 });
+    }
+    bench.take();
+    bench
+}
+fn members(connections: usize) -> (Bench<Station>, Vec<Connection>) {
+    let bench = Bench::new(Hub::builder().endpoint(Station).build().unwrap());
+    let members = bench.join(connections);
+    at_once(bench.hub().broadcast(&Cmd { restart: true, after: 5 })).expect("it is JSON");
+    (bench, members)
+}
+
+/// At most 5 % over the budget.
+fn budget(instructions: u64) -> LibraryBenchmarkConfig {
+    let mut config = LibraryBenchmarkConfig::default();
+    let mut callgrind = Callgrind::with_args(["--cache-sim=no"]);
+    callgrind.hard_limits([(EventKind::Ir, instructions * 105 / 100)]);
+    config.tool(callgrind);
+    config
+}
+
+// From masked frames to messages.
+#[library_benchmark]
+#[bench::of_200_bytes(args = (frames(200)), setup = reader, teardown = drop, config = budget(59_539))]
+#[bench::of_2_kb(args = (frames(2048)), setup = reader, teardown = drop, config = budget(213_963))]
+fn read((bench, frames): (Bench<Station>, Vec<u8>)) -> Bench<Station> {
+    assert_eq!(black_box(bench.read(black_box(frames))), TIMES);
+    bench
+}
+
+// The whole envelope, data raw: what an unusual frame costs.
+#[library_benchmark]
+#[bench::of_200_bytes(args = (text("telemetry", 200)), config = budget(613_920))]
+#[bench::of_2_kb(args = (text("telemetry", 2048)), config = budget(8_783_018))]
+fn parse(frame: String) {
+    for _ in 0..TIMES {
+        black_box(Envelope::<&RawValue>::parse(black_box(&frame)).expect("it is one"));
+    }
+}
+
+// The payload alone, which no dispatch can be cheaper than.
+#[library_benchmark]
+#[bench::of_200_bytes(args = (payload(200)), config = budget(327_416))]
+#[bench::of_2_kb(args = (payload(2048)), config = budget(8_328_580))]
+fn decode(data: String) {
+    for _ in 0..TIMES {
+        black_box(serde_json::from_str::<Telemetry<'_>>(black_box(&data)).expect("it fits"));
+    }
+}
+
+// From the text to the finished frame of the reply.
+#[library_benchmark]
+#[bench::of_200_bytes(args = (text("telemetry", 200)), setup = station, teardown = drop, config = budget(493_624))]
+#[bench::of_2_kb(args = (text("telemetry", 2048)), setup = station, teardown = drop, config = budget(8_487_046))]
+#[bench::of_an_async_handler(args = (HEALTH.to_owned()), setup = station, teardown = drop, config = budget(177_524))]
+fn dispatch((bench, text): (Bench<Station>, String)) -> Bench<Station> {
+    for _ in 0..TIMES {
+        black_box(at_once(bench.dispatch(black_box(&text))));
+    }
+    bench
+}
+
+// The same for data that is passed through.
+#[library_benchmark]
+#[bench::of_200_bytes(args = (text("pass", 200)), setup = untyped, teardown = drop, config = budget(373_424))]
+#[bench::of_2_kb(args = (text("pass", 2048)), setup = untyped, teardown = drop, config = budget(4_478_067))]
+fn dispatch_raw((bench, text): (Bench<wsx::Untyped>, String)) -> Bench<wsx::Untyped> {
+    for _ in 0..TIMES {
+        black_box(at_once(bench.dispatch(black_box(&text))));
+    }
+    bench
+}
+
+// Encoding, queueing and taking, as many as stand in one write.
+#[library_benchmark]
+#[bench::of_a_small_message(args = (), setup = queue, teardown = drop, config = budget(127_569))]
+fn encode_and_queue(bench: Bench<Station>) -> Bench<Station> {
+    for _ in 0..TIMES {
+        black_box(bench.queue(black_box(&Cmd { restart: true, after: 5 })));
+    }
+    assert!(bench.take() > TIMES * 50);
+    bench
+}
+
+// The same of replies.
+#[library_benchmark]
+#[bench::of_a_small_message(args = (), setup = queue, teardown = drop, config = budget(90_055))]
+fn reply(bench: Bench<Station>) -> Bench<Station> {
+    for _ in 0..TIMES {
+        black_box(bench.reply(black_box(&Cmd { restart: true, after: 5 })));
+    }
+    assert!(bench.take() > TIMES * 50);
+    bench
+}
+
+// One message into the queues of all.
+#[library_benchmark]
+#[bench::to_1000(args = (1000), setup = members, teardown = drop, config = budget(140_431))]
+fn broadcast((bench, members): (Bench<Station>, Vec<Connection>)) -> (Bench<Station>, Vec<Connection>) {
+    let sent = at_once(bench.hub().broadcast(black_box(&Cmd { restart: true, after: 5 })));
+    assert_eq!(sent.expect("it is JSON"), members.len());
+    (bench, members)
+}
+
+library_benchmark_group!(
+    name = engine,
+    benchmarks = [read, parse, decode, dispatch, dispatch_raw, encode_and_queue, reply, broadcast]
+);
+main!(library_benchmark_groups = engine);

@@ -1,0 +1,55 @@
+//! Measures row P1 of the specification: how long a small message takes from `send` until the peer's socket has it, on
+//! loopback, one connection, messages of 2 KiB.
+//!
+//! ```text
+//! cargo run --release -p wsx-tests --bin write_latency
+//! ```
+use std::time::{Duration, Instant};
+use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream};
+use wsx::{Envelope, Hub};
+use wsx_tests::{Server, within};
+
+const MESSAGES: usize = 20_000;
+const LENGTH: usize = 2000;
+
+#[derive(wsx::Endpoint)]
+struct Station;
+
+#[tokio::main]
+async fn main() {
+    let server =
+        Server::start(Hub::builder().endpoint(Station).without_handlers().build().expect("nothing to fit")).await;
+    let mut tcp = TcpStream::connect(&server.address).await.expect("the server listens");
+    let request = format!(
+        "GET /ws?id=a HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        server.address
+    );
+    tcp.write_all(request.as_bytes()).await.expect("the server reads");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(within(tcp.read_u8()).await.expect("the server answers"));
+    }
+    let message = Envelope::with_type("telemetry", "x".repeat(LENGTH));
+    let mut took = Vec::with_capacity(MESSAGES);
+    let mut frame = Vec::new();
+    for _ in 0..MESSAGES {
+        let start = Instant::now();
+        server.hub.send_to("a", &message).await.expect("the peer is here");
+        let header = [tcp.read_u8().await, tcp.read_u8().await].map(|byte| byte.expect("a header"));
+        assert_eq!(header, [0x81, 126]);
+        let length = usize::from(tcp.read_u16().await.expect("a length"));
+        frame.resize(length, 0);
+        tcp.read_exact(&mut frame).await.expect("a payload");
+        took.push(start.elapsed());
+    }
+    took.sort_unstable();
+    let at = |share: f64| took[((MESSAGES - 1) as f64 * share) as usize];
+    println!("{MESSAGES} messages of {LENGTH} bytes: p50 {:?}, p95 {:?}, p99 {:?}", at(0.50), at(0.95), at(0.99));
+    let goal = Duration::from_millis(2);
+    let within_goal = took.iter().filter(|took| **took < goal).count();
+    println!(
+        "{:.2} % under {goal:?}; the specification's row P1 wants 95 %",
+        within_goal as f64 * 100.0 / MESSAGES as f64
+    );
+}

@@ -1,0 +1,518 @@
+//! wsx at one end, a WebSocket library that others wrote at the other: Python's `websockets` and Node's `ws`, each as our
+//! hub's client and as our client's server.
+//!
+//! The foreign programs are in `interop/`. They take operations on standard input and tell events on standard output,
+//! each a JSON object on a line. One set of promises is kept with all of them; each is a function here, named after what
+//! the foreign peer meets with, and the modules at the end call it.
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::{borrow::Cow, path::Path, process::Stdio, time::Duration};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStdin, Command},
+    sync::mpsc,
+    time::timeout,
+};
+use wsx::{
+    Backoff, CancellationToken, Client, CloseCode, Closed, ClosedBy, ConnectError, Connection, Envelope, Hub, RawFrame,
+    Rejection, SendError,
+    client::ClientBuilder,
+    http::{StatusCode, Uri},
+};
+use wsx_tests::{
+    Log, Memory, Server,
+    numbered::{Arrivals, Numbered, send_all},
+    recorder,
+    weak_link::{WeakLink, Weakness},
+    within,
+};
+
+/// Of each wait for a foreign program. Starting one takes most of a second on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+const ANY_PORT: (&str, u16) = ("127.0.0.1", 0);
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, wsx::Message)]
+struct Telemetry {
+    celsius: f64,
+}
+
+#[derive(Serialize, wsx::Message)]
+struct Cmd {
+    n: u32,
+}
+
+/// Our end, the same on the hub and on the client: remembers what it handled.
+#[derive(wsx::Endpoint, Clone, Default)]
+struct Ours {
+    telemetry: Log<Telemetry>,
+    numbers: Arrivals,
+    raw: Log<RawFrame<'static>>,
+    closed: Log<Closed>,
+}
+
+#[wsx::handler("telemetry", on = Ours)]
+fn on_telemetry(ours: &Ours, message: Telemetry) -> Cmd {
+    ours.telemetry.add(message);
+    Cmd { n: 1 }
+}
+
+#[wsx::handler("n", on = Ours)]
+fn on_number(ours: &Ours, Numbered(number): Numbered) {
+    ours.numbers.add(0, number);
+}
+
+#[wsx::handler("note", on = Ours)]
+fn on_note(text: String) -> Envelope<String> {
+    Envelope::with_type("noted", text)
+}
+
+#[wsx::handler("__raw__", on = Ours)]
+fn on_raw(ours: &Ours, frame: RawFrame<'_>) {
+    ours.raw.add(frame.into_owned());
+}
+
+#[wsx::handler("__close__", on = Ours)]
+fn on_close(ours: &Ours, closed: Closed) {
+    ours.closed.add(closed);
+}
+
+#[derive(Clone, Copy)]
+enum Language {
+    Python,
+    Node,
+}
+
+/// Which end of the connection the foreign program is.
+#[derive(Clone, Copy)]
+enum End {
+    Client,
+    Server,
+}
+
+/// A foreign program, killed when dropped.
+struct Peer {
+    process: Child,
+    operations: ChildStdin,
+    /// Read by a task of its own, so that a program that tells much is never stopped by a full pipe. Unbounded, as what
+    /// a test makes it tell is bounded.
+    events: mpsc::UnboundedReceiver<String>,
+}
+
+impl Peer {
+    fn start(language: Language, end: End) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop");
+        let (program, library) = match language {
+            Language::Python => (folder.join(".venv/bin/python"), ".venv/bin/python"),
+            Language::Node => ("node".into(), "node_modules/ws"),
+        };
+        let script = match (language, end) {
+            (Language::Python, End::Client) => "client.py",
+            (Language::Python, End::Server) => "server.py",
+            (Language::Node, End::Client) => "client.mjs",
+            (Language::Node, End::Server) => "server.mjs",
+        };
+        assert!(
+            folder.join(library).exists(),
+            "tests/interop/{library} is missing: run ./tests/run.sh once, it installs them"
+        );
+        let mut process = Command::new(&program)
+            .arg(folder.join(script))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} cannot be started: {error}", program.display()));
+        let operations = process.stdin.take().expect("it was asked for");
+        let mut lines = BufReader::new(process.stdout.take().expect("it was asked for")).lines();
+        let (sender, events) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { process, operations, events }
+    }
+
+    /// A client that is connected to this URL.
+    async fn connected(language: Language, url: &str) -> Self {
+        let mut peer = Self::start(language, End::Client);
+        peer.ask(json!({"op": "connect", "url": url})).await;
+        peer.hears("open").await;
+        peer
+    }
+
+    /// A server that listens here, with what else it is to do, and its URL.
+    async fn listening(language: Language, (host, port): (&str, u16), mut options: Value) -> (Self, String) {
+        let mut peer = Self::start(language, End::Server);
+        options["op"] = "listen".into();
+        options["host"] = host.into();
+        options["port"] = port.into();
+        peer.ask(options).await;
+        let port = peer.hears("listening").await["port"].take();
+        (peer, format!("ws://{host}:{port}/ws"))
+    }
+
+    async fn ask(&mut self, operation: Value) {
+        let line = format!("{operation}\n");
+        let written = timeout(DEADLINE, self.operations.write_all(line.as_bytes())).await;
+        written.expect("the foreign program reads").expect("the foreign program lives");
+    }
+
+    /// The next event, which must be of this kind.
+    async fn hears(&mut self, kind: &str) -> Value {
+        let Ok(line) = timeout(DEADLINE, self.events.recv()).await else {
+            panic!("the foreign program told nothing within {DEADLINE:?} where {kind:?} should have come");
+        };
+        let line = line.unwrap_or_else(|| {
+            panic!("the foreign program ended where {kind:?} should have come; its words are on standard error")
+        });
+        let event: Value = serde_json::from_str(&line).expect("an event is JSON");
+        assert!(event["event"] == kind, "expected {kind:?}, got {line:.300}");
+        event
+    }
+
+    async fn says(&mut self, message_type: &str, data: Value) {
+        let envelope = json!({"ver": 1, "type": message_type, "ts": 1_732_969_200, "data": data});
+        self.ask(json!({"op": "send_text", "text": envelope.to_string()})).await;
+    }
+
+    /// The data of the next message, which must be an envelope of this type.
+    async fn hears_data(&mut self, message_type: &str) -> Value {
+        let event = self.hears("message").await;
+        let mut envelope: Value = serde_json::from_str(event["text"].as_str().unwrap()).expect("an envelope is JSON");
+        assert_eq!(envelope["type"], message_type);
+        envelope["data"].take()
+    }
+
+    async fn hears_close(&mut self) -> (u64, String) {
+        let event = self.hears("close").await;
+        (event["code"].as_u64().unwrap(), event["reason"].as_str().unwrap().to_owned())
+    }
+
+    /// Ends the program as `kill -9` does, and waits until its sockets are gone.
+    async fn kill(mut self) {
+        timeout(DEADLINE, self.process.kill()).await.expect("a killed process ends").expect("it was alive");
+    }
+}
+
+/// A foreign peer and us, connected.
+struct Talk {
+    peer: Peer,
+    /// Our end of the connection.
+    conn: Connection,
+    ours: Ours,
+    /// What our observer saw.
+    memory: Memory,
+    /// Between the two, where it is not a good one.
+    _link: Option<WeakLink>,
+}
+
+impl Talk {
+    async fn begin(language: Language, end: End) -> Self {
+        Self::begin_over(None, language, end).await
+    }
+
+    /// With a weak link between the two.
+    async fn begin_over(weakness: Option<Weakness>, language: Language, end: End) -> Self {
+        let ours = Ours::default();
+        let (recorder, memory) = recorder();
+        match end {
+            End::Client => {
+                let hub = Hub::builder().endpoint(ours.clone()).observer(recorder).build().unwrap();
+                let server = Server::start(hub).await;
+                let (url, link) = over(weakness, server.url("box-7"));
+                let peer = Peer::connected(language, &url).await;
+                let conn = server.hub.connection("box-7").expect("it is in the hub before its handshake is answered");
+                Self { peer, conn, ours, memory, _link: link }
+            }
+            End::Server => {
+                let (mut peer, url) = Peer::listening(language, ANY_PORT, json!({})).await;
+                let (url, link) = over(weakness, url);
+                let client = Client::builder(url).endpoint(ours.clone()).reconnect(false).observer(recorder);
+                let conn = connect(client).await.connection().expect("it has just connected");
+                peer.hears("open").await;
+                Self { peer, conn, ours, memory, _link: link }
+            }
+        }
+    }
+
+    /// Shows that the connection is whole and both ends are at work.
+    async fn goes_on(&mut self) {
+        self.peer.says("note", json!("still here")).await;
+        assert_eq!(self.peer.hears_data("noted").await, "still here");
+    }
+}
+
+/// The URL of the way to this one, and the link that is on it.
+fn over(weakness: Option<Weakness>, direct: String) -> (String, Option<WeakLink>) {
+    let Some(weakness) = weakness else { return (direct, None) };
+    let address = direct.parse::<Uri>().expect("a URL").authority().expect("it names the address").to_string();
+    let link = WeakLink::start(&address, weakness);
+    (link.url(&direct), Some(link))
+}
+
+async fn connect(client: ClientBuilder<Ours>) -> Client<Ours> {
+    let client = client.build().unwrap();
+    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    client
+}
+
+/// Code, reason, and who closed.
+fn parts(closed: Closed) -> (u16, String, ClosedBy) {
+    (closed.code.into(), closed.reason, closed.by)
+}
+
+/// Rows E1, K1, M1, T1 of the specification: telemetry reaches its typed handler, whose reply comes back, and a command
+/// goes out by itself.
+async fn sends_telemetry_and_gets_commands(language: Language, end: End) {
+    let Talk { mut peer, conn, ours, .. } = Talk::begin(language, end).await;
+    peer.says("telemetry", json!({"celsius": 21.5})).await;
+    assert_eq!(ours.telemetry.next().await, Telemetry { celsius: 21.5 });
+    assert_eq!(peer.hears_data("cmd").await, json!({"n": 1}));
+    conn.send(&Cmd { n: 2 }).await.unwrap();
+    assert_eq!(peer.hears_data("cmd").await, json!({"n": 2}));
+}
+
+/// Row C5: a close without more is one of 1000, and a send after it fails.
+async fn sees_a_plain_close_as_1000(language: Language, end: End) {
+    let Talk { mut peer, conn, .. } = Talk::begin(language, end).await;
+    conn.close();
+    assert_eq!(peer.hears_close().await, (1000, String::new()));
+    assert_eq!(parts(within(conn.closed()).await), (1000, String::new(), ClosedBy::Us));
+    assert!(matches!(conn.send(&Cmd { n: 1 }).await, Err(SendError::Closed)));
+}
+
+/// Row C5: our close code and reason arrive, behind what was queued before.
+async fn sees_our_close_code_and_reason(language: Language, end: End) {
+    let Talk { mut peer, conn, ours, .. } = Talk::begin(language, end).await;
+    conn.send(&Cmd { n: 1 }).await.unwrap();
+    conn.close_with(CloseCode::from(4002), "stopping");
+    assert_eq!(peer.hears_data("cmd").await, json!({"n": 1}));
+    assert_eq!(peer.hears_close().await, (4002, "stopping".to_owned()));
+    assert_eq!(parts(ours.closed.next().await), (4002, "stopping".to_owned(), ClosedBy::Us));
+}
+
+/// Row C5: the peer's close code and reason reach our `__close__`, and the peer sees its code answered.
+async fn tells_us_its_close_code_and_reason(language: Language, end: End) {
+    let Talk { mut peer, conn, ours, .. } = Talk::begin(language, end).await;
+    peer.ask(json!({"op": "close", "code": 4001, "reason": "going"})).await;
+    assert_eq!(parts(ours.closed.next().await), (4001, "going".to_owned(), ClosedBy::Peer));
+    assert_eq!(peer.hears_close().await, (4001, "going".to_owned()));
+    assert!(conn.is_closed());
+}
+
+/// Row E2: a frame that is no JSON and a binary one go whole to `__raw__`, and the connection stays.
+async fn sends_broken_and_binary_frames_into_raw(language: Language, end: End) {
+    let mut talk = Talk::begin(language, end).await;
+    talk.peer.ask(json!({"op": "send_text", "text": "{\"type\": broken, 21 °C"})).await;
+    assert_eq!(talk.ours.raw.next().await, RawFrame::Text(Cow::Borrowed("{\"type\": broken, 21 °C")));
+    talk.peer.ask(json!({"op": "send_binary", "bytes": [0, 255, 123, 125]})).await;
+    assert_eq!(talk.ours.raw.next().await, RawFrame::Binary(Cow::Borrowed(&[0, 255, 123, 125])));
+    talk.goes_on().await;
+}
+
+/// Row C1: text that is no envelope, and binary, arrive as they were sent.
+async fn gets_plain_text_and_binary_frames(language: Language, end: End) {
+    let Talk { mut peer, conn, .. } = Talk::begin(language, end).await;
+    conn.send_bytes("21 °C").await.unwrap();
+    assert_eq!(peer.hears("message").await["text"], "21 °C");
+    conn.send_binary([0, 255, 123, 125]).await.unwrap();
+    assert_eq!(peer.hears("binary").await["bytes"], json!([0, 255, 123, 125]));
+}
+
+/// Row E3: an envelope whose type has no handler is ignored and seen by the observer, and the connection stays.
+async fn is_ignored_where_nobody_handles_its_type(language: Language, end: End) {
+    let mut talk = Talk::begin(language, end).await;
+    talk.peer.says("weather", json!("fine")).await;
+    assert_eq!(talk.memory.ignored().await.1, "weather");
+    talk.goes_on().await;
+}
+
+/// Row T6: a message over the limit of 2 MiB is refused, and the peer sees why, though it was still sending.
+async fn is_refused_with_1009_over_the_limit(language: Language, end: End) {
+    let Talk { mut peer, ours, .. } = Talk::begin(language, end).await;
+    peer.says("note", "x".repeat(3 << 20).into()).await;
+    assert_eq!(peer.hears_close().await.0, 1009);
+    let (code, _, by) = parts(ours.closed.next().await);
+    assert_eq!((code, by), (1009, ClosedBy::Us));
+}
+
+/// Row B1: a ping is answered with a pong of the same payload, and ours is too.
+async fn answers_pings_and_gets_its_own_answered(language: Language, end: End) {
+    let Talk { mut peer, conn, .. } = Talk::begin(language, end).await;
+    peer.ask(json!({"op": "ping", "text": "are you there"})).await;
+    assert_eq!(peer.hears("pong").await["text"], "are you there");
+    let pongs = Log::default();
+    let seen = pongs.clone();
+    conn.on_pong(move |payload| seen.add(payload.to_vec()));
+    conn.ping(b"and you").await.unwrap();
+    assert_eq!(pongs.next().await, b"and you");
+}
+
+/// Row V1: a message of 1 MiB, which is under the limit, arrives unchanged both ways.
+async fn exchanges_messages_of_a_mebibyte(language: Language, end: End) {
+    let Talk { mut peer, .. } = Talk::begin(language, end).await;
+    let text: String = ('a'..='z').cycle().take(1 << 20).collect();
+    peer.says("note", text.clone().into()).await;
+    assert!(peer.hears_data("noted").await == text, "a long message changed on its way");
+}
+
+/// Row E1: a message that comes in several frames is one message.
+async fn sends_fragments_that_arrive_whole(language: Language, end: End) {
+    let Talk { mut peer, ours, .. } = Talk::begin(language, end).await;
+    let parts = ["{\"type\":\"tele", "metry\",\"data\":{\"cel", "sius\":", "-4.0}}"];
+    peer.ask(json!({"op": "send_fragments", "parts": parts})).await;
+    assert_eq!(ours.telemetry.next().await, Telemetry { celsius: -4.0 });
+}
+
+/// Rows S2, S3, T2: `send_to` reaches that client alone, and a broadcast all of them, each once.
+async fn gets_what_is_for_it_alone_and_what_is_for_all(language: Language) {
+    let server = Server::start(Hub::builder().endpoint(Ours::default()).build().unwrap()).await;
+    let mut one = Peer::connected(language, &server.url("one")).await;
+    let mut other = Peer::connected(language, &server.url("other")).await;
+    server.hub.send_to("one", &Cmd { n: 1 }).await.unwrap();
+    assert_eq!(server.hub.broadcast(&Cmd { n: 2 }).await.unwrap(), 2);
+    server.hub.send_to("other", &Cmd { n: 3 }).await.unwrap();
+    for (peer, expected) in [(&mut one, [1, 2]), (&mut other, [2, 3])] {
+        for n in expected {
+            assert_eq!(peer.hears_data("cmd").await, json!({"n": n}));
+        }
+    }
+}
+
+/// Row X2: the application refuses a handshake, and the client sees the status.
+async fn is_refused_with_the_status_of_build_id(language: Language) {
+    let hub = Hub::builder().endpoint(Ours::default()).build().unwrap();
+    let nobody = |_| async { Err::<String, _>(Rejection::new(StatusCode::UNAUTHORIZED, "no token")) };
+    let door = hub.ws_handler(nobody, |_| {});
+    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let mut peer = Peer::start(language, End::Client);
+    peer.ask(json!({"op": "connect", "url": server.url("box-7")})).await;
+    assert_eq!(peer.hears("refused").await["status"], 401);
+}
+
+/// Rows K3, X4: a server that refuses the handshake is an error with its status.
+async fn refuses_us_with_its_status(language: Language) {
+    let (_peer, url) = Peer::listening(language, ANY_PORT, json!({"refuse": 403})).await;
+    let client = Client::builder(url).endpoint(Ours::default()).reconnect(false).build().unwrap();
+    let refused = within(client.connect(CancellationToken::new(), |_| {})).await;
+    assert!(matches!(&refused, Err(ConnectError::Rejected { status, .. }) if *status == 403), "{refused:?}");
+}
+
+/// Row K1: a message that comes in one segment with the answer to the handshake is not lost.
+async fn is_heard_right_behind_its_handshake(language: Language) {
+    let greeting = json!({"type": "telemetry", "data": {"celsius": 1.0}}).to_string();
+    let (mut peer, url) = Peer::listening(language, ANY_PORT, json!({"greeting": greeting})).await;
+    let ours = Ours::default();
+    connect(Client::builder(url).endpoint(ours.clone()).reconnect(false)).await;
+    peer.hears("open").await;
+    assert_eq!(ours.telemetry.next().await, Telemetry { celsius: 1.0 });
+    assert_eq!(peer.hears_data("cmd").await, json!({"n": 1}));
+}
+
+/// Rows K2, K4, T5: the server's process is killed and started again; the client comes back by itself, goes on sending,
+/// and its handlers work as before.
+async fn is_found_again_after_it_was_killed(language: Language) {
+    // An address of its own, so that no other test can be given the port while nobody listens on it.
+    let host = match language {
+        Language::Python => "127.0.0.2",
+        Language::Node => "127.0.0.3",
+    };
+    let (mut peer, url) = Peer::listening(language, (host, 0), json!({})).await;
+    let port = url.parse::<Uri>().unwrap().port_u16().expect("the URL names the port");
+    let ours = Ours::default();
+    let backoff = Backoff::default().initial(Duration::from_millis(20)).max(Duration::from_millis(100));
+    let client = connect(Client::builder(&url).endpoint(ours.clone()).backoff(backoff)).await;
+    peer.hears("open").await;
+    peer.kill().await;
+    assert_eq!(parts(ours.closed.next().await).2, ClosedBy::Link);
+
+    let (mut peer, same_url) = Peer::listening(language, (host, port), json!({})).await;
+    assert_eq!(same_url, url);
+    peer.hears("open").await;
+    within(client.connected()).await.unwrap();
+    client.send(&Telemetry { celsius: 5.0 }).await.unwrap();
+    assert_eq!(peer.hears_data("telemetry").await, json!({"celsius": 5.0}));
+    peer.says("telemetry", json!({"celsius": 6.0})).await;
+    assert_eq!(ours.telemetry.next().await, Telemetry { celsius: 6.0 });
+    assert_eq!(peer.hears_data("cmd").await, json!({"n": 1}));
+    client.close();
+    assert_eq!(peer.hears_close().await, (1000, String::new()));
+}
+
+/// Row R7: over a link that is late and gives byte by byte, nothing is lost, doubled or reordered, both ways at once.
+async fn keeps_its_numbers_over_a_weak_link(language: Language, end: End) {
+    const MESSAGES: u64 = 300;
+    let delay = Duration::from_millis(50)..Duration::from_millis(200);
+    let weakness = Weakness { delay, byte_by_byte: true, ..Weakness::default() };
+    let Talk { mut peer, conn, ours, _link, .. } = Talk::begin_over(Some(weakness), language, end).await;
+    let theirs = Arrivals::default();
+    send_all(0..MESSAGES, |message| conn.send(&message)).await;
+    for number in 0..MESSAGES {
+        peer.says("n", number.into()).await;
+    }
+    for _ in 0..MESSAGES {
+        theirs.add(0, peer.hears_data("n").await.as_u64().expect("a number"));
+    }
+    // Whatever came, the verdict says it better.
+    let _ = ours.numbers.reach(300).await;
+    for verdict in [ours.numbers.verdict(MESSAGES), theirs.verdict(MESSAGES)] {
+        assert!(verdict.is_perfect(), "{verdict}");
+    }
+}
+
+/// A test for each promise, which is called with these arguments.
+macro_rules! keep {
+    ($with:tt: $($promise:ident)+) => {
+        $(#[tokio::test]
+        async fn $promise() {
+            super::$promise $with.await;
+        })+
+    };
+}
+
+/// The promises to one peer: those to every peer, and those to this end alone.
+macro_rules! peer {
+    ($module:ident, $language:ident, $end:ident: $($promise:ident)+) => {
+        mod $module {
+            use super::{End, Language};
+            keep! { (Language::$language, End::$end):
+                sends_telemetry_and_gets_commands
+                sees_a_plain_close_as_1000
+                sees_our_close_code_and_reason
+                tells_us_its_close_code_and_reason
+                sends_broken_and_binary_frames_into_raw
+                gets_plain_text_and_binary_frames
+                is_ignored_where_nobody_handles_its_type
+                is_refused_with_1009_over_the_limit
+                answers_pings_and_gets_its_own_answered
+                exchanges_messages_of_a_mebibyte
+                sends_fragments_that_arrive_whole
+                keeps_its_numbers_over_a_weak_link
+            }
+            keep! { (Language::$language): $($promise)+ }
+        }
+    };
+}
+
+peer! { python_client, Python, Client:
+    gets_what_is_for_it_alone_and_what_is_for_all
+    is_refused_with_the_status_of_build_id
+}
+peer! { node_client, Node, Client:
+    gets_what_is_for_it_alone_and_what_is_for_all
+    is_refused_with_the_status_of_build_id
+}
+peer! { python_server, Python, Server:
+    refuses_us_with_its_status
+    is_heard_right_behind_its_handshake
+    is_found_again_after_it_was_killed
+}
+peer! { node_server, Node, Server:
+    refuses_us_with_its_status
+    is_heard_right_behind_its_handshake
+    is_found_again_after_it_was_killed
+}

@@ -1,0 +1,74 @@
+//! The client under Autobahn's cases: asks the suite how many there are, and echoes through each of them.
+//!
+//! `tests/scripts/conformance.sh` runs it, with the suite's URL and the longest message in bytes.
+use std::{env, error::Error, sync::Arc, time::Duration};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
+use wsx::{CancellationToken, Client, Config, Connection, RawFrame, SendError};
+
+/// No case may take longer; the slowest, which send a million bytes one by one, take some seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let [_, url, longest] = &env::args().collect::<Vec<_>>()[..] else { return Err("usage: URL BYTES".into()) };
+    let config = Config::default().max_message_size(longest.parse()?).queue_bytes(2 * longest.parse::<usize>()?);
+    let cases: u32 = ask(&format!("{url}/getCaseCount"), &config).await?.parse()?;
+    for case in 1..=cases {
+        echo(&format!("{url}/runCase?case={case}&agent=wsx"), &config).await?;
+    }
+    echo(&format!("{url}/updateReports?agent=wsx"), &config).await?;
+    println!("{cases} cases run");
+    Ok(())
+}
+
+/// The one message that the suite answers with. The suite may be starting still.
+async fn ask(url: &str, config: &Config) -> Result<String, Box<dyn Error>> {
+    for _ in 0..100 {
+        let answer = Arc::new(Mutex::new(String::new()));
+        let heard = answer.clone();
+        let client = Client::builder(url).config(config.clone()).reconnect(false).on(
+            "__raw__",
+            move |frame: RawFrame<'static>, _| {
+                let heard = heard.clone();
+                async move { *heard.lock().await = frame.as_text().unwrap_or_default().to_owned() }
+            },
+        );
+        let client = client.build().unwrap();
+        if client.connect(CancellationToken::new(), |_| {}).await.is_ok() {
+            end_of(&client, url).await?;
+            return Ok(answer.lock().await.clone());
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    Err(format!("{url} does not answer").into())
+}
+
+/// Sends everything back until the suite has enough.
+async fn echo(url: &str, config: &Config) -> Result<(), Box<dyn Error>> {
+    let client = Client::builder(url)
+        .config(config.clone())
+        .reconnect(false)
+        .on("__raw__", send_back)
+        .on("__unknown__", send_back)
+        .build()
+        .unwrap();
+    client.connect(CancellationToken::new(), |_| {}).await?;
+    end_of(&client, url).await
+}
+
+async fn end_of(client: &Client, url: &str) -> Result<(), Box<dyn Error>> {
+    if let Some(conn) = client.connection() {
+        timeout(PATIENCE, conn.closed()).await.map_err(|_| format!("{url} did not end"))?;
+    }
+    Ok(())
+}
+
+async fn send_back(frame: RawFrame<'static>, conn: Connection) -> Result<(), SendError> {
+    match frame {
+        RawFrame::Text(text) => conn.send_bytes(&*text).await,
+        RawFrame::Binary(bytes) => conn.send_binary(&bytes).await,
+    }
+}

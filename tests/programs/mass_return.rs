@@ -1,0 +1,178 @@
+//! Thousands of clients whose server is killed and started again: when they are back, and how they are spread. Rows K2 and K4
+//! of the specification.
+//!
+//! ```text
+//! cargo run --release -p wsx-tests --bin mass_return -- --clients 5000 --outage 10
+//! ```
+//!
+//! The server is a process of its own, killed as by `kill -9` and started at the same address. `tests/run.sh` runs a short
+//! form, `tests/long.sh` the whole one. It fails when a client is not back within a minute or gets no answer then, or when
+//! they come back in a crowd. With the waits of row K2, 500 ms × 1.8 ± 50 %, the last ones are back 14 s after an outage of
+//! 10 s, and the fullest second brings a fifth of all.
+use futures_util::StreamExt;
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
+use wsx::{CancellationToken, Client, ClientState, Envelope, Hub};
+
+/// All are to be back within this.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The window from the first to the last is cut into so many parts.
+const PARTS: usize = 10;
+/// Most of all clients, in percent, that one part may bring.
+const CROWD: usize = 40;
+/// Another address than the clients': a port that nobody listens at may be a client's own, which then connects to itself.
+const ADDRESS: &str = "127.0.0.2:0";
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// At the server.
+#[wsx::handler("hello")]
+fn on_hello(n: usize) -> Envelope<usize> {
+    Envelope::with_type("welcome", n)
+}
+
+static WELCOMED: AtomicUsize = AtomicUsize::new(0);
+
+/// At a client.
+#[wsx::handler("welcome")]
+fn on_welcome(_n: usize) {
+    WELCOMED.fetch_add(1, Ordering::Relaxed);
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let value = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1)
+    };
+    if let Some(address) = value("--serve") {
+        return serve(address).await;
+    }
+    let clients = value("--clients").map_or(Ok(5000), |text| text.parse())?;
+    let outage = value("--outage").map_or(Ok(10), |text| text.parse())?;
+    run(clients, Duration::from_secs(outage)).await
+}
+
+/// Prints where it listens, and listens until it is killed.
+async fn serve(address: &str) -> Result<(), Failure> {
+    let listener = TcpListener::bind(address).await?;
+    let mut output = std::io::stdout();
+    writeln!(output, "{}", listener.local_addr()?)?;
+    output.flush()?;
+    Hub::new().ws_handler(wsx::unique_id, |_| {}).serve(listener).await;
+    Ok(())
+}
+
+/// The server's process, which does not outlive this value.
+struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(address: &str) -> Result<Self, Failure> {
+        let program = std::env::current_exe()?;
+        let mut process = Command::new(program).args(["--serve", address]).stdout(Stdio::piped()).spawn()?;
+        let output = process.stdout.take().ok_or("no output")?;
+        let mut server = Self { process, address: String::new() };
+        BufReader::new(output).read_line(&mut server.address)?;
+        server.address.truncate(server.address.trim_end().len());
+        if server.address.is_empty() { Err("the server does not listen".into()) } else { Ok(server) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // SIGKILL on Unix.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn run(count: usize, outage: Duration) -> Result<(), Failure> {
+    let server = Server::start(ADDRESS)?;
+    let address = server.address.clone();
+    let opened = Arc::new(Mutex::new(Vec::new()));
+    let connecting = (0..count).map(|_| {
+        let (client, opened) = (Client::new(format!("ws://{address}/ws")), opened.clone());
+        async move {
+            let register = move |_: &_| opened.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+            client.connect(CancellationToken::new(), register).await
+        }
+    });
+    let connecting = futures_util::stream::iter(connecting).buffer_unordered(100).collect::<Vec<_>>();
+    let clients = timeout(PATIENCE, connecting).await?.into_iter().collect::<Result<Vec<_>, _>>()?;
+
+    drop(server);
+    let killed = Instant::now();
+    sleep(outage).await;
+    let still = clients.iter().filter(|client| *client.state().borrow() == ClientState::Connected).count();
+    let server = Server::start(&address)?;
+    let started = Instant::now();
+    for client in &clients {
+        timeout(PATIENCE.saturating_sub(started.elapsed()), client.connected())
+            .await
+            .map_err(|_| "not all are back")??;
+    }
+    // No client that is back is so in name alone.
+    for (n, client) in clients.iter().enumerate() {
+        client.send(&Envelope::with_type("hello", n)).await?;
+    }
+    let welcomed = timeout(PATIENCE, async {
+        while WELCOMED.load(Ordering::Relaxed) < count {
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    if welcomed.await.is_err() {
+        return Err(format!("{} of {count} clients got an answer", WELCOMED.load(Ordering::Relaxed)).into());
+    }
+    drop(server);
+
+    let opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
+    let back: Vec<Duration> =
+        opened.iter().filter(|at| **at > killed).map(|at| at.saturating_duration_since(started)).collect();
+    let all_after = back.iter().max().copied().unwrap_or_default();
+    let seconds = spread(&back, Duration::from_secs(1));
+    let mean = count as f64 / all_after.as_secs_f64();
+    let peak = seconds.iter().max().copied().unwrap_or_default();
+    let fullest = spread(&back, all_after / PARTS as u32).into_iter().take(PARTS).max().unwrap_or_default();
+    println!(
+        "{count} clients, server away for {:.1} s: all back {:.1} s after its return; at most {peak} in a second, {:.1} times the \
+        mean of {mean:.0}; by the second: {seconds:?}",
+        (started - killed).as_secs_f64(),
+        all_after.as_secs_f64(),
+        peak as f64 / mean,
+    );
+    if still > 0 || back.len() != count {
+        return Err(
+            format!("{still} connections outlived their server, and {} began again for {count}", back.len()).into()
+        );
+    }
+    if fullest * 100 > count * CROWD {
+        return Err(format!("{fullest} of {count} came back in a {PARTS}th of the time").into());
+    }
+    Ok(())
+}
+
+/// How many fall into each part of this length, from the server's return to the last of them.
+fn spread(back: &[Duration], part: Duration) -> Vec<usize> {
+    let mut parts = Vec::new();
+    for after in back {
+        let at = (after.as_secs_f64() / part.as_secs_f64()) as usize;
+        parts.resize(parts.len().max(at + 1), 0);
+        parts[at] += 1;
+    }
+    parts
+}

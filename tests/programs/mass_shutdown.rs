@@ -1,0 +1,214 @@
+//! Thousands of raw clients whose server shuts down while messages for each of them are queued, and messages of theirs on
+//! their way: what they see, and how long it takes. Row X5 of the specification.
+//!
+//! ```text
+//! cargo run --release -p wsx-tests --bin mass_shutdown -- --clients 10000
+//! ```
+//!
+//! The server is a process of its own, since one process may not have descriptors for both ends. Its send buffers and the
+//! clients' receive buffers are so small, and the clients read so late, that most of the messages are in the hub's queues
+//! when the shutdown begins. `tests/run.sh` runs a short form, `tests/long.sh` the whole one. It fails when a client misses
+//! a message or the close code, sees a reset, or is cut off by the shutdown's deadline, and when a message of theirs is lost.
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    sync::watch,
+    time::timeout,
+};
+use wsx::{Envelope, Hub};
+
+/// The shutdown's deadline.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Nothing here takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// For each client, and the bytes of padding in each.
+const MESSAGES: usize = 64;
+const PADDING: usize = 1000;
+/// What each client says when the shutdown begins, a masked text frame with a mask of zeroes, and how often.
+const NOTE: &[u8] = b"\x81\x98\0\0\0\0{\"type\":\"note\",\"data\":1}";
+const NOTES: usize = 10;
+/// What the sockets of one connection are asked to hold, in bytes: at each end.
+const BUFFER: u32 = 8 * 1024;
+/// Clients that connect from one address, so that ports do not run out.
+const PER_ADDRESS: usize = 4000;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+static NOTED: AtomicUsize = AtomicUsize::new(0);
+
+#[wsx::handler("note")]
+fn on_note(_n: u32) {
+    NOTED.fetch_add(1, Ordering::Relaxed);
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    if arguments.iter().any(|argument| argument == "--serve") {
+        return runtime.block_on(serve());
+    }
+    let at = arguments.iter().position(|argument| argument == "--clients");
+    let clients = at.and_then(|at| arguments.get(at + 1)).map_or(Ok(10_000), |text| text.parse())?;
+    runtime.block_on(run(clients))
+}
+
+/// Prints where it listens; on a line of input queues messages for everybody, says so, and shuts down at once; then says how
+/// that went.
+async fn serve() -> Result<(), Failure> {
+    let hub = Hub::new();
+    let socket = TcpSocket::new_v4()?;
+    // Accepted sockets have the listener's.
+    socket.set_send_buffer_size(BUFFER)?;
+    socket.bind("127.0.0.1:0".parse()?)?;
+    let listener = socket.listen(4096)?;
+    println!("{}", listener.local_addr()?);
+    let listening = tokio::spawn(hub.ws_handler(wsx::unique_id, |_| {}).serve(listener));
+    tokio::task::spawn_blocking(|| io::stdin().read_line(&mut String::new())).await??;
+    let clients = hub.len();
+    for n in 0..MESSAGES {
+        let accepted = hub.broadcast(&Envelope::with_type("item", (n, "x".repeat(PADDING)))).await?;
+        if accepted != clients {
+            return Err(format!("{accepted} of {clients} accepted message {n}").into());
+        }
+    }
+    println!("queued");
+    let start = Instant::now();
+    let cut_off = hub.shutdown(DEADLINE).await;
+    let took = start.elapsed();
+    listening.await?;
+    println!("{cut_off} {} {}", NOTED.load(Ordering::Relaxed), took.as_millis());
+    Ok(())
+}
+
+async fn run(clients: usize) -> Result<(), Failure> {
+    let program = std::env::current_exe()?;
+    let mut server = Command::new(program).arg("--serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let judged = campaign(clients, &mut server).await;
+    if judged.is_err() {
+        // It may have ended already.
+        let _ = server.kill();
+    }
+    let status = server.wait()?;
+    judged?;
+    if status.success() { Ok(()) } else { Err(format!("the server ended with {status}").into()) }
+}
+
+async fn campaign(clients: usize, server: &mut Child) -> Result<(), Failure> {
+    let mut lines = BufReader::new(server.stdout.take().ok_or("no output")?).lines();
+    let mut line = move || lines.next().ok_or("the server has ended")?.map_err(Failure::from);
+    let address = line()?;
+    let (begin, begun) = watch::channel(false);
+    let mut connecting = futures_util::stream::iter(0..clients).map(|n| connect(&address, n)).buffer_unordered(100);
+    let mut peers = FuturesUnordered::new();
+    while let Some(tcp) = connecting.next().await {
+        let (tcp, mut begun) = (tcp?, begun.clone());
+        peers.push(tokio::spawn(async move {
+            let _ = begun.wait_for(|begun| *begun).await;
+            timeout(PATIENCE, hear(tcp)).await.unwrap_or_default()
+        }));
+    }
+    writeln!(server.stdin.as_mut().ok_or("no input")?)?;
+    if line()? != "queued" {
+        return Err("the server has not queued the messages".into());
+    }
+    begin.send_replace(true);
+    let (mut told, mut complete, mut clean) = (0, 0, 0);
+    while let Some(heard) = peers.next().await {
+        let heard = heard?;
+        told += usize::from(heard.code == Some(1001));
+        complete += usize::from(heard.in_order && heard.messages == MESSAGES);
+        clean += usize::from(heard.clean);
+    }
+    let result = line()?;
+    let [cut_off, noted, took] = result.split(' ').collect::<Vec<_>>()[..] else {
+        return Err(format!("the server has said {result:?}").into());
+    };
+    println!(
+        "{clients} clients, {MESSAGES} messages of 1 KB queued for each: {told} saw 1001, {complete} got every message in order, \
+        {} saw a reset or no end, {cut_off} were cut off, {noted} of {} of their own messages were handled; it took {took} ms",
+        clients - clean,
+        clients * NOTES
+    );
+    let handled = noted.parse() == Ok(clients * NOTES);
+    if (told, complete, clean, cut_off, handled) == (clients, clients, clients, "0", true) {
+        Ok(())
+    } else {
+        Err("the shutdown has lost something".into())
+    }
+}
+
+/// A connection behind its handshake.
+async fn connect(address: &str, n: usize) -> Result<TcpStream, Failure> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(BUFFER)?;
+    socket.bind(format!("127.0.0.{}:0", 1 + n / PER_ADDRESS).parse()?)?;
+    let mut tcp = timeout(PATIENCE, socket.connect(address.parse()?)).await??;
+    let request = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    tcp.write_all(request.as_bytes()).await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(timeout(PATIENCE, tcp.read_u8()).await??);
+    }
+    if head.starts_with(b"HTTP/1.1 101 ") { Ok(tcp) } else { Err(String::from_utf8_lossy(&head).into()) }
+}
+
+/// What one client has heard up to its connection's end.
+#[derive(Default)]
+struct Heard {
+    messages: usize,
+    in_order: bool,
+    code: Option<u16>,
+    /// The end was a FIN, and no reset came.
+    clean: bool,
+}
+
+/// Says what it has to say, reads everything, and answers the close frame.
+async fn hear(mut tcp: TcpStream) -> Heard {
+    let mut heard = Heard { in_order: true, ..Heard::default() };
+    if tcp.write_all(&NOTE.repeat(NOTES)).await.is_err() {
+        return heard;
+    }
+    let mut bytes = Vec::with_capacity(16 * 1024);
+    loop {
+        match tcp.read_buf(&mut bytes).await {
+            Ok(0) => {
+                // A reset that answers our close frame comes behind the FIN, and is seen here alone.
+                heard.clean = bytes.is_empty() && matches!(tcp.take_error(), Ok(None));
+                return heard;
+            }
+            Ok(_) => {}
+            Err(_) => return heard,
+        }
+        let mut at = 0;
+        while let Some((opcode, payload, length)) = frame(&bytes[at..]) {
+            if opcode == 0x88 {
+                heard.code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                // 1001, under a mask of zeroes; the end that comes next says whether it arrived.
+                let _ = tcp.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]).await;
+            } else {
+                let expected = format!("\"data\":[{},", heard.messages);
+                heard.in_order &= payload.windows(expected.len()).any(|part| part == expected.as_bytes());
+                heard.messages += 1;
+            }
+            at += length;
+        }
+        bytes.drain(..at);
+    }
+}
+
+/// The first frame, if it is whole: its first byte, its payload, its length.
+fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
+    let (start, length) = match *bytes.get(1)? {
+        126 => (4, usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),
+        length => (2, usize::from(length)),
+    };
+    Some((bytes[0], bytes.get(start..start + length)?, start + length))
+}

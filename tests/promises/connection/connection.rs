@@ -1,0 +1,592 @@
+//! Rows C1 to C6, B1, V1, L7, T3, T4 of the specification: one connection, the same on both sides of the wire.
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    sync::{Notify, oneshot},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message,
+        protocol::{Role, WebSocketConfig},
+    },
+};
+use wsx::{CancellationToken, Client, CloseCode, Closed, ClosedBy, Config, Connection, Envelope, Hub, SendError};
+use wsx_tests::{Log, Peer, Server, within};
+
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Item {
+    from: u32,
+    n: u32,
+}
+
+#[derive(wsx::Endpoint, Default)]
+struct Station {
+    got: Log<String>,
+    go_on: Arc<Notify>,
+}
+
+#[wsx::handler("note", on = Station)]
+fn on_note(station: &Station, text: String) {
+    station.got.add(text);
+}
+
+#[wsx::handler("wait", on = Station)]
+async fn on_wait(station: &Station, _n: serde::de::IgnoredAny) -> Envelope<&'static str> {
+    station.go_on.notified().await;
+    Envelope::with_type("waited", "at last")
+}
+
+#[wsx::handler("flood", on = Station)]
+async fn on_flood(count: u32, conn: &Connection) -> Result<(), SendError> {
+    for n in 0..count {
+        conn.send(&Item { from: 0, n }).await?;
+    }
+    Ok(())
+}
+
+/// A stream with a buffer of so many bytes, so that a peer that does not read blocks the writer at once.
+async fn narrow(hub: &Hub<Station>, bytes: usize) -> (WebSocketStream<DuplexStream>, Connection) {
+    let (near, far) = tokio::io::duplex(bytes);
+    let door = hub.ws_handler(wsx::unique_id, |_| {});
+    let opening = tokio::spawn(async move { door.serve_connection(near, None).await });
+    let config = WebSocketConfig::default().max_write_buffer_size(1 << 20);
+    let (ws, _) = within(tokio_tungstenite::client_async_with_config("ws://a/ws", far, Some(config))).await.unwrap();
+    (ws, opening.await.unwrap().unwrap())
+}
+
+fn hub(config: Config) -> Hub<Station> {
+    Hub::builder().endpoint(Station::default()).config(config).build().unwrap()
+}
+
+async fn item(ws: &mut WebSocketStream<DuplexStream>) -> Item {
+    match within(ws.next()).await {
+        Some(Ok(Message::Text(text))) => Envelope::<Item>::parse(&text).unwrap().data,
+        other => panic!("expected an item, got {other:?}"),
+    }
+}
+
+/// Row C2: what is queued leaves while a handler is still at work.
+#[tokio::test]
+async fn queued_messages_leave_while_a_handler_is_pending() {
+    let server = Server::start(hub(Config::default())).await;
+    let mut peer = server.peer("a").await;
+    peer.say("wait", json!(null)).await;
+    for n in 0..1000 {
+        server.hub.send_to("a", &Item { from: 1, n }).await.unwrap();
+    }
+    for n in 0..1000 {
+        assert_eq!(peer.hear_data().await.1["n"], n);
+    }
+    server.hub.endpoint().go_on.notify_one();
+    assert_eq!(peer.hear_data().await.0, "waited");
+}
+
+/// Row C2: a peer that does not read does not stop its own messages from being handled.
+#[tokio::test]
+async fn a_peer_that_does_not_read_is_still_heard() {
+    let hub = hub(Config::default());
+    let (mut ws, conn) = narrow(&hub, 1024).await;
+    for n in 0..100 {
+        conn.try_send(&Item { from: 0, n }).unwrap();
+    }
+    use futures_util::SinkExt;
+    within(ws.send(Message::text(r#"{"type":"note","data":"heard"}"#))).await.unwrap();
+    assert_eq!(hub.endpoint().got.next().await, "heard");
+    for n in 0..100 {
+        assert_eq!(item(&mut ws).await.n, n);
+    }
+}
+
+/// Row C2: a handler that waits for room in its own connection's queue gets it.
+#[tokio::test]
+async fn a_handler_that_fills_its_own_queue_goes_on() {
+    let hub = hub(Config::default().queue_messages(4));
+    let (mut ws, _) = narrow(&hub, 256).await;
+    use futures_util::SinkExt;
+    within(ws.send(Message::text(r#"{"type":"flood","data":2000}"#))).await.unwrap();
+    for n in 0..2000 {
+        assert_eq!(item(&mut ws).await.n, n);
+    }
+}
+
+/// Rows C2, C3, T3: many concurrent senders, one writer: nothing lost, nothing torn, each sender's order kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_senders_keep_their_order_and_lose_nothing() {
+    let hub = hub(Config::default().queue_messages(16));
+    let (mut ws, conn) = narrow(&hub, 1024).await;
+    for from in 0..8 {
+        let conn = conn.clone();
+        tokio::spawn(async move {
+            for n in 0..2000 {
+                conn.send(&Item { from, n }).await.unwrap();
+            }
+        });
+    }
+    let mut next = [0; 8];
+    for _ in 0..16_000 {
+        let item = item(&mut ws).await;
+        assert_eq!(item.n, next[item.from as usize]);
+        next[item.from as usize] += 1;
+    }
+}
+
+/// Row C3: each message is its own frame, in the order of the sends, whatever its size.
+#[tokio::test]
+async fn each_message_is_a_frame_of_its_own() {
+    let server = Server::start(hub(Config::default())).await;
+    let mut peer = server.peer("a").await;
+    let conn = server.hub.connection("a").unwrap();
+    let lengths = [0, 1, 125, 126, 65_535, 65_536, 300_000, 3];
+    for (at, length) in lengths.into_iter().enumerate() {
+        conn.send_bytes("x".repeat(length)).await.unwrap();
+        conn.send_binary(vec![u8::try_from(at).unwrap(); length]).await.unwrap();
+    }
+    for (at, length) in lengths.into_iter().enumerate() {
+        assert_eq!(peer.text().await, "x".repeat(length));
+        let Some(Ok(Message::Binary(bytes))) = peer.next().await else { panic!("no binary message") };
+        assert_eq!(bytes, vec![u8::try_from(at).unwrap(); length]);
+    }
+}
+
+/// Rows C4, V1: 1,024 messages fit by default; the next send waits, and goes on when there is room.
+#[tokio::test]
+async fn a_full_queue_makes_the_sender_wait() {
+    let hub = hub(Config::default());
+    assert_eq!(hub_config_queue(), 1024);
+    let (mut ws, conn) = narrow(&hub, 64).await;
+    let mut sent = 0;
+    // The task has no turn between these, so that all of them stay in the queue.
+    while sent < 2000 && conn.try_send(&Item { from: 0, n: sent }).is_ok() {
+        sent += 1;
+    }
+    assert_eq!(sent, 1024);
+    // Then it takes what it can, one write of 64 KB, and what stays is the queue's again. A message has 65 bytes or more.
+    let mut stays = false;
+    while !stays {
+        tokio::task::yield_now().await;
+        stays = conn.try_send(&Item { from: 0, n: sent }).is_err();
+        sent += u32::from(!stays);
+        assert!(sent < 2 * 1024 + 64, "there is no bound");
+    }
+    assert!(matches!(conn.try_send(&Item { from: 0, n: 0 }), Err(SendError::Full)));
+    let waiting = {
+        let conn = conn.clone();
+        tokio::spawn(async move { conn.send(&Item { from: 0, n: sent }).await })
+    };
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    for n in 0..=sent {
+        assert_eq!(item(&mut ws).await.n, n);
+    }
+    within(waiting).await.unwrap().unwrap();
+}
+
+fn hub_config_queue() -> usize {
+    Config::default().queue_messages
+}
+
+/// Row C4: a sender that waits learns that the connection has closed.
+#[tokio::test]
+async fn a_waiting_sender_learns_of_the_close() {
+    let hub = hub(Config::default().queue_messages(1).close_timeout(Duration::from_millis(50)));
+    let (_ws, conn) = narrow(&hub, 64).await;
+    while conn.try_send(&Item { from: 0, n: 0 }).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let waiting = {
+        let conn = conn.clone();
+        tokio::spawn(async move { conn.send(&Item { from: 0, n: 1 }).await })
+    };
+    tokio::task::yield_now().await;
+    conn.close();
+    assert!(matches!(within(waiting).await.unwrap(), Err(SendError::Closed)));
+}
+
+/// Row C4: a send that is given up has not sent its message, and has torn none.
+#[tokio::test]
+async fn a_dropped_send_takes_its_message_back() {
+    let hub = hub(Config::default().queue_messages(1));
+    let (mut ws, conn) = narrow(&hub, 64).await;
+    let mut n = 0;
+    while tokio::time::timeout(Duration::from_millis(20), conn.send(&Item { from: 0, n })).await.is_ok() {
+        n += 1;
+    }
+    for expected in 0..n {
+        assert_eq!(item(&mut ws).await.n, expected);
+    }
+    conn.send(&Item { from: 0, n: 777 }).await.unwrap();
+    assert_eq!(item(&mut ws).await.n, 777);
+}
+
+/// Row V1: without progress for the write timeout the connection ends; 10 s by default.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_is_cut_after_the_write_timeout() {
+    let hub = hub(Config::default().queue_messages(4));
+    let (_ws, conn) = narrow(&hub, 64).await;
+    let start = tokio::time::Instant::now();
+    while conn.send(&Item { from: 0, n: 0 }).await.is_ok() {}
+    let took = start.elapsed();
+    assert!((Duration::from_secs(10)..Duration::from_secs(11)).contains(&took), "{took:?}");
+    let closed = conn.closed().await;
+    assert_eq!((closed.code, closed.by), (CloseCode::ABNORMAL, ClosedBy::Link));
+    assert!(closed.reason.contains("taken nothing for 10s"), "{closed}");
+    assert!(hub.is_empty());
+}
+
+/// Row X4: a shutdown's deadline holds for a peer that takes nothing, too.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_cuts_off_a_peer_that_takes_nothing() {
+    let hub = hub(Config::default());
+    let (_ws, conn) = narrow(&hub, 64).await;
+    for n in 0..100 {
+        conn.try_send(&Item { from: 0, n }).unwrap();
+    }
+    tokio::task::yield_now().await;
+    let start = tokio::time::Instant::now();
+    assert_eq!(hub.shutdown(Duration::from_millis(500)).await, 1);
+    conn.closed().await;
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+/// Rows C5, T4: close says 1000; again is harmless; a send after it fails as `closed`.
+#[tokio::test]
+async fn closing_twice_is_harmless_and_sends_fail_as_closed() {
+    let server = Server::start(hub(Config::default())).await;
+    let mut peer = server.peer("a").await;
+    let conn = server.hub.connection("a").unwrap();
+    conn.send_bytes("last words").await.unwrap();
+    conn.close();
+    conn.close();
+    conn.close_with(CloseCode::POLICY_VIOLATION, "too late");
+    for error in [
+        conn.send(&Item { from: 0, n: 0 }).await.unwrap_err(),
+        conn.send_bytes("x").await.unwrap_err(),
+        conn.send_binary("x").await.unwrap_err(),
+        conn.try_send(&Item { from: 0, n: 0 }).unwrap_err(),
+        conn.ping(b"x").await.unwrap_err(),
+    ] {
+        assert_eq!(error.to_string(), "closed");
+    }
+    assert_eq!(peer.text().await, "last words", "what was queued leaves first");
+    assert_eq!(peer.close().await, (1000, String::new()));
+    assert!(peer.next().await.is_none(), "the socket is closed");
+    let closed = within(conn.closed()).await;
+    assert_eq!((closed.code, closed.by), (CloseCode::NORMAL, ClosedBy::Us));
+    conn.close();
+}
+
+/// Row C5: a code and a reason of the program's own; a code that may not be sent becomes 1000.
+#[tokio::test]
+async fn a_close_carries_its_code_and_reason() {
+    let server = Server::start(hub(Config::default())).await;
+    for (code, sent) in [(4001, 4001), (1008, 1008), (1006, 1000), (999, 1000), (1005, 1000)] {
+        let mut peer = server.peer("a").await;
+        server.hub.connection("a").unwrap().close_with(code.into(), "because");
+        assert_eq!(peer.close().await, (sent, "because".into()));
+        assert!(peer.next().await.is_none());
+    }
+}
+
+/// Row C5: after the close nothing that comes in is handled.
+#[tokio::test]
+async fn nothing_is_handled_after_close() {
+    let server = Server::start(hub(Config::default())).await;
+    let got = server.hub.endpoint().got.clone();
+    let mut peer = server.peer("a").await;
+    peer.say("note", json!("before")).await;
+    assert_eq!(got.next().await, "before");
+    let conn = server.hub.connection("a").unwrap();
+    conn.close();
+    peer.say("note", json!("after")).await;
+    peer.close().await;
+    while let Some(Ok(_)) = peer.next().await {}
+    within(conn.closed()).await;
+    assert!(got.try_next().is_none());
+}
+
+/// Row C5: the peer's close is answered with its code, after what is queued.
+#[tokio::test]
+async fn the_peers_close_is_answered_after_what_is_queued() {
+    let server = Server::start(hub(Config::default())).await;
+    let mut peer = server.peer("a").await;
+    let conn = server.hub.connection("a").unwrap();
+    for n in 0..50 {
+        conn.send(&Item { from: 0, n }).await.unwrap();
+    }
+    peer.0
+        .close(Some(tokio_tungstenite::tungstenite::protocol::CloseFrame { code: 4003.into(), reason: "done".into() }))
+        .await
+        .unwrap();
+    for n in 0..50 {
+        assert_eq!(peer.hear_data().await.1["n"], n);
+    }
+    assert_eq!(peer.close().await, (4003, "done".into()));
+    let closed = within(conn.closed()).await;
+    assert_eq!(closed.to_string(), "closed by the peer with 4003 (\"done\")");
+}
+
+/// Row C5: so is a close of our own, even where it begins in the middle of what the socket does not take for now.
+#[tokio::test]
+async fn a_close_waits_for_what_a_blocked_socket_has_not_taken() {
+    const MESSAGES: usize = 64;
+    let server = Server::start(hub(Config::default().queue_bytes(16 << 20))).await;
+    let mut peer = server.peer("a").await;
+    let conn = server.hub.connection("a").unwrap();
+    for n in 0..MESSAGES {
+        conn.try_send(&Envelope::with_type("load", (n, "x".repeat(64 * 1024)))).unwrap();
+    }
+    // The system takes less than that, so the task gets into the middle of a write.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    conn.close();
+    for n in 0..MESSAGES {
+        assert_eq!(peer.hear_data().await.1[0], n);
+    }
+    assert_eq!(peer.close().await, (1000, String::new()));
+}
+
+/// Row B1: nothing pings by itself; the program can, and sees the pong; a peer's ping is answered.
+#[tokio::test]
+async fn pings_are_the_programs_own() {
+    let server = Server::start(hub(Config::default())).await;
+    let mut peer = server.peer("a").await;
+    let conn = server.hub.connection("a").unwrap();
+    let (pong, seen) = oneshot::channel();
+    let pong = std::sync::Mutex::new(Some(pong));
+    conn.on_pong(move |payload| {
+        if let Some(pong) = pong.lock().unwrap().take() {
+            pong.send(payload.to_vec()).unwrap();
+        }
+    });
+    conn.ping(b"are you there?").await.unwrap();
+    let Some(Ok(Message::Ping(payload))) = peer.next().await else { panic!("the first thing that came is no ping") };
+    assert_eq!(payload, &b"are you there?"[..]);
+    // The peer's own pong leaves with its next read or write.
+    peer.send(Message::Ping("and you?".into())).await;
+    let Some(Ok(Message::Pong(payload))) = peer.next().await else { panic!("no pong") };
+    assert_eq!(payload, "and you?");
+    assert_eq!(within(seen).await.unwrap(), b"are you there?");
+    assert!(matches!(conn.ping(&[0; 126]).await, Err(SendError::PingTooLong(126))));
+}
+
+/// Row C1: `send_bytes` sends text as it is, and refuses what no text frame may carry.
+#[tokio::test]
+async fn bytes_are_sent_as_text_if_they_are_text() {
+    let server = Server::start(hub(Config::default())).await;
+    let mut peer = server.peer("a").await;
+    let conn = server.hub.connection("a").unwrap();
+    conn.send_bytes(br#"{"type":"by hand"}"#).await.unwrap();
+    assert_eq!(peer.text().await, r#"{"type":"by hand"}"#);
+    assert!(matches!(conn.send_bytes(b"\xff").await, Err(SendError::NotUtf8(_))));
+}
+
+/// Two ends of a pipe that tokio-tungstenite has opened.
+async fn brought() -> (Connection, Connection) {
+    let (near, far) = tokio::io::duplex(4096);
+    let (near, far) = tokio::join!(
+        WebSocketStream::from_raw_socket(near, Role::Server, None),
+        WebSocketStream::from_raw_socket(far, Role::Client, None)
+    );
+    (Connection::new(near), Connection::new(far))
+}
+
+/// Row C1: the same type on both sides, on a WebSocket that the program brings; messages both ways, then a close.
+#[tokio::test]
+async fn a_connection_works_on_both_sides_of_a_stream() {
+    let (server, client) = brought().await;
+    server.register_handler("item", |item: Item, _: Connection| async move { Item { from: item.from + 1, n: item.n } });
+    let log = Log::default();
+    let got = log.clone();
+    client.register_handler("item", move |item: Item, _| {
+        got.add((item.from, item.n));
+        async {}
+    });
+    // Sent before the start: it waits.
+    client.send(&Item { from: 1, n: 0 }).await.unwrap();
+    server.start(CancellationToken::new());
+    client.start(CancellationToken::new());
+    client.start(CancellationToken::new());
+    for n in 1..2000 {
+        client.send(&Item { from: 1, n }).await.unwrap();
+    }
+    for n in 0..2000 {
+        assert_eq!(log.next().await, (2, n));
+    }
+    client.close();
+    let (ours, theirs) = within(async { tokio::join!(client.closed(), server.closed()) }).await;
+    assert_eq!((ours.code, ours.by), (CloseCode::NORMAL, ClosedBy::Us));
+    assert_eq!((theirs.code, theirs.by), (CloseCode::NORMAL, ClosedBy::Peer));
+}
+
+/// Row C1: what the stream has read ahead is not lost, in either role.
+#[tokio::test]
+async fn a_message_read_ahead_with_the_handshake_arrives() {
+    let (near, far) = tokio::io::duplex(4096);
+    let server = tokio::spawn(async move {
+        let ws = tokio_tungstenite::accept_async(near).await.unwrap();
+        let conn = Connection::new(ws);
+        conn.send_bytes("right behind the answer").await.unwrap();
+        conn.start(CancellationToken::new());
+        conn
+    });
+    let (ws, _) = within(tokio_tungstenite::client_async("ws://a/", far)).await.unwrap();
+    let log = Log::default();
+    let got = log.clone();
+    let client = Connection::new(ws);
+    client.register_handler("__raw__", move |frame: wsx::RawFrame<'static>, _| {
+        got.add(frame.as_text().unwrap_or_default().to_owned());
+        async {}
+    });
+    client.start(CancellationToken::new());
+    assert_eq!(log.next().await, "right behind the answer");
+    drop(server.await.unwrap());
+}
+
+/// Row C6: the cancellation given to `start` ends the connection cleanly, after what is queued.
+#[tokio::test]
+async fn cancelling_closes_cleanly() {
+    let (server, client) = brought().await;
+    let cancel = CancellationToken::new();
+    let log: Log<Closed> = Log::default();
+    let ends = log.clone();
+    client.register_handler("__close__", move |closed: Closed, _| {
+        ends.add(closed);
+        async {}
+    });
+    server.start(cancel.clone());
+    client.start(CancellationToken::new());
+    server.send_bytes("queued").await.unwrap();
+    cancel.cancel();
+    let closed = within(client.closed()).await;
+    assert_eq!((closed.code, closed.by), (CloseCode::NORMAL, ClosedBy::Peer));
+    assert_eq!(log.next().await, closed);
+    assert_eq!(within(server.closed()).await.by, ClosedBy::Us);
+    assert!(matches!(server.send_bytes("x").await, Err(SendError::Closed)));
+}
+
+/// Row C2: a slow handler keeps its own connection alone; others go on.
+#[tokio::test]
+async fn a_slow_handler_delays_no_other_connection() {
+    let server = Server::start(hub(Config::default())).await;
+    let (mut slow, mut quick) = (server.peer("slow").await, server.peer("quick").await);
+    slow.say("wait", json!(null)).await;
+    for _ in 0..100 {
+        quick.say("note", json!("quick")).await;
+        assert_eq!(server.hub.endpoint().got.next().await, "quick");
+    }
+    server.hub.endpoint().go_on.notify_one();
+    assert_eq!(slow.hear_data().await.0, "waited");
+}
+
+/// Row C2: closing while a handler is at work lets it end, but not longer than the close timeout.
+#[tokio::test]
+async fn a_handler_that_never_ends_does_not_keep_a_closed_connection() {
+    let server = Server::start(hub(Config::default().close_timeout(Duration::from_millis(100)))).await;
+    let mut peer = server.peer("a").await;
+    let conn = server.hub.connection("a").unwrap();
+    peer.say("wait", json!(null)).await;
+    let start = Instant::now();
+    conn.close();
+    assert_eq!(peer.close().await.0, 1000);
+    within(conn.closed()).await;
+    assert!(start.elapsed() >= Duration::from_millis(100), "it was given its time");
+}
+
+/// Keeps the peer's type in use where a test needs only its connection.
+#[tokio::test]
+async fn a_hub_outlives_its_peers() {
+    let server = Server::start(hub(Config::default())).await;
+    for _ in 0..50 {
+        let peer: Peer = server.peer("a").await;
+        let conn = server.hub.connection("a").unwrap();
+        drop(peer);
+        within(conn.closed()).await;
+    }
+    assert!(server.hub.is_empty());
+}
+
+/// A stream that keeps what it is given until it is told to flush or to shut down, as TLS may.
+struct HoldsBack<S> {
+    stream: S,
+    kept: Vec<u8>,
+}
+
+impl<S> HoldsBack<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, kept: Vec::new() }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for HoldsBack<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, out)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for HoldsBack<S> {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.kept.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, kept } = self.get_mut();
+        while !kept.is_empty() {
+            let n = ready!(Pin::new(&mut *stream).poll_write(cx, kept))?;
+            kept.drain(..n);
+        }
+        Pin::new(stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Row L7: a message leaves at once where the stream waits for a flush, the server's and the client's.
+#[tokio::test]
+async fn what_is_written_is_flushed_at_both_ends() {
+    let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
+    let door = hub.ws_handler(wsx_tests::query_id, |_| {});
+    let connector = move |_| {
+        // So narrow that one flush does not get everything out.
+        let (near, far) = tokio::io::duplex(16);
+        let door = door.clone();
+        tokio::spawn(async move { door.serve_connection(HoldsBack::new(far), None).await.map(drop) });
+        std::future::ready(Ok(HoldsBack::new(near)))
+    };
+    let got = Log::default();
+    let log = got.clone();
+    let on_note = move |text: String, _| {
+        log.add(text);
+        std::future::ready(())
+    };
+    let client = Client::builder("ws://a/ws?id=a").connector(connector).on("note", on_note).build().unwrap();
+    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    let conn = hub.connection("a").unwrap();
+    let long = "x".repeat(10_000);
+    for text in ["up", &long, "and up"] {
+        client.send(&Envelope::with_type("note", text)).await.unwrap();
+        assert_eq!(hub.endpoint().got.next().await, text);
+    }
+    for text in ["down", &long, "and down"] {
+        conn.send(&Envelope::with_type("note", text)).await.unwrap();
+        assert_eq!(got.next().await, text);
+    }
+    client.close();
+    let closed = within(conn.closed()).await;
+    assert_eq!((closed.code, closed.by), (CloseCode::NORMAL, ClosedBy::Peer));
+}

@@ -1,0 +1,196 @@
+//! Weak links: row R7 of the specification. Nothing is lost, doubled or reordered while a connection lives, nothing doubled
+//! or reordered when it does not, and a link that died is found.
+//!
+//! Each end is wsx, the link between them a proxy; `interop` has peers of others behind it, and `tests/scripts/weak_networks.sh`
+//! loses packets.
+use std::time::Duration;
+use tokio::{
+    io::AsyncReadExt,
+    time::{Instant, pause, resume, sleep, timeout},
+};
+use wsx::{ClosedBy, Config, Connection, Envelope, Hub};
+use wsx_tests::{
+    Log, Server,
+    exchange::Exchange,
+    numbered::{Numbered, send_all},
+    weak_link::Weakness,
+    within,
+};
+
+/// 256 kbit/s.
+const SLOW: u32 = 32_000;
+
+/// What became of so many each way, all of which must have arrived by one connection.
+async fn all_arrive(ends: &Exchange, messages: u64) {
+    ends.arrive(messages).await;
+    for verdict in ends.verdicts(messages) {
+        assert!(verdict.is_perfect(), "{verdict}");
+    }
+    assert_eq!(ends.connections(), 1, "it reconnected");
+}
+
+/// Row R7: each byte by itself, so that every frame comes in pieces.
+#[tokio::test]
+async fn nothing_is_lost_where_each_byte_comes_alone() {
+    let weakness = Weakness { byte_by_byte: true, ..Weakness::default() };
+    let (ends, _link) = Exchange::over(weakness, Config::default()).await;
+    ends.send(0..1_500).await;
+    all_arrive(&ends, 1_500).await;
+}
+
+/// Row R7: 50 to 200 ms on the way, each time another.
+#[tokio::test]
+async fn nothing_is_lost_on_a_long_way() {
+    let weakness = Weakness { delay: Duration::from_millis(50)..Duration::from_millis(200), ..Weakness::default() };
+    let (ends, _link) = Exchange::over(weakness, Config::default()).await;
+    ends.send(0..5_000).await;
+    all_arrive(&ends, 5_000).await;
+}
+
+/// Row R7: 256 kbit/s, late, and byte by byte.
+#[tokio::test]
+async fn nothing_is_lost_where_all_is_wrong_at_once() {
+    let weakness = Weakness {
+        delay: Duration::from_millis(50)..Duration::from_millis(200),
+        rate: Some(SLOW),
+        byte_by_byte: true,
+        ..Weakness::default()
+    };
+    let (ends, _link) = Exchange::over(weakness, Config::default()).await;
+    ends.send(0..1_500).await;
+    all_arrive(&ends, 1_500).await;
+}
+
+/// Row R7: a link that pauses for less than the write timeout carries on where it was.
+#[tokio::test]
+async fn nothing_is_lost_over_a_pause() {
+    let (ends, link) = Exchange::over(Weakness::default(), Config::default()).await;
+    let pauses = async {
+        for _ in 0..10 {
+            link.fall_silent();
+            sleep(Duration::from_millis(100)).await;
+            link.heal();
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::join!(ends.send(0..20_000), pauses);
+    all_arrive(&ends, 20_000).await;
+}
+
+/// Row R7: more than the system takes at once, so that the writer goes on in the middle of what it took from the queue.
+#[tokio::test]
+async fn nothing_is_lost_of_long_messages() {
+    const MESSAGES: u64 = 500;
+    let (ends, link) = Exchange::over(Weakness::default(), Config::default()).await;
+    // White space behind an envelope changes nothing.
+    let long = |Numbered(number)| format!("{{\"type\":\"n\",\"data\":{number}}}{:20000}", "");
+    let [near, far] = ends.connection();
+    let sent = |conn: Connection| async move {
+        send_all(0..MESSAGES, |message| {
+            let (conn, text) = (conn.clone(), long(message));
+            async move { conn.send_bytes(text).await }
+        })
+        .await;
+    };
+    let pause = async {
+        link.fall_silent();
+        sleep(Duration::from_millis(100)).await;
+        link.heal();
+    };
+    tokio::join!(sent(near), sent(far), pause);
+    all_arrive(&ends, MESSAGES).await;
+}
+
+/// Row R7: resets in the middle of frames; the client comes back each time, and nothing comes twice or too late.
+#[tokio::test]
+async fn a_reset_doubles_nothing_and_changes_no_order() {
+    const MESSAGES: u64 = 10_000;
+    const BURST: u64 = 20;
+    let weakness = Weakness { cut_after: Some(500..100_000), ..Weakness::default() };
+    let (ends, _link) = Exchange::over(weakness, Config::default()).await;
+    for first in (0..MESSAGES).step_by(BURST as usize) {
+        ends.send(first..first + BURST).await;
+        // So that most of it arrives before the next cut, and there is something to be doubled.
+        sleep(Duration::from_millis(1)).await;
+    }
+    let cuts = ends.connections() - 1;
+    within(ends.close()).await;
+    for verdict in ends.verdicts(MESSAGES) {
+        assert!(verdict.is_at_most_once() && verdict.arrived > MESSAGES / 2, "{verdict} over {cuts} cuts");
+    }
+    assert!(cuts >= 5, "only {cuts} cuts");
+}
+
+/// Rows R1, R7: a link that died without a word is found at both ends, and the client comes back once it is there again.
+#[tokio::test]
+async fn a_heartbeat_finds_a_black_hole_at_both_ends() {
+    const INTERVAL: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(10);
+    let (ends, link) = Exchange::over(Weakness::default(), Config::default().heartbeat(INTERVAL, TIMEOUT)).await;
+    ends.send(0..100).await;
+    all_arrive(&ends, 100).await;
+    let [near, far] = ends.connection();
+    link.fall_silent();
+    // Nothing comes through any more, so the clock may run ahead.
+    pause();
+    let start = Instant::now();
+    let ended = |conn: Connection| async move { (conn.closed().await, start.elapsed()) };
+    let both = timeout(Duration::from_secs(3600), async { tokio::join!(ended(near), ended(far)) }).await;
+    resume();
+    let (near, far) = both.expect("nobody noticed within an hour");
+    for (closed, after) in [near, far] {
+        assert_eq!((u16::from(closed.code), closed.by), (1006, ClosedBy::Link));
+        assert!(closed.reason.contains("silent"), "{closed}");
+        // Timers count in milliseconds.
+        assert!(after <= INTERVAL + TIMEOUT + Duration::from_millis(5), "{after:?}");
+        assert!(after >= TIMEOUT, "{after:?}");
+    }
+    // The handshakes that the client has begun meanwhile are given up by now.
+    link.cut();
+    link.heal();
+    within(ends.client.connected()).await.unwrap();
+    ends.send(100..200).await;
+    ends.arrive(200).await;
+    for verdict in ends.verdicts(200) {
+        assert!(verdict.is_perfect(), "{verdict}");
+    }
+}
+
+/// Row R1: pings and pongs keep an idle connection, from both ends.
+#[tokio::test]
+async fn a_heartbeat_keeps_an_idle_connection() {
+    let config = Config::default().heartbeat(Duration::from_millis(20), Duration::from_secs(10));
+    let (ends, _link) = Exchange::over(Weakness::default(), config).await;
+    for conn in ends.connection() {
+        let pongs = Log::default();
+        let log = pongs.clone();
+        conn.on_pong(move |payload| log.add(payload.len()));
+        for _ in 0..5 {
+            assert_eq!(pongs.next().await, 0);
+        }
+        assert!(!conn.is_closed());
+    }
+}
+
+/// Row R7: a peer that takes something all the time is alive, however much the system could hold for it. Its third of the
+/// default send buffer is more than it takes in a write timeout.
+#[tokio::test]
+async fn a_slow_peer_is_not_taken_for_a_dead_one() {
+    const MESSAGES: usize = 64;
+    let config = Config::default().write_timeout(Duration::from_secs(1)).queue_bytes(16 << 20);
+    let server = Server::start(Hub::builder().config(config).without_handlers().build().unwrap()).await;
+    let peer = server.peer("box-7").await;
+    let conn = server.hub.connection("box-7").expect("it is here");
+    for _ in 0..MESSAGES {
+        conn.try_send(&Envelope::with_type("load", "x".repeat(64 * 1024))).unwrap();
+    }
+    let mut socket = peer.0.into_inner();
+    let mut buffer = vec![0; 25 * 1024];
+    let mut taken = 0;
+    while taken < MESSAGES * 64 * 1024 {
+        sleep(Duration::from_millis(50)).await;
+        let read = socket.read(&mut buffer).await.unwrap();
+        assert_ne!(read, 0, "ended after {taken} bytes: {}", conn.closed().await);
+        taken += read;
+    }
+}

@@ -1,0 +1,153 @@
+//! A payload is decoded in the one pass over its frame where the head comes first, and in two passes otherwise. Nobody
+//! can tell which it was: row E4 of the specification.
+use serde_json::{json, value::RawValue};
+use std::sync::atomic::{AtomicU32, Ordering};
+use wsx::{
+    Connection, Endpoint, Envelope, HandlerError, Hub, Meta, RawFrame,
+    dispatch::{Context, FromContext},
+};
+use wsx_tests::{Peer, Server, chain, recorder};
+
+#[derive(wsx::Endpoint, Default)]
+struct Station {
+    /// How often the extractor was drawn.
+    drawn: AtomicU32,
+}
+
+/// An extractor that never gives a value.
+struct Never;
+impl<'f, E: Endpoint> FromContext<'f, E> for Never {
+    fn from_context(_: &Context<'f, E>) -> Result<Self, HandlerError> {
+        Err(HandlerError::Handler("never".into()))
+    }
+}
+/// An extractor that counts.
+struct Counted;
+impl<'f> FromContext<'f, Station> for Counted {
+    fn from_context(context: &Context<'f, Station>) -> Result<Self, HandlerError> {
+        context.endpoint().drawn.fetch_add(1, Ordering::Relaxed);
+        Ok(Self)
+    }
+}
+
+#[wsx::handler("number", on = Station)]
+fn on_number(_counted: Counted, n: i64, meta: Meta<'_>) -> Envelope<(i64, u32, i64)> {
+    Envelope::with_type("number", (n, meta.ver, meta.ts))
+}
+#[wsx::handler("text", on = Station)]
+async fn on_text(text: &str) -> Envelope<String> {
+    tokio::task::yield_now().await;
+    Envelope::with_type("text", text.to_owned())
+}
+#[wsx::handler("any", on = Station)]
+fn on_any(any: Envelope<&RawValue>) -> Envelope<String> {
+    Envelope::with_type("any", any.data.get().to_owned())
+}
+#[wsx::handler("signal", on = Station)]
+fn on_signal() -> Envelope<()> {
+    Envelope::with_type("signal", ())
+}
+#[wsx::handler("refused", on = Station)]
+fn on_refused(_never: Never, _n: i64) {}
+#[wsx::handler("__raw__", on = Station)]
+fn on_raw(frame: RawFrame<'_>) -> Envelope<usize> {
+    Envelope::with_type("raw", frame.as_bytes().len())
+}
+
+async fn station() -> (Server<Station>, Peer, wsx_tests::Memory) {
+    let (recorder, memory) = recorder();
+    let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
+    let peer = server.peer("box-7").await;
+    (server, peer, memory)
+}
+
+/// What comes back for a frame whose head comes first, and for one that says the same in another order.
+async fn both(peer: &mut Peer, message_type: &str, data: &str) -> [(String, serde_json::Value); 2] {
+    peer.send(format!(r#"{{"ver":1,"type":"{message_type}","ts":5,"data":{data}}}"#)).await;
+    let quick = peer.hear_data().await;
+    peer.send(format!(r#"{{"data":{data},"ts":5,"ver":1,"type":"{message_type}"}}"#)).await;
+    [quick, peer.hear_data().await]
+}
+
+#[tokio::test]
+async fn the_order_of_the_keys_changes_nothing() {
+    let (_server, mut peer, _memory) = station().await;
+    for (message_type, data, expected) in [
+        ("number", "-7", json!([-7, 1, 5])),
+        ("number", " 7 ", json!([7, 1, 5])),
+        ("text", r#""plain ü""#, json!("plain ü")),
+        ("any", r#"{ "a": [1, 2.50] }"#, json!(r#"{ "a": [1, 2.50] }"#)),
+        ("any", "null", json!("null")),
+        ("signal", "{}", json!(null)),
+    ] {
+        let expected = (message_type.to_owned(), expected);
+        assert_eq!(both(&mut peer, message_type, data).await, [expected.clone(), expected], "{message_type}: {data}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_envelope_behind_a_good_head_goes_to_raw() {
+    let (server, mut peer, _memory) = station().await;
+    for message_type in ["number", "text", "any", "signal", "refused", "nobody"] {
+        for rest in
+            ["}", "x}", "7", "7}}", "7,}", "7} x", r#"7,"type":"b"}"#, r#"7,"data":8}"#, r#"7,"ts":1}"#, "\"\n\"}"]
+        {
+            let frame = format!(r#"{{"ver":1,"type":"{message_type}","ts":5,"data":{rest}"#);
+            peer.send(frame.as_str()).await;
+            assert_eq!(peer.hear_data().await, ("raw".into(), json!(frame.len())), "{frame}");
+        }
+    }
+    assert_eq!(server.hub.ignored(), 0);
+}
+
+#[tokio::test]
+async fn a_key_behind_the_data_is_no_mistake() {
+    let (server, mut peer, _memory) = station().await;
+    peer.send(r#"{"ver":1,"type":"number","data":7,"ts":9,"seq":{"a":1}}"#).await;
+    assert_eq!(peer.hear_data().await, ("number".into(), json!([7, 1, 9])));
+    assert_eq!(server.hub.endpoint().drawn.load(Ordering::Relaxed), 1, "extractors are drawn once for each message");
+}
+
+#[tokio::test]
+async fn a_payload_that_does_not_fit_is_told_in_the_same_words() {
+    let (_server, mut peer, mut memory) = station().await;
+    for (message_type, words) in
+        [("number", "i64 at `.`: invalid type: string \"many\", expected i64"), ("refused", "never")]
+    {
+        peer.send(format!(r#"{{"ver":1,"type":"{message_type}","ts":5,"data":"many"}}"#)).await;
+        let quick = memory.failed().await;
+        peer.send(format!(r#"{{"data":"many","type":"{message_type}"}}"#)).await;
+        let slow = memory.failed().await;
+        assert!(chain(&quick.2).contains(words), "{}", chain(&quick.2));
+        // The data stands at another place of the two texts.
+        let without_place = |line: String| line.split(" at line ").next().map(str::to_owned);
+        assert_eq!(without_place(chain(&quick.2)), without_place(chain(&slow.2)));
+        assert_eq!((quick.0, quick.1), (slow.0, slow.1));
+    }
+}
+
+#[tokio::test]
+async fn a_connections_own_handler_goes_first() {
+    let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
+    let door = hub.ws_handler(wsx_tests::query_id, |conn: &Connection| {
+        conn.register_handler("number", |n: i64, _| async move { Envelope::with_type("own", n) });
+    });
+    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let mut peer = server.peer("box-7").await;
+    let own = ("own".to_owned(), json!(7));
+    assert_eq!(both(&mut peer, "number", "7").await, [own.clone(), own]);
+}
+
+#[tokio::test]
+async fn ver_and_ts_count_wherever_they_stand() {
+    let (_server, mut peer, _memory) = station().await;
+    for (frame, ver, ts) in [
+        (r#"{"type":"number","data":7}"#, 1, 0),
+        (r#"{"type":"number","ts":3,"data":7}"#, 1, 3),
+        (r#"{"type":"number","ts":3,"data":7,"ver":2}"#, 2, 3),
+        (r#"{"type":"number","data":7,"ver":2,"ts":-4}"#, 2, -4),
+    ] {
+        peer.send(frame).await;
+        assert_eq!(peer.hear_data().await, ("number".into(), json!([7, ver, ts])), "{frame}");
+    }
+}

@@ -1,0 +1,175 @@
+//! What goes over the wire, and what becomes of what is no envelope: rows E1 to E3, M1, M2 of the specification.
+use serde::{Deserialize, Serialize};
+use serde_json::{json, value::RawValue};
+use std::{borrow::Cow, time::SystemTime};
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+use wsx::{Connection, Envelope, Hub, Meta, RawFrame};
+use wsx_tests::{Log, Server, recorder};
+
+#[derive(Debug, PartialEq)]
+enum Got {
+    Telemetry(String, f64, i64),
+    Raw(Vec<u8>, bool),
+    Any(String),
+}
+
+#[derive(wsx::Endpoint, Default)]
+struct Station {
+    log: Log<Got>,
+}
+
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Telemetry<'a> {
+    #[serde(borrow)]
+    device: Cow<'a, str>,
+    celsius: f64,
+}
+
+#[derive(Serialize, wsx::Message)]
+struct Cmd {
+    reboot: bool,
+}
+
+#[wsx::handler("telemetry", on = Station)]
+async fn on_telemetry(station: &Station, meta: Meta<'_>, msg: Telemetry<'_>) {
+    station.log.add(Got::Telemetry(msg.device.into_owned(), msg.celsius, meta.ts));
+}
+
+#[wsx::handler("raw_json", on = Station)]
+fn on_raw_json(station: &Station, data: &RawValue) {
+    station.log.add(Got::Any(data.get().to_owned()));
+}
+
+#[wsx::handler("__raw__", on = Station)]
+fn on_raw(station: &Station, frame: RawFrame<'_>, _conn: &Connection) {
+    station.log.add(Got::Raw(frame.as_bytes().to_vec(), frame.as_text().is_some()));
+}
+
+/// Row E1: the envelope as the specification has it, `type` required, the rest with defaults.
+#[tokio::test]
+async fn an_envelope_reaches_the_handler_of_its_type() {
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
+    let log = &server.hub.endpoint().log;
+    let mut peer = server.peer("a").await;
+    peer.send(r#"{"ver":1,"type":"telemetry","ts":1732969200,"data":{"device":"b-ü","celsius":21.5}}"#).await;
+    assert_eq!(log.next().await, Got::Telemetry("b-ü".into(), 21.5, 1_732_969_200));
+    peer.send(r#"{"data":{"celsius":1,"device":"b\u0037\n"},"later":[null],"type":"telemetry"}"#).await;
+    assert_eq!(log.next().await, Got::Telemetry("b7\n".into(), 1.0, 0));
+}
+
+/// Row E1: data passes through untouched, numbers and spaces as they were.
+#[tokio::test]
+async fn data_passes_through_untouched() {
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
+    let mut peer = server.peer("a").await;
+    let data = r#"{ "n": 1.10000000000000000001e400, "s":"\u00fc" , "a":[ ] }"#;
+    peer.send(format!(r#"{{"type":"raw_json","data":{data}}}"#)).await;
+    assert_eq!(server.hub.endpoint().log.next().await, Got::Any(data.into()));
+
+    let raw = RawValue::from_string(data.into()).unwrap();
+    server.hub.send_to("a", &Envelope::with_type("back", raw)).await.unwrap();
+    let text = peer.text().await;
+    assert!(text.ends_with(&format!(r#","data":{data}}}"#)), "{text}");
+}
+
+/// Rows E1 and M2: what a derived message looks like on the wire, time stamp included.
+#[tokio::test]
+async fn a_message_is_written_in_an_envelope() {
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
+    let mut peer = server.peer("a").await;
+    let before = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    server.hub.send_to("a", &Cmd { reboot: true }).await.unwrap();
+    let text = peer.text().await;
+    let ts: u64 = serde_json::from_str::<serde_json::Value>(&text).unwrap()["ts"].as_u64().unwrap();
+    assert_eq!(text, format!(r#"{{"ver":1,"type":"cmd","ts":{ts},"data":{{"reboot":true}}}}"#));
+    let after = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    assert!((before..=after).contains(&ts));
+    // The same as an envelope of the derived type.
+    server.hub.send_to("a", &Envelope::from(Cmd { reboot: true })).await.unwrap();
+    assert_eq!(peer.hear_data().await, ("cmd".into(), json!({"reboot": true})));
+}
+
+/// Row E2: whatever is no envelope goes to `__raw__` whole, binary frames too, and the connection stays.
+#[tokio::test]
+async fn what_is_no_envelope_goes_whole_to_raw() {
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
+    let log = &server.hub.endpoint().log;
+    let mut peer = server.peer("a").await;
+    for text in [
+        "",
+        "not JSON",
+        "\u{0}",
+        "42",
+        r#"["an","array"]"#,
+        r#"[1,"telemetry",5,{}]"#,
+        "{}",
+        r#"{"data":{"device":"x","celsius":1}}"#,
+        r#"{"type":7,"data":{}}"#,
+        r#"{"type":"telemetry","type":"telemetry","data":{"device":"x","celsius":1}}"#,
+        r#"{"type":"__raw__","data":1}"#,
+        r#"{"type":"__open__"}"#,
+        r#"{"type":"__close__"}"#,
+        r#"{"type":"__mine__"}"#,
+        r#"{"type":"telemetry","data":{"device":"x","celsius":1}"#,
+        r#"{"type":"telemetry","ts":"yesterday","data":{"device":"x","celsius":1}}"#,
+    ] {
+        peer.send(text).await;
+        assert_eq!(log.next().await, Got::Raw(text.into(), true), "{text}");
+    }
+    let envelope = br#"{"type":"telemetry","data":{"device":"x","celsius":1}}"#;
+    for bytes in [&b""[..], b"\xff\xfe", envelope] {
+        peer.send(Message::Binary(Bytes::copy_from_slice(bytes))).await;
+        assert_eq!(log.next().await, Got::Raw(bytes.into(), false));
+    }
+    peer.say("telemetry", json!({"device": "still here", "celsius": 2})).await;
+    assert_eq!(log.next().await, Got::Telemetry("still here".into(), 2.0, 1_732_969_200));
+}
+
+/// Row E3: a type without a handler is ignored and counted; no error, no close.
+#[tokio::test]
+async fn an_unknown_type_is_ignored_and_counted() {
+    let (recorder, mut memory) = recorder();
+    let hub = Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap();
+    let server = Server::start(hub).await;
+    let mut peer = server.peer("a").await;
+    peer.say("nobody", json!({})).await;
+    assert_eq!(memory.ignored().await, ("a".into(), "nobody".into()));
+    peer.say("telemetry", json!({"device": "x", "celsius": 1})).await;
+    assert_eq!(server.hub.endpoint().log.next().await, Got::Telemetry("x".into(), 1.0, 1_732_969_200));
+    assert_eq!(server.hub.ignored(), 1);
+}
+
+/// Row E2: whoever sees what is no envelope can say why it is none.
+#[tokio::test]
+async fn an_observer_learns_why_a_message_is_no_envelope() {
+    struct Reasons(Log<String>);
+    impl wsx::Observer for Reasons {
+        fn envelope_rejected(&self, conn: &Connection, frame: &RawFrame<'_>) {
+            self.0.add(format!("{}: {}", conn.id(), frame.envelope_error().unwrap_or_default()));
+        }
+    }
+    let log = Log::default();
+    let hub = Hub::builder().observer(Reasons(log.clone())).without_handlers().build().unwrap();
+    let server = Server::start(hub).await;
+    let mut peer = server.peer("a").await;
+    peer.send(r#"{"ver":1.0,"type":"telemetry","data":1}"#).await;
+    let why = log.next().await;
+    assert_eq!(why, "a: `ver`: invalid type: floating point `1.0`, expected u32 at line 1 column 10");
+    peer.send(Message::Binary(Bytes::from_static(b"{}"))).await;
+    assert_eq!(log.next().await, "a: it is a binary message, and an envelope is a text message");
+    assert_eq!(server.hub.ignored(), 2);
+}
+
+/// Row E2: without a `__raw__` handler such a frame is ignored and counted too.
+#[tokio::test]
+async fn a_raw_frame_without_a_handler_is_ignored_and_counted() {
+    let (recorder, mut memory) = recorder();
+    let hub = Hub::builder().observer(recorder).without_handlers().build().unwrap();
+    let server = Server::start(hub).await;
+    let mut peer = server.peer("a").await;
+    peer.send("nonsense").await;
+    assert_eq!(memory.ignored().await, ("a".into(), "__raw__".into()));
+    peer.send("more").await;
+    memory.ignored().await;
+    assert_eq!(server.hub.ignored(), 2);
+}

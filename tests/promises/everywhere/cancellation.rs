@@ -1,0 +1,591 @@
+//! Futures that are dropped at each of their await points: no message is torn or doubled, what reported success arrives in
+//! its order, and what the future belonged to works on. Row X5 of the specification.
+use futures_util::StreamExt;
+use std::{
+    future::{Future, poll_fn},
+    task::Poll,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    net::TcpSocket,
+    task::{JoinHandle, yield_now},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::WebSocketConfig},
+};
+use wsx::{
+    Backoff, CancellationToken, Client, ClientState, Closed, ClosedBy, Config, ConnectError, Connection, Envelope, Hub,
+    Rejection, SendError,
+    http::{HeaderMap, Request, StatusCode, request::Parts},
+    server::WsHandler,
+};
+use wsx_tests::{Log, Peer, Server, query_id, within};
+
+/// When a future is dropped that was polled as often as it should be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Dropped {
+    /// While it waits.
+    Waiting,
+    /// After it was woken, before it could see why.
+    Woken,
+}
+
+/// Polls a future so many times, in a task of its own so that nothing but itself wakes it; `None` if it was dropped then.
+fn polled<F>(times: usize, dropped: Dropped, future: F) -> JoinHandle<Option<F::Output>>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let (mut future, mut polls) = (Box::pin(future), 0);
+    tokio::spawn(poll_fn(move |cx| {
+        if polls == times {
+            return Poll::Ready(None);
+        }
+        polls += 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if polls == times && dropped == Dropped::Waiting => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }))
+}
+
+/// Every number of polls, dropped in either way, until the future is done in both.
+fn each() -> impl Iterator<Item = (usize, Dropped)> {
+    (0..1000).flat_map(|times| [(times, Dropped::Waiting), (times, Dropped::Woken)])
+}
+
+/// Lets everything that can run do so. The tests have one thread, so a few turns are enough.
+async fn settle() {
+    for _ in 0..20 {
+        yield_now().await;
+    }
+}
+
+fn item(label: &str) -> Envelope<String> {
+    Envelope::with_type("item", label.to_owned())
+}
+
+/// A connection whose peer has a pipe of a few bytes, and whose queue is soon full.
+struct Narrow {
+    hub: Hub,
+    conn: Connection,
+    peer: WebSocketStream<DuplexStream>,
+    /// What was accepted, in order.
+    accepted: Vec<String>,
+}
+
+impl Narrow {
+    async fn new() -> Self {
+        let config = Config::default().queue_messages(2);
+        Self::join(&Hub::builder().config(config).without_handlers().build().unwrap(), "narrow").await
+    }
+
+    async fn join(hub: &Hub, id: &'static str) -> Self {
+        let (near, far) = tokio::io::duplex(64);
+        let door = hub.ws_handler(move |_| async move { Ok(id) }, |_: &Connection| {});
+        let opening = tokio::spawn(async move { door.serve_connection(near, None).await });
+        let config = WebSocketConfig::default().max_write_buffer_size(1 << 20);
+        let opened = tokio_tungstenite::client_async_with_config("ws://a/ws", far, Some(config));
+        let (peer, _) = within(opened).await.unwrap();
+        let conn = within(opening).await.unwrap().unwrap();
+        Self { hub: hub.clone(), conn, peer, accepted: Vec::new() }
+    }
+
+    /// Queues messages until there is no room, however often the task runs.
+    async fn fill(&mut self) {
+        loop {
+            let label = format!("before {}", self.accepted.len());
+            match self.conn.try_send(&item(&label)) {
+                Ok(()) => self.accepted.push(label),
+                Err(SendError::Full) => {
+                    settle().await;
+                    if matches!(self.conn.try_send(&item(&label)), Err(SendError::Full)) {
+                        return;
+                    }
+                    self.accepted.push(label);
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// What comes until `last`.
+    async fn hear(&mut self) -> Vec<String> {
+        let mut heard = Vec::new();
+        loop {
+            let label = match within(self.peer.next()).await {
+                Some(Ok(Message::Text(text))) => match Envelope::<String>::parse(&text) {
+                    Ok(envelope) => envelope.data,
+                    Err(_) => text.to_string(),
+                },
+                Some(Ok(Message::Binary(bytes) | Message::Ping(bytes))) => String::from_utf8(bytes.to_vec()).unwrap(),
+                other => panic!("torn after {heard:?}: {other:?}"),
+            };
+            if label == "last" {
+                return heard;
+            }
+            heard.push(label);
+        }
+    }
+
+    /// What comes, after one more message was sent; nothing of it may be missing or doubled.
+    async fn hear_all(&mut self) -> Vec<String> {
+        let conn = self.conn.clone();
+        let last = tokio::spawn(async move { conn.send(&item("last")).await });
+        let heard = self.hear().await;
+        within(last).await.unwrap().unwrap();
+        heard
+    }
+}
+
+/// The ways to send to a connection that waits for room.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Way {
+    Send,
+    Bytes,
+    Binary,
+    Ping,
+    SendTo,
+    Broadcast,
+}
+
+async fn send(way: Way, conn: Connection, hub: Hub) -> Result<(), SendError> {
+    match way {
+        Way::Send => conn.send(&item("dropped")).await,
+        Way::Bytes => conn.send_bytes("dropped").await,
+        Way::Binary => conn.send_binary(b"dropped").await,
+        Way::Ping => conn.ping(b"dropped").await,
+        Way::SendTo => hub.send_to("narrow", &item("dropped")).await,
+        Way::Broadcast => hub.broadcast(&item("dropped")).await.map(|accepted| assert_eq!(accepted, 1)),
+    }
+}
+
+/// Row X5: a send that is dropped while it waits for room has sent nothing; one that had got room by then has sent its
+/// message once, in its place; and the next one works.
+#[tokio::test]
+async fn a_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all() {
+    for way in [Way::Send, Way::Bytes, Way::Binary, Way::Ping, Way::SendTo, Way::Broadcast] {
+        let mut done = [false; 2];
+        for (times, dropped) in each() {
+            let mut narrow = Narrow::new().await;
+            narrow.fill().await;
+            let sending = polled(times, dropped, send(way, narrow.conn.clone(), narrow.hub.clone()));
+            settle().await;
+            let heard = narrow.hear_all().await;
+            let outcome = within(sending).await.unwrap();
+            let mut expected = narrow.accepted.clone();
+            match outcome {
+                Some(sent) => {
+                    sent.unwrap();
+                    expected.push("dropped".to_owned());
+                    done[dropped as usize] = true;
+                }
+                // Woken because it had got room, unless something else woke it.
+                None if times > 0 && dropped == Dropped::Woken && heard.len() > expected.len() => {
+                    expected.push("dropped".to_owned());
+                }
+                None => {}
+            }
+            assert_eq!(heard, expected, "{way:?}, {times} polls, {dropped:?}");
+            if done == [true; 2] {
+                assert!(times > 1, "{way:?} never waited");
+                break;
+            }
+        }
+        assert_eq!(done, [true; 2], "{way:?} was never done");
+    }
+}
+
+/// Row X5: one of several that wait gives up; the others keep their order.
+#[tokio::test]
+async fn a_send_that_gives_up_lets_those_behind_it_pass_in_order() {
+    for gives_up in 0..4 {
+        let mut narrow = Narrow::new().await;
+        narrow.fill().await;
+        let mut sendings = Vec::new();
+        for n in 0..4 {
+            let conn = narrow.conn.clone();
+            let times = if n == gives_up { 1 } else { usize::MAX };
+            sendings.push(polled(times, Dropped::Waiting, async move { conn.send(&item(&n.to_string())).await }));
+            settle().await;
+        }
+        let heard = narrow.hear_all().await;
+        let mut expected = narrow.accepted.clone();
+        expected.extend((0..4).filter(|n| *n != gives_up).map(|n| n.to_string()));
+        assert_eq!(heard, expected);
+        for (n, sending) in sendings.into_iter().enumerate() {
+            assert_eq!(within(sending).await.unwrap().is_none(), n == gives_up);
+        }
+    }
+}
+
+/// Row X5: a broadcast that is dropped while some are full has reached all others.
+#[tokio::test]
+async fn a_broadcast_that_is_dropped_has_reached_all_that_had_room() {
+    for (times, dropped) in each() {
+        let mut full = Narrow::new().await;
+        let mut roomy = Narrow::join(&full.hub, "roomy").await;
+        full.fill().await;
+        let hub = full.hub.clone();
+        let broadcast = polled(times, dropped, async move { hub.broadcast(&item("dropped")).await });
+        settle().await;
+        let at_once = roomy.hear_all().await;
+        assert_eq!(at_once, vec!["dropped"; times.min(1)], "{times} polls, {dropped:?}");
+        let heard = full.hear_all().await;
+        let outcome = within(broadcast).await.unwrap();
+        let (before, behind) = heard.split_at(full.accepted.len());
+        assert_eq!(before, full.accepted);
+        match outcome {
+            Some(_) => assert_eq!(behind, ["dropped"]),
+            None if times > 0 && dropped == Dropped::Woken => assert!(behind.is_empty() || behind == ["dropped"]),
+            None => assert!(behind.is_empty(), "{times} polls, {dropped:?}: {behind:?}"),
+        }
+        if let Some(accepted) = outcome {
+            assert_eq!(accepted.unwrap(), 2);
+            assert!(times > 1, "it never waited");
+            return;
+        }
+    }
+}
+
+/// Row X5: a shutdown that has begun goes on without whoever began it.
+#[tokio::test]
+async fn a_shutdown_that_is_dropped_goes_on() {
+    let mut done = [false; 2];
+    for (times, dropped) in each() {
+        let mut narrow = Narrow::new().await;
+        narrow.fill().await;
+        let hub = narrow.hub.clone();
+        let shutdown = polled(times, dropped, async move { hub.shutdown(Duration::from_secs(15)).await });
+        settle().await;
+        if times == 0 {
+            // It has not begun.
+            assert!(!narrow.conn.is_closed());
+            Narrow::join(&narrow.hub, "another").await;
+            let hub = narrow.hub.clone();
+            tokio::spawn(async move { hub.shutdown(Duration::from_secs(15)).await });
+        }
+        for label in &narrow.accepted {
+            let Some(Ok(Message::Text(text))) = within(narrow.peer.next()).await else { panic!("{label} was lost") };
+            assert_eq!(Envelope::<String>::parse(&text).unwrap().data, *label);
+        }
+        let Some(Ok(Message::Close(Some(close)))) = within(narrow.peer.next()).await else { panic!("no close") };
+        assert_eq!(u16::from(close.code), 1001);
+        while let Some(Ok(_)) = within(narrow.peer.next()).await {}
+        drop(narrow.peer);
+        if let Some(late) = within(shutdown).await.unwrap() {
+            assert_eq!(late, 0);
+            done[dropped as usize] = true;
+        }
+        assert_eq!(within(narrow.hub.shutdown(Duration::from_secs(15))).await, 0);
+        assert!(narrow.hub.is_empty());
+        if done == [true; 2] {
+            assert!(times > 1, "it never waited");
+            return;
+        }
+    }
+    panic!("it was never done");
+}
+
+/// A hub that lets in one handshake at a time, and its door, whose `build_id` waits.
+fn patient() -> (Hub, WsHandler) {
+    let hub = Hub::builder().max_handshakes(1).without_handlers().build().unwrap();
+    let door = hub.ws_handler(
+        |request: Parts| async move {
+            for _ in 0..3 {
+                yield_now().await;
+            }
+            query_id(request).await
+        },
+        |_| {},
+    );
+    (hub, door)
+}
+
+const REQUEST: &str = "GET /ws?id=a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Asks for an upgrade, and reads what comes until it ends or the handshake is done.
+async fn ask(mut far: DuplexStream) -> (Vec<u8>, DuplexStream) {
+    let mut answer = Vec::new();
+    // Who is dropped meanwhile breaks the pipe.
+    if far.write_all(REQUEST.as_bytes()).await.is_ok() {
+        while !answer.ends_with(b"\r\n\r\n") && far.read_buf(&mut answer).await.is_ok_and(|read| read > 0) {}
+    }
+    (answer, far)
+}
+
+/// Row X5: a handshake that is dropped leaves nothing behind: no connection, no place taken, no task.
+#[tokio::test]
+async fn a_handshake_that_is_dropped_leaves_nothing_behind() {
+    let (hub, door) = patient();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let (before, mut done, mut waits) = (tasks(), [false; 2], 0);
+    for (times, dropped) in each() {
+        // A pipe so narrow that reading the request and writing the answer take many polls.
+        let (near, far) = tokio::io::duplex(16);
+        let own = door.clone();
+        let serving = polled(times, dropped, async move { own.serve_connection(near, None).await });
+        let asking = tokio::spawn(ask(far));
+        let outcome = within(serving).await.unwrap();
+        if let Some(conn) = outcome {
+            let conn = conn.unwrap();
+            let (_, far) = within(asking).await.unwrap();
+            assert_eq!(hub.ids(), ["a"]);
+            drop(far);
+            within(conn.closed()).await;
+            done[dropped as usize] = true;
+        } else {
+            assert!(hub.is_empty(), "{times} polls, {dropped:?}");
+            let (answer, _) = within(asking).await.unwrap();
+            assert!(!answer.ends_with(b"\r\n\r\n"), "{times} polls, {dropped:?}");
+            waits = times;
+        }
+        settle().await;
+        assert_eq!(tasks(), before, "{times} polls, {dropped:?}");
+        if done == [true; 2] {
+            assert!(waits > 20, "only {waits} await points");
+            return;
+        }
+    }
+    panic!("it was never done");
+}
+
+/// Row X5: the same behind somebody else's HTTP server.
+#[tokio::test]
+async fn an_upgrade_that_is_dropped_leaves_nothing_behind() {
+    let (hub, door) = patient();
+    for (times, dropped) in each() {
+        let request = Request::get("/ws?id=a")
+            .header("host", "a")
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .body(())
+            .unwrap();
+        let own = door.clone();
+        let answer = within(polled(times, dropped, async move { own.upgrade(request).await })).await.unwrap();
+        assert!(hub.is_empty());
+        if let Some(answer) = answer {
+            // No server stands behind the request that could give its stream away.
+            assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert!(times > 3, "it never waited");
+            return;
+        }
+    }
+}
+
+/// Row X5: a door that is no longer listened at lets nobody in, and whoever is in stays.
+#[tokio::test]
+async fn a_listener_that_is_dropped_leaves_its_connections() {
+    for times in 0..5 {
+        let hub = Hub::builder()
+            .on("item", |label: String, _| async move { Envelope::with_type("echo", label) })
+            .build()
+            .unwrap();
+        let door = hub.ws_handler(wsx::unique_id, |_| {});
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+        let listening = polled(times, Dropped::Waiting, door.serve(listener));
+        settle().await;
+        let mut peers = Vec::new();
+        // Each one lets the listener wait once more.
+        while !listening.is_finished() {
+            peers.push(Peer::connect(&url).await);
+        }
+        assert!(within(listening).await.unwrap().is_none());
+        assert_eq!(peers.len(), times.saturating_sub(1));
+        for peer in &mut peers {
+            peer.say("item", "still here".into()).await;
+            assert_eq!(peer.hear_data().await, ("echo".into(), "still here".into()));
+        }
+        let address = url.trim_start_matches("ws://").trim_end_matches("/ws").to_owned();
+        assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens any more");
+        drop(peers);
+        assert_eq!(within(hub.shutdown(Duration::from_secs(15))).await, 0);
+    }
+}
+
+/// A hub that writes down what it is told.
+async fn hearing() -> (Server<wsx::Untyped>, Log<String>) {
+    let heard = Log::default();
+    let log = heard.clone();
+    let hub = Hub::builder().on("item", move |label: String, _| {
+        log.add(label);
+        async {}
+    });
+    (Server::start(hub.build().unwrap()).await, heard)
+}
+
+/// Row X5: a `connect` that is dropped has made no connection, and can be called again.
+#[tokio::test]
+async fn a_connect_that_is_dropped_can_be_called_again() {
+    let (server, heard) = hearing().await;
+    let (mut done, mut waits) = ([false; 2], 0);
+    for (times, dropped) in each() {
+        let client = Client::builder(server.url("a"))
+            .headers(|| async {
+                yield_now().await;
+                Ok(HeaderMap::new())
+            })
+            .build()
+            .unwrap();
+        let registered = Log::default();
+        let connect = || {
+            let (client, log) = (client.clone(), registered.clone());
+            async move { client.connect(CancellationToken::new(), move |_| log.add(())).await }
+        };
+        let outcome = within(polled(times, dropped, connect())).await.unwrap();
+        if let Some(connected) = outcome {
+            connected.unwrap();
+            done[dropped as usize] = true;
+        } else {
+            assert_eq!(*client.state().borrow(), ClientState::Disconnected);
+            assert!(client.connection().is_none() && registered.try_next().is_none());
+            waits = times;
+            within(connect()).await.unwrap();
+        }
+        assert_eq!((registered.try_next(), registered.try_next()), (Some(()), None));
+        let label = format!("{times} polls, {dropped:?}");
+        client.send(&item(&label)).await.unwrap();
+        assert_eq!(heard.next().await, label);
+        client.close();
+        within(client.closed()).await;
+        assert_eq!(heard.try_next(), None);
+        if done == [true; 2] {
+            assert!(waits >= 3, "only {waits} await points");
+            return;
+        }
+    }
+    panic!("it was never done");
+}
+
+/// Row X5: the same between two attempts.
+#[tokio::test]
+async fn a_connect_that_is_dropped_between_attempts_can_be_called_again() {
+    let hub = Hub::builder().without_handlers().build().unwrap();
+    let no = |_| async { Err::<String, _>(Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "later")) };
+    let door = hub.ws_handler(no, |_: &Connection| {});
+    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let quick = Backoff::default().initial(Duration::from_millis(2)).max(Duration::from_millis(4));
+    let client = Client::builder(server.url("a")).backoff(quick).build().unwrap();
+    for (times, dropped) in (0..20).flat_map(|times| [(times, Dropped::Waiting), (times, Dropped::Woken)]) {
+        let own = client.clone();
+        let connect = polled(times, dropped, async move { own.connect(CancellationToken::new(), |_| {}).await });
+        let outcome = within(connect).await.unwrap();
+        assert!(outcome.is_none(), "{times} polls, {dropped:?}: {outcome:?}");
+        assert_eq!(*client.state().borrow(), ClientState::Disconnected);
+    }
+    client.close();
+    let closed = within(client.connect(CancellationToken::new(), |_| {})).await;
+    assert!(matches!(closed, Err(ConnectError::Closed)));
+}
+
+/// Row X5: waiting for a state or an end takes nothing away from whoever waits next.
+#[tokio::test]
+async fn waiting_that_is_dropped_can_be_done_again() {
+    let (server, _) = hearing().await;
+    for (times, dropped) in (0..4).flat_map(|times| [(times, Dropped::Waiting), (times, Dropped::Woken)]) {
+        let client = Client::builder(server.url("a")).build().unwrap();
+        let own = client.clone();
+        // Woken by each state on the way.
+        let connected = polled(times, dropped, async move { own.connected().await });
+        settle().await;
+        within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+        assert_eq!(within(connected).await.unwrap().is_some(), times > 2);
+        within(client.connected()).await.unwrap();
+
+        let (near, far) = (client.connection().unwrap(), server.hub.connection("a").unwrap());
+        let (own, other, ends) = (client.clone(), near.clone(), far.clone());
+        let closed = polled(times, dropped, async move { own.closed().await });
+        let (near_end, far_end) = (
+            polled(times, dropped, async move { other.closed().await }),
+            polled(times, dropped, async move { ends.closed().await }),
+        );
+        settle().await;
+        client.close();
+        assert_eq!(within(closed).await.unwrap().is_some(), times > 1);
+        within(client.closed()).await;
+        for (conn, end, by) in [(near, near_end, ClosedBy::Us), (far, far_end, ClosedBy::Peer)] {
+            let again: Closed = within(conn.closed()).await;
+            assert_eq!((u16::from(again.code), again.by), (1000, by));
+            if let Some(first) = within(end).await.unwrap() {
+                assert_eq!(first, again);
+            }
+        }
+    }
+}
+
+/// Row X5: a client's send waits for room, and for the end of its connection, as a connection's does.
+#[tokio::test]
+async fn a_clients_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(8).unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    let config = Config::default().queue_messages(2);
+    let mut done = [false; 2];
+    for (times, dropped) in each() {
+        let client = Client::builder(url.as_str()).config(config.clone()).build().unwrap();
+        let own = client.clone();
+        let connecting = tokio::spawn(async move { own.connect(CancellationToken::new(), |_| {}).await });
+        let (stream, _) = within(listener.accept()).await.unwrap();
+        let mut peer = within(tokio_tungstenite::accept_async(stream)).await.unwrap();
+        within(connecting).await.unwrap().unwrap();
+        let conn = client.connection().unwrap();
+        // Long, so that the system's buffers are soon full.
+        let long = |label: &str| item(&format!("{label:<60000}"));
+        let mut accepted = Vec::new();
+        let mut refused = 0;
+        while refused < 3 {
+            let label = format!("before {}", accepted.len());
+            match conn.try_send(&long(&label)) {
+                Ok(()) => (refused, _) = (0, accepted.push(label)),
+                Err(SendError::Full) => {
+                    refused += 1;
+                    // The kernel moves what it has from one socket to the other.
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let own = client.clone();
+        let sending = polled(times, dropped, async move { own.send(&item("dropped")).await });
+        settle().await;
+        let own = client.clone();
+        let last = tokio::spawn(async move { own.send(&item("last")).await });
+        let mut heard = Vec::new();
+        loop {
+            let Some(Ok(Message::Text(text))) = within(peer.next()).await else { panic!("torn after {heard:?}") };
+            let label = Envelope::<String>::parse(&text).unwrap().data.trim_end().to_owned();
+            if label == "last" {
+                break;
+            }
+            heard.push(label);
+        }
+        within(last).await.unwrap().unwrap();
+        let outcome = within(sending).await.unwrap();
+        // Woken because it had got room.
+        if outcome.is_some() || (times > 0 && dropped == Dropped::Woken) {
+            accepted.push("dropped".to_owned());
+        }
+        assert_eq!(heard, accepted, "{times} polls, {dropped:?}");
+        client.close();
+        while let Some(Ok(_)) = within(peer.next()).await {}
+        drop(peer);
+        within(client.closed()).await;
+        if let Some(sent) = outcome {
+            sent.unwrap();
+            done[dropped as usize] = true;
+        }
+        if done == [true; 2] {
+            assert!(times > 1, "it never waited");
+            return;
+        }
+    }
+    panic!("it was never done");
+}

@@ -1,0 +1,699 @@
+//! Code of the program's that panics, everywhere it can: it ends its own connection or attempt, and nothing else. Row X4 of
+//! the specification.
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize, ser::Error as _};
+use serde_json::json;
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+use tokio_tungstenite::tungstenite;
+use wsx::{
+    Backoff, CancellationToken, Client, ClientState, CloseCode, Closed, ClosedBy, Config, ConnectError, Connection,
+    Endpoint, Envelope, HandlerError, Hub, Observer, RawFrame, Rejection, Setback,
+    dispatch::{Context, FromContext},
+    http::{HeaderMap, StatusCode, request::Parts},
+};
+use wsx_tests::{Log, Peer, Server, query_id, recorder, within};
+
+fn boom<T>() -> T {
+    panic!("as a test wants it")
+}
+
+/// Panics when it is dropped, unless a panic is on its way already.
+struct Grudge;
+impl Drop for Grudge {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            boom::<()>();
+        }
+    }
+}
+
+/// A payload that panics when it is decoded.
+struct Undecodable;
+impl<'de> Deserialize<'de> for Undecodable {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        boom()
+    }
+}
+
+/// A message that panics when it is encoded.
+struct Unencodable;
+impl Serialize for Unencodable {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        boom()
+    }
+}
+
+/// A message that is no JSON, which is an error and no panic.
+struct NoJson;
+impl Serialize for NoJson {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(S::Error::custom("no"))
+    }
+}
+
+/// An argument that panics when it is drawn.
+struct Undrawable;
+impl<'f, E: Endpoint> FromContext<'f, E> for Undrawable {
+    fn from_context(_: &Context<'f, E>) -> Result<Self, HandlerError> {
+        boom()
+    }
+}
+
+#[derive(wsx::Endpoint, Default)]
+struct Fragile;
+
+#[wsx::handler("add", on = Fragile)]
+fn add(n: u32) -> Envelope<u32> {
+    Envelope::with_type("sum", n + 1)
+}
+
+#[wsx::handler("sync", on = Fragile)]
+fn sync(_n: u32) {
+    boom::<()>();
+}
+
+#[wsx::handler("async, before it waits", on = Fragile)]
+async fn before_it_waits(n: u32) {
+    if n == 0 {
+        boom::<()>();
+    }
+    tokio::task::yield_now().await;
+}
+
+#[wsx::handler("async, after it waited", on = Fragile)]
+async fn after_it_waited(_n: u32) {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    boom::<()>();
+}
+
+#[wsx::handler("decoding", on = Fragile)]
+fn decoding(_payload: Undecodable) {}
+
+#[wsx::handler("drawing", on = Fragile)]
+fn drawing(_argument: Undrawable, _n: u32) {}
+
+#[wsx::handler("encoding", on = Fragile)]
+fn encoding(_n: u32) -> Envelope<Unencodable> {
+    Envelope::with_type("never", Unencodable)
+}
+
+#[wsx::handler("encoding, async", on = Fragile)]
+async fn encoding_async(_n: u32) -> Envelope<Unencodable> {
+    Envelope::with_type("never", Unencodable)
+}
+
+#[wsx::handler("no JSON", on = Fragile)]
+fn no_json(_n: u32) -> Envelope<NoJson> {
+    Envelope::with_type("never", NoJson)
+}
+
+#[wsx::handler("dropping", on = Fragile)]
+async fn dropping(_n: u32) {
+    let _grudge = Grudge;
+    tokio::task::yield_now().await;
+}
+
+#[wsx::handler("pending with a grudge", on = Fragile)]
+async fn pending_with_a_grudge(_n: u32, conn: &Connection) {
+    let _grudge = Grudge;
+    conn.close();
+    std::future::pending::<()>().await;
+}
+
+#[wsx::handler("closing, then sync", on = Fragile)]
+fn closing_then_sync(_n: u32, conn: &Connection) {
+    conn.close();
+    boom::<()>();
+}
+
+#[wsx::handler("pong", on = Fragile)]
+async fn pong(_n: u32, conn: &Connection) {
+    conn.on_pong(|_| boom());
+}
+
+#[wsx::handler("__raw__", on = Fragile)]
+fn raw(_frame: RawFrame<'_>) {
+    boom::<()>();
+}
+
+#[wsx::handler("__unknown__", on = Fragile)]
+async fn unknown(_frame: RawFrame<'_>) {
+    boom::<()>();
+}
+
+#[wsx::handler("__open__", on = Fragile)]
+async fn open(conn: &Connection) {
+    if conn.id() == "open" {
+        boom::<()>();
+    }
+}
+
+#[wsx::handler("__close__", on = Fragile)]
+async fn close(_closed: Closed, conn: &Connection) {
+    if conn.id().starts_with("close") {
+        boom::<()>();
+    }
+}
+
+/// An observer that panics for the connection that is named as its method, and for all refusals.
+struct Touchy;
+impl Observer for Touchy {
+    fn connection_opened(&self, conn: &Connection) {
+        if conn.id() == "opened" {
+            boom::<()>();
+        }
+    }
+    fn connection_closed(&self, conn: &Connection, _: &Closed) {
+        if conn.id() == "closed" {
+            boom::<()>();
+        }
+    }
+    fn handler_failed(&self, conn: &Connection, _: &str, _: &HandlerError) {
+        if conn.id() == "failed" {
+            boom::<()>();
+        }
+    }
+    fn handshake_rejected(&self, _: Option<SocketAddr>, _: StatusCode, _: &str) {
+        boom::<()>();
+    }
+}
+
+fn by_hand(conn: &Connection) {
+    match conn.id() {
+        "register" => boom(),
+        "called-by-hand" => conn.register_handler("add", |_: u32, _| {
+            boom::<()>();
+            async {}
+        }),
+        "awaited-by-hand" => conn.register_handler("add", |_: u32, _| async { boom::<()>() }),
+        "closed-by-hand" => conn.register_handler("__close__", |_: Closed, _| async { boom::<()>() }),
+        _ => {}
+    }
+}
+
+async fn fragile() -> Server<Fragile> {
+    let config = Config::default().close_timeout(Duration::from_millis(200));
+    let hub = Hub::builder().endpoint(Fragile).config(config).observer(Touchy).build().unwrap();
+    let door = hub.ws_handler(query_id, by_hand);
+    Server::start_at(hub, door, "127.0.0.1:0").await
+}
+
+/// Whether a connection and the hub work as if nothing had been.
+async fn is_well(server: &Server<Fragile>, good: &mut Peer) {
+    good.say("add", json!(1)).await;
+    assert_eq!(good.hear_data().await, ("sum".into(), json!(2)));
+    within(async {
+        while server.hub.len() > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(server.hub.ids(), ["good"]);
+    assert_eq!(server.hub.broadcast(&Envelope::with_type("all", 1)).await.unwrap(), 1);
+    assert_eq!(good.hear_data().await, ("all".into(), json!(1)));
+    server.hub.send_to("good", &Envelope::with_type("one", 2)).await.unwrap();
+    assert_eq!(good.hear_data().await, ("one".into(), json!(2)));
+}
+
+/// Row X4: whatever panics while a connection is open, it is told 1011, and nobody else notices.
+#[tokio::test]
+async fn a_panic_ends_its_connection_with_1011_wherever_it_comes() {
+    let server = fragile().await;
+    let mut good = server.peer("good").await;
+    let envelope = |kind: &str| format!(r#"{{"type":"{kind}","data":0}}"#);
+    for (id, says) in [
+        ("a", envelope("sync")),
+        ("a", envelope("async, before it waits")),
+        ("a", envelope("async, after it waited")),
+        ("a", envelope("decoding")),
+        ("a", envelope("drawing")),
+        ("a", envelope("encoding")),
+        ("a", envelope("encoding, async")),
+        ("a", envelope("dropping")),
+        ("a", envelope("nobody's")),
+        ("a", "no envelope".to_owned()),
+        ("called-by-hand", envelope("add")),
+        ("awaited-by-hand", envelope("add")),
+        ("opened", String::new()),
+        ("open", String::new()),
+        ("failed", envelope("no JSON")),
+    ] {
+        let mut bad = server.peer(id).await;
+        if !says.is_empty() {
+            bad.send(says.as_str()).await;
+        }
+        let (code, reason) = bad.close().await;
+        assert_eq!((code, &*reason), (1011, "internal error"), "{id}: {says}");
+        is_well(&server, &mut good).await;
+    }
+}
+
+/// Row X4: a pong's callback panics in the task of its connection too.
+#[tokio::test]
+async fn a_panic_at_a_pong_ends_its_connection_with_1011() {
+    let server = fragile().await;
+    let (mut good, mut bad) = (server.peer("good").await, server.peer("bad").await);
+    bad.say("pong", json!(0)).await;
+    bad.send(tungstenite::Message::Pong("x".into())).await;
+    assert_eq!(bad.close().await.0, 1011);
+    is_well(&server, &mut good).await;
+}
+
+/// Row X4: at the end of a connection nobody is left to be told; the hub forgets it all the same.
+#[tokio::test]
+async fn a_panic_at_the_end_of_a_connection_changes_nothing() {
+    let server = fragile().await;
+    let mut good = server.peer("good").await;
+    for (id, says, code) in [
+        ("close", "", 1000),
+        ("closed-by-hand", "", 1000),
+        ("closed", "", 1000),
+        ("a", r#"{"type":"closing, then sync","data":0}"#, 1011),
+        ("a", r#"{"type":"pending with a grudge","data":0}"#, 1000),
+    ] {
+        let mut bad = server.peer(id).await;
+        let conn = server.hub.connection(id).unwrap();
+        if says.is_empty() {
+            conn.close();
+        } else {
+            bad.send(says).await;
+        }
+        assert_eq!(bad.close().await.0, code, "{id}: {says}");
+        while let Some(Ok(_)) = bad.next().await {}
+        assert_eq!(u16::from(within(conn.closed()).await.code), code, "{id}: {says}");
+        is_well(&server, &mut good).await;
+    }
+    // Nothing of them holds up a shutdown.
+    let hub = server.hub.clone();
+    let ended = tokio::spawn(async move { hub.shutdown(Duration::from_secs(15)).await });
+    assert_eq!(good.close().await.0, 1001);
+    while let Some(Ok(_)) = good.next().await {}
+    assert_eq!(within(ended).await.unwrap(), 0);
+}
+
+/// Row X4: whatever of the program's panics when it is dropped at the end, the end is known and told as it came.
+#[tokio::test]
+async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
+    let (recorder, mut memory) = recorder();
+    let config = Config::default().close_timeout(Duration::from_millis(200));
+    let hub = Hub::builder().endpoint(Fragile).config(config).observer(recorder).build().unwrap();
+    let door = hub.ws_handler(query_id, |conn| {
+        if conn.id() == "hangs" {
+            conn.register_handler("__close__", |_: Closed, _| async {
+                let _grudge = Grudge;
+                std::future::pending::<()>().await;
+            });
+        }
+    });
+    let (narrow, server) = (door.clone(), Server::start_at(hub, door, "127.0.0.1:0").await);
+    for (id, says) in [("handler", "pending with a grudge"), ("hangs", "closing")] {
+        let mut bad = server.peer(id).await;
+        let conn = server.hub.connection(id).unwrap();
+        if id == "handler" {
+            bad.say(says, json!(0)).await;
+        } else {
+            conn.close();
+        }
+        assert_eq!(bad.close().await.0, 1000, "{id}");
+        while let Some(Ok(_)) = bad.next().await {}
+        let (told, closed) = memory.closed().await;
+        assert_eq!((&*told, closed.code), (id, CloseCode::NORMAL));
+        assert_eq!(within(conn.closed()).await.code, CloseCode::NORMAL, "{id}");
+    }
+
+    // A stream has a grudge as well.
+    let (near, far) = tokio::io::duplex(1024);
+    let stream = Explosive { inner: near, at: Panics::Dropped, switch: Arc::new(AtomicBool::new(true)) };
+    let opening = tokio::spawn(async move { narrow.serve_connection(stream, None).await.unwrap() });
+    let (mut far, _) = within(tokio_tungstenite::client_async("ws://a/ws?id=stream", far)).await.unwrap();
+    within(far.close(None)).await.unwrap();
+    let conn = within(opening).await.unwrap();
+    while let Some(Ok(_)) = within(far.next()).await {}
+    let (told, closed) = memory.closed().await;
+    assert_eq!((&*told, closed.by), ("stream", ClosedBy::Peer));
+    assert_eq!(within(conn.closed()).await.by, ClosedBy::Peer);
+}
+
+/// Row X4: who encodes a message bears its panic; the hub, its connections and the thread's buffers do not.
+#[tokio::test]
+async fn a_message_that_panics_while_it_is_encoded_is_its_senders() {
+    let server = fragile().await;
+    let mut good = server.peer("good").await;
+    let conn = server.hub.connection("good").unwrap();
+    let hub = server.hub.clone();
+    let never = || Envelope::with_type("never", Unencodable);
+    let broadcast = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.broadcast(&never()).await }
+    });
+    let send_to = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.send_to("good", &never()).await }
+    });
+    let send = tokio::spawn({
+        let conn = conn.clone();
+        async move { conn.send(&never()).await }
+    });
+    let try_send = tokio::spawn(async move { conn.try_send(&never()) });
+    assert!(within(broadcast).await.unwrap_err().is_panic());
+    assert!(within(send_to).await.unwrap_err().is_panic());
+    assert!(within(send).await.unwrap_err().is_panic());
+    assert!(within(try_send).await.unwrap_err().is_panic());
+    is_well(&server, &mut good).await;
+}
+
+/// The status of the answer to a handshake with this id.
+async fn status(address: &str, id: &str) -> u16 {
+    match Peer::try_connect(&format!("ws://{address}/ws?id={id}")).await {
+        Ok(_) => 101,
+        Err(tungstenite::Error::Http(answer)) => answer.status().as_u16(),
+        Err(error) => panic!("{id}: no answer: {error}"),
+    }
+}
+
+/// Ids come from the query; `never` and `later` panic, `none` is refused.
+#[allow(clippy::needless_pass_by_value, reason = "a door gives its `build_id` the request")]
+fn touchy_id(request: Parts) -> impl Future<Output = Result<String, Rejection>> + Send {
+    let query = request.uri.query().unwrap_or_default().to_owned();
+    if query == "id=never" {
+        boom::<()>();
+    }
+    async move {
+        tokio::task::yield_now().await;
+        match query.strip_prefix("id=") {
+            Some("later") => boom(),
+            Some("none") | None => Err(Rejection::new(StatusCode::FORBIDDEN, "no")),
+            Some(id) => Ok(id.to_owned()),
+        }
+    }
+}
+
+/// Row X4: a panic in a handshake is answered with 500, and one of the observer's changes no answer; the next one is let in.
+#[tokio::test]
+async fn a_panic_in_a_handshake_refuses_it_and_the_door_stays_open() {
+    // One place for the listener, which holds it while it waits, and one more: a handshake that ended with a panic must
+    // give its place back.
+    let hub = Hub::builder().endpoint(Fragile).observer(Touchy).max_handshakes(2).build().unwrap();
+    let door = hub.ws_handler(touchy_id, by_hand);
+    let (own, behind) = (door.clone(), door.clone());
+    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+
+    // A loop of the program's own, as it would stand around `serve_stream`: a panic would end it.
+    let by_program = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let by_program_at = by_program.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        loop {
+            let (stream, peer) = by_program.accept().await.unwrap();
+            let _ = own.serve_connection(stream, Some(peer)).await;
+        }
+    });
+
+    let hyper = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hyper_at = hyper.local_addr().unwrap().to_string();
+    tokio::spawn(async move { axum::serve(hyper, axum::Router::new().route_service("/ws", behind)).await.unwrap() });
+
+    for address in [&server.address, &by_program_at, &hyper_at] {
+        for (id, expected) in [("never", 500), ("later", 500), ("register", 500), ("none", 403), ("good", 101)] {
+            assert_eq!(status(address, id).await, expected, "{id}");
+        }
+    }
+    let mut good = server.peer("good").await;
+    is_well(&server, &mut good).await;
+}
+
+/// An observer of a client's that panics whenever it is told something, and counts how often.
+#[derive(Clone, Default)]
+struct TouchyClient(Arc<AtomicU32>);
+impl TouchyClient {
+    fn told(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        boom::<()>();
+    }
+}
+impl Observer for TouchyClient {
+    fn connection_closed(&self, _: &Connection, _: &Closed) {
+        self.told();
+    }
+    fn connect_failed(&self, _: u32, _: Duration, _: &ConnectError) {
+        self.told();
+    }
+    fn client_gave_up(&self, _: &Setback) {
+        self.told();
+    }
+}
+
+fn quick() -> Backoff {
+    Backoff::default().initial(Duration::from_millis(5)).max(Duration::from_millis(20))
+}
+
+/// Row X4: where a client's headers cannot be made for a panic, the attempt fails, and the next one is made.
+#[tokio::test]
+async fn a_panic_in_a_clients_headers_fails_the_attempt_alone() {
+    let server = fragile().await;
+    for asynchronous in [false, true] {
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = calls.clone();
+        let url = server.url("box-7");
+        let builder = move |reconnect| {
+            let calls = counted.clone();
+            Client::builder(url.as_str()).backoff(quick()).reconnect(reconnect).headers(move || {
+                let first = calls.fetch_add(1, Ordering::Relaxed) == 0;
+                if first && !asynchronous {
+                    boom::<()>();
+                }
+                async move {
+                    tokio::task::yield_now().await;
+                    if first { boom() } else { Ok(HeaderMap::new()) }
+                }
+            })
+        };
+        let once = builder(false).build().unwrap();
+        let error = within(once.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Headers(_)), "{error:?}");
+        assert_eq!(*once.state().borrow(), ClientState::Disconnected);
+        within(once.connect(CancellationToken::new(), |_| {})).await.unwrap();
+        calls.store(0, Ordering::Relaxed);
+        let again = builder(true).observer(TouchyClient::default()).build().unwrap();
+        within(again.connect(CancellationToken::new(), |_| {})).await.unwrap();
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
+    }
+}
+
+/// Row X4: a decision that panics is none, and the client goes on.
+#[tokio::test]
+async fn a_panic_in_give_up_does_not_give_up() {
+    let server = fragile().await;
+    let (asked, told) = (Arc::new(AtomicU32::new(0)), TouchyClient::default());
+    let counted = asked.clone();
+    let client = Client::builder(server.url("none-yet"))
+        .backoff(quick())
+        .observer(told.clone())
+        .headers({
+            let first = AtomicBool::new(true);
+            move || {
+                let first = first.swap(false, Ordering::Relaxed);
+                async move { if first { Err("not yet".into()) } else { Ok(HeaderMap::new()) } }
+            }
+        })
+        .give_up(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            boom()
+        })
+        .build()
+        .unwrap();
+    let opened = Log::default();
+    let log = opened.clone();
+    // One attempt fails, and its wait is told.
+    within(client.connect(CancellationToken::new(), move |_| log.add(()))).await.unwrap();
+    assert_eq!((asked.load(Ordering::Relaxed), told.0.load(Ordering::Relaxed)), (1, 1));
+    opened.next().await;
+    // One connection ends.
+    server.hub.connection("none-yet").unwrap().close();
+    opened.next().await;
+    assert_eq!((asked.load(Ordering::Relaxed), told.0.load(Ordering::Relaxed)), (2, 2));
+    client.close();
+    within(client.closed()).await;
+}
+
+/// Row X4: an observer that panics at the end of the attempts has been told, and the client stands where it should.
+#[tokio::test]
+async fn a_panic_of_the_observer_does_not_keep_a_client_from_giving_up() {
+    let server = fragile().await;
+    let told = TouchyClient::default();
+    let client =
+        Client::builder(server.url("box-7")).backoff(quick()).observer(told.clone()).give_up(|_| true).build().unwrap();
+    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    server.hub.connection("box-7").unwrap().close();
+    let mut state = client.state();
+    within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
+    assert_eq!(told.0.load(Ordering::Relaxed), 2, "the end, and giving up");
+    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    client.close();
+
+    // At the first attempt already, where it is `connect` that returns.
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let client =
+        Client::builder(format!("ws://{free}/ws")).observer(TouchyClient::default()).give_up(|_| true).build().unwrap();
+    let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Dial { .. }), "{error:?}");
+}
+
+/// Row X4: whatever of a client's panics while it is connected, the server is told 1011, and the client comes back.
+#[tokio::test]
+async fn a_client_comes_back_after_a_panic_of_its_own() {
+    let server = fragile().await;
+    let config = Config::default().close_timeout(Duration::from_millis(200));
+    for kind in ["register", "sync", "async, after it waited", "dropping", "pending with a grudge"] {
+        let opened = Log::default();
+        let (log, first) = (opened.clone(), AtomicBool::new(true));
+        let client = Client::builder(server.url("box-7"))
+            .endpoint(Fragile)
+            .config(config.clone())
+            .backoff(quick())
+            .build()
+            .unwrap();
+        let connected = client.connect(CancellationToken::new(), move |_| {
+            log.add(());
+            if first.swap(false, Ordering::Relaxed) && kind == "register" {
+                boom::<()>();
+            }
+        });
+        within(connected).await.unwrap();
+        let conn = server.hub.connection("box-7").unwrap();
+        opened.next().await;
+        if kind != "register" {
+            conn.send(&Envelope::with_type(kind, 0)).await.unwrap();
+        }
+        let closed = within(conn.closed()).await;
+        let expected = if kind == "pending with a grudge" { CloseCode::NORMAL } else { CloseCode::INTERNAL_ERROR };
+        assert_eq!(closed.code, expected, "{kind}");
+        opened.next().await;
+        within(client.connected()).await.unwrap();
+        client.close();
+        within(client.closed()).await;
+    }
+}
+
+/// Row X4: a stream of the program's own that panics ends its connection alone.
+#[tokio::test]
+async fn a_stream_that_panics_ends_its_connection_alone() {
+    let server = fragile().await;
+    let mut good = server.peer("good").await;
+    let door = server.hub.ws_handler(query_id, |_| {});
+    for at in [Panics::Reading, Panics::Writing] {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let switch = Arc::new(AtomicBool::new(false));
+        let stream = Explosive { inner: near, at, switch: switch.clone() };
+        let request = "GET /ws?id=bad HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        far.write_all(request.as_bytes()).await.unwrap();
+        let conn = within(door.serve_connection(stream, None)).await.unwrap();
+        switch.store(true, Ordering::Relaxed);
+        far.write_all(b"\x89\x80\0\0\0\0").await.unwrap();
+        within(conn.closed()).await;
+        let mut rest = Vec::new();
+        within(far.read_to_end(&mut rest)).await.unwrap();
+        is_well(&server, &mut good).await;
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Panics {
+    Reading,
+    Writing,
+    Dropped,
+}
+
+/// A stream that panics once its switch is on.
+struct Explosive {
+    inner: tokio::io::DuplexStream,
+    at: Panics,
+    switch: Arc<AtomicBool>,
+}
+
+impl Explosive {
+    fn explode(&self, at: Panics) {
+        if self.at == at && self.switch.load(Ordering::Relaxed) {
+            boom::<()>();
+        }
+    }
+}
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.explode(Panics::Dropped);
+        }
+    }
+}
+
+impl tokio::io::AsyncRead for Explosive {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        out: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        self.explode(Panics::Reading);
+        Pin::new(&mut self.inner).poll_read(cx, out)
+    }
+}
+
+impl tokio::io::AsyncWrite for Explosive {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        self.explode(Panics::Writing);
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// Row X4: a connector that panics, at once or later, is a failed attempt, and jitter that panics delays the next one all
+/// the same.
+#[tokio::test]
+async fn a_panic_while_a_client_dials_is_a_failed_attempt() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = asked.clone();
+    let connector = move |_| {
+        if count.fetch_add(1, Ordering::Relaxed) == 0 {
+            boom::<()>();
+        }
+        async {
+            tokio::task::yield_now().await;
+            boom::<std::io::Result<tokio::net::TcpStream>>()
+        }
+    };
+    let client = Client::builder("ws://box/ws")
+        .connector(connector)
+        .jitter(boom)
+        .backoff(Backoff::default().initial(Duration::from_millis(1)).factor(1.0))
+        .give_up(|setback| !matches!(setback, Setback::Attempt(ConnectError::Dial { .. })))
+        .build()
+        .unwrap();
+    let connecting = client.clone();
+    let connecting = tokio::spawn(async move { connecting.connect(CancellationToken::new(), |_| {}).await });
+    within(async {
+        while asked.load(Ordering::Relaxed) < 4 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    client.close();
+    assert!(matches!(within(connecting).await.unwrap(), Err(ConnectError::Closed)));
+}

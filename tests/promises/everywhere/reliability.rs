@@ -1,0 +1,262 @@
+//! Dead links, and servers that say no: rows R1 and R2 of the specification.
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::Instant,
+};
+use wsx::{
+    Backoff, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Connection, Envelope,
+    Hub, Rejection, Setback, http::StatusCode,
+};
+use wsx_tests::{Log, Server, query_id, within};
+
+/// Short, since nothing here waits for a network.
+fn quick() -> Backoff {
+    Backoff::default().initial(Duration::from_millis(5)).max(Duration::from_millis(20))
+}
+
+fn beating() -> Config {
+    Config::default().heartbeat(Duration::from_millis(50), Duration::from_millis(100))
+}
+
+/// Row R1: a byte now and then is a sign of life, though it makes no message and answers no ping.
+#[tokio::test]
+async fn a_message_that_trickles_in_keeps_its_connection() {
+    let server = Server::start(Hub::builder().config(beating()).without_handlers().build().unwrap()).await;
+    let mut peer = server.peer("slow").await;
+    let conn = server.hub.connection("slow").unwrap();
+    // A masked text frame of 20 bytes.
+    let mut frame = vec![0x81, 0x80 | 20, 0, 0, 0, 0];
+    frame.extend_from_slice(b"twenty bytes of text");
+    for byte in frame {
+        peer.0.get_mut().write_all(&[byte]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!conn.is_closed());
+    let mut sink = [0; 64];
+    assert!(within(peer.0.get_mut().read(&mut sink)).await.unwrap() > 0, "it was pinged meanwhile");
+}
+
+/// Row R1: what a peer says while a handler runs waits in the system's buffer, and is no silence.
+#[tokio::test]
+async fn a_handler_that_takes_long_is_no_silent_peer() {
+    let (done, answer) = (Log::default(), Log::default());
+    let hub = Hub::builder().config(beating()).without_handlers().build().unwrap();
+    let log = done.clone();
+    let door = hub.ws_handler(query_id, move |conn| {
+        let log = log.clone();
+        conn.register_handler("work", move |for_ms: u64, conn: Connection| {
+            let log = log.clone();
+            async move {
+                tokio::time::sleep(Duration::from_millis(for_ms)).await;
+                log.add(conn.is_closed());
+                Envelope::with_type("worked", for_ms)
+            }
+        });
+    });
+    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let log = answer.clone();
+    let client = Client::builder(server.url("box-7")).reconnect(false).build().unwrap();
+    let register = move |conn: &Connection| {
+        let log = log.clone();
+        conn.register_handler("worked", move |ms: u64, _| {
+            log.add(ms);
+            async {}
+        });
+    };
+    within(client.connect(CancellationToken::new(), register)).await.unwrap();
+    // Several times the interval and the timeout together.
+    client.send(&Envelope::with_type("work", 600)).await.unwrap();
+    assert!(!done.next().await, "its connection was ended meanwhile");
+    assert_eq!(answer.next().await, 600);
+}
+
+/// Row R1: and once the handler is done, silence counts again.
+#[tokio::test]
+async fn a_dead_link_is_found_after_a_handler_that_took_long() {
+    let hub = Hub::builder().config(beating()).without_handlers().build().unwrap();
+    let door = hub.ws_handler(query_id, |conn| {
+        conn.register_handler("work", |_: u64, _| tokio::time::sleep(Duration::from_millis(300)));
+    });
+    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    // Answers no ping, since it never reads.
+    let mut peer = server.peer("box-7").await;
+    let conn = server.hub.connection("box-7").unwrap();
+    peer.say("work", 1.into()).await;
+    let closed = within(conn.closed()).await;
+    assert!(closed.by == ClosedBy::Link && closed.reason.contains("silent"), "{closed}");
+}
+
+/// Row V1: a time that no clock has is one that never comes, wherever it is given.
+#[tokio::test]
+async fn the_longest_durations_mean_for_ever() {
+    const EVER: Duration = Duration::MAX;
+    let config =
+        Config::default().heartbeat(EVER, EVER).write_timeout(EVER).close_timeout(EVER).handshake_timeout(EVER);
+    for config in [config.clone().heartbeat(Duration::from_millis(20), EVER), config] {
+        let server = Server::start(Hub::builder().config(config.clone()).without_handlers().build().unwrap()).await;
+        let backoff = Backoff::default().initial(EVER).max(EVER).stable_after(EVER);
+        let client = Client::builder(server.url("box-7")).config(config).backoff(backoff).build().unwrap();
+        within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+        let (near, far) = (client.connection().unwrap(), server.hub.connection("box-7").unwrap());
+        // More than a socket takes at once, so that the writer must wait for it.
+        within(near.send_binary(vec![0; 1 << 20])).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!near.is_closed() && !far.is_closed());
+        far.close();
+        let (near, far) = within(async { tokio::join!(near.closed(), far.closed()) }).await;
+        assert_eq!((u16::from(near.code), u16::from(far.code)), (1000, 1000));
+        within(client.state().wait_for(|state| matches!(state, ClientState::Waiting { .. }))).await.unwrap();
+        client.close();
+        within(client.closed()).await;
+        assert_eq!(within(server.hub.shutdown(EVER)).await, 0);
+    }
+}
+
+/// Row R1: a message of the application's own leaves at each interval while there is a connection, and none is kept for the
+/// next one.
+#[tokio::test(start_paused = true)]
+async fn a_message_is_sent_at_every_interval_of_a_connection() {
+    const INTERVAL: Duration = Duration::from_secs(5);
+    const AWAY: Duration = Duration::from_secs(18);
+    let beats = Log::default();
+    let beating = |log: Log<u64>, address: &str| {
+        let hub = Hub::builder().without_handlers().build().unwrap();
+        let door = hub.ws_handler(query_id, move |conn| {
+            let log = log.clone();
+            conn.register_handler("beat", move |n: u64, _| {
+                log.add(n);
+                async {}
+            });
+        });
+        let address = address.to_owned();
+        async move { Server::start_at(hub, door, &address).await }
+    };
+    let server = beating(beats.clone(), "127.0.0.1:0").await;
+    let client =
+        Client::builder(server.url("box-7")).backoff(Backoff::default().initial(AWAY).max(AWAY)).build().unwrap();
+    // The clock's word on each message that was made.
+    let made = Log::default();
+    let beat = client.send_every(INTERVAL, {
+        let (log, mut n) = (made.clone(), 0);
+        move || {
+            n += 1;
+            log.add(Instant::now());
+            Envelope::with_type("beat", n)
+        }
+    });
+    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    let start = Instant::now();
+    let beat = tokio::spawn(beat);
+    for n in 0..3 {
+        assert_eq!(made.next().await - start, n * INTERVAL);
+        assert_eq!(beats.next().await, u64::from(n) + 1);
+    }
+    let address = server.address.clone();
+    server.stop().await;
+    let mut state = client.state();
+    within(state.wait_for(|state| matches!(state, ClientState::Waiting { .. }))).await.unwrap();
+    let server = beating(beats.clone(), &address).await;
+    let gone = Instant::now();
+    within(client.connected()).await.unwrap();
+    assert!(gone.elapsed() > INTERVAL, "it was away for less than an interval");
+    assert!(made.try_next().is_none() && beats.try_next().is_none(), "something was made while nobody was there");
+    for n in 4..7 {
+        let at = made.next().await;
+        assert_eq!((at - start).as_secs() % INTERVAL.as_secs(), 0, "{:?}", at - start);
+        assert_eq!(beats.next().await, n);
+    }
+    client.close();
+    within(beat).await.unwrap().unwrap();
+    server.stop().await;
+    assert!(made.try_next().is_none());
+}
+
+/// Row R1: the heartbeat is off unless asked for.
+#[test]
+fn nothing_pings_by_default() {
+    assert_eq!(Config::default().heartbeat, None);
+}
+
+/// A server that refuses with a status, and its URL.
+async fn refusing(status: StatusCode) -> String {
+    let hub = Hub::builder().without_handlers().build().unwrap();
+    let door =
+        hub.ws_handler(move |_| async move { Err::<String, _>(Rejection::new(status, "no")) }, |_: &Connection| {});
+    // Its task goes on until the test's runtime ends.
+    Server::start_at(hub, door, "127.0.0.1:0").await.url("box-7")
+}
+
+/// Row R2: the application decides which refusals end the attempts.
+#[tokio::test]
+async fn a_client_gives_up_on_a_refusal_if_told_to() {
+    for status in [401, 403, 404, 410] {
+        let url = refusing(StatusCode::from_u16(status).unwrap()).await;
+        let client = Client::builder(url).backoff(quick()).give_up(Setback::is_refusal).build().unwrap();
+        let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Rejected { status: given, .. } if given == status), "{error}");
+        assert_eq!(*client.state().borrow(), ClientState::Disconnected);
+        within(client.closed()).await;
+    }
+}
+
+/// Row R2: a server that is busy is asked again, and one that says no as well unless told otherwise.
+#[tokio::test]
+async fn a_client_goes_on_where_it_may_come_in_later() {
+    let deciding = |decide: bool, url: String| {
+        let builder = Client::builder(url).backoff(quick());
+        if decide { builder.give_up(Setback::is_refusal).build().unwrap() } else { builder.build().unwrap() }
+    };
+    let mut clients = vec![deciding(false, refusing(StatusCode::UNAUTHORIZED).await)];
+    for passing in [408, 426, 429, 500, 502, 503, 504] {
+        clients.push(deciding(true, refusing(StatusCode::from_u16(passing).unwrap()).await));
+    }
+    for client in clients {
+        let cancel = CancellationToken::new();
+        let mut state = client.state();
+        let third = async {
+            let met = state.wait_for(|state| matches!(state, ClientState::Connecting { attempt } if *attempt >= 3));
+            met.await.unwrap();
+            cancel.cancel();
+        };
+        let (connected, ()) = within(async { tokio::join!(client.connect(cancel.clone(), |_| {}), third) }).await;
+        assert!(matches!(connected, Err(ConnectError::Closed)));
+    }
+}
+
+/// Row R2: two programs with one id do not replace each other for ever; a policy's close counts too.
+#[tokio::test]
+async fn a_client_gives_up_when_it_was_replaced_or_turned_out() {
+    for code in [CloseCode::REPLACED, CloseCode::POLICY_VIOLATION] {
+        let server = Server::start(Hub::builder().without_handlers().build().unwrap()).await;
+        let client =
+            Client::builder(server.url("box-7")).backoff(quick()).give_up(Setback::is_refusal).build().unwrap();
+        within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+        let mut state = client.state();
+        if code == CloseCode::REPLACED {
+            let _other = server.peer("box-7").await;
+            within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
+        } else {
+            server.hub.connection("box-7").unwrap().close_with(CloseCode::POLICY_VIOLATION, "unpaid");
+            within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
+        }
+        // The program may begin again.
+        within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    }
+}
+
+/// Row R2: any other end is no reason to stay away.
+#[tokio::test]
+async fn a_client_comes_back_after_an_end_that_is_no_refusal() {
+    let server = Server::start(Hub::builder().without_handlers().build().unwrap()).await;
+    let client = Client::builder(server.url("box-7")).backoff(quick()).give_up(Setback::is_refusal).build().unwrap();
+    let opened = Log::default();
+    let log = opened.clone();
+    within(client.connect(CancellationToken::new(), move |_| log.add(()))).await.unwrap();
+    for code in [CloseCode::NORMAL, CloseCode::GOING_AWAY, CloseCode::INTERNAL_ERROR, CloseCode::TRY_AGAIN_LATER] {
+        opened.next().await;
+        within(client.connected()).await.unwrap();
+        server.hub.connection("box-7").unwrap().close_with(code, "");
+    }
+    opened.next().await;
+}

@@ -1,0 +1,200 @@
+//! docs/SECURITY.md names the limits that the code has, and the lock files hold the fixes that it names.
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::Instant,
+};
+use wsx::{Backoff, CancellationToken, Client, Config, ConnectError, Hub};
+use wsx_tests::{GOOD, completed, within};
+
+const DOCUMENT: &str = include_str!("../../../docs/SECURITY.md");
+
+/// The rows of all tables, cell by cell, without the marks around a name.
+fn rows() -> impl Iterator<Item = Vec<&'static str>> {
+    DOCUMENT.lines().filter_map(|line| {
+        let cells = line.strip_prefix("| ")?.strip_suffix('|')?.split('|');
+        Some(cells.map(|cell| cell.trim().trim_matches('`')).collect())
+    })
+}
+
+/// What the document says of a limit.
+fn documented(limit: &str) -> &'static str {
+    let row = rows().find(|row| row[0] == limit).unwrap_or_else(|| panic!("SECURITY.md does not name {limit}"));
+    row[1]
+}
+
+/// A number of the document, with its unit if it has one: bytes, seconds, or things.
+fn number(limit: &str) -> usize {
+    let text = documented(limit);
+    let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
+    let number: usize = number.replace(',', "").parse().unwrap_or_else(|_| panic!("{limit}: {text}"));
+    match unit {
+        "" | "s" => number,
+        "KiB" => number << 10,
+        "MiB" => number << 20,
+        unit => panic!("{limit}: an unknown unit {unit}"),
+    }
+}
+
+fn seconds(limit: &str) -> Duration {
+    assert!(documented(limit).ends_with(" s"), "{limit}: {}", documented(limit));
+    Duration::from_secs(number(limit) as u64)
+}
+
+#[test]
+fn the_document_names_the_default_of_every_limit() {
+    // Each field by its name, so that a new one does not compile until it is here, and fails until it is in the document.
+    let config = format!("{:?}", Config::default());
+    let documented_fields = rows().filter(|row| row[0].starts_with("Config::")).count();
+    assert_eq!(config.matches(": ").count(), documented_fields, "SECURITY.md has not every field of {config}");
+    let config = Config::default();
+    assert_eq!(number("Config::max_message_size"), config.max_message_size);
+    assert_eq!(number("Config::queue_messages"), config.queue_messages);
+    assert_eq!(number("Config::queue_bytes"), config.queue_bytes);
+    assert_eq!(seconds("Config::write_timeout"), config.write_timeout);
+    assert_eq!(seconds("Config::close_timeout"), config.close_timeout);
+    assert_eq!(seconds("Config::handshake_timeout"), config.handshake_timeout);
+    assert_eq!((documented("Config::heartbeat"), config.heartbeat), ("off", None));
+    assert_eq!((documented("Config::tcp_user_timeout"), config.tcp_user_timeout), ("the system's", None));
+    assert_eq!((documented("Config::tcp_keepalive"), config.tcp_keepalive), ("off", None));
+    let backoff = Backoff::default();
+    assert_eq!(documented("Backoff::initial"), format!("{:?}", backoff.initial).replace("ms", " ms"));
+    assert_eq!(seconds("Backoff::max"), backoff.max);
+    assert_eq!(seconds("Backoff::stable_after"), backoff.stable_after);
+    let builder = format!("{:?}", Hub::builder());
+    assert_eq!(documented("HubBuilder::max_connections_per_address"), "none");
+    let limits = format!(
+        "Limits {{ connections: {}, connections_per_address: {}, handshakes: {} }}",
+        number("HubBuilder::max_connections"),
+        usize::MAX,
+        number("HubBuilder::max_handshakes")
+    );
+    assert!(builder.contains(&limits), "{builder}, and not {limits}");
+}
+
+/// The status that a request gets with a head of this many bytes and headers.
+async fn status(length: usize, headers: usize) -> u16 {
+    let hub = Hub::builder().without_handlers().build().unwrap();
+    let door = hub.ws_handler(wsx::unique_id, |_| {});
+    let (mut near, far) = tokio::io::duplex(64 * 1024);
+    let mut request = String::from(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+    );
+    request.push_str(&"X: y\r\n".repeat(headers - 6));
+    request.push_str("X: ");
+    let filler = length.saturating_sub(request.len() + 4);
+    request.push_str(&"x".repeat(filler));
+    request.push_str("\r\n\r\n");
+    assert!(request.len() == length || filler == 0);
+    near.write_all(request.as_bytes()).await.unwrap();
+    let _ = within(door.serve_connection(far, None)).await;
+    let mut answer = vec![0; 12];
+    within(near.read_exact(&mut answer)).await.unwrap();
+    String::from_utf8(answer).unwrap()[9..].parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_has_exactly_the_limits_of_the_document() {
+    let (head, headers) = (number("head of a request"), number("headers of a request"));
+    assert_eq!(status(head, 6).await, 101);
+    assert_eq!(status(head + 1, 6).await, 431);
+    assert_eq!(status(0, headers).await, 101);
+    assert_eq!(status(0, headers + 1).await, 431);
+}
+
+#[tokio::test]
+async fn an_answer_has_exactly_the_limit_of_the_document() {
+    let longest = number("head of an answer to a client");
+    for length in [longest, longest + 1] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let answer = completed(&mut tcp, GOOD).await.unwrap();
+            let (end, header) = ("\r\n\r\n", "\r\nX: ");
+            let padding = "x".repeat(length - answer.len() - header.len());
+            let answer = answer.replace(end, &format!("{header}{padding}{end}"));
+            assert_eq!(answer.len(), length);
+            let _ = tcp.write_all(answer.as_bytes()).await;
+            let _ = tokio::io::copy(&mut tcp, &mut tokio::io::sink()).await;
+        });
+        let client = Client::builder(url).reconnect(false).build().unwrap();
+        let connected = within(client.connect(CancellationToken::new(), |_| {})).await;
+        match connected {
+            Ok(_) => assert_eq!(length, longest),
+            Err(ConnectError::Handshake(_)) => assert_eq!(length, longest + 1),
+            Err(error) => panic!("{length}: {error:?}"),
+        }
+    }
+}
+
+/// On the paused clock, whose timers round up to the next millisecond.
+fn assert_took(since: Instant, limit: &str) {
+    let (took, limit) = (since.elapsed(), seconds(limit));
+    assert!(took >= limit && took < limit + Duration::from_millis(5), "{took:?}, and not {limit:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_stays_is_dropped_when_the_document_says() {
+    let hub = Hub::builder().without_handlers().build().unwrap();
+    let door = hub.ws_handler(wsx::unique_id, |_| {});
+    let (mut near, far) = tokio::io::duplex(1024);
+    near.write_all(b"POST / HTTP/1.1\r\n\r\n").await.unwrap();
+    let start = Instant::now();
+    door.serve_connection(far, None).await.unwrap_err();
+    assert_took(start, "time for a refused peer to read its answer");
+
+    let (near, far) = tokio::io::duplex(1024);
+    let opening = tokio::spawn(async move { door.serve_connection(far, None).await });
+    let (mut ws, _) = tokio_tungstenite::client_async("ws://a/ws", near).await.unwrap();
+    let conn = opening.await.unwrap().unwrap();
+    let start = Instant::now();
+    // Half a close is an offence; the peer does not hang up behind it.
+    ws.get_mut().write_all(b"\x88\x81\0\0\0\0x").await.unwrap();
+    conn.closed().await;
+    assert_took(start, "time for the socket to linger after a close");
+}
+
+#[test]
+fn a_payload_is_as_deep_as_the_document_says() {
+    let deepest = number("nesting of a payload's JSON");
+    for (depth, fits) in [(deepest, true), (deepest + 1, false)] {
+        let text = format!(r#"{{"type":"a","data":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(wsx::Envelope::<serde_json::Value>::parse(&text).is_ok(), fits, "{depth}");
+    }
+}
+
+/// A version's numbers.
+fn version(text: &str) -> Vec<u32> {
+    text.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect()
+}
+
+/// Versions that Cargo takes for each other: by the first number that is not 0.
+fn is_compatible(one: &[u32], other: &[u32]) -> bool {
+    let leading = one.iter().take_while(|&&number| number == 0).count();
+    one.get(..=leading) == other.get(..=leading)
+}
+
+#[test]
+fn the_lock_files_hold_the_fixes_that_the_document_names() {
+    let wanted: Vec<_> = rows().filter(|row| row.get(2).is_some_and(|why| why.starts_with("RUSTSEC"))).collect();
+    assert!(wanted.len() >= 6, "the table has lost its form: {wanted:?}");
+    for (file, lock) in
+        [("Cargo.lock", include_str!("../../../Cargo.lock")), ("fuzz", include_str!("../../fuzz/Cargo.lock"))]
+    {
+        let mut found = 0;
+        for package in lock.split("[[package]]") {
+            let field = |name: &str| package.lines().find_map(|line| line.strip_prefix(name)?.strip_suffix('"'));
+            let (Some(name), Some(given)) = (field("name = \""), field("version = \"")) else { continue };
+            for row in wanted.iter().filter(|row| row[0] == name) {
+                let (given, least) = (version(given), version(row[1]));
+                // An older line of a crate, which a tool of the tests may use, has fixes of its own numbers.
+                found += usize::from(given >= least);
+                assert!(given >= least || !is_compatible(&least, &given), "{file}: {name} {given:?}: {}", row[2]);
+            }
+        }
+        assert!(found >= 5, "{file}: only {found} of the document's crates are there");
+    }
+}

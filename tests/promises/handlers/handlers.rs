@@ -1,0 +1,320 @@
+//! What a handler may take and return: rows M1, M2 and X4 of the specification.
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicU32, Ordering},
+};
+use wsx::{
+    CloseCode, Closed, ClosedBy, Connection, Endpoint, Envelope, HandlerError, Hub, Meta, RawFrame, State,
+    dispatch::{Context, FromContext},
+};
+use wsx_tests::{Log, Peer, Server, chain, recorder};
+
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Ping {
+    n: u32,
+}
+#[derive(Serialize, wsx::Message)]
+struct Pong {
+    n: u32,
+}
+#[derive(Serialize, Deserialize, wsx::Message)]
+#[wsx(type = "note/v2")]
+struct Note<'a> {
+    #[serde(borrow)]
+    text: Cow<'a, str>,
+}
+
+// The untyped endpoint: the plain form, state by type.
+
+#[wsx::handler]
+fn on_ping(ping: Ping) -> Pong {
+    Pong { n: ping.n + 1 }
+}
+
+#[wsx::handler("async_ping")]
+async fn on_async_ping(conn: Connection, State(base): State<u32>, n: u32) -> Pong {
+    tokio::task::yield_now().await;
+    assert!(!conn.is_closed());
+    Pong { n: base + n }
+}
+
+#[wsx::handler("perhaps")]
+async fn perhaps(n: u32) -> Option<Pong> {
+    (n > 0).then_some(Pong { n })
+}
+
+#[wsx::handler("fallible")]
+async fn fallible(n: u32) -> Result<Option<Pong>, std::num::TryFromIntError> {
+    u8::try_from(n)?;
+    Ok(Some(Pong { n }))
+}
+
+#[wsx::handler("text_error")]
+fn text_error(_n: u32) -> Result<(), String> {
+    Err("as a text".to_owned())
+}
+
+#[wsx::handler]
+async fn on_note<'f>(note: Note<'f>, meta: Meta<'f>, hub: &Hub) -> Note<'f> {
+    // The payload borrows from the frame across this.
+    tokio::task::yield_now().await;
+    assert_eq!((&*meta.message_type, meta.ver, meta.ts), ("note/v2", 1, 1_732_969_200));
+    assert_eq!(hub.len(), 1);
+    note
+}
+
+#[wsx::handler("number")]
+fn on_number(envelope: Envelope<u32>) -> Envelope<Pong> {
+    let mut back = Envelope::from(Pong { n: envelope.data });
+    back.ts = envelope.ts;
+    back
+}
+
+#[wsx::handler("raw_envelope")]
+fn raw_envelope(envelope: Envelope, conn: &Connection) -> Result<(), wsx::SendError> {
+    conn.try_send(&Envelope::with_type("raw_back", envelope.data))
+}
+
+#[wsx::handler("__unknown__")]
+async fn on_unknown(frame: RawFrame<'_>, meta: Meta<'_>, conn: &Connection) -> Result<(), wsx::SendError> {
+    conn.send_bytes(format!("{} in {}", meta.message_type, frame.as_bytes().len())).await
+}
+
+/// An extractor of the user's own.
+struct FirstLetter(char);
+impl<'f, E: Endpoint> FromContext<'f, E> for FirstLetter {
+    fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
+        Ok(Self(context.connection().id().chars().next().unwrap_or('?')))
+    }
+}
+
+#[wsx::handler("extractor")]
+fn own_extractor(
+    FirstLetter(letter): FirstLetter,
+    conn: Connection,
+    _data: serde::de::IgnoredAny,
+) -> Result<(), wsx::SendError> {
+    conn.try_send(&Envelope::with_type("letter", letter))
+}
+
+async fn untyped() -> (Server<wsx::Untyped>, Peer) {
+    let server = Server::start(Hub::builder().state(100_u32).build().expect("the handlers fit together")).await;
+    let peer = server.peer("abc").await;
+    (server, peer)
+}
+
+/// Row M1: sync and async handlers, arguments in any order, what they return goes back to the sender.
+#[tokio::test]
+async fn what_a_handler_returns_goes_back_to_the_sender() {
+    let (_server, mut peer) = untyped().await;
+    peer.say("ping", json!({"n": 1})).await;
+    assert_eq!(peer.hear_data().await, ("pong".into(), json!({"n": 2})));
+    peer.say("async_ping", json!(5)).await;
+    assert_eq!(peer.hear_data().await, ("pong".into(), json!({"n": 105})));
+    peer.say("perhaps", json!(0)).await;
+    peer.say("perhaps", json!(7)).await;
+    assert_eq!(peer.hear_data().await, ("pong".into(), json!({"n": 7})), "`None` sends nothing");
+    peer.say("fallible", json!(8)).await;
+    assert_eq!(peer.hear_data().await, ("pong".into(), json!({"n": 8})));
+}
+
+/// Rows M1, M2: a payload that borrows from the frame, metadata, the hub, envelopes typed and raw.
+#[tokio::test]
+async fn a_handler_takes_what_it_names() {
+    let (_server, mut peer) = untyped().await;
+    peer.say("note/v2", json!({"text": "ü\n"})).await;
+    assert_eq!(peer.hear_data().await, ("note/v2".into(), json!({"text": "ü\n"})));
+    peer.say("number", json!(3)).await;
+    let back = peer.hear().await;
+    assert_eq!((&back["type"], &back["ts"], &back["data"]["n"]), (&json!("pong"), &json!(1_732_969_200), &json!(3)));
+    peer.say("raw_envelope", json!({"any": [1, 2]})).await;
+    assert_eq!(peer.hear_data().await, ("raw_back".into(), json!({"any": [1, 2]})));
+    peer.say("extractor", json!(null)).await;
+    assert_eq!(peer.hear_data().await, ("letter".into(), json!("a")));
+}
+
+/// Beyond row E3: a program may take the types that it does not know.
+#[tokio::test]
+async fn an_unknown_type_goes_to_the_handler_for_unknown_ones() {
+    let (server, mut peer) = untyped().await;
+    peer.send(r#"{"type":"new"}"#).await;
+    assert_eq!(peer.text().await, "new in 14");
+    assert_eq!(server.hub.ignored(), 0);
+}
+
+/// Row M1: the function stays an ordinary function.
+#[test]
+fn a_handler_is_still_a_function() {
+    assert_eq!(on_ping(Ping { n: 1 }).n, 2);
+}
+
+// An endpoint of its own: the value carries the state.
+
+#[derive(Debug, PartialEq)]
+enum Step {
+    Open(String),
+    Message(u32),
+    Close(Closed),
+}
+
+#[derive(wsx::Endpoint, Default)]
+struct Station {
+    seen: AtomicU32,
+    steps: Log<Step>,
+}
+
+#[wsx::handler("ping", on = Station)]
+async fn station_ping(station: &Station, ping: Ping) -> Pong {
+    station.steps.add(Step::Message(ping.n));
+    Pong { n: station.seen.fetch_add(1, Ordering::Relaxed) }
+}
+
+#[wsx::handler("boom", on = Station)]
+async fn station_boom(_n: serde::de::IgnoredAny) {
+    tokio::task::yield_now().await;
+    panic!("as a test wants it");
+}
+
+#[wsx::handler("__open__", on = Station)]
+async fn station_open(station: &Station, conn: &Connection) -> Envelope<&'static str> {
+    station.steps.add(Step::Open(conn.id().to_owned()));
+    Envelope::with_type("welcome", "first of all")
+}
+
+#[wsx::handler("__close__", on = Station)]
+async fn station_close(closed: Closed, station: &Station) {
+    station.steps.add(Step::Close(closed));
+}
+
+/// Row X4: the state is the endpoint; opening and end are handlers like any other.
+#[tokio::test]
+async fn an_endpoint_sees_opening_messages_and_end_in_order() {
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
+    let steps = server.hub.endpoint().steps.clone();
+    let mut peer = server.peer("box-7").await;
+    assert_eq!(peer.hear_data().await, ("welcome".into(), json!("first of all")));
+    peer.say("ping", json!({"n": 9})).await;
+    assert_eq!(peer.hear_data().await, ("pong".into(), json!({"n": 0})));
+    peer.0
+        .close(Some(tokio_tungstenite::tungstenite::protocol::CloseFrame { code: 1001.into(), reason: "bye".into() }))
+        .await
+        .unwrap();
+    assert_eq!(steps.next().await, Step::Open("box-7".into()));
+    assert_eq!(steps.next().await, Step::Message(9));
+    let Step::Close(closed) = steps.next().await else { panic!("no close") };
+    assert_eq!((closed.code, &*closed.reason, closed.by), (CloseCode::GOING_AWAY, "bye", ClosedBy::Peer));
+    assert_eq!(server.hub.endpoint().seen.load(Ordering::Relaxed), 1);
+}
+
+/// Row X4: what does not fit reaches the observer, with connection, type, path and serde's words; the connection stays.
+#[tokio::test]
+async fn data_that_does_not_fit_goes_to_the_observer() {
+    let (recorder, mut memory) = recorder();
+    let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
+    let mut peer = server.peer("box-7").await;
+    peer.hear().await;
+    peer.say("ping", json!({"n": "many"})).await;
+    let (id, message_type, error) = memory.failed().await;
+    assert_eq!((&*id, &*message_type), ("box-7", "ping"));
+    let line = chain(&error);
+    assert!(line.contains("Ping at `n`: invalid type: string \"many\", expected u32"), "{line}");
+    // Whoever looks at the message finds the place: the column is the message's, not that of the data in it.
+    let text = r#"{"ver":1,"type":"ping","ts":0,"data":{"n":"few"}}"#;
+    peer.send(text).await;
+    let place = format!("line 1 column {}", text.find("}}").unwrap());
+    let line = chain(&memory.failed().await.2);
+    assert!(line.ends_with(&place), "{line}");
+    peer.send(r#"{"type":"ping"}"#).await;
+    let line = chain(&memory.failed().await.2);
+    assert!(line.ends_with("Ping at `.`: the envelope has no `data`"), "{line}");
+    peer.say("ping", json!({"n": 1})).await;
+    assert_eq!(peer.hear_data().await.0, "pong", "the connection stays");
+}
+
+/// Row X4: an error that a handler returns reaches the observer; the connection stays.
+#[tokio::test]
+async fn an_error_of_a_handler_goes_to_the_observer() {
+    let (recorder, mut memory) = recorder();
+    let server = Server::start(Hub::builder().state(0_u32).observer(recorder).build().unwrap()).await;
+    let mut peer = server.peer("a").await;
+    peer.say("fallible", json!(1000)).await;
+    let (_, message_type, error) = memory.failed().await;
+    assert_eq!(message_type, "fallible");
+    assert!(chain(&error).contains("out of range"), "{error}");
+    peer.say("text_error", json!(1)).await;
+    assert!(chain(&memory.failed().await.2).contains("as a text"));
+    peer.say("ping", json!({"n": 1})).await;
+    peer.hear().await;
+}
+
+/// Row X4: a panic ends its own connection with 1011, and no other.
+#[tokio::test]
+async fn a_panic_ends_its_connection_with_1011_and_no_other() {
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
+    let (mut bad, mut good) = (server.peer("bad").await, server.peer("good").await);
+    good.hear().await;
+    bad.say("boom", json!(null)).await;
+    assert_eq!(bad.close().await.0, 1011);
+    good.say("ping", json!({"n": 1})).await;
+    assert_eq!(good.hear_data().await.0, "pong");
+    let mut again = server.peer("bad").await;
+    assert_eq!(again.hear_data().await.0, "welcome");
+}
+
+// By hand.
+
+/// Row C1: `register_handler` adds handlers to one connection, which go before the annotated ones.
+#[tokio::test]
+async fn a_handler_added_by_hand_serves_its_connection_alone() {
+    let hub = Hub::builder().state(0_u32).build().unwrap();
+    let ends = Log::default();
+    let (theirs, seen) = (ends.clone(), ends.clone());
+    let door = hub.ws_handler(wsx_tests::query_id, move |conn: &Connection| {
+        if conn.id() != "special" {
+            return;
+        }
+        conn.register_handler("ping", |ping: Ping, conn: Connection| async move {
+            assert_eq!(conn.id(), "special");
+            Pong { n: ping.n * 1000 }
+        });
+        conn.register_handler("__raw__", |frame: RawFrame<'static>, conn: Connection| async move {
+            conn.send_bytes(frame.as_bytes().to_ascii_uppercase()).await
+        });
+        conn.register_handler("any", |envelope: Envelope, _| async move { Envelope::with_type("echo", envelope.data) });
+        let ends = theirs.clone();
+        conn.register_handler("__close__", move |closed: Closed, _| {
+            ends.add(closed);
+            async {}
+        });
+    });
+    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let (mut special, mut plain) = (server.peer("special").await, server.peer("plain").await);
+    special.say("ping", json!({"n": 2})).await;
+    assert_eq!(special.hear_data().await.1, json!({"n": 2000}));
+    special.send("shout").await;
+    assert_eq!(special.text().await, "SHOUT");
+    special.say("any", json!([1])).await;
+    assert_eq!(special.hear_data().await, ("echo".into(), json!([1])));
+    plain.say("ping", json!({"n": 2})).await;
+    assert_eq!(plain.hear_data().await.1, json!({"n": 3}));
+    special.0.close(None).await.unwrap();
+    assert_eq!(seen.next().await.code, CloseCode::NO_STATUS);
+}
+
+/// Row C1: a builder adds one for all connections.
+#[tokio::test]
+async fn a_handler_added_to_the_builder_serves_all_connections() {
+    let hub = Hub::builder()
+        .state(0_u32)
+        .on("double", |n: u32, conn: Connection| async move { conn.send(&Envelope::with_type("doubled", n * 2)).await })
+        .build()
+        .unwrap();
+    let server = Server::start(hub).await;
+    for id in ["a", "b"] {
+        let mut peer = server.peer(id).await;
+        peer.say("double", json!(21)).await;
+        assert_eq!(peer.hear_data().await, ("doubled".into(), json!(42)));
+    }
+}

@@ -1,0 +1,324 @@
+//! Row M3 of the specification: a protocol that the compiler checks, at work.
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::borrow::Cow;
+use wsx::{CancellationToken, Client, Closed, Connection, Envelope, Hub, Message, RawFrame, SendError, protocol::Side};
+use wsx_tests::{Log, Server as Listening, within};
+
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Telemetry<'a> {
+    #[serde(borrow)]
+    device: Cow<'a, str>,
+    celsius: f64,
+}
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Health {
+    ok: bool,
+}
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Cmd {
+    reboot: bool,
+}
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Note {
+    text: String,
+}
+
+wsx::protocol! {
+    /// Edge fleet.
+    Fleet v3 {
+        Edge -> Server: Telemetry<'_>, Health;
+        Server -> Edge: Cmd;
+        Edge <-> Server: Note;
+    }
+}
+
+#[derive(wsx::Endpoint, Default)]
+#[wsx(side = Server)]
+struct Station {
+    log: Log<String>,
+}
+
+#[wsx::handler("telemetry", on = Station)]
+async fn on_telemetry(
+    station: &Station,
+    msg: Telemetry<'_>,
+    conn: &Connection<Server>,
+) -> Result<Option<Cmd>, SendError> {
+    tokio::task::yield_now().await;
+    conn.send(&Note { text: format!("thanks, {}", msg.device) }).await?;
+    station.log.add(format!("{}: {}", msg.device, msg.celsius));
+    Ok((msg.celsius > 90.0).then_some(Cmd { reboot: true }))
+}
+
+#[wsx::handler(on = Station)]
+fn on_health(health: Envelope<Health>, station: &Station) {
+    station.log.add(format!("health {}", health.data.ok));
+}
+
+#[wsx::handler(on = Station)]
+fn on_note_up(note: Note) -> Note {
+    Note { text: note.text.to_uppercase() }
+}
+
+#[wsx::handler("__raw__", on = Station)]
+fn on_raw(frame: RawFrame<'_>, station: &Station) {
+    station.log.add(format!("raw {}", frame.as_bytes().len()));
+}
+
+#[wsx::handler("__close__", on = Station)]
+fn on_close(closed: Closed, station: &Station) {
+    station.log.add(closed.to_string());
+}
+
+#[derive(wsx::Endpoint, Default)]
+#[wsx(side = Edge)]
+struct EdgeBox {
+    log: Log<String>,
+}
+
+#[wsx::handler(on = EdgeBox)]
+fn on_cmd(cmd: Cmd, edge: &EdgeBox) {
+    edge.log.add(format!("reboot {}", cmd.reboot));
+}
+
+#[wsx::handler("note", on = EdgeBox)]
+fn on_note_down(edge: &EdgeBox, note: Note) {
+    edge.log.add(note.text);
+}
+
+/// Row M3: both ends in one program, each message to its handler, replies in their direction.
+#[tokio::test]
+async fn both_ends_of_a_protocol_talk() {
+    let server = Listening::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
+    let client = Client::builder(server.url("box-7")).endpoint(EdgeBox::default()).build().unwrap();
+    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    let (station, edge) = (&server.hub.endpoint().log, &client.endpoint().log);
+    client.send(&Telemetry { device: "b-ü".into(), celsius: 95.0 }).await.unwrap();
+    assert_eq!(station.next().await, "b-ü: 95");
+    assert_eq!(edge.next().await, "thanks, b-ü");
+    assert_eq!(edge.next().await, "reboot true");
+    client.send(&Envelope::from(Health { ok: true })).await.unwrap();
+    assert_eq!(station.next().await, "health true");
+    client.send(&Note { text: "up".into() }).await.unwrap();
+    assert_eq!(edge.next().await, "UP");
+    server.hub.send_to("box-7", &Cmd { reboot: false }).await.unwrap();
+    assert_eq!(edge.next().await, "reboot false");
+    assert_eq!(server.hub.broadcast(&Note { text: "all".into() }).await.unwrap(), 1);
+    assert_eq!(edge.next().await, "all");
+    client.connection().unwrap().untyped().send_bytes("junk").await.unwrap();
+    assert_eq!(station.next().await, "raw 4");
+    client.close();
+    assert_eq!(station.next().await, "closed by the peer with 1000");
+}
+
+/// Row M3: what a protocol says of itself.
+#[test]
+fn a_protocol_describes_itself() {
+    assert_eq!(Fleet::VERSION, 3);
+    assert_eq!(<Server as Side>::NAME, "Server");
+    assert_eq!(<Server as Side>::PROTOCOL, "Fleet");
+    let lines: Vec<_> =
+        Fleet::DESCRIPTION.messages.iter().map(|m| format!("{}>{}:{}", m.from, m.to, m.message_type)).collect();
+    assert_eq!(
+        lines,
+        ["Edge>Server:telemetry", "Edge>Server:health", "Edge>Server:note", "Server>Edge:cmd", "Server>Edge:note"]
+    );
+    assert!(Fleet::DESCRIPTION.to_string().starts_with("Fleet v3 ("));
+    let json = serde_json::to_value(Fleet::DESCRIPTION).unwrap();
+    assert_eq!(json["messages"][0]["message_type"], "telemetry");
+    assert_eq!(json["fingerprint"], Fleet::FINGERPRINT);
+}
+
+/// Row M3: a side's messages as an enum, for a program that matches on them itself.
+#[test]
+fn an_inbound_enum_decodes_what_its_side_receives() {
+    let data = json!({"device": "a\nb", "celsius": 1.5}).to_string();
+    let Some(Ok(ServerInbound::Telemetry(telemetry))) = ServerInbound::decode("telemetry", &data) else {
+        panic!("not decoded")
+    };
+    assert_eq!((&*telemetry.device, telemetry.celsius.to_string()), ("a\nb", "1.5".into()));
+    assert!(ServerInbound::decode("cmd", "{}").is_none());
+    assert!(matches!(EdgeInbound::decode("cmd", "{}"), Some(Err(_))));
+    assert!(matches!(EdgeInbound::decode("note", r#"{"text":"x"}"#), Some(Ok(EdgeInbound::Note(_)))));
+}
+
+mod changed {
+    //! The same messages with small differences, each of which must change the fingerprint.
+    pub(crate) mod base {
+        #[derive(serde::Serialize, wsx::Message)]
+        pub(crate) struct Inner {
+            pub(crate) a: u8,
+        }
+        #[derive(serde::Serialize, wsx::Message)]
+        pub(crate) struct Outer {
+            pub(crate) inner: Inner,
+            pub(crate) b: u16,
+        }
+    }
+    pub(crate) mod nested {
+        #[derive(serde::Serialize, wsx::Message)]
+        pub(crate) struct Inner {
+            pub(crate) a: u16,
+        }
+        #[derive(serde::Serialize, wsx::Message)]
+        pub(crate) struct Outer {
+            pub(crate) inner: Inner,
+            pub(crate) b: u16,
+        }
+    }
+    pub(crate) mod renamed {
+        #[derive(serde::Serialize, wsx::Message)]
+        pub(crate) struct Outer {
+            pub(crate) inner: super::base::Inner,
+            #[serde(rename = "c")]
+            pub(crate) b: u16,
+        }
+    }
+    pub(crate) mod same {
+        #[derive(serde::Serialize, wsx::Message)]
+        pub(crate) struct Outer {
+            pub(crate) inner: super::base::Inner,
+            pub(crate) b: u16,
+        }
+    }
+}
+
+/// Row M3: a fingerprint changes with a field's type, even inside another message, and with a serde attribute.
+#[test]
+fn a_fingerprint_changes_when_the_wire_does() {
+    use changed::{base, nested, renamed, same};
+    assert_eq!(base::Outer::FINGERPRINT, same::Outer::FINGERPRINT);
+    assert_ne!(base::Outer::FINGERPRINT, nested::Outer::FINGERPRINT);
+    assert_ne!(base::Outer::FINGERPRINT, renamed::Outer::FINGERPRINT);
+    let all =
+        (base::Outer { inner: base::Inner { a: 1 }, b: 2 }, nested::Outer { inner: nested::Inner { a: 1 }, b: 2 });
+    let more =
+        (renamed::Outer { inner: base::Inner { a: 1 }, b: 2 }, same::Outer { inner: base::Inner { a: 1 }, b: 2 });
+    assert_eq!(serde_json::to_string(&(all, more)).unwrap().matches("\"inner\"").count(), 4);
+}
+
+#[derive(wsx::Endpoint, Default)]
+#[wsx(side = Server, partial)]
+struct Keeper {
+    log: Log<String>,
+}
+#[wsx::handler(on = Keeper)]
+fn keep(health: Health, conn: &Connection<Server>, hub: Hub<Keeper>) {
+    conn.set_extension(7_u8);
+    let pongs = hub.clone();
+    conn.on_pong(move |payload| pongs.endpoint().log.add(format!("pong {payload:?}")));
+    let conn = conn.clone();
+    tokio::spawn(async move {
+        conn.clone().send(&Cmd { reboot: health.ok }).await.unwrap();
+        conn.ping(b"!").await.unwrap();
+        let before = conn.is_closed();
+        let end = conn.closed().await;
+        let log = &hub.endpoint().log;
+        log.add(format!("{} {:?} {before} {} {end}", conn.id(), conn.extension::<u8>(), conn.is_closed()));
+    });
+}
+
+/// Row M3: a connection that sends only what its side may has all else that a connection has, and outlives its handler.
+#[tokio::test]
+async fn a_connection_of_a_side_can_be_kept() {
+    let server = Listening::start(Hub::builder().endpoint(Keeper::default()).build().unwrap()).await;
+    let mut peer = server.peer("box-7").await;
+    peer.say("health", json!({"ok": true})).await;
+    assert_eq!(peer.hear_data().await, ("cmd".into(), json!({"reboot": true})));
+    let log = &server.hub.endpoint().log;
+    // Its library answers the ping when it reads on.
+    assert!(peer.next().await.unwrap().unwrap().is_ping());
+    server.hub.connection("box-7").unwrap().close();
+    assert_eq!(peer.close().await.0, 1000);
+    // Its answer leaves while it reads on.
+    assert!(peer.next().await.is_none());
+    assert_eq!(log.next().await, "pong [33]");
+    assert_eq!(log.next().await, "box-7 Some(7) false true closed by us with 1000");
+}
+
+mod three {
+    //! A protocol with three sides, where a server speaks to boxes and to consoles, each through a hub of its own.
+    use super::{Cmd, Health, Note};
+    wsx::protocol! {
+        pub(super) Plant v1 {
+            /// A line may have a doc comment, and so may a message, and a comma may stand behind the last.
+            Machine -> Controller: Health;
+            Controller -> Machine: Cmd,;
+            Console -> Controller: Cmd;
+            Controller -> Console:
+                Health,
+                /// For people.
+                Note,
+            ;
+        }
+    }
+}
+
+#[derive(wsx::Endpoint, Default)]
+#[wsx(side = three::Controller, peer = three::Machine)]
+struct Machines {
+    log: Log<String>,
+}
+#[wsx::handler(on = Machines)]
+fn machine_health(health: Health, machines: &Machines) -> Cmd {
+    machines.log.add(format!("machine {}", health.ok));
+    Cmd { reboot: !health.ok }
+}
+
+#[derive(wsx::Endpoint, Default)]
+#[wsx(side = three::Controller, peer = three::Console)]
+struct Consoles {
+    log: Log<String>,
+}
+#[wsx::handler(on = Consoles)]
+async fn console_cmd(cmd: Cmd, conn: Connection<three::Controller, three::Console>, consoles: &Consoles) -> Health {
+    consoles.log.add(format!("console {}", cmd.reboot));
+    conn.try_send(&Note { text: "done".into() }).unwrap();
+    Health { ok: true }
+}
+
+#[derive(wsx::Endpoint, Default)]
+#[wsx(side = three::Controller)]
+struct Everybody {}
+#[wsx::handler(on = Everybody)]
+fn any_health(_health: Health) {}
+#[wsx::handler(on = Everybody)]
+fn any_cmd(_cmd: Cmd, _conn: Connection<three::Controller>) -> Note {
+    Note { text: "to whoever it was".into() }
+}
+
+/// Row M3: more than two sides; an endpoint speaks to one of them, or to all.
+#[tokio::test]
+async fn a_protocol_may_have_three_sides() {
+    let (machines, consoles) = (
+        Hub::builder().endpoint(Machines::default()).build().unwrap(),
+        Hub::builder().endpoint(Consoles::default()).build().unwrap(),
+    );
+    let (machines, consoles) = (Listening::start(machines).await, Listening::start(consoles).await);
+    let (mut machine, mut console) = (machines.peer("m").await, consoles.peer("c").await);
+    machine.say("health", json!({"ok": false})).await;
+    assert_eq!(machine.hear_data().await, ("cmd".into(), json!({"reboot": true})));
+    console.say("cmd", json!({"reboot": true})).await;
+    assert_eq!(console.hear_data().await.0, "note");
+    assert_eq!(console.hear_data().await.0, "health");
+    machines.hub.send_to("m", &Cmd { reboot: true }).await.unwrap();
+    consoles.hub.send_to("c", &Note { text: "x".into() }).await.unwrap();
+    let everybody = Listening::start(Hub::builder().endpoint(Everybody::default()).build().unwrap()).await;
+    let mut any = everybody.peer("a").await;
+    any.say("cmd", json!({"reboot": true})).await;
+    assert_eq!(any.hear_data().await.0, "note");
+    everybody.hub.send_to("a", &Cmd { reboot: true }).await.unwrap();
+}
+
+/// Row M3: `register`, the hub and the client give a connection of the endpoint's side; another one is asked for.
+#[tokio::test]
+async fn register_sees_a_connection_of_the_side() {
+    let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
+    let door = hub.ws_handler(wsx_tests::query_id, |conn: &Connection<Server>| {
+        conn.try_send(&Cmd { reboot: true }).unwrap();
+        assert_eq!(conn.untyped(), conn.untyped());
+    });
+    let server = Listening::start_at(hub, door, "127.0.0.1:0").await;
+    assert_eq!(server.peer("a").await.hear_data().await.0, "cmd");
+}

@@ -1,0 +1,77 @@
+//! What is refused at start-up, all at once and with its place: two handlers for one type, state that was not given.
+use wsx::{Client, ConnectError, Connection, Hub, State};
+
+#[wsx::handler("twice")]
+fn first(_n: u32) {}
+const FIRST: u32 = line!() - 2;
+
+#[wsx::handler("twice")]
+fn second(_n: u32) {}
+
+#[wsx::handler("stateful")]
+fn stateful(State(_): State<String>, _n: u32) {}
+
+#[wsx::handler("hub_user")]
+fn hub_user(_hub: &Hub, _n: u32) {}
+
+/// Row M1: every problem in one error, each with file and line.
+#[test]
+fn a_start_up_error_lists_every_problem_with_its_place() {
+    let error = Hub::builder()
+        .on("stateful", |_: u32, _: Connection| async {})
+        .on("__mine__", |_: u32, _: Connection| async {})
+        .build()
+        .unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.problems().len(), 4, "{text}");
+    let place = format!("start_up.rs:{FIRST}");
+    for part in [
+        "start_up::stateful (tests/promises/handlers/start_up.rs:",
+        "takes State<alloc::string::String>, but no such state was given",
+        "two handlers for \"twice\": start_up::first (",
+        &place,
+        " and start_up::second (tests/promises/handlers/start_up.rs:",
+        "two handlers for \"stateful\": start_up::stateful",
+        "one added by hand (tests/promises/handlers/start_up.rs:",
+        "no message has the type \"__mine__\"",
+    ] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+}
+
+/// Row M1: `Hub::new` says the same, as a panic.
+#[test]
+#[should_panic(expected = "two handlers for \"twice\"")]
+fn a_new_hub_panics_with_the_problems() {
+    let _ = Hub::new();
+}
+
+#[derive(Debug, wsx::Endpoint)]
+struct Deaf;
+
+/// Row M3: a hub without a single handler says so, since a linker may have dropped them; unless it is meant.
+#[test]
+fn a_hub_without_handlers_is_refused_unless_it_is_meant() {
+    let error = Hub::builder().endpoint(Deaf).build().unwrap_err();
+    assert!(error.to_string().contains("endpoint Deaf"), "{error}");
+    assert!(error.to_string().contains("use my_handlers as _;"), "{error}");
+    assert!(error.to_string().contains("4 are on other endpoints"), "{error}");
+    let hub = Hub::builder().endpoint(Deaf).without_handlers().build().unwrap();
+    assert!(hub.handled_types().is_empty());
+}
+
+/// Rows M1, X4: a client reports them from `connect`, and a handler that wants the hub among them.
+#[tokio::test]
+async fn a_client_reports_every_problem() {
+    let error = Client::builder("ws://127.0.0.1:1/").state(String::new()).build().unwrap_err();
+    assert_eq!(error.problems().len(), 2, "{error}");
+    // One that was made without a builder reports it from `connect`, with the state that it has not.
+    let error = Client::new("127.0.0.1:1").connect(wsx::CancellationToken::new(), |_| {}).await.unwrap_err();
+    assert!(error.is_final());
+    let ConnectError::Build(error) = error else { panic!("{error}") };
+    assert!(error.problems()[0].contains("it has no scheme; write it as ws://127.0.0.1:1"), "{error}");
+    let error = Client::builder("ws://127.0.0.1:1/").state(String::new()).build().unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.problems().len(), 2, "{text}");
+    assert!(text.contains("start_up::hub_user") && text.contains("this is a client"), "{text}");
+}

@@ -1,0 +1,155 @@
+//! Who comes in, and what the others are told: row R4 of the specification.
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use wsx::{
+    Config, Connection, Hub, Untyped,
+    server::{HubBuilder, Subprotocol},
+};
+use wsx_tests::{Log, Server, within};
+
+fn small() -> HubBuilder<Untyped> {
+    Hub::builder().without_handlers()
+}
+
+fn request(id: &str, more: &str) -> String {
+    format!(
+        "GET /ws?id={id} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+    )
+}
+
+/// Connects, asks, and returns the head of the answer with the socket.
+async fn ask(address: &str, request: &str) -> (String, TcpStream) {
+    let mut tcp = within(TcpStream::connect(address)).await.unwrap();
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    (head(&mut tcp).await, tcp)
+}
+
+async fn head(tcp: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match within(tcp.read_u8()).await {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(head).unwrap()
+}
+
+fn status(head: &str) -> u16 {
+    head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no answer: {head:?}"))
+}
+
+/// Asks until it is let in: the server notices a moment later that a place is free.
+async fn let_in_at_last(address: &str) {
+    within(async {
+        while status(&ask(address, &request("c", "")).await.0) != 101 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_told_503_and_a_place_that_is_left_is_given_again() {
+    let server = Server::start(small().max_connections(2).build().unwrap()).await;
+    let first = server.peer("a").await;
+    let _second = server.peer("b").await;
+    let (answer, _tcp) = ask(&server.address, &request("c", "")).await;
+    assert_eq!(status(&answer), 503, "{answer}");
+    let conn = server.hub.connection("a").unwrap();
+    drop(first);
+    within(conn.closed()).await;
+    let_in_at_last(&server.address).await;
+}
+
+#[tokio::test]
+async fn one_address_has_no_more_than_its_share() {
+    let server = Server::start(small().max_connections_per_address(2).build().unwrap()).await;
+    let _first = server.peer("a").await;
+    // A silent connection counts as well.
+    let silent = within(TcpStream::connect(&server.address)).await.unwrap();
+    let asked = within(async {
+        loop {
+            let (answer, _) = ask(&server.address, &request("c", "")).await;
+            if status(&answer) != 101 {
+                return answer;
+            }
+        }
+    });
+    assert_eq!(status(&asked.await), 429);
+    drop(silent);
+    let_in_at_last(&server.address).await;
+}
+
+#[tokio::test]
+async fn silent_handshakes_keep_others_waiting_but_not_for_ever() {
+    let config = Config::default().handshake_timeout(Duration::from_millis(300));
+    let server = Server::start(small().config(config).max_handshakes(2).build().unwrap()).await;
+    let mut silent = Vec::new();
+    for _ in 0..6 {
+        silent.push(within(TcpStream::connect(&server.address)).await.unwrap());
+    }
+    // It is not refused: it waits in the system's queue until the silent ones have run out of time.
+    let (answer, _tcp) = ask(&server.address, &request("late", "")).await;
+    assert_eq!(status(&answer), 101);
+    for tcp in &mut silent {
+        assert_eq!(status(&head(tcp).await), 408);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_the_program_accepted_is_refused_when_too_many_are_half_done() {
+    let hub = small().max_handshakes(1).build().unwrap();
+    let door = hub.ws_handler(wsx_tests::query_id, |_| {});
+    let (silent, theirs) = tokio::io::duplex(1024);
+    let first = door.clone();
+    let first = tokio::spawn(async move { first.serve_connection(theirs, None).await });
+    tokio::task::yield_now().await;
+    let (mut near, far) = tokio::io::duplex(1024);
+    let refused = tokio::spawn(async move { door.serve_connection(far, None).await.unwrap_err().to_string() });
+    let mut answer = String::new();
+    within(near.read_to_string(&mut answer)).await.unwrap();
+    assert_eq!(status(&answer), 503);
+    drop(near);
+    assert!(within(refused).await.unwrap().contains("half done"));
+    drop(silent);
+    assert!(within(first).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn the_subprotocol_is_agreed_on_and_told_to_the_program() {
+    let hub = small().build().unwrap();
+    let agreed = Log::default();
+    let log = agreed.clone();
+    let door = hub
+        .ws_handler(wsx_tests::query_id, move |conn: &Connection| log.add(conn.extension::<Subprotocol>()))
+        .protocols(["fleet.v2", "fleet.v1"]);
+    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    for (asked, expected) in [
+        ("Sec-WebSocket-Protocol: fleet.v1, fleet.v2\r\n", Some("fleet.v1")),
+        ("Sec-WebSocket-Protocol: other\r\n", None),
+        ("", None),
+    ] {
+        let (answer, _tcp) = ask(&server.address, &request("a", asked)).await;
+        assert_eq!(status(&answer), 101);
+        let header = answer.lines().find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
+        assert_eq!(header, expected, "{answer}");
+        assert_eq!(agreed.next().await, expected.map(|protocol| Subprotocol(protocol.to_owned())));
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_another_host_is_refused() {
+    let hub = small().build().unwrap();
+    let door = hub.ws_handler(wsx_tests::query_id, |_| {}).same_origin();
+    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    for (origin, expected) in
+        [("Origin: http://a\r\n", 101), ("Origin: https://a\r\n", 101), ("Origin: http://b\r\n", 403), ("", 101)]
+    {
+        assert_eq!(status(&ask(&server.address, &request("x", origin)).await.0), expected, "{origin}");
+    }
+}

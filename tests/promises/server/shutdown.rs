@@ -1,0 +1,421 @@
+//! Row X7 of the specification: how a hub ends, for those who are here, those who come, and those who wait for it.
+use futures_util::{SinkExt, StreamExt};
+use serde::Serialize;
+use serde_json::json;
+use std::{
+    future::pending,
+    io::{Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    net::TcpStream,
+    sync::Notify,
+    task::yield_now,
+    time::{Instant, timeout},
+};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+use wsx::{Closed, ClosedBy, Connection, Hub, Observer, Rejection, SendError, http::request::Parts, server::WsHandler};
+use wsx_tests::{Log, Peer, Server, query_id, recorder, within};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+#[derive(wsx::Endpoint, Default)]
+struct Station {
+    telemetry: Log<u64>,
+    said: Log<&'static str>,
+    handler_may_end: Arc<Notify>,
+    close_handler_may_end: Arc<Notify>,
+}
+
+#[derive(Serialize, wsx::Message)]
+struct Notice {
+    n: u32,
+}
+
+#[wsx::handler("telemetry", on = Station)]
+fn on_telemetry(station: &Station, n: u64) {
+    station.telemetry.add(n);
+}
+
+#[wsx::handler("work", on = Station)]
+async fn on_work(station: &Station, _n: serde::de::IgnoredAny) {
+    station.said.add("working");
+    station.handler_may_end.notified().await;
+    station.said.add("worked");
+}
+
+#[wsx::handler("question", on = Station)]
+async fn on_question(station: &Station, n: u32) -> Notice {
+    station.said.add("thinking");
+    station.handler_may_end.notified().await;
+    Notice { n }
+}
+
+#[wsx::handler("__close__", on = Station)]
+async fn on_close(station: &Station, conn: &Connection) {
+    if conn.id() == "busy" {
+        station.said.add("closing");
+        station.close_handler_may_end.notified().await;
+    }
+    station.said.add("closed");
+}
+
+fn station() -> Hub<Station> {
+    Hub::builder().endpoint(Station::default()).build().unwrap()
+}
+
+/// Shuts the hub down in a task of its own; the number of those who were cut off comes back.
+fn shut_down(hub: &Hub<Station>, deadline: Duration) -> tokio::task::JoinHandle<usize> {
+    let hub = hub.clone();
+    tokio::spawn(async move { hub.shutdown(deadline).await })
+}
+
+/// What is left of a connection whose peer answers the close and hangs up.
+async fn finish(peer: &mut Peer) {
+    while let Some(Ok(_)) = peer.next().await {}
+}
+
+/// A connection over memory, so that no system's timing comes in.
+async fn in_memory(door: &WsHandler<Station>, id: &str) -> WebSocketStream<DuplexStream> {
+    in_memory_through(1024, door, id).await
+}
+
+/// One that holds so many bytes.
+async fn in_memory_through(width: usize, door: &WsHandler<Station>, id: &str) -> WebSocketStream<DuplexStream> {
+    let (near, far) = tokio::io::duplex(width);
+    let door = door.clone();
+    let opening = tokio::spawn(async move { door.serve_connection(near, None).await });
+    let (ws, _) = within(client_async(format!("ws://a/ws?id={id}"), far)).await.expect("it is let in");
+    within(opening).await.expect("a handshake does not panic").expect("it is let in");
+    ws
+}
+
+/// What is queued leaves, 1001 comes, what was on its way is handled, and nobody listens any more.
+#[tokio::test]
+async fn a_shutdown_loses_nothing_and_says_1001() {
+    let server = Server::start(station()).await;
+    let mut peer = server.peer("a").await;
+    for n in 0..500 {
+        server.hub.send_to("a", &Notice { n }).await.unwrap();
+        peer.say("telemetry", json!(n)).await;
+    }
+    let conn = server.hub.connection("a").unwrap();
+    let ended = shut_down(&server.hub, PATIENCE);
+    for n in 0..500 {
+        assert_eq!(peer.hear_data().await.1, json!({"n": n}));
+    }
+    assert_eq!(peer.close().await, (1001, "the server is going away".into()));
+    assert!(matches!(conn.send(&Notice { n: 0 }).await, Err(SendError::Closed)));
+    finish(&mut peer).await;
+    assert_eq!(within(ended).await.unwrap(), 0);
+    for n in 0..500 {
+        assert_eq!(server.hub.endpoint().telemetry.next().await, n);
+    }
+    assert!(server.hub.is_empty());
+    let address = server.address.clone();
+    within(server.stop()).await;
+    assert!(TcpStream::connect(&address).await.is_err(), "somebody listens still");
+}
+
+/// Handlers in flight, `__close__` handlers and observers have ended when a shutdown is over.
+#[tokio::test]
+async fn a_shutdown_waits_for_handlers_and_observers() {
+    let (recorder, mut memory) = recorder();
+    let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
+    let station = server.hub.endpoint();
+    let mut peer = server.peer("busy").await;
+    peer.say("work", json!(1)).await;
+    assert_eq!(station.said.next().await, "working");
+    let ended = shut_down(&server.hub, PATIENCE);
+    assert_eq!(peer.close().await.0, 1001);
+    station.handler_may_end.notify_one();
+    assert_eq!(station.said.next().await, "worked");
+    finish(&mut peer).await;
+    assert_eq!(station.said.next().await, "closing");
+    assert!(!ended.is_finished());
+    station.close_handler_may_end.notify_one();
+    assert_eq!(within(ended).await.unwrap(), 0);
+    assert_eq!(station.said.try_next(), Some("closed"));
+    let (id, closed) = memory.closed().await;
+    assert_eq!((&*id, u16::from(closed.code), closed.by), ("busy", 1001, ClosedBy::Us));
+}
+
+/// What a handler returns that began before the shutdown leaves in front of 1001; what comes later is handled, and has no
+/// answer.
+#[tokio::test]
+async fn a_shutdown_lets_out_the_reply_of_a_handler_in_flight() {
+    let server = Server::start(station()).await;
+    let station = server.hub.endpoint();
+    let mut peer = server.peer("a").await;
+    peer.say("question", json!(1)).await;
+    assert_eq!(station.said.next().await, "thinking");
+    peer.say("question", json!(2)).await;
+    let ended = shut_down(&server.hub, PATIENCE);
+    let conn = server.hub.connection("a").unwrap();
+    within(async {
+        while !conn.is_closed() {
+            yield_now().await;
+        }
+    })
+    .await;
+    station.handler_may_end.notify_one();
+    assert_eq!(peer.hear_data().await.1, json!({"n": 1}));
+    assert_eq!(peer.close().await.0, 1001);
+    assert_eq!(station.said.next().await, "thinking");
+    station.handler_may_end.notify_one();
+    finish(&mut peer).await;
+    assert_eq!(within(ended).await.unwrap(), 0);
+}
+
+/// A handler that takes long delays 1001 by a quarter of the close timeout, and by no more than the deadline.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_takes_long_does_not_keep_1001_from_its_peer() {
+    for (deadline, told) in [(60, 2500), (1, 1000)] {
+        let hub = station();
+        let mut ws = in_memory(&hub.ws_handler(query_id, |_| {}), "a").await;
+        ws.send(r#"{"type":"question","data":1}"#.into()).await.unwrap();
+        assert_eq!(hub.endpoint().said.next().await, "thinking");
+        let start = Instant::now();
+        let ended = shut_down(&hub, Duration::from_secs(deadline));
+        let Some(Ok(Message::Close(Some(close)))) = ws.next().await else { panic!("no close frame") };
+        assert_eq!(u16::from(close.code), 1001);
+        let took = start.elapsed();
+        assert!(took.abs_diff(Duration::from_millis(told)) < Duration::from_millis(100), "{took:?}");
+        ended.await.unwrap();
+    }
+}
+
+/// A reply that is too late does not come behind the close frame, even if that has not left to its end (RFC 6455 section 5.5.1).
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_is_too_late_is_dropped() {
+    let hub = station();
+    let mut ws = in_memory_through(16, &hub.ws_handler(query_id, |_| {}), "a").await;
+    ws.send(r#"{"type":"question","data":1}"#.into()).await.unwrap();
+    assert_eq!(hub.endpoint().said.next().await, "thinking");
+    let ended = shut_down(&hub, Duration::from_secs(60));
+    let far = ws.get_mut();
+    assert_eq!(far.read_u8().await.unwrap(), 0x88, "a close frame");
+    hub.endpoint().handler_may_end.notify_one();
+    let length = far.read_u8().await.unwrap();
+    let mut rest = Vec::new();
+    far.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest.len(), usize::from(length), "{rest:?}");
+    ended.await.unwrap();
+}
+
+/// A peer that does not answer the close is cut off at the deadline, and its `__close__` handler runs before the shutdown
+/// is over.
+#[tokio::test]
+async fn a_shutdown_does_not_wait_longer_than_its_deadline() {
+    let server = Server::start(station()).await;
+    let _silent = server.peer("silent").await;
+    assert_eq!(within(server.hub.shutdown(Duration::from_millis(100))).await, 1);
+    assert_eq!(server.hub.endpoint().said.try_next(), Some("closed"));
+    assert_eq!(within(server.hub.shutdown(PATIENCE)).await, 0, "it was cut off");
+}
+
+/// A `__close__` handler that hangs gets a second after the deadline, and no more.
+#[tokio::test(start_paused = true)]
+async fn a_close_handler_that_hangs_does_not_hold_up_a_shutdown() {
+    let hub = station();
+    let door = hub.ws_handler(query_id, |_| {});
+    let _busy = in_memory(&door, "busy").await;
+    let start = Instant::now();
+    assert_eq!(hub.shutdown(Duration::from_secs(3)).await, 1);
+    let took = start.elapsed();
+    assert!((Duration::from_secs(4)..Duration::from_millis(4100)).contains(&took), "{took:?}");
+}
+
+/// With no time at all everybody is told all the same what his socket takes at once: what is queued, and 1001.
+#[tokio::test]
+async fn a_shutdown_without_time_tells_everybody_and_cuts_them_off() {
+    let server = Server::start(station()).await;
+    let mut peers = Vec::new();
+    for id in 0..200_u32 {
+        peers.push(server.peer(&id.to_string()).await);
+        server.hub.send_to(&id.to_string(), &Notice { n: id }).await.unwrap();
+    }
+    let cut_off = within(server.hub.shutdown(Duration::ZERO)).await;
+    assert_eq!(cut_off, 200);
+    assert!(server.hub.is_empty());
+    for _ in 0..200 {
+        assert_eq!(server.hub.endpoint().said.try_next(), Some("closed"));
+    }
+    for (id, peer) in peers.iter_mut().enumerate() {
+        assert_eq!(peer.hear_data().await.1, json!({"n": id}));
+        assert_eq!(peer.close().await.0, 1001);
+    }
+}
+
+/// Both callers learn of the end, and the earlier deadline holds for both.
+#[tokio::test]
+async fn two_shutdowns_at_once_are_one_with_the_earlier_deadline() {
+    let server = Server::start(station()).await;
+    let _silent = server.peer("silent").await;
+    let patient = shut_down(&server.hub, PATIENCE);
+    let hasty = shut_down(&server.hub, Duration::from_millis(50));
+    assert_eq!(within(hasty).await.unwrap(), 1);
+    assert_eq!(within(patient).await.unwrap(), 0, "its own deadline has cut off nobody");
+    assert_eq!(within(server.hub.shutdown(Duration::ZERO)).await, 0);
+}
+
+/// A shutdown whose future is dropped closes everybody, and keeps its deadline.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_that_is_dropped_goes_on_with_its_deadline() {
+    let hub = station();
+    let door = hub.ws_handler(query_id, |_| {});
+    let mut silent = Vec::new();
+    for id in 0..300 {
+        silent.push(in_memory(&door, &id.to_string()).await);
+    }
+    let conns: Vec<_> = hub.ids().iter().map(|id| hub.connection(id).unwrap()).collect();
+    let start = Instant::now();
+    assert!(timeout(Duration::ZERO, hub.shutdown(Duration::from_secs(3))).await.is_err());
+    for conn in &conns {
+        let closed = within(conn.closed()).await;
+        assert_eq!((u16::from(closed.code), closed.by), (1001, ClosedBy::Us));
+    }
+    let took = start.elapsed();
+    assert!((Duration::from_secs(3)..Duration::from_millis(3100)).contains(&took), "{took:?}");
+}
+
+/// Connections close in batches: other tasks have their turns between them.
+#[tokio::test]
+async fn other_work_goes_on_while_a_thousand_connections_close() {
+    const MANY: usize = 1000;
+    #[derive(Default, Clone)]
+    struct Ends(Arc<AtomicUsize>);
+    impl Observer for Ends {
+        fn connection_closed(&self, _: &Connection, _: &Closed) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let ends = Ends::default();
+    let hub = Hub::builder().endpoint(Station::default()).observer(ends.clone()).build().unwrap();
+    let door = hub.ws_handler(query_id, |_| {});
+    let mut peers = Vec::new();
+    for id in 0..MANY {
+        peers.push(in_memory(&door, &id.to_string()).await);
+    }
+    let conns: Vec<_> = hub.ids().iter().map(|id| hub.connection(id).unwrap()).collect();
+    let ended = shut_down(&hub, PATIENCE);
+    let (mut before, mut most) = (0, 0);
+    while before < MANY {
+        // On a runtime of one thread, this is the other work's turn.
+        yield_now().await;
+        let now = conns.iter().filter(|conn| conn.is_closed()).count();
+        most = most.max(now - before);
+        before = now;
+    }
+    assert!(most <= 32, "{most} connections were closed in one turn");
+    drop(peers);
+    assert_eq!(within(ended).await.unwrap(), 0);
+    assert_eq!(ends.0.load(Ordering::Relaxed), MANY);
+}
+
+/// The first half of a request, and the whole.
+fn request(id: &str) -> (String, String) {
+    let request = format!(
+        "GET /ws?id={id} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    (request[..request.len() / 2].to_owned(), request)
+}
+
+/// Everything that comes, up to the end, which is no reset.
+async fn answer(tcp: &mut TcpStream) -> String {
+    let mut answer = String::new();
+    within(tcp.read_to_string(&mut answer)).await.expect("the end is clean");
+    answer
+}
+
+/// Who is half-way through a handshake is told 503, whether his request is not whole or `build_id` has not decided yet;
+/// and by the time that the shutdown is over, he has been told.
+#[tokio::test]
+async fn half_done_handshakes_are_answered_503() {
+    let (hub, deciding) = (station(), Log::default());
+    let log = deciding.clone();
+    let undecided = move |_: Parts| {
+        log.add(());
+        pending::<Result<String, Rejection>>()
+    };
+    let door = hub.ws_handler(undecided, |_| {});
+    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let (half, whole) = request("a");
+    let mut halfway = TcpStream::connect(&server.address).await.unwrap();
+    halfway.write_all(half.as_bytes()).await.unwrap();
+    let mut waiting = TcpStream::connect(&server.address).await.unwrap();
+    waiting.write_all(whole.as_bytes()).await.unwrap();
+    deciding.next().await;
+    // Once the second one's `build_id` runs, the first one has been accepted as well.
+    let reading = tokio::spawn(async move { (answer(&mut halfway).await, answer(&mut waiting).await) });
+    assert_eq!(within(server.hub.shutdown(PATIENCE)).await, 0);
+    let (halfway, waiting) = within(reading).await.unwrap();
+    for answer in [halfway, waiting] {
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer:?}");
+        assert!(answer.ends_with("the server is going away"), "{answer:?}");
+    }
+}
+
+/// A shutdown that has nobody to wait for waits all the same until a refusal has left.
+#[tokio::test]
+async fn a_shutdown_waits_until_the_late_have_their_answer() {
+    let hub = station();
+    let door = hub.ws_handler(query_id, |_| {});
+    // So narrow that the answer leaves in parts, and none of it before somebody reads.
+    let (near, mut far) = tokio::io::duplex(1);
+    let opening = tokio::spawn(async move { door.serve_connection(near, None).await.map(drop) });
+    far.write_all(b"G").await.unwrap();
+    let ended = shut_down(&hub, PATIENCE);
+    let mut answer = String::new();
+    assert_eq!(within(far.read_u8()).await.unwrap(), b'H');
+    assert!(!ended.is_finished(), "there is more to come");
+    within(far.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("TTP/1.1 503 "), "{answer:?}");
+    drop(far);
+    assert_eq!(within(ended).await.unwrap(), 0);
+    assert!(within(opening).await.unwrap().is_err());
+}
+
+/// Who has connected and was not accepted yet is told 503 too, not reset.
+#[tokio::test]
+async fn those_in_the_systems_queue_are_answered_503() {
+    let server = Server::start(station()).await;
+    // The system makes the connection while this thread, the runtime's only one, is here: nobody has accepted it.
+    let mut late: Vec<_> = (0..50).map(|_| std::net::TcpStream::connect(&server.address).unwrap()).collect();
+    for tcp in &mut late {
+        tcp.write_all(request("late").1.as_bytes()).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+    let reading = tokio::task::spawn_blocking(move || {
+        let answers = late.iter_mut().map(|tcp| {
+            let mut answer = String::new();
+            tcp.read_to_string(&mut answer).map(|_| answer)
+        });
+        answers.collect::<Vec<_>>()
+    });
+    assert_eq!(within(server.hub.shutdown(PATIENCE)).await, 0);
+    for answer in within(reading).await.unwrap() {
+        let answer = answer.expect("the end is clean");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer:?}");
+    }
+}
+
+/// A listener that its program holds and does not poll is no reason to wait until the deadline.
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_nobody_polls_does_not_hold_up_a_shutdown() {
+    let hub = station();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut listening = Box::pin(hub.ws_handler(query_id, |_| {}).serve(listener));
+    assert!(timeout(Duration::ZERO, &mut listening).await.is_err());
+    let start = Instant::now();
+    assert_eq!(hub.shutdown(Duration::from_secs(60)).await, 0);
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Server and client through a simulated network that fails, one run for each seed; the seeds are the first argument, a number or
+# a range as 0..1000 (0..50 unless given). The last line has the figures, whatever the test runner says around them.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+mkdir -p target
+said="$PWD/target/simulation.txt"
+WSX_SEEDS="${1:-0..50}" cargo test --locked --release --quiet --package wsx-tests --test simulation -- --nocapture 2>&1 | tee "$said"
+grep --only-matching '[0-9]* seeds, .*' "$said"

@@ -1,0 +1,121 @@
+//! The transport of a `WebSocketStream` that the user made with tokio-tungstenite.
+use crate::{
+    connection::queue::Queue,
+    task::transport::{Transport, lock, poll_read},
+    wire::{input::poll_with_buffer, message::Received},
+};
+use bytes::Bytes;
+use futures_util::{Sink, Stream};
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        self, Message,
+        error::ProtocolError,
+        protocol::{
+            CloseFrame,
+            frame::{
+                Frame,
+                coding::{Data, OpCode},
+            },
+        },
+    },
+};
+
+/// A stream that tokio-tungstenite made. It alone knows its role and what it has read ahead, so it stays whole; the
+/// limits on what it reads are those that it was made with.
+pub(crate) struct TungsteniteTransport<S> {
+    stream: Mutex<WebSocketStream<S>>,
+    /// Whether something was received since it was last asked.
+    received: AtomicBool,
+}
+
+impl<S> TungsteniteTransport<S> {
+    pub(crate) fn new(stream: WebSocketStream<S>) -> Self {
+        Self { stream: Mutex::new(stream), received: AtomicBool::new(false) }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTransport<S> {
+    fn poll_received(&self, _: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, tungstenite::Error>> {
+        loop {
+            let next = ready!(Pin::new(&mut *lock(&self.stream)).poll_next(cx));
+            self.received.store(true, Ordering::Relaxed);
+            let message = next.unwrap_or(Err(tungstenite::Error::ConnectionClosed))?;
+            if let Some(received) = Received::from_tungstenite(message) {
+                return Poll::Ready(Ok(received));
+            }
+        }
+    }
+
+    /// What this stream keeps is its own to say.
+    fn shrink(&self) {}
+
+    /// Takes whole frames apart again, as this stream makes its own headers and masks. All or nothing of a frame.
+    fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut stream = lock(&self.stream);
+        ready!(Pin::new(&mut *stream).poll_ready(cx)).map_err(io_error)?;
+        let (message, length) = first_message(frames);
+        match Pin::new(&mut *stream).start_send(message) {
+            // This stream answers the peer's close frame by itself, and takes nothing behind its answer.
+            Ok(()) | Err(tungstenite::Error::Protocol(ProtocolError::SendAfterClosing)) => Poll::Ready(Ok(length)),
+            Err(error) => Poll::Ready(Err(io_error(error))),
+        }
+    }
+
+    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *lock(&self.stream)).poll_flush(cx).map_err(io_error)
+    }
+
+    fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(lock(&self.stream).get_mut()).poll_shutdown(cx)
+    }
+
+    fn take_received(&self) -> bool {
+        self.received.swap(false, Ordering::Relaxed)
+    }
+
+    fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut stream = lock(&self.stream);
+        poll_with_buffer(|into| poll_read(stream.get_mut(), into, cx), <[u8]>::len)
+    }
+}
+
+/// A frame of our own making, unmasked and whole, and its length.
+fn first_message(frames: &[u8]) -> (Message, usize) {
+    let (length, start) = match frames[1] {
+        126 => (usize::from(u16::from_be_bytes([frames[2], frames[3]])), 4),
+        127 => {
+            let length: [u8; 8] = frames[2..10].try_into().expect("eight bytes");
+            (usize::try_from(u64::from_be_bytes(length)).expect("it was in memory"), 10)
+        }
+        length => (usize::from(length), 2),
+    };
+    let payload = Bytes::copy_from_slice(&frames[start..start + length]);
+    let message = match frames[0] & 0x0f {
+        1 => Message::Frame(Frame::message(payload, OpCode::Data(Data::Text), true)),
+        2 => Message::Binary(payload),
+        8 => Message::Close(payload.split_first_chunk().map(|(code, reason)| CloseFrame {
+            code: u16::from_be_bytes(*code).into(),
+            reason: String::from_utf8_lossy(reason).as_ref().into(),
+        })),
+        _ => Message::Ping(payload),
+    };
+    (message, start + length)
+}
+
+fn io_error(error: tungstenite::Error) -> io::Error {
+    match error {
+        tungstenite::Error::Io(error) => error,
+        error => io::Error::other(error),
+    }
+}

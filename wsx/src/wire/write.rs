@@ -1,0 +1,192 @@
+//! Outgoing frames (RFC 6455 section 5.2): payload, header and mask become one finished piece of memory.
+//!
+//! Knows no envelope and no socket. Frames that come in are `reader`'s.
+use crate::wire::{
+    close_code::CloseCode,
+    header::{FIN, MAX_CONTROL, MAX_HEADER, Opcode},
+    mask::mask,
+};
+use bytes::Bytes;
+use std::cell::Cell;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+/// A larger scratch buffer is given back rather than kept by the thread.
+const MAX_KEPT: usize = 256 * 1024;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A finished frame, still in the buffer that it was written into. Dropped, it gives the buffer back to the thread.
+#[derive(Debug)]
+pub struct Frame {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Frame {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// In memory of exactly its size. A long one takes the buffer along, which would be given back anyway: a copy would touch
+    /// twice the fresh memory.
+    #[inline]
+    pub(crate) fn into_bytes(mut self) -> Bytes {
+        if self.buffer.capacity() <= MAX_KEPT {
+            return Bytes::copy_from_slice(self.as_bytes());
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.shrink_to_fit();
+        Bytes::from(buffer).split_off(self.start)
+    }
+}
+
+impl Drop for Frame {
+    #[inline]
+    fn drop(&mut self) {
+        // One without memory went along with its frame, and is not to take the place of one with.
+        if (1..=MAX_KEPT).contains(&self.buffer.capacity()) {
+            // A thread that ends may have dropped its own already.
+            let _ = SCRATCH.try_with(|scratch| scratch.set(std::mem::take(&mut self.buffer)));
+        }
+    }
+}
+
+/// A frame whose payload `write` appends.
+pub(crate) fn encode<E>(
+    opcode: Opcode,
+    role: Role,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<Frame, E> {
+    // Taken, not borrowed: the user's `Serialize` runs inside `write` and may encode a message itself.
+    let mut frame = Frame { buffer: SCRATCH.take(), start: 0 };
+    frame.buffer.clear();
+    frame.buffer.extend_from_slice(&[0; MAX_HEADER]);
+    write(&mut frame.buffer)?;
+    frame.start = write_header(&mut frame.buffer, opcode, role);
+    Ok(frame)
+}
+
+/// A frame with this payload.
+pub(crate) fn frame(opcode: Opcode, role: Role, payload: &[u8]) -> Bytes {
+    let result = encode(opcode, role, |buffer| {
+        buffer.extend_from_slice(payload);
+        Ok::<_, std::convert::Infallible>(())
+    });
+    match result {
+        Ok(frame) => frame.into_bytes(),
+        Err(never) => match never {},
+    }
+}
+
+/// A close frame. [`CloseCode::NO_STATUS`] stands for "no code" and so leaves the payload empty (RFC 6455 section 7.4.1).
+pub(crate) fn close_frame(role: Role, code: CloseCode, reason: &str) -> Bytes {
+    if code == CloseCode::NO_STATUS {
+        return frame(Opcode::Close, role, &[]);
+    }
+    let mut payload = u16::from(code).to_be_bytes().to_vec();
+    let mut end = reason.len().min(MAX_CONTROL - 2);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    payload.extend_from_slice(&reason.as_bytes()[..end]);
+    frame(Opcode::Close, role, &payload)
+}
+
+/// Puts header and mask right before the payload that starts at `MAX_HEADER`, and says where the frame begins.
+fn write_header(buffer: &mut [u8], opcode: Opcode, role: Role) -> usize {
+    let (header, payload) = buffer.split_at_mut(MAX_HEADER);
+    let (mask_bit, mut start) = match role {
+        Role::Server => (0, MAX_HEADER),
+        // A client masks every frame, with a fresh key that nobody can foresee (sections 5.3 and 10.3).
+        Role::Client => {
+            let key: [u8; 4] = rand::random();
+            mask(payload, key);
+            header[MAX_HEADER - 4..].copy_from_slice(&key);
+            (0x80, MAX_HEADER - 4)
+        }
+    };
+    let short = match payload.len() {
+        // No truncation: each arm's range fits its type.
+        length @ 0..126 => length as u8,
+        length @ 126..65536 => {
+            start -= 2;
+            header[start..start + 2].copy_from_slice(&(length as u16).to_be_bytes());
+            126
+        }
+        length => {
+            start -= 8;
+            header[start..start + 8].copy_from_slice(&(length as u64).to_be_bytes());
+            127
+        }
+    };
+    start -= 2;
+    header[start] = FIN | opcode as u8;
+    header[start + 1] = mask_bit | short;
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the frame carries, unmasked, after its header was checked against the length.
+    fn payload(frame: &[u8]) -> Vec<u8> {
+        let masked = frame[1] & 0x80 != 0;
+        let (length, mut at) = match frame[1] & 0x7f {
+            126 => (u64::from(u16::from_be_bytes([frame[2], frame[3]])), 4),
+            127 => (u64::from_be_bytes(frame[2..10].try_into().unwrap()), 10),
+            n => (u64::from(n), 2),
+        };
+        let key = if masked {
+            at += 4;
+            frame[at - 4..at].to_vec()
+        } else {
+            vec![0; 4]
+        };
+        let body: Vec<u8> = frame[at..].iter().enumerate().map(|(i, b)| b ^ key[i % 4]).collect();
+        assert_eq!(body.len() as u64, length);
+        body
+    }
+
+    /// Row C3 needs a header that fits at each change of its form.
+    #[test]
+    fn a_frame_of_any_length_carries_its_payload_in_both_roles() {
+        for length in [0, 1, 7, 8, 9, 125, 126, 127, 65535, 65536, 70_001, MAX_KEPT, MAX_KEPT + 1] {
+            let sent: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+            for role in [Role::Server, Role::Client] {
+                let frame = frame(Opcode::Binary, role, &sent);
+                assert_eq!(frame[0], 0x82);
+                assert_eq!(frame[1] & 0x80 != 0, role == Role::Client);
+                assert_eq!(payload(&frame), sent, "{length} bytes as {role:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_frames_of_a_client_do_not_share_their_mask() {
+        let keys: std::collections::HashSet<_> =
+            (0..64).map(|_| frame(Opcode::Text, Role::Client, b"x")[2..6].to_vec()).collect();
+        assert!(keys.len() > 60, "{} keys in 64 frames", keys.len());
+    }
+
+    #[test]
+    fn a_close_frame_carries_code_and_a_reason_cut_at_a_character() {
+        assert_eq!(payload(&close_frame(Role::Server, CloseCode::NORMAL, "bye")), b"\x03\xe8bye");
+        assert_eq!(payload(&close_frame(Role::Server, CloseCode::NO_STATUS, "never sent")), b"");
+        let long = payload(&close_frame(Role::Server, CloseCode::GOING_AWAY, &"ü".repeat(100)));
+        assert_eq!(long.len(), 2 + 122);
+        assert!(std::str::from_utf8(&long[2..]).is_ok());
+    }
+
+    #[test]
+    fn a_payload_that_fails_to_be_written_leaves_the_next_frame_whole() {
+        let failed = encode(Opcode::Text, Role::Server, |buffer| {
+            buffer.extend_from_slice(b"half");
+            Err("no")
+        });
+        assert_eq!(failed.map(Frame::into_bytes), Err("no"));
+        assert_eq!(frame(Opcode::Text, Role::Server, b"whole"), &b"\x81\x05whole"[..]);
+    }
+}
