@@ -229,7 +229,7 @@ fn with_task<R>(conn: &Connection, wire: &Wire, body: impl FnOnce(&mut Task<'_, 
     let (mut reader, writer) = (reader, Writer::new(Duration::from_secs(1)));
     let (reader, waker) = (Pin::new(&mut reader), conn.reader_waker());
     let handling = AtomicU8::new(IDLE);
-    body(&mut Task { transport: wire, conn, writer, reader, handling: &handling, waker, beat: None, end: None })
+    body(&mut Task { transport: wire, conn, writer, reader, handling: &handling, waker, heartbeat: None, end: None })
 }
 
 /// Runs until nothing is left to write and `done` says so of the messages and pongs that were; with the messages.

@@ -7,7 +7,7 @@
 use crate::{
     config::Config,
     wire::{
-        header::{Header, MAX_HEADER, WHOLE_BINARY, WHOLE_TEXT},
+        header::{Header, MAX_HEADER, Opcode},
         input::Input,
         mask::mask,
         message::{Message, Received},
@@ -91,7 +91,7 @@ impl Reader {
                     }
                     *missing -= bytes.len();
                     if *missing == 0 {
-                        let (text, payload) = (header.first_byte == WHOLE_TEXT, std::mem::take(payload));
+                        let (text, payload) = (header.opcode() == Opcode::TEXT, std::mem::take(payload));
                         self.state = State::Header { read: 0 };
                         return Poll::Ready(message(text, payload));
                     }
@@ -139,7 +139,7 @@ impl Reader {
 
     /// Whose the frame behind this header is.
     fn begin_frame(&mut self, header: Header) -> Result<(), Error> {
-        let whole = matches!(header.first_byte, WHOLE_TEXT | WHOLE_BINARY) && !self.fragmented;
+        let whole = header.is_whole_message() && !self.fragmented;
         let fits = usize::try_from(header.payload_length).ok().filter(|length| *length <= self.max_message_size);
         self.state = match fits {
             Some(length) if whole && header.masked == (self.role == Role::Server) => {

@@ -3,7 +3,7 @@
 //! Knows no envelope and no socket. Frames that come in are `reader`'s.
 use crate::wire::{
     close_code::CloseCode,
-    header::{FIN, MAX_CONTROL, MAX_HEADER, Opcode},
+    header::{MAX_CONTROL, MAX_HEADER, Opcode},
     mask::mask,
 };
 use bytes::Bytes;
@@ -83,7 +83,7 @@ pub(crate) fn frame(opcode: Opcode, role: Role, payload: &[u8]) -> Bytes {
 /// A close frame. [`CloseCode::NO_STATUS`] stands for "no code" and so leaves the payload empty (RFC 6455 section 7.4.1).
 pub(crate) fn close_frame(role: Role, code: CloseCode, reason: &str) -> Bytes {
     if code == CloseCode::NO_STATUS {
-        return frame(Opcode::Close, role, &[]);
+        return frame(Opcode::CLOSE, role, &[]);
     }
     let mut payload = u16::from(code).to_be_bytes().to_vec();
     let mut end = reason.len().min(MAX_CONTROL - 2);
@@ -91,7 +91,7 @@ pub(crate) fn close_frame(role: Role, code: CloseCode, reason: &str) -> Bytes {
         end -= 1;
     }
     payload.extend_from_slice(&reason.as_bytes()[..end]);
-    frame(Opcode::Close, role, &payload)
+    frame(Opcode::CLOSE, role, &payload)
 }
 
 /// Puts header and mask right before the payload that starts at `MAX_HEADER`, and says where the frame begins.
@@ -122,7 +122,7 @@ fn write_header(buffer: &mut [u8], opcode: Opcode, role: Role) -> usize {
         }
     };
     start -= 2;
-    header[start] = FIN | opcode as u8;
+    header[start] = opcode.whole();
     header[start + 1] = mask_bit | short;
     start
 }
@@ -156,7 +156,7 @@ mod tests {
         for length in [0, 1, 7, 8, 9, 125, 126, 127, 65535, 65536, 70_001, MAX_KEPT, MAX_KEPT + 1] {
             let sent: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
             for role in [Role::Server, Role::Client] {
-                let frame = frame(Opcode::Binary, role, &sent);
+                let frame = frame(Opcode::BINARY, role, &sent);
                 assert_eq!(frame[0], 0x82);
                 assert_eq!(frame[1] & 0x80 != 0, role == Role::Client);
                 assert_eq!(payload(&frame), sent, "{length} bytes as {role:?}");
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn two_frames_of_a_client_do_not_share_their_mask() {
         let keys: std::collections::HashSet<_> =
-            (0..64).map(|_| frame(Opcode::Text, Role::Client, b"x")[2..6].to_vec()).collect();
+            (0..64).map(|_| frame(Opcode::TEXT, Role::Client, b"x")[2..6].to_vec()).collect();
         assert!(keys.len() > 60, "{} keys in 64 frames", keys.len());
     }
 
@@ -182,11 +182,11 @@ mod tests {
 
     #[test]
     fn a_payload_that_fails_to_be_written_leaves_the_next_frame_whole() {
-        let failed = encode(Opcode::Text, Role::Server, |buffer| {
+        let failed = encode(Opcode::TEXT, Role::Server, |buffer| {
             buffer.extend_from_slice(b"half");
             Err("no")
         });
         assert_eq!(failed.map(Frame::into_bytes), Err("no"));
-        assert_eq!(frame(Opcode::Text, Role::Server, b"whole"), &b"\x81\x05whole"[..]);
+        assert_eq!(frame(Opcode::TEXT, Role::Server, b"whole"), &b"\x81\x05whole"[..]);
     }
 }

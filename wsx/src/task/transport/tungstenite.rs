@@ -2,7 +2,11 @@
 use crate::{
     connection::queue::Queue,
     task::transport::{Transport, lock, poll_read},
-    wire::{input::poll_with_buffer, message::Received},
+    wire::{
+        header::{Header, Opcode},
+        input::poll_with_buffer,
+        message::Received,
+    },
 };
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
@@ -90,27 +94,22 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTranspor
     }
 }
 
-/// A frame of our own making, unmasked and whole, and its length.
+/// The first of these frames, as the message that it carries, and its length. The frames are whole and not masked.
 fn first_message(frames: &[u8]) -> (Message, usize) {
-    let (length, start) = match frames[1] {
-        126 => (usize::from(u16::from_be_bytes([frames[2], frames[3]])), 4),
-        127 => {
-            let length: [u8; 8] = frames[2..10].try_into().expect("eight bytes");
-            (usize::try_from(u64::from_be_bytes(length)).expect("it was in memory"), 10)
-        }
-        length => (usize::from(length), 2),
-    };
-    let payload = Bytes::copy_from_slice(&frames[start..start + length]);
-    let message = match frames[0] & 0x0f {
-        1 => Message::Frame(Frame::message(payload, OpCode::Data(Data::Text), true)),
-        2 => Message::Binary(payload),
-        8 => Message::Close(payload.split_first_chunk().map(|(code, reason)| CloseFrame {
+    let header = Header::parse(frames).expect("a frame of the queue has a header");
+    let length = usize::try_from(header.payload_length).expect("a frame of the queue fits in memory");
+    let (start, end) = (header.size, header.size + length);
+    let payload = Bytes::copy_from_slice(&frames[start..end]);
+    let message = match header.opcode() {
+        Opcode::TEXT => Message::Frame(Frame::message(payload, OpCode::Data(Data::Text), true)),
+        Opcode::BINARY => Message::Binary(payload),
+        Opcode::CLOSE => Message::Close(payload.split_first_chunk().map(|(code, reason)| CloseFrame {
             code: u16::from_be_bytes(*code).into(),
             reason: String::from_utf8_lossy(reason).as_ref().into(),
         })),
         _ => Message::Ping(payload),
     };
-    (message, start + length)
+    (message, end)
 }
 
 fn io_error(error: tungstenite::Error) -> io::Error {

@@ -1,0 +1,254 @@
+//! What senders, the task and its reader agree on: who may still queue, who waits, and who has to be woken.
+//!
+//! Holds no lock and wakes nobody: a method returns the wakers, and the queue wakes them after it has given up its lock.
+//!
+//! Who may still queue a frame:
+//!
+//! ```text
+//!          close_after_reply               the reply is queued
+//!   Open ---------------------> LastReply --------------------> Closed
+//!    |                             |                              ^
+//!    |            close            |            close             |
+//!    +-----------------------------+------------------------------+
+//! ```
+//!
+//! Whether a sender has to wake the task:
+//!
+//! ```text
+//!             a frame is queued, the queue is closed, or the task is polled
+//!   Parked --------------------------------------------------------------> Scheduled
+//!     ^                                                                        |
+//!     +------------------------------------------------------------------------+
+//!                         the task finds nothing to write
+//! ```
+//!
+//! Whether the task has to poll its reader:
+//!
+//! ```text
+//!           no room for a control frame                 there is room
+//!   Idle -------------------------------> WaitsForRoom ---------------+
+//!   ^  |                                       |                      v
+//!   |  +---------------------------------------+-----------------> Called
+//!   |                 the reader is woken                             |
+//!   +-----------------------------------------------------------------+
+//!                         the task polls its reader
+//! ```
+use crate::connection::queue::{
+    Ticket,
+    buffer::{Bound, Buffer},
+};
+use bytes::Bytes;
+use std::{collections::VecDeque, task::Waker};
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) buffer: Buffer,
+    pub(super) intake: Intake,
+    task: Task,
+    reader: Reader,
+    /// Wakes the task. Taken out to wake, so that no lock is held then; the task puts it back when it is polled. Without a
+    /// waker here the task is sure to be polled again.
+    waker: Option<Waker>,
+    /// Senders that found no room, in order of arrival.
+    waiters: VecDeque<Waiter>,
+    next_ticket: u64,
+    /// Every ticket below this one was admitted or cancelled.
+    admitted: u64,
+}
+
+/// Who may queue a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intake {
+    Open,
+    /// The queue is closed, but for one reply of the handler that runs, which needs no room.
+    LastReply,
+    Closed,
+}
+
+/// Whether the task will take what is queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    /// A sender has to wake it.
+    Parked,
+    /// It runs, or is sure to.
+    Scheduled,
+}
+
+/// Whether the reader has something to look at. A task that runs only for what is queued does not touch the reader's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    Idle,
+    /// A control frame found no room. The reader must be polled when there is room.
+    WaitsForRoom,
+    /// The next poll of the task polls it.
+    Called,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    ticket: u64,
+    frame: Bytes,
+    origin: Origin,
+    waker: Waker,
+}
+
+/// Who queues a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A send of the program.
+    Send,
+    /// A handler's return value. At most one waits, as a connection handles one message at a time.
+    Reply,
+}
+
+impl State {
+    pub(super) fn new(bound: Bound) -> Self {
+        Self {
+            buffer: Buffer::new(bound),
+            intake: Intake::Open,
+            task: Task::Parked,
+            // The first poll of the task starts its reader.
+            reader: Reader::Called,
+            waker: None,
+            waiters: VecDeque::new(),
+            next_ticket: 0,
+            admitted: 0,
+        }
+    }
+
+    /// Whether a frame of this length can be queued without overtaking a sender that waits.
+    #[inline]
+    pub(super) fn has_room(&self, length: usize) -> bool {
+        self.waiters.is_empty() && self.buffer.has_room(length)
+    }
+
+    /// Whether this is the reply that a closing queue still takes. It takes one.
+    pub(super) fn take_last_reply(&mut self, origin: Origin) -> bool {
+        let is_last = self.intake == Intake::LastReply && origin == Origin::Reply;
+        if is_last {
+            self.intake = Intake::Closed;
+        }
+        is_last
+    }
+
+    pub(super) fn wait(&mut self, frame: Bytes, origin: Origin, waker: Waker) -> Ticket {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.waiters.push_back(Waiter { ticket, frame, origin, waker });
+        Ticket(ticket)
+    }
+
+    /// The waker of a sender that still waits.
+    pub(super) fn waker_of(&mut self, ticket: &Ticket) -> Option<&mut Waker> {
+        let at = self.find(ticket)?;
+        Some(&mut self.waiters[at].waker)
+    }
+
+    /// Whether the frame of a sender that no longer waits was queued. Otherwise a close has dropped it.
+    pub(super) fn was_admitted(&self, ticket: &Ticket) -> bool {
+        ticket.0 < self.admitted
+    }
+
+    /// Removes a sender that waits.
+    pub(super) fn cancel(&mut self, ticket: &Ticket) -> Option<(Bytes, Waker)> {
+        let at = self.find(ticket)?;
+        let waiter = self.waiters.remove(at)?;
+        Some((waiter.frame, waiter.waker))
+    }
+
+    fn find(&self, ticket: &Ticket) -> Option<usize> {
+        self.waiters.binary_search_by_key(&ticket.0, |waiter| waiter.ticket).ok()
+    }
+
+    /// Queues the frames of senders that wait, while there is room. Returns the wakers of these senders.
+    #[inline]
+    pub(super) fn admit_waiters(&mut self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        while self.waiters.front().is_some_and(|first| self.buffer.has_room(first.frame.len())) {
+            let first = self.waiters.pop_front().expect("there is a first waiter");
+            self.buffer.push(first.frame);
+            self.admitted = first.ticket + 1;
+            wakers.push(first.waker);
+        }
+        wakers
+    }
+
+    /// Ends the intake. Returns the wakers of the senders that waited, the task's included.
+    pub(super) fn close(&mut self, intake: Intake) -> impl Iterator<Item = Waker> + use<> {
+        if self.intake != Intake::Closed {
+            self.intake = intake;
+        }
+        let mut waiters = std::mem::take(&mut self.waiters);
+        if let Some(reply) = waiters.iter_mut().find(|waiter| waiter.origin == Origin::Reply) {
+            if self.take_last_reply(reply.origin) {
+                let frame = std::mem::take(&mut reply.frame);
+                self.buffer.push(frame);
+            }
+        }
+        // Woken although it may be scheduled: a task that is blocked in a write runs again when the socket takes something,
+        // and that may be much later.
+        self.task = Task::Scheduled;
+        waiters.into_iter().map(|waiter| waiter.waker).chain(self.waker.take())
+    }
+
+    /// Whether the task has to put its waker here, as it was taken or is another one.
+    #[inline]
+    pub(super) fn needs_waker(&self, waker: &Waker) -> bool {
+        !self.waker.as_ref().is_some_and(|known| known.will_wake(waker))
+    }
+
+    /// Returns the one that was here.
+    pub(super) fn set_waker(&mut self, waker: Waker) -> Option<Waker> {
+        self.waker.replace(waker)
+    }
+
+    /// The task is polled. Returns whether it has to poll its reader.
+    #[inline]
+    pub(super) fn begin_poll(&mut self) -> bool {
+        self.task = Task::Scheduled;
+        // A reader that waits for room goes on waiting.
+        let is_called = self.reader == Reader::Called;
+        if is_called {
+            self.reader = Reader::Idle;
+        }
+        is_called
+    }
+
+    /// The task finds nothing to write: the next sender wakes it.
+    #[inline]
+    pub(super) fn park(&mut self) {
+        self.task = Task::Parked;
+    }
+
+    /// Something was queued. Returns the task's waker, unless the task is scheduled.
+    #[inline]
+    pub(super) fn schedule(&mut self) -> Option<Waker> {
+        match std::mem::replace(&mut self.task, Task::Scheduled) {
+            Task::Scheduled => None,
+            Task::Parked => self.waker.take(),
+        }
+    }
+
+    /// A control frame found no room.
+    pub(super) fn wait_for_room(&mut self) {
+        if self.reader == Reader::Idle {
+            self.reader = Reader::WaitsForRoom;
+        }
+    }
+
+    /// There is room for control frames. Returns the task's waker if its reader waits for that.
+    #[inline]
+    pub(super) fn room_for_controls(&mut self) -> Option<Waker> {
+        if self.reader == Reader::WaitsForRoom { self.call_reader() } else { None }
+    }
+
+    /// The task has to poll its reader. Returns the task's waker, unless the reader was called before.
+    ///
+    /// The waker is taken although the task may run, or may be blocked in a write: in this poll the reader's turn may be over.
+    pub(super) fn call_reader(&mut self) -> Option<Waker> {
+        match std::mem::replace(&mut self.reader, Reader::Called) {
+            Reader::Called => None,
+            Reader::Idle | Reader::WaitsForRoom => self.waker.take(),
+        }
+    }
+}
