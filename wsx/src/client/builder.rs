@@ -69,7 +69,7 @@ pub(super) struct Options {
 ///     .build()?;
 /// # Ok::<_, wsx::BuildError>(())
 /// ```
-pub struct ClientBuilder<E: Endpoint = Untyped> {
+pub struct ClientBuilder<E = Untyped> {
     url: String,
     program: ProgramBuilder<E>,
     options: Options,
