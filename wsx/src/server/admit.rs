@@ -12,7 +12,7 @@ use crate::{
         http::{HeadError, accept, read_head, refuse},
         hub::{Hub, Lifecycle},
         identity::Identity,
-        rejection::Reject as Rejection,
+        rejection::Rejection,
         subprotocol,
         upgrade::{HandshakeError, PeerAddr, WsHandler},
     },

@@ -4,7 +4,7 @@
 //! Works on `http` types; knows no hub and no stream.
 use crate::{
     handshake::authority,
-    server::{origin::Origins, rejection::Reject},
+    server::{origin::Origins, rejection::Rejection},
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::Authority,
@@ -12,30 +12,30 @@ use http::{
 use tokio_tungstenite::tungstenite::{self, error::ProtocolError, handshake::server::create_response};
 
 /// Whether this request becomes a WebSocket; the answer that makes it one, or the refusal.
-pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response<()>, Reject> {
+pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response<()>, Rejection> {
     let headers = request.headers();
     let count = |name: HeaderName| headers.get_all(name).iter().count();
     if request.method() != Method::GET {
         // The answer to HEAD has no content (RFC 9110 section 9.3.2).
         let body = if request.method() == Method::HEAD { "" } else { "a WebSocket handshake is a GET request" };
         return Err(
-            Reject::new(StatusCode::METHOD_NOT_ALLOWED, body).header(header::ALLOW, HeaderValue::from_static("GET"))
+            Rejection::new(StatusCode::METHOD_NOT_ALLOWED, body).header(header::ALLOW, HeaderValue::from_static("GET"))
         );
     }
     if request.version() != Version::HTTP_11 {
-        return Err(Reject::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1"));
+        return Err(Rejection::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1"));
     }
     if count(header::HOST) != 1 {
-        return Err(Reject::new(StatusCode::BAD_REQUEST, "a request has one Host header (RFC 9112 section 3.2)"));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "a request has one Host header (RFC 9112 section 3.2)"));
     }
     if !headers.get(header::HOST).is_some_and(is_host) {
-        return Err(Reject::new(StatusCode::BAD_REQUEST, "the Host header is no host (RFC 9112 section 3.2)"));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "the Host header is no host (RFC 9112 section 3.2)"));
     }
     if count(header::CONTENT_LENGTH) + count(header::TRANSFER_ENCODING) > 0 {
-        return Err(Reject::new(StatusCode::BAD_REQUEST, "a WebSocket handshake has no body"));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "a WebSocket handshake has no body"));
     }
     if count(header::SEC_WEBSOCKET_KEY) > 1 || count(header::SEC_WEBSOCKET_VERSION) > 1 {
-        return Err(Reject::new(StatusCode::BAD_REQUEST, "a WebSocket handshake has one key and one version"));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "a WebSocket handshake has one key and one version"));
     }
     let answer = if !lists(headers, header::UPGRADE, "websocket") {
         Err(ProtocolError::MissingUpgradeWebSocketHeader.into())
@@ -49,14 +49,14 @@ pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response
             ProtocolError::MissingUpgradeWebSocketHeader
             | ProtocolError::MissingConnectionUpgradeHeader
             | ProtocolError::MissingSecWebSocketVersionHeader,
-        ) => Reject::new(StatusCode::UPGRADE_REQUIRED, format!("this is a WebSocket endpoint: {error}"))
+        ) => Rejection::new(StatusCode::UPGRADE_REQUIRED, format!("this is a WebSocket endpoint: {error}"))
             .header(header::CONNECTION, HeaderValue::from_static("upgrade"))
             .header(header::UPGRADE, HeaderValue::from_static("websocket"))
             .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
-        error => Reject::new(StatusCode::BAD_REQUEST, error.to_string()),
+        error => Rejection::new(StatusCode::BAD_REQUEST, error.to_string()),
     })?;
     if !origins.admit(headers) {
-        return Err(Reject::new(StatusCode::FORBIDDEN, "this origin may not connect"));
+        return Err(Rejection::new(StatusCode::FORBIDDEN, "this origin may not connect"));
     }
     Ok(answer)
 }

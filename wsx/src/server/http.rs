@@ -1,5 +1,5 @@
 //! HTTP on the standalone server's stream: reads a request, and writes its answer.
-use crate::server::rejection::Reject;
+use crate::server::rejection::Rejection;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -14,7 +14,7 @@ const MAX_HEADERS: usize = 64;
 #[derive(Debug)]
 pub(crate) enum HeadError {
     Io(io::Error),
-    Refused(Reject),
+    Refused(Rejection),
 }
 
 /// Reads a request's head, and what came right behind it.
@@ -78,9 +78,10 @@ fn names_another_version(head: &[u8]) -> Option<bool> {
 }
 
 /// The request and its length, when its head is complete.
-pub(super) fn parse_head(buffer: &[u8]) -> Result<Option<(Request<()>, usize)>, Reject> {
-    let too_large = || Reject::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request head is too large");
-    let bad = |why: &dyn fmt::Display| Reject::new(StatusCode::BAD_REQUEST, format!("this is no HTTP request: {why}"));
+pub(super) fn parse_head(buffer: &[u8]) -> Result<Option<(Request<()>, usize)>, Rejection> {
+    let too_large = || Rejection::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request head is too large");
+    let bad =
+        |why: &dyn fmt::Display| Rejection::new(StatusCode::BAD_REQUEST, format!("this is no HTTP request: {why}"));
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     let length = match parsed.parse(buffer) {
@@ -91,7 +92,7 @@ pub(super) fn parse_head(buffer: &[u8]) -> Result<Option<(Request<()>, usize)>, 
             None if buffer.len() < MAX_HEAD => return Ok(None),
             None => return Err(too_large()),
             Some(true) => {
-                return Err(Reject::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1"));
+                return Err(Rejection::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1"));
             }
             Some(false) => return Err(bad(&error)),
         },
@@ -121,8 +122,8 @@ pub(crate) async fn accept<S: AsyncWrite + Unpin>(io: &mut S, answer: &Response<
 
 /// Sends the refusal, and waits for the peer to take it: a socket that is dropped with unread input sends a reset, which
 /// can overtake the answer.
-pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, reject: &Reject) -> io::Result<()> {
-    let Reject { status, body, headers } = reject;
+pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, reject: &Rejection) -> io::Result<()> {
+    let Rejection { status, body, headers } = reject;
     let mut head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n",
         body.len()

@@ -5,7 +5,7 @@
 use crate::server::{
     builder::HubBuilder,
     identity::Identity,
-    rejection::Reject as Rejection,
+    rejection::Rejection,
     upgrade::{self, WsHandler},
 };
 use crate::{

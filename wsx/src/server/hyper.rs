@@ -4,7 +4,7 @@ use crate::{
     server::{
         admit::{self, Entered, going_away, timed_out},
         hub::Lifecycle,
-        rejection::Reject as Rejection,
+        rejection::Rejection,
         upgrade::WsHandler,
     },
     task::{tcp_options, transport::socket::SocketTransport},

@@ -5,12 +5,12 @@ use std::{fmt, sync::Arc};
 /// Who a connection is: its id, and values for its handlers. A plain string will do for the id alone.
 ///
 /// ```
-/// use wsx::{Identity, Reject, http::request::Parts};
+/// use wsx::{Identity, Rejection, http::request::Parts};
 ///
 /// #[derive(Clone)]
 /// struct User { admin: bool }
 ///
-/// async fn identify(request: Parts) -> Result<Identity, Reject> {
+/// async fn identify(request: Parts) -> Result<Identity, Rejection> {
 ///     Ok(Identity::new("box-7").with(User { admin: false }))
 /// }
 /// // Later, in a handler: `conn.extension::<User>()`.

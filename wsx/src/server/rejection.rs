@@ -5,23 +5,23 @@ use std::fmt;
 /// A refused handshake: what `build_id` returns to turn a request away.
 ///
 /// ```
-/// use wsx::{Reject, http::{StatusCode, request::Parts}};
+/// use wsx::{Rejection, http::{StatusCode, request::Parts}};
 ///
-/// async fn device_id(request: Parts) -> Result<String, Reject> {
-///     let token = request.headers.get("authorization").ok_or(Reject::new(StatusCode::UNAUTHORIZED, "no token"))?;
+/// async fn device_id(request: Parts) -> Result<String, Rejection> {
+///     let token = request.headers.get("authorization").ok_or(Rejection::new(StatusCode::UNAUTHORIZED, "no token"))?;
 ///     # let lookup = |_: &[u8]| Some("box-7".to_owned());
-///     lookup(token.as_bytes()).ok_or(Reject::new(StatusCode::FORBIDDEN, "unknown device"))
+///     lookup(token.as_bytes()).ok_or(Rejection::new(StatusCode::FORBIDDEN, "unknown device"))
 /// }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Reject {
+pub struct Rejection {
     pub(crate) status: StatusCode,
     pub(crate) body: String,
     /// Boxed, since most refusals have none.
     pub(crate) headers: Box<HeaderMap>,
 }
 
-impl Reject {
+impl Rejection {
     /// This status, and a line of text as its body.
     #[must_use]
     pub fn new(status: StatusCode, body: impl Into<String>) -> Self {
@@ -36,10 +36,10 @@ impl Reject {
     }
 }
 
-impl fmt::Display for Reject {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.status, self.body)
     }
 }
 
-impl std::error::Error for Reject {}
+impl std::error::Error for Rejection {}

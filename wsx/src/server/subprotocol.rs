@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, header};
 ///
 /// ```
 /// # fn example(conn: &wsx::Connection) {
-/// if let Some(wsx::Subprotocol(protocol)) = conn.extension() {
+/// if let Some(wsx::server::Subprotocol(protocol)) = conn.extension() {
 ///     println!("{} speaks {protocol}", conn.id());
 /// }
 /// # }

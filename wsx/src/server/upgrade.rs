@@ -9,7 +9,7 @@ use crate::{
         hub::Hub,
         identity::Identity,
         origin::{Origin, Origins},
-        rejection::Reject as Rejection,
+        rejection::Rejection,
     },
 };
 use futures_util::future::BoxFuture;
