@@ -9,7 +9,7 @@ use crate::{
     server::{
         admission::Counted,
         handshake,
-        http::{HeadError, accept, read_head, refuse},
+        http::{RequestError, accept, read_request, refuse},
         hub::{Hub, Lifecycle},
         identity::Identity,
         rejection::Rejection,
@@ -102,22 +102,22 @@ where
     let hub = &upgrade.hub;
     let Handshake { peer, limit, .. } = handshake;
     let answered = async {
-        let (mut request, early) = read_head(&mut stream).await?;
+        let (mut request, early) = read_request(&mut stream).await?;
         request.extensions_mut().extend(extensions);
-        let (answer, identity) = admit(upgrade, request, peer).await.map_err(HeadError::Refused)?;
+        let (answer, identity) = admit(upgrade, request, peer).await.map_err(RequestError::Rejected)?;
         Ok((answer, identity, early))
     };
     let answered = tokio::select! {
         biased;
-        () = hub.lifecycle().stop.cancelled() => Err(HeadError::Refused(going_away())),
+        () = hub.lifecycle().stop.cancelled() => Err(RequestError::Rejected(going_away())),
         result = timeout(handshake.left(), answered) => {
-            result.unwrap_or_else(|_| Err(HeadError::Refused(timed_out(limit))))
+            result.unwrap_or_else(|_| Err(RequestError::Rejected(timed_out(limit))))
         }
     };
     let (answer, identity, early) = match answered {
         Ok(done) => done,
-        Err(HeadError::Io(error)) => return Err(HandshakeError::Io(error)),
-        Err(HeadError::Refused(rejection)) => return Err(reject(hub, &mut stream, peer, rejection).await),
+        Err(RequestError::Io(error)) => return Err(HandshakeError::Io(error)),
+        Err(RequestError::Rejected(rejection)) => return Err(reject(hub, &mut stream, peer, rejection).await),
     };
     let entered = match enter(upgrade, identity) {
         Ok(entered) => entered.counted(handshake.counted),

@@ -3,7 +3,7 @@
 //!
 //! Works on `http` types; knows no hub and no stream.
 use crate::{
-    handshake::authority,
+    handshake::{authority, list},
     server::{origin::Origins, rejection::Rejection},
 };
 use http::{
@@ -61,10 +61,9 @@ pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response
     Ok(answer)
 }
 
-/// Whether a header that is a list has this element, in any of its lines (RFC 9110 sections 5.3 and 5.6.1).
+/// Whether a header that is a list has this element.
 fn lists(headers: &HeaderMap, name: HeaderName, element: &str) -> bool {
-    let elements = headers.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    elements.map(<[u8]>::trim_ascii).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
+    list::elements(headers, name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
 }
 
 /// The request as tungstenite reads it, which takes the first line of a list for all of it.
@@ -90,25 +89,23 @@ fn is_host(value: &HeaderValue) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use crate::server::http::parse_head;
+    use crate::server::http::{RequestError, read_request};
+    use futures_util::FutureExt;
 
-    pub(in crate::server) const GOOD: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
+    const GOOD: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-    fn status(head: &str) -> Result<(), u16> {
-        let result =
-            parse_head(head.as_bytes()).and_then(|parsed| check(&parsed.expect("a whole head").0, &Origins::Any));
-        result.map(drop).map_err(|reject| reject.status.as_u16())
+    fn answer(mut request: &[u8]) -> Result<Response<()>, RequestError> {
+        let (request, _) = read_request(&mut request).now_or_never().expect("a slice never waits")?;
+        check(&request, &Origins::Any).map_err(RequestError::Rejected)
     }
 
     /// The sample handshake of RFC 6455 section 1.3.
     #[test]
     fn the_sample_handshake_is_accepted_with_its_key() {
-        let (request, length) = parse_head(GOOD.as_bytes()).unwrap().unwrap();
-        assert_eq!(length, GOOD.len());
-        let answer = check(&request, &Origins::Any).unwrap();
+        let answer = answer(GOOD.as_bytes()).unwrap();
         assert_eq!(answer.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
@@ -147,7 +144,11 @@ pub(super) mod tests {
             ("hello\r\n\r\n".to_owned(), Err(400)),
         ];
         for (head, expected) in cases {
-            assert_eq!(status(&head), expected, "{head}");
+            let status = answer(head.as_bytes()).map(drop).map_err(|error| match error {
+                RequestError::Rejected(rejection) => rejection.status.as_u16(),
+                RequestError::Io(error) => panic!("{head}: {error}"),
+            });
+            assert_eq!(status, expected, "{head}");
         }
     }
 }
