@@ -131,10 +131,7 @@ pub use client::{Client, backoff::Backoff, state::ClientState};
 #[cfg(all(feature = "server", feature = "rustls"))]
 pub use server::tls::Tls;
 #[cfg(feature = "server")]
-pub use server::{
-    handshake::{Identity, Reject as Rejection},
-    upgrade::unique_id,
-};
+pub use server::{identity::Identity, rejection::Rejection, upgrade::unique_id};
 #[cfg(feature = "macros")]
 pub use wsx_macros::{Endpoint, Message, handler, protocol};
 

@@ -3,10 +3,10 @@ use crate::{
     client::{
         Client, Inner,
         backoff::Backoff,
-        dial::Target,
         state::Status,
         stream::{Connector, Destination, Socket},
         tls::Trust,
+        url::Target,
     },
     config::Config,
     connection::{
