@@ -11,7 +11,13 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
-use wsx::{CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Hub, Identity, Rejection, Tls, client::ClientBuilder, http::{StatusCode, request::Parts}, rustls::pki_types::ServerName, server::{HandshakeError, HubBuilder, PeerAddr, PeerCertificates, WsHandler}};
+use wsx::{
+    CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Hub, Identity, Rejection, Tls,
+    client::ClientBuilder,
+    http::{StatusCode, request::Parts},
+    rustls::pki_types::ServerName,
+    server::{HandshakeError, HubBuilder, PeerAddr, PeerCertificates, WsHandler},
+};
 use wsx_tests::{Log, Seen, chain, query_id, recorder, within};
 use wsx_tls_tests::Authority;
 

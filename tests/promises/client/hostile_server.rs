@@ -6,7 +6,11 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-use wsx::{Backoff, CancellationToken, Client, Closed, ClosedBy, Config, ConnectError, Connection, Envelope, Hub, client::ClientBuilder, http::{HeaderName, HeaderValue}};
+use wsx::{
+    Backoff, CancellationToken, Client, Closed, ClosedBy, Config, ConnectError, Connection, Envelope, Hub,
+    client::ClientBuilder,
+    http::{HeaderName, HeaderValue},
+};
 use wsx_tests::{
     Log,
     alone::{alone, resident_kib},
