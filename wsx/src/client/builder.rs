@@ -54,7 +54,7 @@ pub(super) struct Options {
 
 /// Builds a [`Client`].
 ///
-/// ```
+/// ```standalone_crate
 /// use std::time::Duration;
 /// use wsx::{Backoff, Client, http::{HeaderMap, HeaderValue, header}};
 ///
@@ -170,7 +170,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// server's. Where somebody looks, let it stop on a refusal; two programs with one id replace each other for ever
     /// otherwise.
     ///
-    /// ```
+    /// ```standalone_crate
     /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws").give_up(wsx::Setback::is_refusal).build();
     /// ```
     #[must_use]
