@@ -4,10 +4,13 @@
 //! preemptions, and fails when all of them wait for each other: a lost wake-up is a deadlock. Connection, sends, queue and
 //! the polling of the task are the real ones; the socket and the reader's future are stand-ins that count.
 //! `tests/model.sh` runs it.
-use super::{End, IDLE, Task, Writer};
+use super::{HandlingCell, ReadEnd, Task, Writer};
 use crate::{
-    config::Config, connection::Connection, connection::queue::Queue, connection::sending::Sending, error::SendError,
-    task::transport::Transport, wire::message::Received,
+    config::Config,
+    connection::{handle::Handle, queue::Queue, sending::Sending},
+    error::SendError,
+    task::transport::Transport,
+    wire::{close_code::CloseCode, header::Opcode, message::Received, write},
 };
 use loom::{
     sync::{Condvar, Mutex, MutexGuard},
@@ -19,7 +22,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
@@ -202,13 +205,13 @@ impl Transport for Wire {
 }
 
 /// A connection whose queue holds so many messages.
-fn connection(messages: usize) -> Connection {
-    Connection::unopened("".into(), Role::Server, &Config::default().queue_messages(messages))
+fn connection(messages: usize) -> Handle {
+    Handle::new("".into(), Role::Server, &Config::default().queue_messages(messages))
 }
 
 /// A message of `length` bytes, which all say its name.
-fn send(conn: &Connection, name: u8, length: usize) -> Sending<'_> {
-    conn.send_binary(vec![name; length])
+fn send(conn: &Handle, name: u8, length: usize) -> Sending<'_> {
+    Sending::on(conn, Ok(write::frame(Opcode::BINARY, Role::Server, &vec![name; length])))
 }
 
 /// Whether it waits, and without being woken then.
@@ -216,19 +219,19 @@ fn is_pending(sending: &mut Sending<'_>) -> bool {
     Pin::new(sending).poll(&mut Context::from_waker(Waker::noop())).is_pending()
 }
 
-type Reading<'w> = Pin<Box<dyn Future<Output = End> + 'w>>;
+type Reading<'w> = Pin<Box<dyn Future<Output = ReadEnd> + 'w>>;
 
 /// The connection's task, which runs in the thread of `body`.
-fn with_task<R>(conn: &Connection, wire: &Wire, body: impl FnOnce(&mut Task<'_, Wire, Reading<'_>>) -> R) -> R {
+fn with_task<R>(conn: &Handle, wire: &Wire, body: impl FnOnce(&mut Task<'_, Wire, Reading<'_>>) -> R) -> R {
     let reader: Reading<'_> = Box::pin(async {
         match poll_fn(|cx| wire.poll_received(conn.queue(), cx)).await {
             Ok(_) => unreachable!("the model's socket gives no messages"),
-            Err(error) => End::Lost(error.to_string()),
+            Err(error) => ReadEnd::LinkLost(error.to_string()),
         }
     });
     let (mut reader, writer) = (reader, Writer::new(Duration::from_secs(1)));
     let (reader, waker) = (Pin::new(&mut reader), conn.reader_waker());
-    let handling = AtomicU8::new(IDLE);
+    let handling = HandlingCell::new();
     body(&mut Task { transport: wire, conn, writer, reader, handling: &handling, waker, heartbeat: None, end: None })
 }
 
@@ -243,7 +246,7 @@ fn run_until(task: &mut Task<'_, Wire, Reading<'_>>, done: impl Fn(&[u8], usize)
 }
 
 #[test]
-fn what_was_accepted_leaves_in_order_and_every_sender_learns_of_it() {
+fn queued_messages_leave_in_order_and_every_send_resolves() {
     check(|| {
         let (conn, wire) = (connection(1), Wire::open());
         let senders = [b"ab".as_slice(), b"x"].map(|names| {
@@ -262,7 +265,7 @@ fn what_was_accepted_leaves_in_order_and_every_sender_learns_of_it() {
 
 /// The peer takes nothing until it was read.
 #[test]
-fn the_reader_is_polled_after_each_call_though_the_task_is_blocked_in_a_write() {
+fn the_reader_is_polled_after_each_wake_while_a_write_is_blocked() {
     check(|| {
         let (conn, wire) = (connection(8), Wire::blocked_until_it_is_read());
         let peer = thread::spawn({
@@ -280,7 +283,7 @@ fn the_reader_is_polled_after_each_call_though_the_task_is_blocked_in_a_write() 
 }
 
 #[test]
-fn a_pong_without_room_leaves_when_there_is_some() {
+fn a_pong_without_room_leaves_when_there_is_room() {
     check(|| {
         let (conn, wire) = (connection(8), Wire::blocked());
         let peer = thread::spawn({
@@ -297,7 +300,7 @@ fn a_pong_without_room_leaves_when_there_is_some() {
 
 /// A send may be polled by one task and then by another, which is the one to wake.
 #[test]
-fn a_sender_that_waits_is_woken_where_it_was_polled_last() {
+fn a_waiting_sender_is_woken_by_its_last_waker() {
     check(|| {
         let (conn, wire) = (connection(1), Wire::open());
         block_on(send(&conn, b'a', 1)).expect("there is room");
@@ -318,16 +321,16 @@ fn a_sender_that_waits_is_woken_where_it_was_polled_last() {
 
 /// The socket takes nothing until the short message is in, so only the end of the long one's wait can let it in.
 #[test]
-fn a_send_that_is_given_up_lets_those_behind_it_in() {
+fn a_cancelled_send_makes_way_for_the_next_ones() {
     check(|| {
-        let conn = Connection::unopened("".into(), Role::Server, &Config::default().queue_bytes(100));
+        let conn = Handle::new("".into(), Role::Server, &Config::default().queue_bytes(100));
         let wire = Wire::blocked();
         let sent = with_task(&conn, &wire, |task| {
             // The first is with the blocked writer, the second in the queue.
             block_on(send(&conn, b'a', 50)).expect("there is room");
             assert!(task.poll(&mut Context::from_waker(Waker::noop())).is_pending());
             block_on(send(&conn, b'b', 50)).expect("there is room");
-            let given_up = thread::spawn({
+            let cancelled = thread::spawn({
                 let conn = conn.clone();
                 move || is_pending(&mut send(&conn, b'l', 90))
             });
@@ -340,7 +343,7 @@ fn a_send_that_is_given_up_lets_those_behind_it_in() {
             });
             let sent = run_until(task, |messages, _| messages.contains(&b's'));
             sender.join().expect("the sender ends");
-            given_up.join().expect("the sender ends");
+            cancelled.join().expect("the sender ends");
             sent
         });
         // Given up right when it was let in, it leaves, and once.
@@ -349,7 +352,7 @@ fn a_send_that_is_given_up_lets_those_behind_it_in() {
 }
 
 #[test]
-fn a_close_wakes_the_task_that_is_blocked_and_every_sender_that_waits() {
+fn a_close_wakes_the_blocked_task_and_every_waiting_sender() {
     check(|| {
         let (conn, wire) = (connection(1), Wire::blocked());
         let senders = [b'a', b'b'].map(|name| {
@@ -358,10 +361,10 @@ fn a_close_wakes_the_task_that_is_blocked_and_every_sender_that_waits() {
         });
         let closer = thread::spawn({
             let conn = conn.clone();
-            move || conn.close()
+            move || conn.close(CloseCode::NORMAL, String::new())
         });
         let sent = with_task(&conn, &wire, |task| {
-            block_on(poll_fn(|cx| task.poll_open(cx)));
+            block_on(poll_fn(|cx| task.poll_serve(cx)));
             wire.unblock();
             run_until(task, |_, _| true)
         });

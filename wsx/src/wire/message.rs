@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_message_leaves_no_memory_behind() {
+    fn the_memory_of_a_long_message_is_not_kept() {
         let long = Message::Binary(Vec::with_capacity(MAX_KEPT + 1));
         SPARE.take();
         long.recycle();

@@ -208,12 +208,12 @@ mod tests {
         }
 
         fn answer(&mut self, frame: &[u8]) -> bool {
-            let room = self.room > 0;
-            if room {
+            let has_room = self.room > 0;
+            if has_room {
                 self.room -= 1;
                 self.answers.extend_from_slice(frame);
             }
-            room
+            has_room
         }
     }
 
@@ -222,33 +222,33 @@ mod tests {
     }
 
     /// All that is received, each as text, to the error or the close frame that ends it, and what was answered.
-    type Heard = (Vec<String>, Vec<u8>);
+    type Outcome = (Vec<String>, Vec<u8>);
 
-    fn hear(role: Role, early: &[u8], link: &mut Pieces<'_>) -> Vec<String> {
+    fn read_all(role: Role, early: &[u8], link: &mut Pieces<'_>) -> Vec<String> {
         let mut reader = Reader { input: Input::with_bytes(early.to_vec()), ..reader(role) };
-        let mut heard = Vec::new();
+        let mut all = Vec::new();
         loop {
             match reader.poll(link) {
                 Poll::Pending => {
                     reader.shrink();
-                    assert!(reader.input.bytes.len() < READ_SIZE, "a waiting reader keeps no buffer of the thread's");
+                    assert!(reader.input.bytes.len() < READ_SIZE, "a waiting reader does not keep the thread's buffer");
                 }
                 Poll::Ready(Ok(received)) => {
-                    heard.push(format!("{received:?}"));
+                    all.push(format!("{received:?}"));
                     if matches!(received, Received::Close(_)) {
-                        return heard;
+                        return all;
                     }
                 }
                 Poll::Ready(Err(error)) => {
-                    heard.push(error.to_string());
-                    return heard;
+                    all.push(error.to_string());
+                    return all;
                 }
             }
         }
     }
 
     /// tungstenite alone, on all bytes at once.
-    fn reference(role: Role, bytes: &[u8]) -> Heard {
+    fn reference(role: Role, bytes: &[u8]) -> Outcome {
         struct Whole<'b>(Cursor<&'b [u8]>, Vec<u8>);
         impl Read for Whole<'_> {
             fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -264,19 +264,19 @@ mod tests {
             }
         }
         let mut context = WebSocketContext::new(role, Some(limits(LIMIT)));
-        let (mut whole, mut heard) = (Whole(Cursor::new(bytes), Vec::new()), Vec::new());
+        let (mut whole, mut all) = (Whole(Cursor::new(bytes), Vec::new()), Vec::new());
         loop {
             match context.read(&mut whole).map(Received::from_tungstenite) {
                 Ok(received) => {
-                    let received = received.expect("a reader gives no single frames");
-                    heard.push(format!("{received:?}"));
+                    let received = received.expect("a reader does not return single frames");
+                    all.push(format!("{received:?}"));
                     if matches!(received, Received::Close(_)) {
-                        return (heard, whole.1);
+                        return (all, whole.1);
                     }
                 }
                 Err(error) => {
-                    heard.push(error.to_string());
-                    return (heard, whole.1);
+                    all.push(error.to_string());
+                    return (all, whole.1);
                 }
             }
         }
@@ -335,9 +335,9 @@ mod tests {
     /// The fast way and tungstenite agree on every message, answer and error, however the bytes are cut; but that what is
     /// against the rules by its header is told here before its payload has come, or was found too long.
     #[test]
-    fn it_hears_what_tungstenite_hears() {
+    fn the_reader_and_tungstenite_agree() {
         let mut rng = SmallRng::seed_from_u64(1);
-        let (mut messages, mut told_early) = (0, 0);
+        let (mut messages, mut early_errors) = (0, 0);
         for round in 0..3_000 {
             let role = if round % 3 == 0 { Role::Client } else { Role::Server };
             let mut bytes: Vec<u8> = (0..rng.random_range(1..=12)).flat_map(|_| frame(&mut rng, role)).collect();
@@ -347,21 +347,21 @@ mod tests {
             }
             let (expected, answers) = reference(role, &bytes);
             messages += expected.len();
-            let some: Vec<usize> = (0..7).map(|_| rng.random_range(1..=400)).collect();
-            for lengths in [&[1][..], &[usize::MAX], &some] {
+            let random: Vec<usize> = (0..7).map(|_| rng.random_range(1..=400)).collect();
+            for lengths in [&[1][..], &[usize::MAX], &random] {
                 let early = rng.random_range(0..=bytes.len());
                 let mut link = Pieces::new(&bytes[early..], lengths);
-                let heard = hear(role, &bytes[..early], &mut link);
-                if heard != expected {
-                    let ((told, heard), (last, expected)) =
-                        (heard.split_last().unwrap(), expected.split_last().unwrap());
-                    assert_eq!(heard, expected, "{role:?}, round {round}");
-                    let by_its_header = last.contains("too long") && told.contains("protocol error");
+                let received = read_all(role, &bytes[..early], &mut link);
+                if received != expected {
+                    let ((error, received), (expected_error, expected)) =
+                        (received.split_last().unwrap(), expected.split_last().unwrap());
+                    assert_eq!(received, expected, "{role:?}, round {round}");
+                    let by_its_header = expected_error.contains("too long") && error.contains("protocol error");
                     assert!(
-                        by_its_header || Some(told) == whole.get(heard.len()),
-                        "{told}, not {last}: {role:?}, round {round}"
+                        by_its_header || Some(error) == whole.get(received.len()),
+                        "{error}, not {expected_error}: {role:?}, round {round}"
                     );
-                    told_early += 1;
+                    early_errors += 1;
                 }
                 // A client's masks are not foreseen.
                 if role == Role::Server {
@@ -370,13 +370,13 @@ mod tests {
             }
         }
         assert!(
-            messages > 8_000 && told_early > 20,
-            "{messages} messages, {told_early} told early: the test has lost its point"
+            messages > 8_000 && early_errors > 20,
+            "{messages} messages, {early_errors} early errors: too few for this test"
         );
     }
 
     #[test]
-    fn an_answer_without_room_is_given_when_there_is_some() {
+    fn an_answer_that_found_no_room_is_sent_when_there_is_room() {
         let ping = [0x89, 0x80, 0, 0, 0, 0];
         let mut bytes = ping.repeat(300);
         bytes.extend_from_slice(&[0x81, 0x81, 0, 0, 0, 0, b'x']);
@@ -395,12 +395,12 @@ mod tests {
         assert_eq!((pings, link.answers.len()), (300, 0));
         link.room = usize::MAX;
         assert!(reader.poll(&mut link).is_pending());
-        assert!(link.answers.ends_with(&[0x8a, 0]), "the newest pong comes");
-        assert!(link.answers.len() < 600, "and a flood is not answered one by one (RFC 6455 section 5.5.3)");
+        assert!(link.answers.ends_with(&[0x8a, 0]), "the newest pong is sent");
+        assert!(link.answers.len() < 600, "a flood does not get one answer for each ping (RFC 6455 section 5.5.3)");
     }
 
     #[test]
-    fn a_declared_length_gets_no_memory_before_its_bytes_come() {
+    fn memory_is_set_aside_for_received_bytes_and_not_for_a_declared_length() {
         let config = Config::default().max_message_size(1 << 30);
         let declared = [&[0x82, 0xff][..], &(1_u64 << 30).to_be_bytes(), &[0; 4], &[7; 10]].concat();
         let mut link = Pieces::new(&declared, &[usize::MAX]);

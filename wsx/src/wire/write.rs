@@ -107,7 +107,7 @@ fn write_header(buffer: &mut [u8], opcode: Opcode, role: Role) -> usize {
             (0x80, MAX_HEADER - 4)
         }
     };
-    let short = match payload.len() {
+    let length_code = match payload.len() {
         // No truncation: each arm's range fits its type.
         length @ 0..126 => length as u8,
         length @ 126..65536 => {
@@ -123,7 +123,7 @@ fn write_header(buffer: &mut [u8], opcode: Opcode, role: Role) -> usize {
     };
     start -= 2;
     header[start] = opcode.whole();
-    header[start + 1] = mask_bit | short;
+    header[start + 1] = mask_bit | length_code;
     start
 }
 
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn two_frames_of_a_client_do_not_share_their_mask() {
+    fn each_frame_of_a_client_has_its_own_mask_key() {
         let keys: std::collections::HashSet<_> =
             (0..64).map(|_| frame(Opcode::TEXT, Role::Client, b"x")[2..6].to_vec()).collect();
         assert!(keys.len() > 60, "{} keys in 64 frames", keys.len());
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_fails_to_be_written_leaves_the_next_frame_whole() {
+    fn a_payload_that_fails_to_encode_does_not_damage_the_next_frame() {
         let failed = encode(Opcode::TEXT, Role::Server, |buffer| {
             buffer.extend_from_slice(b"half");
             Err("no")

@@ -286,7 +286,7 @@ mod tests {
         }
     }
     /// A frame that has to wait.
-    fn waits(queue: &Queue, length: usize) -> Ticket {
+    fn wait(queue: &Queue, length: usize) -> Ticket {
         push_and_wait(queue, length, Origin::Send, Waker::noop())
     }
     fn poll(queue: &Queue, ticket: &Ticket) -> Poll<Result<(), QueueClosed>> {
@@ -306,13 +306,13 @@ mod tests {
 
     /// Rows C4 and V1: 1,024 messages fit, the next waits.
     #[test]
-    fn a_full_queue_makes_the_sender_wait_and_room_lets_it_in() {
+    fn a_sender_waits_while_the_queue_is_full() {
         let queue = queue(1024, usize::MAX);
         for _ in 0..1024 {
             assert!(queue.try_push(frame(1)).is_ok());
         }
         assert!(matches!(queue.try_push(frame(1)), Err(PushError::Full)));
-        let ticket = waits(&queue, 1);
+        let ticket = wait(&queue, 1);
         assert!(poll(&queue, &ticket).is_pending());
         assert!(matches!(queue.take(), Taken::Many(batch) if batch.len() == 1024));
         assert!(matches!(poll(&queue, &ticket), Poll::Ready(Ok(()))));
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_bound_the_queue_too_but_never_a_single_message() {
+    fn bytes_bound_the_queue_but_not_a_single_message() {
         let queue = queue(10, 100);
         assert!(queue.try_push(frame(500)).is_ok());
         assert!(matches!(queue.try_push(frame(1)), Err(PushError::Full)));
@@ -331,23 +331,23 @@ mod tests {
     }
 
     #[test]
-    fn nobody_overtakes_a_sender_that_waits() {
+    fn a_waiting_sender_is_not_overtaken() {
         let queue = queue(10, 100);
         queue.try_push(frame(90)).unwrap();
-        waits(&queue, 50);
+        wait(&queue, 50);
         assert!(matches!(queue.try_push(frame(1)), Err(PushError::Full)));
         // Nor does one that waits too, though there is room for it.
-        waits(&queue, 1);
+        wait(&queue, 1);
         assert!(matches!(queue.take(), Taken::One(frame) if frame.len() == 90));
         let state = queue.lock();
         assert_eq!(state.buffer.entries.iter().map(|entry| entry.bytes().len()).collect::<Vec<_>>(), [50, 1]);
     }
 
     #[test]
-    fn a_dropped_sender_takes_its_frame_back_and_lets_shorter_ones_in() {
+    fn a_cancelled_sender_makes_way_for_shorter_frames() {
         let queue = queue(10, 100);
         queue.try_push(frame(90)).unwrap();
-        let (long, short) = (waits(&queue, 50), waits(&queue, 5));
+        let (long, short) = (wait(&queue, 50), wait(&queue, 5));
         assert!(poll(&queue, &short).is_pending());
         queue.cancel(&long);
         assert!(matches!(poll(&queue, &short), Poll::Ready(Ok(()))));
@@ -356,10 +356,10 @@ mod tests {
 
     /// Row C4: a sender that waits learns of the close.
     #[test]
-    fn closing_wakes_those_that_wait_with_an_error_and_keeps_what_was_accepted() {
+    fn a_close_fails_waiting_senders_and_keeps_queued_frames() {
         let queue = queue(1, 100);
         queue.try_push(frame(1)).unwrap();
-        let ticket = waits(&queue, 1);
+        let ticket = wait(&queue, 1);
         queue.close();
         assert!(matches!(poll(&queue, &ticket), Poll::Ready(Err(QueueClosed))));
         assert!(matches!(queue.try_push(frame(1)), Err(PushError::Closed)));
@@ -367,38 +367,39 @@ mod tests {
     }
 
     #[test]
-    fn a_close_lets_the_reply_in_that_is_owed_and_no_other() {
+    fn a_queue_that_closes_after_a_reply_takes_one_reply() {
         let cx = Context::from_waker(Waker::noop());
         // One that comes after the close.
-        let late = queue(1, 100);
-        late.try_push(frame(1)).unwrap();
-        late.close_after_reply();
-        assert!(matches!(late.push(frame(1), Origin::Send, &cx), Err(QueueClosed)));
-        assert!(matches!(late.push(frame(1), Origin::Reply, &cx), Ok(Pushed::Queued)));
-        assert!(matches!(late.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
-        assert_eq!(drain(&late), 2);
+        let empty = queue(1, 100);
+        empty.try_push(frame(1)).unwrap();
+        empty.close_after_reply();
+        assert!(matches!(empty.push(frame(1), Origin::Send, &cx), Err(QueueClosed)));
+        assert!(matches!(empty.push(frame(1), Origin::Reply, &cx), Ok(Pushed::Queued)));
+        assert!(matches!(empty.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
+        assert_eq!(drain(&empty), 2);
         // One that waits already, behind another.
         let waiting = queue(1, 100);
         waiting.try_push(frame(1)).unwrap();
-        let send = waits(&waiting, 1);
+        let send = wait(&waiting, 1);
         push_and_wait(&waiting, 1, Origin::Reply, Waker::noop());
         waiting.close_after_reply();
         assert!(matches!(poll(&waiting, &send), Poll::Ready(Err(QueueClosed))));
         assert!(matches!(waiting.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
         assert_eq!(drain(&waiting), 2);
-        // The time for it can be over.
-        let over = queue(1, 100);
-        over.close_after_reply();
-        over.close();
-        assert!(matches!(over.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
+        // The time for it can be closed.
+        let closed = queue(1, 100);
+        closed.close_after_reply();
+        closed.close();
+        closed.close_after_reply();
+        assert!(matches!(closed.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
     }
 
     /// A send that reports a failure must not arrive all the same: its caller will send again.
     #[test]
-    fn a_frame_that_moved_in_right_before_the_close_counts_as_sent() {
+    fn a_frame_admitted_right_before_the_close_counts_as_sent() {
         let queue = queue(1, 100);
         queue.try_push(frame(1)).unwrap();
-        let (first, second) = (waits(&queue, 1), waits(&queue, 1));
+        let (first, second) = (wait(&queue, 1), wait(&queue, 1));
         assert!(matches!(queue.take(), Taken::One(_)));
         queue.close();
         assert!(matches!(poll(&queue, &first), Poll::Ready(Ok(()))));
@@ -412,7 +413,7 @@ mod tests {
         let waker = Waker::from(count.clone());
         queue.begin_poll(&waker);
         queue.try_push(frame(1)).unwrap();
-        assert_eq!(count.0.load(Ordering::Relaxed), 0, "the task runs anyway");
+        assert_eq!(count.0.load(Ordering::Relaxed), 0, "the task runs already");
         assert_eq!(drain(&queue), 1);
         queue.try_push(frame(1)).unwrap();
         queue.try_push(frame(1)).unwrap();
@@ -420,49 +421,49 @@ mod tests {
     }
 
     /// A waker that looks at the queue when it is dropped, and then counts, as one may that owns a task with a sender in it.
-    fn nosy(queue: &Arc<Queue>, count: &Arc<Count>) -> Waker {
-        struct Nosy(Arc<Queue>, Arc<Count>);
-        impl std::task::Wake for Nosy {
+    fn lock_checker(queue: &Arc<Queue>, count: &Arc<Count>) -> Waker {
+        struct LockChecker(Arc<Queue>, Arc<Count>);
+        impl std::task::Wake for LockChecker {
             fn wake(self: Arc<Self>) {}
         }
-        impl Drop for Nosy {
+        impl Drop for LockChecker {
             fn drop(&mut self) {
                 assert!(self.0.state.try_lock().is_ok(), "dropped under the lock");
                 self.1.0.fetch_add(1, Ordering::Relaxed);
             }
         }
-        Arc::new(Nosy(queue.clone(), count.clone())).into()
+        Arc::new(LockChecker(queue.clone(), count.clone())).into()
     }
 
     #[test]
     fn no_waker_is_dropped_under_the_lock() {
         let (queue, count) = (Arc::new(queue(1, 100)), Arc::new(Count::default()));
-        let nosy = || nosy(&queue, &count);
+        let waker = || lock_checker(&queue, &count);
         let dropped = || count.0.load(Ordering::Relaxed);
-        queue.begin_poll(&nosy());
-        queue.begin_poll(&nosy());
-        assert_eq!(dropped(), 1, "of two tasks' the older one");
+        queue.begin_poll(&waker());
+        queue.begin_poll(&waker());
+        assert_eq!(dropped(), 1, "the waker of the first task");
         queue.try_push(frame(1)).unwrap();
-        let ticket = push_and_wait(&queue, 1, Origin::Send, &nosy());
-        assert!(queue.poll_ticket(&ticket, &Context::from_waker(&nosy())).is_pending());
-        assert_eq!(dropped(), 2, "of two of a sender's the older one");
+        let ticket = push_and_wait(&queue, 1, Origin::Send, &waker());
+        assert!(queue.poll_ticket(&ticket, &Context::from_waker(&waker())).is_pending());
+        assert_eq!(dropped(), 2, "the first waker of the sender");
         queue.cancel(&ticket);
         assert_eq!(dropped(), 3);
-        let ticket = push_and_wait(&queue, 1, Origin::Send, &nosy());
+        let ticket = push_and_wait(&queue, 1, Origin::Send, &waker());
         assert!(matches!(queue.take(), Taken::One(_)));
-        assert_eq!(dropped(), 4, "that of a sender whose frame moved in");
-        assert!(matches!(queue.poll_ticket(&ticket, &Context::from_waker(&nosy())), Poll::Ready(Ok(()))));
+        assert_eq!(dropped(), 4, "the waker of an admitted sender");
+        assert!(matches!(queue.poll_ticket(&ticket, &Context::from_waker(&waker())), Poll::Ready(Ok(()))));
         assert_eq!(dropped(), 5);
-        let _waits = push_and_wait(&queue, 1, Origin::Send, &nosy());
+        let _waiting = push_and_wait(&queue, 1, Origin::Send, &waker());
         queue.close();
-        assert_eq!(dropped(), 7, "the task's, and that of a sender who is turned away");
+        assert_eq!(dropped(), 7, "the wakers of the task and of a sender that failed");
     }
 
     #[test]
-    fn a_wake_for_what_is_queued_is_none_for_the_reader() {
+    fn a_queued_frame_does_not_poll_the_reader() {
         let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
         let waker = Waker::from(count.clone());
-        assert!(queue.begin_poll(&waker), "a reader begins by itself");
+        assert!(queue.begin_poll(&waker), "the first poll starts the reader");
         drain(&queue);
         queue.try_push(frame(1)).unwrap();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
@@ -471,19 +472,19 @@ mod tests {
 
     /// Row C2: a slow peer does not stop reads.
     #[test]
-    fn the_reader_is_called_while_the_task_is_blocked_in_a_write() {
+    fn the_reader_is_woken_while_the_task_is_blocked_in_a_write() {
         let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
         let waker = Waker::from(count.clone());
         queue.begin_poll(&waker);
         queue.wake_reader();
         queue.wake_reader();
-        assert_eq!(count.0.load(Ordering::Relaxed), 1, "once, and though nothing was taken");
+        assert_eq!(count.0.load(Ordering::Relaxed), 1, "once, although the task has taken nothing");
         assert!(queue.begin_poll(&waker));
         assert!(!queue.begin_poll(&waker));
     }
 
     #[test]
-    fn room_for_a_refused_control_frame_calls_the_reader() {
+    fn room_for_a_rejected_control_frame_wakes_the_reader() {
         let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
         let waker = Waker::from(count.clone());
         queue.begin_poll(&waker);
@@ -496,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn control_frames_go_first_and_only_a_few_wait() {
+    fn control_frames_leave_first_and_are_bounded() {
         let queue = queue(10, 100);
         queue.try_push(frame(7)).unwrap();
         for _ in 0..MAX_CONTROLS {
@@ -507,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_was_full_gives_its_memory_back() {
+    fn an_empty_queue_gives_its_memory_back() {
         let queue = queue(1024, usize::MAX);
         for _ in 0..1024 {
             queue.try_push(frame(1)).unwrap();
@@ -517,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_and_what_others_send_leave_together_and_in_order() {
+    fn replies_and_sends_leave_together_and_in_order() {
         let queue = queue(10, 100);
         queue.try_append(b"one").unwrap();
         queue.try_append(b"two").unwrap();
@@ -526,11 +527,11 @@ mod tests {
         assert!(matches!(queue.take(), Taken::Many(batch) if batch == b"onetwothreefour"));
         assert!(matches!(queue.take(), Taken::Nothing));
         let state = queue.lock();
-        assert_eq!((state.buffer.messages, state.buffer.bytes), (0, 0), "what has left takes no room");
+        assert_eq!((state.buffer.messages, state.buffer.bytes), (0, 0), "frames that have left take no room");
     }
 
     #[test]
-    fn replies_are_bounded_as_all_messages_and_overtake_nobody() {
+    fn replies_are_bounded_and_overtake_no_sender() {
         let few = queue(2, 100);
         few.try_append(b"one").unwrap();
         few.try_append(b"two").unwrap();
@@ -538,16 +539,16 @@ mod tests {
         let short = queue(10, 5);
         short.try_append(b"four").unwrap();
         assert!(matches!(short.try_append(b"to"), Err(PushError::Full)));
-        waits(&short, 2);
+        wait(&short, 2);
         assert!(matches!(short.try_append(b"-"), Err(PushError::Full)));
         assert!(matches!(short.take(), Taken::One(_) | Taken::Many(_)));
-        assert_eq!(drain(&short), 1, "the one that waited has moved in");
+        assert_eq!(drain(&short), 1, "the waiting sender was admitted");
         short.close();
         assert!(matches!(short.try_append(b"-"), Err(PushError::Closed)));
     }
 
     #[test]
-    fn more_replies_than_one_write_takes_are_several_batches() {
+    fn replies_that_exceed_one_write_are_several_batches() {
         let queue = queue(usize::MAX, usize::MAX);
         let reply = [b'x'; MAX_COPIED_REPLY];
         for _ in 0..9 {
@@ -564,7 +565,7 @@ mod tests {
 
     /// A peer that reads nothing costs what waits for it, not the memory of a whole batch.
     #[test]
-    fn replies_that_stay_take_no_more_memory_than_they_need() {
+    fn replies_that_stay_use_only_the_memory_they_need() {
         recycle(Vec::with_capacity(BATCH));
         let queue = queue(10, 100);
         queue.try_append(b"one").unwrap();
