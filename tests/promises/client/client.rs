@@ -17,7 +17,11 @@ use wsx::{
     client::Destination,
     http::{HeaderMap, HeaderValue, StatusCode, request::Parts},
 };
-use wsx_tests::{GOOD, Log, Mortal, Seen, Server, chain, completed, query_id, recorder, within};
+use wsx_tests::{
+    Log, Mortal, Seen, Server, chain,
+    handshake::{GOOD, completed},
+    query_id, recorder, within,
+};
 
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
 struct Telemetry {

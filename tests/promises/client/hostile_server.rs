@@ -11,7 +11,11 @@ use wsx::{
     client::ClientBuilder,
     http::{HeaderName, HeaderValue},
 };
-use wsx_tests::{GOOD, Log, chain, completed, within};
+use wsx_tests::{
+    Log, chain,
+    handshake::{GOOD, completed},
+    within,
+};
 
 /// What such a server does with a connection.
 type Act = Arc<dyn Fn(TcpStream) -> BoxFuture<'static, ()> + Send + Sync>;

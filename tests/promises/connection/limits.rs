@@ -7,7 +7,11 @@ use std::{
 };
 use tokio_tungstenite::tungstenite::Message;
 use wsx::{Backoff, CloseCode, ClosedBy, Config, Envelope, Hub};
-use wsx_tests::{Log, Server, recorder, within};
+use wsx_tests::{
+    Log, Server,
+    handshake::{accepted, ask},
+    recorder, within,
+};
 
 #[derive(wsx::Endpoint, Default)]
 struct Station {
@@ -74,7 +78,7 @@ async fn a_message_over_the_limit_is_refused_with_1009() {
 #[tokio::test]
 async fn fragments_count_together() {
     let server = Server::start(hub(Config::default().max_message_size(1000))).await;
-    let mut tcp = handshake(&server.address);
+    let mut tcp = handshake_as(&server.address, "bare");
     let fragment = |first: u8, length: usize| {
         let mut frame = vec![first, 0x80 | 126];
         frame.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
@@ -85,7 +89,7 @@ async fn fragments_count_together() {
     let answer = within(tokio::task::spawn_blocking(move || {
         tcp.write_all(&fragment(0x01, 600)).unwrap();
         tcp.write_all(&fragment(0x80, 600)).unwrap();
-        skip_head(&mut tcp);
+        accepted(&mut tcp).unwrap();
         let mut answer = [0; 4];
         tcp.read_exact(&mut answer).unwrap();
         answer
@@ -108,11 +112,11 @@ async fn a_frame_against_the_rfc_is_answered_with_its_code() {
         (b"\x89\xfe\0\x7e\0\0\0\0", 1002),                    // a ping that is too long; its 126 bytes follow
         (b"\x88\x81\0\0\0\0x", 1002),                         // half a close code
     ] {
-        let (mut tcp, mut frame) = (handshake(&server.address), frame.to_vec());
+        let (mut tcp, mut frame) = (handshake_as(&server.address, "bare"), frame.to_vec());
         frame.resize(frame.len() + 126, 0);
         let answer = within(tokio::task::spawn_blocking(move || {
             tcp.write_all(&frame).unwrap();
-            skip_head(&mut tcp);
+            accepted(&mut tcp).unwrap();
             let mut answer = [0; 4];
             tcp.read_exact(&mut answer).unwrap();
             answer
@@ -131,7 +135,7 @@ async fn memory_stays_bounded_under_large_messages() {
     // Each declares 2 MiB and sends 1 KiB of it.
     let halves: Vec<_> = (0..100)
         .map(|_| {
-            let mut tcp = handshake(&server.address);
+            let mut tcp = handshake_as(&server.address, "bare");
             let mut frame = vec![0x81, 0xff];
             frame.extend_from_slice(&(2_u64 << 20).to_be_bytes());
             frame.resize(4 + 10 + 1024, b'x');
@@ -211,7 +215,7 @@ async fn five_thousand_connections_are_small_and_alive() {
     assert_eq!(server.hub.broadcast(&Envelope::with_type("all", json!(1))).await.unwrap(), MANY + first.len());
     let heard = tokio::task::spawn_blocking(move || {
         for tcp in &mut peers {
-            skip_head(tcp);
+            accepted(tcp).unwrap();
             let mut head = [0; 2];
             tcp.read_exact(&mut head).unwrap();
             let mut text = vec![0; usize::from(head[1])];
@@ -230,31 +234,9 @@ async fn five_thousand_connections_are_small_and_alive() {
     .await;
 }
 
-/// A bare socket behind a handshake.
-fn handshake(address: &str) -> std::net::TcpStream {
-    handshake_as(address, "bare")
-}
-
+/// A bare socket behind a handshake, whose answer is still to be read.
 fn handshake_as(address: &str, id: &str) -> std::net::TcpStream {
-    let mut tcp = std::net::TcpStream::connect(address).unwrap();
-    tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let request = format!(
-        "GET /ws?id={id} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    tcp.write_all(request.as_bytes()).unwrap();
-    tcp
-}
-
-/// Reads the answer to the handshake, and nothing behind it.
-fn skip_head(tcp: &mut std::net::TcpStream) {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        tcp.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    ask(address, &format!("/ws?id={id}")).unwrap()
 }
 
 /// What this process has in memory, in KiB.

@@ -280,7 +280,7 @@ fn the_quick_starts_box_comes_back_to_its_server() {
     for _ in 0..2 {
         let server = package.start("quick_server");
         says(&server, &format!("listening on {}:9001", package.address));
-        says(&server, "conn-0 is here");
+        says(&server, "conn-0 is connected");
         says(&server, " °C");
         drop(server);
         says(&edge, "was not sent: not connected");

@@ -1,0 +1,6 @@
+//! One connection: its queue, its order, its limits and its end.
+mod connection;
+mod limits;
+mod tcp_options;
+mod turns;
+mod weak_links;
