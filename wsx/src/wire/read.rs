@@ -1,9 +1,12 @@
-//! Messages out of the bytes that come in (RFC 6455 section 5).
+//! Turns received bytes into messages (RFC 6455 section 5).
 //!
-//! Nearly every message is one whole data frame. It is unmasked here while it is copied out of what was read, into memory
-//! of its own: one pass, and nothing is kept for a connection that is silent. Every other frame, be it control or fragment,
-//! goes through tungstenite, one at a time. What is against the RFC by its header alone is refused at that. Knows bytes, and no
-//! socket.
+//! Nearly every message is one whole data frame. It is copied into memory of its own and unmasked
+//! in the same pass, and a silent connection keeps no buffer. All other frames, which are control
+//! frames and fragments, go through tungstenite, one at a time. A frame with an invalid header is
+//! rejected before its payload is read. Knows bytes, and not the socket.
+//!
+//! Compared with tungstenite alone, this saves two copies of each message and a read buffer for
+//! each connection. `docs/benchmarks.md` has the figures.
 use crate::{
     config::Config,
     wire::{
@@ -20,25 +23,36 @@ use std::{
 };
 use tokio_tungstenite::tungstenite::{Error, error::ProtocolError, protocol::Role};
 
-/// A message that has not come whole gets memory for so many times what has come, its declared length at the most: a
-/// header is cheap to send, and memory that is never written costs no more than its address.
+/// A message whose frame is not complete gets memory for at most this many times the received
+/// bytes. A peer could otherwise make the program allocate a long message by its header alone.
+/// Memory that is never written costs only its addresses.
 const MAX_RESERVED_RATIO: usize = 16;
 
-/// Where bytes come from, and where tungstenite's answers go, during one poll.
+/// The source of the bytes, and the queue for the answers of tungstenite, during one poll.
 pub(crate) trait Link {
-    /// 0 is the end.
+    /// Returns the number of bytes; 0 at the end of the stream.
     fn poll_read(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>>;
-    /// Whether there was room for this control frame.
+    /// Queues a control frame. Returns false when there is no room for it.
     fn answer(&mut self, frame: &[u8]) -> bool;
 }
 
-/// Where in a frame the reader stands.
+/// Which part of a frame the reader reads next.
+///
+/// ```text
+///             a whole text or binary frame                  its payload is complete
+///   Header ----------------------------------> Message -------------------------------+
+///   ^    |                                                                            |
+///   |    |    a control frame or a fragment                 its payload is complete   |
+///   |    +----------------------------------> Forwarded ------------------------------+
+///   |                                                                                 |
+///   +---------------------------------------------------------------------------------+
+/// ```
 enum State {
-    /// At its beginning; `read` bytes of the header are in `Reader::header`.
+    /// The header. Its first `read` bytes are in `Reader::header`.
     Header { read: usize },
-    /// In the payload of a message that is one frame.
+    /// The payload of a message that is one frame.
     Message { header: Header, payload: Vec<u8>, missing: usize },
-    /// In a frame that tungstenite reads.
+    /// A frame that tungstenite reads.
     Forwarded(Forwarded),
 }
 
@@ -48,15 +62,16 @@ pub(crate) struct Reader {
     max_message_size: usize,
     input: Input,
     state: State,
+    /// The bytes of the frame's header.
     header: [u8; MAX_HEADER],
-    /// Between the first and the last fragment of a message.
+    /// Whether a message has started and its last fragment is missing.
     fragmented: bool,
-    /// Made for the first frame that needs it, which many connections never see.
+    /// Created for the first frame that needs it. Many connections never receive one.
     tungstenite: Option<Box<Tungstenite>>,
 }
 
 impl Reader {
-    /// `early` is what came right behind the handshake.
+    /// `early` are the bytes that were read after the handshake.
     pub(crate) fn new(role: Role, early: Vec<u8>, config: &Config) -> Self {
         Self {
             role,
@@ -69,7 +84,8 @@ impl Reader {
         }
     }
 
-    /// The next message or control frame. After an error, or a close frame, there is none.
+    /// Returns the next message or control frame. It must not be called after an error or a close
+    /// frame.
     pub(crate) fn poll(&mut self, link: &mut impl Link) -> Poll<Result<Received, Error>> {
         if let Some(tungstenite) = self.tungstenite.as_mut().filter(|tungstenite| tungstenite.has_answer) {
             tungstenite.flush_answers(link);
@@ -112,7 +128,7 @@ impl Reader {
         }
     }
 
-    /// The task waits: nothing is kept that it does not need meanwhile.
+    /// Gives back memory, because the task waits.
     pub(crate) fn shrink(&mut self) {
         self.input.shrink();
     }
@@ -124,7 +140,8 @@ impl Reader {
         }
     }
 
-    /// The next header, if all of it has been read. Its bytes are in `self.header` then, and no longer in the input.
+    /// Returns the next header, if it is complete. Its bytes are then in `self.header`, and no
+    /// longer in the input.
     fn next_header(&mut self) -> Option<Header> {
         let State::Header { read } = &mut self.state else { return None };
         let rest = self.input.unread();
@@ -137,7 +154,7 @@ impl Reader {
         header
     }
 
-    /// Whose the frame behind this header is.
+    /// Decides how the frame with this header is read.
     fn begin_frame(&mut self, header: Header) -> Result<(), Error> {
         let whole = header.is_whole_message() && !self.fragmented;
         let fits = usize::try_from(header.payload_length).ok().filter(|length| *length <= self.max_message_size);
@@ -175,15 +192,15 @@ mod tests {
 
     const LIMIT: usize = 1000;
 
-    /// Bytes in pieces, with a pause before each, and then the end.
+    /// Gives bytes in pieces, with a pause before each, and then the end of the stream.
     struct Pieces<'b> {
         bytes: &'b [u8],
-        /// How long each piece is, over and over.
+        /// The lengths of the pieces, repeated.
         lengths: Vec<usize>,
         next: usize,
         paused: bool,
         answers: Vec<u8>,
-        /// How many answers are still taken.
+        /// How many answers there is room for.
         room: usize,
     }
 
@@ -221,7 +238,8 @@ mod tests {
         Reader::new(role, Vec::new(), &Config::default().max_message_size(LIMIT))
     }
 
-    /// All that is received, each as text, to the error or the close frame that ends it, and what was answered.
+    /// Everything that was received, as text, including the error or close frame at the end; and
+    /// the answers.
     type Outcome = (Vec<String>, Vec<u8>);
 
     fn read_all(role: Role, early: &[u8], link: &mut Pieces<'_>) -> Vec<String> {
@@ -247,7 +265,7 @@ mod tests {
         }
     }
 
-    /// tungstenite alone, on all bytes at once.
+    /// Reads with tungstenite alone, all bytes at once.
     fn reference(role: Role, bytes: &[u8]) -> Outcome {
         struct Whole<'b>(Cursor<&'b [u8]>, Vec<u8>);
         impl Read for Whole<'_> {
@@ -282,7 +300,7 @@ mod tests {
         }
     }
 
-    /// A frame that a peer of `role` may get, and now and then one that it may not.
+    /// A frame that a peer of `role` may receive, and sometimes an invalid one.
     fn frame(rng: &mut SmallRng, role: Role) -> Vec<u8> {
         let first = match rng.random_range(0..14) {
             5 | 6 => 0x82,
@@ -308,7 +326,7 @@ mod tests {
         let mask = if masked { 0x80 } else { 0 };
         let mut bytes = vec![first];
         match length {
-            // A longer form than needed now and then, which tungstenite takes.
+            // Sometimes a longer form than needed, which tungstenite accepts.
             0..126 if !rng.random_ratio(1, 50) => bytes.push(mask | length as u8),
             0..65536 => {
                 bytes.push(mask | 126);
@@ -325,15 +343,16 @@ mod tests {
         }
         let broken = rng.random_ratio(1, 40);
         let text = "wörld, ".bytes().cycle().take(length);
-        // Whole characters, so that a text of any length is one.
+        // Whole characters, so that a text of any length is valid UTF-8.
         let text =
             text.enumerate().map(|(at, byte)| if byte.is_ascii() || broken { byte } else { b'a' + (at % 26) as u8 });
         bytes.extend(text.enumerate().map(|(at, byte)| byte ^ key[at % 4]));
         bytes
     }
 
-    /// The fast way and tungstenite agree on every message, answer and error, however the bytes are cut; but that what is
-    /// against the rules by its header is told here before its payload has come, or was found too long.
+    /// Both agree on every message, answer and error, whatever the pieces of the bytes are. There
+    /// is one exception: the reader rejects an invalid header before the payload is received, and
+    /// before its length is checked.
     #[test]
     fn the_reader_and_tungstenite_agree() {
         let mut rng = SmallRng::seed_from_u64(1);
@@ -363,7 +382,7 @@ mod tests {
                     );
                     early_errors += 1;
                 }
-                // A client's masks are not foreseen.
+                // A client's masks are random.
                 if role == Role::Server {
                     assert_eq!(link.answers, answers, "round {round}");
                 }

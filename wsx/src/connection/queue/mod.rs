@@ -1,11 +1,12 @@
 //! The outgoing queue of a connection: bounded in messages and bytes, first come first served.
 //!
-//! Senders queue and wake; the connection's task takes. The replies that the task itself queues are copied together into
-//! what one write takes, so that a reply needs no memory of its own. A sender that finds no room leaves its frame here with
-//! its waker, and the task queues the frame when there is room. This keeps the order: no sender overtakes one that waits, and
-//! a dropped sender takes its frame back.
+//! Senders queue frames and wake the connection's task, and the task takes them. Replies, which the
+//! task itself queues, are copied together into one batch for the next write, so a reply needs no
+//! memory of its own. A sender that finds no room leaves its frame and its waker here, and the
+//! frame is queued when there is room. So the order is kept: no sender overtakes one that waits. A
+//! dropped sender takes its frame back.
 //!
-//! Does not know what the frames contain, nor the socket.
+//! Knows neither the content of the frames nor the socket.
 mod buffer;
 mod state;
 mod sync;
@@ -22,17 +23,18 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// At most so many bytes leave in one write, unless one frame is longer.
+/// Maximum of one write, in bytes, unless one frame is longer.
 pub(crate) const BATCH: usize = 64 * 1024;
-/// A longer reply is queued by itself: it is then written without another copy.
+/// A longer reply is queued by itself, and then written without another copy.
 const MAX_COPIED_REPLY: usize = 16 * 1024;
 
 thread_local! {
-    /// For the next batch of this thread. The task that fills it writes it in the same poll, as long as its peer reads.
+    /// Memory for the next batch of this thread. A task writes its batch in the poll that fills it,
+    /// while its peer reads.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Keeps the memory of a batch that was written.
+/// Keeps the memory of a written batch for the next one of this thread.
 pub(crate) fn recycle(mut batch: Vec<u8>) {
     batch.clear();
     SPARE.set(batch);
@@ -44,15 +46,16 @@ fn spare_batch() -> Vec<u8> {
 
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// Wakers run the user's code, or the runtime's: they are not cloned, woken or dropped under this lock.
+    /// Wakers run code of the user or the runtime. They are not cloned, woken or dropped under this
+    /// lock.
     state: Mutex<State>,
 }
 
-/// The place of a sender that waits for room.
+/// Identifies a sender that waits for room.
 #[derive(Debug)]
 pub(crate) struct Ticket(u64);
 
-/// A frame that was not queued.
+/// Why a frame was not queued.
 #[derive(Debug)]
 pub(crate) enum PushError {
     /// There is no room.
@@ -107,7 +110,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Queues a reply, for the connection's own task: it writes in the same poll, and so is not woken.
+    /// Queues a reply, for the connection's own task. It writes in the same poll, and so is not
+    /// woken.
     pub(crate) fn try_append(&self, reply: &[u8]) -> Result<(), PushError> {
         let mut state = self.lock();
         if state.intake != Intake::Open {
@@ -139,15 +143,15 @@ impl Queue {
             if let Some(waker) = waker.take() {
                 return Ok(Pushed::Waiting(state.wait(frame, origin, waker)));
             }
-            // Few senders have to wait, so the waker is made only here. The lock is given up for it, and there may be room
-            // after that.
+            // Few senders have to wait, so the waker is cloned only here, and without the lock.
+            // There may be room after that.
             drop(state);
             waker = Some(cx.waker().clone());
             state = self.lock();
         }
     }
 
-    /// Ready when the frame was queued, or the queue was closed before that.
+    /// Ready when the frame is queued, or when the queue was closed before.
     pub(crate) fn poll_ticket(&self, ticket: &Ticket, cx: &Context<'_>) -> Poll<Result<(), QueueClosed>> {
         // Declared before the lock, so that the waker in it is dropped after the lock is released.
         let mut waker = cx.waker().clone();
@@ -159,11 +163,11 @@ impl Queue {
         Poll::Ready(if state.was_admitted(ticket) { Ok(()) } else { Err(QueueClosed) })
     }
 
-    /// Takes the frame of a sender that waits out of the queue.
+    /// Removes a sender that waits, with its frame.
     pub(crate) fn cancel(&self, ticket: &Ticket) {
         let mut state = self.lock();
         if let Some(cancelled) = state.cancel(ticket) {
-            // Its frame may have been too long for the room that there is, and may have kept shorter ones out.
+            // Shorter frames may have waited behind this one.
             let senders = state.admit_waiters();
             let task = if senders.is_empty() { None } else { state.schedule() };
             drop(state);
@@ -173,7 +177,7 @@ impl Queue {
         }
     }
 
-    /// Queues a control frame, which leaves before all messages. Returns false when too many wait.
+    /// Queues a control frame before all messages. Returns false when there is no room for it.
     pub(crate) fn push_control(&self, frame: &[u8]) -> bool {
         let mut state = self.lock();
         let has_room = state.buffer.push_control(frame);
@@ -183,12 +187,13 @@ impl Queue {
         has_room
     }
 
-    /// Closes the queue for senders, those that wait included. What was queued still leaves.
+    /// Closes the queue for all senders, including those that wait. Queued frames are still sent.
     pub(crate) fn close(&self) {
         self.close_to(Intake::Closed);
     }
 
-    /// Closes the queue for senders, but takes the reply of the handler that runs, whether or not there is room.
+    /// Closes the queue for all senders but one: the reply of the running handler is still queued,
+    /// whether or not there is room.
     pub(crate) fn close_after_reply(&self) {
         self.close_to(Intake::LastReply);
     }
@@ -202,8 +207,8 @@ impl Queue {
         self.lock().intake != Intake::Open
     }
 
-    /// The task is polled: what is queued from now on leaves at the end of this poll. Returns whether the task has to poll its
-    /// reader.
+    /// Starts a poll of the task. Frames that are queued from now on are sent at its end. Returns
+    /// whether the task has to poll its reader.
     pub(crate) fn begin_poll(&self, waker: &Waker) -> bool {
         let mut replaced = None;
         let mut state = self.lock();
@@ -220,18 +225,19 @@ impl Queue {
         polls_reader
     }
 
-    /// Something came for the reader: the task runs again, and polls it.
+    /// Wakes the task, which then polls its reader.
     pub(crate) fn wake_reader(&self) {
         let task = self.lock().call_reader();
         wake(task);
     }
 
-    /// The task waits for its peer: gives back memory that the queued frames do not fill.
+    /// Gives back memory that the queued frames do not fill, because the task waits for its peer.
     pub(crate) fn shrink(&self) {
         self.lock().buffer.shrink_replies();
     }
 
-    /// Takes the next frames, as many as one write takes and at least one. Then queues frames of senders that wait.
+    /// Takes the next frames: at least one, and as many as one write takes. Then queues the frames
+    /// of senders that wait.
     ///
     /// After [`Taken::Nothing`] the task counts as parked, and the next sender wakes it.
     pub(crate) fn take(&self) -> Taken {
@@ -285,14 +291,14 @@ mod tests {
             other => panic!("{other:?}, though there is no room"),
         }
     }
-    /// A frame that has to wait.
+    /// Pushes a frame that has to wait.
     fn wait(queue: &Queue, length: usize) -> Ticket {
         push_and_wait(queue, length, Origin::Send, Waker::noop())
     }
     fn poll(queue: &Queue, ticket: &Ticket) -> Poll<Result<(), QueueClosed>> {
         queue.poll_ticket(ticket, &Context::from_waker(Waker::noop()))
     }
-    /// Takes all, of which one batch holds all that is queued at a time; the number of messages.
+    /// Takes everything, one batch at a time. Returns the number of messages.
     fn drain(queue: &Queue) -> usize {
         let mut taken = 0;
         loop {
@@ -304,7 +310,7 @@ mod tests {
         }
     }
 
-    /// Rows C4 and V1: 1,024 messages fit, the next waits.
+    /// Rows C4 and V1: 1,024 messages fit, and the next one waits.
     #[test]
     fn a_sender_waits_while_the_queue_is_full() {
         let queue = queue(1024, usize::MAX);
@@ -336,7 +342,7 @@ mod tests {
         queue.try_push(frame(90)).unwrap();
         wait(&queue, 50);
         assert!(matches!(queue.try_push(frame(1)), Err(PushError::Full)));
-        // Nor does one that waits too, though there is room for it.
+        // A sender that waits does not overtake it either, although there is room for its frame.
         wait(&queue, 1);
         assert!(matches!(queue.take(), Taken::One(frame) if frame.len() == 90));
         let state = queue.lock();
@@ -354,7 +360,7 @@ mod tests {
         assert_eq!(drain(&queue), 2);
     }
 
-    /// Row C4: a sender that waits learns of the close.
+    /// Row C4: a close ends the wait of a sender.
     #[test]
     fn a_close_fails_waiting_senders_and_keeps_queued_frames() {
         let queue = queue(1, 100);
@@ -369,7 +375,7 @@ mod tests {
     #[test]
     fn a_queue_that_closes_after_a_reply_takes_one_reply() {
         let cx = Context::from_waker(Waker::noop());
-        // One that comes after the close.
+        // The reply follows the close.
         let empty = queue(1, 100);
         empty.try_push(frame(1)).unwrap();
         empty.close_after_reply();
@@ -377,7 +383,7 @@ mod tests {
         assert!(matches!(empty.push(frame(1), Origin::Reply, &cx), Ok(Pushed::Queued)));
         assert!(matches!(empty.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
         assert_eq!(drain(&empty), 2);
-        // One that waits already, behind another.
+        // The reply waits already, after a send.
         let waiting = queue(1, 100);
         waiting.try_push(frame(1)).unwrap();
         let send = wait(&waiting, 1);
@@ -386,7 +392,7 @@ mod tests {
         assert!(matches!(poll(&waiting, &send), Poll::Ready(Err(QueueClosed))));
         assert!(matches!(waiting.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
         assert_eq!(drain(&waiting), 2);
-        // The time for it can be closed.
+        // The task has closed the queue before the reply.
         let closed = queue(1, 100);
         closed.close_after_reply();
         closed.close();
@@ -394,7 +400,7 @@ mod tests {
         assert!(matches!(closed.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
     }
 
-    /// A send that reports a failure must not arrive all the same: its caller will send again.
+    /// A send that returns an error must not be delivered, because its caller sends again.
     #[test]
     fn a_frame_admitted_right_before_the_close_counts_as_sent() {
         let queue = queue(1, 100);
@@ -420,7 +426,8 @@ mod tests {
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
     }
 
-    /// A waker that looks at the queue when it is dropped, and then counts, as one may that owns a task with a sender in it.
+    /// A waker that takes the queue's lock when it is dropped. A real one does that if it owns a
+    /// task with a sender in it.
     fn lock_checker(queue: &Arc<Queue>, count: &Arc<Count>) -> Waker {
         struct LockChecker(Arc<Queue>, Arc<Count>);
         impl std::task::Wake for LockChecker {
@@ -563,7 +570,7 @@ mod tests {
         );
     }
 
-    /// A peer that reads nothing costs what waits for it, not the memory of a whole batch.
+    /// A peer that reads nothing costs the memory of its queued frames, and not of a whole batch.
     #[test]
     fn replies_that_stay_use_only_the_memory_they_need() {
         recycle(Vec::with_capacity(BATCH));
