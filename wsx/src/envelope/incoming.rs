@@ -4,7 +4,7 @@
 use crate::{
     closed::Closed,
     envelope::{parse::Parsed, shortcut::Undecoded},
-    wire::message::Message,
+    wire::message::DataMessage,
 };
 use std::borrow::Cow;
 
@@ -89,16 +89,16 @@ impl<'f> RawFrame<'f> {
     }
 }
 
-impl From<Message> for RawFrame<'static> {
-    fn from(message: Message) -> Self {
+impl From<DataMessage> for RawFrame<'static> {
+    fn from(message: DataMessage) -> Self {
         match message {
-            Message::Text(text) => Self::Text(Cow::Owned(text)),
-            Message::Binary(bytes) => Self::Binary(Cow::Owned(bytes)),
+            DataMessage::Text(text) => Self::Text(Cow::Owned(text)),
+            DataMessage::Binary(bytes) => Self::Binary(Cow::Owned(bytes)),
         }
     }
 }
 
-impl From<RawFrame<'_>> for Message {
+impl From<RawFrame<'_>> for DataMessage {
     fn from(frame: RawFrame<'_>) -> Self {
         match frame {
             RawFrame::Text(text) => Self::Text(text.into_owned()),

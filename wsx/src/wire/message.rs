@@ -15,7 +15,7 @@ thread_local! {
 /// A message or control frame of the peer.
 #[derive(Debug)]
 pub(crate) enum Received {
-    Message(Message),
+    Message(DataMessage),
     /// The pong that answers it is already queued.
     Ping,
     Pong(Bytes),
@@ -26,8 +26,8 @@ impl Received {
     /// `None` for a single frame, which tungstenite does not return from a read.
     pub(crate) fn from_tungstenite(message: tungstenite::Message) -> Option<Self> {
         Some(match message {
-            tungstenite::Message::Text(text) => Self::Message(Message::Text(text.as_str().to_owned())),
-            tungstenite::Message::Binary(bytes) => Self::Message(Message::Binary(bytes.into())),
+            tungstenite::Message::Text(text) => Self::Message(DataMessage::Text(text.as_str().to_owned())),
+            tungstenite::Message::Binary(bytes) => Self::Message(DataMessage::Binary(bytes.into())),
             tungstenite::Message::Ping(_) => Self::Ping,
             tungstenite::Message::Pong(payload) => Self::Pong(payload),
             tungstenite::Message::Close(close) => Self::Close(close),
@@ -38,12 +38,12 @@ impl Received {
 
 /// A message that owns its memory. [`recycle`](Self::recycle) gives the memory to the next one.
 #[derive(Debug)]
-pub(crate) enum Message {
+pub(crate) enum DataMessage {
     Text(String),
     Binary(Vec<u8>),
 }
 
-impl Message {
+impl DataMessage {
     /// Returns empty memory for a payload of this length, that of an earlier message if possible.
     pub(super) fn memory(length: usize) -> Vec<u8> {
         let mut memory = if length <= MAX_KEPT { SPARE.take() } else { Vec::new() };
@@ -69,11 +69,11 @@ mod tests {
 
     #[test]
     fn the_memory_of_a_long_message_is_not_kept() {
-        let long = Message::Binary(Vec::with_capacity(MAX_KEPT + 1));
+        let long = DataMessage::Binary(Vec::with_capacity(MAX_KEPT + 1));
         SPARE.take();
         long.recycle();
         assert_eq!(SPARE.take().capacity(), 0);
-        Message::Binary(Vec::with_capacity(MAX_KEPT)).recycle();
+        DataMessage::Binary(Vec::with_capacity(MAX_KEPT)).recycle();
         assert_eq!(SPARE.take().capacity(), MAX_KEPT);
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         header::{Header, MAX_HEADER, Opcode},
         input::Input,
         mask::mask,
-        message::{Message, Received},
+        message::{DataMessage, Received},
         tungstenite::{Forwarded, Tungstenite, Unread},
     },
 };
@@ -160,7 +160,7 @@ impl Reader {
         let fits = usize::try_from(header.payload_length).ok().filter(|length| *length <= self.max_message_size);
         self.state = match fits {
             Some(length) if whole && header.masked == (self.role == Role::Server) => {
-                let mut payload = Message::memory(length);
+                let mut payload = DataMessage::memory(length);
                 payload.reserve_exact(length.min(MAX_RESERVED_RATIO * self.input.unread().len()));
                 State::Message { header, payload, missing: length }
             }
@@ -179,7 +179,11 @@ impl Reader {
 }
 
 fn message(text: bool, payload: Vec<u8>) -> Result<Received, Error> {
-    Ok(Received::Message(if text { Message::Text(String::from_utf8(payload)?) } else { Message::Binary(payload) }))
+    Ok(Received::Message(if text {
+        DataMessage::Text(String::from_utf8(payload)?)
+    } else {
+        DataMessage::Binary(payload)
+    }))
 }
 
 #[cfg(test)]
@@ -424,7 +428,7 @@ mod tests {
         let declared = [&[0x82, 0xff][..], &(1_u64 << 30).to_be_bytes(), &[0; 4], &[7; 10]].concat();
         let mut link = Pieces::new(&declared, &[usize::MAX]);
         // Takes the memory that an earlier test left to this thread.
-        drop(Message::memory(0));
+        drop(DataMessage::memory(0));
         let mut reader = Reader::new(Role::Server, Vec::new(), &config);
         while !matches!(reader.state, State::Message { .. }) {
             let _ = reader.poll(&mut link);

@@ -14,7 +14,7 @@ mod sync;
 pub(crate) use crate::connection::queue::{buffer::Bound, state::Origin};
 
 use crate::connection::queue::{
-    state::{Intake, State},
+    state::{Access, State},
     sync::{Mutex, MutexGuard},
 };
 use bytes::Bytes;
@@ -97,7 +97,7 @@ impl Queue {
     /// Queues the frame if there is room and no sender waits.
     pub(crate) fn try_push(&self, frame: Bytes) -> Result<(), PushError> {
         let mut state = self.lock();
-        if state.intake != Intake::Open {
+        if state.access != Access::Open {
             return Err(PushError::Closed);
         }
         if !state.has_room(frame.len()) {
@@ -114,7 +114,7 @@ impl Queue {
     /// woken.
     pub(crate) fn try_append(&self, reply: &[u8]) -> Result<(), PushError> {
         let mut state = self.lock();
-        if state.intake != Intake::Open {
+        if state.access != Access::Open {
             return Err(PushError::Closed);
         }
         if reply.len() > MAX_COPIED_REPLY || !state.has_room(reply.len()) {
@@ -130,7 +130,7 @@ impl Queue {
         let mut state = self.lock();
         loop {
             let is_last_reply = state.take_last_reply(origin);
-            if state.intake != Intake::Open && !is_last_reply {
+            if state.access != Access::Open && !is_last_reply {
                 return Err(QueueClosed);
             }
             if is_last_reply || state.has_room(frame.len()) {
@@ -189,22 +189,22 @@ impl Queue {
 
     /// Closes the queue for all senders, including those that wait. Queued frames are still sent.
     pub(crate) fn close(&self) {
-        self.close_to(Intake::Closed);
+        self.close_to(Access::Closed);
     }
 
     /// Closes the queue for all senders but one: the reply of the running handler is still queued,
     /// whether or not there is room.
     pub(crate) fn close_after_reply(&self) {
-        self.close_to(Intake::LastReply);
+        self.close_to(Access::LastReply);
     }
 
-    fn close_to(&self, intake: Intake) {
-        let wakers = self.lock().close(intake);
+    fn close_to(&self, access: Access) {
+        let wakers = self.lock().close(access);
         wakers.for_each(Waker::wake);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.lock().intake != Intake::Open
+        self.lock().access != Access::Open
     }
 
     /// Starts a poll of the task. Frames that are queued from now on are sent at its end. Returns

@@ -44,9 +44,9 @@ use std::{collections::VecDeque, task::Waker};
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) buffer: Buffer,
-    pub(super) intake: Intake,
-    task: Task,
-    reader: Reader,
+    pub(super) access: Access,
+    task: TaskState,
+    reader: ReaderState,
     /// The task's waker. A wake takes it, and the task puts it back in its next poll. While it is
     /// missing, the task is sure to be polled again.
     waker: Option<Waker>,
@@ -59,7 +59,7 @@ pub(super) struct State {
 
 /// Who may queue a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Intake {
+pub(super) enum Access {
     Open,
     /// Closed, except for one reply of the running handler. It needs no room.
     LastReply,
@@ -68,7 +68,7 @@ pub(super) enum Intake {
 
 /// Whether the task will take what is queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Task {
+enum TaskState {
     /// A sender has to wake it.
     Parked,
     /// It runs, or is sure to run.
@@ -78,7 +78,7 @@ enum Task {
 /// Whether the reader has something to do. A task that only writes queued frames does not touch the
 /// reader's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reader {
+enum ReaderState {
     Idle,
     /// There was no room for its control frame. It must be polled when there is room.
     WaitsForRoom,
@@ -108,10 +108,10 @@ impl State {
     pub(super) fn new(bound: Bound) -> Self {
         Self {
             buffer: Buffer::new(bound),
-            intake: Intake::Open,
-            task: Task::Parked,
+            access: Access::Open,
+            task: TaskState::Parked,
             // The first poll of the task starts its reader.
-            reader: Reader::Called,
+            reader: ReaderState::Called,
             waker: None,
             waiters: VecDeque::new(),
             next_ticket: 0,
@@ -127,9 +127,9 @@ impl State {
 
     /// Whether this frame is the one reply that a closing queue still takes.
     pub(super) fn take_last_reply(&mut self, origin: Origin) -> bool {
-        let is_last = self.intake == Intake::LastReply && origin == Origin::Reply;
+        let is_last = self.access == Access::LastReply && origin == Origin::Reply;
         if is_last {
-            self.intake = Intake::Closed;
+            self.access = Access::Closed;
         }
         is_last
     }
@@ -178,10 +178,10 @@ impl State {
         wakers
     }
 
-    /// Closes the intake. Returns the wakers of the task and of the senders that waited.
-    pub(super) fn close(&mut self, intake: Intake) -> impl Iterator<Item = Waker> + use<> {
-        if self.intake != Intake::Closed {
-            self.intake = intake;
+    /// Closes the queue. Returns the wakers of the task and of the senders that waited.
+    pub(super) fn close(&mut self, access: Access) -> impl Iterator<Item = Waker> + use<> {
+        if self.access != Access::Closed {
+            self.access = access;
         }
         let mut waiters = std::mem::take(&mut self.waiters);
         if let Some(reply) = waiters.iter_mut().find(|waiter| waiter.origin == Origin::Reply) {
@@ -192,7 +192,7 @@ impl State {
         }
         // The task is woken even if it is scheduled. If it is blocked in a write, it would run only
         // when the socket takes bytes, which may be much later.
-        self.task = Task::Scheduled;
+        self.task = TaskState::Scheduled;
         waiters.into_iter().map(|waiter| waiter.waker).chain(self.waker.take())
     }
 
@@ -210,10 +210,10 @@ impl State {
     /// Starts a poll of the task. Returns whether it has to poll its reader.
     #[inline]
     pub(super) fn begin_poll(&mut self) -> bool {
-        self.task = Task::Scheduled;
-        let is_called = self.reader == Reader::Called;
+        self.task = TaskState::Scheduled;
+        let is_called = self.reader == ReaderState::Called;
         if is_called {
-            self.reader = Reader::Idle;
+            self.reader = ReaderState::Idle;
         }
         is_called
     }
@@ -221,29 +221,29 @@ impl State {
     /// The task found nothing to write. The next sender wakes it.
     #[inline]
     pub(super) fn park(&mut self) {
-        self.task = Task::Parked;
+        self.task = TaskState::Parked;
     }
 
     /// A frame was queued. Returns the task's waker, unless the task is scheduled.
     #[inline]
     pub(super) fn schedule(&mut self) -> Option<Waker> {
-        match std::mem::replace(&mut self.task, Task::Scheduled) {
-            Task::Scheduled => None,
-            Task::Parked => self.waker.take(),
+        match std::mem::replace(&mut self.task, TaskState::Scheduled) {
+            TaskState::Scheduled => None,
+            TaskState::Parked => self.waker.take(),
         }
     }
 
     /// There was no room for a control frame.
     pub(super) fn wait_for_room(&mut self) {
-        if self.reader == Reader::Idle {
-            self.reader = Reader::WaitsForRoom;
+        if self.reader == ReaderState::Idle {
+            self.reader = ReaderState::WaitsForRoom;
         }
     }
 
     /// There is room for control frames. Returns the task's waker, if its reader waits for that.
     #[inline]
     pub(super) fn room_for_controls(&mut self) -> Option<Waker> {
-        if self.reader == Reader::WaitsForRoom { self.call_reader() } else { None }
+        if self.reader == ReaderState::WaitsForRoom { self.call_reader() } else { None }
     }
 
     /// The task has to poll its reader. Returns the task's waker, unless the reader was called
@@ -252,9 +252,9 @@ impl State {
     /// The task is woken even if it runs or is blocked in a write, because it may have polled its
     /// reader already.
     pub(super) fn call_reader(&mut self) -> Option<Waker> {
-        match std::mem::replace(&mut self.reader, Reader::Called) {
-            Reader::Called => None,
-            Reader::Idle | Reader::WaitsForRoom => self.waker.take(),
+        match std::mem::replace(&mut self.reader, ReaderState::Called) {
+            ReaderState::Called => None,
+            ReaderState::Idle | ReaderState::WaitsForRoom => self.waker.take(),
         }
     }
 }
