@@ -408,6 +408,7 @@ impl<T> fmt::Debug for Log<T> {
     }
 }
 
+pub mod alone;
 pub mod exchange;
 pub mod fleet;
 pub mod handshake;

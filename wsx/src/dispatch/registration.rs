@@ -87,14 +87,3 @@ pub trait HandledOnceBy<On, Endpoint = On> {
     #[doc(hidden)]
     const ENTRY: HandlerEntry<Endpoint>;
 }
-
-/// `Self`, a side, has its message `M` handled by endpoint `E`; `protocol!` says when.
-#[diagnostic::on_unimplemented(
-    message = "`{E}` has no handler for `{M}`",
-    label = "no `#[wsx::handler(on = {E})]` takes `{M}`",
-    note = "side `{Self}` receives `{M}`: write the handler, or say `partial` in the endpoint's `#[wsx(side = {Self}, partial)]`"
-)]
-pub trait Covers<E, M> {
-    /// The handler.
-    const ENTRY: HandlerEntry<E>;
-}

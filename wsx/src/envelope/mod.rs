@@ -12,7 +12,7 @@ use crate::{
     envelope::parse::{Parsed, VERSION},
     error::SendError,
     message::Message,
-    protocol::side::Sends,
+    protocol::side::{Declared, Receives, Sends},
     wire::header::Opcode,
     wire::write::{self, Frame},
 };
@@ -90,6 +90,10 @@ impl<M: Message> From<M> for Envelope<M> {
         Self::with_type(M::TYPE, message)
     }
 }
+
+/// Who receives a message may take it with its envelope.
+#[diagnostic::do_not_recommend]
+impl<S: Declared + Receives<M, From>, M, From: ?Sized> Receives<Envelope<M>, From> for S {}
 
 /// A type that can be sent: a [`Message`], or an [`Envelope`] of any type that serializes.
 #[diagnostic::on_unimplemented(

@@ -50,6 +50,10 @@ impl Side for AnySide {
     const INBOUND: &'static [&'static str] = &[];
     type Peer = AnyPeer;
 }
+/// A side that a protocol declares; [`AnySide`] is not one.
+#[doc(hidden)]
+pub trait Declared {}
+
 #[diagnostic::do_not_recommend]
 impl<M: ?Sized, To: ?Sized> Sends<M, To> for AnySide {}
 #[diagnostic::do_not_recommend]
