@@ -15,10 +15,7 @@ use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{self, Message},
 };
-use wsx::{
-    Closed, ConnectError, Connection, Endpoint, HandlerError, Hub, Observer, Rejection, http::request::Parts,
-    server::WsHandler,
-};
+use wsx::{Closed, ConnectError, Connection, Endpoint, HandlerError, Hub, Observer, Rejection, http::request::Parts, server::WsHandler};
 
 /// Long enough for a busy machine; what passes never waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -408,6 +405,7 @@ impl<T> fmt::Debug for Log<T> {
     }
 }
 
+pub mod alone;
 pub mod exchange;
 pub mod fleet;
 pub mod handshake;

@@ -13,12 +13,7 @@ use tokio::{
     sync::mpsc,
     time::timeout,
 };
-use wsx::{
-    Backoff, CancellationToken, Client, CloseCode, Closed, ClosedBy, ConnectError, Connection, Envelope, Hub, RawFrame,
-    Rejection, SendError,
-    client::ClientBuilder,
-    http::{StatusCode, Uri},
-};
+use wsx::{Backoff, CancellationToken, Client, CloseCode, Closed, ClosedBy, ConnectError, Connection, Envelope, Hub, RawFrame, Rejection, SendError, client::ClientBuilder, http::{StatusCode, Uri}};
 use wsx_tests::{
     Log, Memory, Server,
     numbered::{Arrivals, Numbered, send_all},

@@ -11,12 +11,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-use wsx::{
-    Backoff, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Connection, Envelope,
-    Hub, Rejection, SendError,
-    client::Destination,
-    http::{HeaderMap, HeaderValue, StatusCode, request::Parts},
-};
+use wsx::{Backoff, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Connection, Envelope, Hub, Rejection, SendError, client::Destination, http::{HeaderMap, HeaderValue, StatusCode, request::Parts}};
 use wsx_tests::{
     Log, Mortal, Seen, Server, chain,
     handshake::{GOOD, completed},

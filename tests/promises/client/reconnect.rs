@@ -8,10 +8,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
 };
-use wsx::{
-    CancellationToken, Client, ClientState, ConnectError, Setback,
-    client::{ClientBuilder, Destination},
-};
+use wsx::{CancellationToken, Client, ClientState, ConnectError, Setback, client::{ClientBuilder, Destination}};
 use wsx_tests::{Seen, recorder, within};
 
 /// The random numbers of this seed, as a client takes them.

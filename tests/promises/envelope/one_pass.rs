@@ -2,10 +2,7 @@
 //! can tell which it was: row E4 of the specification.
 use serde_json::{json, value::RawValue};
 use std::sync::atomic::{AtomicU32, Ordering};
-use wsx::{
-    Connection, Endpoint, Envelope, HandlerError, Hub, Meta, RawFrame,
-    dispatch::{Context, FromContext},
-};
+use wsx::{Connection, Endpoint, Envelope, HandlerError, Hub, Meta, RawFrame, dispatch::{Context, FromContext}};
 use wsx_tests::{Peer, Server, chain, recorder};
 
 #[derive(wsx::Endpoint, Default)]

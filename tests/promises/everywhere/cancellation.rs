@@ -15,12 +15,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Message, protocol::WebSocketConfig},
 };
-use wsx::{
-    Backoff, CancellationToken, Client, ClientState, Closed, ClosedBy, Config, ConnectError, Connection, Envelope, Hub,
-    Rejection, SendError,
-    http::{HeaderMap, Request, StatusCode, request::Parts},
-    server::WsHandler,
-};
+use wsx::{Backoff, CancellationToken, Client, ClientState, Closed, ClosedBy, Config, ConnectError, Connection, Envelope, Hub, Rejection, SendError, http::{HeaderMap, Request, StatusCode, request::Parts}, server::WsHandler};
 use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, within};
 
 /// When a future is dropped that was polled as often as it should be.

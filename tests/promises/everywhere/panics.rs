@@ -18,12 +18,7 @@ use tokio::{
     net::TcpListener,
 };
 use tokio_tungstenite::tungstenite;
-use wsx::{
-    Backoff, CancellationToken, Client, ClientState, CloseCode, Closed, ClosedBy, Config, ConnectError, Connection,
-    Endpoint, Envelope, HandlerError, Hub, Observer, RawFrame, Rejection, Setback,
-    dispatch::{Context, FromContext},
-    http::{HeaderMap, StatusCode, request::Parts},
-};
+use wsx::{Backoff, CancellationToken, Client, ClientState, CloseCode, Closed, ClosedBy, Config, ConnectError, Connection, Endpoint, Envelope, HandlerError, Hub, Observer, RawFrame, Rejection, Setback, dispatch::{Context, FromContext}, http::{HeaderMap, StatusCode, request::Parts}};
 use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, recorder, within};
 
 fn boom<T>() -> T {

@@ -4,10 +4,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::Instant,
 };
-use wsx::{
-    Backoff, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Connection, Envelope,
-    Hub, Rejection, Setback, http::StatusCode,
-};
+use wsx::{Backoff, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Connection, Envelope, Hub, Rejection, Setback, http::StatusCode};
 use wsx_tests::{Log, Server, query_id, within};
 
 /// Short, since nothing here waits for a network.

@@ -38,10 +38,7 @@ use turmoil::{
     Sim,
     net::{TcpListener, TcpStream},
 };
-use wsx::{
-    Backoff, CancellationToken, Client, ClientState, Closed, Config, Connection, HandlerError, Hub, Observer,
-    SendError, connection::Sending,
-};
+use wsx::{Backoff, CancellationToken, Client, ClientState, Closed, Config, Connection, HandlerError, Hub, Observer, SendError, connection::Sending};
 use wsx_tests::query_id;
 
 const STATION: &str = "station";

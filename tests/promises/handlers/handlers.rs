@@ -5,10 +5,7 @@ use std::{
     borrow::Cow,
     sync::atomic::{AtomicU32, Ordering},
 };
-use wsx::{
-    CloseCode, Closed, ClosedBy, Connection, Endpoint, Envelope, HandlerError, Hub, Meta, RawFrame, State,
-    dispatch::{Context, FromContext},
-};
+use wsx::{CloseCode, Closed, ClosedBy, Connection, Endpoint, Envelope, HandlerError, Hub, Meta, RawFrame, State, dispatch::{Context, FromContext}};
 use wsx_tests::{Log, Peer, Server, chain, recorder};
 
 #[derive(Serialize, Deserialize, wsx::Message)]

@@ -4,10 +4,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use wsx::{
-    Config, Connection, Hub, Untyped,
-    server::{HubBuilder, Subprotocol},
-};
+use wsx::{Config, Connection, Hub, Untyped, server::{HubBuilder, Subprotocol}};
 use wsx_tests::{
     Log, Server,
     handshake::{head, status, upgrade},

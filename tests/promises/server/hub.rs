@@ -13,11 +13,7 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest, http::HeaderValue};
-use wsx::{
-    CloseCode, ClosedBy, Connection, Envelope, Hub, Identity, Rejection, SendError,
-    http::{StatusCode, request::Parts},
-    server::PeerAddr,
-};
+use wsx::{CloseCode, ClosedBy, Connection, Envelope, Hub, Identity, Rejection, SendError, http::{StatusCode, request::Parts}, server::PeerAddr};
 use wsx_tests::{
     Log, Peer, Seen, Server,
     handshake::{head, status, upgrade},

@@ -3,10 +3,10 @@ use crate::{
     client::{
         Client, Inner,
         backoff::Backoff,
-        dial::Target,
         state::Status,
         stream::{Connector, Destination, Socket},
         tls::Trust,
+        url::Target,
     },
     config::Config,
     connection::{
@@ -69,7 +69,7 @@ pub(super) struct Options {
 ///     .build()?;
 /// # Ok::<_, wsx::BuildError>(())
 /// ```
-pub struct ClientBuilder<E: Endpoint = Untyped> {
+pub struct ClientBuilder<E = Untyped> {
     url: String,
     program: ProgramBuilder<E>,
     options: Options,
@@ -204,11 +204,12 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// panic. The host and port of the URL still make the `Host` header.
     ///
     /// ```no_run
-    /// # #[cfg(unix)] {
+    /// # #[cfg(unix)]
+    /// # fn example() -> Result<(), wsx::BuildError> {
     /// let client = wsx::Client::builder("ws://localhost/ws")
     ///     .connector(|_| tokio::net::UnixStream::connect("/run/station.sock"))
     ///     .build()?;
-    /// # Ok::<_, wsx::BuildError>(())
+    /// # Ok(())
     /// # }
     /// ```
     #[must_use]
