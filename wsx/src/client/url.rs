@@ -8,7 +8,10 @@ use http::{Uri, uri::InvalidUri};
 /// A URL that can be dialled.
 #[derive(Debug)]
 pub(crate) struct Target {
-    pub(super) url: String,
+    /// Its path and query, as the first line of a request names them.
+    pub(super) path: String,
+    /// Its host and port, as the `Host` header names them.
+    pub(super) host: String,
     pub(super) destination: Destination,
     /// Of `wss://` alone.
     pub(super) tls: Option<ServerName>,
@@ -48,7 +51,10 @@ impl Target {
             let host = authority.host();
             wrong(&format!("`{port}` behind its host is no port; write one from 1 to 65535, as in ws://{host}:9001/ws"))
         })?;
-        Ok(Self { url: url.to_owned(), destination: Destination { host: host.to_owned(), port }, tls })
+        // `Display` starts with a slash if the URL has a query but not a path.
+        let path = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+        let destination = Destination { host: host.to_owned(), port };
+        Ok(Self { path, host: authority.as_str().to_owned(), destination, tls })
     }
 }
 

@@ -298,7 +298,7 @@ mod tests {
                     let mut buffer = Vec::new();
                     for _ in 0..2 {
                         let head = headers(read::<H, _>(&mut near, &mut buffer).await.unwrap());
-                        assert_eq!((head.len(), &*head["host"].as_bytes()), (2, &b"a"[..]), "{piece}");
+                        assert_eq!((head.len(), head["host"].as_bytes()), (2, &b"a"[..]), "{piece}");
                     }
                     near.read_to_end(&mut buffer).await.unwrap();
                     buffer
