@@ -9,7 +9,7 @@ use crate::{
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::Authority,
 };
-use tokio_tungstenite::tungstenite::{self, error::ProtocolError, handshake::server::create_response};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// Whether this request becomes a WebSocket; the answer that makes it one, or the refusal.
 pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response<()>, Rejection> {
@@ -37,46 +37,57 @@ pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response
     if count(header::SEC_WEBSOCKET_KEY) > 1 || count(header::SEC_WEBSOCKET_VERSION) > 1 {
         return Err(Rejection::new(StatusCode::BAD_REQUEST, "a WebSocket handshake has one key and one version"));
     }
-    let answer = if !lists(headers, header::UPGRADE, "websocket") {
-        Err(ProtocolError::MissingUpgradeWebSocketHeader.into())
+    let missing = if !lists(headers, header::UPGRADE, "websocket") {
+        Some("Upgrade: websocket")
     } else if !lists(headers, header::CONNECTION, "upgrade") {
-        Err(ProtocolError::MissingConnectionUpgradeHeader.into())
+        Some("Connection: Upgrade")
+    } else if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        Some("Sec-WebSocket-Version: 13")
     } else {
-        create_response(&plain(request))
+        None
     };
-    let answer = answer.map_err(|error| match error {
-        tungstenite::Error::Protocol(
-            ProtocolError::MissingUpgradeWebSocketHeader
-            | ProtocolError::MissingConnectionUpgradeHeader
-            | ProtocolError::MissingSecWebSocketVersionHeader,
-        ) => Rejection::new(StatusCode::UPGRADE_REQUIRED, format!("this is a WebSocket endpoint: {error}"))
+    if let Some(missing) = missing {
+        let text = format!("this is a WebSocket endpoint: the request has no `{missing}` header");
+        return Err(Rejection::new(StatusCode::UPGRADE_REQUIRED, text)
             .header(header::CONNECTION, HeaderValue::from_static("upgrade"))
             .header(header::UPGRADE, HeaderValue::from_static("websocket"))
-            .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
-        error => Rejection::new(StatusCode::BAD_REQUEST, error.to_string()),
-    })?;
+            .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+    }
+    let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).filter(|key| is_key(key)) else {
+        let text = "the `Sec-WebSocket-Key` header must have 16 bytes in base64";
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, text));
+    };
     if !origins.admit(headers) {
         return Err(Rejection::new(StatusCode::FORBIDDEN, "this origin may not connect"));
     }
-    Ok(answer)
+    Ok(switching_protocols(key))
+}
+
+/// Returns the answer to this key.
+fn switching_protocols(key: &[u8]) -> Response<()> {
+    let accept = HeaderValue::try_from(derive_accept_key(key)).expect("base64 is a header value");
+    let mut answer = Response::new(());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    answer
+}
+
+/// Whether it is 16 bytes in base64 (RFC 6455 section 4.2.1): 22 characters, of which the last one carries two bits, and
+/// the padding (RFC 4648 section 4).
+fn is_key(key: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    match key.strip_suffix(b"==") {
+        Some(key @ [.., b'A' | b'Q' | b'g' | b'w']) => key.len() == 22 && key.iter().all(plain),
+        _ => false,
+    }
 }
 
 /// Whether a header that is a list has this element.
 fn lists(headers: &HeaderMap, name: HeaderName, element: &str) -> bool {
     list::elements(headers, name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
-}
-
-/// The request as tungstenite reads it, which takes the first line of a list for all of it.
-fn plain(request: &Request<()>) -> Request<()> {
-    let mut plain = Request::new(());
-    *plain.version_mut() = request.version();
-    let headers = plain.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    for name in [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION] {
-        headers.extend(request.headers().get(&name).map(|value| (name, value.clone())));
-    }
-    plain
 }
 
 /// Whether it is a host with or without a port, or empty, as it is where a target has no authority (RFC 9110 section 7.2).
@@ -138,6 +149,13 @@ mod tests {
             (GOOD.replace("keep-alive, Upgrade", "keep-alive"), Err(426)),
             (GOOD.replace("Version: 13", "Version: 8"), Err(426)),
             (GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", "short"), Err(400)),
+            (GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ"), Err(400)),
+            (GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZR=="), Err(400)),
+            (GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25j-Q=="), Err(400)),
+            (GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZSEh"), Err(400)),
+            (GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", "+/+/+/+/+/+/+/+/+/+/+w=="), Ok(())),
+            (GOOD.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), Err(400)),
+            (GOOD.replace("Sec-WebSocket-Version: 13\r\n", ""), Err(426)),
             (GOOD.replace("Host: a\r\n", "Host: a\r\nContent-Length: 5\r\n"), Err(400)),
             (GOOD.replace("Host: a\r\n", &format!("Host: a\r\nX: {}\r\n", "x".repeat(20_000))), Err(431)),
             (GOOD.replace("Host: a\r\n", &format!("Host: a\r\n{}", "X: y\r\n".repeat(100))), Err(431)),
