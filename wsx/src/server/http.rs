@@ -3,10 +3,12 @@ use crate::{
     handshake::head::{self, HeadError, MAX_HEAD, MAX_HEADERS},
     server::rejection::Rejection,
 };
-use http::{Request, Response, StatusCode};
+use http::{
+    HeaderMap, HeaderValue, Request, Response, StatusCode,
+    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE},
+};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio_tungstenite::tungstenite::handshake::server::write_response;
 
 /// Why a stream has no request to answer.
 #[derive(Debug)]
@@ -42,31 +44,30 @@ pub(crate) async fn read_request<S: AsyncRead + Unpin>(io: &mut S) -> Result<(Re
 
 /// Sends the answer that makes the stream a WebSocket.
 pub(crate) async fn accept<S: AsyncWrite + Unpin>(io: &mut S, answer: &Response<()>) -> io::Result<()> {
-    let mut head = Vec::with_capacity(256);
-    write_response(&mut head, answer).map_err(io::Error::other)?;
-    io.write_all(&head).await?;
+    io.write_all(&head_of(answer.status(), answer.headers())).await?;
     io.flush().await
 }
 
 /// Sends the refusal, and waits for the peer to take it: a socket that is dropped with unread input sends a reset, which
 /// can overtake the answer.
-pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, reject: &Rejection) -> io::Result<()> {
-    let Rejection { status, body, headers } = reject;
-    let mut head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n",
-        body.len()
-    )
-    .into_bytes();
-    for (name, value) in headers.iter() {
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
-    }
-    head.extend_from_slice(b"\r\n");
-    head.extend_from_slice(body.as_bytes());
-    io.write_all(&head).await?;
+pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, rejection: &Rejection) -> io::Result<()> {
+    let Rejection { status, body, headers } = rejection;
+    let mut headers = (**headers).clone();
+    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CONTENT_LENGTH, body.len().into());
+    headers.append(CONNECTION, HeaderValue::from_static("close"));
+    io.write_all(&[&head_of(*status, &headers), body.as_bytes()].concat()).await?;
     part(io).await
+}
+
+/// Returns the bytes of an answer's head.
+fn head_of(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    for (name, value) in headers {
+        head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    head.extend(b"\r\n");
+    head
 }
 
 /// Ends a stream so that what was written arrives: no more is written, and what still comes is dropped.
@@ -80,4 +81,30 @@ pub(crate) async fn part<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S) -> io::R
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn a_rejection_has_its_headers_once_and_its_text() {
+        let sent = |rejection: Rejection| {
+            let mut stream = io::Cursor::new(Vec::new());
+            refuse(&mut stream, &rejection).now_or_never().expect("a cursor never waits").unwrap();
+            String::from_utf8(stream.into_inner()).unwrap()
+        };
+        assert_eq!(
+            sent(Rejection::new(StatusCode::FORBIDDEN, "no")),
+            "HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 2\r\n\
+            connection: close\r\n\r\nno"
+        );
+        let json = HeaderValue::from_static("application/json");
+        assert_eq!(
+            sent(Rejection::new(StatusCode::FORBIDDEN, "{}").header(CONTENT_TYPE, json)),
+            "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\
+            connection: close\r\n\r\n{}"
+        );
+    }
 }
