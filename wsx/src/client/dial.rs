@@ -3,7 +3,7 @@ use crate::{
     catch_panic,
     client::{
         handshake,
-        stream::{Connector, Socket},
+        stream::{self, Connector, Socket},
         tls::Trust,
         url::Target,
     },
@@ -27,7 +27,7 @@ pub(super) async fn dial(
             let dialled = catch_panic::run(async { connector(destination.clone()).await }).await;
             dialled.unwrap_or_else(|| Err(io::Error::other("the program's connector panicked")))
         }
-        None => Socket::tcp(destination, config).await,
+        None => stream::connect(destination, config).await,
     };
     let mut socket = dialled.map_err(|source| ConnectError::Dial { address: destination.to_string(), source })?;
     if let Some(name) = tls {

@@ -1,17 +1,12 @@
 //! What a client's connection runs over: a TCP socket, or another stream, as TLS is or the application's connector makes.
-//!
-//! A choice of two, so that a plain socket is neither boxed nor called through a table.
 use crate::{config::Config, task::tcp_options};
 use futures_util::future::BoxFuture;
-use std::{
-    fmt, io,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::{fmt, io};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
+use tokio_util::either::Either;
 
 /// Where a client wants to go, as its URL says: what a [connector](crate::client::ClientBuilder::connector) is asked for.
 ///
@@ -35,56 +30,24 @@ impl fmt::Display for Destination {
 /// What the application dials with.
 pub(crate) type Connector = dyn Fn(Destination) -> BoxFuture<'static, io::Result<Socket>> + Send + Sync;
 
-/// A stream of bytes to the server.
-pub(crate) enum Socket {
-    Tcp(TcpStream),
-    Other(Box<dyn Stream>),
-}
+/// A stream of bytes to the server. A choice of two, so that a plain socket is neither boxed nor called through a table.
+pub(crate) type Socket = Either<TcpStream, Box<dyn Stream>>;
 
 /// Any stream that a connection can run over.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-impl Socket {
-    /// Over TCP, to the first address of the host's that answers.
-    pub(crate) async fn tcp(destination: &Destination, config: &Config) -> io::Result<Self> {
-        let socket = TcpStream::connect((&*destination.host, destination.port)).await?;
-        tcp_options::prepare(&socket, config);
-        Ok(Self::Tcp(socket))
-    }
+/// Connects over TCP, to the first address of the host that answers.
+pub(super) async fn connect(destination: &Destination, config: &Config) -> io::Result<Socket> {
+    let socket = TcpStream::connect((&*destination.host, destination.port)).await?;
+    tcp_options::prepare(&socket, config);
+    Ok(Either::Left(socket))
 }
 
-impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, out),
-            Self::Other(stream) => Pin::new(stream).poll_read(cx, out),
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
-            Self::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
-            Self::Other(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
-            Self::Other(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
+/// Makes a client's stream of another kind of stream.
+pub(super) fn boxed(stream: impl Stream + 'static) -> Socket {
+    Either::Right(Box::new(stream))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The client's half of TLS: whom it trusts, and the handshake below a `wss://` connection.
 use crate::{
-    client::stream::{Destination, Socket},
+    client::stream::{self, Destination, Socket},
     config::TLS_BUFFER,
     error::ConnectError,
 };
@@ -46,7 +46,7 @@ impl Trust {
         };
         let bound = |session: &mut ClientConnection| session.set_buffer_limit(Some(TLS_BUFFER));
         let stream = TlsConnector::from(config).connect_with(name.0.clone(), socket, bound).await.map_err(failed)?;
-        Ok(Socket::Other(Box::new(stream)))
+        Ok(stream::boxed(stream))
     }
 }
 
