@@ -7,7 +7,10 @@
 use std::time::{Duration, Instant};
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream};
 use wsx::{Envelope, Hub};
-use wsx_tests::{Server, within};
+use wsx_tests::{
+    Server,
+    handshake::{head, upgrade},
+};
 
 const MESSAGES: usize = 20_000;
 const LENGTH: usize = 2000;
@@ -20,16 +23,8 @@ async fn main() {
     let server =
         Server::start(Hub::builder().endpoint(Station).without_handlers().build().expect("nothing to fit")).await;
     let mut tcp = TcpStream::connect(&server.address).await.expect("the server listens");
-    let request = format!(
-        "GET /ws?id=a HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        server.address
-    );
-    tcp.write_all(request.as_bytes()).await.expect("the server reads");
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(within(tcp.read_u8()).await.expect("the server answers"));
-    }
+    tcp.write_all(upgrade("/ws?id=a", "").as_bytes()).await.expect("the server reads");
+    head(&mut tcp).await;
     let message = Envelope::with_type("telemetry", "x".repeat(LENGTH));
     let mut took = Vec::with_capacity(MESSAGES);
     let mut frame = Vec::new();

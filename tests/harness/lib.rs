@@ -6,7 +6,6 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 use tokio::{
-    io::AsyncReadExt,
     net::{TcpListener, TcpStream},
     sync::mpsc,
     task::JoinHandle,
@@ -14,7 +13,7 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
-    tungstenite::{self, Message, handshake::derive_accept_key},
+    tungstenite::{self, Message},
 };
 use wsx::{
     Closed, ConnectError, Connection, Endpoint, HandlerError, Hub, Observer, Rejection, http::request::Parts,
@@ -35,26 +34,25 @@ pub fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
     async move { timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("nothing within {DEADLINE:?} at {at}")) }
 }
 
-/// What makes a request a WebSocket, to be [`completed`].
-pub const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: ACCEPT\r\n\r\n";
+/// Lets the clock jump, as it does for a process that was stopped: no timer in between gets a turn of its own.
+pub async fn jump(ahead: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(ahead).await;
+    tokio::time::resume();
+}
 
-/// For a server that is made by hand: reads a request, and puts the right key where this answer has `ACCEPT`. `None` when the
-/// client has gone.
+/// Sends a ping and waits for its answer. What either end sent before has arrived by then.
 ///
 /// # Panics
 ///
-/// When the request is none of a WebSocket's.
-pub async fn completed(tcp: &mut TcpStream, answer: &str) -> Option<String> {
-    let mut request = Vec::new();
-    while !request.ends_with(b"\r\n\r\n") {
-        if tcp.read_buf(&mut request).await.unwrap_or(0) == 0 {
-            return None;
-        }
-    }
-    let request = String::from_utf8(request).expect("a request is ASCII");
-    let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("it has a key");
-    Some(answer.replace("ACCEPT", &derive_accept_key(key.as_bytes())))
+/// When the connection is closed, or the answer does not come in time.
+pub async fn round_trip(conn: &Connection) {
+    let pongs = Log::default();
+    let log = pongs.clone();
+    conn.on_pong(move |payload| log.add(payload.to_vec()));
+    within(conn.ping(b"round trip")).await.expect("the connection is open");
+    // Those of a heartbeat are empty.
+    while pongs.next().await != b"round trip" {}
 }
 
 /// A `build_id` that takes the id from `?id=…`.
@@ -431,9 +429,12 @@ impl<T> fmt::Debug for Log<T> {
     }
 }
 
+pub mod alone;
 pub mod exchange;
 pub mod fleet;
+pub mod handshake;
 pub mod numbered;
+pub mod request;
 pub mod weak_link;
 
 /// The code of the documents, compiled and run as it stands there.

@@ -23,6 +23,7 @@ use tokio::{
     time::timeout,
 };
 use wsx::{Envelope, Hub};
+use wsx_tests::handshake::{head, upgrade};
 
 /// The shutdown's deadline.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -150,14 +151,9 @@ async fn connect(address: &str, n: usize) -> Result<TcpStream, Failure> {
     socket.set_recv_buffer_size(BUFFER)?;
     socket.bind(format!("127.0.0.{}:0", 1 + n / PER_ADDRESS).parse()?)?;
     let mut tcp = timeout(PATIENCE, socket.connect(address.parse()?)).await??;
-    let request = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    tcp.write_all(request.as_bytes()).await?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(timeout(PATIENCE, tcp.read_u8()).await??);
-    }
-    if head.starts_with(b"HTTP/1.1 101 ") { Ok(tcp) } else { Err(String::from_utf8_lossy(&head).into()) }
+    tcp.write_all(upgrade("/ws", "").as_bytes()).await?;
+    let head = head(&mut tcp).await;
+    if head.starts_with("HTTP/1.1 101 ") { Ok(tcp) } else { Err(head.into()) }
 }
 
 /// What one client has heard up to its connection's end.

@@ -5,7 +5,7 @@ use crate::{
     connection::queue::{self, Taken},
     connection::{Connection, handle::Handle},
     dispatch::{program::Program, scope::Scope},
-    envelope::{Outbound, incoming::RawFrame, parse::Head},
+    envelope::{Outbound, incoming::RawFrame, parse::Parsed},
     protocol::endpoint::{Endpoint, Untyped},
     server::hub::Hub,
     task::{self, transport::socket::SocketTransport},
@@ -55,7 +55,7 @@ impl<E: Endpoint> Bench<E> {
     /// The payload of an envelope, as a handler gets it, and nothing else.
     #[must_use]
     pub fn decode<'f, T: Deserialize<'f>>(text: &'f str) -> Option<T> {
-        Head::quick(text)?.data.decode()
+        Parsed::by_shortcut(text)?.data.decode()
     }
 
     /// Encodes the message and queues it, if there is room.
@@ -114,15 +114,15 @@ pub type Read<'f, T> = (u32, Cow<'f, str>, i64, T);
 /// An envelope, read in one pass over its text.
 #[must_use]
 pub fn one_pass<'f, T: Deserialize<'f>>(text: &'f str) -> Option<Read<'f, T>> {
-    let head = Head::quick(text)?;
-    Some((head.ver, head.message_type, head.ts, head.data.decode()?))
+    let parsed = Parsed::by_shortcut(text)?;
+    Some((parsed.ver, parsed.message_type, parsed.ts, parsed.data.decode()?))
 }
 
 /// An envelope, read in two passes: the text of its data is left to the second.
 #[must_use]
 pub fn two_passes(text: &str) -> Option<Read<'_, &str>> {
-    let head = Head::parse(text).ok()?;
-    Some((head.ver, head.message_type, head.ts, head.data))
+    let parsed = Parsed::parse(text).ok()?;
+    Some((parsed.ver, parsed.message_type, parsed.ts, parsed.data))
 }
 
 /// A connection of this role behind a finished handshake, as a hub or a client makes it, and the future that runs it to its end.

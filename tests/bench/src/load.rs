@@ -1,6 +1,9 @@
 //! The load generator: one thread, one epoll loop, frames that were encoded beforehand. It checks what comes back, and gives up on
 //! a server that says nothing for too long.
-use crate::message::{Replies, Script, Wrong};
+use crate::{
+    message::{Replies, Script, Wrong},
+    request::{ACCEPT, upgrade},
+};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use nix::{
     errno::Errno,
@@ -31,10 +34,6 @@ const PORTS: usize = 5000;
 /// What one read takes at most.
 const READ: usize = 256 << 10;
 
-const REQUEST: &str = "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-/// What RFC 6455, section 1.3, says that this key is answered with.
-const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// No server's answer to a handshake is longer.
 const LONGEST_ANSWER: usize = 4096;
 
@@ -128,7 +127,7 @@ impl Load {
             script,
             connections: Vec::new(),
             buffer: vec![0; READ].into(),
-            request: REQUEST.as_bytes().into(),
+            request: upgrade("/ws", "").into_bytes().into(),
             began: Instant::now(),
             heard: Instant::now(),
         })
@@ -418,7 +417,8 @@ impl Connection {
                     }
                     continue;
                 };
-                if !answer.starts_with(b"HTTP/1.1 101 ") || !answer[..end].windows(ACCEPT.len()).any(|at| at == ACCEPT)
+                if !answer.starts_with(b"HTTP/1.1 101 ")
+                    || !answer[..end].windows(ACCEPT.len()).any(|at| at == ACCEPT.as_bytes())
                 {
                     return Err(Fault(format!("refused: {}", answer[..end].escape_ascii())));
                 }

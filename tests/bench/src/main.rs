@@ -20,6 +20,9 @@ mod message;
 mod peers;
 mod plot;
 mod report;
+#[expect(unreachable_pub, reason = "the tests' own file")]
+#[path = "../../harness/request.rs"]
+mod request;
 mod server;
 mod statistics;
 mod workload;

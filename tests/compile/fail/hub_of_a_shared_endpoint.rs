@@ -5,5 +5,5 @@ struct Station;
 
 fn main() {
     let station = Arc::new(Station);
-    drop(wsx::Hub::builder().endpoint(station).build().unwrap());
+    drop(wsx::Hub::builder().endpoint(station));
 }

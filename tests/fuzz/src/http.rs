@@ -6,10 +6,7 @@ use crate::{
 };
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use wsx::{
-    Config, Hub,
-    server::{HandshakeError, WsHandler},
-};
+use wsx::{Config, Hub, server::{HandshakeError, WsHandler}};
 
 /// The longest head and the most headers that are read, as SECURITY.md has them.
 const MAX_HEAD: usize = 16 * 1024;

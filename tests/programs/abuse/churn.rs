@@ -2,9 +2,10 @@
 use crate::{
     Result,
     server::{Server, drain, reset},
-    wire::{self, CLOSE, REQUEST, TEXT, frame, read_frame},
+    wire::{self, CLOSE, TEXT, frame, read_frame},
 };
 use std::{io::Write, net::Shutdown, thread, time::Instant};
+use wsx_tests::handshake::upgrade;
 
 /// What may stay, in KiB.
 const BOUND: u64 = 5 * 1024;
@@ -107,14 +108,15 @@ fn come(server: &Server, from: u8, way: Way) -> Result<()> {
     let mut tcp = server.dial(from, None)?;
     match way {
         Way::HalfRequest | Way::HalfRequestReset => {
-            tcp.write_all(&REQUEST.as_bytes()[..REQUEST.len() / 2])?;
+            let request = upgrade("/ws", "");
+            tcp.write_all(&request.as_bytes()[..request.len() / 2])?;
             if matches!(way, Way::HalfRequestReset) {
                 reset(tcp)?;
             }
             return Ok(());
         }
         Way::Unanswered => {
-            tcp.write_all(REQUEST.as_bytes())?;
+            tcp.write_all(upgrade("/ws", "").as_bytes())?;
             return reset(tcp);
         }
         _ => tcp = wire::open(tcp)?,

@@ -4,6 +4,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
 };
+use wsx_tests::handshake::{accepted, upgrade};
 
 /// Opcodes, with the FIN bit where the message ends.
 pub(crate) const TEXT: u8 = 0x81;
@@ -14,22 +15,14 @@ pub(crate) const CLOSE: u8 = 0x88;
 pub(crate) const PING: u8 = 0x89;
 pub(crate) const PONG: u8 = 0x8a;
 
-pub(crate) const REQUEST: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
 /// A socket behind a handshake.
 pub(crate) fn open(mut tcp: TcpStream) -> Result<TcpStream> {
     tcp.set_nodelay(true)?;
     tcp.set_read_timeout(Some(PATIENCE))?;
     tcp.set_write_timeout(Some(PATIENCE))?;
-    tcp.write_all(REQUEST.as_bytes())?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        tcp.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    if head.starts_with(b"HTTP/1.1 101 ") { Ok(tcp) } else { Err(String::from_utf8_lossy(&head).into()) }
+    tcp.write_all(upgrade("/ws", "").as_bytes())?;
+    accepted(&mut tcp)?;
+    Ok(tcp)
 }
 
 /// A client's frame, under a mask of zeroes, which leaves the payload as it is.

@@ -10,6 +10,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
 };
 use wsx::{
     Backoff, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Connection, Envelope,
@@ -17,7 +18,11 @@ use wsx::{
     client::Destination,
     http::{HeaderMap, HeaderValue, StatusCode, request::Parts},
 };
-use wsx_tests::{GOOD, Log, Mortal, Seen, Server, chain, completed, query_id, recorder, within};
+use wsx_tests::{
+    Log, Mortal, Seen, Server, chain,
+    handshake::{GOOD, completed},
+    query_id, recorder, within,
+};
 
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
 struct Telemetry {
@@ -362,19 +367,22 @@ async fn a_server_that_is_none_is_an_error() {
 async fn a_message_right_behind_the_answer_arrives() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    let first_was_read = Arc::new(Notify::new());
+    let read = first_was_read.clone();
     tokio::spawn(async move {
         let (mut tcp, _) = listener.accept().await.unwrap();
         let mut answer = completed(&mut tcp, GOOD).await.unwrap().into_bytes();
         answer.extend_from_slice(b"\x81\x05early");
         answer.extend_from_slice(b"\x81\x04ha");
         tcp.write_all(&answer).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        read.notified().await;
         tcp.write_all(b"lf").await.unwrap();
         let _ = tcp.read(&mut [0; 1024]).await;
     });
     let client = Client::builder(url).endpoint(EdgeBox::default()).build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     assert_eq!(client.endpoint().raw.next().await, "early");
+    first_was_read.notify_one();
     assert_eq!(client.endpoint().raw.next().await, "half");
 }
 

@@ -1,7 +1,7 @@
 //! Rows K2 and R2 of the specification: how long a client waits before it tries again, to the millisecond.
 //!
 //! The clock is paused, the random numbers have a seed, and the client dials through memory: no system's timing comes in.
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::{io, sync::Mutex, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
@@ -16,7 +16,7 @@ use wsx_tests::{Seen, recorder, within};
 
 /// The random numbers of this seed, as a client takes them.
 fn seeded(seed: u64) -> impl Fn() -> f64 + Send + Sync {
-    let generator = Mutex::new(StdRng::seed_from_u64(seed));
+    let generator = Mutex::new(SmallRng::seed_from_u64(seed));
     move || generator.lock().expect("nothing panics under this lock").random()
 }
 

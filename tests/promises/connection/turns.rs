@@ -11,7 +11,7 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wsx::Hub;
-use wsx_tests::within;
+use wsx_tests::{handshake::upgrade, within};
 
 /// A request, then one message without an end, as fast as it is read; it takes all that is written.
 struct Endless {
@@ -36,10 +36,7 @@ impl AsyncRead for Endless {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !std::mem::replace(&mut this.asked, true) {
-            out.put_slice(
-                b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            );
+            out.put_slice(upgrade("/ws", "").as_bytes());
             return Poll::Ready(Ok(()));
         }
         let (turn, reads) = (this.turns.load(Ordering::Relaxed), &mut this.reads);

@@ -21,7 +21,7 @@ use wsx::{
     http::{HeaderMap, Request, StatusCode, request::Parts},
     server::WsHandler,
 };
-use wsx_tests::{Log, Peer, Server, query_id, within};
+use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, within};
 
 /// When a future is dropped that was polled as often as it should be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -304,14 +304,11 @@ fn patient() -> (Hub, WsHandler) {
     (hub, door)
 }
 
-const REQUEST: &str = "GET /ws?id=a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
 /// Asks for an upgrade, and reads what comes until it ends or the handshake is done.
 async fn ask(mut far: DuplexStream) -> (Vec<u8>, DuplexStream) {
     let mut answer = Vec::new();
     // Who is dropped meanwhile breaks the pipe.
-    if far.write_all(REQUEST.as_bytes()).await.is_ok() {
+    if far.write_all(upgrade("/ws?id=a", "").as_bytes()).await.is_ok() {
         while !answer.ends_with(b"\r\n\r\n") && far.read_buf(&mut answer).await.is_ok_and(|read| read > 0) {}
     }
     (answer, far)

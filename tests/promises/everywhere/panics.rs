@@ -24,7 +24,7 @@ use wsx::{
     dispatch::{Context, FromContext},
     http::{HeaderMap, StatusCode, request::Parts},
 };
-use wsx_tests::{Log, Peer, Server, query_id, recorder, within};
+use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, recorder, within};
 
 fn boom<T>() -> T {
     panic!("as a test wants it")
@@ -597,8 +597,7 @@ async fn a_stream_that_panics_ends_its_connection_alone() {
         let (near, mut far) = tokio::io::duplex(1024);
         let switch = Arc::new(AtomicBool::new(false));
         let stream = Explosive { inner: near, at, switch: switch.clone() };
-        let request = "GET /ws?id=bad HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let request = upgrade("/ws?id=bad", "");
         far.write_all(request.as_bytes()).await.unwrap();
         let conn = within(door.serve_connection(stream, None)).await.unwrap();
         switch.store(true, Ordering::Relaxed);

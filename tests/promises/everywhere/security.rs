@@ -1,12 +1,11 @@
 //! docs/SECURITY.md names the limits that the code has, and the lock files hold the fixes that it names.
 use std::time::Duration;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-    time::Instant,
-};
+use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
 use wsx::{Backoff, CancellationToken, Client, Config, ConnectError, Hub};
-use wsx_tests::{GOOD, completed, within};
+use wsx_tests::{
+    handshake::{self, GOOD, completed, head, upgrade},
+    within,
+};
 
 const DOCUMENT: &str = include_str!("../../../docs/SECURITY.md");
 
@@ -78,21 +77,14 @@ async fn status(length: usize, headers: usize) -> u16 {
     let hub = Hub::builder().without_handlers().build().unwrap();
     let door = hub.ws_handler(wsx::unique_id, |_| {});
     let (mut near, far) = tokio::io::duplex(64 * 1024);
-    let mut request = String::from(
-        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
-    );
-    request.push_str(&"X: y\r\n".repeat(headers - 6));
-    request.push_str("X: ");
-    let filler = length.saturating_sub(request.len() + 4);
-    request.push_str(&"x".repeat(filler));
-    request.push_str("\r\n\r\n");
+    let request =
+        |filler: usize| upgrade("/", &format!("{}X: {}\r\n", "X: y\r\n".repeat(headers - 6), "x".repeat(filler)));
+    let filler = length.saturating_sub(request(0).len());
+    let request = request(filler);
     assert!(request.len() == length || filler == 0);
     near.write_all(request.as_bytes()).await.unwrap();
     let _ = within(door.serve_connection(far, None)).await;
-    let mut answer = vec![0; 12];
-    within(near.read_exact(&mut answer)).await.unwrap();
-    String::from_utf8(answer).unwrap()[9..].parse().unwrap()
+    handshake::status(&head(&mut near).await)
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,7 +136,7 @@ async fn a_peer_that_stays_is_dropped_when_the_document_says() {
     near.write_all(b"POST / HTTP/1.1\r\n\r\n").await.unwrap();
     let start = Instant::now();
     door.serve_connection(far, None).await.unwrap_err();
-    assert_took(start, "time for a refused peer to read its answer");
+    assert_took(start, "time for a rejected peer to read its answer");
 
     let (near, far) = tokio::io::duplex(1024);
     let opening = tokio::spawn(async move { door.serve_connection(far, None).await });

@@ -14,7 +14,7 @@
 //!
 //! `cargo test --package wsx-tests --test simulation` runs 50 seeds. `WSX_SEEDS=17` runs one alone, `WSX_SEEDS=0..1000`
 //! those of a range. A failure names its seed.
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -174,7 +174,7 @@ impl Census {
 }
 
 impl World {
-    fn new(dice: &mut StdRng) -> Arc<Self> {
+    fn new(dice: &mut SmallRng) -> Arc<Self> {
         let mut config = Config::default()
             .write_timeout(Duration::from_secs(2))
             .close_timeout(Duration::from_secs(2))
@@ -234,7 +234,7 @@ impl World {
     }
 
     /// A message for this connection, in its place among those that were sent before. It is to be sent at once.
-    fn message(&self, conn: &Connection, dice: &mut StdRng, proof: bool) -> (Numbered, u64) {
+    fn message(&self, conn: &Connection, dice: &mut SmallRng, proof: bool) -> (Numbered, u64) {
         let Link(link) = conn.extension().expect("`register` has seen it");
         let number = self.number();
         self.books().sent.entry(link).or_default().push((number, Fate::Unknown));
@@ -253,7 +253,7 @@ impl World {
     }
 
     /// Sends, sometimes without the patience to wait.
-    async fn send(&self, sending: Sending<'_>, link: u64, number: u64, dice: &mut StdRng) {
+    async fn send(&self, sending: Sending<'_>, link: u64, number: u64, dice: &mut SmallRng) {
         let patience = Duration::from_millis(if dice.random_bool(0.2) { dice.random_range(1..50) } else { 60_000 });
         match timeout(patience, sending).await {
             Ok(Ok(())) => self.decide(link, number, Fate::Accepted),
@@ -266,14 +266,14 @@ impl World {
     }
 
     /// Now and then an end closes while the network may do anything.
-    fn close_sometimes(&self, conn: &Connection, dice: &mut StdRng) {
+    fn close_sometimes(&self, conn: &Connection, dice: &mut SmallRng) {
         if dice.random_bool(0.02) && *self.phase.borrow() == Phase::Faults {
             conn.close();
         }
     }
 
     /// The last messages in front of a close.
-    async fn farewell<'c>(&self, conn: &'c Connection, dice: &mut StdRng, say: impl Fn(Numbered) -> Sending<'c>) {
+    async fn farewell<'c>(&self, conn: &'c Connection, dice: &mut SmallRng, say: impl Fn(Numbered) -> Sending<'c>) {
         for _ in 0..dice.random_range(1..20) {
             let (message, link) = self.message(conn, dice, false);
             let number = message.number;
@@ -303,14 +303,14 @@ async fn work(number: u64) {
     }
 }
 
-async fn pause(dice: &mut StdRng, longest: u64) {
+async fn pause(dice: &mut SmallRng, longest: u64) {
     sleep(Duration::from_millis(dice.random_range(5..longest))).await;
 }
 
 /// The program of the server.
 async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
     let census = world.begin_life(STATION);
-    let mut dice = StdRng::seed_from_u64(seed);
+    let mut dice = SmallRng::seed_from_u64(seed);
     let here = world.clone();
     let hub = Hub::builder()
         .config(world.config.clone())
@@ -341,9 +341,9 @@ async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
     });
     let mut talking = JoinSet::new();
     for id in world.boxes.clone() {
-        talking.spawn(command(world.clone(), hub.clone(), id, StdRng::seed_from_u64(dice.random())));
+        talking.spawn(command(world.clone(), hub.clone(), id, SmallRng::seed_from_u64(dice.random())));
     }
-    talking.spawn(broadcast(world.clone(), hub.clone(), StdRng::seed_from_u64(dice.random())));
+    talking.spawn(broadcast(world.clone(), hub.clone(), SmallRng::seed_from_u64(dice.random())));
     world.end(true).await;
     talking.join_all().await;
     // Where the boxes have ended first, nobody is here.
@@ -361,7 +361,7 @@ async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
 }
 
 /// Sends commands to one box, and one more when the faults have ended.
-async fn command(world: Arc<World>, hub: Hub, id: String, mut dice: StdRng) {
+async fn command(world: Arc<World>, hub: Hub, id: String, mut dice: SmallRng) {
     while world.is_busy() {
         pause(&mut dice, 150).await;
         for _ in 0..dice.random_range(1..6) {
@@ -382,7 +382,7 @@ async fn command(world: Arc<World>, hub: Hub, id: String, mut dice: StdRng) {
     }
 }
 
-async fn broadcast(world: Arc<World>, hub: Hub, mut dice: StdRng) {
+async fn broadcast(world: Arc<World>, hub: Hub, mut dice: SmallRng) {
     while world.is_busy() {
         pause(&mut dice, 1000).await;
         let number = world.number();
@@ -409,7 +409,7 @@ async fn broadcast(world: Arc<World>, hub: Hub, mut dice: StdRng) {
 /// The program of a box.
 async fn edge(world: Arc<World>, name: String, seed: u64) -> turmoil::Result {
     let census = world.begin_life(&name);
-    let mut dice = StdRng::seed_from_u64(seed);
+    let mut dice = SmallRng::seed_from_u64(seed);
     let (here, there, id) = (world.clone(), world.clone(), name.clone());
     let client = Client::builder(format!("ws://{STATION}:{PORT}/ws?id={name}"))
         .config(world.config.clone())
@@ -437,7 +437,7 @@ async fn edge(world: Arc<World>, name: String, seed: u64) -> turmoil::Result {
     }
     let mut talking = JoinSet::new();
     for _ in 0..2 {
-        let dice = StdRng::seed_from_u64(dice.random());
+        let dice = SmallRng::seed_from_u64(dice.random());
         talking.spawn(report(world.clone(), client.clone(), dice));
     }
     let _ = world.phase.subscribe().wait_for(|phase| *phase >= Phase::Proof).await;
@@ -458,7 +458,7 @@ async fn edge(world: Arc<World>, name: String, seed: u64) -> turmoil::Result {
 }
 
 /// Sends telemetry.
-async fn report(world: Arc<World>, client: Client, mut dice: StdRng) {
+async fn report(world: Arc<World>, client: Client, mut dice: SmallRng) {
     while world.is_busy() {
         pause(&mut dice, 150).await;
         for _ in 0..dice.random_range(1..6) {
@@ -472,7 +472,7 @@ async fn report(world: Arc<World>, client: Client, mut dice: StdRng) {
 }
 
 /// The faults have ended: the client is connected, and a message of its goes through.
-async fn prove(world: &World, client: &Client, name: &str, dice: &mut StdRng) {
+async fn prove(world: &World, client: &Client, name: &str, dice: &mut SmallRng) {
     let state = *client.state().borrow();
     let (ClientState::Connected, Some(conn)) = (state, client.connection()) else {
         return world.wrong(format!("{name} is {state:?} after the faults"));
@@ -497,7 +497,7 @@ enum Fault {
 
 /// Breaks and mends the network and its programs, until it is told to mend all.
 struct Faults {
-    dice: StdRng,
+    dice: SmallRng,
     /// Of each box: the fault and when it ends, in milliseconds from the beginning, as all times here.
     ways: Vec<(Fault, u64)>,
     /// Of the station, then of each box: when it starts again.
@@ -507,7 +507,7 @@ struct Faults {
 }
 
 impl Faults {
-    fn new(dice: StdRng, boxes: usize) -> Self {
+    fn new(dice: SmallRng, boxes: usize) -> Self {
         Self { dice, ways: vec![(Fault::Nothing, 0); boxes], crashed: vec![None; boxes + 1], next: 0, counted: 0 }
     }
 
@@ -600,7 +600,7 @@ struct Figures {
 
 /// One seed from its beginning to its end.
 fn simulate(seed: u64) -> Result<Figures, String> {
-    let mut dice = StdRng::seed_from_u64(seed);
+    let mut dice = SmallRng::seed_from_u64(seed);
     let world = World::new(&mut dice);
     let tick = Duration::from_millis(dice.random_range(2..=10));
     let mut sim = turmoil::Builder::new()

@@ -32,7 +32,7 @@ fn a_start_up_error_lists_every_problem_with_its_place() {
         &place,
         " and start_up::second (tests/promises/handlers/start_up.rs:",
         "two handlers for \"stateful\": start_up::stateful",
-        "one added by hand (tests/promises/handlers/start_up.rs:",
+        "the closure added at tests/promises/handlers/start_up.rs:",
         "no message has the type \"__mine__\"",
     ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");

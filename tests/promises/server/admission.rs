@@ -8,17 +8,18 @@ use wsx::{
     Config, Connection, Hub, Untyped,
     server::{HubBuilder, Subprotocol},
 };
-use wsx_tests::{Log, Server, within};
+use wsx_tests::{
+    Log, Server,
+    handshake::{head, status, upgrade},
+    within,
+};
 
 fn small() -> HubBuilder<Untyped> {
     Hub::builder().without_handlers()
 }
 
 fn request(id: &str, more: &str) -> String {
-    format!(
-        "GET /ws?id={id} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
-    )
+    upgrade(&format!("/ws?id={id}"), more)
 }
 
 /// Connects, asks, and returns the head of the answer with the socket.
@@ -26,21 +27,6 @@ async fn ask(address: &str, request: &str) -> (String, TcpStream) {
     let mut tcp = within(TcpStream::connect(address)).await.unwrap();
     tcp.write_all(request.as_bytes()).await.unwrap();
     (head(&mut tcp).await, tcp)
-}
-
-async fn head(tcp: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match within(tcp.read_u8()).await {
-            Ok(byte) => head.push(byte),
-            Err(_) => break,
-        }
-    }
-    String::from_utf8(head).unwrap()
-}
-
-fn status(head: &str) -> u16 {
-    head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no answer: {head:?}"))
 }
 
 /// Asks until it is let in: the server notices a moment later that a place is free.
@@ -115,7 +101,7 @@ async fn a_stream_that_the_program_accepted_is_refused_when_too_many_are_half_do
     within(near.read_to_string(&mut answer)).await.unwrap();
     assert_eq!(status(&answer), 503);
     drop(near);
-    assert!(within(refused).await.unwrap().contains("half done"));
+    assert!(within(refused).await.unwrap().contains("in progress"));
     drop(silent);
     assert!(within(first).await.unwrap().is_err());
 }

@@ -11,14 +11,18 @@ use std::{
     },
     task::{Context, Poll},
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest, http::HeaderValue};
 use wsx::{
     CloseCode, ClosedBy, Connection, Envelope, Hub, Identity, Rejection, SendError,
     http::{StatusCode, request::Parts},
     server::PeerAddr,
 };
-use wsx_tests::{Log, Peer, Seen, Server, query_id, recorder, within};
+use wsx_tests::{
+    Log, Peer, Seen, Server,
+    handshake::{head, status, upgrade},
+    query_id, recorder, within,
+};
 
 #[derive(wsx::Endpoint, Default)]
 struct Station {
@@ -201,15 +205,8 @@ async fn build_id_refuses_with_a_status_and_attaches_values() {
 
 async fn status_for(server: &Server<Station>, header: &str) -> u16 {
     let mut tcp = tokio::net::TcpStream::connect(&server.address).await.unwrap();
-    let request = format!(
-        "GET /ws?id=x HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{header}\r\n",
-        server.address
-    );
-    tcp.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = [0; 12];
-    within(tcp.read_exact(&mut answer)).await.unwrap();
-    std::str::from_utf8(&answer[9..]).unwrap().parse().unwrap()
+    tcp.write_all(upgrade("/ws?id=x", header).as_bytes()).await.unwrap();
+    status(&head(&mut tcp).await)
 }
 
 /// Row X1: any origin by default; with a list, one line, those alone.
@@ -242,12 +239,7 @@ async fn another_path_is_not_found() {
 async fn a_message_right_behind_the_request_arrives() {
     let server = Server::start(station()).await;
     let mut tcp = tokio::net::TcpStream::connect(&server.address).await.unwrap();
-    let mut bytes = format!(
-        "GET /ws?id=early HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        server.address
-    )
-    .into_bytes();
+    let mut bytes = upgrade("/ws?id=early", "").into_bytes();
     let text = br#"{"type":"telemetry","data":{"celsius":1.5}}"#;
     // Masked with a key of zeros.
     bytes.extend_from_slice(&[0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0]);

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite;
 use wsx::{CloseCode, Hub, server::WsHandler};
-use wsx_tests::{Log, Peer, Server, query_id, within};
+use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, within};
 
 #[derive(wsx::Endpoint, Default)]
 struct Station {
@@ -66,11 +66,7 @@ async fn works_behind(address: String, hub: Hub<Station>) {
 
     // A frame in the same segment as the request.
     let mut early = TcpStream::connect(&address).await.unwrap();
-    let mut bytes = format!(
-        "GET /ws?id=early HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
-    .into_bytes();
+    let mut bytes = upgrade("/ws?id=early", "").into_bytes();
     let text = br#"{"type":"telemetry","data":1.5}"#;
     bytes.extend_from_slice(&[0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0]);
     bytes.extend_from_slice(text);

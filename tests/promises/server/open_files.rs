@@ -6,6 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+use wsx_tests::handshake::{self, accepted};
 
 /// As many as the server may have open.
 const LIMIT: usize = 64;
@@ -35,23 +36,12 @@ impl Server {
 
 /// A socket that has asked for an upgrade.
 fn ask(address: &str) -> TcpStream {
-    let mut tcp = TcpStream::connect(address).expect("the system's queue has room");
-    tcp.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket takes options");
-    let request = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    tcp.write_all(request.as_bytes()).expect("the system's buffer has room");
-    tcp
+    handshake::ask(address, "/ws").expect("the system's queue has room")
 }
 
 /// The answer, and the echo of a message.
 fn is_served(tcp: &mut TcpStream) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        tcp.read_exact(&mut byte).expect("an answer in time");
-        head.push(byte[0]);
-    }
-    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    accepted(tcp).expect("an answer in time");
     echoes(tcp);
 }
 

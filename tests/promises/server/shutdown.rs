@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 use wsx::{Closed, ClosedBy, Connection, Hub, Observer, Rejection, SendError, http::request::Parts, server::WsHandler};
-use wsx_tests::{Log, Peer, Server, query_id, recorder, within};
+use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, recorder, within};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -321,10 +321,7 @@ async fn other_work_goes_on_while_a_thousand_connections_close() {
 
 /// The first half of a request, and the whole.
 fn request(id: &str) -> (String, String) {
-    let request = format!(
-        "GET /ws?id={id} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
+    let request = upgrade(&format!("/ws?id={id}"), "");
     (request[..request.len() / 2].to_owned(), request)
 }
 

@@ -5,7 +5,7 @@
 use crate::shared::{key_of, respan, snake_case, type_span, with_lifetimes};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{GenericArgument, Ident, Path, PathArguments, Type};
+use syn::{GenericArgument, Path, PathArguments, Type};
 
 /// What an argument's meaning depends on.
 #[derive(Clone, Copy)]
@@ -62,11 +62,11 @@ impl<'a> Argument<'a> {
     /// The key of the message that it must be.
     pub(super) fn key(&self, p: &TokenStream) -> TokenStream {
         let span = self.span();
-        let (p, ty) = (respan(p, span), respan(&self.outside, span));
+        let (at_type, ty) = (respan(p, span), respan(&self.outside, span));
         match &self.named {
-            Some(text) => key_of(&p, text),
-            None if self.wraps => quote_spanned!(span=> <#ty as #p::Wraps<__Elsewhere>>::Key),
-            None => quote_spanned!(span=> <#ty as #p::Keyed<__Elsewhere>>::Key),
+            Some(text) => key_of(p, text),
+            None if self.wraps => quote_spanned!(span=> <#ty as #at_type::Wraps<__Elsewhere>>::Key),
+            None => quote_spanned!(span=> <#ty as #at_type::Keyed<__Elsewhere>>::Key),
         }
     }
 
@@ -84,13 +84,11 @@ impl<'a> Argument<'a> {
     }
 
     /// Says what is wrong with it.
-    pub(super) fn check(&self, p: &TokenStream, label: &Ident) -> Option<TokenStream> {
+    pub(super) fn check(&self, p: &TokenStream) -> Option<TokenStream> {
         let span = self.span();
-        let checks = self
-            .doubts
-            .iter()
-            .map(|Doubt { condition, why }| quote_spanned!(span=> #p::ensure(!#condition, #why.as_bytes());));
-        (!self.doubts.is_empty()).then(|| quote_spanned!(span=> const #label: () = { #(#checks)* };))
+        let checks =
+            self.doubts.iter().map(|Doubt { condition, why }| quote_spanned!(span=> #p::ensure(!#condition, #why);));
+        (!self.doubts.is_empty()).then(|| quote_spanned!(span=> const _: () = { #(#checks)* };))
     }
 
     /// The endpoint from which it is drawn: none where it is refused, lest it be refused twice.

@@ -5,14 +5,14 @@ use super::{
     signature::{Function, Types as _, cfgs},
     typed::{handled, typed},
 };
-use crate::shared::{self, respan, type_span, with_lifetimes};
+use crate::shared::{Wsx, respan, type_span, with_lifetimes};
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{GenericParam, Ident, ReturnType, Signature, Type};
 
 /// The entry of a function that has passed all checks.
 pub(super) fn entry(args: &Args, function: &Function) -> TokenStream {
-    let p = shared::private(args.krate.as_ref());
+    let Wsx { import, path: p } = Wsx::new(args.krate.as_ref());
     let Function { attrs, signature } = function;
     let (name, name_text) = (&signature.ident, signature.ident.to_string());
     let cfgs = cfgs(attrs);
@@ -21,10 +21,7 @@ pub(super) fn entry(args: &Args, function: &Function) -> TokenStream {
     let outside: Vec<&TokenStream> = arguments.iter().map(|argument| &argument.outside).collect();
     let message_type = message_type(args, &p, name, &arguments);
     let payloads = payload_checks(args, &p, name, &arguments);
-    let doubts = arguments
-        .iter()
-        .enumerate()
-        .map(|(at, argument)| argument.check(&respan(&p, argument.span()), &format_ident!("HANDLER_TAKES_{}", at + 1)));
+    let doubts = arguments.iter().filter_map(|argument| argument.check(&respan(&p, argument.span())));
     let endpoint = endpoint(args, &p);
     let typed = args.on.as_ref().map(|on| typed(args, &p, name, on, &arguments));
     // Where nothing else can be the message, it is what the argument is meant to be.
@@ -42,9 +39,8 @@ pub(super) fn entry(args: &Args, function: &Function) -> TokenStream {
     let call = call(args, &p, signature, &arguments);
     quote! {
         #(#cfgs)*
-        #[doc(hidden)]
-        #[allow(warnings, clippy::all, clippy::pedantic, reason = "generated code")]
         const _: () = {
+            #import
             use #p::{NotHandling as _, Plain as _};
             #endpoint
             #message_type
@@ -77,7 +73,7 @@ pub(super) fn stand_in(args: &Args, function: Option<&Function>) -> Option<Token
     if args.on.is_none() || args.foreign.is_some() || function.signature.receiver().is_some() {
         return None;
     }
-    let p = shared::private(args.krate.as_ref());
+    let Wsx { import, path: p } = Wsx::new(args.krate.as_ref());
     let cfgs = cfgs(&function.attrs);
     // `impl Trait` has no place outside of a signature, and is a mistake already.
     let mut types = function.signature.types();
@@ -100,12 +96,11 @@ pub(super) fn stand_in(args: &Args, function: Option<&Function>) -> Option<Token
     let handled = handled(args, &p, &arguments);
     Some(quote! {
         #(#cfgs)*
-        #[doc(hidden)]
-        #[allow(warnings, reason = "generated code")]
         const _: () = {
+            #import
             use #p::Plain as _;
             #endpoint
-            const __TYPE: &str = #message_type;
+            const __TYPE: &#p::str = #message_type;
             #handled
         };
     })
@@ -124,10 +119,11 @@ fn endpoint(args: &Args, p: &TokenStream) -> TokenStream {
 /// The routing key, checked against the payload's own where both are there.
 fn message_type(args: &Args, p: &TokenStream, name: &Ident, arguments: &[Argument<'_>]) -> TokenStream {
     let found = messages(p, arguments);
+    let str = quote!(#p::str);
     let Some(literal) = &args.message_type else {
         if args.sole_message(arguments).is_some() {
             // That it is none is said where its key is asked for.
-            return quote!(const __TYPE: &str = #p::first(#found, ""););
+            return quote!(const __TYPE: &#p::str = #p::first(#found, ""););
         }
         let span = name.span();
         let p = respan(p, span);
@@ -136,18 +132,18 @@ fn message_type(args: &Args, p: &TokenStream, name: &Ident, arguments: &[Argumen
             name.to_string().strip_prefix("on_").unwrap_or(&name.to_string())
         );
         return quote_spanned! {span=>
-            const __TYPE: &str = #p::first(#found, "");
-            const HANDLER_TYPE: () = #p::ensure(!#p::same(__TYPE, ""), #why.as_bytes());
+            const __TYPE: &#str = #p::first(#found, "");
+            const _: () = #p::ensure(!#p::same(__TYPE, ""), #why);
         };
     };
     if RESERVED.contains(&&*literal.value()) {
-        return quote!(const __TYPE: &str = #literal;);
+        return quote!(const __TYPE: &#p::str = #literal;);
     }
     let span = literal.span();
     let p = respan(p, span);
     quote_spanned! {span=>
-        const __TYPE: &str = #literal;
-        const HANDLER_TYPE: () = #p::ensure_type(__TYPE, #p::first(#found, __TYPE));
+        const __TYPE: &#str = #literal;
+        const _: () = #p::ensure_type(__TYPE, #p::first(#found, __TYPE));
     }
 }
 
@@ -165,14 +161,13 @@ fn payload_checks(args: &Args, p: &TokenStream, name: &Ident, arguments: &[Argum
     let checks = suspects.map(|(at, argument)| {
         let (span, ty) = (argument.span(), &argument.outside);
         let p = respan(p, span);
-        let label = format_ident!("HANDLER_ARGUMENT_{}", at + 1);
         let holds = if allowed {
             let before = arguments[..at].iter().map(|argument| &argument.outside);
             quote!(!(#p::Probe::<#ty>::PAYLOAD && #p::any(&[#(#p::Probe::<#before>::PAYLOAD),*])))
         } else {
             quote!(!#p::Probe::<#ty>::READS)
         };
-        quote_spanned!(span=> const #label: () = #p::ensure(#holds, #why.as_bytes());)
+        quote_spanned!(span=> const _: () = #p::ensure(#holds, #why);)
     });
     quote!(#(#checks)*)
 }
@@ -189,15 +184,16 @@ fn call(args: &Args, p: &TokenStream, signature: &Signature, arguments: &[Argume
         .collect();
     let draws = variables.iter().zip(arguments).map(|(variable, argument)| {
         let span = argument.span();
+        let arms = quote! {
+            #p::Result::Ok(value) => value,
+            #p::Result::Err(error) => return #p::Outcome::Ready(#p::Result::Err(error)),
+        };
         let p = respan(p, span);
         // A lifetime that the handler names is unknown here.
         let ty_here = with_lifetimes(argument.ty.to_token_stream(), "'_");
         let drawn_from = argument.drawn_from(&p);
         quote_spanned! {span=>
-            let #variable: #ty_here = match #p::Handling::<#drawn_from>::extract::<#ty_here, _>(#context) {
-                #p::Result::Ok(value) => value,
-                #p::Result::Err(error) => return #p::Outcome::Ready(#p::Result::Err(error)),
-            };
+            let #variable: #ty_here = match #p::Handling::<#drawn_from>::extract::<#ty_here, _>(#context) { #arms };
         }
     });
     let returned: Span = match &signature.output {

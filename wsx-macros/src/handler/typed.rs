@@ -21,12 +21,12 @@ pub(super) fn typed(args: &Args, p: &TokenStream, name: &Ident, on: &Path, argum
                 "`{on_text}` is an endpoint of another crate: write `#[wsx::handler(.., on = {on_text}, foreign)]`, and `partial` \
                  where `{on_text}` is declared"
             );
-            quote_spanned!(on_span=> #at_on::ensure(__IS_HERE, #why.as_bytes());)
+            quote_spanned!(on_span=> #at_on::ensure(__IS_HERE, #why);)
         }
         Some(foreign) => {
             let why = format!("`{on_text}` is an endpoint of this crate, so its handlers are not `foreign`");
             let p = respan(p, foreign.span());
-            quote_spanned!(foreign.span()=> #p::ensure(!__IS_HERE, #why.as_bytes());)
+            quote_spanned!(foreign.span()=> #p::ensure(!__IS_HERE, #why);)
         }
     };
     let is_here = is_here(p);
@@ -46,7 +46,7 @@ pub(super) fn typed(args: &Args, p: &TokenStream, name: &Ident, on: &Path, argum
     quote! {
         #is_here
         #handles
-        const HANDLER: () = { #endpoint #where_from #direction };
+        const _: () = { #endpoint #where_from #direction };
     }
 }
 
@@ -59,21 +59,19 @@ fn direction_checks(args: &Args, p: &TokenStream, arguments: &[Argument<'_>]) ->
     let found = place(p, arguments);
     let directions = candidates(arguments).enumerate().filter(|(_, argument)| !argument.wraps).map(|(at, argument)| {
         let (span, ty) = (argument.span(), &argument.outside);
-        let p = respan(p, span);
         // Who receives it: what is not the message may come to anybody.
-        quote_spanned! {span=>
-            #p::receives::<
-                <() as #p::If<{ #found == #at }, <__Endpoint as #p::Endpoint>::Side, #p::AnySide>>::Type,
-                <__Endpoint as #p::Endpoint>::Peer,
-                #ty,
-            >();
-        }
+        let (to, at_type) = (Ident::new("__To", span), respan(p, span));
+        let check = quote_spanned!(span=> #at_type::receives::<#to, __From, #ty>(););
+        quote! {{
+            type __To = <() as #p::If<{ #found == #at }, <__Endpoint as #p::Endpoint>::Side, #p::AnySide>>::Type;
+            type __From = <__Endpoint as #p::Endpoint>::Peer;
+            #check
+        }}
     });
     let literal = args.message_type.as_ref().map(|literal| {
+        let side = quote!(<__Endpoint as #p::Endpoint>::Side);
         let p = respan(p, literal.span());
-        quote_spanned! {literal.span()=>
-            #p::ensure_inbound::<<__Endpoint as #p::Endpoint>::Side>(#found != #count, __TYPE);
-        }
+        quote_spanned!(literal.span()=> #p::ensure_inbound::<#side>(#found != #count, __TYPE);)
     });
     quote!(#(#directions)* #literal)
 }
@@ -93,5 +91,5 @@ pub(super) fn handled(args: &Args, p: &TokenStream, arguments: &[Argument<'_>]) 
 
 /// Whether the endpoint is of this crate.
 fn is_here(p: &TokenStream) -> TokenStream {
-    quote!(const __IS_HERE: bool = #p::same_crate(#p::Probe::<__On>::MODULE, #p::module_path!());)
+    quote!(const __IS_HERE: #p::bool = #p::same_crate(#p::Probe::<__On>::MODULE, #p::module_path!());)
 }

@@ -37,11 +37,7 @@ pub(super) fn borrowed_text(input: &DeriveInput, private: &TokenStream, errors: 
         let span = type_span(&field.ty);
         let p = respan(private, span);
         checks.extend(quote_spanned! {span=>
-            #[allow(dead_code, unused_imports, reason = "it is there to be evaluated; its name is shown with the error")]
-            const _: () = {
-                use #p::Plain as _;
-                const BORROWED_TEXT: () = #p::ensure(!#p::Probe::<#name #arguments>::PAYLOAD, #why.as_bytes());
-            };
+            const _: () = #p::ensure(!#p::Probe::<#name #arguments>::PAYLOAD, #why);
         });
     }
     checks

@@ -30,7 +30,6 @@ pub(super) fn fingerprint(input: &DeriveInput, p: &TokenStream, message_type: &L
         }
     }
     quote!({
-        #[allow(unused_imports, reason = "a message may have no fields")]
         use #p::Plain as _;
         let mut fingerprint = #p::hash(#message_type);
         #(fingerprint = #p::mix(fingerprint, #parts);)*

@@ -12,9 +12,9 @@ mod fingerprint;
 pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let mut given: Option<LitStr> = None;
-    let private = shared::options(&input.attrs, &mut errors, |meta| {
+    let wsx = shared::options(&input.attrs, &mut errors, |meta| {
         if !meta.path.is_ident("type") {
-            return Err(meta.error("a message has the options `#[wsx(type = \"…\", crate = path)]`"));
+            return Err(meta.error("a message has the options `#[wsx(type = \"..\", crate = path)]`"));
         }
         once(given.is_some(), &meta.path)?;
         let literal: LitStr = meta.value()?.parse()?;
@@ -31,23 +31,27 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let mut keyed = input.generics.clone();
     keyed.params.push(parse_quote!(__Here));
     let keyed = keyed.split_for_impl().0;
-    let borrowed = borrowed_text(input, &private, &mut errors);
-    let key = key_of(&private, &message_type.value());
-    let fingerprint = fingerprint(input, &private, &message_type);
-    let errors = errors.finish();
+    let p = &wsx.path;
+    let borrowed = borrowed_text(input, p, &mut errors);
+    let key = key_of(p, &message_type.value());
+    let fingerprint = fingerprint(input, p, &message_type);
+    let (import, errors) = (&wsx.import, errors.finish());
     // Made even beside an error, so that what uses the type does not fail too.
     quote! {
         #errors
-        #borrowed
-        #[automatically_derived]
-        impl #generics #private::Message for #name #arguments #bounds {
-            const TYPE: &'static str = #message_type;
-            const FINGERPRINT: u64 = #fingerprint;
-        }
-        #[automatically_derived]
-        impl #keyed #private::Keyed<__Here> for #name #arguments #bounds {
-            type Key = #key;
-        }
+        const _: () = {
+            #import
+            #[automatically_derived]
+            impl #generics #p::Message for #name #arguments #bounds {
+                const TYPE: &'static #p::str = #message_type;
+                const FINGERPRINT: #p::u64 = #fingerprint;
+            }
+            #[automatically_derived]
+            impl #keyed #p::Keyed<__Here> for #name #arguments #bounds {
+                type Key = #key;
+            }
+            #borrowed
+        };
     }
 }
 

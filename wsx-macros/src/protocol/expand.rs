@@ -1,37 +1,99 @@
 //! The types that a protocol makes.
-use super::parse::{Flow, Message, Protocol};
-use crate::shared::{respan, with_lifetimes};
+use super::{
+    inbound,
+    parse::{Flow, Message, Protocol},
+};
+use crate::shared::{Wsx, respan, with_lifetimes};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use std::collections::BTreeSet;
 use syn::Ident;
 
-/// The alias of each message, and the check that it is one.
-pub(super) fn aliases(protocol: &Protocol, p: &TokenStream) -> TokenStream {
+/// The types stand in the user's module; all the rest is in a block of its own, where wsx is imported once.
+pub(super) fn expand(protocol: &Protocol, wsx: &Wsx) -> TokenStream {
+    let Wsx { import, path: p } = wsx;
+    let sides = protocol.sides();
+    let aliases = aliases(protocol);
+    let head = head(protocol);
+    let markers = sides.iter().map(|side| marker(protocol, side));
+    let inbound = sides.iter().map(|side| inbound::item(protocol, side));
+    let messages = are_messages(protocol, p);
+    let description = description(protocol, p);
+    let each = sides.iter().map(|side| {
+        let speaks = side_impls(protocol, p, side);
+        let decode = inbound::impls(protocol, p, side);
+        let lists = lists(protocol, p, side);
+        quote!(#speaks #decode #lists)
+    });
+    let directions = protocol.flows.iter().map(|flow| directions(flow, p));
+    let unions = sides.iter().filter(|side| protocol.peers(side).len() > 1).map(|side| union(protocol, p, side));
+    quote! {
+        #aliases
+        #head
+        #(#markers)*
+        #(#inbound)*
+        const _: () = {
+            #import
+            use #p::{NotDecoding as _, NotShown as _, Plain as _};
+            #messages
+            #description
+            #(#each)*
+            #(#directions)*
+            #(#unions)*
+        };
+    }
+}
+
+/// What generated code calls each message. Private, so that documentation shows the type itself.
+fn aliases(protocol: &Protocol) -> TokenStream {
     let each = protocol.messages().into_iter().map(|message| {
-        let (span, fixed) = (message.span(), message.fixed());
+        let span = message.span();
         let alias = Ident::new(&message.alias, span);
         let ty = with_lifetimes(message.ty.to_token_stream(), "'frame");
-        let door = respan(p, span);
-        quote_spanned! {span=>
-            // Private, so that documentation shows the type itself. All have the lifetime, so that the compiler's advice on one
-            // that was left out fits.
-            #[allow(non_camel_case_types, unused_lifetimes, reason = "generated code")]
-            type #alias<'frame> = #ty;
-            const _: () = #door::is_message::<#fixed>();
+        // All have the lifetime, so that the compiler's advice on one that was left out fits.
+        quote_spanned!(span=> type #alias<'frame> = #ty;)
+    });
+    quote!(#(#each)*)
+}
+
+/// The check that each message is one, and what stands for it where a handler is looked for.
+fn are_messages(protocol: &Protocol, p: &TokenStream) -> TokenStream {
+    let each = protocol.messages().into_iter().map(|message| {
+        let (span, fixed, known) = (message.span(), message.fixed(), known(message));
+        let at_message = respan(p, span);
+        let check = quote_spanned!(span=> const _: () = #at_message::is_message::<#fixed>(););
+        quote! {
+            #check
+            type #known =
+                <() as #p::If<{ #p::is_some(#p::Probe::<#fixed>::MESSAGE) }, #fixed, #p::NotAMessage>>::Type;
         }
     });
     quote!(#(#each)*)
 }
 
-/// The protocol itself: version, fingerprint, description.
-pub(super) fn head(protocol: &Protocol, p: &TokenStream) -> TokenStream {
-    let Protocol { attrs, visibility, name, version, flows } = protocol;
+/// The alias of a message that [`are_messages`] makes.
+fn known(message: &Message) -> Ident {
+    format_ident!("{}Known", message.alias)
+}
+
+/// The protocol's own type.
+fn head(protocol: &Protocol) -> TokenStream {
+    let Protocol { attrs, visibility, name, .. } = protocol;
     let docs = attrs.iter().filter(|attr| !attr.path().is_ident("wsx"));
     let has_docs = attrs.iter().any(|attr| attr.path().is_ident("doc"));
-    let name_text = name.to_string();
-    let default_doc = (!has_docs).then(|| format!("The protocol `{name_text}`."));
+    let default_doc = (!has_docs).then(|| format!("The protocol `{name}`."));
     let default_doc = default_doc.map(|doc| quote!(#[doc = #doc]));
+    quote! {
+        #(#docs)*
+        #default_doc
+        #visibility struct #name;
+    }
+}
+
+/// Version, fingerprint, description.
+fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
+    let Protocol { name, version, flows, .. } = protocol;
+    let name_text = name.to_string();
     let travels: Vec<TokenStream> = flows
         .iter()
         .flat_map(|flow| {
@@ -43,41 +105,61 @@ pub(super) fn head(protocol: &Protocol, p: &TokenStream) -> TokenStream {
             })
         })
         .collect();
+    let unit = unit_impls(p, name);
     quote! {
-        #(#docs)*
-        #default_doc
-        #[derive(::core::fmt::Debug, ::core::clone::Clone, ::core::marker::Copy)]
-        #visibility struct #name;
+        #unit
         impl #name {
             /// The protocol's version.
-            pub const VERSION: u32 = #version;
+            pub const VERSION: #p::u32 = #version;
             /// Changes whenever a message, its fields or its direction does, or the version.
-            pub const FINGERPRINT: u64 = {
-                #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _;
-                let travels: &[#p::Travel] = &[#(#travels),*];
-                let mut fingerprint = #p::mix(#p::hash(#name_text), #version as u64);
-                let mut at = 0;
-                while at < travels.len() {
-                    fingerprint = #p::mix(fingerprint, travels[at].fingerprint);
-                    fingerprint = #p::mix(#p::mix(fingerprint, #p::hash(travels[at].from)), #p::hash(travels[at].to));
-                    at += 1;
-                }
-                fingerprint
-            };
+            pub const FINGERPRINT: #p::u64 = #p::fingerprint(#name_text, Self::VERSION, &[#(#travels),*]);
             /// What the protocol says, to print or to serialize.
-            pub const DESCRIPTION: #p::Description = {
-                #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _;
-                #p::Description::new(#name_text, #version, Self::FINGERPRINT, &[#(#travels),*])
-            };
+            pub const DESCRIPTION: #p::Description =
+                #p::Description::new(#name_text, Self::VERSION, Self::FINGERPRINT, &[#(#travels),*]);
         }
+        // A program need not use what the macro makes, under any lint.
+        const _: #p::Description = #name::DESCRIPTION;
     }
 }
 
 /// A side's own type.
-pub(super) fn marker(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
+fn marker(protocol: &Protocol, side: &Ident) -> TokenStream {
     let Protocol { visibility, name, .. } = protocol;
-    let (name_text, side_text) = (name.to_string(), side.to_string());
-    let doc = format!("The side `{side_text}` of [`{name_text}`].");
+    let doc = format!("The side `{side}` of [`{name}`].");
+    // Spanned at the side: this is the line that an error about a side shows.
+    let visibility = respan(&visibility.to_token_stream(), side.span());
+    let declared = quote_spanned!(side.span()=> #visibility struct #side;);
+    quote! {
+        #[doc = #doc]
+        #declared
+    }
+}
+
+/// `Debug`, `Clone` and `Copy` of a type without fields: `derive` is in a prelude that a module may be without.
+fn unit_impls(p: &TokenStream, name: &Ident) -> TokenStream {
+    let text = name.to_string();
+    quote! {
+        #[automatically_derived]
+        impl #p::Debug for #name {
+            fn fmt(&self, f: &mut #p::Formatter<'_>) -> #p::FmtResult {
+                f.write_str(#text)
+            }
+        }
+        #[automatically_derived]
+        impl #p::Clone for #name {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+        #[automatically_derived]
+        impl #p::Copy for #name {}
+        const _: #name = #name;
+    }
+}
+
+/// What a side is: its names, what it receives, and whom it speaks with.
+fn side_impls(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
+    let (name_text, side_text) = (protocol.name.to_string(), side.to_string());
     let inbound: Vec<TokenStream> = protocol.inbound(side).into_iter().map(|message| type_string(p, message)).collect();
     let peers = protocol.peers(side);
     let peer = match &*peers {
@@ -86,113 +168,54 @@ pub(super) fn marker(protocol: &Protocol, p: &TokenStream, side: &Ident) -> Toke
     };
     let speaks = peers.iter().map(|peer| {
         let name = peer.to_string();
-        quote!(impl #p::SpeaksWith<#peer> for #side { const NAME: &'static str = #name; })
+        quote!(impl #p::SpeaksWith<#peer> for #side { const NAME: &'static #p::str = #name; })
     });
     let twice = protocol.inbound(side).into_iter().enumerate().map(|(at, message)| {
         let span = message.span();
         let p = respan(p, span);
-        quote_spanned!(span=> const TYPE_STRING: () = #p::ensure_unique(#side_text, TYPES, #at);)
+        quote_spanned!(span=> const _: () = #p::ensure_unique(#side_text, __TYPES, #at);)
     });
-    // Spanned at the side: this is the line that an error about a side shows.
-    let visibility = respan(&visibility.to_token_stream(), side.span());
-    let declared = quote_spanned!(side.span()=> #visibility struct #side;);
-    let at_side = respan(p, side.span());
     let body = quote! {
-        const NAME: &'static str = #side_text;
-        const PROTOCOL: &'static str = #name_text;
-        const INBOUND: &'static [&'static str] = {
-            #[allow(unused_imports, reason = "the probes of messages do without")]
-            use #p::Plain as _;
-            &[#(#inbound,)* "__raw__", "__open__", "__close__", "__unknown__"]
-        };
+        const NAME: &'static #p::str = #side_text;
+        const PROTOCOL: &'static #p::str = #name_text;
+        const INBOUND: &'static [&'static #p::str] =
+            &[#(#inbound,)* "__raw__", "__open__", "__close__", "__unknown__"];
         type Peer = #peer;
     };
-    let implemented = quote_spanned!(side.span()=> impl #at_side::Side for #side { #body });
+    let implemented = quote_spanned!(side.span()=> impl #p::Side for #side { #body });
+    let unit = unit_impls(p, side);
     quote! {
-        #[doc = #doc]
-        #[derive(::core::fmt::Debug, ::core::clone::Clone, ::core::marker::Copy)]
-        #declared
+        #unit
+        impl #p::Declared for #side {}
         #implemented
         #(#speaks)*
-        #[allow(dead_code, reason = "it is there to be evaluated; its name is shown with the error")]
         const _: () = {
-            #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _;
-            const TYPES: &[&str] = &[#(#inbound),*];
-            #(const _: () = { #twice };)*
+            const __TYPES: &[&#p::str] = <#side as #p::Side>::INBOUND;
+            #(#twice)*
         };
-    }
-}
-
-/// The enum of all that a side receives, for programs that match on it themselves.
-pub(super) fn inbound(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
-    let visibility = &protocol.visibility;
-    let messages = protocol.inbound(side);
-    let name = format_ident!("{side}Inbound");
-    let doc = format!("Any message that [`{side}`] receives.");
-    let borrows = messages.iter().any(|message| message.borrows());
-    let (on_enum, on_decode) = if borrows { (Some(quote!(<'f>)), None) } else { (None, Some(quote!(<'f>))) };
-    let variants: Vec<&Ident> = messages.iter().filter_map(|message| message.short_name()).collect();
-    let docs = messages.iter().zip(&variants).map(|(message, variant)| {
-        let (docs, plain) = (&message.docs, format!("A `{variant}`."));
-        if docs.is_empty() { quote!(#[doc = #plain]) } else { quote!(#(#docs)*) }
-    });
-    let payloads = messages.iter().map(|message| message.generic());
-    // What is said of the lines that arrive here.
-    let lines = protocol.flows.iter().filter(|flow| flow.to == *side && !flow.docs.is_empty()).map(|flow| {
-        let (from, docs) = (format!("From [`{}`]:", flow.from), &flow.docs);
-        quote!(#[doc = ""] #[doc = #from] #(#docs)*)
-    });
-    // One identifier for all its uses: under `macro_rules`, a name that is spanned at the user's token is another name.
-    let [message_type, data] = ["message_type", "data"].map(|name| Ident::new(name, Span::call_site()));
-    let decodes = messages.iter().zip(&variants).map(|(message, variant)| {
-        let type_string = type_string(p, message);
-        // Spanned at the message: this is where one that cannot be decoded shows.
-        let span = message.span();
-        let door = respan(p, span);
-        quote_spanned! {span=>
-            if #message_type == #type_string {
-                return #p::Option::Some(#door::serde_json::from_str(#data).map(Self::#variant));
-            }
-        }
-    });
-    let decode_doc = format!("The message of this type with this data; `None` when [`{side}`] receives no such type.");
-    quote! {
-        #[doc = #doc]
-        #(#lines)*
-        #[allow(dead_code, missing_debug_implementations, reason = "not every program uses it, and a message need not be `Debug`")]
-        #visibility enum #name #on_enum {
-            #(#docs #variants(#payloads),)*
-        }
-        impl #on_enum #name #on_enum {
-            #[doc = #decode_doc]
-            #[allow(unused_variables, reason = "a side may receive nothing")]
-            pub fn decode #on_decode (#message_type: &str, #data: &'f str) -> #p::Option<#p::Result<Self, #p::serde_json::Error>> {
-                #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _;
-                #(#decodes)*
-                #p::Option::None
-            }
-        }
     }
 }
 
 /// The lists that a complete endpoint's table is made from: one of all messages, one for each peer. Each is a function of its
 /// own, since its bounds are what the compiler checks.
-pub(super) fn lists(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
+fn lists(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     let list = |function: Ident, messages: Vec<&Message>| {
         // Spanned at the message: this is the line that an error about a missing handler shows.
         let bounds = messages.iter().map(|message| {
-            let (span, message) = (message.span(), message.fixed());
+            let (span, message) = (message.span(), known(message));
             let p = respan(p, span);
             quote_spanned!(span=> #side: #p::Covers<__E, #message>)
         });
-        let messages = messages.iter().map(|message| message.fixed());
+        let messages = messages.iter().map(|message| known(message));
         quote! {
             #[doc(hidden)]
             pub fn #function<__E: #p::Endpoint>() -> #p::Vec<#p::Box<dyn #p::Any>>
             where
                 #(#bounds,)*
             {
-                #p::Vec::from([#(#p::listed(<#side as #p::Covers<__E, #messages>>::ENTRY)),*])
+                <[#p::Box<dyn #p::Any>]>::into_vec(#p::Box::new([
+                    #(#p::listed(<#side as #p::Covers<__E, #messages>>::ENTRY)),*
+                ]))
             }
         }
     };
@@ -200,39 +223,18 @@ pub(super) fn lists(protocol: &Protocol, p: &TokenStream, side: &Ident) -> Token
     let each = protocol.peers(side).into_iter().map(|peer| {
         let flow = protocol.flows.iter().find(|flow| flow.to == *side && flow.from == peer);
         let messages = flow.map_or_else(Vec::new, |flow| flow.messages.iter().collect());
-        list(format_ident!("__wsx_entries_from_{peer}"), messages)
-    });
-    let covers = protocol.inbound(side).into_iter().map(|message| {
-        let message = message.fixed();
-        // What is no message has no key, and is reported once, by the check made for it.
-        let known =
-            quote!(<() as #p::If<{ #p::is_some(#p::Probe::<#message>::MESSAGE) }, #message, #p::Nothing>>::Type);
-        let key = quote!(<#known as #p::Keyed>::Key);
-        quote! {
-            #[diagnostic::do_not_recommend]
-            impl<__E> #p::Covers<__E, #message> for #side
-            where
-                #key: #p::HandledOnceBy<__E>,
-            {
-                const ENTRY: #p::HandlerEntry<__E> = <#key as #p::HandledOnceBy<__E>>::ENTRY;
-            }
-        }
+        list(format_ident!("__wsx_entries_from_{peer}", span = Span::call_site()), messages)
     });
     quote! {
-        #[allow(non_snake_case, reason = "the name of a side is part of it")]
         impl #side {
             #all
             #(#each)*
         }
-        const _: () = {
-            #[allow(unused_imports, reason = "the probes of messages do without")] use #p::Plain as _;
-            #(#covers)*
-        };
     }
 }
 
 /// Who sends and who receives the messages of a flow.
-pub(super) fn directions(flow: &Flow, p: &TokenStream) -> TokenStream {
+fn directions(flow: &Flow, p: &TokenStream) -> TokenStream {
     let Flow { from, to, messages, .. } = flow;
     let mut seen = BTreeSet::new();
     let each = messages.iter().filter(|message| seen.insert(&message.alias)).map(|message| {
@@ -243,12 +245,11 @@ pub(super) fn directions(flow: &Flow, p: &TokenStream) -> TokenStream {
             impl #lifetime #p::Receives<#generic, #from> for #to {}
         }
     });
-    let envelopes = envelopes(p, to, &from.to_token_stream());
-    quote!(#(#each)* #envelopes)
+    quote!(#(#each)*)
 }
 
 /// A side with several peers, where an endpoint does not say which one it speaks to: any of them.
-pub(super) fn union(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
+fn union(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     let any = quote!(#p::AnyPeer);
     let sends = protocol.outbound(side).into_iter().map(|message| {
         let lifetime = message.borrows().then(|| quote!(<'f>));
@@ -261,24 +262,11 @@ pub(super) fn union(protocol: &Protocol, p: &TokenStream, side: &Ident) -> Token
         let generic = message.generic();
         quote_spanned!(message.span()=> impl #lifetime #p::Receives<#generic, #any> for #side {})
     });
-    let envelopes = (!inbound.is_empty()).then(|| envelopes(p, side, &any));
-    quote!(#(#sends)* #(#receives)* #envelopes)
+    quote!(#(#sends)* #(#receives)*)
 }
 
-/// Who receives a message may take it with its envelope.
-fn envelopes(p: &TokenStream, to: &Ident, from: &TokenStream) -> TokenStream {
-    quote! {
-        #[diagnostic::do_not_recommend]
-        impl<__Message> #p::Receives<#p::Envelope<__Message>, #from> for #to
-        where
-            #to: #p::Receives<__Message, #from>,
-        {
-        }
-    }
-}
-
-/// A message's type string, by a probe: what is no message is reported once, by the check made for it.
-fn type_string(p: &TokenStream, message: &Message) -> TokenStream {
+/// A message's type string, by a probe: what is not a message is reported once, by the check made for it.
+pub(super) fn type_string(p: &TokenStream, message: &Message) -> TokenStream {
     let message = message.fixed();
     quote!(#p::found(#p::Probe::<#message>::MESSAGE))
 }

@@ -1,7 +1,6 @@
 //! `protocol!`: who may say what to whom, as types.
 use crate::shared::{self, Errors};
 use check::check;
-use expand::{aliases, directions, head, inbound, lists, marker, union};
 use parse::Protocol;
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -9,6 +8,7 @@ use syn::parse::{ParseStream, Parser as _};
 
 mod check;
 mod expand;
+mod inbound;
 mod parse;
 
 pub(crate) fn expand(input: TokenStream) -> TokenStream {
@@ -18,22 +18,12 @@ pub(crate) fn expand(input: TokenStream) -> TokenStream {
     let Some(mut protocol) = errors.take(parsed) else {
         return errors.finish().unwrap_or_default();
     };
-    let p = shared::options(&protocol.attrs, &mut errors, |meta| {
+    let wsx = shared::options(&protocol.attrs, &mut errors, |meta| {
         Err(meta.error("a protocol has the option `#[wsx(crate = path)]`"))
     });
     check(&protocol, &mut errors);
     protocol.flows.iter_mut().for_each(|flow| flow.messages.retain(|message| message.short_name().is_some()));
-    let sides = protocol.sides();
-    let aliases = aliases(&protocol, &p);
-    let head = head(&protocol, &p);
-    let items = sides.iter().map(|side| {
-        let marker = marker(&protocol, &p, side);
-        let inbound = inbound(&protocol, &p, side);
-        let lists = lists(&protocol, &p, side);
-        quote!(#marker #inbound #lists)
-    });
-    let directions = protocol.flows.iter().map(|flow| directions(flow, &p));
-    let unions = sides.iter().filter(|side| protocol.peers(side).len() > 1).map(|side| union(&protocol, &p, side));
+    let expanded = expand::expand(&protocol, &wsx);
     let errors = errors.finish();
-    quote!(#errors #aliases #head #(#items)* #(#directions)* #(#unions)*)
+    quote!(#errors #expanded)
 }

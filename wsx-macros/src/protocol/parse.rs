@@ -156,7 +156,7 @@ impl Protocol {
         for message in self.flows.iter_mut().flat_map(|flow| &mut flow.messages) {
             let next = known.len();
             let at = *known.entry(message.text()).or_insert(next);
-            message.alias = format!("__{}_{at}", self.name);
+            message.alias = format!("__{}Message{at}", self.name);
         }
     }
 }

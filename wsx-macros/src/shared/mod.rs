@@ -12,6 +12,6 @@ mod spans;
 pub(crate) use errors::Errors;
 pub(crate) use key::key_of;
 pub(crate) use lifetimes::{has_lifetime, with_lifetimes};
-pub(crate) use options::{once, options, private};
+pub(crate) use options::{Wsx, once, options};
 pub(crate) use snake_case::snake_case;
 pub(crate) use spans::{last, path_span, respan, type_span};

@@ -54,7 +54,7 @@ pub(super) struct Options {
 
 /// Builds a [`Client`].
 ///
-/// ```
+/// ```standalone_crate
 /// use std::time::Duration;
 /// use wsx::{Backoff, Client, http::{HeaderMap, HeaderValue, header}};
 ///
@@ -69,7 +69,7 @@ pub(super) struct Options {
 ///     .build()?;
 /// # Ok::<_, wsx::BuildError>(())
 /// ```
-pub struct ClientBuilder<E: Endpoint = Untyped> {
+pub struct ClientBuilder<E = Untyped> {
     url: String,
     program: ProgramBuilder<E>,
     options: Options,
@@ -170,7 +170,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// server's. Where somebody looks, let it stop on a refusal; two programs with one id replace each other for ever
     /// otherwise.
     ///
-    /// ```
+    /// ```standalone_crate
     /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws").give_up(wsx::Setback::is_refusal).build();
     /// ```
     #[must_use]
@@ -204,11 +204,12 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// panic. The host and port of the URL still make the `Host` header.
     ///
     /// ```no_run
-    /// # #[cfg(unix)] {
+    /// # #[cfg(unix)]
+    /// # fn example() -> Result<(), wsx::BuildError> {
     /// let client = wsx::Client::builder("ws://localhost/ws")
     ///     .connector(|_| tokio::net::UnixStream::connect("/run/station.sock"))
     ///     .build()?;
-    /// # Ok::<_, wsx::BuildError>(())
+    /// # Ok(())
     /// # }
     /// ```
     #[must_use]

@@ -8,7 +8,7 @@ use crate::{
     connection::{
         by_hand::OwnHandler,
         extensions::Extensions,
-        queue::{Bound, Queue, Refused},
+        queue::{Bound, PushError, Queue},
     },
     wire::close_code::CloseCode,
 };
@@ -119,7 +119,7 @@ impl Handle {
     }
 
     /// Queues a finished frame if there is room for it.
-    pub(crate) fn try_push(&self, frame: Bytes) -> Result<(), Refused> {
+    pub(crate) fn try_push(&self, frame: Bytes) -> Result<(), PushError> {
         self.0.queue.try_push(frame)
     }
 
@@ -140,14 +140,17 @@ impl Handle {
         if self.0.closing.set(Box::new(closing)).is_ok() {
             // `fetch_max`: the intake that the task has shut stays shut.
             self.0.intake.fetch_max(intake as u8, Ordering::Relaxed);
-            self.0.queue.close(intake == Intake::Draining);
+            match intake {
+                Intake::Draining => self.0.queue.close_after_reply(),
+                Intake::Open | Intake::Shut => self.0.queue.close(),
+            }
         }
     }
 
     /// For the task: the connection ends for another reason than a request.
     pub(crate) fn shut(&self) {
         self.0.intake.store(Intake::Shut as u8, Ordering::Relaxed);
-        self.0.queue.close(false);
+        self.0.queue.close();
     }
 
     pub(crate) fn intake(&self) -> Intake {

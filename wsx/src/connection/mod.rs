@@ -15,7 +15,7 @@ use crate::{
     connection::{
         by_hand::{FromMessage, by_hand},
         handle::{Handle, Start},
-        queue::Refused,
+        queue::PushError,
     },
     envelope::{SentBy, incoming::RawFrame, reply::IntoReply},
     error::SendError,
@@ -109,9 +109,9 @@ impl<S: Side, To> Connection<S, To> {
     /// As [`send`](Self::send), and [`SendError::Full`] when the queue has no room.
     pub fn try_send<M: SentBy<S, To> + ?Sized>(&self, message: &M) -> Result<(), SendError> {
         let frame = message.encode(self.handle.role())?.into_bytes();
-        self.handle.try_push(frame).map_err(|refused| match refused {
-            Refused::Full => SendError::Full,
-            Refused::Closed => SendError::Closed,
+        self.handle.try_push(frame).map_err(|error| match error {
+            PushError::Full => SendError::Full,
+            PushError::Closed => SendError::Closed,
         })
     }
 
@@ -126,7 +126,7 @@ impl<S: Side, To> Connection<S, To> {
     /// If this is dropped while it waits for room, the ping is not sent; see [`Sending`].
     pub fn ping(&self, payload: &[u8]) -> Sending<'_> {
         let frame = match payload.len() {
-            0..=MAX_CONTROL => Ok(write::frame(Opcode::Ping, self.handle.role(), payload)),
+            0..=MAX_CONTROL => Ok(write::frame(Opcode::PING, self.handle.role(), payload)),
             length => Err(SendError::PingTooLong(length)),
         };
         Sending::on(&self.handle, frame)
@@ -272,7 +272,7 @@ impl Connection {
     /// If this is dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send_bytes(&self, text: impl AsRef<[u8]>) -> Sending<'_> {
         let frame = std::str::from_utf8(text.as_ref())
-            .map(|text| write::frame(Opcode::Text, self.handle.role(), text.as_bytes()))
+            .map(|text| write::frame(Opcode::TEXT, self.handle.role(), text.as_bytes()))
             .map_err(SendError::NotUtf8);
         Sending::on(&self.handle, frame)
     }
@@ -287,7 +287,7 @@ impl Connection {
     ///
     /// If this is dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send_binary(&self, bytes: impl AsRef<[u8]>) -> Sending<'_> {
-        Sending::on(&self.handle, Ok(write::frame(Opcode::Binary, self.handle.role(), bytes.as_ref())))
+        Sending::on(&self.handle, Ok(write::frame(Opcode::BINARY, self.handle.role(), bytes.as_ref())))
     }
 
     /// Queues a frame as it came: text as a text message, bytes as a binary message.
@@ -310,8 +310,8 @@ impl Connection {
     /// If this is dropped while it waits for room, the frame is not sent; see [`Sending`].
     pub fn send_raw(&self, frame: &RawFrame<'_>) -> Sending<'_> {
         let kind = match frame {
-            RawFrame::Text(_) => Opcode::Text,
-            RawFrame::Binary(_) => Opcode::Binary,
+            RawFrame::Text(_) => Opcode::TEXT,
+            RawFrame::Binary(_) => Opcode::BINARY,
         };
         Sending::on(&self.handle, Ok(write::frame(kind, self.handle.role(), frame.as_bytes())))
     }

@@ -5,7 +5,7 @@
 use crate::{
     connection::{
         handle::Handle,
-        queue::{Place, Refused},
+        queue::{Origin, Pushed, QueueClosed, Ticket},
     },
     error::SendError,
 };
@@ -43,7 +43,7 @@ enum Target<'c> {
 #[derive(Debug)]
 enum Step {
     Frame(Bytes),
-    Waiting(Place),
+    Waiting(Ticket),
     Failed(SendError),
     Done,
 }
@@ -99,6 +99,15 @@ impl Target<'_> {
     }
 }
 
+impl Sender {
+    fn origin(&self) -> Origin {
+        match self {
+            Self::Handler => Origin::Reply,
+            Self::Program | Self::Client(_) => Origin::Send,
+        }
+    }
+}
+
 impl Future for Sending<'_> {
     type Output = Result<(), SendError>;
 
@@ -106,22 +115,20 @@ impl Future for Sending<'_> {
         let this = self.get_mut();
         let result = match (std::mem::replace(&mut this.step, Step::Done), this.conn.handle()) {
             (Step::Failed(error), _) => Err(error),
-            (Step::Frame(frame), Some(conn)) => {
-                match conn.queue().push(frame, matches!(this.sender, Sender::Handler), cx) {
-                    Ok(Some(place)) => {
-                        this.step = Step::Waiting(place);
-                        return Poll::Pending;
-                    }
-                    Ok(None) => Ok(()),
-                    Err(Refused::Closed | Refused::Full) => Err(SendError::Closed),
-                }
-            }
-            (Step::Waiting(place), Some(conn)) => match conn.queue().poll_place(&place, cx) {
-                Poll::Pending => {
-                    this.step = Step::Waiting(place);
+            (Step::Frame(frame), Some(conn)) => match conn.queue().push(frame, this.sender.origin(), cx) {
+                Ok(Pushed::Waiting(ticket)) => {
+                    this.step = Step::Waiting(ticket);
                     return Poll::Pending;
                 }
-                Poll::Ready(queued) => queued.map_err(|_| SendError::Closed),
+                Ok(Pushed::Queued) => Ok(()),
+                Err(QueueClosed) => Err(SendError::Closed),
+            },
+            (Step::Waiting(ticket), Some(conn)) => match conn.queue().poll_ticket(&ticket, cx) {
+                Poll::Pending => {
+                    this.step = Step::Waiting(ticket);
+                    return Poll::Pending;
+                }
+                Poll::Ready(queued) => queued.map_err(|QueueClosed| SendError::Closed),
             },
             (Step::Done, _) | (_, None) => unreachable!("a future is not polled after it is done"),
         };
@@ -134,8 +141,8 @@ impl Future for Sending<'_> {
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        if let (Step::Waiting(place), Some(conn)) = (&self.step, self.conn.handle()) {
-            conn.queue().leave(place);
+        if let (Step::Waiting(ticket), Some(conn)) = (&self.step, self.conn.handle()) {
+            conn.queue().cancel(ticket);
         }
     }
 }

@@ -70,30 +70,30 @@ impl<'f, E> FromContext<'f, E> for Closed {
     }
 }
 
-/// What stands around the payload.
+/// The envelope's keys, except for the payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Meta<'f> {
     /// The envelope's `type`.
     pub message_type: Cow<'f, str>,
-    /// The envelope's `ver`; 1 where it was missing.
+    /// The envelope's `ver`; 1 if it was missing.
     pub ver: u32,
-    /// The envelope's `ts`, in seconds since 1970-01-01 UTC; 0 where it was missing.
+    /// The envelope's `ts`, in seconds since 1970-01-01 UTC; 0 if it was missing.
     pub ts: i64,
 }
 
 impl<'f, E> FromContext<'f, E> for Meta<'f> {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
         let incoming = context.incoming;
-        let (ver, ts) = incoming.around();
+        let (ver, ts) = incoming.ver_and_ts();
         Ok(Meta { message_type: Cow::Borrowed(&incoming.message_type), ver, ts })
     }
 }
 
-/// State of the untyped endpoint, by its type: given with `HubBuilder::state` or `ClientBuilder::state`, cloned for
-/// each call. A handler whose state was not given is a start-up error.
+/// State of the untyped endpoint, by its type. The builder of a hub or a client takes it with `state`, and each call of a
+/// handler gets a clone. If the builder was not given it, `build` returns an error.
 ///
-/// An endpoint of your own carries its state itself; its handlers take `&Station` instead.
+/// An endpoint of your own is itself the state; its handlers take `&Station` instead.
 #[derive(Debug, Clone)]
 pub struct State<T>(pub T);
 

@@ -54,12 +54,13 @@ impl<E> fmt::Debug for Context<'_, E> {
 
 /// An argument of a handler.
 ///
-/// The payload is any type with `Deserialize`, borrowed or owned. Others are `Connection`, `&Connection`,
-/// `Conn<'_, Side>`, `&Hub<E>`, `Hub<E>`, `&E`, [`Meta`], [`Envelope`], [`RawFrame`], [`Closed`] (in `__close__`), and on
-/// the untyped endpoint [`State<T>`](State). Implement it for an argument of your own:
+/// The payload is any type with `Deserialize`, borrowed or owned. Others are the connection (`&Connection` or `Connection`,
+/// on a typed endpoint `&Connection<Side>`), `&Hub<E>`, `Hub<E>`, `&E`, [`Meta`](crate::Meta),
+/// [`Envelope`](crate::Envelope), [`RawFrame`](crate::RawFrame), [`Closed`](crate::Closed) (in `__close__`), and on the
+/// untyped endpoint [`State<T>`](crate::State). Implement this trait for an argument of your own:
 ///
 /// ```
-/// use wsx::{Context, Endpoint, FromContext, HandlerError};
+/// use wsx::{Endpoint, HandlerError, dispatch::{Context, FromContext}};
 ///
 /// struct Tenant(String);
 ///
@@ -76,18 +77,18 @@ impl<E> fmt::Debug for Context<'_, E> {
 /// }
 /// ```
 ///
-/// Such a type must not derive `Deserialize`: then it would be a payload too, and the compiler could not choose.
+/// Such a type must not derive `Deserialize`. It would be a payload too, and the compiler could not choose.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a handler on `{E}`",
     label = "neither a payload nor an extractor",
     note = "the payload is any type with `#[derive(serde::Deserialize)]`, usually with `#[derive(wsx::Message)]`",
-    note = "extractors are `Connection`, `&Connection`, `Conn<'_, Side>`, `Meta<'_>`, `RawFrame<'_>`, `Envelope<T>`, `&Hub<{E}>`, the endpoint's value as `&{E}`, and without `on = ..` also `State<T>`"
+    note = "other arguments are the connection (`&Connection`, or `&Connection<Side>` on an endpoint with a side), `Meta<'_>`, `RawFrame<'_>`, `Envelope<T>`, `&Hub<{E}>`, the endpoint's value as `&{E}`, and without `on = ..` also `State<T>`"
 )]
 pub trait FromContext<'f, E, Via = ViaContext>: Sized {
-    /// Draws the argument.
+    /// Takes the argument from the context.
     ///
     /// # Errors
     ///
-    /// When the payload does not fit, or the argument has no value here.
+    /// When the payload does not fit the type, or the argument is not available for this message.
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError>;
 }

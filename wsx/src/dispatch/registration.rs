@@ -6,16 +6,16 @@ use std::{
     fmt,
 };
 
-/// What calling a handler gives: a sync one is done, without an allocation; an async one is a box.
+/// The outcome of calling a handler. A sync handler is done, without an allocation; an async one is a boxed future.
 #[allow(missing_debug_implementations, reason = "a future has nothing to show")]
 pub enum Outcome<'f> {
-    /// Done.
+    /// The handler has returned.
     Ready(HandlerResult),
-    /// To be awaited.
+    /// The handler's future.
     Pending(BoxFuture<'f, HandlerResult>),
 }
 
-/// The function that `#[wsx::handler]` makes: draws the arguments and calls the handler.
+/// The function that `#[wsx::handler]` generates: takes the arguments from the context and calls the handler.
 pub type Call<E> = for<'f> fn(&'f Context<'f, E>) -> Outcome<'f>;
 
 /// An annotated handler, as `#[wsx::handler]` describes it.
@@ -24,17 +24,17 @@ pub struct HandlerEntry<E> {
     pub message_type: &'static str,
     /// Calls the handler.
     pub call: Call<E>,
-    /// Whether it takes the payload, so that a text which is no envelope cannot pass unnoticed behind the head.
+    /// Whether it takes the payload, and so finds invalid JSON after the payload's key.
     pub payload: bool,
-    /// The states that it takes by type.
+    /// The states that it takes by their types.
     pub states: &'static [Option<StateKey>],
-    /// Whether it takes the hub, which a client has not.
+    /// Whether it takes the hub, which a client does not have.
     pub takes_hub: bool,
-    /// Path of the function.
+    /// The function's path.
     pub name: &'static str,
-    /// Where it stands.
+    /// The function's file.
     pub file: &'static str,
-    /// Where it stands.
+    /// The function's line.
     pub line: u32,
 }
 
@@ -60,13 +60,13 @@ pub struct StateKey {
     pub name: fn() -> &'static str,
 }
 
-/// An entry as `inventory` collects it: one type for all endpoints, and so behind `Any`. It is taken out once, at
-/// start-up; calls are never erased.
+/// An entry as `inventory` collects it: one type for all endpoints, so the entry is behind `Any`. It is taken out once, when
+/// a hub or a client is built; calls do not go through `Any`.
 #[derive(Debug)]
 pub struct Registration {
-    /// Of the endpoint.
+    /// The endpoint's type.
     pub endpoint: fn() -> TypeId,
-    /// A boxed `HandlerEntry` of that endpoint.
+    /// The entry, a boxed `HandlerEntry` of that endpoint.
     pub entry: fn() -> Box<dyn Any>,
 }
 inventory::collect!(Registration);
@@ -86,15 +86,4 @@ pub trait HandledOnceBy<On, Endpoint = On> {
     /// The handler.
     #[doc(hidden)]
     const ENTRY: HandlerEntry<Endpoint>;
-}
-
-/// `Self`, a side, has its message `M` handled by endpoint `E`; `protocol!` says when.
-#[diagnostic::on_unimplemented(
-    message = "`{E}` has no handler for `{M}`",
-    label = "no `#[wsx::handler(on = {E})]` takes `{M}`",
-    note = "side `{Self}` receives `{M}`: write the handler, or say `partial` in the endpoint's `#[wsx(side = {Self}, partial)]`"
-)]
-pub trait Covers<E, M> {
-    /// The handler.
-    const ENTRY: HandlerEntry<E>;
 }

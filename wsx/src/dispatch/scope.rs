@@ -24,8 +24,8 @@ impl<E: Endpoint> Scope<'_, E> {
         // In a block of its own, and each way with an await of its own: so every idle connection carries the room for the
         // larger of the two, and not for both.
         {
-            let quick = Incoming::quick(frame);
-            if let Some(incoming) = &quick {
+            let undecoded = Incoming::by_shortcut(frame);
+            if let Some(incoming) = &undecoded {
                 let context = self.context(conn, incoming);
                 if let Some((message_type, outcome)) = self.call_reader(&context) {
                     let result = match outcome {

@@ -1,32 +1,34 @@
-//! One thing for a handler to look at: a frame that came in, or the opening or the end of its connection.
+//! An event for a handler: a received frame, or the opening or the end of its connection.
 //!
-//! Borrows from the frame, and knows neither the connection nor who handles it.
+//! Borrows from the frame, and knows neither the connection nor the handler.
 use crate::{
     closed::Closed,
-    envelope::parse::{Head, Tail},
-    wire::message::Message,
+    envelope::{parse::Parsed, shortcut::Undecoded},
+    wire::message::DataMessage,
 };
 use std::borrow::Cow;
 
-/// Handles every frame that is no envelope: bad JSON, no `type`, a reserved `type`, a key twice, or binary.
+/// The type of frames that are not an envelope: bad JSON, no `type`, a reserved `type`, a key
+/// twice, or binary.
 pub(crate) const RAW: &str = "__raw__";
-/// Runs before the first message of a connection.
+/// The type of the event before the first message of a connection.
 pub(crate) const OPEN: &str = "__open__";
-/// Runs after the last message of a connection.
+/// The type of the event after the last message of a connection.
 pub(crate) const CLOSE: &str = "__close__";
-/// Handles the envelopes whose type has no handler of its own.
+/// The type of envelopes whose own type has no handler.
 pub(crate) const UNKNOWN: &str = "__unknown__";
-/// The types that handlers may name though no peer can send them.
+/// The types that a handler may name although a peer cannot send them.
 pub(crate) const RESERVED: [&str; 4] = [RAW, OPEN, CLOSE, UNKNOWN];
 
-/// A whole frame as it came, for the handlers of `__raw__` and `__unknown__`.
+/// A received frame, unchanged. A handler of any type may take it; a handler of `__raw__` has
+/// nothing else to take.
 ///
 /// ```
 /// use wsx::{Connection, RawFrame};
 ///
 /// #[wsx::handler("__raw__")]
 /// fn on_raw(frame: RawFrame<'_>, conn: &Connection) {
-///     eprintln!("{} sent no envelope: {}", conn.id(), frame.envelope_error().unwrap_or_default());
+///     eprintln!("{} sent a frame that is not an envelope: {}", conn.id(), frame.envelope_error().unwrap_or_default());
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub enum RawFrame<'f> {
 }
 
 impl<'f> RawFrame<'f> {
-    /// The message's bytes, of either kind.
+    /// Returns the message's bytes, of either kind.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -47,7 +49,7 @@ impl<'f> RawFrame<'f> {
         }
     }
 
-    /// The message's text, if it is a text message.
+    /// Returns the message's text, if it is a text message.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -56,17 +58,17 @@ impl<'f> RawFrame<'f> {
         }
     }
 
-    /// Why it is no envelope, with the key that is at fault; `None` where it is one. May quote the peer's text, and so be as
-    /// long as the message.
+    /// Returns why it is not an envelope, with the key that is wrong; `None` if it is one. The text
+    /// may quote the peer, and so be as long as the message.
     #[must_use]
     pub fn envelope_error(&self) -> Option<String> {
         match self {
-            Self::Text(text) => Head::explain(text).err().map(|error| error.to_string()),
-            Self::Binary(_) => Some("it is a binary message, and an envelope is a text message".to_owned()),
+            Self::Text(text) => Parsed::explain(text).err().map(|error| error.to_string()),
+            Self::Binary(_) => Some("it is a binary message: an envelope is a text message".to_owned()),
         }
     }
 
-    /// The frame in memory of its own.
+    /// Returns the frame in memory of its own.
     #[must_use]
     pub fn into_owned(self) -> RawFrame<'static> {
         match self {
@@ -75,7 +77,7 @@ impl<'f> RawFrame<'f> {
         }
     }
 
-    /// The same frame, borrowed from this one.
+    /// Returns the same frame, borrowed from this one.
     pub(crate) fn borrowed<'b>(&'b self) -> RawFrame<'b>
     where
         'f: 'b,
@@ -87,16 +89,16 @@ impl<'f> RawFrame<'f> {
     }
 }
 
-impl From<Message> for RawFrame<'static> {
-    fn from(message: Message) -> Self {
+impl From<DataMessage> for RawFrame<'static> {
+    fn from(message: DataMessage) -> Self {
         match message {
-            Message::Text(text) => Self::Text(Cow::Owned(text)),
-            Message::Binary(bytes) => Self::Binary(Cow::Owned(bytes)),
+            DataMessage::Text(text) => Self::Text(Cow::Owned(text)),
+            DataMessage::Binary(bytes) => Self::Binary(Cow::Owned(bytes)),
         }
     }
 }
 
-impl From<RawFrame<'_>> for Message {
+impl From<RawFrame<'_>> for DataMessage {
     fn from(frame: RawFrame<'_>) -> Self {
         match frame {
             RawFrame::Text(text) => Self::Text(text.into_owned()),
@@ -105,7 +107,7 @@ impl From<RawFrame<'_>> for Message {
     }
 }
 
-/// What came in, parsed as far as routing needs it.
+/// An event, parsed as far as routing needs it.
 #[derive(Debug)]
 pub struct Incoming<'f> {
     /// The routing key: the envelope's type, or a reserved one.
@@ -113,55 +115,56 @@ pub struct Incoming<'f> {
     ver: u32,
     ts: i64,
     pub(crate) data: Data<'f>,
-    /// Nothing for the opening and the end.
+    /// `None` for the opening and the end.
     pub(crate) frame: Option<&'f RawFrame<'f>>,
-    /// Only at the end.
+    /// Only for the end.
     pub(crate) closed: Option<&'f Closed>,
 }
 
-/// Where the payload is.
+/// The payload, before it is decoded.
 #[derive(Debug)]
 pub(crate) enum Data<'f> {
     /// Its JSON.
-    Exact(&'f str),
-    /// Still part of a text of which only the head was read.
-    Tail(Tail<'f>),
+    Json(&'f str),
+    /// Still part of a text that was parsed only up to here.
+    Undecoded(Undecoded<'f>),
 }
 
 impl<'f> Incoming<'f> {
-    /// A message of the peer's, or `__raw__`.
+    /// A message of the peer, parsed whole, or `__raw__`.
     pub(crate) fn message(frame: &'f RawFrame<'f>) -> Self {
-        match frame.as_text().and_then(|text| Head::parse(text).ok()) {
-            Some(Head { ver, message_type, ts, data }) => {
-                let data = Data::Exact(data);
+        match frame.as_text().and_then(|text| Parsed::parse(text).ok()) {
+            Some(Parsed { ver, message_type, ts, data }) => {
+                let data = Data::Json(data);
                 Self { message_type, ver, ts, data, frame: Some(frame), closed: None }
             }
             None => Self { frame: Some(frame), ..Self::event(RAW) },
         }
     }
 
-    /// A message of the peer's whose payload nobody has looked at, so that it may turn out to be `__raw__`. `None` says
-    /// nothing about the frame.
-    pub(crate) fn quick(frame: &'f RawFrame<'f>) -> Option<Self> {
-        let Head { ver, message_type, ts, data } = Head::quick(frame.as_text()?)?;
-        Some(Self { message_type, ver, ts, data: Data::Tail(data), frame: Some(frame), closed: None })
+    /// A message of the peer, parsed only up to its payload, so it may still turn out to be
+    /// `__raw__`. `None` says nothing about the frame.
+    pub(crate) fn by_shortcut(frame: &'f RawFrame<'f>) -> Option<Self> {
+        let Parsed { ver, message_type, ts, data } = Parsed::by_shortcut(frame.as_text()?)?;
+        Some(Self { message_type, ver, ts, data: Data::Undecoded(data), frame: Some(frame), closed: None })
     }
 
-    /// `ver` and `ts`, which in a text of which only the head was read may stand behind the payload.
-    pub(crate) fn around(&self) -> (u32, i64) {
+    /// Returns `ver` and `ts`. In a text that was parsed only up to its payload, they may follow
+    /// the payload.
+    pub(crate) fn ver_and_ts(&self) -> (u32, i64) {
         match &self.data {
-            Data::Tail(tail) if !tail.complete => {
-                Head::parse(tail.whole).map_or((self.ver, self.ts), |head| (head.ver, head.ts))
+            Data::Undecoded(data) if !data.has_ver_and_ts => {
+                Parsed::parse(data.text).map_or((self.ver, self.ts), |parsed| (parsed.ver, parsed.ts))
             }
             _ => (self.ver, self.ts),
         }
     }
 
-    /// Whether the whole text is an envelope, and not only its head.
+    /// Whether the whole text is an envelope, and not only the part before the payload.
     pub(crate) fn is_envelope(&self) -> bool {
         match &self.data {
-            Data::Exact(_) => true,
-            Data::Tail(tail) => Head::parse(tail.whole).is_ok(),
+            Data::Json(_) => true,
+            Data::Undecoded(data) => Parsed::parse(data.text).is_ok(),
         }
     }
 
@@ -178,7 +181,7 @@ impl<'f> Incoming<'f> {
             message_type: Cow::Borrowed(message_type),
             ver: 0,
             ts: 0,
-            data: Data::Exact("null"),
+            data: Data::Json("null"),
             frame: None,
             closed: None,
         }

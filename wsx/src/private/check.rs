@@ -31,8 +31,10 @@ const fn refuse(pieces: &[&str]) -> ! {
         }
         at += 1;
     }
-    ensure(false, text.split_at(length).0);
-    unreachable!()
+    match std::str::from_utf8(text.split_at(length).0) {
+        Ok(text) => panic!("{}", text),
+        Err(_) => panic!("a check of wsx failed"),
+    }
 }
 
 /// Fails to compile unless the handler's type string is its message's.
@@ -113,11 +115,8 @@ pub const fn ensure_unique(side: &str, types: &[&str], at: usize) {
 ///
 /// During compilation.
 #[track_caller]
-pub const fn ensure(holds: bool, text: &[u8]) {
+pub const fn ensure(holds: bool, text: &str) {
     if !holds {
-        match std::str::from_utf8(text) {
-            Ok(text) => panic!("{}", text),
-            Err(_) => panic!("a check of wsx failed"),
-        }
+        panic!("{}", text);
     }
 }

@@ -1,6 +1,23 @@
 //! The handlers of a complete endpoint, found by the compiler.
+use super::Keyed;
 use crate::dispatch::registration::{HandledOnceBy, HandlerEntry};
 use std::{any::Any, marker::PhantomData};
+
+/// `Self`, a side, has its message `M` handled by endpoint `E`; `protocol!` says when.
+#[diagnostic::on_unimplemented(
+    message = "`{E}` has no handler for `{M}`",
+    label = "no `#[wsx::handler(on = {E})]` takes `{M}`",
+    note = "side `{Self}` receives `{M}`: write the handler, or say `partial` in the endpoint's `#[wsx(side = {Self}, partial)]`"
+)]
+pub trait Covers<E, M> {
+    /// The handler.
+    const ENTRY: HandlerEntry<E>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<S, E, M: Keyed<Key: HandledOnceBy<E>>> Covers<E, M> for S {
+    const ENTRY: HandlerEntry<E> = <M::Key as HandledOnceBy<E>>::ENTRY;
+}
 
 /// What [`ReservedProbe`] says of an endpoint without such a handler.
 pub trait Unhandled<E> {

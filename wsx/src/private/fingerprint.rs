@@ -1,4 +1,5 @@
 //! The hash of what both ends must agree on.
+use crate::protocol::Travel;
 
 /// Fowler–Noll–Vo, 64 bits.
 #[must_use]
@@ -25,4 +26,17 @@ pub const fn field(fingerprint: Option<u64>, type_name: &str) -> u64 {
         Some(fingerprint) => fingerprint,
         None => hash(type_name),
     }
+}
+
+/// A protocol's fingerprint.
+#[must_use]
+pub const fn fingerprint(name: &str, version: u32, travels: &[Travel]) -> u64 {
+    let mut fingerprint = mix(hash(name), version as u64);
+    let mut at = 0;
+    while at < travels.len() {
+        fingerprint = mix(fingerprint, travels[at].fingerprint);
+        fingerprint = mix(mix(fingerprint, hash(travels[at].from)), hash(travels[at].to));
+        at += 1;
+    }
+    fingerprint
 }

@@ -1,6 +1,10 @@
 //! Type strings as types.
-use super::hash;
-use crate::{envelope::Envelope, protocol::MessageType};
+use super::{hash, mistaken};
+use crate::{
+    dispatch::registration::{HandledOnceBy, HandlerEntry},
+    envelope::Envelope,
+    protocol::MessageType,
+};
 use std::marker::PhantomData;
 
 /// A message's type string as a type; the derive spells it.
@@ -27,6 +31,20 @@ impl<Here> Keyed<Here> for Nothing {
 }
 impl<Here, T: Keyed<Here>> Keyed<Here> for Envelope<T> {
     type Key = T::Key;
+}
+
+/// Stands in for what a protocol names as a message and is none: the check made for it reports it, and it counts as
+/// handled.
+#[derive(Debug)]
+pub struct NotAMessage;
+/// The key of [`NotAMessage`], which every endpoint handles.
+#[derive(Debug)]
+pub struct HandledAnyway;
+impl<Here> Keyed<Here> for NotAMessage {
+    type Key = HandledAnyway;
+}
+impl<E> HandledOnceBy<E> for HandledAnyway {
+    const ENTRY: HandlerEntry<E> = mistaken("");
 }
 
 /// What is made around a message, and is none itself. The handler that takes it is refused, and its message is not to be

@@ -2,18 +2,20 @@
 mod argument;
 mod check;
 mod constant;
+mod decoding;
 mod entry;
 mod fingerprint;
 mod key;
 mod probe;
 mod reply;
+mod shown;
 
 #[cfg(feature = "__testing")]
 pub use crate::testing::Bench;
 pub use crate::{
     dispatch::{
         context::{Context, FromContext, ViaContext, ViaPayload},
-        registration::{Call, Covers, HandledOnceBy, HandlerEntry, Outcome, Registration, StateKey},
+        registration::{Call, HandledOnceBy, HandlerEntry, Outcome, Registration, StateKey},
     },
     envelope::{
         Envelope,
@@ -22,6 +24,7 @@ pub use crate::{
     },
     error::HandlerError,
     message::Message,
+    protocol::side::Declared,
     protocol::{
         AnyPeer, AnySide, Description, MessageType, Receives, Sends, Side, Travel,
         endpoint::{Endpoint, Untyped},
@@ -35,18 +38,29 @@ pub use check::{
     receives,
 };
 pub use constant::{any, first, found, is_among, is_some, position, repeats, same, same_crate};
-pub use entry::{ReservedProbe, Unhandled, list, listed, mistaken};
-pub use fingerprint::{field, hash, mix};
+pub use decoding::{Decoding, NotDecoding};
+pub use entry::{Covers, ReservedProbe, Unhandled, list, listed, mistaken};
+pub use fingerprint::{field, fingerprint, hash, mix};
 pub use inventory;
-pub use key::{At, CloseKey, If, Keyed, Nothing, OpenKey, RawKey, Spelled, UnknownKey, Wrapper, Wraps, rest};
+pub use key::{
+    At, CloseKey, HandledAnyway, If, Keyed, NotAMessage, Nothing, OpenKey, RawKey, Spelled, UnknownKey, Wrapper, Wraps,
+    rest,
+};
 pub use probe::{Plain, Probe};
 pub use reply::{Returned, Unanswered, ViaNone, ViaReply, no_reply, reply};
 pub use serde_json;
+pub use shown::{NotShown, Shown, show};
 pub use std::{
     any::{Any, TypeId},
     boxed::Box,
-    concat, file, line, module_path,
+    clone::Clone,
+    concat, file,
+    fmt::{Debug, Formatter, Result as FmtResult},
+    line,
+    marker::Copy,
+    module_path,
     option::Option,
+    primitive::{bool, str, u32, u64},
     result::Result,
     vec::Vec,
 };

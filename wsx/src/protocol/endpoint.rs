@@ -1,11 +1,11 @@
-//! A program's end of a conversation: the type on which handlers register, whose value carries their state.
+//! A program's implementation of one side: the type on which handlers register. Its value is their state.
 //!
-//! Knows no handlers; `handler` ties them to it.
+//! Knows no handlers; `dispatch` collects them.
 use crate::protocol::side::{AnyPeer, AnySide, Side};
 use http::Extensions;
 use std::{any::Any, fmt};
 
-/// A local type on which handlers register with `#[wsx::handler(on = …)]`, and which they take as `&Self`.
+/// A type on which handlers register with `#[wsx::handler(on = …)]`. They take its value as `&Self`.
 ///
 /// ```
 /// #[derive(wsx::Endpoint)]
@@ -23,21 +23,21 @@ use std::{any::Any, fmt};
     note = "a hub or a client is given the endpoint's value itself, neither a reference nor an `Arc`, and shares it with all handlers"
 )]
 pub trait Endpoint: Sized + Send + Sync + 'static {
-    /// The side of the conversation that this endpoint speaks for.
+    /// The side of the protocol that this endpoint implements.
     type Side: Side;
-    /// The side that it speaks to.
+    /// The side at the other end.
     type Peer: Send + Sync + 'static;
-    /// As written in the program; start-up errors name it.
+    /// The endpoint's name, as written in the program. A [`BuildError`](crate::BuildError) names it.
     const NAME: &'static str;
-    /// The module that declares it, whose first part is its crate.
+    /// The module that declares it. The first part of the path is its crate.
     #[doc(hidden)]
     const MODULE: &'static str;
-    /// The handlers known through the type system alone, which no linker can drop: a `HandlerEntry<Self>` each.
+    /// The handlers that the type system knows, each a `HandlerEntry<Self>`. A linker cannot drop them.
     #[doc(hidden)]
     fn entries() -> Vec<Box<dyn Any>> {
         Vec::new()
     }
-    /// Whether state is given by type, which only [`Untyped`] does.
+    /// The state that is given by type, which only [`Untyped`] has.
     #[doc(hidden)]
     fn states(&self) -> Option<&Extensions> {
         None

@@ -2,18 +2,18 @@
 
 /// One end of a conversation; [`protocol!`](crate::protocol) makes one type for each.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no side of a protocol",
+    message = "`{Self}` is not a side of a protocol",
     label = "not a side",
     note = "the sides are the names before and after the arrows of a `wsx::protocol!` block, as in `Edge -> Server: Telemetry;`"
 )]
 pub trait Side: Send + Sync + 'static {
-    /// As written in the protocol.
+    /// The side's name, as written in the protocol.
     const NAME: &'static str;
     /// The protocol's name; empty for [`AnySide`].
     const PROTOCOL: &'static str;
-    /// The types that this side receives, the reserved ones included; empty means any.
+    /// The types that this side receives, the reserved ones included. An empty list means any type.
     const INBOUND: &'static [&'static str];
-    /// The side at the other end: [`AnyPeer`] where the protocol knows several.
+    /// The side at the other end; [`AnyPeer`] if the protocol has several.
     type Peer: Send + Sync + 'static;
 }
 
@@ -38,7 +38,7 @@ pub trait Receives<M: ?Sized, From: ?Sized> {}
 #[non_exhaustive]
 pub struct AnySide;
 
-/// Whoever is at the other end.
+/// The peer of a side without a protocol, or of a side with several peers.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct AnyPeer;
@@ -50,6 +50,10 @@ impl Side for AnySide {
     const INBOUND: &'static [&'static str] = &[];
     type Peer = AnyPeer;
 }
+/// A side that a protocol declares; [`AnySide`] is not one.
+#[doc(hidden)]
+pub trait Declared {}
+
 #[diagnostic::do_not_recommend]
 impl<M: ?Sized, To: ?Sized> Sends<M, To> for AnySide {}
 #[diagnostic::do_not_recommend]

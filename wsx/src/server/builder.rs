@@ -38,7 +38,7 @@ use std::{fmt, future::Future, panic::Location, sync::Arc};
 ///     .build()?;
 /// # Ok::<_, wsx::BuildError>(())
 /// ```
-pub struct HubBuilder<E: Endpoint = Untyped> {
+pub struct HubBuilder<E = Untyped> {
     program: ProgramBuilder<E>,
     limits: Limits,
     on_connect: Option<Box<OnConnect>>,

@@ -10,7 +10,7 @@ use crate::server::{
 };
 use crate::{
     config::Config,
-    connection::{Connection, handle::Handle, queue::Refused, sending::Sending},
+    connection::{Connection, handle::Handle, queue::PushError, sending::Sending},
     dispatch::program::Program,
     envelope::SentBy,
     error::SendError,
@@ -215,8 +215,8 @@ impl<E: Endpoint> Hub<E> {
         let (mut accepted, mut full) = (0, Vec::new());
         self.0.registry.for_each(|conn| match conn.try_push(frame.clone()) {
             Ok(()) => accepted += 1,
-            Err(Refused::Full) => full.push(conn.clone()),
-            Err(Refused::Closed) => {}
+            Err(PushError::Full) => full.push(conn.clone()),
+            Err(PushError::Closed) => {}
         });
         (accepted, full)
     }

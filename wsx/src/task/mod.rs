@@ -26,7 +26,7 @@ use crate::{
     envelope::incoming::Incoming,
     protocol::endpoint::Endpoint,
     task::{
-        heartbeat::{Beat, Due},
+        heartbeat::{Due, HeartbeatTimer},
         read::{Handling, HandlingCell, ReadEnd, read},
         transport::{Transport, discard},
         writer::Writer,
@@ -65,10 +65,18 @@ pub(crate) async fn run<E: Endpoint, T: Transport>(
         let handling = HandlingCell::new();
         let mut reading = pin!(Some(read(transport, conn, scope, &handling)));
         let reader = reading.as_mut().as_pin_mut().expect("made above");
-        let beat = config.heartbeat.map(|rhythm| Box::new(Beat::new(rhythm)));
+        let heartbeat = config.heartbeat.map(|heartbeat| Box::new(HeartbeatTimer::new(heartbeat)));
         let writer = Writer::new(config.write_timeout);
-        let mut task =
-            Task { transport, conn, writer, reader, handling: &handling, waker: conn.reader_waker(), beat, end: None };
+        let mut task = Task {
+            transport,
+            conn,
+            writer,
+            reader,
+            handling: &handling,
+            waker: conn.reader_waker(),
+            heartbeat,
+            end: None,
+        };
         poll_fn(|cx| task.poll_serve(cx)).await;
         if let Some(hub) = scope.hub {
             hub.remove(conn);
@@ -123,7 +131,7 @@ struct Task<'t, T, F> {
     handling: &'t HandlingCell,
     /// The waker that the reader waits with, so that a wake for a queued message does not poll the reader.
     waker: Waker,
-    beat: Option<Box<Beat>>,
+    heartbeat: Option<Box<HeartbeatTimer>>,
     /// Set when `reader` is done. It must not be polled again then.
     end: Option<ReadEnd>,
 }
@@ -132,7 +140,7 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
     /// Reads and handles, then writes. Ready when all queued frames are written.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_reader(cx);
-        self.poll_beat(cx)?;
+        self.poll_heartbeat(cx)?;
         // In the same poll, whether or not a handler is pending: replies are written at once, and a handler that waits for
         // room in its own queue gets it.
         self.writer.poll(self.transport, self.conn.queue(), cx)
@@ -140,7 +148,7 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
 
     /// Polls the reader if it was woken.
     fn poll_reader(&mut self, cx: &Context<'_>) {
-        let woken = self.conn.queue().begin(cx.waker());
+        let woken = self.conn.queue().begin_poll(cx.waker());
         if woken && self.end.is_none() {
             let mut cx = Context::from_waker(&self.waker);
             match catch_panic::call(|| self.reader.as_mut().poll(&mut cx)) {
@@ -153,18 +161,18 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
     }
 
     /// Pings when it is due, unless a ping is still queued. Returns an error when the peer has not answered in time.
-    fn poll_beat(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Some(beat) = &mut self.beat else { return Ok(()) };
+    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(heartbeat) = &mut self.heartbeat else { return Ok(()) };
         // While a handler runs, the peer's bytes wait in the system's buffer: that is not silence.
         if self.transport.take_received() || self.handling.get() != Handling::Idle {
-            beat.heard();
+            heartbeat.restart();
         }
-        while let Poll::Ready(due) = beat.poll(cx) {
-            if due == Due::Dead {
+        while let Poll::Ready(due) = heartbeat.poll(cx) {
+            if due == Due::PeerLost {
                 let why = "the peer was silent and did not answer a ping in time";
                 return Err(io::Error::new(io::ErrorKind::TimedOut, why));
             }
-            self.conn.queue().push_control(&write::frame(Opcode::Ping, self.conn.role(), &[]));
+            self.conn.queue().push_control(&write::frame(Opcode::PING, self.conn.role(), &[]));
         }
         Ok(())
     }
@@ -183,7 +191,7 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
     /// Returns how the connection ends. From here on nothing can be sent.
     fn closed(&mut self) -> Closed {
         // Closing has a deadline of its own.
-        self.beat = None;
+        self.heartbeat = None;
         let closed = match (&self.end, self.conn.closing()) {
             (Some(ReadEnd::LinkLost(why)), _) => Closed::new(CloseCode::ABNORMAL, why, ClosedBy::Link),
             (Some(ReadEnd::Panicked), _) => Closed::new(CloseCode::INTERNAL_ERROR, "internal error", ClosedBy::Us),
@@ -214,7 +222,7 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
             })
             .await?;
             // Nothing follows the close frame.
-            self.conn.queue().close(false);
+            self.conn.queue().close();
         }
         poll_fn(|cx| self.poll(cx)).await?;
         // An answer carries the code that it answers (RFC 6455 section 5.5.1).

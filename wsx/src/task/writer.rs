@@ -41,7 +41,7 @@ impl Writer {
                 match transport.poll_write(&self.rest, cx) {
                     Poll::Ready(n) => self.wrote(n?)?,
                     Poll::Pending => {
-                        queue.settle();
+                        queue.shrink();
                         return self.blocked(cx);
                     }
                 }

@@ -1,7 +1,7 @@
-//! A frame's header (RFC 6455 section 5.2), and the rules that it can break by itself.
+//! A frame's header (RFC 6455 section 5.2), and the rules that a header alone can break.
 //!
-//! Knows one header. It knows neither the payload after it nor, but for one flag, the frames before it.
-
+//! Knows one header. It knows neither the payload after it nor, but for one flag, the frames before
+//! it.
 use tokio_tungstenite::tungstenite::{
     error::ProtocolError,
     protocol::{Role, frame::coding::Data},
@@ -12,38 +12,48 @@ pub(crate) const MAX_CONTROL: usize = 125;
 /// Longest header of a frame: 2 bytes, 8 of length, 4 of mask.
 pub(super) const MAX_HEADER: usize = 14;
 
-/// The bit of a header's first byte that says that the frame ends its message.
-pub(super) const FIN: u8 = 0x80;
+/// The bit of the first byte that marks the last frame of a message.
+const FIN: u8 = 0x80;
+/// The bits of the first byte that only an extension may set. wsx does not negotiate extensions.
+const RESERVED_BITS: u8 = 0x70;
 
-/// The opcodes that are sent (RFC 6455 section 5.2).
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Opcode {
-    Text = 0x1,
-    Binary = 0x2,
-    Close = 0x8,
-    Ping = 0x9,
+/// What a frame is (RFC 6455 section 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Opcode(u8);
+
+impl Opcode {
+    pub(crate) const CONTINUATION: Self = Self(0x0);
+    pub(crate) const TEXT: Self = Self(0x1);
+    pub(crate) const BINARY: Self = Self(0x2);
+    pub(crate) const CLOSE: Self = Self(0x8);
+    pub(crate) const PING: Self = Self(0x9);
+
+    /// The first byte of a frame with this opcode that is not fragmented.
+    pub(super) const fn whole(self) -> u8 {
+        FIN | self.0
+    }
+
+    /// Whether it is a close, a ping or a pong (section 5.5).
+    fn is_control(self) -> bool {
+        self.0 & 0x08 != 0
+    }
 }
 
-/// The first byte of a text message that is one frame.
-pub(super) const WHOLE_TEXT: u8 = FIN | Opcode::Text as u8;
-/// The first byte of a binary message that is one frame.
-pub(super) const WHOLE_BINARY: u8 = FIN | Opcode::Binary as u8;
-
 /// A frame's header (RFC 6455 section 5.2).
-pub(super) struct Header {
+pub(crate) struct Header {
     /// FIN, the reserved bits and the opcode.
-    pub(super) first_byte: u8,
+    first_byte: u8,
     pub(super) masked: bool,
     pub(super) mask_key: [u8; 4],
     /// Of the header itself, in bytes.
-    pub(super) size: usize,
+    pub(crate) size: usize,
     /// Of the payload, in bytes.
-    pub(super) payload_length: u64,
+    pub(crate) payload_length: u64,
 }
 
 impl Header {
-    /// `None` when there is more of it to come.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    /// `None` if the header is not complete.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let [first_byte, second_byte, rest @ ..] = bytes else { return None };
         let (payload_length, size) = match second_byte & 0x7f {
             126 => (u64::from(u16::from_be_bytes(*rest.first_chunk()?)), 4),
@@ -56,32 +66,47 @@ impl Header {
         Some(Self { first_byte: *first_byte, masked, mask_key, size, payload_length })
     }
 
-    /// Of data: a first fragment, a further one, or a whole message.
-    pub(super) fn is_data(&self) -> bool {
-        self.first_byte & 0x08 == 0
+    pub(crate) fn opcode(&self) -> Opcode {
+        Opcode(self.first_byte & 0x0f)
     }
 
+    /// Whether the frame is a fragment or the whole of a message.
+    pub(super) fn is_data(&self) -> bool {
+        !self.opcode().is_control()
+    }
+
+    /// Whether the frame ends its message.
     pub(super) fn is_final(&self) -> bool {
         self.first_byte & FIN != 0
     }
 
-    /// The rule that the header breaks, whatever its payload is. `fragmented` is whether a message has begun and not ended.
+    /// Whether the frame is a whole message by its first byte.
+    pub(super) fn is_whole_message(&self) -> bool {
+        const TEXT: u8 = Opcode::TEXT.whole();
+        const BINARY: u8 = Opcode::BINARY.whole();
+        matches!(self.first_byte, TEXT | BINARY)
+    }
+
+    /// Returns the rule that the header breaks, whatever its payload is. `fragmented` says whether
+    /// a message has started and not ended.
     ///
-    /// Found here, the frame is rejected at once. tungstenite would wait for its payload, which may never come, and set
-    /// memory aside for it. The checks and their order are tungstenite's.
+    /// A frame with an invalid header is rejected before its payload is read. tungstenite would
+    /// allocate memory for the payload and wait for it. The checks and their order are those of
+    /// tungstenite.
     pub(super) fn violation(&self, role: Role, fragmented: bool) -> Option<ProtocolError> {
-        let opcode = self.first_byte & 0x0f;
-        let (is_server, is_control) = (role == Role::Server, opcode >= 0x8);
+        let (opcode, is_server) = (self.opcode(), role == Role::Server);
         match opcode {
-            0x3..=0x7 | 0xb..=0xf => Some(ProtocolError::InvalidOpcode(opcode)),
+            Opcode(number @ (0x3..=0x7 | 0xb..=0xf)) => Some(ProtocolError::InvalidOpcode(number)),
             _ if is_server && !self.masked => Some(ProtocolError::UnmaskedFrameFromClient),
-            _ if self.first_byte & 0x70 != 0 => Some(ProtocolError::NonZeroReservedBits),
+            _ if self.first_byte & RESERVED_BITS != 0 => Some(ProtocolError::NonZeroReservedBits),
             _ if !is_server && self.masked => Some(ProtocolError::MaskedFrameFromServer),
-            _ if is_control && !self.is_final() => Some(ProtocolError::FragmentedControlFrame),
-            _ if is_control && self.payload_length > MAX_CONTROL as u64 => Some(ProtocolError::ControlFrameTooBig),
-            0 if !fragmented => Some(ProtocolError::UnexpectedContinueFrame),
-            1 if fragmented => Some(ProtocolError::ExpectedFragment(Data::Text)),
-            2 if fragmented => Some(ProtocolError::ExpectedFragment(Data::Binary)),
+            _ if opcode.is_control() && !self.is_final() => Some(ProtocolError::FragmentedControlFrame),
+            _ if opcode.is_control() && self.payload_length > MAX_CONTROL as u64 => {
+                Some(ProtocolError::ControlFrameTooBig)
+            }
+            Opcode::CONTINUATION if !fragmented => Some(ProtocolError::UnexpectedContinueFrame),
+            Opcode::TEXT if fragmented => Some(ProtocolError::ExpectedFragment(Data::Text)),
+            Opcode::BINARY if fragmented => Some(ProtocolError::ExpectedFragment(Data::Binary)),
             _ => None,
         }
     }

@@ -1,406 +1,259 @@
 //! The outgoing queue of a connection: bounded in messages and bytes, first come first served.
 //!
-//! Senders only queue and wake; the connection's task takes. What the task itself queues, the replies, is copied together at
-//! once into what one write takes, so that a reply needs no memory of its own. A sender that finds no room leaves its frame here
-//! with its waker, and the taker moves it in: order is kept, no sender overtakes a waiting one, and a dropped
-//! sender takes its frame back. Knows nothing of what the frames say.
+//! Senders queue frames and wake the connection's task, and the task takes them. Replies, which the
+//! task itself queues, are copied together into one batch for the next write, so a reply needs no
+//! memory of its own. A sender that finds no room leaves its frame and its waker here, and the
+//! frame is queued when there is room. So the order is kept: no sender overtakes one that waits. A
+//! dropped sender takes its frame back.
+//!
+//! Knows neither the content of the frames nor the socket.
+mod buffer;
+mod state;
 mod sync;
 
-use crate::connection::queue::sync::{Mutex, MutexGuard};
+pub(crate) use crate::connection::queue::{buffer::Bound, state::Origin};
+
+use crate::connection::queue::{
+    state::{Access, State},
+    sync::{Mutex, MutexGuard},
+};
 use bytes::Bytes;
 use std::{
     cell::Cell,
-    collections::VecDeque,
     task::{Context, Poll, Waker},
 };
 
-/// How much may wait; see [`Config`](crate::Config).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bound {
-    pub(crate) messages: usize,
-    pub(crate) bytes: usize,
-}
-
-/// Control frames (pongs) that wait at most. More are refused, and tungstenite then keeps the newest pong only, as
-/// RFC 6455 section 5.5.3 allows: a peer that floods pings and reads nothing costs this much and no more.
-const CONTROLS: usize = 4;
-/// A deque with more room than this gives it back when it runs empty, so that an idle connection owns next to none.
-const KEEP: usize = 64;
-
-/// At most so many bytes leave in one write, unless one frame is longer.
+/// Maximum of one write, in bytes, unless one frame is longer.
 pub(crate) const BATCH: usize = 64 * 1024;
-/// A longer reply is queued by itself: it is written without another copy then.
-const SHORT: usize = 16 * 1024;
+/// A longer reply is queued by itself, and then written without another copy.
+const MAX_COPIED_REPLY: usize = 16 * 1024;
 
 thread_local! {
-    /// For the next batch of this thread. The task that fills it writes it in the same poll, as long as its peer reads.
+    /// Memory for the next batch of this thread. A task writes its batch in the poll that fills it,
+    /// while its peer reads.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Keeps the memory of a batch that was written.
+/// Keeps the memory of a written batch for the next one of this thread.
 pub(crate) fn recycle(mut batch: Vec<u8>) {
     batch.clear();
     SPARE.set(batch);
 }
 
+fn spare_batch() -> Vec<u8> {
+    SPARE.take()
+}
+
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// Wakers are the user's code, or the runtime's: none is cloned, woken or dropped under this lock.
+    /// Wakers run code of the user or the runtime. They are not cloned, woken or dropped under this
+    /// lock.
     state: Mutex<State>,
-    bound: Bound,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    entries: VecDeque<Entry>,
-    /// How many there are in `entries`.
-    messages: usize,
-    /// Sum of their lengths.
-    bytes: usize,
-    /// Ahead of `entries`, so that a full queue does not delay a pong.
-    controls: VecDeque<Bytes>,
-    /// A control frame was refused: the reader must be polled again when there is room.
-    refused: bool,
-    /// The reader has something to look at. A task that runs for what is queued alone leaves the reader's memory alone.
-    reader: bool,
-    /// Senders that found no room, in order of arrival.
-    waiting: VecDeque<Waiting>,
-    next_ticket: u64,
-    /// Every ticket below this one has moved in, or was given up.
-    admitted: u64,
-    /// The task runs, or is sure to: no need to wake it.
-    scheduled: bool,
-    /// Wakes the task. Taken out to wake, so that no lock is held meanwhile; the task puts it back.
-    driver: Option<Waker>,
-    closed: bool,
-    /// Closed, but the reply of a handler that runs still comes in: once, and whether or not there is room.
-    owed: bool,
-}
-
+/// Identifies a sender that waits for room.
 #[derive(Debug)]
-enum Entry {
-    Frame(Bytes),
-    /// Replies, one behind the other.
-    Replies {
-        bytes: Vec<u8>,
-        messages: usize,
-    },
-}
+pub(crate) struct Ticket(u64);
 
-impl Entry {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Frame(frame) => frame,
-            Self::Replies { bytes, .. } => bytes,
-        }
-    }
-}
-
+/// Why a frame was not queued.
 #[derive(Debug)]
-struct Waiting {
-    ticket: u64,
-    frame: Bytes,
-    /// Of a handler. At most one waits, as a connection handles one message at a time.
-    reply: bool,
-    waker: Waker,
-}
-
-/// A place among those that wait for room.
-#[derive(Debug)]
-pub(crate) struct Place(u64);
-
-/// A frame that was not queued.
-#[derive(Debug)]
-pub(crate) enum Refused {
+pub(crate) enum PushError {
     /// There is no room.
     Full,
     Closed,
+}
+
+/// The queue takes no more frames.
+#[derive(Debug)]
+pub(crate) struct QueueClosed;
+
+/// What became of a frame.
+#[derive(Debug)]
+pub(crate) enum Pushed {
+    Queued,
+    /// There is no room yet. A sender that stops waiting must [`cancel`](Queue::cancel).
+    Waiting(Ticket),
 }
 
 /// What [`Queue::take`] found.
 #[derive(Debug)]
 pub(crate) enum Taken {
     Nothing,
-    /// One frame: written as it is, without a copy.
+    /// One frame, written as it is.
     One(Bytes),
-    /// Several, copied one behind the other; [`recycle`] it.
+    /// Several frames, copied one after the other; [`recycle`] it.
     Many(Vec<u8>),
 }
 
 impl Queue {
     pub(crate) fn new(bound: Bound) -> Self {
-        // A reader begins by itself.
-        Self { state: Mutex::new(State { reader: true, ..State::default() }), bound }
+        Self { state: Mutex::new(State::new(bound)) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code of the user's runs under this lock")
     }
 
-    /// Queues the frame if there is room and nobody waits.
-    pub(crate) fn try_push(&self, frame: Bytes) -> Result<(), Refused> {
+    /// Queues the frame if there is room and no sender waits.
+    pub(crate) fn try_push(&self, frame: Bytes) -> Result<(), PushError> {
         let mut state = self.lock();
-        if state.closed {
-            return Err(Refused::Closed);
+        if state.access != Access::Open {
+            return Err(PushError::Closed);
         }
-        if !state.waiting.is_empty() || !state.room(self.bound, frame.len()) {
-            return Err(Refused::Full);
+        if !state.has_room(frame.len()) {
+            return Err(PushError::Full);
         }
-        state.push(frame);
-        let driver = state.schedule();
+        state.buffer.push(frame);
+        let task = state.schedule();
         drop(state);
-        wake(driver);
+        wake(task);
         Ok(())
     }
 
-    /// Queues a reply, for the connection's own task: it writes in the same poll, and so is not woken.
-    pub(crate) fn try_append(&self, reply: &[u8]) -> Result<(), Refused> {
+    /// Queues a reply, for the connection's own task. It writes in the same poll, and so is not
+    /// woken.
+    pub(crate) fn try_append(&self, reply: &[u8]) -> Result<(), PushError> {
         let mut state = self.lock();
-        if state.closed {
-            return Err(Refused::Closed);
+        if state.access != Access::Open {
+            return Err(PushError::Closed);
         }
-        if reply.len() > SHORT || !state.waiting.is_empty() || !state.room(self.bound, reply.len()) {
-            return Err(Refused::Full);
+        if reply.len() > MAX_COPIED_REPLY || !state.has_room(reply.len()) {
+            return Err(PushError::Full);
         }
-        state.append(reply);
+        state.buffer.append(reply);
         Ok(())
     }
 
-    /// Queues the frame, or leaves it here to be moved in when there is room. Whoever gives up must [`leave`](Self::leave).
-    ///
-    /// A `reply` is still taken where the close left room for one.
-    pub(crate) fn push(&self, frame: Bytes, reply: bool, cx: &Context<'_>) -> Result<Option<Place>, Refused> {
+    /// Queues the frame, or leaves it here to be queued when there is room.
+    pub(crate) fn push(&self, frame: Bytes, origin: Origin, cx: &Context<'_>) -> Result<Pushed, QueueClosed> {
         let mut waker = None;
         let mut state = self.lock();
         loop {
-            let owed = reply && std::mem::take(&mut state.owed);
-            if state.closed && !owed {
-                return Err(Refused::Closed);
+            let is_last_reply = state.take_last_reply(origin);
+            if state.access != Access::Open && !is_last_reply {
+                return Err(QueueClosed);
             }
-            if owed || state.waiting.is_empty() && state.room(self.bound, frame.len()) {
-                state.push(frame);
-                let driver = state.schedule();
+            if is_last_reply || state.has_room(frame.len()) {
+                state.buffer.push(frame);
+                let task = state.schedule();
                 drop(state);
-                wake(driver);
-                return Ok(None);
+                wake(task);
+                return Ok(Pushed::Queued);
             }
             if let Some(waker) = waker.take() {
-                let ticket = state.next_ticket;
-                state.next_ticket += 1;
-                state.waiting.push_back(Waiting { ticket, frame, reply, waker });
-                return Ok(Some(Place(ticket)));
+                return Ok(Pushed::Waiting(state.wait(frame, origin, waker)));
             }
-            // Few have to wait, so the waker is made only here, with the lock given up: there may be room after that.
+            // Few senders have to wait, so the waker is cloned only here, and without the lock.
+            // There may be room after that.
             drop(state);
             waker = Some(cx.waker().clone());
             state = self.lock();
         }
     }
 
-    /// Ready when the frame has moved in, or the queue was closed.
-    pub(crate) fn poll_place(&self, place: &Place, cx: &Context<'_>) -> Poll<Result<(), Refused>> {
-        // Ahead of the lock, as what is in it at the end is dropped behind that.
+    /// Ready when the frame is queued, or when the queue was closed before.
+    pub(crate) fn poll_ticket(&self, ticket: &Ticket, cx: &Context<'_>) -> Poll<Result<(), QueueClosed>> {
+        // Declared before the lock, so that the waker in it is dropped after the lock is released.
         let mut waker = cx.waker().clone();
         let mut state = self.lock();
-        if let Some(at) = state.find(place) {
-            std::mem::swap(&mut state.waiting[at].waker, &mut waker);
+        if let Some(known) = state.waker_of(ticket) {
+            std::mem::swap(known, &mut waker);
             return Poll::Pending;
         }
-        // No longer waiting: moved in, or dropped by `close`.
-        Poll::Ready(if place.0 < state.admitted { Ok(()) } else { Err(Refused::Closed) })
+        Poll::Ready(if state.was_admitted(ticket) { Ok(()) } else { Err(QueueClosed) })
     }
 
-    /// Takes a waiting frame back.
-    pub(crate) fn leave(&self, place: &Place) {
+    /// Removes a sender that waits, with its frame.
+    pub(crate) fn cancel(&self, ticket: &Ticket) {
         let mut state = self.lock();
-        if let Some(at) = state.find(place) {
-            let left = state.waiting.remove(at);
-            // A long frame at the front may have kept shorter ones out.
-            let senders = state.move_up(self.bound);
-            let driver = if senders.is_empty() { None } else { state.schedule() };
+        if let Some(cancelled) = state.cancel(ticket) {
+            // Shorter frames may have waited behind this one.
+            let senders = state.admit_waiters();
+            let task = if senders.is_empty() { None } else { state.schedule() };
             drop(state);
-            drop(left);
+            drop(cancelled);
             senders.into_iter().for_each(Waker::wake);
-            wake(driver);
+            wake(task);
         }
     }
 
-    /// False when too many wait already.
+    /// Queues a control frame before all messages. Returns false when there is no room for it.
     pub(crate) fn push_control(&self, frame: &[u8]) -> bool {
         let mut state = self.lock();
-        if state.controls.len() >= CONTROLS {
-            state.refused = true;
-            return false;
+        let has_room = state.buffer.push_control(frame);
+        if !has_room {
+            state.wait_for_room();
         }
-        state.controls.push_back(Bytes::copy_from_slice(frame));
-        true
+        has_room
     }
 
-    /// Ends the queue for senders, those that wait included; what it holds still leaves. With `owed`, so does the reply of the
-    /// handler that runs.
-    pub(crate) fn close(&self, owed: bool) {
-        let mut state = self.lock();
-        state.closed = true;
-        state.owed = owed;
-        let mut waiting = std::mem::take(&mut state.waiting);
-        if let Some(reply) = waiting.iter_mut().find(|waiting| owed && waiting.reply) {
-            let frame = std::mem::take(&mut reply.frame);
-            state.owed = false;
-            state.push(frame);
-        }
-        // Woken even if it is sure to run again: that may be when a blocked socket takes something, and so late.
-        state.scheduled = true;
-        let driver = state.driver.take();
-        drop(state);
-        waiting.into_iter().for_each(|waiting| waiting.waker.wake());
-        wake(driver);
+    /// Closes the queue for all senders, including those that wait. Queued frames are still sent.
+    pub(crate) fn close(&self) {
+        self.close_to(Access::Closed);
+    }
+
+    /// Closes the queue for all senders but one: the reply of the running handler is still queued,
+    /// whether or not there is room.
+    pub(crate) fn close_after_reply(&self) {
+        self.close_to(Access::LastReply);
+    }
+
+    fn close_to(&self, access: Access) {
+        let wakers = self.lock().close(access);
+        wakers.for_each(Waker::wake);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.lock().access != Access::Open
     }
 
-    /// The task runs: what is queued from now on leaves at the end of this poll. Whether the reader is to be polled too.
-    pub(crate) fn begin(&self, waker: &Waker) -> bool {
+    /// Starts a poll of the task. Frames that are queued from now on are sent at its end. Returns
+    /// whether the task has to poll its reader.
+    pub(crate) fn begin_poll(&self, waker: &Waker) -> bool {
         let mut replaced = None;
         let mut state = self.lock();
-        // A task that nobody woke through here has its waker in its place.
-        if !state.driver.as_ref().is_some_and(|driver| driver.will_wake(waker)) {
+        // The waker is still here if the task was not woken through the queue.
+        if state.needs_waker(waker) {
             drop(state);
-            let driver = waker.clone();
+            let waker = waker.clone();
             state = self.lock();
-            replaced = state.driver.replace(driver);
+            replaced = state.set_waker(waker);
         }
-        state.scheduled = true;
-        let reader = std::mem::take(&mut state.reader);
+        let polls_reader = state.begin_poll();
         drop(state);
         drop(replaced);
-        reader
+        polls_reader
     }
 
-    /// Something came for the reader: the task runs again, and polls it.
+    /// Wakes the task, which then polls its reader.
     pub(crate) fn wake_reader(&self) {
-        let driver = self.lock().call_reader();
-        wake(driver);
+        let task = self.lock().call_reader();
+        wake(task);
     }
 
-    /// The task waits for its peer, so what stays here takes no more memory than it needs.
-    pub(crate) fn settle(&self) {
-        if let Some(Entry::Replies { bytes, .. }) = self.lock().entries.back_mut() {
-            bytes.shrink_to_fit();
-        }
+    /// Gives back memory that the queued frames do not fill, because the task waits for its peer.
+    pub(crate) fn shrink(&self) {
+        self.lock().buffer.shrink_replies();
     }
 
-    /// The next frames, as many as one write takes and at least one; those that wait move up.
+    /// Takes the next frames: at least one, and as many as one write takes. Then queues the frames
+    /// of senders that wait.
     ///
-    /// On `Nothing` the task counts as parked, and the next sender wakes it.
+    /// After [`Taken::Nothing`] the task counts as parked, and the next sender wakes it.
     pub(crate) fn take(&self) -> Taken {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        let Some(first) = state.pop() else {
-            state.scheduled = false;
-            return Taken::Nothing;
-        };
-        let more = state.front().is_some_and(|second| first.bytes().len() + second <= BATCH);
-        let taken = match first {
-            Entry::Frame(frame) if !more => Taken::One(frame),
-            first => {
-                let mut batch = match first {
-                    Entry::Replies { bytes, .. } => bytes,
-                    Entry::Frame(frame) => {
-                        let mut batch = SPARE.take();
-                        batch.extend_from_slice(&frame);
-                        batch
-                    }
-                };
-                while state.front().is_some_and(|next| batch.len() + next <= BATCH) {
-                    batch.extend_from_slice(state.pop().expect("there is a front").bytes());
-                }
-                Taken::Many(batch)
-            }
-        };
-        let reader = if std::mem::take(&mut state.refused) { state.call_reader() } else { None };
-        let senders = state.move_up(self.bound);
-        if state.entries.is_empty() && state.entries.capacity() > KEEP {
-            state.entries = VecDeque::new();
+        let mut state = self.lock();
+        let taken = state.buffer.take();
+        if matches!(taken, Taken::Nothing) {
+            state.park();
+            return taken;
         }
-        drop(guard);
+        let reader = state.room_for_controls();
+        let senders = state.admit_waiters();
+        state.buffer.shrink_if_empty();
+        drop(state);
         wake(reader);
         senders.into_iter().for_each(Waker::wake);
         taken
-    }
-}
-
-impl State {
-    /// One message is always admitted, however long.
-    fn room(&self, bound: Bound, length: usize) -> bool {
-        self.messages == 0 || (self.messages < bound.messages && self.bytes + length <= bound.bytes)
-    }
-
-    fn push(&mut self, frame: Bytes) {
-        self.messages += 1;
-        self.bytes += frame.len();
-        self.entries.push_back(Entry::Frame(frame));
-    }
-
-    fn append(&mut self, reply: &[u8]) {
-        self.messages += 1;
-        self.bytes += reply.len();
-        if let Some(Entry::Replies { bytes, messages }) = self.entries.back_mut() {
-            if bytes.len() + reply.len() <= BATCH {
-                bytes.extend_from_slice(reply);
-                *messages += 1;
-                return;
-            }
-        }
-        let mut bytes = SPARE.take();
-        bytes.extend_from_slice(reply);
-        self.entries.push_back(Entry::Replies { bytes, messages: 1 });
-    }
-
-    /// Length of the next entry.
-    fn front(&self) -> Option<usize> {
-        self.controls.front().map(Bytes::len).or_else(|| self.entries.front().map(|entry| entry.bytes().len()))
-    }
-
-    fn pop(&mut self) -> Option<Entry> {
-        if let Some(control) = self.controls.pop_front() {
-            return Some(Entry::Frame(control));
-        }
-        let entry = self.entries.pop_front()?;
-        self.bytes -= entry.bytes().len();
-        self.messages -= match &entry {
-            Entry::Frame(_) => 1,
-            Entry::Replies { messages, .. } => *messages,
-        };
-        Some(entry)
-    }
-
-    fn find(&self, place: &Place) -> Option<usize> {
-        self.waiting.binary_search_by_key(&place.0, |waiting| waiting.ticket).ok()
-    }
-
-    /// Lets those that wait in, while there is room, and returns whom to wake for it.
-    fn move_up(&mut self, bound: Bound) -> Vec<Waker> {
-        let mut wakers = Vec::new();
-        while self.waiting.front().is_some_and(|first| self.room(bound, first.frame.len())) {
-            let first = self.waiting.pop_front().expect("there is a front");
-            self.push(first.frame);
-            self.admitted = first.ticket + 1;
-            wakers.push(first.waker);
-        }
-        wakers
-    }
-
-    /// The task's waker, unless the reader was called before. Taken whether the task runs or is blocked in a write, since the
-    /// reader's turn in this poll may be over; without a waker the task is sure to run again.
-    fn call_reader(&mut self) -> Option<Waker> {
-        if std::mem::replace(&mut self.reader, true) { None } else { self.driver.take() }
-    }
-
-    /// The task's waker, if the task does not run anyway.
-    fn schedule(&mut self) -> Option<Waker> {
-        if std::mem::replace(&mut self.scheduled, true) { None } else { self.driver.take() }
     }
 }
 
@@ -413,6 +266,7 @@ fn wake(waker: Option<Waker>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::queue::buffer::{Entry, MAX_CONTROLS};
     use std::sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -431,19 +285,24 @@ mod tests {
     fn queue(messages: usize, bytes: usize) -> Queue {
         Queue::new(Bound { messages, bytes })
     }
-    /// A frame that has to wait.
-    fn waits(queue: &Queue, length: usize) -> Place {
-        let place = queue.push(frame(length), false, &Context::from_waker(Waker::noop()));
-        place.expect("the queue is open").expect("there is no room")
+    fn push_and_wait(queue: &Queue, length: usize, origin: Origin, waker: &Waker) -> Ticket {
+        match queue.push(frame(length), origin, &Context::from_waker(waker)) {
+            Ok(Pushed::Waiting(ticket)) => ticket,
+            other => panic!("{other:?}, though there is no room"),
+        }
     }
-    fn poll(queue: &Queue, place: &Place) -> Poll<Result<(), Refused>> {
-        queue.poll_place(place, &Context::from_waker(Waker::noop()))
+    /// Pushes a frame that has to wait.
+    fn wait(queue: &Queue, length: usize) -> Ticket {
+        push_and_wait(queue, length, Origin::Send, Waker::noop())
     }
-    /// Takes all, of which one batch holds all that is queued at a time; the number of messages.
+    fn poll(queue: &Queue, ticket: &Ticket) -> Poll<Result<(), QueueClosed>> {
+        queue.poll_ticket(ticket, &Context::from_waker(Waker::noop()))
+    }
+    /// Takes everything, one batch at a time. Returns the number of messages.
     fn drain(queue: &Queue) -> usize {
         let mut taken = 0;
         loop {
-            let queued = queue.lock().messages;
+            let queued = queue.lock().buffer.messages;
             if matches!(queue.take(), Taken::Nothing) {
                 return taken;
             }
@@ -451,105 +310,106 @@ mod tests {
         }
     }
 
-    /// Rows C4 and V1: 1,024 messages fit, the next waits.
+    /// Rows C4 and V1: 1,024 messages fit, and the next one waits.
     #[test]
-    fn a_full_queue_makes_the_sender_wait_and_room_lets_it_in() {
+    fn a_sender_waits_while_the_queue_is_full() {
         let queue = queue(1024, usize::MAX);
         for _ in 0..1024 {
             assert!(queue.try_push(frame(1)).is_ok());
         }
-        assert!(matches!(queue.try_push(frame(1)), Err(Refused::Full)));
-        let place = waits(&queue, 1);
-        assert!(poll(&queue, &place).is_pending());
+        assert!(matches!(queue.try_push(frame(1)), Err(PushError::Full)));
+        let ticket = wait(&queue, 1);
+        assert!(poll(&queue, &ticket).is_pending());
         assert!(matches!(queue.take(), Taken::Many(batch) if batch.len() == 1024));
-        assert!(matches!(poll(&queue, &place), Poll::Ready(Ok(()))));
+        assert!(matches!(poll(&queue, &ticket), Poll::Ready(Ok(()))));
         assert_eq!(drain(&queue), 1);
     }
 
     #[test]
-    fn bytes_bound_the_queue_too_but_never_a_single_message() {
+    fn bytes_bound_the_queue_but_not_a_single_message() {
         let queue = queue(10, 100);
         assert!(queue.try_push(frame(500)).is_ok());
-        assert!(matches!(queue.try_push(frame(1)), Err(Refused::Full)));
+        assert!(matches!(queue.try_push(frame(1)), Err(PushError::Full)));
         assert_eq!(drain(&queue), 1);
         assert!(queue.try_push(frame(60)).is_ok());
-        assert!(matches!(queue.try_push(frame(41)), Err(Refused::Full)));
+        assert!(matches!(queue.try_push(frame(41)), Err(PushError::Full)));
         assert!(queue.try_push(frame(40)).is_ok());
     }
 
     #[test]
-    fn nobody_overtakes_a_sender_that_waits() {
+    fn a_waiting_sender_is_not_overtaken() {
         let queue = queue(10, 100);
         queue.try_push(frame(90)).unwrap();
-        waits(&queue, 50);
-        assert!(matches!(queue.try_push(frame(1)), Err(Refused::Full)));
-        // Nor does one that waits too, though there is room for it.
-        waits(&queue, 1);
+        wait(&queue, 50);
+        assert!(matches!(queue.try_push(frame(1)), Err(PushError::Full)));
+        // A sender that waits does not overtake it either, although there is room for its frame.
+        wait(&queue, 1);
         assert!(matches!(queue.take(), Taken::One(frame) if frame.len() == 90));
         let state = queue.lock();
-        assert_eq!(state.entries.iter().map(|entry| entry.bytes().len()).collect::<Vec<_>>(), [50, 1]);
+        assert_eq!(state.buffer.entries.iter().map(|entry| entry.bytes().len()).collect::<Vec<_>>(), [50, 1]);
     }
 
     #[test]
-    fn a_dropped_sender_takes_its_frame_back_and_lets_shorter_ones_in() {
+    fn a_cancelled_sender_makes_way_for_shorter_frames() {
         let queue = queue(10, 100);
         queue.try_push(frame(90)).unwrap();
-        let (long, short) = (waits(&queue, 50), waits(&queue, 5));
+        let (long, short) = (wait(&queue, 50), wait(&queue, 5));
         assert!(poll(&queue, &short).is_pending());
-        queue.leave(&long);
+        queue.cancel(&long);
         assert!(matches!(poll(&queue, &short), Poll::Ready(Ok(()))));
         assert_eq!(drain(&queue), 2);
     }
 
-    /// Row C4: a sender that waits learns of the close.
+    /// Row C4: a close ends the wait of a sender.
     #[test]
-    fn closing_wakes_those_that_wait_with_an_error_and_keeps_what_was_accepted() {
+    fn a_close_fails_waiting_senders_and_keeps_queued_frames() {
         let queue = queue(1, 100);
         queue.try_push(frame(1)).unwrap();
-        let place = waits(&queue, 1);
-        queue.close(false);
-        assert!(matches!(poll(&queue, &place), Poll::Ready(Err(Refused::Closed))));
-        assert!(matches!(queue.try_push(frame(1)), Err(Refused::Closed)));
+        let ticket = wait(&queue, 1);
+        queue.close();
+        assert!(matches!(poll(&queue, &ticket), Poll::Ready(Err(QueueClosed))));
+        assert!(matches!(queue.try_push(frame(1)), Err(PushError::Closed)));
         assert_eq!(drain(&queue), 1);
     }
 
     #[test]
-    fn a_close_lets_the_reply_in_that_is_owed_and_no_other() {
+    fn a_queue_that_closes_after_a_reply_takes_one_reply() {
         let cx = Context::from_waker(Waker::noop());
-        // One that comes after the close.
-        let late = queue(1, 100);
-        late.try_push(frame(1)).unwrap();
-        late.close(true);
-        assert!(matches!(late.push(frame(1), false, &cx), Err(Refused::Closed)));
-        assert!(matches!(late.push(frame(1), true, &cx), Ok(None)));
-        assert!(matches!(late.push(frame(1), true, &cx), Err(Refused::Closed)));
-        assert_eq!(drain(&late), 2);
-        // One that waits already, behind another.
+        // The reply follows the close.
+        let empty = queue(1, 100);
+        empty.try_push(frame(1)).unwrap();
+        empty.close_after_reply();
+        assert!(matches!(empty.push(frame(1), Origin::Send, &cx), Err(QueueClosed)));
+        assert!(matches!(empty.push(frame(1), Origin::Reply, &cx), Ok(Pushed::Queued)));
+        assert!(matches!(empty.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
+        assert_eq!(drain(&empty), 2);
+        // The reply waits already, after a send.
         let waiting = queue(1, 100);
         waiting.try_push(frame(1)).unwrap();
-        let send = waits(&waiting, 1);
-        waiting.push(frame(1), true, &cx).unwrap().expect("there is no room");
-        waiting.close(true);
-        assert!(matches!(poll(&waiting, &send), Poll::Ready(Err(Refused::Closed))));
-        assert!(matches!(waiting.push(frame(1), true, &cx), Err(Refused::Closed)));
+        let send = wait(&waiting, 1);
+        push_and_wait(&waiting, 1, Origin::Reply, Waker::noop());
+        waiting.close_after_reply();
+        assert!(matches!(poll(&waiting, &send), Poll::Ready(Err(QueueClosed))));
+        assert!(matches!(waiting.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
         assert_eq!(drain(&waiting), 2);
-        // The time for it can be over.
-        let over = queue(1, 100);
-        over.close(true);
-        over.close(false);
-        assert!(matches!(over.push(frame(1), true, &cx), Err(Refused::Closed)));
+        // The task has closed the queue before the reply.
+        let closed = queue(1, 100);
+        closed.close_after_reply();
+        closed.close();
+        closed.close_after_reply();
+        assert!(matches!(closed.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
     }
 
-    /// A send that reports a failure must not arrive all the same: its caller will send again.
+    /// A send that returns an error must not be delivered, because its caller sends again.
     #[test]
-    fn a_frame_that_moved_in_right_before_the_close_counts_as_sent() {
+    fn a_frame_admitted_right_before_the_close_counts_as_sent() {
         let queue = queue(1, 100);
         queue.try_push(frame(1)).unwrap();
-        let (first, second) = (waits(&queue, 1), waits(&queue, 1));
+        let (first, second) = (wait(&queue, 1), wait(&queue, 1));
         assert!(matches!(queue.take(), Taken::One(_)));
-        queue.close(false);
+        queue.close();
         assert!(matches!(poll(&queue, &first), Poll::Ready(Ok(()))));
-        assert!(matches!(poll(&queue, &second), Poll::Ready(Err(Refused::Closed))));
+        assert!(matches!(poll(&queue, &second), Poll::Ready(Err(QueueClosed))));
         assert_eq!(drain(&queue), 1);
     }
 
@@ -557,96 +417,97 @@ mod tests {
     fn a_parked_task_is_woken_once_for_many_frames() {
         let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
         let waker = Waker::from(count.clone());
-        queue.begin(&waker);
+        queue.begin_poll(&waker);
         queue.try_push(frame(1)).unwrap();
-        assert_eq!(count.0.load(Ordering::Relaxed), 0, "the task runs anyway");
+        assert_eq!(count.0.load(Ordering::Relaxed), 0, "the task runs already");
         assert_eq!(drain(&queue), 1);
         queue.try_push(frame(1)).unwrap();
         queue.try_push(frame(1)).unwrap();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
     }
 
-    /// A waker that looks at the queue when it is dropped, and then counts, as one may that owns a task with a sender in it.
-    fn nosy(queue: &Arc<Queue>, count: &Arc<Count>) -> Waker {
-        struct Nosy(Arc<Queue>, Arc<Count>);
-        impl std::task::Wake for Nosy {
+    /// A waker that takes the queue's lock when it is dropped. A real one does that if it owns a
+    /// task with a sender in it.
+    fn lock_checker(queue: &Arc<Queue>, count: &Arc<Count>) -> Waker {
+        struct LockChecker(Arc<Queue>, Arc<Count>);
+        impl std::task::Wake for LockChecker {
             fn wake(self: Arc<Self>) {}
         }
-        impl Drop for Nosy {
+        impl Drop for LockChecker {
             fn drop(&mut self) {
                 assert!(self.0.state.try_lock().is_ok(), "dropped under the lock");
                 self.1.0.fetch_add(1, Ordering::Relaxed);
             }
         }
-        Arc::new(Nosy(queue.clone(), count.clone())).into()
+        Arc::new(LockChecker(queue.clone(), count.clone())).into()
     }
 
     #[test]
     fn no_waker_is_dropped_under_the_lock() {
         let (queue, count) = (Arc::new(queue(1, 100)), Arc::new(Count::default()));
-        let nosy = || nosy(&queue, &count);
+        let waker = || lock_checker(&queue, &count);
         let dropped = || count.0.load(Ordering::Relaxed);
-        queue.begin(&nosy());
-        queue.begin(&nosy());
-        assert_eq!(dropped(), 1, "of two tasks' the older one");
+        queue.begin_poll(&waker());
+        queue.begin_poll(&waker());
+        assert_eq!(dropped(), 1, "the waker of the first task");
         queue.try_push(frame(1)).unwrap();
-        let place = queue.push(frame(1), false, &Context::from_waker(&nosy())).unwrap().unwrap();
-        assert!(queue.poll_place(&place, &Context::from_waker(&nosy())).is_pending());
-        assert_eq!(dropped(), 2, "of two of a sender's the older one");
-        queue.leave(&place);
+        let ticket = push_and_wait(&queue, 1, Origin::Send, &waker());
+        assert!(queue.poll_ticket(&ticket, &Context::from_waker(&waker())).is_pending());
+        assert_eq!(dropped(), 2, "the first waker of the sender");
+        queue.cancel(&ticket);
         assert_eq!(dropped(), 3);
-        let place = queue.push(frame(1), false, &Context::from_waker(&nosy())).unwrap().unwrap();
+        let ticket = push_and_wait(&queue, 1, Origin::Send, &waker());
         assert!(matches!(queue.take(), Taken::One(_)));
-        assert_eq!(dropped(), 4, "that of a sender whose frame moved in");
-        assert!(matches!(queue.poll_place(&place, &Context::from_waker(&nosy())), Poll::Ready(Ok(()))));
+        assert_eq!(dropped(), 4, "the waker of an admitted sender");
+        assert!(matches!(queue.poll_ticket(&ticket, &Context::from_waker(&waker())), Poll::Ready(Ok(()))));
         assert_eq!(dropped(), 5);
-        let _waits = queue.push(frame(1), false, &Context::from_waker(&nosy())).unwrap().unwrap();
-        queue.close(false);
-        assert_eq!(dropped(), 7, "the task's, and that of a sender who is turned away");
+        let _waiting = push_and_wait(&queue, 1, Origin::Send, &waker());
+        queue.close();
+        assert_eq!(dropped(), 7, "the wakers of the task and of a sender that failed");
     }
 
     #[test]
-    fn a_wake_for_what_is_queued_is_none_for_the_reader() {
+    fn a_queued_frame_does_not_poll_the_reader() {
         let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
         let waker = Waker::from(count.clone());
-        assert!(queue.begin(&waker), "a reader begins by itself");
+        assert!(queue.begin_poll(&waker), "the first poll starts the reader");
         drain(&queue);
         queue.try_push(frame(1)).unwrap();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
-        assert!(!queue.begin(&waker));
+        assert!(!queue.begin_poll(&waker));
     }
 
     /// Row C2: a slow peer does not stop reads.
     #[test]
-    fn the_reader_is_called_while_the_task_is_blocked_in_a_write() {
+    fn the_reader_is_woken_while_the_task_is_blocked_in_a_write() {
         let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
         let waker = Waker::from(count.clone());
-        queue.begin(&waker);
+        queue.begin_poll(&waker);
         queue.wake_reader();
         queue.wake_reader();
-        assert_eq!(count.0.load(Ordering::Relaxed), 1, "once, and though nothing was taken");
-        assert!(queue.begin(&waker));
-        assert!(!queue.begin(&waker));
+        assert_eq!(count.0.load(Ordering::Relaxed), 1, "once, although the task has taken nothing");
+        assert!(queue.begin_poll(&waker));
+        assert!(!queue.begin_poll(&waker));
     }
 
     #[test]
-    fn room_for_a_refused_control_frame_calls_the_reader() {
+    fn room_for_a_rejected_control_frame_wakes_the_reader() {
         let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
         let waker = Waker::from(count.clone());
-        queue.begin(&waker);
-        for _ in 0..=CONTROLS {
+        queue.begin_poll(&waker);
+        for _ in 0..=MAX_CONTROLS {
             queue.push_control(b"pong");
         }
         drain(&queue);
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
-        assert!(queue.begin(&waker));
+        assert!(queue.begin_poll(&waker));
     }
 
     #[test]
-    fn control_frames_go_first_and_only_a_few_wait() {
+    fn control_frames_leave_first_and_are_bounded() {
         let queue = queue(10, 100);
         queue.try_push(frame(7)).unwrap();
-        for _ in 0..CONTROLS {
+        for _ in 0..MAX_CONTROLS {
             assert!(queue.push_control(b"pong"));
         }
         assert!(!queue.push_control(b"pong"));
@@ -654,17 +515,17 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_was_full_gives_its_memory_back() {
+    fn an_empty_queue_gives_its_memory_back() {
         let queue = queue(1024, usize::MAX);
         for _ in 0..1024 {
             queue.try_push(frame(1)).unwrap();
         }
         drain(&queue);
-        assert_eq!(queue.lock().entries.capacity(), 0);
+        assert_eq!(queue.lock().buffer.entries.capacity(), 0);
     }
 
     #[test]
-    fn replies_and_what_others_send_leave_together_and_in_order() {
+    fn replies_and_sends_leave_together_and_in_order() {
         let queue = queue(10, 100);
         queue.try_append(b"one").unwrap();
         queue.try_append(b"two").unwrap();
@@ -673,47 +534,50 @@ mod tests {
         assert!(matches!(queue.take(), Taken::Many(batch) if batch == b"onetwothreefour"));
         assert!(matches!(queue.take(), Taken::Nothing));
         let state = queue.lock();
-        assert_eq!((state.messages, state.bytes), (0, 0), "what has left takes no room");
+        assert_eq!((state.buffer.messages, state.buffer.bytes), (0, 0), "frames that have left take no room");
     }
 
     #[test]
-    fn replies_are_bounded_as_all_messages_and_overtake_nobody() {
+    fn replies_are_bounded_and_overtake_no_sender() {
         let few = queue(2, 100);
         few.try_append(b"one").unwrap();
         few.try_append(b"two").unwrap();
-        assert!(matches!(few.try_append(b"three"), Err(Refused::Full)));
+        assert!(matches!(few.try_append(b"three"), Err(PushError::Full)));
         let short = queue(10, 5);
         short.try_append(b"four").unwrap();
-        assert!(matches!(short.try_append(b"to"), Err(Refused::Full)));
-        waits(&short, 2);
-        assert!(matches!(short.try_append(b"-"), Err(Refused::Full)));
+        assert!(matches!(short.try_append(b"to"), Err(PushError::Full)));
+        wait(&short, 2);
+        assert!(matches!(short.try_append(b"-"), Err(PushError::Full)));
         assert!(matches!(short.take(), Taken::One(_) | Taken::Many(_)));
-        assert_eq!(drain(&short), 1, "the one that waited has moved in");
-        short.close(false);
-        assert!(matches!(short.try_append(b"-"), Err(Refused::Closed)));
+        assert_eq!(drain(&short), 1, "the waiting sender was admitted");
+        short.close();
+        assert!(matches!(short.try_append(b"-"), Err(PushError::Closed)));
     }
 
     #[test]
-    fn more_replies_than_one_write_takes_are_several_batches() {
+    fn replies_that_exceed_one_write_are_several_batches() {
         let queue = queue(usize::MAX, usize::MAX);
-        let reply = [b'x'; SHORT];
+        let reply = [b'x'; MAX_COPIED_REPLY];
         for _ in 0..9 {
             queue.try_append(&reply).unwrap();
         }
         for expected in [4, 4, 1] {
-            assert!(matches!(queue.take(), Taken::Many(batch) if batch.len() == expected * SHORT));
+            assert!(matches!(queue.take(), Taken::Many(batch) if batch.len() == expected * MAX_COPIED_REPLY));
         }
-        assert!(matches!(queue.try_append(&[b'x'; SHORT + 1]), Err(Refused::Full)), "a long one is queued by itself");
+        assert!(
+            matches!(queue.try_append(&[b'x'; MAX_COPIED_REPLY + 1]), Err(PushError::Full)),
+            "a long one is queued by itself"
+        );
     }
 
-    /// A peer that reads nothing costs what waits for it, not the memory of a whole batch.
+    /// A peer that reads nothing costs the memory of its queued frames, and not of a whole batch.
     #[test]
-    fn replies_that_stay_take_no_more_memory_than_they_need() {
+    fn replies_that_stay_use_only_the_memory_they_need() {
         recycle(Vec::with_capacity(BATCH));
         let queue = queue(10, 100);
         queue.try_append(b"one").unwrap();
-        queue.settle();
+        queue.shrink();
         let state = queue.lock();
-        assert!(matches!(state.entries.back(), Some(Entry::Replies { bytes, .. }) if bytes.capacity() == 3));
+        assert!(matches!(state.buffer.entries.back(), Some(Entry::Replies { bytes, .. }) if bytes.capacity() == 3));
     }
 }

@@ -2,7 +2,11 @@
 use crate::{
     connection::queue::Queue,
     task::transport::{Transport, lock, poll_read},
-    wire::{input::poll_with_buffer, message::Received},
+    wire::{
+        header::{Header, Opcode},
+        input::poll_with_buffer,
+        message::Received,
+    },
 };
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
@@ -31,11 +35,11 @@ use tokio_tungstenite::{
     },
 };
 
-/// A stream that tokio-tungstenite made. It alone knows its role and what it has read ahead, so it stays whole; the
-/// limits on what it reads are those that it was made with.
+/// A stream that tokio-tungstenite made. It alone knows its role and the bytes that it has read
+/// ahead, so it is not taken apart. It has its own limits on messages.
 pub(crate) struct TungsteniteTransport<S> {
     stream: Mutex<WebSocketStream<S>>,
-    /// Whether something was received since it was last asked.
+    /// Whether a message was received since the last `take_received`.
     received: AtomicBool,
 }
 
@@ -57,16 +61,18 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTranspor
         }
     }
 
-    /// What this stream keeps is its own to say.
+    /// The stream manages its own buffers.
     fn shrink(&self) {}
 
-    /// Takes whole frames apart again, as this stream makes its own headers and masks. All or nothing of a frame.
+    /// Sends the payload of the first frame, because this stream makes its own headers and masks. A
+    /// frame is written whole or not at all.
     fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut stream = lock(&self.stream);
         ready!(Pin::new(&mut *stream).poll_ready(cx)).map_err(io_error)?;
         let (message, length) = first_message(frames);
         match Pin::new(&mut *stream).start_send(message) {
-            // This stream answers the peer's close frame by itself, and takes nothing behind its answer.
+            // This stream itself answers the peer's close frame, and sends nothing after its
+            // answer.
             Ok(()) | Err(tungstenite::Error::Protocol(ProtocolError::SendAfterClosing)) => Poll::Ready(Ok(length)),
             Err(error) => Poll::Ready(Err(io_error(error))),
         }
@@ -90,27 +96,23 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTranspor
     }
 }
 
-/// A frame of our own making, unmasked and whole, and its length.
+/// Returns the message in the first frame, and the length of the frame. The frames are complete and
+/// not masked.
 fn first_message(frames: &[u8]) -> (Message, usize) {
-    let (length, start) = match frames[1] {
-        126 => (usize::from(u16::from_be_bytes([frames[2], frames[3]])), 4),
-        127 => {
-            let length: [u8; 8] = frames[2..10].try_into().expect("eight bytes");
-            (usize::try_from(u64::from_be_bytes(length)).expect("it was in memory"), 10)
-        }
-        length => (usize::from(length), 2),
-    };
-    let payload = Bytes::copy_from_slice(&frames[start..start + length]);
-    let message = match frames[0] & 0x0f {
-        1 => Message::Frame(Frame::message(payload, OpCode::Data(Data::Text), true)),
-        2 => Message::Binary(payload),
-        8 => Message::Close(payload.split_first_chunk().map(|(code, reason)| CloseFrame {
+    let header = Header::parse(frames).expect("a frame of the queue has a header");
+    let length = usize::try_from(header.payload_length).expect("a frame of the queue fits in memory");
+    let (start, end) = (header.size, header.size + length);
+    let payload = Bytes::copy_from_slice(&frames[start..end]);
+    let message = match header.opcode() {
+        Opcode::TEXT => Message::Frame(Frame::message(payload, OpCode::Data(Data::Text), true)),
+        Opcode::BINARY => Message::Binary(payload),
+        Opcode::CLOSE => Message::Close(payload.split_first_chunk().map(|(code, reason)| CloseFrame {
             code: u16::from_be_bytes(*code).into(),
             reason: String::from_utf8_lossy(reason).as_ref().into(),
         })),
         _ => Message::Ping(payload),
     };
-    (message, start + length)
+    (message, end)
 }
 
 fn io_error(error: tungstenite::Error) -> io::Error {

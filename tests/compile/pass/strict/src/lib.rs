@@ -1,6 +1,6 @@
 //! A program under the strictest lints: what wsx generates passes them all.
-#![forbid(unsafe_code)]
-#![deny(warnings, missing_docs, missing_debug_implementations, unreachable_pub, unnameable_types)]
+#![forbid(unsafe_code, dead_code)]
+#![deny(warnings, unused, missing_docs, missing_debug_implementations, unreachable_pub, unnameable_types)]
 #![deny(clippy::all, clippy::pedantic, clippy::nursery)]
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
