@@ -57,7 +57,7 @@ pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response
         let text = "the `Sec-WebSocket-Key` header must have 16 bytes in base64";
         return Err(Rejection::new(StatusCode::BAD_REQUEST, text));
     };
-    if !origins.admit(headers) {
+    if !origins.allow(headers) {
         return Err(Rejection::new(StatusCode::FORBIDDEN, "this origin may not connect"));
     }
     Ok(switching_protocols(key))

@@ -36,28 +36,31 @@ impl From<HeadError> for RequestError {
 }
 
 /// Reads a request's head. Returns it with the bytes that came after it.
-pub(crate) async fn read_request<S: AsyncRead + Unpin>(io: &mut S) -> Result<(Request<()>, Vec<u8>), RequestError> {
+pub(crate) async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Request<()>, Vec<u8>), RequestError> {
     let mut buffer = Vec::with_capacity(1024);
-    let request = head::read(io, &mut buffer).await?;
+    let request = head::read(stream, &mut buffer).await?;
     Ok((request, buffer))
 }
 
 /// Sends the answer that makes the stream a WebSocket.
-pub(crate) async fn accept<S: AsyncWrite + Unpin>(io: &mut S, answer: &Response<()>) -> io::Result<()> {
-    io.write_all(&head_of(answer.status(), answer.headers())).await?;
-    io.flush().await
+pub(crate) async fn send_answer<S: AsyncWrite + Unpin>(stream: &mut S, answer: &Response<()>) -> io::Result<()> {
+    stream.write_all(&head_of(answer.status(), answer.headers())).await?;
+    stream.flush().await
 }
 
 /// Sends the refusal, and waits for the peer to take it: a socket that is dropped with unread input sends a reset, which
 /// can overtake the answer.
-pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, rejection: &Rejection) -> io::Result<()> {
+pub(crate) async fn send_rejection<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    rejection: &Rejection,
+) -> io::Result<()> {
     let Rejection { status, body, headers } = rejection;
     let mut headers = (**headers).clone();
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CONTENT_LENGTH, body.len().into());
     headers.append(CONNECTION, HeaderValue::from_static("close"));
-    io.write_all(&[&head_of(*status, &headers), body.as_bytes()].concat()).await?;
-    part(io).await
+    stream.write_all(&[&head_of(*status, &headers), body.as_bytes()].concat()).await?;
+    lingering_close(stream).await
 }
 
 /// Returns the bytes of an answer's head.
@@ -71,11 +74,11 @@ fn head_of(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
 }
 
 /// Ends a stream so that what was written arrives: no more is written, and what still comes is dropped.
-pub(crate) async fn part<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S) -> io::Result<()> {
-    io.shutdown().await?;
+pub(crate) async fn lingering_close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
+    stream.shutdown().await?;
     let (mut sink, mut dropped) = ([0; 1024], 0);
     while dropped < 1 << 20 {
-        match io.read(&mut sink).await? {
+        match stream.read(&mut sink).await? {
             0 => break,
             n => dropped += n,
         }
@@ -92,7 +95,7 @@ mod tests {
     fn a_rejection_has_its_headers_once_and_its_text() {
         let sent = |rejection: Rejection| {
             let mut stream = io::Cursor::new(Vec::new());
-            refuse(&mut stream, &rejection).now_or_never().expect("a cursor never waits").unwrap();
+            send_rejection(&mut stream, &rejection).now_or_never().expect("a cursor never waits").unwrap();
             String::from_utf8(stream.into_inner()).unwrap()
         };
         assert_eq!(

@@ -13,7 +13,7 @@ pub(crate) enum Origins {
 }
 
 impl Origins {
-    pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn allow(&self, headers: &HeaderMap) -> bool {
         let origins = headers.get_all(header::ORIGIN).iter();
         let mut given = origins.map(|given| given.to_str().ok().and_then(Origin::parse));
         match self {
@@ -65,18 +65,18 @@ mod tests {
     /// Row X1: a page may talk to the server that it came from.
     #[test]
     fn a_page_of_the_same_host_is_let_in() {
-        let admit = |origin: &str, host: &str| {
+        let allow = |origin: &str, host: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ORIGIN, origin.parse().unwrap());
             headers.insert(header::HOST, host.parse().unwrap());
-            Origins::SameHost.admit(&headers)
+            Origins::SameHost.allow(&headers)
         };
         for (origin, host) in [
             ("https://ops.example.com", "ops.example.com"),
             ("https://ops.example.com", "OPS.example.com:443"),
             ("http://localhost:3000", "localhost:3000"),
         ] {
-            assert!(admit(origin, host), "{origin} at {host}");
+            assert!(allow(origin, host), "{origin} at {host}");
         }
         for (origin, host) in [
             ("https://evil.example.com", "ops.example.com"),
@@ -86,9 +86,9 @@ mod tests {
             ("null", "localhost"),
             ("http://x", ""),
         ] {
-            assert!(!admit(origin, host), "{origin} at {host}");
+            assert!(!allow(origin, host), "{origin} at {host}");
         }
-        assert!(Origins::SameHost.admit(&HeaderMap::new()), "no browser");
+        assert!(Origins::SameHost.allow(&HeaderMap::new()), "no browser");
     }
 
     /// Row X1: exact match of scheme, host and port.
@@ -98,10 +98,10 @@ mod tests {
             Origin::parse("https://ops.example.com").unwrap(),
             Origin::parse("http://localhost:3000").unwrap(),
         ]);
-        let admit = |origin: &str| {
+        let allow = |origin: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ORIGIN, origin.parse().unwrap());
-            list.admit(&headers)
+            list.allow(&headers)
         };
         for good in [
             "https://ops.example.com",
@@ -109,7 +109,7 @@ mod tests {
             "https://ops.example.com:443",
             "http://localhost:3000",
         ] {
-            assert!(admit(good), "{good}");
+            assert!(allow(good), "{good}");
         }
         for bad in [
             "http://ops.example.com",
@@ -123,8 +123,8 @@ mod tests {
             "ops.example.com",
             "http://localhost",
         ] {
-            assert!(!admit(bad), "{bad}");
+            assert!(!allow(bad), "{bad}");
         }
-        assert!(list.admit(&HeaderMap::new()), "no browser");
+        assert!(list.allow(&HeaderMap::new()), "no browser");
     }
 }
