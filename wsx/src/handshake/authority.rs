@@ -1,5 +1,5 @@
 //! The port of an authority, as it stands in a URL or a `Host` header, which `http` does not check.
-use tokio_tungstenite::tungstenite::http::uri::Authority;
+use http::uri::Authority;
 
 /// The port, if one is named (RFC 3986 section 3.2.3). What stands behind the host and is no port is the error; `http` takes
 /// that for none.
