@@ -1,4 +1,5 @@
-//! Dials a server once: connects, makes the TLS handshake of `wss://`, and makes the opening handshake.
+//! Dials a server once: connects, makes the TLS handshake of `wss://`, and makes the opening
+//! handshake.
 use crate::{
     catch_panic,
     client::{

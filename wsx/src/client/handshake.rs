@@ -1,4 +1,5 @@
-//! The client's half of the opening handshake (RFC 6455 section 4.1): writes the request, reads the answer and checks it.
+//! The client's half of the opening handshake (RFC 6455 section 4.1): writes the request, reads the
+//! answer and checks it.
 //!
 //! Works on any stream, and knows of TLS only the error that it can leave on one.
 use crate::{
@@ -91,7 +92,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// Checks an answer with the status 101 against RFC 6455 section 4.1. The error says what is wrong with it.
+/// Checks an answer with the status 101 against RFC 6455 section 4.1. The error says what is wrong
+/// with it.
 fn check(answer: &Response<()>, accept: &str, requested: &[&[u8]]) -> Result<(), String> {
     let headers = answer.headers();
     if answer.version() != Version::HTTP_11 {

@@ -1,4 +1,5 @@
-//! What a client's connection runs over: a TCP socket, or another stream, as TLS is or the application's connector makes.
+//! The stream of a client's connection: a TCP socket, or another stream, such as TLS or one of the
+//! program's connector.
 use crate::{config::Config, task::tcp_options};
 use futures_util::future::BoxFuture;
 use std::{fmt, io};
@@ -8,15 +9,16 @@ use tokio::{
 };
 use tokio_util::either::Either;
 
-/// Where a client wants to go, as its URL says: what a [connector](crate::client::ClientBuilder::connector) is asked for.
+/// The host and port of a client's URL, to which a
+/// [connector](crate::client::ClientBuilder::connector) connects.
 ///
 /// `Display` writes it as `host:port`, with brackets around an IPv6 address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Destination {
-    /// A name or an address, an IPv6 address without brackets.
+    /// A name or an address. An IPv6 address has no brackets.
     pub host: String,
-    /// The port; where the URL has none, 80 for `ws://` and 443 for `wss://`.
+    /// The port. If the URL has none, it is 80 for `ws://` and 443 for `wss://`.
     pub port: u16,
 }
 
@@ -27,10 +29,10 @@ impl fmt::Display for Destination {
     }
 }
 
-/// What the application dials with.
+/// The function with which the program connects instead of TCP.
 pub(crate) type Connector = dyn Fn(Destination) -> BoxFuture<'static, io::Result<Socket>> + Send + Sync;
 
-/// A stream of bytes to the server. A choice of two, so that a plain socket is neither boxed nor called through a table.
+/// A stream to the server. A plain socket is neither boxed nor called through a table.
 pub(crate) type Socket = Either<TcpStream, Box<dyn Stream>>;
 
 /// Any stream that a connection can run over.
@@ -45,7 +47,7 @@ pub(super) async fn connect(destination: &Destination, config: &Config) -> io::R
     Ok(Either::Left(socket))
 }
 
-/// Makes a client's stream of another kind of stream.
+/// Boxes a stream that is not a plain socket.
 pub(super) fn boxed(stream: impl Stream + 'static) -> Socket {
     Either::Right(Box::new(stream))
 }
@@ -55,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_choice_makes_a_plain_socket_no_larger() {
+    fn a_plain_socket_is_not_larger() {
         assert_eq!(size_of::<Socket>(), size_of::<TcpStream>());
     }
 

@@ -1,7 +1,7 @@
-//! The server's half of the opening handshake (RFC 6455 section 4.2): which request becomes a WebSocket, and what the
-//! others are told.
+//! The server's half of the opening handshake (RFC 6455 section 4.2): which request becomes a
+//! WebSocket, and why others are rejected.
 //!
-//! Works on `http` types; knows no hub and no stream.
+//! Works on `http` types. Knows neither the hub nor a stream.
 use crate::{
     handshake::{authority, list},
     server::{origin::Origins, rejection::Rejection},
@@ -11,31 +11,31 @@ use http::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-/// Whether this request becomes a WebSocket; the answer that makes it one, or the refusal.
+/// Returns the answer that makes a WebSocket of this request, or its rejection.
 pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response<()>, Rejection> {
     let headers = request.headers();
     let count = |name: HeaderName| headers.get_all(name).iter().count();
     if request.method() != Method::GET {
         // The answer to HEAD has no content (RFC 9110 section 9.3.2).
-        let body = if request.method() == Method::HEAD { "" } else { "a WebSocket handshake is a GET request" };
+        let body = if request.method() == Method::HEAD { "" } else { "a WebSocket handshake must be a GET request" };
         return Err(
             Rejection::new(StatusCode::METHOD_NOT_ALLOWED, body).header(header::ALLOW, HeaderValue::from_static("GET"))
         );
     }
     if request.version() != Version::HTTP_11 {
-        return Err(Rejection::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1"));
+        return Err(Rejection::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "a WebSocket handshake must be HTTP/1.1"));
     }
     if count(header::HOST) != 1 {
-        return Err(Rejection::new(StatusCode::BAD_REQUEST, "a request has one Host header (RFC 9112 section 3.2)"));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "a request must have one `Host` header"));
     }
     if !headers.get(header::HOST).is_some_and(is_host) {
-        return Err(Rejection::new(StatusCode::BAD_REQUEST, "the Host header is no host (RFC 9112 section 3.2)"));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "the `Host` header does not name a host"));
     }
     if count(header::CONTENT_LENGTH) + count(header::TRANSFER_ENCODING) > 0 {
-        return Err(Rejection::new(StatusCode::BAD_REQUEST, "a WebSocket handshake has no body"));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "a WebSocket handshake must not have a body"));
     }
     if count(header::SEC_WEBSOCKET_KEY) > 1 || count(header::SEC_WEBSOCKET_VERSION) > 1 {
-        return Err(Rejection::new(StatusCode::BAD_REQUEST, "a WebSocket handshake has one key and one version"));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "a WebSocket handshake must have one key and one version"));
     }
     let missing = if !lists(headers, header::UPGRADE, "websocket") {
         Some("Upgrade: websocket")
@@ -58,12 +58,12 @@ pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response
         return Err(Rejection::new(StatusCode::BAD_REQUEST, text));
     };
     if !origins.allow(headers) {
-        return Err(Rejection::new(StatusCode::FORBIDDEN, "this origin may not connect"));
+        return Err(Rejection::new(StatusCode::FORBIDDEN, "this `Origin` is not allowed"));
     }
     Ok(switching_protocols(key))
 }
 
-/// Returns the answer to this key.
+/// Returns the answer to a request with this key.
 fn switching_protocols(key: &[u8]) -> Response<()> {
     let accept = HeaderValue::try_from(derive_accept_key(key)).expect("base64 is a header value");
     let mut answer = Response::new(());
@@ -75,8 +75,8 @@ fn switching_protocols(key: &[u8]) -> Response<()> {
     answer
 }
 
-/// Whether it is 16 bytes in base64 (RFC 6455 section 4.2.1): 22 characters, of which the last one carries two bits, and
-/// the padding (RFC 4648 section 4).
+/// Whether it is 16 bytes in base64 (RFC 6455 section 4.2.1): 22 characters, of which the last one
+/// carries two bits, and the padding (RFC 4648 section 4).
 fn is_key(key: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     match key.strip_suffix(b"==") {
@@ -90,7 +90,8 @@ fn lists(headers: &HeaderMap, name: HeaderName, element: &str) -> bool {
     list::elements(headers, name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
 }
 
-/// Whether it is a host with or without a port, or empty, as it is where a target has no authority (RFC 9110 section 7.2).
+/// Whether this `Host` header is a host, with or without a port. It may be empty, for a target
+/// without an authority (RFC 9110 section 7.2).
 fn is_host(value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else { return false };
     let Ok(authority) = text.parse::<Authority>() else { return text.is_empty() };
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_handshake_is_told_what_is_wrong_with_it() {
+    fn a_bad_handshake_is_rejected_with_the_status_of_its_mistake() {
         let cases = [
             (GOOD.to_owned(), Ok(())),
             (GOOD.replace("GET", "POST"), Err(405)),

@@ -10,12 +10,12 @@ use http::{
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Why a stream has no request to answer.
+/// An error that leaves a stream without a request to handle.
 #[derive(Debug)]
 pub(crate) enum RequestError {
     /// The stream broke.
     Io(io::Error),
-    /// The peer gets this answer.
+    /// The request is rejected with this answer.
     Rejected(Rejection),
 }
 
@@ -28,14 +28,16 @@ impl From<HeadError> for RequestError {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 format!("the request head has more than {MAX_HEAD} bytes or {MAX_HEADERS} headers"),
             ),
-            HeadError::Version => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1".to_owned()),
+            HeadError::Version => {
+                (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "a WebSocket handshake must be HTTP/1.1".to_owned())
+            }
             HeadError::Invalid(why) => (StatusCode::BAD_REQUEST, format!("this is not an HTTP request: {why}")),
         };
         Self::Rejected((status, text).into())
     }
 }
 
-/// Reads a request's head. Returns it with the bytes that came after it.
+/// Reads the head of a request. Returns it with the bytes that came after it.
 pub(crate) async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Request<()>, Vec<u8>), RequestError> {
     let mut buffer = Vec::with_capacity(1024);
     let request = head::read(stream, &mut buffer).await?;
@@ -48,8 +50,7 @@ pub(crate) async fn send_answer<S: AsyncWrite + Unpin>(stream: &mut S, answer: &
     stream.flush().await
 }
 
-/// Sends the refusal, and waits for the peer to take it: a socket that is dropped with unread input sends a reset, which
-/// can overtake the answer.
+/// Sends a rejection, and waits until the peer has received it.
 pub(crate) async fn send_rejection<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     rejection: &Rejection,
@@ -73,7 +74,8 @@ fn head_of(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
     head
 }
 
-/// Ends a stream so that what was written arrives: no more is written, and what still comes is dropped.
+/// Ends a stream so that all written bytes arrive: sends FIN, then reads and drops what still
+/// comes. A socket that is dropped with unread input sends a reset, which can overtake the bytes.
 pub(crate) async fn lingering_close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
     stream.shutdown().await?;
     let (mut sink, mut dropped) = ([0; 1024], 0);
