@@ -5,3 +5,4 @@ mod panics;
 mod reentrance;
 mod reliability;
 mod security;
+mod specification;
