@@ -6,3 +6,4 @@ mod panics;
 mod reentrance;
 mod reliability;
 mod security;
+mod specification;
