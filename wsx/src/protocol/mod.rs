@@ -10,4 +10,4 @@ pub use crate::{
 };
 pub use description::{Description, Travel};
 pub use message_type::MessageType;
-pub use side::{AnyPeer, AnySide, Receives, Sends, Side};
+pub use side::{AnyPeer, AnySide, Receives, Side};
