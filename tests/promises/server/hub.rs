@@ -370,7 +370,10 @@ async fn a_hub_serves_a_listener_with_unique_ids() {
         [peers.0.hear_data().await, peers.1.hear_data().await],
         [("notice".into(), json!({"n": 3})), ("notice".into(), json!({"n": 3}))]
     );
-    assert_eq!(hub.shutdown(std::time::Duration::ZERO).await, 0);
+    let grace = std::time::Duration::from_secs(10);
+    let (cut_off, first, second) =
+        within(async { tokio::join!(hub.shutdown(grace), peers.0.close(), peers.1.close()) }).await;
+    assert_eq!((cut_off, first.0, second.0), (0, 1001, 1001));
     within(serving).await.unwrap();
 }
 
