@@ -350,10 +350,13 @@ async fn a_server_that_is_none_is_an_error() {
     assert!(matches!(&errors[3], ConnectError::Handshake(_)), "{:?}", errors[3]);
     assert!(matches!(&errors[4], ConnectError::Handshake(_)), "{:?}", errors[4]);
     for (error, line) in [
-        (&errors[0], "the handshake failed: invalid HTTP version"),
-        (&errors[2], "the handshake failed: Key mismatch in \"Sec-WebSocket-Accept\" header"),
-        (&errors[3], "the handshake failed: the server hung up before it had answered"),
-        (&errors[4], "the handshake failed: the head of the answer is too long"),
+        (&errors[0], "the handshake failed: the answer is not HTTP/1.1: invalid HTTP version"),
+        (
+            &errors[2],
+            "the handshake failed: the answer's `Sec-WebSocket-Accept` header does not match the request's key",
+        ),
+        (&errors[3], "the handshake failed: the server closed the connection before its answer was complete"),
+        (&errors[4], "the handshake failed: the answer's head has more than 16384 bytes or 64 headers"),
     ] {
         assert_eq!(chain(error), line, "each level says what is new");
     }

@@ -145,7 +145,7 @@ async fn an_answer_that_opens_no_websocket_fails_the_handshake() {
         ("a status that is none", GOOD.replace("101", "1x1"), ""),
         ("a control character", with("X: a\x01b"), ""),
         ("two hundred headers", with(&"X: y\r\n".repeat(200)), ""),
-        ("an empty line first", format!("\r\n\r\n{GOOD}"), "no end"),
+        ("an empty line first", format!("\r\n\r\n{GOOD}"), "empty line"),
     ] {
         let error = failure(Config::default(), answering(text)).await;
         assert!(matches!(&error, ConnectError::Handshake(_)), "{name}: {error:?}");

@@ -69,7 +69,7 @@ async fn a_client_reports_every_problem() {
     let error = Client::new("127.0.0.1:1").connect(wsx::CancellationToken::new(), |_| {}).await.unwrap_err();
     assert!(error.is_final());
     let ConnectError::Build(error) = error else { panic!("{error}") };
-    assert!(error.problems()[0].contains("it has no scheme; write it as ws://127.0.0.1:1"), "{error}");
+    assert!(error.problems()[0].contains("it has no scheme: write it as ws://127.0.0.1:1"), "{error}");
     let error = Client::builder("ws://127.0.0.1:1/").state(String::new()).build().unwrap_err();
     let text = error.to_string();
     assert_eq!(error.problems().len(), 2, "{text}");

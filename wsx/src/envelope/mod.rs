@@ -140,7 +140,7 @@ impl<T: Serialize> Outbound for Envelope<T> {
 /// # #[derive(wsx::Endpoint)]
 /// # #[wsx(side = Edge)]
 /// # struct EdgeBox;
-/// fn report<M: wsx::protocol::SentBy<Edge, Server>>(client: &wsx::Client<EdgeBox>, message: &M) -> wsx::connection::Sending<'static> {
+/// fn report<M: wsx::envelope::SentBy<Edge, Server>>(client: &wsx::Client<EdgeBox>, message: &M) -> wsx::connection::Sending<'static> {
 ///     println!("reports");
 ///     client.send(message)
 /// }
