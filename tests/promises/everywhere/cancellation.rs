@@ -1,5 +1,6 @@
-//! Futures that are dropped at each of their await points: no message is torn or doubled, what reported success arrives in
-//! its order, and what the future belonged to works on. Row X5 of the specification.
+//! Futures that are dropped at each of their await points: no message is torn or doubled, what
+//! reported success arrives in its order, and what the future belonged to works on. Row X5 of the
+//! specification.
 use futures_util::StreamExt;
 use std::{
     future::{Future, poll_fn},
@@ -32,7 +33,8 @@ enum Dropped {
     Woken,
 }
 
-/// Polls a future so many times, in a task of its own so that nothing but itself wakes it; `None` if it was dropped then.
+/// Polls a future so many times, in a task of its own so that nothing but itself wakes it; `None`
+/// if it was dropped then.
 fn polled<F>(times: usize, dropped: Dropped, future: F) -> JoinHandle<Option<F::Output>>
 where
     F: Future<Output: Send> + Send + 'static,
@@ -162,8 +164,8 @@ async fn send(way: Way, conn: Connection, hub: Hub) -> Result<(), SendError> {
     }
 }
 
-/// Row X5: a send that is dropped while it waits for room has sent nothing; one that had got room by then has sent its
-/// message once, in its place; and the next one works.
+/// Row X5: a send that is dropped while it waits for room has sent nothing; one that had got room
+/// by then has sent its message once, in its place; and the next one works.
 #[tokio::test]
 async fn a_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all() {
     for way in [Way::Send, Way::Bytes, Way::Binary, Way::Ping, Way::SendTo, Way::Broadcast] {
@@ -314,7 +316,8 @@ async fn ask(mut far: DuplexStream) -> (Vec<u8>, DuplexStream) {
     (answer, far)
 }
 
-/// Row X5: a handshake that is dropped leaves nothing behind: no connection, no place taken, no task.
+/// Row X5: a handshake that is dropped leaves nothing behind: no connection, no place taken, no
+/// task.
 #[tokio::test]
 async fn a_handshake_that_is_dropped_leaves_nothing_behind() {
     let (hub, door) = patient();
@@ -516,7 +519,8 @@ async fn waiting_that_is_dropped_can_be_done_again() {
     }
 }
 
-/// Row X5: a client's send waits for room, and for the end of its connection, as a connection's does.
+/// Row X5: a client's send waits for room, and for the end of its connection, as a connection's
+/// does.
 #[tokio::test]
 async fn a_clients_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all() {
     let socket = TcpSocket::new_v4().unwrap();

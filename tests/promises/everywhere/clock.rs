@@ -1,5 +1,5 @@
-//! Clocks that jump: row X6 of the specification. A process that was stopped, or a machine that slept, sees all of its timers
-//! due at once.
+//! Clocks that jump: row X6 of the specification. A process that was stopped, or a machine that
+//! slept, sees all of its timers due at once.
 use std::time::Duration;
 use wsx::{CancellationToken, Client, Config, Envelope, Hub};
 use wsx_tests::{Log, Server, jump, round_trip, within};
@@ -34,7 +34,8 @@ async fn a_clock_that_jumps_ends_no_healthy_connection() {
     }
 }
 
-/// Row X6: while a handler runs nobody reads, and so the peer's answer cannot be seen: its silence says nothing.
+/// Row X6: while a handler runs nobody reads, and so the peer's answer cannot be seen: its silence
+/// says nothing.
 #[tokio::test]
 async fn a_handler_that_takes_longer_than_the_heartbeat_keeps_its_connection() {
     let config = Config::default().heartbeat(Duration::from_millis(50), Duration::from_millis(50));

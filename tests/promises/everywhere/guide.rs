@@ -1,7 +1,9 @@
-//! The programs of the guide and of the quick start, taken from there as they are printed: row D2 of the specification.
+//! The programs of the guide and of the quick start, taken from there as they are printed: row D2
+//! of the specification.
 //!
-//! The guide writes files, changes them, runs programs, and makes mistakes. All of it is done here in the guide's order; a block
-//! of code that is none of these is refused, so that nothing in the guide is merely shown.
+//! The guide writes files, changes them, runs programs, and makes mistakes. All of it is done here
+//! in the guide's order; a block of code that is none of these is refused, so that nothing in the
+//! guide is merely shown.
 use std::{
     env, fs,
     io::{self, BufRead, BufReader},
@@ -12,7 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a line of a program may take: long enough for a busy machine; what passes never waits for it.
+/// How long a line of a program may take: long enough for a busy machine; what passes never waits
+/// for it.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Where the guide has its server.
 const ADDRESS: &str = "127.0.0.1";
@@ -64,7 +67,8 @@ struct Package {
 }
 
 impl Package {
-    /// Empty but for the lock file. Each has its own name, and its programs have theirs, as all share one target directory.
+    /// Empty but for the lock file. Each has its own name, and its programs have theirs, as all
+    /// share one target directory.
     fn new(name: &str, network: u8) -> Self {
         let ours = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide");
         let folder = ours.join(name);
@@ -210,8 +214,8 @@ fn compare(program: &Program, line: usize, expected: &str) {
     }
 }
 
-/// Row D2: what the guide prints compiles without a warning, and says what the guide says it does; each mistake is one error,
-/// in the compiler's own words.
+/// Row D2: what the guide prints compiles without a warning, and says what the guide says it does;
+/// each mistake is one error, in the compiler's own words.
 #[test]
 fn the_guides_program_does_what_the_guide_prints() {
     let guide = page("docs/guide.md");
@@ -259,7 +263,8 @@ fn the_guides_program_does_what_the_guide_prints() {
     assert!(runs >= 6 && mistakes >= 5, "{runs} runs and {mistakes} mistakes");
 }
 
-/// Row D2: the quick start's programs, which are the examples of that name, and whose box waits for its server, and comes back to it when it has been away.
+/// Row D2: the quick start's programs, which are the examples of that name, and whose box waits for
+/// its server, and comes back to it when it has been away.
 #[test]
 fn the_quick_starts_box_comes_back_to_its_server() {
     let readme = page("README.md");
@@ -291,7 +296,8 @@ fn the_quick_starts_box_comes_back_to_its_server() {
     }
 }
 
-/// The Chinese pages show the code of the English pages, block by block, so what is tested there holds here.
+/// The Chinese pages show the code of the English pages, block by block, so what is tested there
+/// holds here.
 #[test]
 fn the_chinese_pages_show_the_same_code() {
     for (english_name, chinese_name) in [("README.md", "README.zh-CN.md"), ("docs/guide.md", "docs/guide.zh-CN.md")] {

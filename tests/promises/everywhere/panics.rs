@@ -1,5 +1,5 @@
-//! Code of the program's that panics, everywhere it can: it ends its own connection or attempt, and nothing else. Row X4 of
-//! the specification.
+//! Code of the program's that panics, everywhere it can: it ends its own connection or attempt, and
+//! nothing else. Row X4 of the specification.
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize, ser::Error as _};
 use serde_json::json;
@@ -304,7 +304,8 @@ async fn a_panic_at_the_end_of_a_connection_changes_nothing() {
     assert_eq!(within(ended).await.unwrap(), 0);
 }
 
-/// Row X4: whatever of the program's panics when it is dropped at the end, the end is known and told as it came.
+/// Row X4: whatever of the program's panics when it is dropped at the end, the end is known and
+/// told as it came.
 #[tokio::test]
 async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
     let (recorder, mut memory) = recorder();
@@ -347,7 +348,8 @@ async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
     assert_eq!(within(conn.closed()).await.by, ClosedBy::Peer);
 }
 
-/// Row X4: who encodes a message bears its panic; the hub, its connections and the thread's buffers do not.
+/// Row X4: who encodes a message bears its panic; the hub, its connections and the thread's buffers
+/// do not.
 #[tokio::test]
 async fn a_message_that_panics_while_it_is_encoded_is_its_senders() {
     let server = fragile().await;
@@ -401,11 +403,12 @@ fn touchy_id(request: Parts) -> impl Future<Output = Result<String, Rejection>> 
     }
 }
 
-/// Row X4: a panic in a handshake is answered with 500, and one of the observer's changes no answer; the next one is let in.
+/// Row X4: a panic in a handshake is answered with 500, and one of the observer's changes no
+/// answer; the next one is let in.
 #[tokio::test]
 async fn a_panic_in_a_handshake_refuses_it_and_the_door_stays_open() {
-    // One place for the listener, which holds it while it waits, and one more: a handshake that ended with a panic must
-    // give its place back.
+    // One place for the listener, which holds it while it waits, and one more: a handshake that
+    // ended with a panic must give its place back.
     let hub = Hub::builder().endpoint(Fragile).observer(Touchy).max_handshakes(2).build().unwrap();
     let door = hub.ws_handler(touchy_id, by_hand);
     let (own, behind) = (door.clone(), door.clone());
@@ -459,7 +462,8 @@ fn quick() -> Backoff {
     Backoff::default().initial(Duration::from_millis(5)).max(Duration::from_millis(20))
 }
 
-/// Row X4: where a client's headers cannot be made for a panic, the attempt fails, and the next one is made.
+/// Row X4: where a client's headers cannot be made for a panic, the attempt fails, and the next one
+/// is made.
 #[tokio::test]
 async fn a_panic_in_a_clients_headers_fails_the_attempt_alone() {
     let server = fragile().await;
@@ -528,7 +532,8 @@ async fn a_panic_in_give_up_does_not_give_up() {
     within(client.closed()).await;
 }
 
-/// Row X4: an observer that panics at the end of the attempts has been told, and the client stands where it should.
+/// Row X4: an observer that panics at the end of the attempts has been told, and the client stands
+/// where it should.
 #[tokio::test]
 async fn a_panic_of_the_observer_does_not_keep_a_client_from_giving_up() {
     let server = fragile().await;
@@ -551,7 +556,8 @@ async fn a_panic_of_the_observer_does_not_keep_a_client_from_giving_up() {
     assert!(matches!(error, ConnectError::Dial { .. }), "{error:?}");
 }
 
-/// Row X4: whatever of a client's panics while it is connected, the server is told 1011, and the client comes back.
+/// Row X4: whatever of a client's panics while it is connected, the server is told 1011, and the
+/// client comes back.
 #[tokio::test]
 async fn a_client_comes_back_after_a_panic_of_its_own() {
     let server = fragile().await;
@@ -663,8 +669,8 @@ impl tokio::io::AsyncWrite for Explosive {
     }
 }
 
-/// Row X4: a connector that panics, at once or later, is a failed attempt, and jitter that panics delays the next one all
-/// the same.
+/// Row X4: a connector that panics, at once or later, is a failed attempt, and jitter that panics
+/// delays the next one all the same.
 #[tokio::test]
 async fn a_panic_while_a_client_dials_is_a_failed_attempt() {
     let asked = Arc::new(AtomicU32::new(0));

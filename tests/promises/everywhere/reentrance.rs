@@ -1,7 +1,8 @@
-//! Values of the program's whose own code uses the connection that they belong to: cloned, replaced or dropped, they find
-//! no lock of it taken. Row X4 of the specification.
+//! Values of the program's whose own code uses the connection that they belong to: cloned, replaced
+//! or dropped, they find no lock of it taken. Row X4 of the specification.
 //!
-//! A lock that is taken would wait for itself, so each case runs in a thread of its own, which is left behind then.
+//! A lock that is taken would wait for itself, so each case runs in a thread of its own, which is
+//! left behind then.
 use std::{
     io,
     pin::Pin,
@@ -173,7 +174,8 @@ fn what_a_clients_connection_leaves_behind_may_use_the_client() {
     });
 }
 
-/// A stream that, once it is still, keeps no waker of who reads: that is a handle of the connection.
+/// A stream that, once it is still, keeps no waker of who reads: that is a handle of the
+/// connection.
 struct Still {
     inner: TcpStream,
     still: Arc<AtomicBool>,

@@ -122,8 +122,8 @@ async fn the_longest_durations_mean_for_ever() {
     }
 }
 
-/// Row R1: a message of the application's own leaves at each interval while there is a connection, and none is kept for the
-/// next one.
+/// Row R1: a message of the application's own leaves at each interval while there is a connection,
+/// and none is kept for the next one.
 #[tokio::test(start_paused = true)]
 async fn a_message_is_sent_at_every_interval_of_a_connection() {
     const INTERVAL: Duration = Duration::from_secs(5);
@@ -209,7 +209,8 @@ async fn a_client_gives_up_on_a_refusal_if_told_to() {
     }
 }
 
-/// Row R2: a server that is busy is asked again, and one that says no as well unless told otherwise.
+/// Row R2: a server that is busy is asked again, and one that says no as well unless told
+/// otherwise.
 #[tokio::test]
 async fn a_client_goes_on_where_it_may_come_in_later() {
     let deciding = |decide: bool, url: String| {
@@ -233,7 +234,8 @@ async fn a_client_goes_on_where_it_may_come_in_later() {
     }
 }
 
-/// Row R2: two programs with one id do not replace each other for ever; a policy's close counts too.
+/// Row R2: two programs with one id do not replace each other for ever; a policy's close counts
+/// too.
 #[tokio::test]
 async fn a_client_gives_up_when_it_was_replaced_or_turned_out() {
     for code in [CloseCode::REPLACED, CloseCode::POLICY_VIOLATION] {

@@ -1,4 +1,5 @@
-//! docs/SECURITY.md names the limits that the code has, and the lock files hold the fixes that it names.
+//! docs/SECURITY.md names the limits that the code has, and the lock files hold the fixes that it
+//! names.
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
 use wsx::{Backoff, CancellationToken, Client, Config, ConnectError, Hub};
@@ -43,7 +44,8 @@ fn seconds(limit: &str) -> Duration {
 
 #[test]
 fn the_document_names_the_default_of_every_limit() {
-    // Each field by its name, so that a new one does not compile until it is here, and fails until it is in the document.
+    // Each field by its name, so that a new one does not compile until it is here, and fails until
+    // it is in the document.
     let config = format!("{:?}", Config::default());
     let documented_fields = rows().filter(|row| row[0].starts_with("Config::")).count();
     assert_eq!(config.matches(": ").count(), documented_fields, "SECURITY.md has not every field of {config}");
@@ -182,7 +184,8 @@ fn the_lock_files_hold_the_fixes_that_the_document_names() {
             let (Some(name), Some(given)) = (field("name = \""), field("version = \"")) else { continue };
             for row in wanted.iter().filter(|row| row[0] == name) {
                 let (given, least) = (version(given), version(row[1]));
-                // An older line of a crate, which a tool of the tests may use, has fixes of its own numbers.
+                // An older line of a crate, which a tool of the tests may use, has fixes of its own
+                // numbers.
                 found += usize::from(given >= least);
                 assert!(given >= least || !is_compatible(&least, &given), "{file}: {name} {given:?}: {}", row[2]);
             }

@@ -1,19 +1,22 @@
-//! The real hub and the real client in a simulated network, where everything fails that can: partitions, also of one way,
-//! lost and reordered segments, stalls, latencies of up to half a second, and crashes of either end; meanwhile either end closes
-//! now and then. Row R12 of the specification.
+//! The real hub and the real client in a simulated network, where everything fails that can:
+//! partitions, also of one way, lost and reordered segments, stalls, latencies of up to half a
+//! second, and crashes of either end; meanwhile either end closes now and then. Row R12 of the
+//! specification.
 //!
-//! turmoil drives the network and the clock. What fails, and when, comes from a seed; the library draws its own random
-//! numbers besides, so a seed makes the same faults again, and not always the same run. Invariants are asserted:
+//! turmoil drives the network and the clock. What fails, and when, comes from a seed; the library
+//! draws its own random numbers besides, so a seed makes the same faults again, and not always the
+//! same run. Invariants are asserted:
 //!
-//! - On each connection there arrives, in order, a beginning of what was accepted for it; nothing arrives twice. Where an end
-//!   closes in a network that works, all of it arrives.
+//! - On each connection there arrives, in order, a beginning of what was accepted for it; nothing
+//!   arrives twice. Where an end closes in a network that works, all of it arrives.
 //! - Of an id one connection is open at most.
-//! - When the faults have ended every client is connected again, and a message goes through both ways.
-//! - After the shutdown no task is left, nobody is in the hub, and the observer has seen an end for each beginning; of a
-//!   program that crashed nothing is left.
+//! - When the faults have ended every client is connected again, and a message goes through both
+//!   ways.
+//! - After the shutdown no task is left, nobody is in the hub, and the observer has seen an end for
+//!   each beginning; of a program that crashed nothing is left.
 //!
-//! `cargo test --package wsx-tests --test simulation` runs 50 seeds. `WSX_SEEDS=17` runs one alone, `WSX_SEEDS=0..1000`
-//! those of a range. A failure names its seed.
+//! `cargo test --package wsx-tests --test simulation` runs 50 seeds. `WSX_SEEDS=17` runs one alone,
+//! `WSX_SEEDS=0..1000` those of a range. A failure names its seed.
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -46,7 +49,8 @@ use wsx_tests::query_id;
 
 const STATION: &str = "station";
 const PORT: u16 = 9001;
-/// How long the network works before everybody must be back: a dead link is found, closed, and dialled again after a wait.
+/// How long the network works before everybody must be back: a dead link is found, closed, and
+/// dialled again after a wait.
 const CALM: Duration = Duration::from_secs(15);
 /// For what is to happen at once in a network that works.
 const SOON: Duration = Duration::from_secs(15);
@@ -103,7 +107,8 @@ enum Fate {
 struct World {
     boxes: Vec<String>,
     config: Config,
-    /// Whether messages go on when the faults have ended. Otherwise only the heartbeat can find a dead link.
+    /// Whether messages go on when the faults have ended. Otherwise only the heartbeat can find a
+    /// dead link.
     loud: bool,
     /// Which end shuts down first: the station, or the boxes.
     station_first: bool,
@@ -233,7 +238,8 @@ impl World {
         move |conn| conn.set_extension(Link(world.number()))
     }
 
-    /// A message for this connection, in its place among those that were sent before. It is to be sent at once.
+    /// A message for this connection, in its place among those that were sent before. It is to be
+    /// sent at once.
     fn message(&self, conn: &Connection, dice: &mut SmallRng, proof: bool) -> (Numbered, u64) {
         let Link(link) = conn.extension().expect("`register` has seen it");
         let number = self.number();
@@ -498,7 +504,8 @@ enum Fault {
 /// Breaks and mends the network and its programs, until it is told to mend all.
 struct Faults {
     dice: SmallRng,
-    /// Of each box: the fault and when it ends, in milliseconds from the beginning, as all times here.
+    /// Of each box: the fault and when it ends, in milliseconds from the beginning, as all times
+    /// here.
     ways: Vec<(Fault, u64)>,
     /// Of the station, then of each box: when it starts again.
     crashed: Vec<Option<u64>>,
@@ -713,7 +720,8 @@ fn judge(world: &World, faults: u64) -> Result<Figures, String> {
     if wrong.is_empty() { Ok(figures) } else { Err(wrong.join("; ")) }
 }
 
-/// What arrived must be a beginning of what was accepted, in its order. A send whose fate is unknown may have gone or not.
+/// What arrived must be a beginning of what was accepted, in its order. A send whose fate is
+/// unknown may have gone or not.
 fn compare(offered: &[(u64, Fate)], arrived: &[u64]) -> Result<(), String> {
     let mut expected = offered.iter();
     let mut lost = None;
