@@ -3,7 +3,7 @@ use allocation_counter::measure;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, future::Future, pin::pin, task::Poll};
 use wsx::__private::Bench;
-use wsx::{Conn, Hub};
+use wsx::{Connection, Hub};
 
 #[derive(Serialize, Deserialize, wsx::Message)]
 struct Telemetry<'a> {
@@ -39,7 +39,7 @@ fn on_telemetry(station: &Station, msg: Telemetry<'_>) {
     *hottest = hottest.max(msg.celsius);
 }
 #[wsx::handler(on = Station)]
-async fn on_slow(msg: Slow<'_>, _conn: Conn<'_, Server>) {
+async fn on_slow(msg: Slow<'_>, _conn: &Connection<Server>) {
     assert_eq!(msg.device, "box-7");
 }
 #[wsx::handler(on = Station)]
@@ -63,7 +63,7 @@ fn allocations(bench: &Bench<Station>, text: &str, replies: bool) -> u64 {
 /// goes into what the thread keeps.
 #[test]
 fn a_sync_dispatch_allocates_nothing_and_an_async_one_its_box() {
-    let bench = Bench::new(Hub::with(Station::default()));
+    let bench = Bench::new(Hub::builder().endpoint(Station::default()).build().unwrap());
     let text = |kind: &str, data: &str| format!(r#"{{"ver":1,"type":"{kind}","ts":1732969200,"data":{data}}}"#);
     assert_eq!(allocations(&bench, &text("telemetry", r#"{"device":"box-7","celsius":21.5}"#), false), 0);
     assert_eq!(allocations(&bench, &text("slow", r#"{"device":"box-7"}"#), false), 1);

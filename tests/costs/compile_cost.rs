@@ -76,7 +76,7 @@ impl Form {
             }
             Self::Untyped => "fn main() { drop(wsx::Hub::new()); }\n".to_owned(),
             Self::Checked | Self::Spelled => format!(
-                "wsx::protocol! {{ pub Fleet v1 {{ Edge -> Server: {}; }} }}\n#[derive(wsx::Endpoint)]\n#[wsx(side = Server)]\npub struct Station;\nfn main() {{ drop(wsx::Hub::with(Station)); }}\n",
+                "wsx::protocol! {{ pub Fleet v1 {{ Edge -> Server: {}; }} }}\n#[derive(wsx::Endpoint)]\n#[wsx(side = Server)]\npub struct Station;\nfn main() {{ drop(wsx::Hub::builder().endpoint(Station).build().unwrap()); }}\n",
                 names.join(", ")
             ),
         }

@@ -121,12 +121,12 @@ fn frames(bytes: usize) -> Vec<u8> {
 
 /// Warm, so that the thread's buffers are there.
 fn reader(frames: Vec<u8>) -> (Bench<Station>, Vec<u8>) {
-    let bench = Bench::new(Hub::with(Station));
+    let bench = Bench::new(Hub::builder().endpoint(Station).build().unwrap());
     assert_eq!(bench.read(frames.clone()), TIMES);
     (bench, frames)
 }
 fn station(text: String) -> (Bench<Station>, String) {
-    let bench = Bench::new(Hub::with(Station));
+    let bench = Bench::new(Hub::builder().endpoint(Station).build().unwrap());
     at_once(bench.dispatch(&text));
     (bench, text)
 }
@@ -136,7 +136,7 @@ fn untyped(text: String) -> (Bench<wsx::Untyped>, String) {
     (bench, text)
 }
 fn queue() -> Bench<Station> {
-    let bench = Bench::new(Hub::with(Station));
+    let bench = Bench::new(Hub::builder().endpoint(Station).build().unwrap());
     for _ in 0..TIMES {
         bench.queue(&Cmd { restart: true, after: 5 });
         bench.reply(&Cmd { restart: true, after: 5 });
@@ -145,7 +145,7 @@ fn queue() -> Bench<Station> {
     bench
 }
 fn members(connections: usize) -> (Bench<Station>, Vec<Connection>) {
-    let bench = Bench::new(Hub::with(Station));
+    let bench = Bench::new(Hub::builder().endpoint(Station).build().unwrap());
     let members = bench.join(connections);
     at_once(bench.hub().broadcast(&Cmd { restart: true, after: 5 })).expect("it is JSON");
     (bench, members)

@@ -20,7 +20,8 @@ struct Station;
 
 #[tokio::main]
 async fn main() {
-    let server = Server::start(Hub::builder_with(Station).without_handlers().build().expect("nothing to fit")).await;
+    let server =
+        Server::start(Hub::builder().endpoint(Station).without_handlers().build().expect("nothing to fit")).await;
     let mut tcp = TcpStream::connect(&server.address).await.expect("the server listens");
     tcp.write_all(upgrade("/ws?id=a", "").as_bytes()).await.expect("the server reads");
     head(&mut tcp).await;

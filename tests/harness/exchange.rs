@@ -56,7 +56,8 @@ impl Exchange {
         let door = hub.ws_handler(query_id, move |conn| arrivals.note(conn));
         let server = Server::start_on(hub, door, listener);
         let backoff = Backoff::default().initial(Duration::from_millis(5)).max(Duration::from_millis(20));
-        let client = Client::builder(format!("ws://{address}/ws?id=box-7")).config(config).backoff(backoff).build();
+        let client =
+            Client::builder(format!("ws://{address}/ws?id=box-7")).config(config).backoff(backoff).build().unwrap();
         let arrivals = at_client.clone();
         let connecting = client.connect(CancellationToken::new(), move |conn| arrivals.note(conn));
         timeout(PATIENCE, connecting).await.expect("the client connects in time").expect("the URL is right");
@@ -71,7 +72,7 @@ impl Exchange {
     #[must_use]
     pub fn connection(&self) -> [Connection; 2] {
         let near = self.client.connection().expect("the client is connected");
-        [near, self.server.hub.get("box-7").expect("it is in the hub")]
+        [near, self.server.hub.connection("box-7").expect("it is in the hub")]
     }
 
     /// Sends these each way at once, each until it is accepted.

@@ -16,7 +16,8 @@ use tokio_tungstenite::{
     tungstenite::{self, Message},
 };
 use wsx::{
-    Closed, ConnectError, Connection, Endpoint, HandlerError, Hub, Observer, Reject, WsHandler, http::request::Parts,
+    Closed, ConnectError, Connection, Endpoint, HandlerError, Hub, Observer, Rejection, http::request::Parts,
+    server::WsHandler,
 };
 
 /// Long enough for a busy machine; what passes never waits for it.
@@ -59,10 +60,10 @@ pub async fn round_trip(conn: &Connection) {
 /// # Errors
 ///
 /// Without an id, 400.
-pub async fn query_id(request: Parts) -> Result<String, Reject> {
+pub async fn query_id(request: Parts) -> Result<String, Rejection> {
     let query = request.uri.query().unwrap_or_default();
     let id = query.split('&').find_map(|pair| pair.strip_prefix("id="));
-    id.map(str::to_owned).ok_or(Reject::new(wsx::http::StatusCode::BAD_REQUEST, "no id"))
+    id.map(str::to_owned).ok_or(Rejection::new(wsx::http::StatusCode::BAD_REQUEST, "no id"))
 }
 
 /// A hub that listens on a port of its own.
@@ -99,7 +100,7 @@ impl<E: Endpoint> Server<E> {
     #[must_use]
     pub fn start_on(hub: Hub<E>, door: WsHandler<E>, listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("a bound socket has an address").to_string();
-        Self { hub, address, listener: tokio::spawn(door.listen(listener)) }
+        Self { hub, address, listener: tokio::spawn(door.serve(listener)) }
     }
 
     /// The URL for this id.
@@ -341,13 +342,13 @@ impl Recorder {
 }
 
 impl Observer for Recorder {
-    fn opened(&self, conn: &Connection) {
+    fn connection_opened(&self, conn: &Connection) {
         self.saw(Seen::Opened(conn.id().to_owned()));
     }
-    fn closed(&self, conn: &Connection, closed: &Closed) {
+    fn connection_closed(&self, conn: &Connection, closed: &Closed) {
         self.saw(Seen::Closed(conn.id().to_owned(), closed.clone()));
     }
-    fn failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
+    fn handler_failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
         // The error cannot be cloned; what is remembered has its text.
         let copy = match error {
             HandlerError::Decode { expected, path, source } => {
@@ -357,16 +358,16 @@ impl Observer for Recorder {
         };
         self.saw(Seen::Failed(conn.id().to_owned(), message_type.to_owned(), copy));
     }
-    fn ignored(&self, conn: &Connection, message_type: &str) {
+    fn message_ignored(&self, conn: &Connection, message_type: &str) {
         self.saw(Seen::Ignored(conn.id().to_owned(), message_type.to_owned()));
     }
-    fn refused(&self, _: Option<std::net::SocketAddr>, status: wsx::http::StatusCode, why: &str) {
+    fn handshake_rejected(&self, _: Option<std::net::SocketAddr>, status: wsx::http::StatusCode, why: &str) {
         self.saw(Seen::Refused(status.as_u16(), why.to_owned()));
     }
     fn tls_failed(&self, _: Option<std::net::SocketAddr>, error: &std::io::Error) {
         self.saw(Seen::TlsFailed(error.to_string()));
     }
-    fn retrying(&self, attempt: u32, delay: Duration, error: &ConnectError) {
+    fn connect_failed(&self, attempt: u32, delay: Duration, error: &ConnectError) {
         self.saw(Seen::Retrying(attempt, delay, error.to_string()));
     }
 }

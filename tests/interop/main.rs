@@ -14,8 +14,9 @@ use tokio::{
     time::timeout,
 };
 use wsx::{
-    Backoff, CancellationToken, Client, ClientBuilder, CloseCode, Closed, ClosedBy, ConnectError, Connection, Envelope,
-    Hub, RawFrame, Reject, SendError,
+    Backoff, CancellationToken, Client, CloseCode, Closed, ClosedBy, ConnectError, Connection, Envelope, Hub, RawFrame,
+    Rejection, SendError,
+    client::ClientBuilder,
     http::{StatusCode, Uri},
 };
 use wsx_tests::{
@@ -220,17 +221,17 @@ impl Talk {
         let (recorder, memory) = recorder();
         match end {
             End::Client => {
-                let hub = Hub::builder_with(ours.clone()).observer(recorder).build().unwrap();
+                let hub = Hub::builder().endpoint(ours.clone()).observer(recorder).build().unwrap();
                 let server = Server::start(hub).await;
                 let (url, link) = over(weakness, server.url("box-7"));
                 let peer = Peer::connected(language, &url).await;
-                let conn = server.hub.get("box-7").expect("it is in the hub before its handshake is answered");
+                let conn = server.hub.connection("box-7").expect("it is in the hub before its handshake is answered");
                 Self { peer, conn, ours, memory, _link: link }
             }
             End::Server => {
                 let (mut peer, url) = Peer::listening(language, ANY_PORT, json!({})).await;
                 let (url, link) = over(weakness, url);
-                let client = Client::builder_with(url, ours.clone()).reconnect(false).observer(recorder);
+                let client = Client::builder(url).endpoint(ours.clone()).reconnect(false).observer(recorder);
                 let conn = connect(client).await.connection().expect("it has just connected");
                 peer.hears("open").await;
                 Self { peer, conn, ours, memory, _link: link }
@@ -254,7 +255,7 @@ fn over(weakness: Option<Weakness>, direct: String) -> (String, Option<WeakLink>
 }
 
 async fn connect(client: ClientBuilder<Ours>) -> Client<Ours> {
-    let client = client.build();
+    let client = client.build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     client
 }
@@ -369,7 +370,7 @@ async fn sends_fragments_that_arrive_whole(language: Language, end: End) {
 
 /// Rows S2, S3, T2: `send_to` reaches that client alone, and a broadcast all of them, each once.
 async fn gets_what_is_for_it_alone_and_what_is_for_all(language: Language) {
-    let server = Server::start(Hub::with(Ours::default())).await;
+    let server = Server::start(Hub::builder().endpoint(Ours::default()).build().unwrap()).await;
     let mut one = Peer::connected(language, &server.url("one")).await;
     let mut other = Peer::connected(language, &server.url("other")).await;
     server.hub.send_to("one", &Cmd { n: 1 }).await.unwrap();
@@ -384,8 +385,8 @@ async fn gets_what_is_for_it_alone_and_what_is_for_all(language: Language) {
 
 /// Row X2: the application refuses a handshake, and the client sees the status.
 async fn is_refused_with_the_status_of_build_id(language: Language) {
-    let hub = Hub::with(Ours::default());
-    let nobody = |_| async { Err::<String, _>(Reject::new(StatusCode::UNAUTHORIZED, "no token")) };
+    let hub = Hub::builder().endpoint(Ours::default()).build().unwrap();
+    let nobody = |_| async { Err::<String, _>(Rejection::new(StatusCode::UNAUTHORIZED, "no token")) };
     let door = hub.ws_handler(nobody, |_| {});
     let server = Server::start_at(hub, door, "127.0.0.1:0").await;
     let mut peer = Peer::start(language, End::Client);
@@ -396,9 +397,9 @@ async fn is_refused_with_the_status_of_build_id(language: Language) {
 /// Rows K3, X4: a server that refuses the handshake is an error with its status.
 async fn refuses_us_with_its_status(language: Language) {
     let (_peer, url) = Peer::listening(language, ANY_PORT, json!({"refuse": 403})).await;
-    let client = Client::builder_with(url, Ours::default()).reconnect(false).build();
+    let client = Client::builder(url).endpoint(Ours::default()).reconnect(false).build().unwrap();
     let refused = within(client.connect(CancellationToken::new(), |_| {})).await;
-    assert!(matches!(&refused, Err(ConnectError::Refused { status, .. }) if *status == 403), "{refused:?}");
+    assert!(matches!(&refused, Err(ConnectError::Rejected { status, .. }) if *status == 403), "{refused:?}");
 }
 
 /// Row K1: a message that comes in one segment with the answer to the handshake is not lost.
@@ -406,7 +407,7 @@ async fn is_heard_right_behind_its_handshake(language: Language) {
     let greeting = json!({"type": "telemetry", "data": {"celsius": 1.0}}).to_string();
     let (mut peer, url) = Peer::listening(language, ANY_PORT, json!({"greeting": greeting})).await;
     let ours = Ours::default();
-    connect(Client::builder_with(url, ours.clone()).reconnect(false)).await;
+    connect(Client::builder(url).endpoint(ours.clone()).reconnect(false)).await;
     peer.hears("open").await;
     assert_eq!(ours.telemetry.next().await, Telemetry { celsius: 1.0 });
     assert_eq!(peer.hears_data("cmd").await, json!({"n": 1}));
@@ -424,7 +425,7 @@ async fn is_found_again_after_it_was_killed(language: Language) {
     let port = url.parse::<Uri>().unwrap().port_u16().expect("the URL names the port");
     let ours = Ours::default();
     let backoff = Backoff::default().initial(Duration::from_millis(20)).max(Duration::from_millis(100));
-    let client = connect(Client::builder_with(&url, ours.clone()).backoff(backoff)).await;
+    let client = connect(Client::builder(&url).endpoint(ours.clone()).backoff(backoff)).await;
     peer.hears("open").await;
     peer.kill().await;
     assert_eq!(parts(ours.closed.next().await).2, ClosedBy::Link);

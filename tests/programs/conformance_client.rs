@@ -36,7 +36,7 @@ async fn ask(url: &str, config: &Config) -> Result<String, Box<dyn Error>> {
                 async move { *heard.lock().await = frame.as_text().unwrap_or_default().to_owned() }
             },
         );
-        let client = client.build();
+        let client = client.build().unwrap();
         if client.connect(CancellationToken::new(), |_| {}).await.is_ok() {
             end_of(&client, url).await?;
             return Ok(answer.lock().await.clone());
@@ -53,7 +53,8 @@ async fn echo(url: &str, config: &Config) -> Result<(), Box<dyn Error>> {
         .reconnect(false)
         .on("__raw__", send_back)
         .on("__unknown__", send_back)
-        .build();
+        .build()
+        .unwrap();
     client.connect(CancellationToken::new(), |_| {}).await?;
     end_of(&client, url).await
 }

@@ -71,7 +71,7 @@ async fn serve(address: &str) -> Result<(), Failure> {
     let mut output = std::io::stdout();
     writeln!(output, "{}", listener.local_addr()?)?;
     output.flush()?;
-    Hub::new().ws_handler(wsx::unique_id, |_| {}).listen(listener).await;
+    Hub::new().ws_handler(wsx::unique_id, |_| {}).serve(listener).await;
     Ok(())
 }
 

@@ -70,7 +70,7 @@ async fn serve() -> Result<(), Failure> {
     socket.bind("127.0.0.1:0".parse()?)?;
     let listener = socket.listen(4096)?;
     println!("{}", listener.local_addr()?);
-    let listening = tokio::spawn(hub.ws_handler(wsx::unique_id, |_| {}).listen(listener));
+    let listening = tokio::spawn(hub.ws_handler(wsx::unique_id, |_| {}).serve(listener));
     tokio::task::spawn_blocking(|| io::stdin().read_line(&mut String::new())).await??;
     let clients = hub.len();
     for n in 0..MESSAGES {

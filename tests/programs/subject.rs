@@ -29,7 +29,7 @@ async fn on_raw(frame: RawFrame<'_>, conn: &Connection) -> Result<(), SendError>
 
 #[wsx::handler("policy", on = Subject)]
 async fn on_policy(conn: &Connection) {
-    conn.close_with(CloseCode::Policy, "as asked");
+    conn.close_with(CloseCode::POLICY_VIOLATION, "as asked");
 }
 
 #[wsx::handler("panic", on = Subject)]
@@ -86,10 +86,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let config = Config::default()
         .write_timeout(Duration::from_millis(option("--write-timeout", timeout)?))
         .queue_bytes(option("--queue-bytes", defaults.queue_bytes)?);
-    let hub = Hub::builder_with(Subject).config(config).build()?;
+    let hub = Hub::builder().endpoint(Subject).config(config).build()?;
     let listener = TcpListener::bind(option("--listen", "127.0.0.1:0".to_owned())?).await?;
     say(&format!("listening on ws://{}/ws", listener.local_addr()?))?;
-    tokio::spawn(hub.ws_handler(wsx::unique_id, |_| {}).path("/ws").listen(listener));
+    tokio::spawn(hub.ws_handler(wsx::unique_id, |_| {}).path("/ws").serve(listener));
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -5,7 +5,7 @@ use wsx::{CancellationToken, Client};
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let url = std::env::args().nth(1).expect("the URL is the only argument");
-    let client = Client::builder(url).reconnect(false).build();
+    let client = Client::builder(url).reconnect(false).build().unwrap();
     match client.connect(CancellationToken::new(), |_| {}).await {
         Ok(_) => println!("connected"),
         Err(error) => println!("{}", wsx_tests::chain(&error)),

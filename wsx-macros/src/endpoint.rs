@@ -1,13 +1,13 @@
 //! `#[derive(Endpoint)]`: a type on which handlers register, and the side that it speaks for.
-use crate::attr::{self, Errors, last, once, path_span, respan};
-use proc_macro2::TokenStream;
+use crate::shared::{self, Errors, Wsx, last, once, path_span, respan};
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{DeriveInput, Ident, Path};
 
 pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let (mut side, mut peer, mut partial) = (None::<Path>, None::<Path>, None);
-    let private = attr::options(&input.attrs, &mut errors, |meta| {
+    let wsx = shared::options(&input.attrs, &mut errors, |meta| {
         if meta.path.is_ident("side") {
             once(side.is_some(), &meta.path)?;
             side = Some(meta.value()?.parse()?);
@@ -32,13 +32,14 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     // Not for a generic one: that would be a second error, about what its parameters are.
     let item = input.generics.params.is_empty().then(|| {
         let complete = partial.is_none() && errors.is_empty();
-        endpoint(&private, &input.ident, side.as_ref(), peer.as_ref(), complete)
+        endpoint(&wsx, &input.ident, side.as_ref(), peer.as_ref(), complete)
     });
     let errors = errors.finish();
     quote!(#errors #item)
 }
 
-fn endpoint(p: &TokenStream, name: &Ident, side: Option<&Path>, peer: Option<&Path>, complete: bool) -> TokenStream {
+fn endpoint(wsx: &Wsx, name: &Ident, side: Option<&Path>, peer: Option<&Path>, complete: bool) -> TokenStream {
+    let Wsx { import, path: p } = wsx;
     let name_text = name.to_string();
     let sides = match side {
         Some(side) => sides(p, side, peer),
@@ -49,15 +50,15 @@ fn endpoint(p: &TokenStream, name: &Ident, side: Option<&Path>, peer: Option<&Pa
     };
     let entries = side.filter(|_| complete).map(|_| entries(p, name, peer));
     quote! {
-        #[doc(hidden)]
         const _: () = {
+            #import
             #sides
             #[automatically_derived]
             impl #p::Endpoint for #name {
                 type Side = __Side;
                 type Peer = __Peer;
-                const NAME: &'static str = #name_text;
-                const MODULE: &'static str = #p::module_path!();
+                const NAME: &'static #p::str = #name_text;
+                const MODULE: &'static #p::str = #p::module_path!();
                 #entries
             }
         };
@@ -75,15 +76,13 @@ fn sides(p: &TokenStream, side: &Path, peer: Option<&Path>) -> TokenStream {
             let peer_span = path_span(peer);
             let at_peer = respan(p, peer_span);
             let check = quote_spanned! {peer_span=>
-                #[allow(dead_code, reason = "it is there to be evaluated; its name is shown with the error")]
-                const PEER: () = #at_peer::ensure_peer::<__Side>(#p::Probe::<(__Side, __Peer)>::PEER, #peer_text);
+                const _: () = #at_peer::ensure_peer::<__Side>(#p::Probe::<(__Side, __Peer)>::PEER, #peer_text);
             };
             (quote!(#peer), check)
         }
         None => (quote!(<__Side as #p::Side>::Peer), TokenStream::new()),
     };
     quote! {
-        #[allow(unused_imports, reason = "the probes of sides do without")]
         use #p::Plain as _;
         type __Named = #side;
         type __Side = <() as #p::If<{ #p::Probe::<__Named>::SIDE }, __Named, #p::AnySide>>::Type;
@@ -99,22 +98,26 @@ fn sides(p: &TokenStream, side: &Path, peer: Option<&Path>) -> TokenStream {
 fn entries(p: &TokenStream, name: &Ident, peer: Option<&Path>) -> TokenStream {
     // The protocol makes a function for each peer, since only a function of its own can say what it needs.
     let list = match peer.and_then(last) {
-        Some(peer) => format_ident!("__wsx_entries_from_{peer}"),
+        Some(peer) => format_ident!("__wsx_entries_from_{peer}", span = Span::call_site()),
         None => format_ident!("__wsx_entries"),
     };
     let reserved = ["RawKey", "OpenKey", "CloseKey", "UnknownKey"].map(|key| format_ident!("{key}"));
+    // What is no side, or does not speak with this peer, has no such function; that has been said. A side's own function
+    // goes first.
+    let otherwise = quote! {
+        trait __Unlisted {
+            fn #list<__E>() -> #p::Vec<#p::Box<dyn #p::Any>> {
+                #p::Vec::new()
+            }
+        }
+        impl<__T> __Unlisted for __T {}
+    };
+    let result = quote!(#p::Vec<#p::Box<dyn #p::Any>>);
     // Spanned at the endpoint's name, which is where a missing handler shows.
     quote_spanned! {name.span()=>
-        fn entries() -> #p::Vec<#p::Box<dyn #p::Any>> {
+        fn entries() -> #result {
             use #p::Unhandled as _;
-            // What is no side, or does not speak with this peer, has no such function; that has been said.
-            #[allow(dead_code, non_snake_case, reason = "a side's own function goes first")]
-            trait __Unlisted {
-                fn #list<__E>() -> #p::Vec<#p::Box<dyn #p::Any>> {
-                    #p::Vec::new()
-                }
-            }
-            impl<__T> __Unlisted for __T {}
+            #otherwise
             let mut entries = <__Named>::#list::<#name>();
             #(#p::list(&mut entries, #p::ReservedProbe::<#name, #p::#reserved>::ENTRY);)*
             entries

@@ -2,18 +2,22 @@
 //!
 //! # Layout
 //!
-//! `attr` has what the others share, and `manifest` knows what a program calls wsx; `message`, `protocol`, `endpoint` and
-//! `handler` are a macro each: parse, check, expand; `argument` is what a handler takes. Generated code names
+//! `message`, `endpoint`, `protocol` and `handler` are a macro each: an entry point, and a file each for
+//! parsing, checking and expanding. `shared` is what they have in common. Generated code names
 //! `::wsx::__private` and nothing else, so that no import or shadowed name of the user's changes it.
+//!
+//! # A program that renames wsx
+//!
+//! A macro cannot know the name that `Cargo.toml` gives wsx. Without help it names `::wsx`, and rustc says "unresolved
+//! import `wsx`: could not find `wsx` in the list of imported crates". Give each macro the name, as in
+//! `#[wsx(crate = sockets)]`. Or write `extern crate sockets as wsx;` once, at the root of the crate.
 use proc_macro::TokenStream;
 
-mod argument;
-mod attr;
 mod endpoint;
 mod handler;
-mod manifest;
 mod message;
 mod protocol;
+mod shared;
 
 /// Registers a function as the handler of a message type. The function itself stays as it is written.
 ///
@@ -21,7 +25,7 @@ mod protocol;
 /// #[wsx::handler("telemetry")]                 the type; optional when the payload derives `Message`
 /// #[wsx::handler("telemetry", on = Station)]   on an endpoint of the program's own
 /// #[wsx::handler(on = other::Station, foreign)] on an endpoint of another crate
-/// #[wsx::handler(crate = path::to::wsx)]       where `Cargo.toml` does not name it
+/// #[wsx::handler(crate = sockets)]             where `Cargo.toml` names wsx `sockets`
 /// ```
 ///
 /// The arguments come in any order, at most six: the payload (any type with `Deserialize`, borrowed or owned),
@@ -43,7 +47,7 @@ pub fn handler(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// ```text
 /// #[wsx(type = "telemetry/v2")]   another type string
-/// #[wsx(crate = path::to::wsx)]   where `Cargo.toml` does not name it
+/// #[wsx(crate = sockets)]         where `Cargo.toml` names wsx `sockets`
 /// ```
 ///
 /// A message that is decoded may borrow text as `Cow<'a, str>` with `#[serde(borrow)]`. A `&'a str` or `&'a [u8]` anywhere in a
@@ -62,7 +66,7 @@ pub fn message(item: TokenStream) -> TokenStream {
 ///                                        receives must have a handler
 /// #[wsx(side = Server, partial)]         some may be without
 /// #[wsx(side = Server, peer = Console)]  where the protocol has several peers, the one that it speaks to
-/// #[wsx(crate = path::to::wsx)]          where `Cargo.toml` does not name it
+/// #[wsx(crate = sockets)]                where `Cargo.toml` names wsx `sockets`
 /// ```
 #[proc_macro_derive(Endpoint, attributes(wsx))]
 pub fn endpoint(item: TokenStream) -> TokenStream {
@@ -87,7 +91,7 @@ pub fn endpoint(item: TokenStream) -> TokenStream {
 /// `Server`, and for each side an enum of what it receives, `ServerInbound` and `EdgeInbound`, with a `decode`. A protocol
 /// may have more than two sides; messages may come from other crates. What borrows is written with its lifetime, as in
 /// `Telemetry<'_>`. A doc comment on a message goes to its place in the enum, one on a line to the enum of who receives it.
-/// `#[wsx(crate = path)]` on it says where the crate is, where `Cargo.toml` does not name it.
+/// `#[wsx(crate = sockets)]` on it is for a program whose `Cargo.toml` names wsx `sockets`.
 #[proc_macro]
 pub fn protocol(input: TokenStream) -> TokenStream {
     protocol::expand(input.into()).into()

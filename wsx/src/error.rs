@@ -1,54 +1,76 @@
-//! What can go wrong, one type for each caller who acts differently on it.
+//! Every error type, one for each caller who acts differently on it.
 //!
-//! `Display` says what happened at this level; `source()` holds the cause. The end of a connection is no error
-//! but a value, [`Closed`](crate::Closed).
-use std::{fmt, io, time::Duration};
-use tokio_tungstenite::tungstenite::http::StatusCode;
+//! `Display` says what happened at this level, and `source()` has the cause; [`Report`] prints both. The end of a connection
+//! is not an error but a value, [`Closed`](crate::Closed).
+use http::StatusCode;
+use std::{borrow::Cow, error::Error, fmt, io, time::Duration};
 
-/// An application's own error, as a handler returns it.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// An error of the program's own, as a handler returns it.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A message was not accepted for sending.
+/// Prints an error with all of its causes in one line, separated by colons.
+///
+/// ```
+/// # let error: Result<u8, _> = "x".parse::<u8>();
+/// # let error = error.unwrap_err();
+/// eprintln!("the reading was not stored: {}", wsx::Report(&error));
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'e>(pub &'e (dyn Error + 'e));
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// An error that a send returns: the message was not accepted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The connection has ended, or is closing.
+    /// The connection has ended or is closing.
     #[error("closed")]
     Closed,
-    /// No connection of this id is in the hub.
+    /// The hub has no connection with this id.
     #[error("no such connection: {0:?}")]
     NoSuchConnection(String),
-    /// The client is between two connections, or has given up; its state says which.
+    /// The client is between two connections, or has given up. Its state says which.
     #[error("not connected")]
     NotConnected,
-    /// The send queue has no room; only the sends that do not wait say this.
+    /// The send queue has no room. Only sends that do not wait return this.
     #[error("the send queue is full")]
     Full,
-    /// The message's `Serialize` failed, or its JSON did.
+    /// The message cannot be written as JSON.
     #[error("the message cannot be written as JSON")]
     Encode(#[source] serde_json::Error),
-    /// `send_bytes` was given bytes that no text frame may carry (RFC 6455 section 5.6).
-    #[error("a text frame carries UTF-8, and these bytes are not")]
+    /// `send_bytes` was given bytes that a text frame may not carry (RFC 6455 section 5.6).
+    #[error("a text frame carries UTF-8, and these bytes are not UTF-8: send them with `send_binary`")]
     NotUtf8(#[source] std::str::Utf8Error),
     /// A ping's payload is longer than the 125 bytes that RFC 6455 section 5.5 allows.
     #[error("a ping carries at most 125 bytes, and this one has {0}")]
     PingTooLong(usize),
 }
 
-/// Why a message did not get through its handler; the [`Observer`](crate::Observer) receives it.
+/// An error that the [`Observer`](crate::Observer) receives for a message: its handler failed, or could not be called.
 ///
-/// The connection goes on.
+/// The connection stays open.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandlerError {
-    /// The envelope's data is not what the handler takes.
+    /// The envelope's data does not fit the type that the handler takes.
     #[error("the data does not fit {expected} at `{path}`")]
     Decode {
         /// The Rust type that the handler takes.
         expected: &'static str,
-        /// Where in the data, as in `sensors[2].celsius`; `.` is the data itself.
+        /// The place in the data, as in `sensors[2].celsius`; `.` is the data itself.
         path: String,
-        /// What serde says; line and column are those of the whole message.
+        /// The error that serde returned. Its line and column are those of the whole message.
         source: serde_json::Error,
     },
     /// The handler returned `Err`.
@@ -57,106 +79,105 @@ pub enum HandlerError {
     /// The handler's reply could not be sent.
     #[error("the reply was not sent")]
     Reply(#[source] SendError),
-    /// An argument of the handler has no value here.
-    #[error("the argument {argument} has no value here: {why}")]
+    /// An argument of the handler is not available for this message.
+    #[error("argument `{argument}` is not available: {why}")]
     Argument {
         /// The Rust type of the argument.
         argument: &'static str,
-        /// What is missing.
-        why: &'static str,
+        /// The reason.
+        why: Cow<'static, str>,
     },
 }
 
-/// The handlers do not fit together, or something that they need is missing.
+/// An error that `build` returns: the handlers do not fit together, something that they need is missing, or a client's URL
+/// is wrong.
 ///
-/// `Display` lists every problem, one a line, each with file and line.
+/// `Display` lists every problem, each on a line of its own if there are several. The problem of a handler names its file and
+/// line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StartError {
-    pub(crate) endpoint: &'static str,
+pub struct BuildError {
+    /// As in "the hub of endpoint Station".
+    pub(crate) subject: String,
     pub(crate) problems: Vec<String>,
 }
 
-impl StartError {
-    /// The problems, one sentence each.
+impl BuildError {
+    /// Returns the problems, one sentence each.
     #[must_use]
     pub fn problems(&self) -> &[String] {
         &self.problems
     }
 }
 
-impl fmt::Display for StartError {
+impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the handlers of endpoint {} cannot be started:", self.endpoint)?;
-        self.problems.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
+        write!(f, "{} cannot be built:", self.subject)?;
+        match &*self.problems {
+            [problem] => write!(f, " {problem}"),
+            problems => problems.iter().try_for_each(|problem| write!(f, "\n  - {problem}")),
+        }
     }
 }
 
-impl std::error::Error for StartError {}
+impl Error for BuildError {}
 
-/// The client is not connected, and says why.
+/// An error that a client returns while it connects.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URL is not one that can be dialled. Trying again does not help.
-    #[error("cannot dial {url:?}: {why}")]
-    Url {
-        /// As given.
-        url: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The handlers cannot be started. Trying again does not help.
+    /// The URL or the handlers are wrong, as [`ClientBuilder::build`](crate::client::ClientBuilder::build) would have
+    /// reported. A later attempt fails too.
     #[error(transparent)]
-    Start(#[from] StartError),
-    /// No TCP connection to the server.
+    Build(#[from] BuildError),
+    /// The TCP connection to the server failed.
     #[error("cannot reach {address}")]
     Dial {
         /// Host and port.
         address: String,
-        /// What the system says.
+        /// The error of the operating system, or of the program's connector.
         source: io::Error,
     },
-    /// The server's certificate is none to trust: of another name, expired or not valid yet, of an unknown authority. Of
-    /// `wss://` alone.
+    /// The server's certificate is not trusted: it is for another name, has expired, is not valid yet, or is from an
+    /// unknown authority. Only for `wss://`.
     ///
-    /// Trying again helps where the server renews it, or where the clock of this machine is wrong and is set meanwhile.
-    #[error("the certificate of {host} is not to be trusted")]
+    /// A later attempt succeeds if the server renews the certificate, or if this machine's clock was wrong and is set.
+    #[error("the certificate of {host} is not trusted")]
     Certificate {
-        /// The host of the URL, which the certificate has to name.
+        /// The host of the URL, which the certificate must name.
         host: String,
-        /// What is wrong with it; inside is the `rustls::Error`.
+        /// The cause; inside is the `rustls::Error`.
         source: io::Error,
     },
-    /// The TLS handshake broke, the server turned away the client's certificate, or this machine has no root certificates
-    /// to trust. Of `wss://` alone.
+    /// The TLS handshake failed, the server rejected the client's certificate, or this machine has no root certificates.
+    /// Only for `wss://`.
     #[error("no TLS connection to {address}")]
     Tls {
         /// Host and port.
         address: String,
-        /// What went wrong; inside is the `rustls::Error`, unless the link broke.
+        /// The cause; inside is the `rustls::Error`, unless the link broke.
         source: io::Error,
     },
-    /// The server answered the handshake with another status than 101. A redirect is not followed: the program decides which
-    /// servers it trusts.
-    #[error("the server refused the handshake with {status}{hint}", hint = hint(*status))]
-    Refused {
+    /// The server answered the handshake with a status other than 101. Redirects are not followed, because the program
+    /// decides which servers it trusts.
+    #[error("the server rejected the handshake with {status}{hint}", hint = hint(*status))]
+    Rejected {
         /// The HTTP status.
         status: StatusCode,
-        /// How long the server wants to be left alone, by its `Retry-After` header; a client that reconnects heeds it, up
-        /// to `Backoff::max`. None where it names a date, since the clocks of edge boxes are often wrong.
+        /// The time in the server's `Retry-After` header, if that is in seconds. A client that reconnects waits for at
+        /// least this long, up to `Backoff::max`. A date is ignored, because the clocks of edge boxes are often wrong.
         retry_after: Option<Duration>,
     },
-    /// The server does not speak WebSocket as RFC 6455 wants it, or hung up meanwhile. Its source says what it did.
+    /// The server's answer breaks RFC 6455, or the server ended the stream before it answered.
     #[error("the handshake failed")]
     Handshake(#[source] BoxError),
-    /// Dialling and handshake, that of TLS included, together took longer than `Config::handshake_timeout`.
+    /// Dialling and the handshakes together took longer than `Config::handshake_timeout`.
     #[error("no connection within {0:?}")]
     Timeout(Duration),
-    /// The headers for the handshake could not be made.
+    /// The program could not make the headers for the handshake.
     #[error("the headers for the handshake could not be made")]
     Headers(#[source] BoxError),
     /// `connect` was called before on this client.
-    #[error("this client is connected already; make another one for a second connection")]
+    #[error("this client is connected already: build another one for a second connection")]
     AlreadyConnected,
     /// The client was closed, or its cancellation was triggered, before a connection was made.
     #[error("closed")]
@@ -164,21 +185,20 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether the server refused with a status that will hold the next time too, unless somebody changes something: 401,
-    /// 403, 404 or 410.
+    /// Whether the server rejected this client with a status that a later attempt would get too: 401, 403, 404 or 410.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused { status, .. } if matches!(status.as_u16(), 401 | 403 | 404 | 410))
+        matches!(self, Self::Rejected { status, .. } if matches!(status.as_u16(), 401 | 403 | 404 | 410))
     }
 
-    /// Whether a later attempt cannot succeed either, since nothing outside of this program is at fault.
+    /// Whether a later attempt cannot succeed, because the cause is in this program.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Url { .. } | Self::Start(_) | Self::AlreadyConnected | Self::Closed)
+        matches!(self, Self::Build(_) | Self::AlreadyConnected | Self::Closed)
     }
 }
 
-/// What to do about a status, where that is no matter of its own words.
+/// What to do about a status whose own text does not say it.
 fn hint(status: StatusCode) -> &'static str {
-    if status.is_redirection() { "; redirects are not followed, so dial the new address" } else { "" }
+    if status.is_redirection() { "; redirects are not followed: dial the new address" } else { "" }
 }

@@ -1,9 +1,11 @@
-//! A hub behind axum, beside an ordinary HTTP route that asks it who is there.
+//! A hub mounted in axum, beside an HTTP route that lists the hub's connections.
 //!
 //! `cargo run -p wsx-examples --bin mount_axum`, then `curl http://127.0.0.1:9001/boxes`
 use axum::{Router, routing::get};
 use std::time::Duration;
+use wsx::Report;
 use wsx::{Connection, Hub};
+use wsx_examples::MainError;
 
 #[wsx::handler("telemetry")]
 fn on_telemetry(celsius: f64, conn: &Connection) {
@@ -11,7 +13,7 @@ fn on_telemetry(celsius: f64, conn: &Connection) {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), MainError> {
     let hub = Hub::new();
     let boxes = hub.clone();
     let app = Router::new()
@@ -19,15 +21,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route_service("/ws", hub.ws_handler(wsx::unique_id, |_| {}));
     let listener = wsx_examples::listen("127.0.0.1:9001").await?;
     println!("listening on {}", listener.local_addr()?);
-    axum::serve(listener, app).with_graceful_shutdown(end(hub)).await?;
+    axum::serve(listener, app).with_graceful_shutdown(close(hub)).await?;
     Ok(())
 }
 
-/// axum does not know the connections that it has upgraded. So the hub closes them first, and those who come meanwhile are
-/// told 503; then axum ends what is left.
-async fn end(hub: Hub) {
+/// Closes the hub before axum stops. axum does not know the connections that it has upgraded, so the hub has to close them.
+async fn close(hub: Hub) {
     if let Err(error) = wsx_examples::asked_to_stop().await {
-        eprintln!("cannot wait for signals: {error}");
+        eprintln!("cannot wait for signals: {}", Report(&error));
     }
     hub.shutdown(Duration::from_secs(10)).await;
 }

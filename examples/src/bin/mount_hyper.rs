@@ -1,4 +1,4 @@
-//! A hub behind plain hyper, beside an ordinary HTTP route that asks it who is there.
+//! A hub mounted in plain hyper, beside an HTTP route that lists the hub's connections.
 //!
 //! `cargo run -p wsx-examples --bin mount_hyper`, then `curl http://127.0.0.1:9001/boxes`
 use bytes::Bytes;
@@ -10,9 +10,11 @@ use hyper_util::{
 };
 use std::{convert::Infallible, time::Duration};
 use tokio::net::TcpListener;
-use wsx::{Connection, Hub, WsHandler};
+use wsx::Report;
+use wsx::{Connection, Hub, server::WsHandler};
+use wsx_examples::MainError;
 
-/// How long what is open may take to end.
+/// Grace period for the hub's connections, and then for open HTTP requests.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[wsx::handler("telemetry")]
@@ -20,9 +22,9 @@ fn on_telemetry(celsius: f64, conn: &Connection) {
     println!("{}: {celsius} °C", conn.id());
 }
 
-async fn route(request: Request<Incoming>, door: WsHandler, hub: Hub) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn route(request: Request<Incoming>, upgrade: WsHandler, hub: Hub) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(match request.uri().path() {
-        "/ws" => door.upgrade(request).await,
+        "/ws" => upgrade.upgrade(request).await,
         "/boxes" => Response::new(Full::from(format!("{:?}\n", hub.ids()))),
         _ => {
             let mut answer = Response::new(Full::from("there is nothing at this path\n"));
@@ -32,34 +34,34 @@ async fn route(request: Request<Incoming>, door: WsHandler, hub: Hub) -> Result<
     })
 }
 
-/// Accepts for ever; each HTTP connection is watched, so that it can be ended.
+/// Accepts HTTP connections. The watcher knows each of them, so that a shutdown can wait for them.
 async fn serve(listener: TcpListener, hub: &Hub, watcher: &GracefulShutdown) -> std::io::Result<()> {
-    let door = hub.ws_handler(wsx::unique_id, |_| {});
-    // With a timer, hyper gives a slow request head thirty seconds; without one, for ever.
+    let upgrade = hub.ws_handler(wsx::unique_id, |_| {});
+    // Without a timer, hyper waits for a slow request head without a limit; with a timer, for thirty seconds.
     let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
     http.http1().timer(TokioTimer::new());
     loop {
         let (stream, _) = listener.accept().await?;
-        let (door, hub) = (door.clone(), hub.clone());
-        let service = service_fn(move |request| route(request, door.clone(), hub.clone()));
+        let (upgrade, hub) = (upgrade.clone(), hub.clone());
+        let service = service_fn(move |request| route(request, upgrade.clone(), hub.clone()));
         let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         let connection = watcher.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                eprintln!("an HTTP connection failed: {error}");
+                eprintln!("an HTTP connection failed: {}", Report(&*error));
             }
         });
     }
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), MainError> {
     let hub = Hub::new();
     let listener = wsx_examples::listen("127.0.0.1:9001").await?;
     println!("listening on {}", listener.local_addr()?);
     let http = GracefulShutdown::new();
-    // hyper does not know the connections that it has upgraded. So the hub closes them first, and those who come
-    // meanwhile are told 503; then hyper ends what is left.
+    // hyper does not know the connections that it has upgraded, so the hub closes them first. Then hyper finishes the
+    // requests that are left.
     tokio::select! {
         served = serve(listener, &hub, &http) => served?,
         asked = async {

@@ -1,9 +1,9 @@
 //! The shortest client: sends a rising temperature once a second, and obeys the server's command.
 //!
-//! `cargo run -p wsx-examples --bin quickstart_client`, beside `quickstart_server`
+//! `cargo run -p wsx-examples --bin quickstart_client`, while `quickstart_server` runs
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
-use wsx::{CancellationToken, Client};
+use std::{error::Error, time::Duration};
+use wsx::{CancellationToken, Client, Report, StderrObserver};
 
 #[derive(Serialize, Deserialize, wsx::Message)]
 struct Telemetry {
@@ -16,18 +16,20 @@ struct Cmd {
 }
 
 #[wsx::handler("cmd")]
-async fn on_cmd(cmd: Cmd) {
+fn on_cmd(cmd: Cmd) {
     println!("reboot: {}", cmd.reboot);
 }
 
 #[tokio::main]
-async fn main() -> Result<(), wsx::ConnectError> {
-    // Waits for the server, and comes back to it whenever it has gone.
-    let client = Client::builder("ws://127.0.0.1:9001/ws").observer(wsx::PrintProblems).build();
-    client.connect(CancellationToken::new(), |_| {}).await?;
+async fn main() -> Result<(), Box<dyn Error>> {
+    let client = Client::builder("ws://127.0.0.1:9001/ws")
+        .observer(StderrObserver) // prints each failed attempt to connect
+        .build()?;
+    // Returns when the first connection is open. From then on the client reconnects by itself.
+    client.start(CancellationToken::new()).await?;
     for celsius in (86..=95).cycle() {
         if let Err(error) = client.send(&Telemetry { celsius: celsius.into() }).await {
-            println!("{celsius} °C was not sent: {error}");
+            println!("{celsius} °C was not sent: {}", Report(&error));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

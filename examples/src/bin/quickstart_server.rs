@@ -1,20 +1,22 @@
-//! The shortest server: prints the telemetry of every box, and tells a hot one to reboot.
+//! The shortest server: prints the telemetry of each box, and tells a hot box to reboot.
 //!
 //! `cargo run -p wsx-examples --bin quickstart_server`
 use serde::{Deserialize, Serialize};
-use wsx::{Connection, Hub};
+use std::error::Error;
+use tokio::net::TcpListener;
+use wsx::{Connection, Hub, StderrObserver};
 
-#[derive(Serialize, Deserialize, wsx::Message)] // the type "telemetry"
+#[derive(Serialize, Deserialize, wsx::Message)] // its type string is "telemetry"
 struct Telemetry {
     celsius: f64,
 }
 
-#[derive(Serialize, Deserialize, wsx::Message)]
+#[derive(Serialize, Deserialize, wsx::Message)] // its type string is "cmd"
 struct Cmd {
     reboot: bool,
 }
 
-// Runs for each {"type":"telemetry","data":{"celsius":…}}. What it returns goes back to the sender.
+// Runs for each {"type":"telemetry","data":{"celsius":…}}. Its reply goes back to the box.
 #[wsx::handler("telemetry")]
 fn on_telemetry(msg: Telemetry, conn: &Connection) -> Option<Cmd> {
     println!("{}: {} °C", conn.id(), msg.celsius);
@@ -22,12 +24,13 @@ fn on_telemetry(msg: Telemetry, conn: &Connection) -> Option<Cmd> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let hub = Hub::builder().observer(wsx::PrintProblems).build()?;
-    let door = hub.ws_handler(wsx::unique_id, |conn| println!("{} is here", conn.id()));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:9001").await;
-    let listener = listener.map_err(|error| format!("port 9001: {error}; if it is taken, choose another one"))?;
+async fn main() -> Result<(), Box<dyn Error>> {
+    let hub = Hub::builder()
+        .on_connect(|conn| println!("{} is connected", conn.id()))
+        .observer(StderrObserver) // prints what goes wrong
+        .build()?;
+    let listener = TcpListener::bind("127.0.0.1:9001").await?;
     println!("listening on {}", listener.local_addr()?);
-    door.listen(listener).await;
+    hub.serve(listener).await;
     Ok(())
 }

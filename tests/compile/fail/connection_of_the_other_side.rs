@@ -5,6 +5,6 @@ use wsx_tests::fleet::{Edge, Health, Server};
 struct Station;
 
 #[wsx::handler("health", on = Station)]
-fn on_health(_msg: Health, _conn: wsx::Conn<'_, Edge>) {}
+fn on_health(_msg: Health, _conn: wsx::Connection<Edge>) {}
 
 fn main() {}

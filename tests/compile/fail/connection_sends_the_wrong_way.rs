@@ -1,6 +1,6 @@
 use wsx_tests::fleet::{Health, Server};
 
-fn send(conn: wsx::Conn<'_, Server>) {
+fn send(conn: wsx::Connection<Server>) {
     drop(conn.send(&Health { ok: true }));
 }
 

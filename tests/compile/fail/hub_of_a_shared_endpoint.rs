@@ -5,5 +5,5 @@ struct Station;
 
 fn main() {
     let station = Arc::new(Station);
-    drop(wsx::Hub::with(station));
+    drop(wsx::Hub::builder().endpoint(station));
 }

@@ -49,6 +49,6 @@ mod of_its_own {
 fn main() {
     inside();
     of_its_own::on_status(Status { text: String::new() });
-    assert_eq!(wsx::Hub::with(Station).handled_types(), ["health", "status"]);
+    assert_eq!(wsx::Hub::builder().endpoint(Station).build().unwrap().handled_types(), ["health", "status"]);
     assert_eq!(wsx::Hub::new().handled_types(), ["perhaps"]);
 }

@@ -1,6 +1,15 @@
-//! Names that generated code must not mean: those of the prelude, of `std`, and of wsx itself.
+//! Names that generated code must not mean: those of the prelude, of primitive types, of `std`, and of wsx itself.
 #![allow(dead_code, unused_macros, non_camel_case_types)]
 
+struct bool;
+struct str;
+struct u32;
+struct u64;
+struct usize;
+struct Clone;
+struct Copy;
+struct Debug;
+struct None;
 struct Option;
 struct Result;
 struct Box;
@@ -12,20 +21,26 @@ mod std {}
 mod core {}
 mod serde_json {}
 mod inventory {}
-macro_rules! concat { () => {} }
-macro_rules! line { () => {} }
-macro_rules! module_path { () => {} }
+macro_rules! concat {
+    () => {};
+}
+macro_rules! line {
+    () => {};
+}
+macro_rules! module_path {
+    () => {};
+}
 
 mod fleet {
     mod wsx {}
 
     #[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
     pub(super) struct Health {
-        pub(super) ok: bool,
+        pub(super) ok: ::std::primitive::bool,
     }
     #[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
     pub(super) struct Cmd {
-        pub(super) reboot: bool,
+        pub(super) reboot: ::std::primitive::bool,
     }
     ::wsx::protocol! {
         pub(super) Fleet v1 {
@@ -45,9 +60,9 @@ fn on_health(health: fleet::Health) -> fleet::Cmd {
 }
 
 #[wsx::handler("loose")]
-async fn on_loose(_n: u8) {}
+async fn on_loose(_n: ::std::primitive::u8) {}
 
 fn main() {
-    assert_eq!(wsx::Hub::with(Station).handled_types(), ["health"]);
+    assert_eq!(wsx::Hub::builder().endpoint(Station).build().unwrap().handled_types(), ["health"]);
     assert_eq!(wsx::Hub::new().handled_types(), ["loose"]);
 }

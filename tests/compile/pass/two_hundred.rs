@@ -45,5 +45,5 @@ fleet! {
 }
 
 fn main() {
-    assert_eq!(wsx::Hub::with(Station).handled_types().len(), 200);
+    assert_eq!(wsx::Hub::builder().endpoint(Station).build().unwrap().handled_types().len(), 200);
 }

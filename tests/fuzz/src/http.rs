@@ -6,7 +6,7 @@ use crate::{
 };
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use wsx::{Config, HandshakeError, Hub, WsHandler};
+use wsx::{Config, Hub, server::{HandshakeError, WsHandler}};
 
 /// The longest head and the most headers that are read, as SECURITY.md has them.
 const MAX_HEAD: usize = 16 * 1024;
@@ -40,7 +40,7 @@ fn answer(pieces: Vec<Vec<u8>>, takes: Takes) -> Answered {
     let wire = Wire::new(pieces, takes);
     wire.finish();
     let served = within(Duration::from_secs(60), async {
-        let served = door().serve_stream(wire.clone(), None).await;
+        let served = door().serve_connection(wire.clone(), None).await;
         if let Ok(conn) = &served {
             conn.closed().await;
         }
@@ -52,7 +52,7 @@ fn answer(pieces: Vec<Vec<u8>>, takes: Takes) -> Answered {
     let told = head.map(|head| head[9..12].parse().expect("an answer has a status"));
     let status = match served {
         Ok(_) => Some(101),
-        Err(HandshakeError::Refused { status, why }) => {
+        Err(HandshakeError::Rejected { status, reason: why }) => {
             let end = end.expect("a refusal has an end") + 4;
             assert_eq!(&written[end..], why.as_bytes(), "a refusal says why");
             Some(status.as_u16())

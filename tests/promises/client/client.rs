@@ -13,8 +13,9 @@ use tokio::{
     sync::Notify,
 };
 use wsx::{
-    Backoff, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Connection,
-    Destination, Envelope, Hub, Reject, SendError,
+    Backoff, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Connection, Envelope,
+    Hub, Rejection, SendError,
+    client::Destination,
     http::{HeaderMap, HeaderValue, StatusCode, request::Parts},
 };
 use wsx_tests::{
@@ -63,8 +64,8 @@ fn quick() -> Backoff {
 /// Row K1: connect, send, receive, close.
 #[tokio::test]
 async fn a_client_talks_to_a_hub() {
-    let server = Server::start(Hub::with(Station::default())).await;
-    let client = Client::with(server.url("box-7"), EdgeBox::default());
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
+    let client = Client::builder(server.url("box-7")).endpoint(EdgeBox::default()).build().unwrap();
     assert_eq!(*client.state().borrow(), ClientState::Disconnected);
     let registered = Log::default();
     let log = registered.clone();
@@ -77,14 +78,14 @@ async fn a_client_talks_to_a_hub() {
     assert_eq!(client.endpoint().commands.next().await, 1);
     client.send(&Envelope::from(Telemetry { n: 2 })).await.unwrap();
     assert_eq!(server.hub.endpoint().telemetry.next().await, 2);
-    server.hub.get("box-7").unwrap().send_bytes("no envelope").await.unwrap();
+    server.hub.connection("box-7").unwrap().send_bytes("no envelope").await.unwrap();
     assert_eq!(client.endpoint().raw.next().await, "no envelope");
-    let conn = server.hub.get("box-7").unwrap();
+    let conn = server.hub.connection("box-7").unwrap();
     client.close();
     client.close();
     assert!(client.is_closed());
     let closed = within(conn.closed()).await;
-    assert_eq!((closed.code, closed.by), (CloseCode::Normal, ClosedBy::Peer));
+    assert_eq!((closed.code, closed.by), (CloseCode::NORMAL, ClosedBy::Peer));
     within(client.closed()).await;
     assert_eq!(client.send(&Telemetry { n: 3 }).await.unwrap_err().to_string(), "closed");
     assert!(matches!(client.connect(CancellationToken::new(), |_| {}).await, Err(ConnectError::Closed)));
@@ -93,8 +94,8 @@ async fn a_client_talks_to_a_hub() {
 /// Row K1: what is queued when the client closes still arrives.
 #[tokio::test]
 async fn closing_loses_nothing_that_was_accepted() {
-    let server = Server::start(Hub::with(Station::default())).await;
-    let client = Client::with(server.url("a"), EdgeBox::default());
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
+    let client = Client::builder(server.url("a")).endpoint(EdgeBox::default()).build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     for n in 0..1000 {
         client.send(&Telemetry { n }).await.unwrap();
@@ -113,7 +114,7 @@ async fn messages_of_every_size_arrive_unchanged() {
         conn.send_bytes(frame.as_bytes()).await
     });
     let server = Server::start(hub.build().unwrap()).await;
-    let client = Client::with(server.url("a"), EdgeBox::default());
+    let client = Client::builder(server.url("a")).endpoint(EdgeBox::default()).build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     for length in [0, 1, 7, 125, 126, 1000, 65_535, 65_536, 1 << 20] {
         let text: String = ('a'..='z').cycle().take(length).collect();
@@ -126,7 +127,7 @@ async fn messages_of_every_size_arrive_unchanged() {
 #[tokio::test]
 async fn without_reconnecting_a_failed_dial_is_returned() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let client = Client::builder(format!("ws://{free}/ws")).reconnect(false).build();
+    let client = Client::builder(format!("ws://{free}/ws")).reconnect(false).build().unwrap();
     let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
     assert!(matches!(&error, ConnectError::Dial { .. }), "{error:?}");
     assert_eq!(error.to_string(), format!("cannot reach {free}"));
@@ -143,10 +144,12 @@ async fn without_reconnecting_a_failed_dial_is_returned() {
 async fn with_reconnecting_connect_keeps_trying() {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     let (recorder, mut memory) = recorder();
-    let client = Client::builder_with(format!("ws://{address}/ws?id=a"), EdgeBox::default())
+    let client = Client::builder(format!("ws://{address}/ws?id=a"))
+        .endpoint(EdgeBox::default())
         .backoff(quick())
         .observer(recorder)
-        .build();
+        .build()
+        .unwrap();
     let connecting = {
         let client = client.clone();
         tokio::spawn(async move { client.connect(CancellationToken::new(), |_| {}).await.map(drop) })
@@ -157,7 +160,7 @@ async fn with_reconnecting_connect_keeps_trying() {
         assert_eq!(attempt, expected);
     }
     assert!(matches!(client.connect(CancellationToken::new(), |_| {}).await, Err(ConnectError::AlreadyConnected)));
-    let hub = Hub::with(Station::default());
+    let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let door = hub.ws_handler(query_id, |_| {});
     let server = Server::start_at(hub, door, &address).await;
     within(connecting).await.unwrap().unwrap();
@@ -169,7 +172,10 @@ fn station_behind(
     telemetry: Log<u32>,
 ) -> impl FnOnce(TcpListener) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send {
     move |listener| {
-        Box::pin(async move { Hub::with(Station { telemetry }).ws_handler(query_id, |_| {}).listen(listener).await })
+        Box::pin(async move {
+            let hub = Hub::builder().endpoint(Station { telemetry }).build().unwrap();
+            hub.ws_handler(query_id, |_| {}).serve(listener).await;
+        })
     }
 }
 
@@ -180,7 +186,11 @@ async fn a_client_comes_back_after_its_server_was_killed() {
     let telemetry = Log::default();
     let mut server = Mortal::start("127.0.0.1:0", station_behind(telemetry.clone())).await;
     let address = server.address.clone();
-    let client = Client::builder_with(format!("ws://{address}/ws?id=box"), EdgeBox::default()).backoff(quick()).build();
+    let client = Client::builder(format!("ws://{address}/ws?id=box"))
+        .endpoint(EdgeBox::default())
+        .backoff(quick())
+        .build()
+        .unwrap();
     let registered = Arc::new(AtomicU32::new(0));
     let count = registered.clone();
     let register = move |conn: &Connection| {
@@ -197,7 +207,7 @@ async fn a_client_comes_back_after_its_server_was_killed() {
         let conn = client.connection().unwrap();
         server.kill().await;
         let closed = within(conn.closed()).await;
-        assert_eq!((closed.code, closed.by), (CloseCode::Abnormal, ClosedBy::Link));
+        assert_eq!((closed.code, closed.by), (CloseCode::ABNORMAL, ClosedBy::Link));
         within(state.wait_for(|state| *state != ClientState::Connected)).await.unwrap();
         assert!(matches!(client.send(&Telemetry { n: 99 }).await, Err(SendError::NotConnected)));
         server = Mortal::start(&address, station_behind(telemetry.clone())).await;
@@ -214,15 +224,15 @@ async fn a_client_comes_back_after_its_server_was_killed() {
 /// Rows K4, X4: a server that shuts down closes with 1001, and the client comes back to its successor.
 #[tokio::test]
 async fn a_client_comes_back_after_a_clean_restart() {
-    let server = Server::start(Hub::with(Station::default())).await;
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     let address = server.address.clone();
-    let client = Client::builder_with(server.url("a"), EdgeBox::default()).backoff(quick()).build();
+    let client = Client::builder(server.url("a")).endpoint(EdgeBox::default()).backoff(quick()).build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     let first = client.connection().unwrap();
     within(server.stop()).await;
     let closed = within(first.closed()).await;
-    assert_eq!((closed.code, closed.by), (CloseCode::Away, ClosedBy::Peer));
-    let hub = Hub::with(Station::default());
+    assert_eq!((closed.code, closed.by), (CloseCode::GOING_AWAY, ClosedBy::Peer));
+    let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let door = hub.ws_handler(query_id, |_| {});
     let server = Server::start_at(hub, door, &address).await;
     within(client.connected()).await.unwrap();
@@ -233,16 +243,16 @@ async fn a_client_comes_back_after_a_clean_restart() {
 /// Row K1: cancelling closes the connection with 1000, and ends the client.
 #[tokio::test]
 async fn cancelling_ends_the_client() {
-    let server = Server::start(Hub::with(Station::default())).await;
-    let client = Client::with(server.url("a"), EdgeBox::default());
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
+    let client = Client::builder(server.url("a")).endpoint(EdgeBox::default()).build().unwrap();
     let cancel = CancellationToken::new();
     within(client.connect(cancel.clone(), |_| {})).await.unwrap();
-    let conn = server.hub.get("a").unwrap();
+    let conn = server.hub.connection("a").unwrap();
     client.send(&Telemetry { n: 1 }).await.unwrap();
     cancel.cancel();
     within(client.closed()).await;
     let closed = within(conn.closed()).await;
-    assert_eq!((closed.code, closed.by), (CloseCode::Normal, ClosedBy::Peer));
+    assert_eq!((closed.code, closed.by), (CloseCode::NORMAL, ClosedBy::Peer));
     assert_eq!(server.hub.endpoint().telemetry.next().await, 1);
     assert!(matches!(client.send(&Telemetry { n: 2 }).await, Err(SendError::Closed)));
 }
@@ -250,8 +260,8 @@ async fn cancelling_ends_the_client() {
 /// Row K1: whoever waits for the end of a client learns of it too when it is over without having been closed.
 #[tokio::test]
 async fn a_client_that_does_not_come_back_is_over() {
-    let server = Server::start(Hub::with(Station::default())).await;
-    let client = Client::builder(server.url("a")).reconnect(false).build();
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
+    let client = Client::builder(server.url("a")).reconnect(false).build().unwrap();
     let before = tokio::spawn({
         let client = client.clone();
         async move { client.closed().await }
@@ -261,7 +271,7 @@ async fn a_client_that_does_not_come_back_is_over() {
         within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
         within(client.connected()).await.unwrap();
         assert!(client.closed().now_or_never().is_none(), "it is connected");
-        server.hub.get("a").unwrap().close();
+        server.hub.connection("a").unwrap().close();
         within(client.closed()).await;
         assert_eq!(*client.state().borrow(), ClientState::Disconnected);
         assert!(matches!(within(client.connected()).await, Err(SendError::NotConnected)));
@@ -286,20 +296,20 @@ async fn a_client_that_has_not_begun_is_not_over() {
 /// Row X4: a handshake refused with a status is an error with that status; a wrong URL says what is wrong.
 #[tokio::test]
 async fn a_refusal_is_an_error_with_its_status() {
-    async fn nobody(_: Parts) -> Result<String, Reject> {
-        Err(Reject::new(StatusCode::FORBIDDEN, "nobody gets in"))
+    async fn nobody(_: Parts) -> Result<String, Rejection> {
+        Err(Rejection::new(StatusCode::FORBIDDEN, "nobody gets in"))
     }
-    let hub = Hub::with(Station::default());
+    let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let door = hub.ws_handler(nobody, |_| {});
     let server = Server::start_at(hub, door, "127.0.0.1:0").await;
-    let client = Client::builder(server.url("a")).reconnect(false).build();
+    let client = Client::builder(server.url("a")).reconnect(false).build().unwrap();
     let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Refused { status: StatusCode::FORBIDDEN, .. }));
-    assert_eq!(error.to_string(), "the server refused the handshake with 403 Forbidden");
+    assert!(matches!(error, ConnectError::Rejected { status: StatusCode::FORBIDDEN, .. }));
+    assert_eq!(error.to_string(), "the server rejected the handshake with 403 Forbidden");
     for url in ["", "http://127.0.0.1/", "127.0.0.1:80/ws", "ws://"] {
         // At once, even with reconnecting: no attempt could help.
         let error = within(Client::new(url).connect(CancellationToken::new(), |_| {})).await.unwrap_err();
-        assert!(matches!(&error, ConnectError::Url { .. }), "{url}: {error:?}");
+        assert!(matches!(&error, ConnectError::Build(_)), "{url}: {error:?}");
         assert!(error.is_final());
     }
 }
@@ -328,14 +338,14 @@ async fn a_server_that_is_none_is_an_error() {
     });
     let attempt = || async {
         let config = Config::default().handshake_timeout(Duration::from_millis(300));
-        let client = Client::builder(&url).config(config).reconnect(false).build();
+        let client = Client::builder(&url).config(config).reconnect(false).build().unwrap();
         within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err()
     };
     let error = attempt().await;
     assert!(matches!(error, ConnectError::Timeout(_)), "{error:?}");
     let errors = [attempt().await, attempt().await, attempt().await, attempt().await, attempt().await];
     assert!(matches!(&errors[0], ConnectError::Handshake(_)), "{:?}", errors[0]);
-    assert!(matches!(&errors[1], ConnectError::Refused { status: StatusCode::OK, .. }), "{:?}", errors[1]);
+    assert!(matches!(&errors[1], ConnectError::Rejected { status: StatusCode::OK, .. }), "{:?}", errors[1]);
     assert!(matches!(&errors[2], ConnectError::Handshake(_)), "{:?}", errors[2]);
     assert!(matches!(&errors[3], ConnectError::Handshake(_)), "{:?}", errors[3]);
     assert!(matches!(&errors[4], ConnectError::Handshake(_)), "{:?}", errors[4]);
@@ -366,7 +376,7 @@ async fn a_message_right_behind_the_answer_arrives() {
         tcp.write_all(b"lf").await.unwrap();
         let _ = tcp.read(&mut [0; 1024]).await;
     });
-    let client = Client::with(url, EdgeBox::default());
+    let client = Client::builder(url).endpoint(EdgeBox::default()).build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     assert_eq!(client.endpoint().raw.next().await, "early");
     first_was_read.notify_one();
@@ -377,13 +387,13 @@ async fn a_message_right_behind_the_answer_arrives() {
 #[tokio::test]
 async fn a_panic_in_register_ends_that_connection_alone() {
     let (recorder, mut memory) = recorder();
-    let server = Server::start(Hub::builder_with(Station::default()).observer(recorder).build().unwrap()).await;
-    let client = Client::builder_with(server.url("a"), EdgeBox::default()).backoff(quick()).build();
+    let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
+    let client = Client::builder(server.url("a")).endpoint(EdgeBox::default()).backoff(quick()).build().unwrap();
     let calls = AtomicU32::new(0);
     let register = move |_: &Connection| assert_ne!(calls.fetch_add(1, Ordering::Relaxed), 0, "as a test wants it");
     within(client.connect(CancellationToken::new(), register)).await.unwrap();
     let (_, closed) = memory.closed().await;
-    assert_eq!((closed.code, closed.by), (CloseCode::Error, ClosedBy::Peer));
+    assert_eq!((closed.code, closed.by), (CloseCode::INTERNAL_ERROR, ClosedBy::Peer));
     let mut state = client.state();
     within(state.wait_for(|state| *state != ClientState::Connected)).await.unwrap();
     within(client.connected()).await.unwrap();
@@ -396,12 +406,12 @@ async fn a_panic_in_register_ends_that_connection_alone() {
 async fn headers_are_made_for_each_attempt() {
     let log = Log::default();
     let seen = log.clone();
-    let hub = Hub::with(Station::default());
+    let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let door = hub.ws_handler(
         move |request: Parts| {
             let text = |name: &str| request.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
             seen.add((text("x-fixed"), text("authorization")));
-            async { Err::<String, _>(Reject::new(StatusCode::UNAUTHORIZED, "no")) }
+            async { Err::<String, _>(Rejection::new(StatusCode::UNAUTHORIZED, "no")) }
         },
         |_| {},
     );
@@ -414,7 +424,8 @@ async fn headers_are_made_for_each_attempt() {
             async move { Ok(HeaderMap::from_iter([("authorization".parse()?, HeaderValue::from(token))])) }
         })
         .backoff(quick())
-        .build();
+        .build()
+        .unwrap();
     let connecting = client.clone();
     tokio::spawn(async move { connecting.connect(CancellationToken::new(), |_| {}).await.map(drop) });
     for expected in 1..=3 {
@@ -427,12 +438,12 @@ async fn headers_are_made_for_each_attempt() {
 /// Row K1: whoever closes a client just as its connection ends finds it closed, and does not wait for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_is_closed_as_its_connection_ends_is_closed() {
-    let server = Server::start(Hub::with(Station::default())).await;
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     for _ in 0..200 {
-        let client = Client::builder(server.url("a")).reconnect(false).build();
+        let client = Client::builder(server.url("a")).reconnect(false).build().unwrap();
         within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
         let conn = client.connection().unwrap();
-        server.hub.get("a").unwrap().close();
+        server.hub.connection("a").unwrap().close();
         within(conn.closed()).await;
         client.close();
         within(client.closed()).await;
@@ -443,7 +454,7 @@ async fn a_client_that_is_closed_as_its_connection_ends_is_closed() {
 /// Row K5: each attempt goes through the connector, the messages too, and so does what comes after a reconnect.
 #[tokio::test]
 async fn a_client_goes_through_the_connector_it_was_given() {
-    let hub = Hub::with(Station::default());
+    let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let door = hub.ws_handler(query_id, |_| {});
     let asked = Log::default();
     let log = asked.clone();
@@ -451,14 +462,16 @@ async fn a_client_goes_through_the_connector_it_was_given() {
         log.add(destination.to_string());
         let (near, far) = tokio::io::duplex(64);
         let door = door.clone();
-        tokio::spawn(async move { door.serve_stream(far, None).await.map(drop) });
+        tokio::spawn(async move { door.serve_connection(far, None).await.map(drop) });
         async move { Ok(near) }
     };
     // Nothing listens at this name.
-    let client = Client::builder_with("ws://station.invalid:9001/ws?id=a", EdgeBox::default())
+    let client = Client::builder("ws://station.invalid:9001/ws?id=a")
+        .endpoint(EdgeBox::default())
         .connector(connector)
         .backoff(quick())
-        .build();
+        .build()
+        .unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     for n in [1, 2] {
         assert_eq!(asked.next().await, "station.invalid:9001");
@@ -466,7 +479,7 @@ async fn a_client_goes_through_the_connector_it_was_given() {
         client.send(&Telemetry { n }).await.unwrap();
         assert_eq!(client.endpoint().commands.next().await, n);
         let conn = client.connection().unwrap();
-        hub.get("a").unwrap().close();
+        hub.connection("a").unwrap().close();
         within(conn.closed()).await;
         let mut state = client.state();
         within(state.wait_for(|state| *state != ClientState::Connected)).await.unwrap();
@@ -477,13 +490,13 @@ async fn a_client_goes_through_the_connector_it_was_given() {
 #[tokio::test]
 async fn a_connector_that_fails_is_a_failed_dial() {
     let refuse = |_| async { Err::<TcpStream, _>(io::Error::other("no tunnel")) };
-    let client = Client::builder("ws://[::1]/ws").connector(refuse).reconnect(false).build();
+    let client = Client::builder("ws://[::1]/ws").connector(refuse).reconnect(false).build().unwrap();
     let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
     assert!(matches!(&error, ConnectError::Dial { .. }), "{error:?}");
     assert_eq!(chain(&error), "cannot reach [::1]:80: no tunnel");
     let hang = |_| std::future::pending::<io::Result<TcpStream>>();
     let config = Config::default().handshake_timeout(Duration::from_millis(50));
-    let client = Client::builder("ws://a/ws").connector(hang).config(config).reconnect(false).build();
+    let client = Client::builder("ws://a/ws").connector(hang).config(config).reconnect(false).build().unwrap();
     let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
     assert!(matches!(error, ConnectError::Timeout(_)), "{error:?}");
 }

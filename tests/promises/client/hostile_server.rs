@@ -7,8 +7,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use wsx::{
-    Backoff, CancellationToken, Client, ClientBuilder, Closed, ClosedBy, Config, ConnectError, Connection, Envelope,
-    Hub,
+    Backoff, CancellationToken, Client, Closed, ClosedBy, Config, ConnectError, Connection, Envelope, Hub,
+    client::ClientBuilder,
     http::{HeaderName, HeaderValue},
 };
 use wsx_tests::{
@@ -36,7 +36,7 @@ async fn rogue(rounds: usize, act: Act) -> String {
             tokio::spawn(act(tcp));
         }
         let echo = |text: String, _: Connection| async move { Envelope::with_type("note", text) };
-        Hub::builder().on("note", echo).build().unwrap().ws_handler(wsx::unique_id, |_| {}).listen(listener).await;
+        Hub::builder().on("note", echo).build().unwrap().ws_handler(wsx::unique_id, |_| {}).serve(listener).await;
     });
     url
 }
@@ -67,9 +67,9 @@ async fn assert_works(client: &Client, notes: &Log<String>) {
 /// The error that such a server makes of an attempt. A client that reconnects comes back to a good server.
 async fn failure(config: Config, act: Act) -> ConnectError {
     let (url, notes) = (rogue(2, act).await, Log::default());
-    let once = client(&url, &notes).config(config.clone()).reconnect(false).build();
+    let once = client(&url, &notes).config(config.clone()).reconnect(false).build().unwrap();
     let error = within(once.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
-    let returning = client(&url, &notes).config(config).build();
+    let returning = client(&url, &notes).config(config).build().unwrap();
     within(returning.connect(CancellationToken::new(), |_| {})).await.unwrap();
     assert_works(&returning, &notes).await;
     returning.close();
@@ -118,7 +118,7 @@ async fn another_status_is_a_refusal_with_that_status() {
         let text = format!("HTTP/1.1 {status}\r\n{location}Content-Length: 9999999\r\n\r\nsome of the body");
         let error = failure(Config::default(), answering(text)).await;
         let code: u16 = status[..3].parse().unwrap();
-        assert!(matches!(&error, ConnectError::Refused { status, .. } if *status == code), "{status}: {error:?}");
+        assert!(matches!(&error, ConnectError::Rejected { status, .. } if *status == code), "{status}: {error:?}");
         assert_eq!(error.is_refusal(), is_refusal, "{status}");
         assert!(!error.is_final(), "{status}");
         assert!(error.to_string().contains(status), "{error}");
@@ -165,7 +165,7 @@ async fn only_a_subprotocol_that_was_asked_for_is_taken() {
     ] {
         let url = rogue(1, answering(GOOD.replace("\r\n\r\n", &format!("\r\n{answered}\r\n\r\n")))).await;
         let asked = (HeaderName::from_static("sec-websocket-protocol"), HeaderValue::from_static("a, b"));
-        let client = Client::builder(url).header(asked.0, asked.1).reconnect(false).build();
+        let client = Client::builder(url).header(asked.0, asked.1).reconnect(false).build().unwrap();
         let connected = within(client.connect(CancellationToken::new(), |_| {})).await;
         match connected {
             Ok(_) => assert!(taken, "{answered}"),
@@ -187,7 +187,7 @@ async fn an_answer_in_single_bytes_opens_a_connection() {
         }
         until_the_end(tcp).await;
     });
-    let client = Client::builder(rogue(1, drip).await).reconnect(false).build();
+    let client = Client::builder(rogue(1, drip).await).reconnect(false).build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
 }
 
@@ -272,7 +272,7 @@ async fn end(config: Config, act: impl Fn(TcpStream) -> BoxFuture<'static, ()> +
         }
     });
     let (url, notes, opened) = (rogue(1, opening).await, Log::default(), Log::default());
-    let (client, log) = (client(&url, &notes).config(config).build(), opened.clone());
+    let (client, log) = (client(&url, &notes).config(config).build().unwrap(), opened.clone());
     within(client.connect(CancellationToken::new(), move |conn| log.add(conn.clone()))).await.unwrap();
     let first: Connection = opened.next().await;
     let closed = within(first.closed()).await;
@@ -400,7 +400,7 @@ async fn garbage_in_the_segment_of_the_answer_is_answered_with_its_code() {
         }
     });
     let (url, notes) = (rogue(1, garbage).await, Log::default());
-    let client = client(&url, &notes).build();
+    let client = client(&url, &notes).build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     assert_eq!(codes.next().await, Some(1002));
     assert_works(&client, &notes).await;
@@ -449,7 +449,7 @@ async fn a_server_that_never_reads_is_cut_after_the_write_timeout() {
     let deaf = answering_deaf();
     let (url, notes, opened) = (rogue(1, deaf).await, Log::default(), Log::default());
     let config = Config::default().write_timeout(Duration::from_millis(300));
-    let (client, log) = (client(&url, &notes).config(config).build(), opened.clone());
+    let (client, log) = (client(&url, &notes).config(config).build().unwrap(), opened.clone());
     within(client.connect(CancellationToken::new(), move |conn| log.add(conn.clone()))).await.unwrap();
     let first: Connection = opened.next().await;
     let blob = Envelope::with_type("blob", "x".repeat(1 << 20));
@@ -495,7 +495,7 @@ async fn a_client_that_closes_does_not_wait_for_ever() {
         });
         let (url, notes) = (rogue(1, act).await, Log::default());
         let config = Config::default().close_timeout(Duration::from_millis(300));
-        let client = client(&url, &notes).config(config).reconnect(false).build();
+        let client = client(&url, &notes).config(config).reconnect(false).build().unwrap();
         within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
         client.close();
         let start = std::time::Instant::now();
@@ -536,7 +536,7 @@ fn a_flood_fills_no_memory() {
             let (url, notes) = (rogue(1, act).await, Log::<String>::default());
             // Such a server answers no close frame.
             let config = Config::default().close_timeout(Duration::from_millis(100));
-            let client = client(&url, &notes).config(config).reconnect(false).build();
+            let client = client(&url, &notes).config(config).reconnect(false).build().unwrap();
             let before = resident_kib();
             within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
             let mut most = before;

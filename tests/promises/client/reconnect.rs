@@ -8,7 +8,10 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
 };
-use wsx::{CancellationToken, Client, ClientBuilder, ClientState, ConnectError, Destination, Setback};
+use wsx::{
+    CancellationToken, Client, ClientState, ConnectError, Setback,
+    client::{ClientBuilder, Destination},
+};
 use wsx_tests::{Seen, recorder, within};
 
 /// The random numbers of this seed, as a client takes them.
@@ -65,7 +68,7 @@ async fn the_waits_between_attempts_are_the_specifications() {
         };
         let (recorder, mut memory) = recorder();
         let builder = Client::builder("ws://station.invalid/ws").connector(nobody).observer(recorder);
-        let client = builder.jitter(seeded(seed)).build();
+        let client = builder.jitter(seeded(seed)).build().unwrap();
         begin(&client);
         let same = seeded(seed);
         let mut last = dials.recv().await.unwrap();
@@ -92,7 +95,7 @@ async fn the_waits_between_attempts_are_the_specifications() {
 #[tokio::test(start_paused = true)]
 async fn only_a_connection_that_lasted_resets_the_waits() {
     let (builder, mut dials) = dialling();
-    let client = builder.jitter(|| 0.5).build();
+    let client = builder.jitter(|| 0.5).build().unwrap();
     begin(&client);
     let (mut state, mut failures) = (client.state(), 0);
     for lasts in [0, 0, 4990, 0, 1000, 4990, 5000, 0, 4990, 6000, 0] {
@@ -122,7 +125,7 @@ async fn only_a_connection_that_lasted_resets_the_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_hangs_up_is_no_success() {
     let (builder, mut dials) = dialling();
-    begin(&builder.jitter(|| 0.5).build());
+    begin(&builder.jitter(|| 0.5).build().unwrap());
     let (mut last, far) = next(&mut dials).await;
     drop(far);
     for failures in 0..6 {
@@ -155,7 +158,7 @@ async fn a_server_that_asks_for_time_is_given_it() {
         ("503 Service Unavailable", "-3", 0.5),
     ] {
         let (builder, mut dials) = dialling();
-        let client = builder.jitter(|| 0.5).give_up(Setback::is_refusal).build();
+        let client = builder.jitter(|| 0.5).give_up(Setback::is_refusal).build().unwrap();
         begin(&client);
         let (first, far) = next(&mut dials).await;
         refuse(far, &format!("HTTP/1.1 {status}\r\nRetry-After: {retry_after}\r\nContent-Length: 0\r\n\r\n")).await;
@@ -173,14 +176,14 @@ async fn a_server_that_asks_for_time_is_given_it() {
 #[tokio::test]
 async fn the_wish_of_a_server_is_in_the_error() {
     let (builder, mut dials) = dialling();
-    let client = builder.reconnect(false).build();
+    let client = builder.reconnect(false).build().unwrap();
     let refusing = async {
         refuse(next(&mut dials).await.1, "HTTP/1.1 503 Busy\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n").await;
     };
     let (connected, ()) =
         within(async { tokio::join!(client.connect(CancellationToken::new(), |_| {}), refusing) }).await;
     let error = connected.unwrap_err();
-    let ConnectError::Refused { retry_after, .. } = &error else { panic!("{error:?}") };
+    let ConnectError::Rejected { retry_after, .. } = &error else { panic!("{error:?}") };
     assert_eq!(*retry_after, Some(Duration::from_secs(120)));
     assert!(!error.is_refusal(), "it passes");
 }

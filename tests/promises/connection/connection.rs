@@ -58,14 +58,14 @@ async fn on_flood(count: u32, conn: &Connection) -> Result<(), SendError> {
 async fn narrow(hub: &Hub<Station>, bytes: usize) -> (WebSocketStream<DuplexStream>, Connection) {
     let (near, far) = tokio::io::duplex(bytes);
     let door = hub.ws_handler(wsx::unique_id, |_| {});
-    let opening = tokio::spawn(async move { door.serve_stream(near, None).await });
+    let opening = tokio::spawn(async move { door.serve_connection(near, None).await });
     let config = WebSocketConfig::default().max_write_buffer_size(1 << 20);
     let (ws, _) = within(tokio_tungstenite::client_async_with_config("ws://a/ws", far, Some(config))).await.unwrap();
     (ws, opening.await.unwrap().unwrap())
 }
 
 fn hub(config: Config) -> Hub<Station> {
-    Hub::builder_with(Station::default()).config(config).build().unwrap()
+    Hub::builder().endpoint(Station::default()).config(config).build().unwrap()
 }
 
 async fn item(ws: &mut WebSocketStream<DuplexStream>) -> Item {
@@ -145,7 +145,7 @@ async fn concurrent_senders_keep_their_order_and_lose_nothing() {
 async fn each_message_is_a_frame_of_its_own() {
     let server = Server::start(hub(Config::default())).await;
     let mut peer = server.peer("a").await;
-    let conn = server.hub.get("a").unwrap();
+    let conn = server.hub.connection("a").unwrap();
     let lengths = [0, 1, 125, 126, 65_535, 65_536, 300_000, 3];
     for (at, length) in lengths.into_iter().enumerate() {
         conn.send_bytes("x".repeat(length)).await.unwrap();
@@ -233,7 +233,7 @@ async fn a_peer_that_takes_nothing_is_cut_after_the_write_timeout() {
     let took = start.elapsed();
     assert!((Duration::from_secs(10)..Duration::from_secs(11)).contains(&took), "{took:?}");
     let closed = conn.closed().await;
-    assert_eq!((closed.code, closed.by), (CloseCode::Abnormal, ClosedBy::Link));
+    assert_eq!((closed.code, closed.by), (CloseCode::ABNORMAL, ClosedBy::Link));
     assert!(closed.reason.contains("taken nothing for 10s"), "{closed}");
     assert!(hub.is_empty());
 }
@@ -259,11 +259,11 @@ async fn a_shutdown_cuts_off_a_peer_that_takes_nothing() {
 async fn closing_twice_is_harmless_and_sends_fail_as_closed() {
     let server = Server::start(hub(Config::default())).await;
     let mut peer = server.peer("a").await;
-    let conn = server.hub.get("a").unwrap();
+    let conn = server.hub.connection("a").unwrap();
     conn.send_bytes("last words").await.unwrap();
     conn.close();
     conn.close();
-    conn.close_with(CloseCode::Policy, "too late");
+    conn.close_with(CloseCode::POLICY_VIOLATION, "too late");
     for error in [
         conn.send(&Item { from: 0, n: 0 }).await.unwrap_err(),
         conn.send_bytes("x").await.unwrap_err(),
@@ -277,7 +277,7 @@ async fn closing_twice_is_harmless_and_sends_fail_as_closed() {
     assert_eq!(peer.close().await, (1000, String::new()));
     assert!(peer.next().await.is_none(), "the socket is closed");
     let closed = within(conn.closed()).await;
-    assert_eq!((closed.code, closed.by), (CloseCode::Normal, ClosedBy::Us));
+    assert_eq!((closed.code, closed.by), (CloseCode::NORMAL, ClosedBy::Us));
     conn.close();
 }
 
@@ -287,7 +287,7 @@ async fn a_close_carries_its_code_and_reason() {
     let server = Server::start(hub(Config::default())).await;
     for (code, sent) in [(4001, 4001), (1008, 1008), (1006, 1000), (999, 1000), (1005, 1000)] {
         let mut peer = server.peer("a").await;
-        server.hub.get("a").unwrap().close_with(code.into(), "because");
+        server.hub.connection("a").unwrap().close_with(code.into(), "because");
         assert_eq!(peer.close().await, (sent, "because".into()));
         assert!(peer.next().await.is_none());
     }
@@ -301,7 +301,7 @@ async fn nothing_is_handled_after_close() {
     let mut peer = server.peer("a").await;
     peer.say("note", json!("before")).await;
     assert_eq!(got.next().await, "before");
-    let conn = server.hub.get("a").unwrap();
+    let conn = server.hub.connection("a").unwrap();
     conn.close();
     peer.say("note", json!("after")).await;
     peer.close().await;
@@ -315,7 +315,7 @@ async fn nothing_is_handled_after_close() {
 async fn the_peers_close_is_answered_after_what_is_queued() {
     let server = Server::start(hub(Config::default())).await;
     let mut peer = server.peer("a").await;
-    let conn = server.hub.get("a").unwrap();
+    let conn = server.hub.connection("a").unwrap();
     for n in 0..50 {
         conn.send(&Item { from: 0, n }).await.unwrap();
     }
@@ -337,7 +337,7 @@ async fn a_close_waits_for_what_a_blocked_socket_has_not_taken() {
     const MESSAGES: usize = 64;
     let server = Server::start(hub(Config::default().queue_bytes(16 << 20))).await;
     let mut peer = server.peer("a").await;
-    let conn = server.hub.get("a").unwrap();
+    let conn = server.hub.connection("a").unwrap();
     for n in 0..MESSAGES {
         conn.try_send(&Envelope::with_type("load", (n, "x".repeat(64 * 1024)))).unwrap();
     }
@@ -357,7 +357,7 @@ async fn a_close_waits_for_what_a_blocked_socket_has_not_taken() {
 async fn pings_are_the_programs_own() {
     let server = Server::start(hub(Config::default())).await;
     let mut peer = server.peer("a").await;
-    let conn = server.hub.get("a").unwrap();
+    let conn = server.hub.connection("a").unwrap();
     let (pong, seen) = oneshot::channel();
     let pong = std::sync::Mutex::new(Some(pong));
     conn.on_pong(move |payload| {
@@ -381,7 +381,7 @@ async fn pings_are_the_programs_own() {
 async fn bytes_are_sent_as_text_if_they_are_text() {
     let server = Server::start(hub(Config::default())).await;
     let mut peer = server.peer("a").await;
-    let conn = server.hub.get("a").unwrap();
+    let conn = server.hub.connection("a").unwrap();
     conn.send_bytes(br#"{"type":"by hand"}"#).await.unwrap();
     assert_eq!(peer.text().await, r#"{"type":"by hand"}"#);
     assert!(matches!(conn.send_bytes(b"\xff").await, Err(SendError::NotUtf8(_))));
@@ -421,8 +421,8 @@ async fn a_connection_works_on_both_sides_of_a_stream() {
     }
     client.close();
     let (ours, theirs) = within(async { tokio::join!(client.closed(), server.closed()) }).await;
-    assert_eq!((ours.code, ours.by), (CloseCode::Normal, ClosedBy::Us));
-    assert_eq!((theirs.code, theirs.by), (CloseCode::Normal, ClosedBy::Peer));
+    assert_eq!((ours.code, ours.by), (CloseCode::NORMAL, ClosedBy::Us));
+    assert_eq!((theirs.code, theirs.by), (CloseCode::NORMAL, ClosedBy::Peer));
 }
 
 /// Row C1: what the stream has read ahead is not lost, in either role.
@@ -465,7 +465,7 @@ async fn cancelling_closes_cleanly() {
     server.send_bytes("queued").await.unwrap();
     cancel.cancel();
     let closed = within(client.closed()).await;
-    assert_eq!((closed.code, closed.by), (CloseCode::Normal, ClosedBy::Peer));
+    assert_eq!((closed.code, closed.by), (CloseCode::NORMAL, ClosedBy::Peer));
     assert_eq!(log.next().await, closed);
     assert_eq!(within(server.closed()).await.by, ClosedBy::Us);
     assert!(matches!(server.send_bytes("x").await, Err(SendError::Closed)));
@@ -490,7 +490,7 @@ async fn a_slow_handler_delays_no_other_connection() {
 async fn a_handler_that_never_ends_does_not_keep_a_closed_connection() {
     let server = Server::start(hub(Config::default().close_timeout(Duration::from_millis(100)))).await;
     let mut peer = server.peer("a").await;
-    let conn = server.hub.get("a").unwrap();
+    let conn = server.hub.connection("a").unwrap();
     peer.say("wait", json!(null)).await;
     let start = Instant::now();
     conn.close();
@@ -505,7 +505,7 @@ async fn a_hub_outlives_its_peers() {
     let server = Server::start(hub(Config::default())).await;
     for _ in 0..50 {
         let peer: Peer = server.peer("a").await;
-        let conn = server.hub.get("a").unwrap();
+        let conn = server.hub.connection("a").unwrap();
         drop(peer);
         within(conn.closed()).await;
     }
@@ -554,13 +554,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HoldsBack<S> {
 /// Row L7: a message leaves at once where the stream waits for a flush, the server's and the client's.
 #[tokio::test]
 async fn what_is_written_is_flushed_at_both_ends() {
-    let hub = Hub::with(Station::default());
+    let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let door = hub.ws_handler(wsx_tests::query_id, |_| {});
     let connector = move |_| {
         // So narrow that one flush does not get everything out.
         let (near, far) = tokio::io::duplex(16);
         let door = door.clone();
-        tokio::spawn(async move { door.serve_stream(HoldsBack::new(far), None).await.map(drop) });
+        tokio::spawn(async move { door.serve_connection(HoldsBack::new(far), None).await.map(drop) });
         std::future::ready(Ok(HoldsBack::new(near)))
     };
     let got = Log::default();
@@ -569,9 +569,9 @@ async fn what_is_written_is_flushed_at_both_ends() {
         log.add(text);
         std::future::ready(())
     };
-    let client = Client::builder("ws://a/ws?id=a").connector(connector).on("note", on_note).build();
+    let client = Client::builder("ws://a/ws?id=a").connector(connector).on("note", on_note).build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
-    let conn = hub.get("a").unwrap();
+    let conn = hub.connection("a").unwrap();
     let long = "x".repeat(10_000);
     for text in ["up", &long, "and up"] {
         client.send(&Envelope::with_type("note", text)).await.unwrap();
@@ -583,5 +583,5 @@ async fn what_is_written_is_flushed_at_both_ends() {
     }
     client.close();
     let closed = within(conn.closed()).await;
-    assert_eq!((closed.code, closed.by), (CloseCode::Normal, ClosedBy::Peer));
+    assert_eq!((closed.code, closed.by), (CloseCode::NORMAL, ClosedBy::Peer));
 }

@@ -23,7 +23,7 @@ fn on_blob(station: &Station, text: std::borrow::Cow<'_, str>) {
 }
 
 fn hub(config: Config) -> Hub<Station> {
-    Hub::builder_with(Station::default()).config(config).build().unwrap()
+    Hub::builder().endpoint(Station::default()).config(config).build().unwrap()
 }
 
 /// Row V1: the defaults are the specification's, and each can be set.
@@ -55,7 +55,7 @@ fn the_defaults_are_the_specifications() {
 #[tokio::test]
 async fn a_message_over_the_limit_is_refused_with_1009() {
     let (recorder, mut memory) = recorder();
-    let server = Server::start(Hub::builder_with(Station::default()).observer(recorder).build().unwrap()).await;
+    let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
     let mut peer = server.peer("a").await;
     let frame = |length: usize| {
         let empty = r#"{"type":"blob","data":""}"#.len();
@@ -70,7 +70,7 @@ async fn a_message_over_the_limit_is_refused_with_1009() {
     assert_eq!(code, 1009);
     assert!(reason.contains("too long"), "{reason}");
     let (_, closed) = memory.closed().await;
-    assert_eq!((closed.code, closed.by), (CloseCode::Size, ClosedBy::Us));
+    assert_eq!((closed.code, closed.by), (CloseCode::MESSAGE_TOO_BIG, ClosedBy::Us));
 }
 
 /// Row T6: the limit holds for a message in fragments too, of any kind.

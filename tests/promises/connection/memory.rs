@@ -23,7 +23,7 @@ fn on_blob(station: &Station, text: std::borrow::Cow<'_, str>) {
 }
 
 fn hub() -> Hub<Station> {
-    Hub::with(Station::default())
+    Hub::builder().endpoint(Station::default()).build().unwrap()
 }
 
 /// Row T6: what peers declare or leave unread does not pile up: a hundred half messages, and a peer that does not read.
@@ -47,7 +47,7 @@ fn memory_stays_bounded_under_large_messages() {
         let _deaf = handshake_as(&server.address, "deaf");
         let conn = within(async {
             loop {
-                match server.hub.get("deaf") {
+                match server.hub.connection("deaf") {
                     Some(conn) => return conn,
                     None => tokio::task::yield_now().await,
                 }

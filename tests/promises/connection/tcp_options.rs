@@ -18,7 +18,7 @@ fn hub(config: &Config) -> Hub {
 }
 
 async fn connected(url: String, config: &Config) -> Client {
-    let client = Client::builder(url).config(config.clone()).reconnect(false).build();
+    let client = Client::builder(url).config(config.clone()).reconnect(false).build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap()
 }
 
@@ -138,7 +138,7 @@ fn assert_timed_out(closed: &Closed) {
 async fn the_user_timeout_ends_a_servers_connection() {
     let server = Server::start(hub(&patient().tcp_user_timeout(Duration::from_millis(300)))).await;
     let _reads_nothing = server.peer("box-7").await;
-    assert_timed_out(&sent_until_the_end(server.hub.get("box-7").unwrap()).await);
+    assert_timed_out(&sent_until_the_end(server.hub.connection("box-7").unwrap()).await);
 }
 
 /// Row R6: and so for a client.

@@ -97,7 +97,7 @@ async fn input_without_an_end_leaves_the_others_their_turns() {
         let hub = Hub::builder().without_handlers().build().unwrap();
         let door = hub.ws_handler(wsx::unique_id, |_| {});
         let stream = Endless { asked: false, begun: false, frames, reads: Reads::default(), turns };
-        let conn = within(door.serve_stream(stream, None)).await.unwrap();
+        let conn = within(door.serve_connection(stream, None)).await.unwrap();
         // A stream that found too many in one turn panics, and one that did not ends.
         let closed = within(conn.closed()).await;
         assert_eq!(u16::from(closed.code), 1006, "{closed}");

@@ -180,7 +180,7 @@ async fn a_slow_peer_is_not_taken_for_a_dead_one() {
     let config = Config::default().write_timeout(Duration::from_secs(1)).queue_bytes(16 << 20);
     let server = Server::start(Hub::builder().config(config).without_handlers().build().unwrap()).await;
     let peer = server.peer("box-7").await;
-    let conn = server.hub.get("box-7").expect("it is here");
+    let conn = server.hub.connection("box-7").expect("it is here");
     for _ in 0..MESSAGES {
         conn.try_send(&Envelope::with_type("load", "x".repeat(64 * 1024))).unwrap();
     }

@@ -2,7 +2,10 @@
 //! can tell which it was: row E4 of the specification.
 use serde_json::{json, value::RawValue};
 use std::sync::atomic::{AtomicU32, Ordering};
-use wsx::{Connection, Context, Endpoint, Envelope, FromContext, HandlerError, Hub, Meta, RawFrame};
+use wsx::{
+    Connection, Endpoint, Envelope, HandlerError, Hub, Meta, RawFrame,
+    dispatch::{Context, FromContext},
+};
 use wsx_tests::{Peer, Server, chain, recorder};
 
 #[derive(wsx::Endpoint, Default)]
@@ -53,7 +56,7 @@ fn on_raw(frame: RawFrame<'_>) -> Envelope<usize> {
 
 async fn station() -> (Server<Station>, Peer, wsx_tests::Memory) {
     let (recorder, memory) = recorder();
-    let server = Server::start(Hub::builder_with(Station::default()).observer(recorder).build().unwrap()).await;
+    let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
     let peer = server.peer("box-7").await;
     (server, peer, memory)
 }
@@ -125,7 +128,7 @@ async fn a_payload_that_does_not_fit_is_told_in_the_same_words() {
 
 #[tokio::test]
 async fn a_connections_own_handler_goes_first() {
-    let hub = Hub::with(Station::default());
+    let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let door = hub.ws_handler(wsx_tests::query_id, |conn: &Connection| {
         conn.register_handler("number", |n: i64, _| async move { Envelope::with_type("own", n) });
     });

@@ -48,7 +48,7 @@ fn on_raw(station: &Station, frame: RawFrame<'_>, _conn: &Connection) {
 /// Row E1: the envelope as the specification has it, `type` required, the rest with defaults.
 #[tokio::test]
 async fn an_envelope_reaches_the_handler_of_its_type() {
-    let server = Server::start(Hub::with(Station::default())).await;
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     let log = &server.hub.endpoint().log;
     let mut peer = server.peer("a").await;
     peer.send(r#"{"ver":1,"type":"telemetry","ts":1732969200,"data":{"device":"b-ü","celsius":21.5}}"#).await;
@@ -60,7 +60,7 @@ async fn an_envelope_reaches_the_handler_of_its_type() {
 /// Row E1: data passes through untouched, numbers and spaces as they were.
 #[tokio::test]
 async fn data_passes_through_untouched() {
-    let server = Server::start(Hub::with(Station::default())).await;
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     let mut peer = server.peer("a").await;
     let data = r#"{ "n": 1.10000000000000000001e400, "s":"\u00fc" , "a":[ ] }"#;
     peer.send(format!(r#"{{"type":"raw_json","data":{data}}}"#)).await;
@@ -75,7 +75,7 @@ async fn data_passes_through_untouched() {
 /// Rows E1 and M2: what a derived message looks like on the wire, time stamp included.
 #[tokio::test]
 async fn a_message_is_written_in_an_envelope() {
-    let server = Server::start(Hub::with(Station::default())).await;
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     let mut peer = server.peer("a").await;
     let before = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     server.hub.send_to("a", &Cmd { reboot: true }).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_message_is_written_in_an_envelope() {
 /// Row E2: whatever is no envelope goes to `__raw__` whole, binary frames too, and the connection stays.
 #[tokio::test]
 async fn what_is_no_envelope_goes_whole_to_raw() {
-    let server = Server::start(Hub::with(Station::default())).await;
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     let log = &server.hub.endpoint().log;
     let mut peer = server.peer("a").await;
     for text in [
@@ -129,7 +129,7 @@ async fn what_is_no_envelope_goes_whole_to_raw() {
 #[tokio::test]
 async fn an_unknown_type_is_ignored_and_counted() {
     let (recorder, mut memory) = recorder();
-    let hub = Hub::builder_with(Station::default()).observer(recorder).build().unwrap();
+    let hub = Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap();
     let server = Server::start(hub).await;
     let mut peer = server.peer("a").await;
     peer.say("nobody", json!({})).await;
@@ -144,7 +144,7 @@ async fn an_unknown_type_is_ignored_and_counted() {
 async fn an_observer_learns_why_a_message_is_no_envelope() {
     struct Reasons(Log<String>);
     impl wsx::Observer for Reasons {
-        fn not_an_envelope(&self, conn: &Connection, frame: &RawFrame<'_>) {
+        fn envelope_rejected(&self, conn: &Connection, frame: &RawFrame<'_>) {
             self.0.add(format!("{}: {}", conn.id(), frame.envelope_error().unwrap_or_default()));
         }
     }
@@ -156,7 +156,7 @@ async fn an_observer_learns_why_a_message_is_no_envelope() {
     let why = log.next().await;
     assert_eq!(why, "a: `ver`: invalid type: floating point `1.0`, expected u32 at line 1 column 10");
     peer.send(Message::Binary(Bytes::from_static(b"{}"))).await;
-    assert_eq!(log.next().await, "a: it is a binary message, and an envelope is a text message");
+    assert_eq!(log.next().await, "a: it is a binary message: an envelope is a text message");
     assert_eq!(server.hub.ignored(), 2);
 }
 

@@ -17,8 +17,9 @@ use tokio_tungstenite::{
 };
 use wsx::{
     Backoff, CancellationToken, Client, ClientState, Closed, ClosedBy, Config, ConnectError, Connection, Envelope, Hub,
-    Reject, SendError, WsHandler,
+    Rejection, SendError,
     http::{HeaderMap, Request, StatusCode, request::Parts},
+    server::WsHandler,
 };
 use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, within};
 
@@ -84,7 +85,7 @@ impl Narrow {
     async fn join(hub: &Hub, id: &'static str) -> Self {
         let (near, far) = tokio::io::duplex(64);
         let door = hub.ws_handler(move |_| async move { Ok(id) }, |_: &Connection| {});
-        let opening = tokio::spawn(async move { door.serve_stream(near, None).await });
+        let opening = tokio::spawn(async move { door.serve_connection(near, None).await });
         let config = WebSocketConfig::default().max_write_buffer_size(1 << 20);
         let opened = tokio_tungstenite::client_async_with_config("ws://a/ws", far, Some(config));
         let (peer, _) = within(opened).await.unwrap();
@@ -323,7 +324,7 @@ async fn a_handshake_that_is_dropped_leaves_nothing_behind() {
         // A pipe so narrow that reading the request and writing the answer take many polls.
         let (near, far) = tokio::io::duplex(16);
         let own = door.clone();
-        let serving = polled(times, dropped, async move { own.serve_stream(near, None).await });
+        let serving = polled(times, dropped, async move { own.serve_connection(near, None).await });
         let asking = tokio::spawn(ask(far));
         let outcome = within(serving).await.unwrap();
         if let Some(conn) = outcome {
@@ -385,7 +386,7 @@ async fn a_listener_that_is_dropped_leaves_its_connections() {
         let door = hub.ws_handler(wsx::unique_id, |_| {});
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/ws", listener.local_addr().unwrap());
-        let listening = polled(times, Dropped::Waiting, door.listen(listener));
+        let listening = polled(times, Dropped::Waiting, door.serve(listener));
         settle().await;
         let mut peers = Vec::new();
         // Each one lets the listener wait once more.
@@ -427,7 +428,8 @@ async fn a_connect_that_is_dropped_can_be_called_again() {
                 yield_now().await;
                 Ok(HeaderMap::new())
             })
-            .build();
+            .build()
+            .unwrap();
         let registered = Log::default();
         let connect = || {
             let (client, log) = (client.clone(), registered.clone());
@@ -462,11 +464,11 @@ async fn a_connect_that_is_dropped_can_be_called_again() {
 #[tokio::test]
 async fn a_connect_that_is_dropped_between_attempts_can_be_called_again() {
     let hub = Hub::builder().without_handlers().build().unwrap();
-    let no = |_| async { Err::<String, _>(Reject::new(StatusCode::SERVICE_UNAVAILABLE, "later")) };
+    let no = |_| async { Err::<String, _>(Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "later")) };
     let door = hub.ws_handler(no, |_: &Connection| {});
     let server = Server::start_at(hub, door, "127.0.0.1:0").await;
     let quick = Backoff::default().initial(Duration::from_millis(2)).max(Duration::from_millis(4));
-    let client = Client::builder(server.url("a")).backoff(quick).build();
+    let client = Client::builder(server.url("a")).backoff(quick).build().unwrap();
     for (times, dropped) in (0..20).flat_map(|times| [(times, Dropped::Waiting), (times, Dropped::Woken)]) {
         let own = client.clone();
         let connect = polled(times, dropped, async move { own.connect(CancellationToken::new(), |_| {}).await });
@@ -484,7 +486,7 @@ async fn a_connect_that_is_dropped_between_attempts_can_be_called_again() {
 async fn waiting_that_is_dropped_can_be_done_again() {
     let (server, _) = hearing().await;
     for (times, dropped) in (0..4).flat_map(|times| [(times, Dropped::Waiting), (times, Dropped::Woken)]) {
-        let client = Client::builder(server.url("a")).build();
+        let client = Client::builder(server.url("a")).build().unwrap();
         let own = client.clone();
         // Woken by each state on the way.
         let connected = polled(times, dropped, async move { own.connected().await });
@@ -493,7 +495,7 @@ async fn waiting_that_is_dropped_can_be_done_again() {
         assert_eq!(within(connected).await.unwrap().is_some(), times > 2);
         within(client.connected()).await.unwrap();
 
-        let (near, far) = (client.connection().unwrap(), server.hub.get("a").unwrap());
+        let (near, far) = (client.connection().unwrap(), server.hub.connection("a").unwrap());
         let (own, other, ends) = (client.clone(), near.clone(), far.clone());
         let closed = polled(times, dropped, async move { own.closed().await });
         let (near_end, far_end) = (
@@ -525,7 +527,7 @@ async fn a_clients_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all
     let config = Config::default().queue_messages(2);
     let mut done = [false; 2];
     for (times, dropped) in each() {
-        let client = Client::builder(url.as_str()).config(config.clone()).build();
+        let client = Client::builder(url.as_str()).config(config.clone()).build().unwrap();
         let own = client.clone();
         let connecting = tokio::spawn(async move { own.connect(CancellationToken::new(), |_| {}).await });
         let (stream, _) = within(listener.accept()).await.unwrap();

@@ -17,9 +17,9 @@ async fn a_clock_that_jumps_ends_no_healthy_connection() {
             async {}
         });
         let server = Server::start(hub.build().unwrap()).await;
-        let client = Client::builder(server.url("box-7")).config(config).build();
+        let client = Client::builder(server.url("box-7")).config(config).build().unwrap();
         within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
-        let (near, far) = (client.connection().unwrap(), server.hub.get("box-7").unwrap());
+        let (near, far) = (client.connection().unwrap(), server.hub.connection("box-7").unwrap());
         for (n, ahead) in [Duration::from_secs(41), DAY, 365 * DAY, 50 * 365 * DAY].into_iter().enumerate() {
             jump(ahead).await;
             let n = n as u64;

@@ -20,7 +20,8 @@ use tokio::{
 use tokio_tungstenite::tungstenite;
 use wsx::{
     Backoff, CancellationToken, Client, ClientState, CloseCode, Closed, ClosedBy, Config, ConnectError, Connection,
-    Context, Endpoint, Envelope, FromContext, HandlerError, Hub, Observer, RawFrame, Reject, Setback,
+    Endpoint, Envelope, HandlerError, Hub, Observer, RawFrame, Rejection, Setback,
+    dispatch::{Context, FromContext},
     http::{HeaderMap, StatusCode, request::Parts},
 };
 use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, recorder, within};
@@ -170,22 +171,22 @@ async fn close(_closed: Closed, conn: &Connection) {
 /// An observer that panics for the connection that is named as its method, and for all refusals.
 struct Touchy;
 impl Observer for Touchy {
-    fn opened(&self, conn: &Connection) {
+    fn connection_opened(&self, conn: &Connection) {
         if conn.id() == "opened" {
             boom::<()>();
         }
     }
-    fn closed(&self, conn: &Connection, _: &Closed) {
+    fn connection_closed(&self, conn: &Connection, _: &Closed) {
         if conn.id() == "closed" {
             boom::<()>();
         }
     }
-    fn failed(&self, conn: &Connection, _: &str, _: &HandlerError) {
+    fn handler_failed(&self, conn: &Connection, _: &str, _: &HandlerError) {
         if conn.id() == "failed" {
             boom::<()>();
         }
     }
-    fn refused(&self, _: Option<SocketAddr>, _: StatusCode, _: &str) {
+    fn handshake_rejected(&self, _: Option<SocketAddr>, _: StatusCode, _: &str) {
         boom::<()>();
     }
 }
@@ -205,7 +206,7 @@ fn by_hand(conn: &Connection) {
 
 async fn fragile() -> Server<Fragile> {
     let config = Config::default().close_timeout(Duration::from_millis(200));
-    let hub = Hub::builder_with(Fragile).config(config).observer(Touchy).build().unwrap();
+    let hub = Hub::builder().endpoint(Fragile).config(config).observer(Touchy).build().unwrap();
     let door = hub.ws_handler(query_id, by_hand);
     Server::start_at(hub, door, "127.0.0.1:0").await
 }
@@ -284,7 +285,7 @@ async fn a_panic_at_the_end_of_a_connection_changes_nothing() {
         ("a", r#"{"type":"pending with a grudge","data":0}"#, 1000),
     ] {
         let mut bad = server.peer(id).await;
-        let conn = server.hub.get(id).unwrap();
+        let conn = server.hub.connection(id).unwrap();
         if says.is_empty() {
             conn.close();
         } else {
@@ -308,7 +309,7 @@ async fn a_panic_at_the_end_of_a_connection_changes_nothing() {
 async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
     let (recorder, mut memory) = recorder();
     let config = Config::default().close_timeout(Duration::from_millis(200));
-    let hub = Hub::builder_with(Fragile).config(config).observer(recorder).build().unwrap();
+    let hub = Hub::builder().endpoint(Fragile).config(config).observer(recorder).build().unwrap();
     let door = hub.ws_handler(query_id, |conn| {
         if conn.id() == "hangs" {
             conn.register_handler("__close__", |_: Closed, _| async {
@@ -320,7 +321,7 @@ async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
     let (narrow, server) = (door.clone(), Server::start_at(hub, door, "127.0.0.1:0").await);
     for (id, says) in [("handler", "pending with a grudge"), ("hangs", "closing")] {
         let mut bad = server.peer(id).await;
-        let conn = server.hub.get(id).unwrap();
+        let conn = server.hub.connection(id).unwrap();
         if id == "handler" {
             bad.say(says, json!(0)).await;
         } else {
@@ -329,14 +330,14 @@ async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
         assert_eq!(bad.close().await.0, 1000, "{id}");
         while let Some(Ok(_)) = bad.next().await {}
         let (told, closed) = memory.closed().await;
-        assert_eq!((&*told, closed.code), (id, CloseCode::Normal));
-        assert_eq!(within(conn.closed()).await.code, CloseCode::Normal, "{id}");
+        assert_eq!((&*told, closed.code), (id, CloseCode::NORMAL));
+        assert_eq!(within(conn.closed()).await.code, CloseCode::NORMAL, "{id}");
     }
 
     // A stream has a grudge as well.
     let (near, far) = tokio::io::duplex(1024);
     let stream = Explosive { inner: near, at: Panics::Dropped, switch: Arc::new(AtomicBool::new(true)) };
-    let opening = tokio::spawn(async move { narrow.serve_stream(stream, None).await.unwrap() });
+    let opening = tokio::spawn(async move { narrow.serve_connection(stream, None).await.unwrap() });
     let (mut far, _) = within(tokio_tungstenite::client_async("ws://a/ws?id=stream", far)).await.unwrap();
     within(far.close(None)).await.unwrap();
     let conn = within(opening).await.unwrap();
@@ -351,7 +352,7 @@ async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
 async fn a_message_that_panics_while_it_is_encoded_is_its_senders() {
     let server = fragile().await;
     let mut good = server.peer("good").await;
-    let conn = server.hub.get("good").unwrap();
+    let conn = server.hub.connection("good").unwrap();
     let hub = server.hub.clone();
     let never = || Envelope::with_type("never", Unencodable);
     let broadcast = tokio::spawn({
@@ -385,7 +386,7 @@ async fn status(address: &str, id: &str) -> u16 {
 
 /// Ids come from the query; `never` and `later` panic, `none` is refused.
 #[allow(clippy::needless_pass_by_value, reason = "a door gives its `build_id` the request")]
-fn touchy_id(request: Parts) -> impl Future<Output = Result<String, Reject>> + Send {
+fn touchy_id(request: Parts) -> impl Future<Output = Result<String, Rejection>> + Send {
     let query = request.uri.query().unwrap_or_default().to_owned();
     if query == "id=never" {
         boom::<()>();
@@ -394,7 +395,7 @@ fn touchy_id(request: Parts) -> impl Future<Output = Result<String, Reject>> + S
         tokio::task::yield_now().await;
         match query.strip_prefix("id=") {
             Some("later") => boom(),
-            Some("none") | None => Err(Reject::new(StatusCode::FORBIDDEN, "no")),
+            Some("none") | None => Err(Rejection::new(StatusCode::FORBIDDEN, "no")),
             Some(id) => Ok(id.to_owned()),
         }
     }
@@ -405,7 +406,7 @@ fn touchy_id(request: Parts) -> impl Future<Output = Result<String, Reject>> + S
 async fn a_panic_in_a_handshake_refuses_it_and_the_door_stays_open() {
     // One place for the listener, which holds it while it waits, and one more: a handshake that ended with a panic must
     // give its place back.
-    let hub = Hub::builder_with(Fragile).observer(Touchy).max_handshakes(2).build().unwrap();
+    let hub = Hub::builder().endpoint(Fragile).observer(Touchy).max_handshakes(2).build().unwrap();
     let door = hub.ws_handler(touchy_id, by_hand);
     let (own, behind) = (door.clone(), door.clone());
     let server = Server::start_at(hub, door, "127.0.0.1:0").await;
@@ -416,7 +417,7 @@ async fn a_panic_in_a_handshake_refuses_it_and_the_door_stays_open() {
     tokio::spawn(async move {
         loop {
             let (stream, peer) = by_program.accept().await.unwrap();
-            let _ = own.serve_stream(stream, Some(peer)).await;
+            let _ = own.serve_connection(stream, Some(peer)).await;
         }
     });
 
@@ -443,13 +444,13 @@ impl TouchyClient {
     }
 }
 impl Observer for TouchyClient {
-    fn closed(&self, _: &Connection, _: &Closed) {
+    fn connection_closed(&self, _: &Connection, _: &Closed) {
         self.told();
     }
-    fn retrying(&self, _: u32, _: Duration, _: &ConnectError) {
+    fn connect_failed(&self, _: u32, _: Duration, _: &ConnectError) {
         self.told();
     }
-    fn gave_up(&self, _: &Setback) {
+    fn client_gave_up(&self, _: &Setback) {
         self.told();
     }
 }
@@ -479,13 +480,13 @@ async fn a_panic_in_a_clients_headers_fails_the_attempt_alone() {
                 }
             })
         };
-        let once = builder(false).build();
+        let once = builder(false).build().unwrap();
         let error = within(once.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
         assert!(matches!(error, ConnectError::Headers(_)), "{error:?}");
         assert_eq!(*once.state().borrow(), ClientState::Disconnected);
         within(once.connect(CancellationToken::new(), |_| {})).await.unwrap();
         calls.store(0, Ordering::Relaxed);
-        let again = builder(true).observer(TouchyClient::default()).build();
+        let again = builder(true).observer(TouchyClient::default()).build().unwrap();
         within(again.connect(CancellationToken::new(), |_| {})).await.unwrap();
         assert_eq!(calls.load(Ordering::Relaxed), 2);
     }
@@ -511,7 +512,8 @@ async fn a_panic_in_give_up_does_not_give_up() {
             counted.fetch_add(1, Ordering::Relaxed);
             boom()
         })
-        .build();
+        .build()
+        .unwrap();
     let opened = Log::default();
     let log = opened.clone();
     // One attempt fails, and its wait is told.
@@ -519,7 +521,7 @@ async fn a_panic_in_give_up_does_not_give_up() {
     assert_eq!((asked.load(Ordering::Relaxed), told.0.load(Ordering::Relaxed)), (1, 1));
     opened.next().await;
     // One connection ends.
-    server.hub.get("none-yet").unwrap().close();
+    server.hub.connection("none-yet").unwrap().close();
     opened.next().await;
     assert_eq!((asked.load(Ordering::Relaxed), told.0.load(Ordering::Relaxed)), (2, 2));
     client.close();
@@ -531,9 +533,10 @@ async fn a_panic_in_give_up_does_not_give_up() {
 async fn a_panic_of_the_observer_does_not_keep_a_client_from_giving_up() {
     let server = fragile().await;
     let told = TouchyClient::default();
-    let client = Client::builder(server.url("box-7")).backoff(quick()).observer(told.clone()).give_up(|_| true).build();
+    let client =
+        Client::builder(server.url("box-7")).backoff(quick()).observer(told.clone()).give_up(|_| true).build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
-    server.hub.get("box-7").unwrap().close();
+    server.hub.connection("box-7").unwrap().close();
     let mut state = client.state();
     within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
     assert_eq!(told.0.load(Ordering::Relaxed), 2, "the end, and giving up");
@@ -542,7 +545,8 @@ async fn a_panic_of_the_observer_does_not_keep_a_client_from_giving_up() {
 
     // At the first attempt already, where it is `connect` that returns.
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let client = Client::builder(format!("ws://{free}/ws")).observer(TouchyClient::default()).give_up(|_| true).build();
+    let client =
+        Client::builder(format!("ws://{free}/ws")).observer(TouchyClient::default()).give_up(|_| true).build().unwrap();
     let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
     assert!(matches!(error, ConnectError::Dial { .. }), "{error:?}");
 }
@@ -555,7 +559,12 @@ async fn a_client_comes_back_after_a_panic_of_its_own() {
     for kind in ["register", "sync", "async, after it waited", "dropping", "pending with a grudge"] {
         let opened = Log::default();
         let (log, first) = (opened.clone(), AtomicBool::new(true));
-        let client = Client::builder_with(server.url("box-7"), Fragile).config(config.clone()).backoff(quick()).build();
+        let client = Client::builder(server.url("box-7"))
+            .endpoint(Fragile)
+            .config(config.clone())
+            .backoff(quick())
+            .build()
+            .unwrap();
         let connected = client.connect(CancellationToken::new(), move |_| {
             log.add(());
             if first.swap(false, Ordering::Relaxed) && kind == "register" {
@@ -563,13 +572,13 @@ async fn a_client_comes_back_after_a_panic_of_its_own() {
             }
         });
         within(connected).await.unwrap();
-        let conn = server.hub.get("box-7").unwrap();
+        let conn = server.hub.connection("box-7").unwrap();
         opened.next().await;
         if kind != "register" {
             conn.send(&Envelope::with_type(kind, 0)).await.unwrap();
         }
         let closed = within(conn.closed()).await;
-        let expected = if kind == "pending with a grudge" { CloseCode::Normal } else { CloseCode::Error };
+        let expected = if kind == "pending with a grudge" { CloseCode::NORMAL } else { CloseCode::INTERNAL_ERROR };
         assert_eq!(closed.code, expected, "{kind}");
         opened.next().await;
         within(client.connected()).await.unwrap();
@@ -590,7 +599,7 @@ async fn a_stream_that_panics_ends_its_connection_alone() {
         let stream = Explosive { inner: near, at, switch: switch.clone() };
         let request = upgrade("/ws?id=bad", "");
         far.write_all(request.as_bytes()).await.unwrap();
-        let conn = within(door.serve_stream(stream, None)).await.unwrap();
+        let conn = within(door.serve_connection(stream, None)).await.unwrap();
         switch.store(true, Ordering::Relaxed);
         far.write_all(b"\x89\x80\0\0\0\0").await.unwrap();
         within(conn.closed()).await;
@@ -674,7 +683,8 @@ async fn a_panic_while_a_client_dials_is_a_failed_attempt() {
         .jitter(boom)
         .backoff(Backoff::default().initial(Duration::from_millis(1)).factor(1.0))
         .give_up(|setback| !matches!(setback, Setback::Attempt(ConnectError::Dial { .. })))
-        .build();
+        .build()
+        .unwrap();
     let connecting = client.clone();
     let connecting = tokio::spawn(async move { connecting.connect(CancellationToken::new(), |_| {}).await });
     within(async {

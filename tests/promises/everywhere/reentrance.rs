@@ -161,7 +161,7 @@ fn what_a_clients_connection_leaves_behind_may_use_the_client() {
                 let (address, still) = (address.clone(), switch.clone());
                 async move { Ok(Still { inner: TcpStream::connect(address).await?, still }) }
             };
-            let client = Client::builder(server.url("box-7")).connector(connector).build();
+            let client = Client::builder(server.url("box-7")).connector(connector).build().unwrap();
             within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
             still.store(true, Ordering::Relaxed);
             client.connection().unwrap().set_extension(Arc::new(Last(client.clone(), said)));

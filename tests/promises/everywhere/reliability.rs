@@ -5,8 +5,8 @@ use tokio::{
     time::Instant,
 };
 use wsx::{
-    Backoff, CLOSE_REPLACED, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError,
-    Connection, Envelope, Hub, Reject, Setback, http::StatusCode,
+    Backoff, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Connection, Envelope,
+    Hub, Rejection, Setback, http::StatusCode,
 };
 use wsx_tests::{
     Log, Server,
@@ -29,7 +29,7 @@ async fn a_message_that_trickles_in_keeps_its_connection() {
     let hub = Hub::builder().config(beating()).without_handlers().build().unwrap();
     let door = hub.ws_handler(query_id, |_| {});
     let (mut peer, far) = tokio::io::duplex(1024);
-    let opening = tokio::spawn(async move { door.serve_stream(far, None).await });
+    let opening = tokio::spawn(async move { door.serve_connection(far, None).await });
     peer.write_all(upgrade("/ws?id=slow", "").as_bytes()).await.unwrap();
     head(&mut peer).await;
     let conn = within(opening).await.unwrap().unwrap();
@@ -64,7 +64,7 @@ async fn a_handler_that_takes_long_is_no_silent_peer() {
     });
     let server = Server::start_at(hub, door, "127.0.0.1:0").await;
     let log = answer.clone();
-    let client = Client::builder(server.url("box-7")).reconnect(false).build();
+    let client = Client::builder(server.url("box-7")).reconnect(false).build().unwrap();
     let register = move |conn: &Connection| {
         let log = log.clone();
         conn.register_handler("worked", move |ms: u64, _| {
@@ -89,7 +89,7 @@ async fn a_dead_link_is_found_after_a_handler_that_took_long() {
     let server = Server::start_at(hub, door, "127.0.0.1:0").await;
     // Answers no ping, since it never reads.
     let mut peer = server.peer("box-7").await;
-    let conn = server.hub.get("box-7").unwrap();
+    let conn = server.hub.connection("box-7").unwrap();
     peer.say("work", 1.into()).await;
     let closed = within(conn.closed()).await;
     assert!(closed.by == ClosedBy::Link && closed.reason.contains("silent"), "{closed}");
@@ -104,9 +104,9 @@ async fn the_longest_durations_mean_for_ever() {
     for config in [config.clone().heartbeat(Duration::from_millis(20), EVER), config] {
         let server = Server::start(Hub::builder().config(config.clone()).without_handlers().build().unwrap()).await;
         let backoff = Backoff::default().initial(EVER).max(EVER).stable_after(EVER);
-        let client = Client::builder(server.url("box-7")).config(config).backoff(backoff).build();
+        let client = Client::builder(server.url("box-7")).config(config).backoff(backoff).build().unwrap();
         within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
-        let (near, far) = (client.connection().unwrap(), server.hub.get("box-7").unwrap());
+        let (near, far) = (client.connection().unwrap(), server.hub.connection("box-7").unwrap());
         // More than a socket takes at once, so that the writer must wait for it.
         within(near.send_binary(vec![0; 1 << 20])).await.unwrap();
         jump(Duration::from_secs(365 * 86_400)).await;
@@ -142,7 +142,8 @@ async fn a_message_is_sent_at_every_interval_of_a_connection() {
         async move { Server::start_at(hub, door, &address).await }
     };
     let server = beating(beats.clone(), "127.0.0.1:0").await;
-    let client = Client::builder(server.url("box-7")).backoff(Backoff::default().initial(AWAY).max(AWAY)).build();
+    let client =
+        Client::builder(server.url("box-7")).backoff(Backoff::default().initial(AWAY).max(AWAY)).build().unwrap();
     // The clock's word on each message that was made.
     let made = Log::default();
     let beat = client.send_every(INTERVAL, {
@@ -189,7 +190,8 @@ fn nothing_pings_by_default() {
 /// A server that refuses with a status, and its URL.
 async fn refusing(status: StatusCode) -> String {
     let hub = Hub::builder().without_handlers().build().unwrap();
-    let door = hub.ws_handler(move |_| async move { Err::<String, _>(Reject::new(status, "no")) }, |_: &Connection| {});
+    let door =
+        hub.ws_handler(move |_| async move { Err::<String, _>(Rejection::new(status, "no")) }, |_: &Connection| {});
     // Its task goes on until the test's runtime ends.
     Server::start_at(hub, door, "127.0.0.1:0").await.url("box-7")
 }
@@ -199,9 +201,9 @@ async fn refusing(status: StatusCode) -> String {
 async fn a_client_gives_up_on_a_refusal_if_told_to() {
     for status in [401, 403, 404, 410] {
         let url = refusing(StatusCode::from_u16(status).unwrap()).await;
-        let client = Client::builder(url).backoff(quick()).give_up(Setback::is_refusal).build();
+        let client = Client::builder(url).backoff(quick()).give_up(Setback::is_refusal).build().unwrap();
         let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
-        assert!(matches!(error, ConnectError::Refused { status: given, .. } if given == status), "{error}");
+        assert!(matches!(error, ConnectError::Rejected { status: given, .. } if given == status), "{error}");
         assert_eq!(*client.state().borrow(), ClientState::Disconnected);
         within(client.closed()).await;
     }
@@ -212,7 +214,7 @@ async fn a_client_gives_up_on_a_refusal_if_told_to() {
 async fn a_client_goes_on_where_it_may_come_in_later() {
     let deciding = |decide: bool, url: String| {
         let builder = Client::builder(url).backoff(quick());
-        if decide { builder.give_up(Setback::is_refusal).build() } else { builder.build() }
+        if decide { builder.give_up(Setback::is_refusal).build().unwrap() } else { builder.build().unwrap() }
     };
     let mut clients = vec![deciding(false, refusing(StatusCode::UNAUTHORIZED).await)];
     for passing in [408, 426, 429, 500, 502, 503, 504] {
@@ -234,16 +236,17 @@ async fn a_client_goes_on_where_it_may_come_in_later() {
 /// Row R2: two programs with one id do not replace each other for ever; a policy's close counts too.
 #[tokio::test]
 async fn a_client_gives_up_when_it_was_replaced_or_turned_out() {
-    for code in [CLOSE_REPLACED, 1008] {
+    for code in [CloseCode::REPLACED, CloseCode::POLICY_VIOLATION] {
         let server = Server::start(Hub::builder().without_handlers().build().unwrap()).await;
-        let client = Client::builder(server.url("box-7")).backoff(quick()).give_up(Setback::is_refusal).build();
+        let client =
+            Client::builder(server.url("box-7")).backoff(quick()).give_up(Setback::is_refusal).build().unwrap();
         within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
         let mut state = client.state();
-        if code == CLOSE_REPLACED {
+        if code == CloseCode::REPLACED {
             let _other = server.peer("box-7").await;
             within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
         } else {
-            server.hub.get("box-7").unwrap().close_with(CloseCode::Policy, "unpaid");
+            server.hub.connection("box-7").unwrap().close_with(CloseCode::POLICY_VIOLATION, "unpaid");
             within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
         }
         // The program may begin again.
@@ -255,14 +258,14 @@ async fn a_client_gives_up_when_it_was_replaced_or_turned_out() {
 #[tokio::test]
 async fn a_client_comes_back_after_an_end_that_is_no_refusal() {
     let server = Server::start(Hub::builder().without_handlers().build().unwrap()).await;
-    let client = Client::builder(server.url("box-7")).backoff(quick()).give_up(Setback::is_refusal).build();
+    let client = Client::builder(server.url("box-7")).backoff(quick()).give_up(Setback::is_refusal).build().unwrap();
     let opened = Log::default();
     let log = opened.clone();
     within(client.connect(CancellationToken::new(), move |_| log.add(()))).await.unwrap();
-    for code in [CloseCode::Normal, CloseCode::Away, CloseCode::Error, CloseCode::Again] {
+    for code in [CloseCode::NORMAL, CloseCode::GOING_AWAY, CloseCode::INTERNAL_ERROR, CloseCode::TRY_AGAIN_LATER] {
         opened.next().await;
         within(client.connected()).await.unwrap();
-        server.hub.get("box-7").unwrap().close_with(code, "");
+        server.hub.connection("box-7").unwrap().close_with(code, "");
     }
     opened.next().await;
 }

@@ -83,7 +83,7 @@ async fn status(length: usize, headers: usize) -> u16 {
     let request = request(filler);
     assert!(request.len() == length || filler == 0);
     near.write_all(request.as_bytes()).await.unwrap();
-    let _ = within(door.serve_stream(far, None)).await;
+    let _ = within(door.serve_connection(far, None)).await;
     handshake::status(&head(&mut near).await)
 }
 
@@ -112,7 +112,7 @@ async fn an_answer_has_exactly_the_limit_of_the_document() {
             let _ = tcp.write_all(answer.as_bytes()).await;
             let _ = tokio::io::copy(&mut tcp, &mut tokio::io::sink()).await;
         });
-        let client = Client::builder(url).reconnect(false).build();
+        let client = Client::builder(url).reconnect(false).build().unwrap();
         let connected = within(client.connect(CancellationToken::new(), |_| {})).await;
         match connected {
             Ok(_) => assert_eq!(length, longest),
@@ -135,11 +135,11 @@ async fn a_peer_that_stays_is_dropped_when_the_document_says() {
     let (mut near, far) = tokio::io::duplex(1024);
     near.write_all(b"POST / HTTP/1.1\r\n\r\n").await.unwrap();
     let start = Instant::now();
-    door.serve_stream(far, None).await.unwrap_err();
-    assert_took(start, "time for a refused peer to read its answer");
+    door.serve_connection(far, None).await.unwrap_err();
+    assert_took(start, "time for a rejected peer to read its answer");
 
     let (near, far) = tokio::io::duplex(1024);
-    let opening = tokio::spawn(async move { door.serve_stream(far, None).await });
+    let opening = tokio::spawn(async move { door.serve_connection(far, None).await });
     let (mut ws, _) = tokio_tungstenite::client_async("ws://a/ws", near).await.unwrap();
     let conn = opening.await.unwrap().unwrap();
     let start = Instant::now();

@@ -40,7 +40,7 @@ use turmoil::{
 };
 use wsx::{
     Backoff, CancellationToken, Client, ClientState, Closed, Config, Connection, HandlerError, Hub, Observer,
-    SendError, Sending,
+    SendError, connection::Sending,
 };
 use wsx_tests::query_id;
 
@@ -140,16 +140,16 @@ struct Census {
 struct Counted(Arc<Census>);
 
 impl Observer for Counted {
-    fn opened(&self, _: &Connection) {
+    fn connection_opened(&self, _: &Connection) {
         self.0.opened.fetch_add(1, Ordering::Relaxed);
     }
-    fn closed(&self, _: &Connection, _: &Closed) {
+    fn connection_closed(&self, _: &Connection, _: &Closed) {
         self.0.closed.fetch_add(1, Ordering::Relaxed);
     }
-    fn failed(&self, _: &Connection, message_type: &str, error: &HandlerError) {
+    fn handler_failed(&self, _: &Connection, message_type: &str, error: &HandlerError) {
         self.0.world.wrong(format!("{}: {message_type}: {error}", self.0.name));
     }
-    fn ignored(&self, _: &Connection, message_type: &str) {
+    fn message_ignored(&self, _: &Connection, message_type: &str) {
         self.0.world.wrong(format!("{}: nobody handles {message_type:?}", self.0.name));
     }
 }
@@ -336,7 +336,7 @@ async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
         while let Ok((stream, peer)) = listener.accept().await {
             let door = door.clone();
             // The observer is told of what fails.
-            tokio::spawn(async move { door.serve_stream(stream, Some(peer)).await.is_ok() });
+            tokio::spawn(async move { door.serve_connection(stream, Some(peer)).await.is_ok() });
         }
     });
     let mut talking = JoinSet::new();
@@ -347,7 +347,7 @@ async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
     world.end(true).await;
     talking.join_all().await;
     // Where the boxes have ended first, nobody is here.
-    for conn in hub.ids().into_iter().filter_map(|id| hub.get(&id)) {
+    for conn in hub.ids().into_iter().filter_map(|id| hub.connection(&id)) {
         world.farewell(&conn, &mut dice, |message| conn.send(&Command { message })).await;
     }
     let late = hub.shutdown(SOON).await;
@@ -365,7 +365,7 @@ async fn command(world: Arc<World>, hub: Hub, id: String, mut dice: SmallRng) {
     while world.is_busy() {
         pause(&mut dice, 150).await;
         for _ in 0..dice.random_range(1..6) {
-            let Some(conn) = hub.get(&id) else { break };
+            let Some(conn) = hub.connection(&id) else { break };
             let (message, link) = world.message(&conn, &mut dice, false);
             let number = message.number;
             world.send(hub.send_to(&id, &Command { message }), link, number, &mut dice).await;
@@ -373,7 +373,7 @@ async fn command(world: Arc<World>, hub: Hub, id: String, mut dice: SmallRng) {
         }
     }
     let _ = world.phase.subscribe().wait_for(|phase| *phase >= Phase::Proof).await;
-    let Some(conn) = hub.get(&id) else { return world.wrong(format!("{id} is not in the hub")) };
+    let Some(conn) = hub.connection(&id) else { return world.wrong(format!("{id} is not in the hub")) };
     let (message, link) = world.message(&conn, &mut dice, true);
     let number = message.number;
     match hub.send_to(&id, &Command { message }).await {
@@ -387,7 +387,7 @@ async fn broadcast(world: Arc<World>, hub: Hub, mut dice: SmallRng) {
         pause(&mut dice, 1000).await;
         let number = world.number();
         // No connection comes or goes before the broadcast has offered the message to all.
-        let conns = hub.ids().into_iter().filter_map(|id| hub.get(&id));
+        let conns = hub.ids().into_iter().filter_map(|id| hub.connection(&id));
         let links: Vec<_> = conns.map(|conn| conn.extension::<Link>().expect("`register` has seen it").0).collect();
         for link in &links {
             world.books().sent.entry(*link).or_default().push((number, Fate::Unknown));
@@ -425,7 +425,8 @@ async fn edge(world: Arc<World>, name: String, seed: u64) -> turmoil::Result {
             there.books().receipts.entry(link).or_default().push(receipt.number);
             async {}
         })
-        .build();
+        .build()
+        .unwrap();
     let connected = client.connect(CancellationToken::new(), world.link());
     tokio::select! {
         connected = connected => { connected?; }

@@ -6,8 +6,8 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 use wsx::{
-    CloseCode, Closed, ClosedBy, Connection, Context, Endpoint, Envelope, FromContext, HandlerError, Hub, Meta,
-    RawFrame, State,
+    CloseCode, Closed, ClosedBy, Connection, Endpoint, Envelope, HandlerError, Hub, Meta, RawFrame, State,
+    dispatch::{Context, FromContext},
 };
 use wsx_tests::{Log, Peer, Server, chain, recorder};
 
@@ -191,23 +191,20 @@ async fn station_close(closed: Closed, station: &Station) {
 /// Row X4: the state is the endpoint; opening and end are handlers like any other.
 #[tokio::test]
 async fn an_endpoint_sees_opening_messages_and_end_in_order() {
-    let server = Server::start(Hub::with(Station::default())).await;
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     let steps = server.hub.endpoint().steps.clone();
     let mut peer = server.peer("box-7").await;
     assert_eq!(peer.hear_data().await, ("welcome".into(), json!("first of all")));
     peer.say("ping", json!({"n": 9})).await;
     assert_eq!(peer.hear_data().await, ("pong".into(), json!({"n": 0})));
     peer.0
-        .close(Some(tokio_tungstenite::tungstenite::protocol::CloseFrame {
-            code: CloseCode::Away,
-            reason: "bye".into(),
-        }))
+        .close(Some(tokio_tungstenite::tungstenite::protocol::CloseFrame { code: 1001.into(), reason: "bye".into() }))
         .await
         .unwrap();
     assert_eq!(steps.next().await, Step::Open("box-7".into()));
     assert_eq!(steps.next().await, Step::Message(9));
     let Step::Close(closed) = steps.next().await else { panic!("no close") };
-    assert_eq!((closed.code, &*closed.reason, closed.by), (CloseCode::Away, "bye", ClosedBy::Peer));
+    assert_eq!((closed.code, &*closed.reason, closed.by), (CloseCode::GOING_AWAY, "bye", ClosedBy::Peer));
     assert_eq!(server.hub.endpoint().seen.load(Ordering::Relaxed), 1);
 }
 
@@ -215,7 +212,7 @@ async fn an_endpoint_sees_opening_messages_and_end_in_order() {
 #[tokio::test]
 async fn data_that_does_not_fit_goes_to_the_observer() {
     let (recorder, mut memory) = recorder();
-    let server = Server::start(Hub::builder_with(Station::default()).observer(recorder).build().unwrap()).await;
+    let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
     let mut peer = server.peer("box-7").await;
     peer.hear().await;
     peer.say("ping", json!({"n": "many"})).await;
@@ -255,7 +252,7 @@ async fn an_error_of_a_handler_goes_to_the_observer() {
 /// Row X4: a panic ends its own connection with 1011, and no other.
 #[tokio::test]
 async fn a_panic_ends_its_connection_with_1011_and_no_other() {
-    let server = Server::start(Hub::with(Station::default())).await;
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     let (mut bad, mut good) = (server.peer("bad").await, server.peer("good").await);
     good.hear().await;
     bad.say("boom", json!(null)).await;
@@ -303,7 +300,7 @@ async fn a_handler_added_by_hand_serves_its_connection_alone() {
     plain.say("ping", json!({"n": 2})).await;
     assert_eq!(plain.hear_data().await.1, json!({"n": 3}));
     special.0.close(None).await.unwrap();
-    assert_eq!(seen.next().await.code, CloseCode::Status);
+    assert_eq!(seen.next().await.code, CloseCode::NO_STATUS);
 }
 
 /// Row C1: a builder adds one for all connections.

@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::borrow::Cow;
-use wsx::{CancellationToken, Client, Closed, Conn, Connection, Envelope, Hub, Message, RawFrame, SendError, Side};
+use wsx::{CancellationToken, Client, Closed, Connection, Envelope, Hub, Message, RawFrame, SendError, protocol::Side};
 use wsx_tests::{Log, Server as Listening, within};
 
 #[derive(Serialize, Deserialize, wsx::Message)]
@@ -40,7 +40,11 @@ struct Station {
 }
 
 #[wsx::handler("telemetry", on = Station)]
-async fn on_telemetry(station: &Station, msg: Telemetry<'_>, conn: Conn<'_, Server>) -> Result<Option<Cmd>, SendError> {
+async fn on_telemetry(
+    station: &Station,
+    msg: Telemetry<'_>,
+    conn: &Connection<Server>,
+) -> Result<Option<Cmd>, SendError> {
     tokio::task::yield_now().await;
     conn.send(&Note { text: format!("thanks, {}", msg.device) }).await?;
     station.log.add(format!("{}: {}", msg.device, msg.celsius));
@@ -86,8 +90,8 @@ fn on_note_down(edge: &EdgeBox, note: Note) {
 /// Row M3: both ends in one program, each message to its handler, replies in their direction.
 #[tokio::test]
 async fn both_ends_of_a_protocol_talk() {
-    let server = Listening::start(Hub::with(Station::default())).await;
-    let client = Client::with(server.url("box-7"), EdgeBox::default());
+    let server = Listening::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
+    let client = Client::builder(server.url("box-7")).endpoint(EdgeBox::default()).build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     let (station, edge) = (&server.hub.endpoint().log, &client.endpoint().log);
     client.send(&Telemetry { device: "b-ü".into(), celsius: 95.0 }).await.unwrap();
@@ -102,7 +106,7 @@ async fn both_ends_of_a_protocol_talk() {
     assert_eq!(edge.next().await, "reboot false");
     assert_eq!(server.hub.broadcast(&Note { text: "all".into() }).await.unwrap(), 1);
     assert_eq!(edge.next().await, "all");
-    client.connection().unwrap().send_bytes("junk").await.unwrap();
+    client.connection().unwrap().untyped().send_bytes("junk").await.unwrap();
     assert_eq!(station.next().await, "raw 4");
     client.close();
     assert_eq!(station.next().await, "closed by the peer with 1000");
@@ -200,11 +204,11 @@ struct Keeper {
     log: Log<String>,
 }
 #[wsx::handler(on = Keeper)]
-fn keep(health: Health, conn: Conn<'_, Server>, hub: Hub<Keeper>) {
+fn keep(health: Health, conn: &Connection<Server>, hub: Hub<Keeper>) {
     conn.set_extension(7_u8);
     let pongs = hub.clone();
     conn.on_pong(move |payload| pongs.endpoint().log.add(format!("pong {payload:?}")));
-    let conn = conn.into_owned();
+    let conn = conn.clone();
     tokio::spawn(async move {
         conn.clone().send(&Cmd { reboot: health.ok }).await.unwrap();
         conn.ping(b"!").await.unwrap();
@@ -218,14 +222,14 @@ fn keep(health: Health, conn: Conn<'_, Server>, hub: Hub<Keeper>) {
 /// Row M3: a connection that sends only what its side may has all else that a connection has, and outlives its handler.
 #[tokio::test]
 async fn a_connection_of_a_side_can_be_kept() {
-    let server = Listening::start(Hub::with(Keeper::default())).await;
+    let server = Listening::start(Hub::builder().endpoint(Keeper::default()).build().unwrap()).await;
     let mut peer = server.peer("box-7").await;
     peer.say("health", json!({"ok": true})).await;
     assert_eq!(peer.hear_data().await, ("cmd".into(), json!({"reboot": true})));
     let log = &server.hub.endpoint().log;
     // Its library answers the ping when it reads on.
     assert!(peer.next().await.unwrap().unwrap().is_ping());
-    server.hub.get("box-7").unwrap().close();
+    server.hub.connection("box-7").unwrap().close();
     assert_eq!(peer.close().await.0, 1000);
     // Its answer leaves while it reads on.
     assert!(peer.next().await.is_none());
@@ -268,7 +272,7 @@ struct Consoles {
     log: Log<String>,
 }
 #[wsx::handler(on = Consoles)]
-async fn console_cmd(cmd: Cmd, conn: Conn<'_, three::Controller, three::Console>, consoles: &Consoles) -> Health {
+async fn console_cmd(cmd: Cmd, conn: Connection<three::Controller, three::Console>, consoles: &Consoles) -> Health {
     consoles.log.add(format!("console {}", cmd.reboot));
     conn.try_send(&Note { text: "done".into() }).unwrap();
     Health { ok: true }
@@ -280,14 +284,17 @@ struct Everybody {}
 #[wsx::handler(on = Everybody)]
 fn any_health(_health: Health) {}
 #[wsx::handler(on = Everybody)]
-fn any_cmd(_cmd: Cmd, _conn: Conn<'_, three::Controller>) -> Note {
+fn any_cmd(_cmd: Cmd, _conn: Connection<three::Controller>) -> Note {
     Note { text: "to whoever it was".into() }
 }
 
 /// Row M3: more than two sides; an endpoint speaks to one of them, or to all.
 #[tokio::test]
 async fn a_protocol_may_have_three_sides() {
-    let (machines, consoles) = (Hub::with(Machines::default()), Hub::with(Consoles::default()));
+    let (machines, consoles) = (
+        Hub::builder().endpoint(Machines::default()).build().unwrap(),
+        Hub::builder().endpoint(Consoles::default()).build().unwrap(),
+    );
     let (machines, consoles) = (Listening::start(machines).await, Listening::start(consoles).await);
     let (mut machine, mut console) = (machines.peer("m").await, consoles.peer("c").await);
     machine.say("health", json!({"ok": false})).await;
@@ -297,18 +304,21 @@ async fn a_protocol_may_have_three_sides() {
     assert_eq!(console.hear_data().await.0, "health");
     machines.hub.send_to("m", &Cmd { reboot: true }).await.unwrap();
     consoles.hub.send_to("c", &Note { text: "x".into() }).await.unwrap();
-    let everybody = Listening::start(Hub::with(Everybody::default())).await;
+    let everybody = Listening::start(Hub::builder().endpoint(Everybody::default()).build().unwrap()).await;
     let mut any = everybody.peer("a").await;
     any.say("cmd", json!({"reboot": true})).await;
     assert_eq!(any.hear_data().await.0, "note");
     everybody.hub.send_to("a", &Cmd { reboot: true }).await.unwrap();
 }
 
-/// A typed endpoint's connection in `register` is the plain one, which sends what it likes.
+/// Row M3: `register`, the hub and the client give a connection of the endpoint's side; another one is asked for.
 #[tokio::test]
-async fn register_sees_the_plain_connection() {
-    let hub = Hub::with(Station::default());
-    let door = hub.ws_handler(wsx_tests::query_id, |conn: &Connection| conn.try_send(&Cmd { reboot: true }).unwrap());
+async fn register_sees_a_connection_of_the_side() {
+    let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
+    let door = hub.ws_handler(wsx_tests::query_id, |conn: &Connection<Server>| {
+        conn.try_send(&Cmd { reboot: true }).unwrap();
+        assert_eq!(conn.untyped(), conn.untyped());
+    });
     let server = Listening::start_at(hub, door, "127.0.0.1:0").await;
     assert_eq!(server.peer("a").await.hear_data().await.0, "cmd");
 }

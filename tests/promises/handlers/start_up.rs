@@ -32,7 +32,7 @@ fn a_start_up_error_lists_every_problem_with_its_place() {
         &place,
         " and start_up::second (tests/promises/handlers/start_up.rs:",
         "two handlers for \"stateful\": start_up::stateful",
-        "one added by hand (tests/promises/handlers/start_up.rs:",
+        "the closure added at tests/promises/handlers/start_up.rs:",
         "no message has the type \"__mine__\"",
     ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
@@ -52,21 +52,25 @@ struct Deaf;
 /// Row M3: a hub without a single handler says so, since a linker may have dropped them; unless it is meant.
 #[test]
 fn a_hub_without_handlers_is_refused_unless_it_is_meant() {
-    let error = Hub::builder_with(Deaf).build().unwrap_err();
+    let error = Hub::builder().endpoint(Deaf).build().unwrap_err();
     assert!(error.to_string().contains("endpoint Deaf"), "{error}");
     assert!(error.to_string().contains("use my_handlers as _;"), "{error}");
     assert!(error.to_string().contains("4 are on other endpoints"), "{error}");
-    let hub = Hub::builder_with(Deaf).without_handlers().build().unwrap();
+    let hub = Hub::builder().endpoint(Deaf).without_handlers().build().unwrap();
     assert!(hub.handled_types().is_empty());
 }
 
 /// Rows M1, X4: a client reports them from `connect`, and a handler that wants the hub among them.
 #[tokio::test]
-async fn a_client_reports_start_up_problems_from_connect() {
-    let client = Client::builder("ws://127.0.0.1:1/").state(String::new()).build();
-    let error = client.connect(wsx::CancellationToken::new(), |_| {}).await.unwrap_err();
+async fn a_client_reports_every_problem() {
+    let error = Client::builder("ws://127.0.0.1:1/").state(String::new()).build().unwrap_err();
+    assert_eq!(error.problems().len(), 2, "{error}");
+    // One that was made without a builder reports it from `connect`, with the state that it has not.
+    let error = Client::new("127.0.0.1:1").connect(wsx::CancellationToken::new(), |_| {}).await.unwrap_err();
     assert!(error.is_final());
-    let ConnectError::Start(error) = error else { panic!("{error}") };
+    let ConnectError::Build(error) = error else { panic!("{error}") };
+    assert!(error.problems()[0].contains("it has no scheme; write it as ws://127.0.0.1:1"), "{error}");
+    let error = Client::builder("ws://127.0.0.1:1/").state(String::new()).build().unwrap_err();
     let text = error.to_string();
     assert_eq!(error.problems().len(), 2, "{text}");
     assert!(text.contains("start_up::hub_user") && text.contains("this is a client"), "{text}");

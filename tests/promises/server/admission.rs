@@ -4,7 +4,10 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use wsx::{Config, Connection, Hub, HubBuilder, Subprotocol, Untyped};
+use wsx::{
+    Config, Connection, Hub, Untyped,
+    server::{HubBuilder, Subprotocol},
+};
 use wsx_tests::{
     Log, Server,
     handshake::{head, status, upgrade},
@@ -43,7 +46,7 @@ async fn one_connection_too_many_is_told_503_and_a_place_that_is_left_is_given_a
     let _second = server.peer("b").await;
     let (answer, _tcp) = ask(&server.address, &request("c", "")).await;
     assert_eq!(status(&answer), 503, "{answer}");
-    let conn = server.hub.get("a").unwrap();
+    let conn = server.hub.connection("a").unwrap();
     drop(first);
     within(conn.closed()).await;
     let_in_at_last(&server.address).await;
@@ -90,15 +93,15 @@ async fn a_stream_that_the_program_accepted_is_refused_when_too_many_are_half_do
     let door = hub.ws_handler(wsx_tests::query_id, |_| {});
     let (silent, theirs) = tokio::io::duplex(1024);
     let first = door.clone();
-    let first = tokio::spawn(async move { first.serve_stream(theirs, None).await });
+    let first = tokio::spawn(async move { first.serve_connection(theirs, None).await });
     tokio::task::yield_now().await;
     let (mut near, far) = tokio::io::duplex(1024);
-    let refused = tokio::spawn(async move { door.serve_stream(far, None).await.unwrap_err().to_string() });
+    let refused = tokio::spawn(async move { door.serve_connection(far, None).await.unwrap_err().to_string() });
     let mut answer = String::new();
     within(near.read_to_string(&mut answer)).await.unwrap();
     assert_eq!(status(&answer), 503);
     drop(near);
-    assert!(within(refused).await.unwrap().contains("half done"));
+    assert!(within(refused).await.unwrap().contains("in progress"));
     drop(silent);
     assert!(within(first).await.unwrap().is_err());
 }

@@ -14,8 +14,9 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest, http::HeaderValue};
 use wsx::{
-    CLOSE_REPLACED, CloseCode, ClosedBy, Connection, Envelope, Hub, Identity, PeerAddr, Reject, SendError,
+    CloseCode, ClosedBy, Connection, Envelope, Hub, Identity, Rejection, SendError,
     http::{StatusCode, request::Parts},
+    server::PeerAddr,
 };
 use wsx_tests::{
     Log, Peer, Seen, Server,
@@ -44,7 +45,7 @@ async fn on_telemetry(station: &Station, msg: Telemetry, conn: &Connection) {
 }
 
 fn station() -> Hub<Station> {
-    Hub::with(Station::default())
+    Hub::builder().endpoint(Station::default()).build().unwrap()
 }
 
 /// Row T1: a client connects, the server receives telemetry, the handler is called.
@@ -97,17 +98,17 @@ async fn a_broadcast_reaches_every_connection_once() {
 #[tokio::test]
 async fn the_hub_knows_who_is_here() {
     let (recorder, mut memory) = recorder();
-    let server = Server::start(Hub::builder_with(Station::default()).observer(recorder).build().unwrap()).await;
+    let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
     assert!(server.hub.is_empty());
     let a = server.peer("a").await;
     let _b = server.peer("b").await;
     assert_eq!(server.hub.ids().into_iter().collect::<HashSet<_>>(), HashSet::from(["a".into(), "b".into()]));
-    assert_eq!(server.hub.get("a").map(|conn| conn.id().to_owned()), Some("a".into()));
+    assert_eq!(server.hub.connection("a").map(|conn| conn.id().to_owned()), Some("a".into()));
     drop(a);
     let (id, closed) = memory.closed().await;
-    assert_eq!((&*id, closed.code, closed.by), ("a", CloseCode::Abnormal, ClosedBy::Link));
+    assert_eq!((&*id, closed.code, closed.by), ("a", CloseCode::ABNORMAL, ClosedBy::Link));
     assert_eq!((server.hub.len(), server.hub.ids()), (1, vec!["b".to_owned()]));
-    assert!(server.hub.get("a").is_none());
+    assert!(server.hub.connection("a").is_none());
 }
 
 /// Row S1: `register` sees each connection before its first message, and may send.
@@ -141,13 +142,13 @@ async fn a_panic_in_register_refuses_that_connection_alone() {
 #[tokio::test]
 async fn an_id_that_returns_replaces_its_old_connection() {
     let (recorder, mut memory) = recorder();
-    let server = Server::start(Hub::builder_with(Station::default()).observer(recorder).build().unwrap()).await;
+    let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
     let mut old = server.peer("box").await;
     let mut new = server.peer("box").await;
-    assert_eq!(old.close().await, (CLOSE_REPLACED, "this id has connected again".into()));
+    assert_eq!(old.close().await, (4000, "this id has connected again".into()));
     drop(old);
     let (_, closed) = memory.closed().await;
-    assert_eq!((u16::from(closed.code), closed.by), (CLOSE_REPLACED, ClosedBy::Us));
+    assert_eq!((closed.code, closed.by), (CloseCode::REPLACED, ClosedBy::Us));
     assert_eq!(server.hub.len(), 1);
     server.hub.send_to("box", &Notice { n: 1 }).await.unwrap();
     new.hear().await;
@@ -160,20 +161,20 @@ async fn build_id_refuses_with_a_status_and_attaches_values() {
     #[derive(Clone, Debug, PartialEq)]
     struct User(&'static str);
 
-    async fn identify(request: Parts) -> Result<Identity, Reject> {
+    async fn identify(request: Parts) -> Result<Identity, Rejection> {
         let token =
-            request.headers.get("authorization").ok_or(Reject::new(StatusCode::UNAUTHORIZED, "who are you?"))?;
+            request.headers.get("authorization").ok_or(Rejection::new(StatusCode::UNAUTHORIZED, "who are you?"))?;
         assert!(request.extensions.get::<PeerAddr>().is_some());
         tokio::task::yield_now().await;
         match token.as_bytes() {
             b"good" => Ok(Identity::new("box-1").with(User("ada"))),
-            b"busy" => Err(Reject::new(StatusCode::SERVICE_UNAVAILABLE, "later")
+            b"busy" => Err(Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "later")
                 .header("retry-after".parse().unwrap(), HeaderValue::from_static("7"))),
-            _ => Err(Reject::new(StatusCode::FORBIDDEN, "not you")),
+            _ => Err(Rejection::new(StatusCode::FORBIDDEN, "not you")),
         }
     }
     let (recorder, mut memory) = recorder();
-    let hub = Hub::builder_with(Station::default()).observer(recorder).build().unwrap();
+    let hub = Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap();
     let door = hub.ws_handler(identify, |_| {});
     let server = Server::start_at(hub, door, "127.0.0.1:0").await;
     let status = |token: Option<&'static str>| {
@@ -197,7 +198,7 @@ async fn build_id_refuses_with_a_status_and_attaches_values() {
         assert_eq!(refused, expected);
     }
     let (_ws, _) = status(Some("good")).await.unwrap();
-    let conn = server.hub.get("box-1").unwrap();
+    let conn = server.hub.connection("box-1").unwrap();
     assert_eq!(conn.extension::<User>(), Some(User("ada")));
     assert_eq!(conn.extension::<u32>(), None);
 }
@@ -304,7 +305,7 @@ async fn sending_does_not_read() {
     let (near, far) = tokio::io::duplex(4096);
     let reads = Arc::new(AtomicUsize::new(0));
     let stream = Counted(near, reads.clone());
-    let served = tokio::spawn(async move { door.serve_stream(stream, None).await });
+    let served = tokio::spawn(async move { door.serve_connection(stream, None).await });
     let (mut peer, _) = within(tokio_tungstenite::client_async("ws://hub/ws?id=box-7", far)).await.unwrap();
     within(served).await.unwrap().unwrap();
     // Once it has answered, it waits for more.

@@ -12,7 +12,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_tungstenite::tungstenite;
-use wsx::{CloseCode, Hub, WsHandler};
+use wsx::{CloseCode, Hub, server::WsHandler};
 use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, within};
 
 #[derive(wsx::Endpoint, Default)]
@@ -74,7 +74,7 @@ async fn works_behind(address: String, hub: Hub<Station>) {
     assert_eq!(hub.endpoint().telemetry.next().await.to_string(), "1.5");
     drop(early);
 
-    hub.get("box-7").unwrap().close_with(CloseCode::Policy, "enough");
+    hub.connection("box-7").unwrap().close_with(CloseCode::POLICY_VIOLATION, "enough");
     assert_eq!(peer.close().await, (1008, "enough".into()));
     // Its answer leaves with its next read.
     while let Some(Ok(_)) = peer.next().await {}
@@ -93,14 +93,14 @@ async fn works_behind(address: String, hub: Hub<Station>) {
 
 #[tokio::test]
 async fn a_hub_works_behind_axum() {
-    let hub = Hub::with(Station::default());
+    let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let address = axum(hub.ws_handler(query_id, |_| {})).await;
     works_behind(address, hub).await;
 }
 
 #[tokio::test]
 async fn a_hub_works_behind_hyper() {
-    let hub = Hub::with(Station::default());
+    let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let address = hyper(hub.ws_handler(query_id, |_| {})).await;
     works_behind(address, hub).await;
 }
@@ -108,7 +108,7 @@ async fn a_hub_works_behind_hyper() {
 /// The same promises hold for the hub's own listener.
 #[tokio::test]
 async fn a_hub_works_on_its_own() {
-    let hub = Hub::with(Station::default());
+    let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let door = hub.ws_handler(query_id, |_| {});
@@ -117,7 +117,7 @@ async fn a_hub_works_on_its_own() {
         loop {
             let (stream, peer) = listener.accept().await.unwrap();
             let door = door.clone();
-            tokio::spawn(async move { door.serve_stream(stream, Some(peer)).await.map(drop) });
+            tokio::spawn(async move { door.serve_connection(stream, Some(peer)).await.map(drop) });
         }
     });
     works_behind(address, hub).await;
@@ -200,14 +200,14 @@ async fn ends_gracefully(address: String, hub: Hub<Station>, stop: &Notify, prog
 
 #[tokio::test]
 async fn a_program_with_axum_ends_when_its_hub_has_ended() {
-    let (hub, stop) = (Hub::with(Station::default()), Arc::new(Notify::new()));
+    let (hub, stop) = (Hub::builder().endpoint(Station::default()).build().unwrap(), Arc::new(Notify::new()));
     let (address, program) = axum_until(hub.ws_handler(query_id, |_| {}), hub.clone(), stop.clone()).await;
     ends_gracefully(address, hub, &stop, program).await;
 }
 
 #[tokio::test]
 async fn a_program_with_hyper_ends_when_its_hub_has_ended() {
-    let (hub, stop) = (Hub::with(Station::default()), Arc::new(Notify::new()));
+    let (hub, stop) = (Hub::builder().endpoint(Station::default()).build().unwrap(), Arc::new(Notify::new()));
     let (address, program) = hyper_until(hub.ws_handler(query_id, |_| {}), hub.clone(), stop.clone()).await;
     ends_gracefully(address, hub, &stop, program).await;
 }
@@ -215,11 +215,11 @@ async fn a_program_with_hyper_ends_when_its_hub_has_ended() {
 /// Row X6: whom `build_id` has not decided about is told 503 behind an HTTP server too.
 #[tokio::test]
 async fn a_handshake_that_is_half_done_behind_a_server_is_answered_503() {
-    let (hub, deciding) = (Hub::with(Station::default()), Log::default());
+    let (hub, deciding) = (Hub::builder().endpoint(Station::default()).build().unwrap(), Log::default());
     let log = deciding.clone();
     let undecided = move |_| {
         log.add(());
-        std::future::pending::<Result<String, wsx::Reject>>()
+        std::future::pending::<Result<String, wsx::Rejection>>()
     };
     let address = axum(hub.ws_handler(undecided, |_| {})).await;
     let trying = tokio::spawn(async move { Peer::try_connect(&format!("ws://{address}/ws")).await });
@@ -245,10 +245,10 @@ async fn a_build_id_that_takes_too_long_is_dropped_and_answered_408() {
         let held = Dropped(log.clone());
         async move {
             let _held = held;
-            std::future::pending::<Result<String, wsx::Reject>>().await
+            std::future::pending::<Result<String, wsx::Rejection>>().await
         }
     };
-    let hub = Hub::builder_with(Station::default()).config(config).build().unwrap();
+    let hub = Hub::builder().endpoint(Station::default()).config(config).build().unwrap();
     let door = hub.ws_handler(undecided, |_| {});
     let alone = Server::start_at(hub.clone(), door.clone(), "127.0.0.1:0").await;
     for address in [axum(door.clone()).await, hyper(door).await, alone.address.clone()] {
@@ -265,9 +265,9 @@ async fn a_build_id_that_takes_too_long_is_dropped_and_answered_408() {
 /// A request that is no handshake gets an HTTP answer, and the server's other pages are not touched.
 #[tokio::test]
 async fn other_requests_get_an_http_answer() {
-    let hub = Hub::with(Station::default());
+    let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let behind = axum(hub.ws_handler(query_id, |_| {})).await;
-    let alone = Server::start(Hub::with(Station::default())).await;
+    let alone = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     assert!(get(&behind, "/").await.ends_with("a page"));
     for address in [&behind, &alone.address] {
         let answer = get(address, "/ws?id=a").await;

@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
-use wsx::{Closed, ClosedBy, Connection, Hub, Observer, Reject, SendError, WsHandler, http::request::Parts};
+use wsx::{Closed, ClosedBy, Connection, Hub, Observer, Rejection, SendError, http::request::Parts, server::WsHandler};
 use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, recorder, within};
 
 /// Longer than anything here takes.
@@ -67,7 +67,7 @@ async fn on_close(station: &Station, conn: &Connection) {
 }
 
 fn station() -> Hub<Station> {
-    Hub::with(Station::default())
+    Hub::builder().endpoint(Station::default()).build().unwrap()
 }
 
 /// Shuts the hub down in a task of its own; the number of those who were cut off comes back.
@@ -90,7 +90,7 @@ async fn in_memory(door: &WsHandler<Station>, id: &str) -> WebSocketStream<Duple
 async fn in_memory_through(width: usize, door: &WsHandler<Station>, id: &str) -> WebSocketStream<DuplexStream> {
     let (near, far) = tokio::io::duplex(width);
     let door = door.clone();
-    let opening = tokio::spawn(async move { door.serve_stream(near, None).await });
+    let opening = tokio::spawn(async move { door.serve_connection(near, None).await });
     let (ws, _) = within(client_async(format!("ws://a/ws?id={id}"), far)).await.expect("it is let in");
     within(opening).await.expect("a handshake does not panic").expect("it is let in");
     ws
@@ -105,7 +105,7 @@ async fn a_shutdown_loses_nothing_and_says_1001() {
         server.hub.send_to("a", &Notice { n }).await.unwrap();
         peer.say("telemetry", json!(n)).await;
     }
-    let conn = server.hub.get("a").unwrap();
+    let conn = server.hub.connection("a").unwrap();
     let ended = shut_down(&server.hub, PATIENCE);
     for n in 0..500 {
         assert_eq!(peer.hear_data().await.1, json!({"n": n}));
@@ -127,7 +127,7 @@ async fn a_shutdown_loses_nothing_and_says_1001() {
 #[tokio::test]
 async fn a_shutdown_waits_for_handlers_and_observers() {
     let (recorder, mut memory) = recorder();
-    let server = Server::start(Hub::builder_with(Station::default()).observer(recorder).build().unwrap()).await;
+    let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
     let station = server.hub.endpoint();
     let mut peer = server.peer("busy").await;
     peer.say("work", json!(1)).await;
@@ -157,7 +157,7 @@ async fn a_shutdown_lets_out_the_reply_of_a_handler_in_flight() {
     assert_eq!(station.said.next().await, "thinking");
     peer.say("question", json!(2)).await;
     let ended = shut_down(&server.hub, PATIENCE);
-    let conn = server.hub.get("a").unwrap();
+    let conn = server.hub.connection("a").unwrap();
     within(async {
         while !conn.is_closed() {
             yield_now().await;
@@ -274,7 +274,7 @@ async fn a_shutdown_that_is_dropped_goes_on_with_its_deadline() {
     for id in 0..300 {
         silent.push(in_memory(&door, &id.to_string()).await);
     }
-    let conns: Vec<_> = hub.ids().iter().map(|id| hub.get(id).unwrap()).collect();
+    let conns: Vec<_> = hub.ids().iter().map(|id| hub.connection(id).unwrap()).collect();
     let start = Instant::now();
     assert!(timeout(Duration::ZERO, hub.shutdown(Duration::from_secs(3))).await.is_err());
     for conn in &conns {
@@ -292,18 +292,18 @@ async fn other_work_goes_on_while_a_thousand_connections_close() {
     #[derive(Default, Clone)]
     struct Ends(Arc<AtomicUsize>);
     impl Observer for Ends {
-        fn closed(&self, _: &Connection, _: &Closed) {
+        fn connection_closed(&self, _: &Connection, _: &Closed) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
     let ends = Ends::default();
-    let hub = Hub::builder_with(Station::default()).observer(ends.clone()).build().unwrap();
+    let hub = Hub::builder().endpoint(Station::default()).observer(ends.clone()).build().unwrap();
     let door = hub.ws_handler(query_id, |_| {});
     let mut peers = Vec::new();
     for id in 0..MANY {
         peers.push(in_memory(&door, &id.to_string()).await);
     }
-    let conns: Vec<_> = hub.ids().iter().map(|id| hub.get(id).unwrap()).collect();
+    let conns: Vec<_> = hub.ids().iter().map(|id| hub.connection(id).unwrap()).collect();
     let ended = shut_down(&hub, PATIENCE);
     let (mut before, mut most) = (0, 0);
     while before < MANY {
@@ -340,7 +340,7 @@ async fn half_done_handshakes_are_answered_503() {
     let log = deciding.clone();
     let undecided = move |_: Parts| {
         log.add(());
-        pending::<Result<String, Reject>>()
+        pending::<Result<String, Rejection>>()
     };
     let door = hub.ws_handler(undecided, |_| {});
     let server = Server::start_at(hub, door, "127.0.0.1:0").await;
@@ -367,7 +367,7 @@ async fn a_shutdown_waits_until_the_late_have_their_answer() {
     let door = hub.ws_handler(query_id, |_| {});
     // So narrow that the answer leaves in parts, and none of it before somebody reads.
     let (near, mut far) = tokio::io::duplex(1);
-    let opening = tokio::spawn(async move { door.serve_stream(near, None).await.map(drop) });
+    let opening = tokio::spawn(async move { door.serve_connection(near, None).await.map(drop) });
     far.write_all(b"G").await.unwrap();
     let ended = shut_down(&hub, PATIENCE);
     let mut answer = String::new();
@@ -409,7 +409,7 @@ async fn those_in_the_systems_queue_are_answered_503() {
 async fn a_listener_that_nobody_polls_does_not_hold_up_a_shutdown() {
     let hub = station();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut listening = Box::pin(hub.ws_handler(query_id, |_| {}).listen(listener));
+    let mut listening = Box::pin(hub.ws_handler(query_id, |_| {}).serve(listener));
     assert!(timeout(Duration::ZERO, &mut listening).await.is_err());
     let start = Instant::now();
     assert_eq!(hub.shutdown(Duration::from_secs(60)).await, 0);

@@ -1,7 +1,7 @@
 //! How long a client waits before it tries again: a pure function of the attempt and a random number.
 use std::time::Duration;
 
-/// The waits of a reconnecting client (specification sections 5.2 and 7): each ± 50 %, so that a fleet whose server died
+/// The waits of a reconnecting client (row K2 of the specification): each ± 50 %, so that a fleet whose server died
 /// does not come back all at once.
 ///
 /// ```

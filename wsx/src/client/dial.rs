@@ -4,10 +4,10 @@
 use crate::{
     catch_panic,
     client::stream::{Connector, Destination, Socket},
-    client::tls::{self, ServerName, Trust},
+    client::tls::{self, Trust},
+    client::url::Target,
     config::Config,
     error::{BoxError, ConnectError},
-    handshake::authority,
 };
 use std::{
     io,
@@ -23,9 +23,8 @@ use tokio_tungstenite::{
         client::IntoClientRequest,
         error::ProtocolError,
         http::{
-            HeaderMap, Uri,
+            HeaderMap,
             header::{self, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL},
-            uri::InvalidUri,
         },
         protocol::WebSocketConfig,
     },
@@ -34,51 +33,7 @@ use tokio_tungstenite::{
 /// Longest answer head that is read, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// A URL that can be dialled.
-#[derive(Debug)]
-pub(crate) struct Target {
-    url: String,
-    destination: Destination,
-    /// Of `wss://` alone.
-    tls: Option<ServerName>,
-}
-
 impl Target {
-    pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
-        let wrong = |why: &str| ConnectError::Url { url: url.to_owned(), why: why.to_owned() };
-        let uri: Uri = match url.parse() {
-            Ok(uri) => uri,
-            // With a scheme it may be right.
-            Err(_) if !url.is_empty() && !url.contains("://") => return Err(wrong(&with_scheme(url))),
-            Err(error) => return Err(wrong(&InvalidUri::to_string(&error))),
-        };
-        let secure = match uri.scheme_str() {
-            Some("ws") => false,
-            Some("wss") => true,
-            _ => return Err(wrong(&with_scheme(url))),
-        };
-        let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
-        if authority.as_str().contains('@') {
-            // They would be dropped in silence otherwise.
-            return Err(wrong("credentials in a URL are not sent; give them with `header`"));
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
-            return Err(wrong("it names no host"));
-        }
-        let tls = if secure { Some(ServerName::parse(host).map_err(wrong)?) } else { None };
-        // What is no port must not be another one: somebody else may listen there.
-        let port = match authority::port(authority) {
-            Ok(Some(0)) => Err(":0"),
-            port => port.map(|port| port.unwrap_or(if secure { 443 } else { 80 })),
-        };
-        let port = port.map_err(|port| {
-            let host = authority.host();
-            wrong(&format!("`{port}` behind its host is no port; write one from 1 to 65535, as in ws://{host}:9001/ws"))
-        })?;
-        Ok(Self { url: url.to_owned(), destination: Destination { host: host.to_owned(), port }, tls })
-    }
-
     /// A stream behind a finished handshake, and what came right behind that.
     pub(crate) async fn dial(
         &self,
@@ -88,9 +43,7 @@ impl Target {
         config: &Config,
     ) -> Result<(Socket, Vec<u8>), ConnectError> {
         let Self { url, destination, tls } = self;
-        let mut request = url
-            .into_client_request()
-            .map_err(|error| ConnectError::Url { url: url.clone(), why: error.to_string() })?;
+        let mut request = url.into_client_request().map_err(|error| ConnectError::Handshake(error.into()))?;
         for (name, value) in &headers {
             request.headers_mut().append(name, value.clone());
         }
@@ -128,24 +81,12 @@ fn innermost(error: tungstenite::Error) -> BoxError {
     }
 }
 
-/// What a URL whose scheme is not one of WebSocket's should have been.
-fn with_scheme(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let secure = matches!(scheme.to_ascii_lowercase().as_str(), "https" | "wss");
-            format!("its scheme is neither ws nor wss; write it as {}://{rest}", if secure { "wss" } else { "ws" })
-        }
-        None if url.starts_with('/') || url.contains(":/") => "write it as ws://host:port/path".to_owned(),
-        None => format!("it has no scheme; write it as ws://{url}"),
-    }
-}
-
 fn handshake_error(error: tungstenite::Error, destination: &Destination) -> ConnectError {
     match error {
         tungstenite::Error::Http(answer) => {
             let retry_after =
                 answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-            ConnectError::Refused { status: answer.status(), retry_after: retry_after.map(Duration::from_secs) }
+            ConnectError::Rejected { status: answer.status(), retry_after: retry_after.map(Duration::from_secs) }
         }
         tungstenite::Error::Io(source) if tls::is_failure(&source) => {
             ConnectError::Tls { address: destination.to_string(), source }
@@ -270,34 +211,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Head<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_url_that_cannot_be_dialled_says_why() {
-        for (url, why) in [
-            ("", "empty"),
-            ("box", "it has no scheme; write it as ws://box"),
-            ("localhost:80/ws", "it has no scheme; write it as ws://localhost:80/ws"),
-            ("localhost:80", "it has no scheme; write it as ws://localhost:80"),
-            ("/ws", "write it as ws://host:port/path"),
-            ("ws:/a", "write it as ws://host:port/path"),
-            ("http://a/ws", "its scheme is neither ws nor wss; write it as ws://a/ws"),
-            ("HTTPS://a/ws", "its scheme is neither ws nor wss; write it as wss://a/ws"),
-            ("wss://a..b/ws", if cfg!(feature = "rustls") { "certificate" } else { "the feature `rustls`" }),
-            ("ws://user:pass@a/ws", "credentials"),
-            ("ws://a b/ws", "invalid"),
-            ("ws://a:99999/ws", "`:99999` behind its host is no port; write one from 1 to 65535, as in ws://a:9001/ws"),
-            ("ws://a:0/ws", "`:0` behind its host is no port"),
-            ("ws://[::1]9/ws", "`9` behind its host is no port; write one from 1 to 65535, as in ws://[::1]:9001/ws"),
-        ] {
-            let error = Target::parse(url).unwrap_err().to_string();
-            assert!(error.contains(why), "{url}: {error}");
-        }
-        let target = Target::parse("ws://[::1]:9001/ws?id=1").unwrap();
-        assert_eq!((&*target.destination.host, target.destination.port), ("::1", 9001));
-        for url in ["ws://a/ws", "ws://a:/ws", "ws://[::1]/ws"] {
-            assert_eq!(Target::parse(url).unwrap().destination.port, 80);
-        }
-    }
 
     #[tokio::test]
     async fn nothing_behind_the_head_is_given_to_its_reader() {

@@ -1,7 +1,8 @@
 //! What a client's connection runs over: a TCP socket, or another stream, as TLS is or the application's connector makes.
 //!
 //! A choice of two, so that a plain socket is neither boxed nor called through a table.
-use crate::{config::Config, connection::BoxFuture, task::tcp_options};
+use crate::{config::Config, task::tcp_options};
+use futures_util::future::BoxFuture;
 use std::{
     fmt, io,
     pin::Pin,
@@ -12,7 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Where a client wants to go, as its URL says: what a [connector](crate::ClientBuilder::connector) is asked for.
+/// Where a client wants to go, as its URL says: what a [connector](crate::client::ClientBuilder::connector) is asked for.
 ///
 /// `Display` writes it as `host:port`, with brackets around an IPv6 address.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,306 +1,351 @@
-//! A cloneable handle of one socket: its id, closing, what is attached to it; what is sent goes through `sending`.
+//! A connection's handle, with all of its public methods.
 //!
-//! Knows the queue, not the hub and not the socket: `drive` owns the socket, and empties the queue into it.
-pub(crate) mod closed;
-pub(crate) mod conn;
+//! Sending only queues. The connection's task owns the socket and empties the queue into it; the handle knows neither the
+//! socket nor the hub.
+pub(crate) mod by_hand;
+pub(crate) mod extensions;
+pub(crate) mod handle;
 pub(crate) mod queue;
 pub(crate) mod sending;
-mod sync;
+
+pub use sending::Sending;
 
 use crate::{
-    config::Config,
-    connection::closed::Closed,
-    connection::queue::{Bound, Queue, Refused},
-    dispatch::incoming::Incoming,
-    envelope::Outbound,
-    error::{HandlerError, SendError},
-    wire::frame::Frame,
-};
-use bytes::Bytes;
-use std::{
-    any::{Any, TypeId},
-    collections::HashMap,
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU8, Ordering},
+    closed::Closed,
+    connection::{
+        by_hand::{FromMessage, by_hand},
+        handle::{Handle, Start},
+        queue::PushError,
     },
-    task::{Wake, Waker},
+    envelope::{SentBy, incoming::RawFrame, reply::IntoReply},
+    error::SendError,
+    protocol::side::{AnySide, Side},
+    wire::{
+        close_code::CloseCode,
+        header::{MAX_CONTROL, Opcode},
+        write::{self, Frame},
+    },
 };
-use tokio::sync::SetOnce;
-use tokio_tungstenite::tungstenite::protocol::{Role, frame::coding::CloseCode};
+use ref_cast::{RefCastCustom, ref_cast_custom};
+use std::{fmt, future::Future, marker::PhantomData, sync::Arc};
+use tokio_util::sync::CancellationToken;
 
-/// A cloneable handle of one WebSocket connection, the same on both sides of the wire.
+/// A handle of one WebSocket connection, the same type on both sides of the wire. Cheap to clone.
 ///
-/// Handlers take it as `Connection` or `&Connection`; a hub and a client hand it out. Sending queues the message and
-/// never touches the socket; messages leave in the order in which they were queued, each as a frame of its own.
+/// `S` is the side that this program speaks for, and `To` its peer: the connection sends only the messages that the
+/// protocol lets `S` send to `To`. A handler on a typed endpoint takes `&Connection<Server>`, or `Connection<Server>` to
+/// keep it. Without a protocol the type is `Connection`, which sends any message.
+///
+/// Sending queues the message and never touches the socket. Messages leave in the order in which they were queued, each in
+/// a frame of its own. A handle does not keep its connection open.
+///
+/// ```
+/// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+/// # struct Health { ok: bool }
+/// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+/// # struct Cmd { reboot: bool }
+/// # wsx::protocol! { Fleet v1 { Edge -> Server: Health; Server -> Edge: Cmd; } }
+/// # #[derive(wsx::Endpoint)]
+/// # #[wsx(side = Server)]
+/// # struct Station;
+/// use wsx::Connection;
+///
+/// #[wsx::handler(on = Station)]
+/// fn on_health(health: Health, conn: Connection<Server>) {
+///     tokio::spawn(async move {
+///         tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+///         conn.send(&Cmd { reboot: !health.ok }).await
+///     });
+/// }
+/// # fn main() {}
+/// ```
 ///
 /// # Cancel safety
 ///
-/// A send that is dropped while it waits for room has not sent its message, and none is ever torn; see
-/// [`Sending`](crate::Sending).
-#[derive(Clone)]
-pub struct Connection(Arc<Inner>);
-
-struct Inner {
-    id: Arc<str>,
-    /// Decides about the mask, so frames are finished where they are made.
-    role: Role,
-    queue: Queue,
-    /// Set by whoever closes first, before the queue is closed.
-    closing: OnceLock<Box<Closing>>,
-    /// Set when all is over.
-    closed: SetOnce<Box<Closed>>,
-    /// Whether messages are still handled; apart from `closing`, as it is read for every message.
-    intake: AtomicU8,
-    /// What few connections have, so that the others do not pay for it.
-    extra: OnceLock<Box<Extra>>,
+/// A send that is dropped while it waits for room has not sent its message; see [`Sending`].
+#[derive(RefCastCustom)]
+#[repr(transparent)]
+pub struct Connection<S: Side = AnySide, To = <S as Side>::Peer> {
+    handle: Handle,
+    #[trivial]
+    direction: PhantomData<fn() -> (S, To)>,
 }
 
-#[derive(Default)]
-struct Extra {
-    handlers: Mutex<HashMap<String, Arc<dyn OwnHandler>>>,
-    pong: Mutex<Option<PongHandler>>,
-    extensions: Mutex<Extensions>,
-    start: Mutex<Option<Start>>,
-}
+impl<S: Side, To> Connection<S, To> {
+    /// The connection of this handle.
+    #[ref_cast_custom]
+    pub(crate) const fn of(handle: &Handle) -> &Self;
 
-type PongHandler = Arc<dyn Fn(&[u8]) + Send + Sync>;
-/// What [`Connection::start`] runs: the socket's task, not yet begun.
-pub(crate) type Start = Box<dyn FnOnce(Connection) -> BoxFuture<'static, ()> + Send>;
-
-/// A boxed future that may move between threads.
-pub type BoxFuture<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
-/// The finished frame of the reply, if there is one.
-pub type HandlerResult = Result<Option<Frame>, HandlerError>;
-
-/// A handler that was added by hand.
-pub(crate) trait OwnHandler: Send + Sync {
-    /// Takes what it needs out of `incoming` at once, and owns it.
-    fn call(&self, conn: &Connection, incoming: &Incoming<'_>) -> BoxFuture<'static, HandlerResult>;
-}
-
-/// How a connection is to be closed.
-#[derive(Debug)]
-pub(crate) struct Closing {
-    pub(crate) code: u16,
-    pub(crate) reason: String,
-}
-
-const OPEN: u8 = 0;
-/// Closing, but what the peer still sends is handled.
-const DRAINING: u8 = 1;
-/// Closing, and what the peer still sends is dropped.
-const SHUT: u8 = 2;
-
-impl Connection {
-    /// A connection that waits to be driven.
-    pub(crate) fn unopened(id: Arc<str>, role: Role, config: &Config) -> Self {
-        let bound = Bound { messages: config.queue_messages, bytes: config.queue_bytes };
-        Self(Arc::new(Inner {
-            id,
-            role,
-            queue: Queue::new(bound),
-            closing: OnceLock::new(),
-            closed: SetOnce::new(),
-            intake: AtomicU8::new(OPEN),
-            extra: OnceLock::new(),
-        }))
+    pub(crate) fn from_handle(handle: Handle) -> Self {
+        Self { handle, direction: PhantomData }
     }
 
-    /// The id that `build_id` made on a server; on a client, the URL.
+    /// Returns the connection's id: on a server the one that `build_id` made, on a client the URL.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.0.id
+        self.handle.id()
+    }
+
+    /// Queues a message or an envelope, and waits for room in the queue.
+    ///
+    /// The message is encoded at once, so the future holds no part of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] when the connection has ended or ends while this waits, [`SendError::Encode`] when the message
+    /// cannot be written as JSON.
+    ///
+    /// # Cancel safety
+    ///
+    /// If this is dropped while it waits for room, the message is not sent; see [`Sending`].
+    pub fn send<M: SentBy<S, To> + ?Sized>(&self, message: &M) -> Sending<'_> {
+        Sending::on(&self.handle, message.encode(self.handle.role()).map(Frame::into_bytes))
     }
 
     /// Queues a message or an envelope without waiting.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`SendError::Full`] when there is no room.
-    pub fn try_send<M: Outbound + ?Sized>(&self, message: &M) -> Result<(), SendError> {
-        self.try_push(message.encode(self.0.role)?.into_bytes()).map_err(|refused| match refused {
-            Refused::Full => SendError::Full,
-            Refused::Closed => SendError::Closed,
+    /// As [`send`](Self::send), and [`SendError::Full`] when the queue has no room.
+    pub fn try_send<M: SentBy<S, To> + ?Sized>(&self, message: &M) -> Result<(), SendError> {
+        let frame = message.encode(self.handle.role())?.into_bytes();
+        self.handle.try_push(frame).map_err(|error| match error {
+            PushError::Full => SendError::Full,
+            PushError::Closed => SendError::Closed,
         })
     }
 
-    /// Runs `handler` with the payload of each pong, in place of the one set before. It must not block.
-    pub fn on_pong(&self, handler: impl Fn(&[u8]) + Send + Sync + 'static) {
-        let replaced = lock(&self.extra().pong).replace(Arc::new(handler));
-        drop(replaced);
-    }
-
-    /// Closes with code 1000: what is queued leaves first, then the close frame. Calling it again changes nothing.
+    /// Queues a ping frame. wsx itself pings only where [`Config::heartbeat`](crate::Config::heartbeat()) is set.
     ///
-    /// From now on sends fail with [`SendError::Closed`], and what the peer still sends is not handled.
-    pub fn close(&self) {
-        self.close_with(CloseCode::Normal, "");
-    }
-
-    /// Closes with a code and a reason, otherwise as [`close`](Self::close). A reason is cut at 123 bytes (RFC 6455
-    /// section 5.5). A code that no close frame may carry (section 7.4.1: 1004, 1005, 1006, 1015 and what nobody has
-    /// defined) is sent as 1000.
-    pub fn close_with(&self, code: CloseCode, reason: impl Into<String>) {
-        let code = if code.is_allowed() { code.into() } else { 1000 };
-        self.begin_close(Closing { code, reason: reason.into() }, SHUT);
-    }
-
-    /// Closes, but what the peer has sent before it learned of it is still handled, and the handler that runs may reply.
-    pub(crate) fn close_draining(&self, code: u16, reason: &str) {
-        self.begin_close(Closing { code, reason: reason.to_owned() }, DRAINING);
-    }
-
-    /// For the task: the connection ends for another reason than a request.
-    pub(crate) fn shut(&self) {
-        self.0.intake.store(SHUT, Ordering::Relaxed);
-        self.0.queue.close(false);
-    }
-
-    fn begin_close(&self, closing: Closing, intake: u8) {
-        if self.0.closing.set(Box::new(closing)).is_ok() {
-            // `fetch_max`: a task that has shut the intake keeps it shut.
-            self.0.intake.fetch_max(intake, Ordering::Relaxed);
-            self.0.queue.close(intake == DRAINING);
-        }
-    }
-
-    /// Whether it has ended or is closing, so that nothing can be sent any more.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.0.queue.is_closed()
-    }
-
-    /// Waits for the end, and says how it came; at once if it has come already.
+    /// # Errors
+    ///
+    /// [`SendError::PingTooLong`] over 125 bytes (RFC 6455 section 5.5), [`SendError::Closed`] as in [`send`](Self::send).
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: waiting again gives the same answer.
-    pub async fn closed(&self) -> Closed {
-        (**self.0.closed.wait().await).clone()
+    /// If this is dropped while it waits for room, the ping is not sent; see [`Sending`].
+    pub fn ping(&self, payload: &[u8]) -> Sending<'_> {
+        let frame = match payload.len() {
+            0..=MAX_CONTROL => Ok(write::frame(Opcode::PING, self.handle.role(), payload)),
+            length => Err(SendError::PingTooLong(length)),
+        };
+        Sending::on(&self.handle, frame)
     }
 
-    /// A value that `build_id` attached to this connection, such as the user it authenticated.
+    /// Runs `handler` with the payload of each pong. It replaces the handler that was set before, and must not block.
+    pub fn on_pong(&self, handler: impl Fn(&[u8]) + Send + Sync + 'static) {
+        self.handle.set_pong_handler(Arc::new(handler));
+    }
+
+    /// Closes with code 1000. Queued messages are sent first, then the close frame. A second call changes nothing.
+    ///
+    /// From now on sends fail with [`SendError::Closed`], and messages that still arrive are not handled.
+    pub fn close(&self) {
+        self.close_with(CloseCode::NORMAL, "");
+    }
+
+    /// Closes with a code and a reason, otherwise as [`close`](Self::close).
+    ///
+    /// A reason is cut at 123 bytes (RFC 6455 section 5.5). A code that no close frame may carry (section 7.4: 1004, 1005,
+    /// 1006, 1015 and undefined ones) is sent as 1000.
+    pub fn close_with(&self, code: CloseCode, reason: impl Into<String>) {
+        self.handle.close(code, reason.into());
+    }
+
+    /// Whether the connection has ended or is closing, so that nothing can be sent any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.handle.is_closed()
+    }
+
+    /// Waits until the connection has ended, and returns how. Returns at once if it has ended already.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a second wait gives the same answer.
+    pub async fn closed(&self) -> Closed {
+        self.handle.closed().await
+    }
+
+    /// Returns a value that `build_id` attached to this connection, such as the user that it authenticated.
     #[must_use]
     pub fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        let value = lock(&self.0.extra.get()?.extensions).0.get(&TypeId::of::<T>())?.clone();
-        value.downcast_ref().cloned()
+        self.handle.extension().map(|value| T::clone(&value))
     }
 
-    /// Attaches a value, in place of an earlier one of the same type.
+    /// Attaches a value. It replaces an earlier value of the same type.
     pub fn set_extension<T: Clone + Send + Sync + 'static>(&self, value: T) {
-        let replaced = lock(&self.extra().extensions).insert(value);
-        drop(replaced);
+        self.handle.set_extension(value);
     }
 
-    pub(crate) fn set_extensions(&self, extensions: Extensions) {
-        if !extensions.0.is_empty() {
-            let replaced = std::mem::replace(&mut *lock(&self.extra().extensions), extensions);
-            drop(replaced);
-        }
-    }
-
-    pub(crate) fn set_handler(&self, message_type: String, handler: Arc<dyn OwnHandler>) {
-        let replaced = lock(&self.extra().handlers).insert(message_type, handler);
-        drop(replaced);
-    }
-
-    pub(crate) fn own_handler(&self, message_type: &str) -> Option<Arc<dyn OwnHandler>> {
-        lock(&self.0.extra.get()?.handlers).get(message_type).cloned()
-    }
-
-    pub(crate) fn pong(&self, payload: &[u8]) {
-        let handler = self.0.extra.get().and_then(|extra| lock(&extra.pong).clone());
-        if let Some(handler) = handler {
-            handler(payload);
-        }
-    }
-
-    pub(crate) fn set_start(&self, start: Start) {
-        let replaced = lock(&self.extra().start).replace(start);
-        drop(replaced);
-    }
-
-    pub(crate) fn take_start(&self) -> Option<Start> {
-        lock(&self.0.extra.get()?.start).take()
-    }
-
-    pub(crate) fn try_push(&self, frame: Bytes) -> Result<(), Refused> {
-        self.0.queue.try_push(frame)
-    }
-
-    pub(crate) fn role(&self) -> Role {
-        self.0.role
-    }
-
-    pub(crate) fn queue(&self) -> &Queue {
-        &self.0.queue
-    }
-
-    pub(crate) fn closing(&self) -> Option<&Closing> {
-        self.0.closing.get().map(|closing| &**closing)
-    }
-
-    /// Whether what comes in is still handled.
-    pub(crate) fn takes_messages(&self) -> bool {
-        self.0.intake.load(Ordering::Relaxed) != SHUT
-    }
-
-    /// Whether nobody has asked for a close yet.
-    pub(crate) fn is_open(&self) -> bool {
-        self.0.intake.load(Ordering::Relaxed) == OPEN
-    }
-
-    pub(crate) fn set_closed(&self, closed: Closed) {
-        // A second end of the same connection would be a second task on it; the first one's word stands.
-        let _ = self.0.closed.set(Box::new(closed));
-    }
-
-    /// Wakes the connection's task for its reader. It is the connection itself, so no connection pays for it.
-    pub(crate) fn reader_waker(&self) -> Waker {
-        self.0.clone().into()
-    }
-
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    fn extra(&self) -> &Extra {
-        self.0.extra.get_or_init(Box::default)
+    /// Returns the same connection, but one that sends any message: the protocol is not checked.
+    #[must_use]
+    pub fn untyped(&self) -> Connection {
+        Connection::from_handle(self.handle.clone())
     }
 }
 
-impl Wake for Inner {
-    fn wake(self: Arc<Self>) {
-        self.queue.wake_reader();
+impl Connection {
+    /// Creates a connection on a WebSocket whose handshake is done, at either end. It does nothing until it is
+    /// [started](Self::start); messages that are sent before wait in the queue.
+    ///
+    /// Only handlers from [`register_handler`](Self::register_handler) run on it. Its bounds are those of
+    /// [`Config::default`](crate::Config), except that the longest message is that of `ws`'s own configuration.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use wsx::{CancellationToken, Connection, Envelope, tokio_tungstenite::client_async};
+    ///
+    /// let tcp = tokio::net::TcpStream::connect("127.0.0.1:9001").await?;
+    /// let (ws, _) = client_async("ws://127.0.0.1:9001/ws", tcp).await?;
+    /// let conn = Connection::new(ws);
+    /// conn.register_handler("cmd", |command: Envelope, _| async move { println!("{command:?}") });
+    /// conn.start(CancellationToken::new());
+    /// conn.send(&Envelope::with_type("hello", "box-7")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tungstenite")]
+    pub fn new<W: OpenWebSocket>(ws: W) -> Self {
+        // The stream masks frames itself, so they are finished as a server's are, whichever end this is.
+        let handle =
+            Handle::new("".into(), tokio_tungstenite::tungstenite::protocol::Role::Server, &crate::Config::default());
+        handle.set_start(ws.into_start().0);
+        Self::from_handle(handle)
     }
 
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.queue.wake_reader();
+    /// Starts reading and writing, in a task of its own. When `cancel` is triggered, the connection closes with 1000.
+    ///
+    /// A second call, or a call on a connection of a hub or a client, changes nothing.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn start(&self, cancel: CancellationToken) {
+        let Some(start) = self.handle.take_start() else { return };
+        let (conn, task) = (self.clone(), start(self.handle.clone()));
+        tokio::spawn(async move {
+            let mut task = task;
+            tokio::select! {
+                () = &mut task => return,
+                () = cancel.cancelled() => conn.close(),
+            }
+            task.await;
+        });
+    }
+
+    /// Adds a handler to this connection alone, for the messages that come after. It goes before the annotated handler
+    /// of the same type, and replaces the one that was added here before.
+    ///
+    /// The handler takes the message and the connection, and returns what an annotated handler may return. With the type
+    /// `"__raw__"` and a [`RawFrame`] it gets the frames that are not an envelope.
+    ///
+    /// ```
+    /// # fn example(conn: wsx::Connection) {
+    /// conn.register_handler("cmd", |command: serde_json::Value, conn: wsx::Connection| async move {
+    ///     println!("{} wants {command}", conn.id());
+    /// });
+    /// conn.register_handler("__raw__", |frame: wsx::RawFrame, _| async move {
+    ///     println!("{} bytes that are not an envelope", frame.as_bytes().len());
+    /// });
+    /// # }
+    /// ```
+    pub fn register_handler<T, Via, F, Fut>(&self, message_type: impl Into<String>, handler: F)
+    where
+        T: FromMessage<Via> + 'static,
+        Via: 'static,
+        F: Fn(T, Self) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoReply> + Send + 'static,
+    {
+        self.handle.set_handler(message_type.into(), by_hand(handler));
+    }
+
+    /// Queues bytes as a text message, unchanged: an envelope's JSON, or any other text.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::NotUtf8`] when no text frame may carry them (use [`send_binary`](Self::send_binary)),
+    /// [`SendError::Closed`] as in [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// If this is dropped while it waits for room, the message is not sent; see [`Sending`].
+    pub fn send_bytes(&self, text: impl AsRef<[u8]>) -> Sending<'_> {
+        let frame = std::str::from_utf8(text.as_ref())
+            .map(|text| write::frame(Opcode::TEXT, self.handle.role(), text.as_bytes()))
+            .map_err(SendError::NotUtf8);
+        Sending::on(&self.handle, frame)
+    }
+
+    /// Queues bytes as a binary message.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] as in [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// If this is dropped while it waits for room, the message is not sent; see [`Sending`].
+    pub fn send_binary(&self, bytes: impl AsRef<[u8]>) -> Sending<'_> {
+        Sending::on(&self.handle, Ok(write::frame(Opcode::BINARY, self.handle.role(), bytes.as_ref())))
+    }
+
+    /// Queues a frame as it came: text as a text message, bytes as a binary message.
+    ///
+    /// ```
+    /// use wsx::{Connection, RawFrame};
+    ///
+    /// #[wsx::handler("__raw__")]
+    /// async fn echo(frame: RawFrame<'_>, conn: &Connection) -> Result<(), wsx::SendError> {
+    ///     conn.send_raw(&frame).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] as in [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// If this is dropped while it waits for room, the frame is not sent; see [`Sending`].
+    pub fn send_raw(&self, frame: &RawFrame<'_>) -> Sending<'_> {
+        let kind = match frame {
+            RawFrame::Text(_) => Opcode::TEXT,
+            RawFrame::Binary(_) => Opcode::BINARY,
+        };
+        Sending::on(&self.handle, Ok(write::frame(kind, self.handle.role(), frame.as_bytes())))
     }
 }
 
-impl fmt::Debug for Connection {
+/// A WebSocket whose handshake is done, for [`Connection::new`]: `tokio_tungstenite::WebSocketStream`.
+pub trait OpenWebSocket {
+    /// The socket's task, not yet started.
+    #[doc(hidden)]
+    fn into_start(self) -> StartTask;
+}
+
+/// What [`OpenWebSocket::into_start`] returns. It has no methods.
+#[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "a task that was not started has nothing to show")]
+pub struct StartTask(pub(crate) Start);
+
+impl<S: Side, To> Clone for Connection<S, To> {
+    fn clone(&self) -> Self {
+        Self::from_handle(self.handle.clone())
+    }
+}
+
+/// Whether both are handles of one connection.
+impl<S: Side, To> PartialEq for Connection<S, To> {
+    fn eq(&self, other: &Self) -> bool {
+        self.handle.is_same(&other.handle)
+    }
+}
+
+impl<S: Side, To> Eq for Connection<S, To> {}
+
+impl<S: Side, To> fmt::Debug for Connection<S, To> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("id", &self.0.id).field("role", &self.0.role).finish_non_exhaustive()
+        self.handle.fmt(f)
     }
-}
-
-/// One value of each type, as `http::Extensions` has it. Shared, so that it is cloned and dropped without a lock.
-#[derive(Default)]
-pub(crate) struct Extensions(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
-
-impl Extensions {
-    /// Returns what it replaces.
-    pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.0.insert(TypeId::of::<T>(), Arc::new(value))
-    }
-}
-
-/// None of these locks is held while a value of the user's is cloned, called or dropped: it may come back for the lock.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

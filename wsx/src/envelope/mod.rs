@@ -1,12 +1,20 @@
-//! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}` as users see it, and how it is written; `head`
-//! reads it.
-pub(crate) mod head;
+//! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}`: its type for users, and
+//! how it is written.
+//!
+//! Knows neither handlers nor connections.
+pub(crate) mod incoming;
+pub(crate) mod parse;
+pub(crate) mod payload;
+pub(crate) mod reply;
+pub(crate) mod shortcut;
 
 use crate::{
-    envelope::head::{Head, VERSION},
+    envelope::parse::{Parsed, VERSION},
     error::SendError,
-    message::{Message, Sends},
-    wire::frame::{self, Frame, Kind},
+    message::Message,
+    protocol::side::{Declared, Receives, Sends},
+    wire::header::Opcode,
+    wire::write::{self, Frame},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -16,9 +24,11 @@ use std::{
 };
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// A message with what travels around it. `Envelope` alone carries raw JSON, `Envelope<Telemetry>` the typed payload.
+/// The JSON object on the wire, with its payload. `Envelope` alone has raw JSON,
+/// `Envelope<Telemetry>` a typed payload.
 ///
-/// As a handler's argument it gives payload and metadata together; anywhere a message can be sent, an envelope can.
+/// As a handler's argument it gives the payload and the other keys together. It can be sent
+/// wherever a message can.
 ///
 /// ```
 /// use wsx::Envelope;
@@ -37,39 +47,40 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Envelope<T = Box<RawValue>> {
-    /// Version of the envelope's format; 1.
+    /// The version of the envelope's format: 1.
     pub ver: u32,
     /// The routing key.
     #[serde(rename = "type")]
     pub message_type: Cow<'static, str>,
-    /// When the message was made, in seconds since 1970-01-01 UTC; 0 where the sender did not say.
+    /// When the message was made, in seconds since 1970-01-01 UTC; 0 if the sender did not say.
     pub ts: i64,
     /// The payload.
     pub data: T,
 }
 
 impl<T> Envelope<T> {
-    /// An envelope of this type, made now. The type is not looked at: a peer may have any.
+    /// Creates an envelope of this type, with the present time. The type is not checked: a peer may
+    /// use any.
     pub fn with_type(message_type: impl Into<Cow<'static, str>>, data: T) -> Self {
         Self { ver: VERSION, message_type: message_type.into(), ts: now(), data }
     }
 
-    /// Reads an envelope, as a hub or a client does.
+    /// Parses an envelope, as a hub or a client does.
     ///
     /// # Errors
     ///
-    /// When the text is no envelope (see the specification, E1), or its data is no `T`; line and column are those of the
-    /// whole text.
+    /// When the text is not an envelope (row E1 of the specification), or its data does not fit
+    /// `T`. Line and column are those of the whole text.
     pub fn parse<'f>(text: &'f str) -> Result<Self, serde_json::Error>
     where
         T: Deserialize<'f>,
     {
-        let head = Head::explain(text)?;
+        let parsed = Parsed::explain(text)?;
         Ok(Self {
-            ver: head.ver,
-            message_type: Cow::Owned(head.message_type.into_owned()),
-            ts: head.ts,
-            data: serde_json::from_str(head.data).map_err(|error| head::in_text(error, head.data, text))?,
+            ver: parsed.ver,
+            message_type: Cow::Owned(parsed.message_type.into_owned()),
+            ts: parsed.ts,
+            data: serde_json::from_str(parsed.data).map_err(|error| parse::locate_in_text(error, parsed.data, text))?,
         })
     }
 }
@@ -80,16 +91,20 @@ impl<M: Message> From<M> for Envelope<M> {
     }
 }
 
-/// What can be sent: a [`Message`], or an [`Envelope`] of anything that serializes.
+/// Who receives a message may take it with its envelope.
+#[diagnostic::do_not_recommend]
+impl<S: Declared + Receives<M, From>, M, From: ?Sized> Receives<Envelope<M>, From> for S {}
+
+/// A type that can be sent: a [`Message`], or an [`Envelope`] of any type that serializes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent",
     label = "neither a message nor an envelope",
     note = "add `#[derive(serde::Serialize, wsx::Message)]` to `{Self}`, or send `Envelope::with_type(\"…\", …)`"
 )]
 pub trait Outbound {
-    /// What the protocol's directions are checked for.
+    /// The type whose direction the protocol checks.
     type Message: ?Sized;
-    /// The finished frame.
+    /// Encodes the finished frame.
     #[doc(hidden)]
     fn encode(&self, role: Role) -> Result<Frame, SendError>;
 }
@@ -109,12 +124,14 @@ impl<T: Serialize> Outbound for Envelope<T> {
     }
 }
 
-/// Something that side `S` may send to side `To`. It follows from the protocol, and stands on the message rather than on
-/// the side so that an error names the message.
+/// A message that side `S` may send to side `To`. It follows from the protocol.
 ///
-/// A function of your own that sends any message returns the [`Sending`](crate::Sending): the type of an `async fn` has the
-/// message's in it, so that one that goes the wrong way would be an error where the function is called and another where it is
-/// awaited.
+/// The trait is on the message and not on the side, so that an error names the message.
+///
+/// A generic function that sends any message should return the
+/// [`Sending`](crate::connection::Sending) and not be an `async fn`. The type of an `async fn`
+/// contains the type of the message. So a message that goes the wrong way would be two errors: at
+/// the call, and at the `.await`.
 ///
 /// ```
 /// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
@@ -123,11 +140,12 @@ impl<T: Serialize> Outbound for Envelope<T> {
 /// # #[derive(wsx::Endpoint)]
 /// # #[wsx(side = Edge)]
 /// # struct EdgeBox;
-/// fn report<M: wsx::SentBy<Edge, Server>>(client: &wsx::Client<EdgeBox>, message: &M) -> wsx::Sending<'static> {
+/// fn report<M: wsx::protocol::SentBy<Edge, Server>>(client: &wsx::Client<EdgeBox>, message: &M) -> wsx::connection::Sending<'static> {
 ///     println!("reports");
 ///     client.send(message)
 /// }
-/// # drop(report(&wsx::Client::with("ws://127.0.0.1:9001", EdgeBox), &Health { ok: true }));
+/// # drop(report(&wsx::Client::builder("ws://127.0.0.1:9001").endpoint(EdgeBox).build()?, &Health { ok: true }));
+/// # Ok::<_, wsx::BuildError>(())
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent",
@@ -145,8 +163,8 @@ fn text_frame<T: Serialize + ?Sized>(
     ts: i64,
     data: &T,
 ) -> Result<Frame, SendError> {
-    frame::encode(Kind::Text, role, |buffer| {
-        // By hand, since the keys need no escaping and their order is part of the format.
+    write::encode(Opcode::TEXT, role, |buffer| {
+        // Written by hand: the keys need no escaping, and their order is part of the format.
         buffer.extend_from_slice(b"{\"ver\":");
         serde_json::to_writer(&mut *buffer, &ver)?;
         buffer.extend_from_slice(b",\"type\":");
@@ -167,7 +185,8 @@ fn text_frame<T: Serialize + ?Sized>(
     .map_err(SendError::Encode)
 }
 
-/// Whether JSON has it between quotes as it is. True of nearly every type, and seen faster than it is escaped.
+/// Whether JSON needs no escapes for this text. That holds for nearly every type, and is faster to
+/// find out than to escape.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
 }
@@ -176,7 +195,7 @@ fn now() -> i64 {
     seconds_since_1970(SystemTime::now())
 }
 
-/// Whatever a clock may say: what is before 1970 counts as 1970.
+/// Any clock value is accepted: a time before 1970 counts as 1970.
 fn seconds_since_1970(at: SystemTime) -> i64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
@@ -191,7 +210,7 @@ mod tests {
         std::str::from_utf8(&frame.as_bytes()[2..]).unwrap()
     }
 
-    /// Row E1: the keys, their order, and the data untouched.
+    /// Row E1: the keys, their order, and the unchanged payload.
     #[test]
     fn an_envelope_is_written_as_the_specification_has_it() {
         let data = RawValue::from_string(r#"{ "a": 1.50, "b":[ ] }"#.into()).unwrap();
@@ -201,7 +220,8 @@ mod tests {
         assert_eq!(serde_json::to_string(&envelope).unwrap(), text_of(&frame));
     }
 
-    /// Row X6: a box without a battery wakes up in 1970 or before, and a broken clock may say anything.
+    /// Row X6: a device without a battery starts in 1970 or before, and a broken clock may have any
+    /// value.
     #[test]
     fn no_clock_breaks_the_time_of_a_message() {
         let year = Duration::from_secs(365 * 86_400);
@@ -220,6 +240,6 @@ mod tests {
     #[test]
     fn a_type_with_a_quote_in_it_is_escaped() {
         let frame = Envelope { ver: 1, message_type: "a\"b".into(), ts: 0, data: () }.encode(Role::Server).unwrap();
-        assert_eq!(Head::parse(text_of(&frame)).unwrap().message_type, "a\"b");
+        assert_eq!(Parsed::parse(text_of(&frame)).unwrap().message_type, "a\"b");
     }
 }

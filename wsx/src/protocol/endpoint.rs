@@ -1,14 +1,11 @@
-//! A program's end of a conversation: the type on which handlers register, whose value carries their state.
+//! A program's implementation of one side: the type on which handlers register. Its value is their state.
 //!
-//! Knows no handlers; `handler` ties them to it.
-use crate::message::{AnyPeer, AnySide, Side};
-use std::{
-    any::{Any, TypeId},
-    collections::HashMap,
-    fmt,
-};
+//! Knows no handlers; `dispatch` collects them.
+use crate::protocol::side::{AnyPeer, AnySide, Side};
+use http::Extensions;
+use std::{any::Any, fmt};
 
-/// A local type on which handlers register with `#[wsx::handler(on = …)]`, and which they take as `&Self`.
+/// A type on which handlers register with `#[wsx::handler(on = …)]`. They take its value as `&Self`.
 ///
 /// ```
 /// #[derive(wsx::Endpoint)]
@@ -26,65 +23,61 @@ use std::{
     note = "a hub or a client is given the endpoint's value itself, neither a reference nor an `Arc`, and shares it with all handlers"
 )]
 pub trait Endpoint: Sized + Send + Sync + 'static {
-    /// The side of the conversation that this endpoint speaks for.
+    /// The side of the protocol that this endpoint implements.
     type Side: Side;
-    /// The side that it speaks to.
+    /// The side at the other end.
     type Peer: Send + Sync + 'static;
-    /// As written in the program; start-up errors name it.
+    /// The endpoint's name, as written in the program. A [`BuildError`](crate::BuildError) names it.
     const NAME: &'static str;
-    /// The module that declares it, whose first part is its crate.
+    /// The module that declares it. The first part of the path is its crate.
     #[doc(hidden)]
     const MODULE: &'static str;
-    /// The handlers known through the type system alone, which no linker can drop: a `HandlerEntry<Self>` each.
+    /// The handlers that the type system knows, each a `HandlerEntry<Self>`. A linker cannot drop them.
     #[doc(hidden)]
     fn entries() -> Vec<Box<dyn Any>> {
         Vec::new()
     }
-    /// Whether state is given by type, which only [`Untyped`] does.
+    /// The state that is given by type, which only [`Untyped`] has.
     #[doc(hidden)]
-    fn states(&self) -> Option<&States> {
+    fn states(&self) -> Option<&Extensions> {
         None
     }
 }
 
-/// Where handlers without `on = …` register. Its state is given by type, with `HubBuilder::state`, and taken
-/// as [`State<T>`](crate::State).
+/// The endpoint of handlers without `on = …`. Its state is given by type, with
+/// [`HubBuilder::state`](crate::server::HubBuilder::state), and taken as [`State<T>`](crate::State).
 ///
 /// A program that is both ends of a conversation needs an endpoint for each: a handler here runs at both.
-#[derive(Debug, Default)]
-pub struct Untyped(pub(crate) States);
+#[derive(Default)]
+pub struct Untyped(Extensions);
+
+impl Untyped {
+    /// Adds a state. It replaces an earlier one of the same type.
+    pub(crate) fn insert<T: Clone + Send + Sync + 'static>(&mut self, value: T) {
+        self.0.insert(value);
+    }
+
+    pub(crate) fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.0.get()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Untyped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Untyped with {} states", self.0.len())
+    }
+}
 
 impl Endpoint for Untyped {
     type Side = AnySide;
     type Peer = AnyPeer;
     const NAME: &'static str = "Untyped";
     const MODULE: &'static str = module_path!();
-    fn states(&self) -> Option<&States> {
+    fn states(&self) -> Option<&Extensions> {
         Some(&self.0)
-    }
-}
-
-/// One value of each type.
-#[derive(Default)]
-#[doc(hidden)]
-pub struct States(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
-
-impl States {
-    pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
-        self.0.insert(TypeId::of::<T>(), Box::new(value));
-    }
-
-    pub(crate) fn get<T: 'static>(&self) -> Option<&T> {
-        self.0.get(&TypeId::of::<T>())?.downcast_ref()
-    }
-
-    pub(crate) fn contains(&self, id: TypeId) -> bool {
-        self.0.contains_key(&id)
-    }
-}
-
-impl fmt::Debug for States {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} states", self.0.len())
     }
 }

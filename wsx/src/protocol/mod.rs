@@ -1,2 +1,13 @@
-//! What the compiler checks: the endpoint on which handlers register, and the sides of a protocol.
+//! What the compiler checks: the sides of a protocol, and the endpoint on which handlers register.
+pub(crate) mod description;
 pub(crate) mod endpoint;
+pub(crate) mod message_type;
+pub(crate) mod side;
+
+pub use crate::{
+    dispatch::registration::HandledOnceBy,
+    envelope::{Outbound, SentBy},
+};
+pub use description::{Description, Travel};
+pub use message_type::MessageType;
+pub use side::{AnyPeer, AnySide, Receives, Sends, Side};

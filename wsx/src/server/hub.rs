@@ -1,127 +1,197 @@
-//! The server's registry of connections: who is there, and sending to one or to all.
+//! The server's registry of connections, with all public methods of the hub.
 //!
-//! Knows no sockets and no HTTP; `server` gives a hub its doors.
+//! Knows neither sockets nor HTTP: `upgrade` makes connections of requests.
+#[cfg(feature = "server")]
+use crate::server::{
+    builder::HubBuilder,
+    identity::Identity,
+    rejection::Rejection,
+    upgrade::{self, WsHandler},
+};
 use crate::{
     config::Config,
-    connection::closed::CLOSE_REPLACED,
-    connection::queue::Refused,
-    connection::sending::Sending,
-    connection::{BoxFuture, Connection},
+    connection::{Connection, handle::Handle, queue::PushError, sending::Sending},
+    dispatch::program::Program,
     envelope::SentBy,
     error::SendError,
     observer::Observer,
     protocol::endpoint::{Endpoint, Untyped},
-    server::admission::Admission,
-    wire::frame::Frame,
+    server::{admission::Admission, registry::Registry, shutdown},
+    wire::close_code::CloseCode,
+    wire::write::Frame,
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesUnordered};
-use std::{
-    any::Any,
-    collections::HashMap,
-    fmt,
-    hash::{BuildHasher, RandomState},
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
-use tokio::{task::yield_now, time::timeout};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Locks that connections coming and going spread over.
-const SHARDS: usize = 16;
-/// A shutdown closes so many connections, then other work has a turn. Each wakes a task that writes what is queued: all at
-/// once, they would keep a runtime of one thread from everything else; by many at a time, tokio's local queues overflow,
-/// and what has moved to the shared one waits for them. So few cost no time in all.
-const CLOSING: usize = 8;
-/// How long a shutdown waits for its doors: half-done handshakes are refused at once, and refusing takes a second.
-const DOORS: Duration = Duration::from_secs(2);
-/// How long the connections that a deadline has cut off have to tell their program so.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// The server's registry of connections, with the endpoint whose handlers run on them. Cheap to clone.
+/// The server's registry of connections, with the endpoint whose handlers run on them. Cheap to clone; all clones are one
+/// hub.
 ///
-/// See [`Hub::new`] for the plain form and [`Hub::with`] for an endpoint with state.
+/// [`Hub::new`] is the plain form. [`Hub::builder`] takes an endpoint with state, bounds and an observer.
 pub struct Hub<E = Untyped>(Arc<Inner<E>>);
 
 struct Inner<E> {
-    parts: Parts<E>,
-    /// Seeded, since peers choose their ids.
-    hash: RandomState,
-    shards: [Mutex<HashMap<Arc<str>, Connection>>; SHARDS],
-    ignored: AtomicU64,
-    /// Every connection's task, its end included.
-    tasks: TaskTracker,
-    /// Listeners, and handshakes that are half done.
-    doors: TaskTracker,
-    /// Triggered by the beginning of a shutdown: no more connections.
-    stop: CancellationToken,
-    /// Triggered by the end of a shutdown: no more patience.
-    kill: CancellationToken,
+    program: Program<E>,
+    registry: Registry,
+    admission: Arc<Admission>,
+    /// What the builder's `on_connect` was given.
+    on_connect: Option<Box<OnConnect>>,
+    lifecycle: Lifecycle,
 }
 
-/// What a hub is built from.
-pub(crate) struct Parts<E> {
-    pub(crate) endpoint: E,
-    pub(crate) config: Config,
-    pub(crate) observer: Arc<dyn Observer>,
-    pub(crate) admission: Arc<Admission>,
-    /// The table of handlers. They take the hub, so the table's type stands above this module: whoever builds the
-    /// hub puts it in, and takes it out again once for each door.
-    pub(crate) router: Arc<dyn Any + Send + Sync>,
+pub(crate) type OnConnect = dyn Fn(&Handle) + Send + Sync;
+
+/// What a shutdown triggers and waits for.
+#[derive(Default)]
+pub(crate) struct Lifecycle {
+    /// The task of each connection, its end included.
+    pub(crate) tasks: TaskTracker,
+    /// Listeners, and handshakes in progress.
+    pub(crate) handshakes: TaskTracker,
+    /// Triggered when a shutdown begins: no more connections.
+    pub(crate) stop: CancellationToken,
+    /// Triggered when the grace period of a shutdown has expired.
+    pub(crate) kill: CancellationToken,
+}
+
+#[cfg(feature = "server")]
+impl Hub {
+    /// Creates a hub of the untyped endpoint, on which handlers without `on = …` register.
+    ///
+    /// There may be none: `register` can add handlers to each connection. [`Hub::builder`] reports a hub without handlers
+    /// as an error, and takes other endpoints.
+    ///
+    /// # Panics
+    ///
+    /// When the handlers do not fit together, with a line for every problem. [`Hub::builder`] returns them instead.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let hub = wsx::Hub::new();
+    /// hub.serve(tokio::net::TcpListener::bind("127.0.0.1:9001").await?).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    #[allow(
+        clippy::new_without_default,
+        reason = "it collects handlers and may panic, which nobody expects of a default"
+    )]
+    pub fn new() -> Self {
+        Self::builder().without_handlers().build().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Returns a builder, which takes an endpoint, state, bounds and an observer.
+    #[must_use]
+    pub fn builder() -> HubBuilder {
+        HubBuilder::default()
+    }
+}
+
+#[cfg(feature = "server")]
+impl<E: Endpoint> Hub<E> {
+    /// Returns the types that have a handler, the reserved ones included, in alphabetical order.
+    #[must_use]
+    pub fn handled_types(&self) -> Vec<String> {
+        self.program().router.types()
+    }
+
+    /// Accepts connections until the hub shuts down. Their ids come from [`unique_id`](crate::unique_id).
+    ///
+    /// To choose ids, or to reject a request, use [`ws_handler`](Self::ws_handler) and [`WsHandler::serve`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`WsHandler::serve`].
+    pub async fn serve(&self, listener: tokio::net::TcpListener) {
+        self.ws_handler(upgrade::unique_id, |_| {}).serve(listener).await;
+    }
+
+    /// As [`serve`](Self::serve), with TLS: for clients of `wss://`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`WsHandler::serve_tls`].
+    #[cfg(feature = "rustls")]
+    pub async fn serve_tls(&self, listener: tokio::net::TcpListener, tls: crate::server::tls::Tls) {
+        self.ws_handler(upgrade::unique_id, |_| {}).serve_tls(listener, tls).await;
+    }
+
+    /// Returns the handler of upgrade requests: it serves a listener, or is mounted at a path of an HTTP server.
+    ///
+    /// `build_id` makes the connection's id from the upgrade request, before the upgrade. It may look things up, and
+    /// reject the request with a status. It is dropped when the peer ends the stream, the handshake takes too long, or the
+    /// hub shuts down. `register` sees each new connection before its first message. A panic in either rejects the request
+    /// with 500.
+    ///
+    /// A new connection with a known id replaces the old one, which closes with
+    /// [`CloseCode::REPLACED`](crate::CloseCode::REPLACED). So ids must be unique. Two boxes with one id, such as from the
+    /// same disk image, replace each other for ever, because each connects again. An [`Observer`] sees them close with
+    /// 4000.
+    ///
+    /// In axum, mount it with `route_service`: `Router::new().route_service("/ws", hub.ws_handler(device_id, |_| {}))`.
+    ///
+    /// ```standalone_crate
+    /// use wsx::{Hub, Rejection, http::{StatusCode, request::Parts}};
+    ///
+    /// async fn device_id(request: Parts) -> Result<String, Rejection> {
+    ///     let id = request.uri.query().and_then(|query| query.strip_prefix("id="));
+    ///     id.map(str::to_owned).ok_or(Rejection::new(StatusCode::BAD_REQUEST, "no id"))
+    /// }
+    ///
+    /// let upgrade = Hub::new().ws_handler(device_id, |conn| println!("{} is here", conn.id()));
+    /// ```
+    pub fn ws_handler<F, Fut, I, R>(&self, build_id: F, register: R) -> WsHandler<E>
+    where
+        F: Fn(http::request::Parts) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<I, Rejection>> + Send + 'static,
+        I: Into<Identity>,
+        R: Fn(&Connection<E::Side, E::Peer>) + Send + Sync + 'static,
+    {
+        WsHandler::new(self.clone(), build_id, move |conn| register(Connection::of(conn)))
+    }
 }
 
 impl<E: Endpoint> Hub<E> {
-    pub(crate) fn from_parts(parts: Parts<E>) -> Self {
-        Self(Arc::new(Inner {
-            parts,
-            hash: RandomState::new(),
-            shards: Default::default(),
-            ignored: AtomicU64::new(0),
-            tasks: TaskTracker::new(),
-            doors: TaskTracker::new(),
-            stop: CancellationToken::new(),
-            kill: CancellationToken::new(),
-        }))
-    }
-
-    /// The endpoint's value: the state that the handlers see.
+    /// Returns the endpoint's value: the state that the handlers see.
     #[must_use]
     pub fn endpoint(&self) -> &E {
-        &self.0.parts.endpoint
+        &self.program().endpoint
     }
 
-    /// Queues a message or an envelope for one connection, waiting for room in its queue.
+    /// Queues a message or an envelope for one connection, and waits for room in its queue.
     ///
     /// # Errors
     ///
-    /// [`SendError::NoSuchConnection`] when nobody of this id is here, [`SendError::Closed`] when that connection ends
-    /// meanwhile, [`SendError::Encode`] when the message is no JSON.
+    /// [`SendError::NoSuchConnection`] when no connection has this id, [`SendError::Closed`] when the connection ends
+    /// while this waits, [`SendError::Encode`] when the message cannot be written as JSON.
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits for room, the message is not sent; see [`Sending`].
+    /// If this is dropped while it waits for room, the message is not sent; see [`Sending`].
     pub fn send_to<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, id: &str, message: &M) -> Sending<'static> {
-        let conn = self.get(id).ok_or_else(|| SendError::NoSuchConnection(id.to_owned()));
+        let conn = self.0.registry.get(id).ok_or_else(|| SendError::NoSuchConnection(id.to_owned()));
         Sending::on_owned(conn, message.encode(Role::Server).map(Frame::into_bytes))
     }
 
-    /// Queues a message or an envelope once for every connection, and returns how many accepted it.
+    /// Queues a message or an envelope once for every connection. Returns how many accepted it.
     ///
-    /// Encoded once. Those with room get it at once; then the full ones are waited for, all at the same time, each
-    /// until it has room or its write timeout ends it.
+    /// The message is encoded once. Connections with room get it at once. Then this waits for the full ones, all at the
+    /// same time, each until it has room or its write timeout ends it.
     ///
     /// # Errors
     ///
-    /// [`SendError::Encode`] when the message is no JSON; nobody has got it then.
+    /// [`SendError::Encode`] when the message cannot be written as JSON. It is not sent to any connection then.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before its first poll, nobody gets the message. Dropped after that, those that were full may not get it; all
-    /// others have.
+    /// If this is dropped before its first poll, no connection gets the message. If it is dropped later, connections that
+    /// were full may not get it; all others have it.
     pub fn broadcast<M: SentBy<E::Side, E::Peer> + ?Sized>(
         &self,
         message: &M,
@@ -131,7 +201,8 @@ impl<E: Endpoint> Hub<E> {
         Box::pin(async move {
             let frame = frame?;
             let (mut accepted, full) = self.offer(&frame);
-            let mut waiting: FuturesUnordered<_> = full.iter().map(|conn| conn.push(frame.clone())).collect();
+            let mut waiting: FuturesUnordered<_> =
+                full.iter().map(|conn| Sending::on(conn, Ok(frame.clone()))).collect();
             while let Some(done) = waiting.next().await {
                 accepted += usize::from(done.is_ok());
             }
@@ -139,41 +210,33 @@ impl<E: Endpoint> Hub<E> {
         })
     }
 
-    /// Gives the frame to all that have room; returns their number, and the others.
-    fn offer(&self, frame: &Bytes) -> (usize, Vec<Connection>) {
+    /// Queues the frame for all connections with room. Returns their number, and the full ones.
+    fn offer(&self, frame: &Bytes) -> (usize, Vec<Handle>) {
         let (mut accepted, mut full) = (0, Vec::new());
-        for shard in &self.0.shards {
-            for conn in lock(shard).values() {
-                match conn.try_push(frame.clone()) {
-                    Ok(()) => accepted += 1,
-                    Err(Refused::Full) => full.push(conn.clone()),
-                    Err(Refused::Closed) => {}
-                }
-            }
-        }
+        self.0.registry.for_each(|conn| match conn.try_push(frame.clone()) {
+            Ok(()) => accepted += 1,
+            Err(PushError::Full) => full.push(conn.clone()),
+            Err(PushError::Closed) => {}
+        });
         (accepted, full)
     }
 
-    /// The connection of this id.
+    /// Returns the connection with this id.
     #[must_use]
-    pub fn get(&self, id: &str) -> Option<Connection> {
-        self.shard(id).get(id).cloned()
+    pub fn connection(&self, id: &str) -> Option<Connection<E::Side, E::Peer>> {
+        self.0.registry.get(id).map(Connection::from_handle)
     }
 
-    /// The ids of all connections, in no order.
+    /// Returns the ids of all connections, in no order.
     #[must_use]
     pub fn ids(&self) -> Vec<String> {
-        self.0
-            .shards
-            .iter()
-            .flat_map(|shard| lock(shard).keys().map(|id| (**id).to_owned()).collect::<Vec<_>>())
-            .collect()
+        self.0.registry.ids()
     }
 
-    /// How many connections there are.
+    /// Returns the number of connections.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.shards.iter().map(|shard| lock(shard).len()).sum()
+        self.0.registry.len()
     }
 
     /// Whether there is no connection.
@@ -182,33 +245,34 @@ impl<E: Endpoint> Hub<E> {
         self.len() == 0
     }
 
-    /// How many messages nobody handled since the start: unknown types, and raw frames without a `__raw__` handler.
+    /// Returns how many messages had no handler since the start: unknown types, and raw frames without a `__raw__` handler.
     #[must_use]
     pub fn ignored(&self) -> u64 {
-        self.0.ignored.load(Ordering::Relaxed)
+        self.program().ignored()
     }
 
-    /// Ends the hub: nobody comes in any more, what is queued leaves, every connection closes with 1001, and handlers in
-    /// flight, `__close__` handlers and observers are waited for. Returns how many connections were cut off because they
-    /// had not ended by `deadline`.
+    /// Closes the hub gracefully. New connections are rejected with 503. Queued messages are sent, then every connection is
+    /// closed with code 1001. Running handlers, `__close__` handlers and observers finish first.
     ///
-    /// `WsHandler::listen` stops accepting and returns. Who comes later through another door, or is half-way through a
-    /// handshake, `build_id` included, is told 503. Connections close in batches, so that other work goes on beside them.
-    /// What the peers sent before they learned of it is still handled; sends fail with [`SendError::Closed`] from the
-    /// beginning on. What a handler returns that began before leaves in front of 1001, which waits for it for a quarter of
-    /// [`Config::close_timeout`]; what later handlers return is dropped.
+    /// Returns the number of connections that were still open when `grace` expired. Those are dropped.
     ///
-    /// At the deadline those that are left are cut off: what their sockets take at once leaves, the close frame included,
-    /// and they have a second at most for their `__close__` handlers. A deadline of zero does that at once. One of 10 s,
-    /// the default of [`Config::close_timeout`], leaves honest peers all the time that they have anyway: a connection that
-    /// passes its `close_timeout` is dropped before, and not counted.
+    /// [`WsHandler::serve`](crate::server::WsHandler::serve) stops accepting and returns. Requests in the middle of a
+    /// handshake, `build_id` included, get 503 too. Messages that a peer sent before it learned of the close are still
+    /// handled. Sends fail with [`SendError::Closed`] from the beginning on. The reply of a handler that started before the
+    /// shutdown is sent before 1001, which waits for it for a quarter of
+    /// [`Config::close_timeout`](crate::Config::close_timeout); replies of later handlers are dropped.
     ///
-    /// Called again, or by several, every call waits for the end, and the earliest deadline holds. A handler of this hub
-    /// that awaits it waits for itself, and so until the deadline: let a task of its own call it.
+    /// A grace period of 10 s, the default of `Config::close_timeout`, leaves healthy peers all the time that they have
+    /// anyway: a connection that passes its `close_timeout` is dropped before, and not counted. When the grace period
+    /// expires, frames that the socket takes at once are still written, the close frame included, and `__close__` handlers
+    /// have one second. A grace period of zero does that at once.
+    ///
+    /// Every call waits until the hub has closed; with several calls, the shortest grace period applies. Do not await this
+    /// in one of the hub's own handlers: the shutdown waits for that handler. Spawn a task instead.
     ///
     /// # Cancel safety
     ///
-    /// Dropped once it has begun, the shutdown goes on, its deadline included.
+    /// A shutdown that has begun goes on if this is dropped, its grace period included.
     ///
     /// # Examples
     ///
@@ -217,132 +281,86 @@ impl<E: Endpoint> Hub<E> {
     /// # async fn main() -> std::io::Result<()> {
     /// # use std::time::Duration;
     /// let hub = wsx::Hub::new();
-    /// let door = hub.ws_handler(wsx::unique_id, |_| {});
-    /// let listening = tokio::spawn(door.listen(tokio::net::TcpListener::bind("127.0.0.1:9001").await?));
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:9001").await?;
+    /// let serving = tokio::spawn({ let hub = hub.clone(); async move { hub.serve(listener).await } });
     /// # async fn asked_to_stop() {}
     /// asked_to_stop().await;
     /// let cut_off = hub.shutdown(Duration::from_secs(10)).await;
-    /// // The listener goes until the hub has ended, and so answers those who come meanwhile.
-    /// listening.await?;
+    /// // The listener serves until the hub has closed, to answer late requests.
+    /// serving.await?;
     /// println!("{cut_off} connections were cut off");
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn shutdown(&self, deadline: Duration) -> usize {
-        self.0.stop.cancel();
-        // In a task of its own: nobody stays unclosed, and no deadline unkept, when this future is dropped.
+    pub async fn shutdown(&self, grace: Duration) -> usize {
+        let Lifecycle { stop, tasks, .. } = self.lifecycle();
+        stop.cancel();
+        // In a task of its own, so that every connection is closed even if this future is dropped.
         let hub = self.clone();
-        let ending = tokio::spawn(async move { hub.end(deadline).await });
-        // It has no way to fail but the end of its runtime.
-        ending.await.unwrap_or_else(|_| self.0.tasks.len())
+        let ending = tokio::spawn(async move { shutdown::run(&hub, grace).await });
+        // It fails only when its runtime ends.
+        ending.await.unwrap_or_else(|_| tasks.len())
+    }
+}
+
+impl<E> Hub<E> {
+    pub(crate) fn from_parts(
+        program: Program<E>,
+        admission: Arc<Admission>,
+        on_connect: Option<Box<OnConnect>>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            program,
+            registry: Registry::default(),
+            admission,
+            on_connect,
+            lifecycle: Lifecycle::default(),
+        }))
     }
 
-    async fn end(&self, deadline: Duration) -> usize {
-        let Inner { tasks, doors, kill, .. } = &*self.0;
-        tasks.close();
-        doors.close();
-        let honest = async {
-            for batch in self.connections().chunks(CLOSING) {
-                batch.iter().for_each(close);
-                yield_now().await;
-            }
-            // One that somebody holds without polling it must not hold up the rest.
-            let _ = timeout(DOORS, doors.wait()).await;
-            tasks.wait().await;
-        };
-        if timeout(deadline, honest).await.is_ok() {
-            return 0;
-        }
-        let late = tasks.len();
-        kill.cancel();
-        // Those that the deadline was too short for.
-        self.connections().iter().for_each(close);
-        let _ = timeout(LAST_WORDS, tasks.wait()).await;
-        late
-    }
-
-    fn connections(&self) -> Vec<Connection> {
-        self.0.shards.iter().flat_map(|shard| lock(shard).values().cloned().collect::<Vec<_>>()).collect()
-    }
-
-    /// Enters a connection of this id into the registry; the one that had the id closes with 4000, as an edge box
-    /// comes back before the server has noticed that its old link is dead. None after the beginning of a shutdown.
-    pub(crate) fn open(&self, id: Arc<str>) -> Option<Connection> {
-        let conn = Connection::unopened(id.clone(), Role::Server, self.config());
-        let replaced = {
-            // Under the shard's lock, so that a shutdown either sees this connection or is seen by it.
-            let mut shard = self.shard(&id);
-            if self.0.stop.is_cancelled() {
-                return None;
-            }
-            shard.insert(id, conn.clone())
-        };
+    /// Adds a connection with this id to the registry. The connection that had the id closes with 4000, because an edge box
+    /// comes back before the server has noticed that its old link is dead. Returns `None` after a shutdown has begun.
+    pub(crate) fn open(&self, id: Arc<str>) -> Option<Handle> {
+        let conn = Handle::new(id.clone(), Role::Server, self.config());
+        let replaced = self.0.registry.insert(&conn, id, || !self.lifecycle().stop.is_cancelled()).ok()?;
         if let Some(old) = replaced {
-            old.close_with(CLOSE_REPLACED.into(), "this id has connected again");
+            old.close(CloseCode::REPLACED, "this id has connected again".into());
         }
         Some(conn)
     }
 
-    /// Takes this very connection out, never one that has replaced it.
-    pub(crate) fn forget(&self, conn: &Connection) {
-        let mut shard = self.shard(conn.id());
-        if shard.get(conn.id()).is_some_and(|entry| entry.is(conn)) {
-            shard.remove(conn.id());
-            // A wave of connections that has gone leaves no room behind.
-            if shard.capacity() > 64 && shard.len() < shard.capacity() / 8 {
-                shard.shrink_to_fit();
-            }
-        }
+    /// Removes this very connection, never one that has replaced it.
+    pub(crate) fn remove(&self, conn: &Handle) {
+        self.0.registry.remove(conn);
+    }
+
+    pub(crate) fn program(&self) -> &Program<E> {
+        &self.0.program
     }
 
     pub(crate) fn config(&self) -> &Config {
-        &self.0.parts.config
-    }
-
-    pub(crate) fn admission(&self) -> &Arc<Admission> {
-        &self.0.parts.admission
+        &self.0.program.config
     }
 
     pub(crate) fn observer(&self) -> &dyn Observer {
-        &*self.0.parts.observer
+        &*self.0.program.observer
     }
 
-    pub(crate) fn router(&self) -> Arc<dyn Any + Send + Sync> {
-        self.0.parts.router.clone()
+    pub(crate) fn admission(&self) -> &Arc<Admission> {
+        &self.0.admission
     }
 
-    pub(crate) fn ignored_counter(&self) -> &AtomicU64 {
-        &self.0.ignored
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.0.registry
     }
 
-    pub(crate) fn tasks(&self) -> &TaskTracker {
-        &self.0.tasks
+    pub(crate) fn lifecycle(&self) -> &Lifecycle {
+        &self.0.lifecycle
     }
 
-    pub(crate) fn doors(&self) -> &TaskTracker {
-        &self.0.doors
+    pub(crate) fn on_connect(&self) -> Option<&OnConnect> {
+        self.0.on_connect.as_deref()
     }
-
-    pub(crate) fn stop(&self) -> &CancellationToken {
-        &self.0.stop
-    }
-
-    pub(crate) fn kill(&self) -> &CancellationToken {
-        &self.0.kill
-    }
-
-    fn shard(&self, id: &str) -> MutexGuard<'_, HashMap<Arc<str>, Connection>> {
-        // No truncation that matters: any bits of the hash will do.
-        lock(&self.0.shards[self.0.hash.hash_one(id) as usize % SHARDS])
-    }
-}
-
-fn close(conn: &Connection) {
-    conn.close_draining(1001, "the server is going away");
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("no code of the user's runs under this lock")
 }
 
 impl<E> Clone for Hub<E> {

@@ -1,39 +1,16 @@
-//! A door behind somebody else's HTTP server: hyper, and with it tower and axum, whose `route_service` takes it.
-//!
-//! ```no_run
-//! # async fn example() -> std::io::Result<()> {
-//! let hub = wsx::Hub::new();
-//! let app: axum::Router = axum::Router::new().route_service("/ws", hub.ws_handler(wsx::unique_id, |_| {}));
-//! axum::serve(tokio::net::TcpListener::bind("127.0.0.1:9001").await?, app).await
-//! # }
-//! ```
-//!
-//! Neither hyper nor axum knows the connections that it has upgraded, so their own graceful shutdown ends without them.
-//! Let the hub end first, while the server goes on accepting: those who come late get their 503, other pages are served
-//! until the last WebSocket has gone, and then the server ends by its own means.
-//!
-//! ```no_run
-//! # use std::time::Duration;
-//! # async fn asked_to_stop() {}
-//! # async fn example(listener: tokio::net::TcpListener, app: axum::Router, hub: wsx::Hub) -> std::io::Result<()> {
-//! let hub_has_ended = async move {
-//!     asked_to_stop().await;
-//!     hub.shutdown(Duration::from_secs(10)).await;
-//! };
-//! axum::serve(listener, app).with_graceful_shutdown(hub_has_ended).await
-//! # }
-//! ```
-//!
-//! With hyper itself, that is the moment at which the accept loop ends and `graceful_shutdown` is called on each HTTP
-//! connection; `examples/src/bin/mount_hyper.rs` has all of it.
+//! The handler of upgrade requests as a service of hyper, and so of tower and axum.
 use crate::{
     protocol::endpoint::Endpoint,
-    server::handshake::Reject,
-    server::upgrade::{Entered, WsHandler, going_away, late},
-    task::tcp_options,
-    task::transport::Raw,
+    server::{
+        admit::{self, Entered, going_away, timed_out},
+        hub::Lifecycle,
+        rejection::Rejection,
+        upgrade::WsHandler,
+    },
+    task::{tcp_options, transport::socket::SocketTransport},
 };
 use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -44,73 +21,60 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::{net::TcpStream, time::timeout};
-use tokio_tungstenite::tungstenite::{
-    http::{Request, Response, StatusCode, header},
-    protocol::Role,
-};
+use tokio_tungstenite::tungstenite::protocol::Role;
 
-type Answer = Response<Full<Bytes>>;
+/// The answer to an upgrade request.
+pub(super) type Answer = Response<Full<Bytes>>;
 
-impl<E: Endpoint> WsHandler<E> {
-    /// Answers an upgrade request that an HTTP server built on hyper 1.x has received, and runs the connection once the
-    /// upgrade is done. Any other request gets an HTTP error, and so does one that `build_id` has not decided about within
-    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout): 408. Reading the request is the server's, and so is
-    /// the time for it.
-    ///
-    /// The server must support upgrades: `hyper::server::conn::http1::Builder::serve_connection(…).with_upgrades()`, or
-    /// `axum::serve`.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped before it is done, the connection is not made. Once it has answered, the connection is made without it.
-    pub async fn upgrade<B>(&self, request: Request<B>) -> Answer {
-        let (mut parts, _) = request.into_parts();
-        let upgrade = parts.extensions.remove::<OnUpgrade>();
-        let _door = self.hub().doors().token();
-        let limit = self.hub().config().handshake_timeout;
-        let admitted = tokio::select! {
-            biased;
-            () = self.hub().stop().cancelled() => Err(going_away()),
-            admitted = timeout(limit, self.admit(Request::from_parts(parts, ()), None)) => {
-                admitted.unwrap_or_else(|_| Err(late(limit)))
-            }
-        };
-        match admitted.and_then(|(answer, identity)| {
-            let upgrade = upgrade.ok_or_else(|| {
-                Reject::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "this HTTP server does not support upgrades; with hyper, call `.with_upgrades()`",
-                )
-            })?;
-            Ok((answer, upgrade, self.enter(identity)?))
-        }) {
-            Ok((answer, upgrade, entered)) => {
-                tokio::spawn(async move {
-                    // Without an upgrade in time, `entered` is dropped and its connection goes.
-                    if let Ok(Ok(upgraded)) = timeout(limit, upgrade).await {
-                        run(entered, upgraded);
-                    }
-                });
-                answer.map(|()| Full::default())
-            }
-            Err(reject) => {
-                self.tell_refused(None, &reject);
-                refusal(reject)
-            }
+/// Answers a request, and runs the connection once the upgrade is done.
+pub(super) async fn answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Request<B>) -> Answer {
+    let (mut parts, _) = request.into_parts();
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
+    let Lifecycle { handshakes, stop, .. } = handler.hub.lifecycle();
+    let _handshake = handshakes.token();
+    let limit = handler.hub.config().handshake_timeout;
+    let admitted = tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(going_away()),
+        admitted = timeout(limit, admit::admit(handler, Request::from_parts(parts, ()), None)) => {
+            admitted.unwrap_or_else(|_| Err(timed_out(limit)))
+        }
+    };
+    match admitted.and_then(|(answer, identity)| {
+        let upgrade = upgrade.ok_or_else(|| {
+            Rejection::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "this HTTP server does not support upgrades: with hyper, call `.with_upgrades()`",
+            )
+        })?;
+        Ok((answer, upgrade, admit::enter(handler, identity)?))
+    }) {
+        Ok((answer, upgrade, entered)) => {
+            tokio::spawn(async move {
+                // Without an upgrade in time, `entered` is dropped, and its connection is removed.
+                if let Ok(Ok(upgraded)) = timeout(limit, upgrade).await {
+                    run(entered, upgraded);
+                }
+            });
+            answer.map(|()| Full::default())
+        }
+        Err(rejection) => {
+            admit::report(&handler.hub, None, &rejection);
+            rejected(rejection)
         }
     }
 }
 
-fn refusal(reject: Reject) -> Answer {
-    let mut answer = Response::new(Full::from(reject.body));
-    *answer.status_mut() = reject.status;
-    *answer.headers_mut() = *reject.headers;
+fn rejected(rejection: Rejection) -> Answer {
+    let mut answer = Response::new(Full::from(rejection.body));
+    *answer.status_mut() = rejection.status;
+    *answer.headers_mut() = *rejection.headers;
     let text = header::HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().entry(header::CONTENT_TYPE).or_insert(text);
     answer
 }
 
-/// Runs on the socket below hyper's stream where it can be had: one layer less for every byte.
+/// Runs the connection on the socket below hyper's stream, if that can be had: one layer less for every byte.
 fn run<E: Endpoint>(entered: Entered<E>, upgraded: Upgraded) {
     let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => return run_tcp(entered, parts.io.into_inner(), &parts.read_buf),
@@ -120,7 +84,7 @@ fn run<E: Endpoint>(entered: Entered<E>, upgraded: Upgraded) {
         Ok(parts) => run_tcp(entered, parts.io.into_inner(), &parts.read_buf),
         Err(upgraded) => {
             let config = entered.config().clone();
-            entered.run(Raw::new(TokioIo::new(upgraded), Role::Server, Vec::new(), &config));
+            entered.run(SocketTransport::new(TokioIo::new(upgraded), Role::Server, Vec::new(), &config));
         }
     }
 }
@@ -128,7 +92,7 @@ fn run<E: Endpoint>(entered: Entered<E>, upgraded: Upgraded) {
 fn run_tcp<E: Endpoint>(entered: Entered<E>, socket: TcpStream, early: &Bytes) {
     let config = entered.config().clone();
     tcp_options::prepare(&socket, &config);
-    entered.run(Raw::new(socket, Role::Server, early.to_vec(), &config));
+    entered.run(SocketTransport::new(socket, Role::Server, early.to_vec(), &config));
 }
 
 impl<E: Endpoint, B: Send + 'static> tower_service::Service<Request<B>> for WsHandler<E> {
@@ -151,7 +115,7 @@ impl<E: Endpoint, B: Send + 'static> hyper::service::Service<Request<B>> for WsH
     type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
 
     fn call(&self, request: Request<B>) -> Self::Future {
-        let door = self.clone();
-        Box::pin(async move { Ok(door.upgrade(request).await) })
+        let handler = self.clone();
+        Box::pin(async move { Ok(handler.upgrade(request).await) })
     }
 }

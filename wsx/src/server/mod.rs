@@ -1,11 +1,38 @@
-//! The server's end: the hub, and how requests become its connections.
+//! The server's end: the hub, and how upgrade requests become its connections.
+#[cfg(feature = "server")]
+mod accept;
 pub(crate) mod admission;
 #[cfg(feature = "server")]
-pub(crate) mod handshake;
+mod admit;
+#[cfg(feature = "server")]
+pub(crate) mod builder;
+#[cfg(feature = "server")]
+mod handshake;
+#[cfg(feature = "server")]
+mod http;
 pub(crate) mod hub;
 #[cfg(feature = "hyper")]
-pub(crate) mod hyper;
+mod hyper;
+#[cfg(feature = "server")]
+pub(crate) mod identity;
+#[cfg(feature = "server")]
+mod origin;
+mod registry;
+#[cfg(feature = "server")]
+pub(crate) mod rejection;
+mod shutdown;
+#[cfg(feature = "server")]
+mod subprotocol;
 #[cfg(all(feature = "server", feature = "rustls"))]
 pub(crate) mod tls;
 #[cfg(feature = "server")]
 pub(crate) mod upgrade;
+
+#[cfg(all(feature = "server", feature = "rustls"))]
+pub use tls::PeerCertificates;
+#[cfg(feature = "server")]
+pub use {
+    builder::HubBuilder,
+    subprotocol::Subprotocol,
+    upgrade::{HandshakeError, PeerAddr, WsHandler},
+};

@@ -1,6 +1,14 @@
-//! Finding a link that died without a word: a silent peer is pinged, and one that stays silent is gone.
+//! Finds a link that broke silently: a silent peer is pinged, and a peer that stays silent is lost.
 //!
-//! Knows the clock, and neither the socket nor the queue: it says what is due.
+//! Knows the clock. It knows neither the socket nor the queue: it says what is due.
+//!
+//! ```text
+//!               silent for the interval             silent for the timeout
+//!   Listening -------------------------> PingSent -------------------------> the peer is lost
+//!       ^              (ping)                |
+//!       +------------------------------------+
+//!                 a byte was received
+//! ```
 use crate::config::Heartbeat;
 use std::{
     future::Future,
@@ -10,56 +18,66 @@ use std::{
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What [`Beat::poll`] found due.
+/// What is due.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     Ping,
-    /// Not a byte came since the ping.
-    Dead,
+    /// Nothing was received since the ping.
+    PeerLost,
 }
 
 /// The heartbeat of one connection.
 #[derive(Debug)]
-pub(crate) struct Beat {
-    rhythm: Heartbeat,
+pub(crate) struct HeartbeatTimer {
+    config: Heartbeat,
     timer: Pin<Box<Sleep>>,
-    /// When what is due next is due.
-    due: Instant,
-    asked: bool,
+    phase: Phase,
+    /// When the phase ends, unless a byte is received before.
+    deadline: Instant,
 }
 
-impl Beat {
-    pub(crate) fn new(rhythm: Heartbeat) -> Self {
-        let due = after(rhythm.interval);
-        Self { rhythm, timer: Box::pin(sleep_until(due)), due, asked: false }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Listening,
+    PingSent,
+}
+
+impl HeartbeatTimer {
+    pub(crate) fn new(config: Heartbeat) -> Self {
+        let deadline = after(config.interval);
+        Self { config, timer: Box::pin(sleep_until(deadline)), phase: Phase::Listening, deadline }
     }
 
-    /// A byte came.
-    pub(crate) fn heard(&mut self) {
-        self.due = after(self.rhythm.interval);
-        self.asked = false;
+    /// Starts again, because something was received.
+    pub(crate) fn restart(&mut self) {
+        self.phase = Phase::Listening;
+        self.deadline = after(self.config.interval);
     }
 
-    /// Pending while nothing is due; the task is woken when it is.
+    /// Pending while nothing is due. The task is woken when something is.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
-        if self.timer.deadline() != self.due {
-            self.timer.as_mut().reset(self.due);
+        if self.timer.deadline() != self.deadline {
+            self.timer.as_mut().reset(self.deadline);
         }
         ready!(self.timer.as_mut().poll(cx));
-        if std::mem::replace(&mut self.asked, true) {
-            return Poll::Ready(Due::Dead);
+        match self.phase {
+            Phase::Listening => {
+                self.phase = Phase::PingSent;
+                // From now, and not from the deadline: a task that runs too late must still give
+                // the peer its time to answer.
+                self.deadline = after(self.config.timeout);
+                Poll::Ready(Due::Ping)
+            }
+            Phase::PingSent => Poll::Ready(Due::PeerLost),
         }
-        // From now, not from when it was due: a task that came late must still give the peer its time to answer.
-        self.due = after(self.rhythm.timeout);
-        Poll::Ready(Due::Ping)
     }
 }
 
-/// So long from now, and at most thirty years, as in tokio's own timers: the clock has an end, and rounding a time right in
-/// front of it overflows as well.
+/// The time after `wait`, at most thirty years from now, as in tokio's own timers. The clock has an
+/// end, and rounding a time right before that end overflows too.
 fn after(wait: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-    Instant::now() + wait.min(FAR)
+    const MAX: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    Instant::now() + wait.min(MAX)
 }
 
 #[cfg(test)]
@@ -71,48 +89,48 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const USUAL: Heartbeat = Heartbeat { interval: Duration::from_secs(30), timeout: Duration::from_secs(10) };
 
-    async fn due(beat: &mut Beat) -> Due {
-        poll_fn(|cx| beat.poll(cx)).await
+    async fn due(timer: &mut HeartbeatTimer) -> Due {
+        poll_fn(|cx| timer.poll(cx)).await
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_is_answered_by_a_ping_and_then_by_the_end() {
-        let (start, mut beat) = (Instant::now(), Beat::new(USUAL));
-        assert_eq!((due(&mut beat).await, start.elapsed()), (Due::Ping, 30 * SECOND));
-        assert_eq!((due(&mut beat).await, start.elapsed()), (Due::Dead, 40 * SECOND));
+    async fn a_silent_peer_is_pinged_and_then_lost() {
+        let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));
+        assert_eq!((due(&mut timer).await, start.elapsed()), (Due::Ping, 30 * SECOND));
+        assert_eq!((due(&mut timer).await, start.elapsed()), (Due::PeerLost, 40 * SECOND));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_byte_puts_both_off() {
-        let (start, mut beat) = (Instant::now(), Beat::new(USUAL));
+    async fn a_received_byte_restarts_the_timer() {
+        let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));
         tokio::time::sleep(20 * SECOND).await;
-        beat.heard();
-        assert_eq!((due(&mut beat).await, start.elapsed()), (Due::Ping, 50 * SECOND));
+        timer.restart();
+        assert_eq!((due(&mut timer).await, start.elapsed()), (Due::Ping, 50 * SECOND));
         tokio::time::sleep(9 * SECOND).await;
-        beat.heard();
-        assert_eq!((due(&mut beat).await, start.elapsed()), (Due::Ping, 89 * SECOND));
+        timer.restart();
+        assert_eq!((due(&mut timer).await, start.elapsed()), (Due::Ping, 89 * SECOND));
     }
 
-    /// A thread that was blocked, a box that slept: the peer has not been asked yet.
+    /// The thread was blocked, or the machine was suspended, so no ping was sent yet.
     #[tokio::test(start_paused = true)]
-    async fn a_ping_that_leaves_late_is_waited_for_all_the_same() {
-        let (start, mut beat) = (Instant::now(), Beat::new(USUAL));
+    async fn a_late_ping_still_gives_the_peer_its_time_to_answer() {
+        let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));
         advance(100 * SECOND).await;
-        assert_eq!((due(&mut beat).await, start.elapsed()), (Due::Ping, 100 * SECOND));
-        assert_eq!((due(&mut beat).await, start.elapsed()), (Due::Dead, 110 * SECOND));
+        assert_eq!((due(&mut timer).await, start.elapsed()), (Due::Ping, 100 * SECOND));
+        assert_eq!((due(&mut timer).await, start.elapsed()), (Due::PeerLost, 110 * SECOND));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_time_that_no_clock_has_never_comes() {
+    async fn a_time_beyond_the_end_of_the_clock_never_comes() {
         const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-        let mut silent = Beat::new(Heartbeat { interval: Duration::MAX, timeout: Duration::MAX });
+        let mut silent = HeartbeatTimer::new(Heartbeat { interval: Duration::MAX, timeout: Duration::MAX });
         assert!(timeout(YEAR, due(&mut silent)).await.is_err());
-        let mut patient = Beat::new(Heartbeat { interval: SECOND, timeout: Duration::MAX });
+        let mut patient = HeartbeatTimer::new(Heartbeat { interval: SECOND, timeout: Duration::MAX });
         assert_eq!(due(&mut patient).await, Due::Ping);
         assert!(timeout(YEAR, due(&mut patient)).await.is_err());
-        patient.heard();
+        patient.restart();
         assert_eq!(due(&mut patient).await, Due::Ping);
-        // The last time that the clock has, for which tokio's timer has no next millisecond.
+        // The last time of the clock, for which tokio's timer has no next millisecond.
         let now = Instant::now();
         let (seconds, rest) = ((0..64).rev(), (0..30).rev());
         let steps =
@@ -121,7 +139,7 @@ mod tests {
             sum.checked_add(step).filter(|sum| now.checked_add(*sum).is_some()).unwrap_or(sum)
         });
         assert!(now.checked_add(last + Duration::from_nanos(1)).is_none());
-        let mut silent = Beat::new(Heartbeat { interval: last, timeout: last });
+        let mut silent = HeartbeatTimer::new(Heartbeat { interval: last, timeout: last });
         assert!(timeout(YEAR, due(&mut silent)).await.is_err());
     }
 }

@@ -1,3 +1,9 @@
-//! Bytes to frames and back (RFC 6455 section 5). Knows no socket and no envelope.
-pub(crate) mod frame;
-pub(crate) mod reader;
+//! Bytes to frames and back (RFC 6455 section 5). Knows neither sockets nor envelopes.
+pub(crate) mod close_code;
+pub(crate) mod header;
+pub(crate) mod input;
+mod mask;
+pub(crate) mod message;
+pub(crate) mod read;
+mod tungstenite;
+pub(crate) mod write;

@@ -1,79 +1,89 @@
-//! The newest of each box: what the table shows.
+//! The state of each box, and the cells of the table that shows it.
+use crate::count::Count;
 use fleet_protocol::Telemetry;
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A station watches so many boxes at most. Their names come from outside, so there has to be an end.
-pub(crate) const MOST: usize = 100;
+/// Maximum number of boxes. Their names come from the network, so the map needs a bound.
+pub(crate) const MAX_BOXES: usize = 100;
+/// Maximum number of cores in the table.
+const MAX_CORES: usize = 16;
 
-/// A row for each box that has ever been admitted, by its name.
+/// Title and width of each column. A narrow terminal shows the first ones.
+pub(crate) const COLUMNS: [(&str, u16); 10] = [
+    ("box", 8),
+    ("state", 10),
+    ("received", 8),
+    ("lost", 4),
+    ("rate", 4),
+    ("memory", 6),
+    ("each core", 16),
+    ("fullest disk", 12),
+    ("net in", 9),
+    ("net out", 9),
+];
+
+/// The boxes by name.
 #[derive(Debug, Default)]
 pub(crate) struct Board(Mutex<BTreeMap<String, Row>>);
 
-/// What is known of a box.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Row {
-    /// Connections that are open: for a moment two, when a box comes back before its old link is known to be dead.
+    /// Open connections. These are two when a box reconnects before the server sees the end of the old connection.
     pub(crate) open: u32,
-    pub(crate) newest: Option<Reading>,
+    pub(crate) count: Count,
+    /// The cells of the newest telemetry.
+    newest: [String; 6],
 }
 
-/// A box's newest telemetry, as far as it is shown.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Reading {
-    pub(crate) session: u32,
-    pub(crate) number: u64,
-    pub(crate) per_second: u32,
-    /// In percent.
-    pub(crate) cores: Vec<f32>,
-    /// Used and total, in bytes.
-    pub(crate) memory: (u64, u64),
-    /// The disk with the least room in proportion: where it is mounted, and how full it is in percent.
-    pub(crate) fullest: Option<(String, u64)>,
-    /// Over all interfaces, in bytes.
-    pub(crate) received: u64,
-    /// Over all interfaces, in bytes.
-    pub(crate) sent: u64,
+impl Row {
+    pub(crate) fn show(&mut self, telemetry: &Telemetry<'_>) {
+        let Telemetry { per_second, cores, memory, disk, disk_used, received, sent, .. } = telemetry;
+        // Escaped, because a control character of the peer could change the terminal.
+        let disk: String = disk.escape_debug().take(7).collect();
+        self.newest = [
+            format!("{per_second}/s"),
+            format!("{memory}%"),
+            cores.iter().take(MAX_CORES).copied().map(bar).collect(),
+            format!("{disk} {disk_used}%"),
+            bytes(*received),
+            bytes(*sent),
+        ];
+    }
 }
 
 impl Board {
-    /// Whether there is, or can be, a row for this box.
-    pub(crate) fn admit(&self, id: &str) -> bool {
-        let mut rows = self.lock();
-        if rows.len() >= MOST && !rows.contains_key(id) {
-            return false;
-        }
-        rows.entry(id.to_owned()).or_default();
-        true
+    /// Whether there is room for this box.
+    pub(crate) fn has_room_for(&self, id: &str) -> bool {
+        let rows = self.lock();
+        rows.contains_key(id) || rows.len() < MAX_BOXES
     }
 
-    /// A connection of this box is open.
-    pub(crate) fn opened(&self, id: &str) {
-        if let Some(row) = self.lock().get_mut(id) {
-            row.open += 1;
-        }
+    /// Changes the row of a box. A new box gets one.
+    pub(crate) fn change(&self, id: &str, change: impl FnOnce(&mut Row)) {
+        change(self.lock().entry(id.to_owned()).or_default());
     }
 
-    /// A connection of this box has ended.
-    pub(crate) fn closed(&self, id: &str) {
-        if let Some(row) = self.lock().get_mut(id) {
-            row.open = row.open.saturating_sub(1);
-        }
+    /// Returns the cells of each box, in the order of the columns.
+    pub(crate) fn cells(&self) -> Vec<Vec<String>> {
+        let cells = |(id, Row { open, count, newest }): (&String, &Row)| {
+            let state = if *open > 0 { "connected" } else { "away" };
+            let counts = [count.received.to_string(), count.lost.to_string()];
+            [id.clone(), state.to_owned()].into_iter().chain(counts).chain(newest.clone()).collect()
+        };
+        self.lock().iter().map(cells).collect()
     }
 
-    /// This box has sent telemetry.
-    pub(crate) fn update(&self, id: &str, telemetry: Telemetry<'_>) {
-        let reading = Reading::from(telemetry);
-        if let Some(row) = self.lock().get_mut(id) {
-            row.newest = Some(reading);
+    /// Returns the sum over all boxes.
+    pub(crate) fn total(&self) -> Count {
+        let mut total = Count::default();
+        for Row { count, .. } in self.lock().values() {
+            total.received += count.received;
+            total.lost = total.lost.saturating_add(count.lost);
+            total.disordered += count.disordered;
+            total.reconnected += count.reconnected;
         }
-    }
-
-    /// All rows, in the order of the names.
-    pub(crate) fn rows(&self) -> Vec<(String, Row)> {
-        self.lock().iter().map(|(id, row)| (id.clone(), row.clone())).collect()
+        total
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Row>> {
@@ -81,23 +91,13 @@ impl Board {
     }
 }
 
-impl From<Telemetry<'_>> for Reading {
-    fn from(Telemetry { stamp, per_second, sample }: Telemetry<'_>) -> Self {
-        let used = |free: u64, total: u64| total.saturating_sub(free).saturating_mul(100).checked_div(total);
-        let fullest = sample
-            .disks
-            .iter()
-            .filter_map(|disk| Some((&disk.mount, used(disk.free, disk.total)?)))
-            .max_by_key(|(_, percent)| *percent);
-        Self {
-            session: stamp.session,
-            number: stamp.number,
-            per_second,
-            cores: sample.cores,
-            memory: (sample.memory_used, sample.memory_total),
-            fullest: fullest.map(|(mount, percent)| (mount.clone().into_owned(), percent)),
-            received: sample.networks.iter().fold(0, |sum, network| sum.saturating_add(network.received)),
-            sent: sample.networks.iter().fold(0, |sum, network| sum.saturating_add(network.sent)),
-        }
-    }
+/// Returns a block whose height shows the load.
+fn bar(percent: u8) -> char {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    BARS[(usize::from(percent) * BARS.len() / 100).min(BARS.len() - 1)]
+}
+
+fn bytes(count: u64) -> String {
+    let gib = count as f64 / f64::from(1 << 30);
+    if gib < 1.0 { format!("{:.1} MiB", gib * 1024.0) } else { format!("{gib:.1} GiB") }
 }

@@ -1,53 +1,19 @@
-//! What the host is doing: a thread of its own for each box, since reading the system blocks.
-use crate::failure::Failure;
-use fleet_protocol::{Disk, Network, Sample};
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+//! Reads what the host is doing.
+use fleet_protocol::{Stamp, Telemetry};
+use std::{borrow::Cow, num::NonZero, thread};
 use sysinfo::{DiskRefreshKind, Disks, MINIMUM_CPU_UPDATE_INTERVAL, Networks, System};
-use tokio::sync::{
-    mpsc::{self, error::TrySendError},
-    watch,
-};
 
-/// So many disks and interfaces at most: a host with many containers has hundreds, and the message has a bound.
-const MOST: usize = 16;
-
-/// Samples as often as `per_second` says, until nobody receives any more.
-///
-/// One sample waits at most. While the box cannot take it, those that follow are dropped: they would be old news.
-pub(crate) fn start(id: &str, per_second: watch::Receiver<u32>) -> Result<mpsc::Receiver<Sample<'static>>, Failure> {
-    let (sender, receiver) = mpsc::channel(1);
-    let name = format!("{id} samples");
-    let started = thread::Builder::new().name(name.clone()).spawn(move || run(&sender, &per_second));
-    started.map_err(|source| Failure::Thread { name, source })?;
-    Ok(receiver)
-}
-
-fn run(samples: &mpsc::Sender<Sample<'static>>, per_second: &watch::Receiver<u32>) {
-    let mut host = Host::new();
-    let mut next = Instant::now();
-    while !matches!(samples.try_send(host.sample()), Err(TrySendError::Closed(_))) {
-        // Never 0: the handler that sets it lets no such rate in.
-        next += Duration::from_secs(1) / *per_second.borrow();
-        // After a pause of the whole machine, samples that were missed are not made up for.
-        next = next.max(Instant::now());
-        thread::sleep(next.duration_since(Instant::now()));
-    }
-}
-
-struct Host {
+/// The host of this program. Both methods block.
+pub(crate) struct Host {
     system: System,
     disks: Disks,
     networks: Networks,
 }
 
 impl Host {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut system = System::new();
-        // The load of a core is a difference between two looks. Where samples are taken faster than the system counts,
-        // several of them show the same load.
+        // The load of a core is the difference between two readings.
         system.refresh_cpu_usage();
         thread::sleep(MINIMUM_CPU_UPDATE_INTERVAL);
         Self {
@@ -57,35 +23,31 @@ impl Host {
         }
     }
 
-    fn sample(&mut self) -> Sample<'static> {
+    /// Takes a sample. The message borrows from the host.
+    pub(crate) fn sample(&mut self, stamp: Stamp, per_second: NonZero<u8>) -> Telemetry<'_> {
         let Self { system, disks, networks } = self;
         system.refresh_cpu_usage();
         system.refresh_memory();
         disks.refresh_specifics(true, DiskRefreshKind::nothing().with_storage());
         networks.refresh(true);
-        Sample {
-            // To a tenth of a percent: more digits are noise, and bytes on the wire.
-            cores: system.cpus().iter().map(|core| (core.cpu_usage() * 10.0).round() / 10.0).collect(),
-            memory_used: system.used_memory(),
-            memory_total: system.total_memory(),
-            disks: disks
-                .iter()
-                .take(MOST)
-                .map(|disk| Disk {
-                    mount: disk.mount_point().to_string_lossy().into_owned().into(),
-                    free: disk.available_space(),
-                    total: disk.total_space(),
-                })
-                .collect(),
-            networks: networks
-                .iter()
-                .take(MOST)
-                .map(|(interface, counters)| Network {
-                    interface: interface.clone().into(),
-                    received: counters.total_received(),
-                    sent: counters.total_transmitted(),
-                })
-                .collect(),
+        let used = |disk: &sysinfo::Disk| {
+            percent(disk.total_space().saturating_sub(disk.available_space()), disk.total_space())
+        };
+        let fullest = disks.iter().max_by_key(|disk| used(disk));
+        Telemetry {
+            stamp,
+            per_second,
+            // A cast from a float saturates.
+            cores: system.cpus().iter().map(|core| core.cpu_usage() as u8).collect(),
+            memory: percent(system.used_memory(), system.total_memory()),
+            disk: fullest.map_or(Cow::Borrowed("none"), |disk| disk.mount_point().to_string_lossy()),
+            disk_used: fullest.map_or(0, used),
+            received: networks.values().map(sysinfo::NetworkData::total_received).sum(),
+            sent: networks.values().map(sysinfo::NetworkData::total_transmitted).sum(),
         }
     }
+}
+
+fn percent(part: u64, whole: u64) -> u8 {
+    (part as f64 / whole as f64 * 100.0) as u8
 }

@@ -1,198 +1,163 @@
-//! Standard output, owned by one thread: all else sends it lines.
+//! Standard output, which one thread owns. All other code sends it lines.
 //!
-//! On a terminal the table of boxes stays at the bottom and is drawn anew in place, and what happens scrolls by above
-//! it. In a pipe or a file everything is plain lines. A thread of its own, since a terminal that is stopped with Ctrl-S
-//! blocks whoever writes to it.
-use crate::{
-    board::Board,
-    failure::{Failure, one_line},
-    table::{self, Form},
-};
-use std::{
-    io::{self, IsTerminal, Write},
-    net::SocketAddr,
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
-    },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
-};
+//! On a terminal the table of boxes stays at the bottom, and events scroll by above it. In a pipe or a file everything is
+//! plain lines. A terminal that is stopped with Ctrl-S blocks its writers, so the writer is a thread of its own.
+//!
+//! The terminal stays in its normal mode, with the cursor below the table: a program that is killed leaves nothing to repair.
+use crate::board::{Board, COLUMNS};
+use ratatui_core::layout::{Constraint, Rect};
+use ratatui_core::terminal::{Terminal, TerminalOptions, Viewport};
+use ratatui_core::{style::Style, text::Text, widgets::Widget};
+use ratatui_crossterm::CrosstermBackend;
+use ratatui_widgets::table::{Row, Table};
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{net::SocketAddr, sync::Arc};
+use wsx::Report;
 use wsx::{CancellationToken, ConnectError, Connection, HandlerError, Observer, http::StatusCode};
 
-/// Lines that wait for the screen at most. Those that find no room are not shown; nobody waits for a screen.
-const WAITING: usize = 256;
-/// Between two drawings of the table on a terminal.
+/// Maximum number of lines that wait for the screen. No task waits for it.
+const MAX_WAITING: usize = 256;
+/// Time between two drawings of the table on a terminal.
 const REDRAW: Duration = Duration::from_millis(200);
-/// Between two times that the boxes are listed in a pipe.
+/// Time between two lists of the boxes in a pipe or a file.
 const RELIST: Duration = Duration::from_secs(1);
-
-/// What is to be shown.
-enum Line {
-    /// To standard output: something happened.
-    Event(String),
-    /// To standard error: something went wrong, and the program goes on.
-    Problem(String),
-    /// No more lines.
-    End,
-}
 
 /// A cloneable handle of the thread.
 #[derive(Debug, Clone)]
-pub(crate) struct Screen(SyncSender<Line>);
-
-/// The thread itself.
-#[derive(Debug)]
-pub(crate) struct Painter {
-    screen: Screen,
-    thread: JoinHandle<io::Result<()>>,
-}
-
-/// Starts the thread. `unwatched` is triggered when standard output cannot be written to any more.
-pub(crate) fn start(board: Arc<Board>, unwatched: CancellationToken) -> Result<Painter, Failure> {
-    let (sender, lines) = sync_channel(WAITING);
-    let name = "screen".to_owned();
-    let terminal = io::stdout().is_terminal();
-    let thread = thread::Builder::new().name(name.clone()).spawn(move || {
-        let painted = Canvas { board, terminal, drawn: 0 }.run(&lines);
-        if painted.is_err() {
-            unwatched.cancel();
-        }
-        painted
-    });
-    let thread = thread.map_err(|source| Failure::Thread { name, source })?;
-    Ok(Painter { screen: Screen(sender), thread })
-}
-
-impl Painter {
-    /// For those that have something to show.
-    pub(crate) fn screen(&self) -> Screen {
-        self.screen.clone()
-    }
-
-    /// Waits until every line so far has been shown. Standard output is free then.
-    pub(crate) fn finish(self) -> Result<(), Failure> {
-        // A thread that has ended has no use for the word.
-        let _ = self.screen.0.send(Line::End);
-        self.thread.join().map_err(|_| Failure::Ended("the screen"))?.map_err(Failure::Output)
-    }
-}
+pub(crate) struct Screen(SyncSender<Option<String>>);
 
 impl Screen {
-    /// Something happened.
-    pub(crate) fn event(&self, line: String) {
-        // No room: the screen is stopped, and the line is not worth waiting for.
-        let _ = self.0.try_send(Line::Event(line));
+    /// Shows a line, or drops it if too many lines wait.
+    pub(crate) fn say(&self, line: String) {
+        let _ = self.0.try_send(Some(line));
     }
 
-    /// Something went wrong, and the program goes on.
-    pub(crate) fn problem(&self, line: String) {
-        // As above.
-        let _ = self.0.try_send(Line::Problem(line));
+    /// Ends the thread after the lines so far.
+    pub(crate) fn end(&self) {
+        // Fails if the thread has ended already.
+        let _ = self.0.send(None);
     }
 }
 
-/// What the thread owns.
-struct Canvas {
-    board: Arc<Board>,
-    terminal: bool,
-    /// Lines of the table that stand on the terminal at present, above the cursor.
-    drawn: usize,
+/// Starts the thread. It triggers `unwatched` when it cannot write to standard output any more.
+pub(crate) fn start(board: Arc<Board>, unwatched: CancellationToken) -> (Screen, JoinHandle<io::Result<()>>) {
+    let (sender, lines) = sync_channel(MAX_WAITING);
+    let thread = thread::spawn(move || run(&board, &lines).inspect_err(|_| unwatched.cancel()));
+    (Screen(sender), thread)
 }
 
-impl Canvas {
-    fn run(mut self, lines: &Receiver<Line>) -> io::Result<()> {
-        let pause = if self.terminal { REDRAW } else { RELIST };
-        let mut next = Instant::now() + pause;
-        loop {
-            match lines.recv_timeout(next.saturating_duration_since(Instant::now())) {
-                Ok(Line::Event(line)) => self.write(&line)?,
-                Ok(Line::Problem(line)) => self.complain(&line)?,
-                Ok(Line::End) | Err(RecvTimeoutError::Disconnected) => return self.end(),
-                Err(RecvTimeoutError::Timeout) => {}
+fn run(board: &Board, lines: &Receiver<Option<String>>) -> io::Result<()> {
+    let mut view = if io::stdout().is_terminal() { View::open(1).ok() } else { None };
+    let mut next = Instant::now();
+    let mut end = false;
+    while !end {
+        let line = match lines.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(Some(line)) => Some(line),
+            Err(RecvTimeoutError::Timeout) => None,
+            Ok(None) | Err(RecvTimeoutError::Disconnected) => {
+                end = true;
+                None
             }
-            if Instant::now() >= next {
-                next = Instant::now() + pause;
-                self.table()?;
+        };
+        let rows = board.cells();
+        // After an error everything is plain lines, as on a terminal that does not report its cursor.
+        view = view.and_then(|view| view.show(line.as_deref(), &rows).ok());
+        match (&view, line) {
+            (Some(_), _) => next = Instant::now() + REDRAW,
+            (None, Some(line)) => writeln!(io::stdout(), "{line}")?,
+            (None, None) => {
+                rows.iter().try_for_each(|row| writeln!(io::stdout(), "{}", plain(row)))?;
+                next = Instant::now() + RELIST;
             }
         }
     }
+    Ok(())
+}
 
-    /// Shows the table once more. On a terminal it has room in one place alone, so the old one goes.
-    fn table(&mut self) -> io::Result<()> {
-        let form = if self.terminal { Form::Columns } else { Form::Sentences };
-        let lines = table::lines(&self.board.rows(), form);
-        let erase = self.erase();
-        if self.terminal {
-            self.drawn = lines.len();
+/// Returns a row of the table as a line that needs no header.
+fn plain(row: &[String]) -> String {
+    let cells = COLUMNS.iter().zip(row).skip(1).filter(|(_, cell)| !cell.is_empty());
+    let cells: Vec<_> = cells.map(|((title, _), cell)| format!("{title} {cell}")).collect();
+    format!("{}: {}", row[0], cells.join(", "))
+}
+
+/// The table at the bottom of the terminal.
+struct View {
+    terminal: Terminal<CrosstermBackend<io::Stdout>>,
+    height: u16,
+}
+
+impl View {
+    fn open(height: u16) -> io::Result<Self> {
+        let viewport = Viewport::Inline(height);
+        let terminal = Terminal::with_options(CrosstermBackend::new(io::stdout()), TerminalOptions { viewport })?;
+        Ok(Self { terminal, height })
+    }
+
+    /// Inserts a line above the table, and draws the table.
+    fn show(mut self, line: Option<&str>, rows: &[Vec<String>]) -> io::Result<Self> {
+        self.terminal.autoresize()?;
+        // The header, the boxes, and the line of the cursor. Above it are two lines at least, which events scroll through.
+        let most = self.terminal.size()?.height.saturating_sub(2).max(1);
+        let height = u16::try_from(rows.len() + 2).map_or(most, |height| height.min(most));
+        if height != self.height {
+            let top = self.terminal.get_frame().area().as_position();
+            self.terminal.clear()?;
+            self.terminal.set_cursor_position(top)?;
+            self = Self::open(height)?;
         }
-        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        self.print(&(erase + &lines))
-    }
-
-    fn write(&mut self, line: &str) -> io::Result<()> {
-        let erase = self.erase();
-        self.print(&format!("{erase}{line}\n"))?;
-        if self.terminal { self.table() } else { Ok(()) }
-    }
-
-    fn complain(&mut self, line: &str) -> io::Result<()> {
-        let erase = self.erase();
-        self.print(&erase)?;
-        // Where nobody reads standard error, nobody misses this.
-        let _ = writeln!(io::stderr(), "{line}");
-        if self.terminal { self.table() } else { Ok(()) }
-    }
-
-    /// The last table stays on the terminal, above the summary.
-    fn end(&mut self) -> io::Result<()> {
-        if self.terminal { self.table() } else { Ok(()) }
-    }
-
-    /// What takes the table from the terminal: up as many lines as it has, and clear from there.
-    fn erase(&mut self) -> String {
-        match std::mem::take(&mut self.drawn) {
-            0 => String::new(),
-            drawn => format!("\x1b[{drawn}A\r\x1b[J"),
+        if let Some(line) = line {
+            let width = usize::from(self.terminal.get_frame().area().width).max(1);
+            let characters: Vec<char> = line.chars().collect();
+            let parts: Text<'_> = characters.chunks(width).map(|part| part.iter().collect::<String>()).collect();
+            let height = u16::try_from(parts.height()).unwrap_or(u16::MAX);
+            self.terminal.insert_before(height, |buffer| parts.render(buffer.area, buffer))?;
         }
-    }
-
-    fn print(&self, text: &str) -> io::Result<()> {
-        let mut output = io::stdout().lock();
-        if self.terminal {
-            // Without automatic wrapping a line that is too long is cut, and the count of lines stays true.
-            write!(output, "\x1b[?7l{text}\x1b[?7h")?;
-        } else {
-            output.write_all(text.as_bytes())?;
-        }
-        output.flush()
+        self.terminal.draw(|frame| {
+            let area = frame.area();
+            if !rows.is_empty() {
+                frame.render_widget(table(rows, area.width), Rect { height: area.height.saturating_sub(1), ..area });
+            }
+            frame.set_cursor_position((area.x, area.bottom().saturating_sub(1)));
+        })?;
+        Ok(self)
     }
 }
 
-/// Shows what goes wrong inside of the library, with the name of the end that saw it.
+/// Returns the table with the columns that fit.
+fn table(rows: &[Vec<String>], width: u16) -> Table<'_> {
+    let longest = rows.iter().map(|row| row[0].len()).max().unwrap_or_default();
+    let mut widths = COLUMNS.map(|(_, width)| width);
+    widths[0] = widths[0].max(u16::try_from(longest).unwrap_or(u16::MAX));
+    let mut used = 0;
+    let shown = widths.into_iter().take_while(|column| {
+        used += column + 1;
+        used <= width + 1
+    });
+    let rows = rows.iter().map(|row| row.iter().map(String::as_str).collect::<Row<'_>>());
+    let header = Row::new(COLUMNS.map(|(title, _)| title)).style(Style::new().bold());
+    Table::new(rows, shown.map(Constraint::Length)).header(header)
+}
+
+/// Shows the problems that the library reports.
 pub(crate) struct Problems {
     pub(crate) who: String,
     pub(crate) screen: Screen,
 }
 
 impl Observer for Problems {
-    fn failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
-        self.screen.problem(format!("{}: {message_type:?} of {:?}: {}", self.who, conn.id(), one_line(error)));
+    fn handler_failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
+        self.screen.say(format!("{}: {message_type:?} from {:?}: {}", self.who, conn.id(), Report(error)));
     }
 
-    fn ignored(&self, conn: &Connection, message_type: &str) {
-        // The type is the peer's own word: cut, and escaped.
-        let shown: String = message_type.chars().take(40).collect();
-        self.screen.problem(format!("{}: nobody handles {shown:?} of {:?}", self.who, conn.id()));
+    fn handshake_rejected(&self, _: Option<SocketAddr>, status: StatusCode, why: &str) {
+        self.screen.say(format!("{}: rejected a handshake with {status}: {why}", self.who));
     }
 
-    fn refused(&self, peer: Option<SocketAddr>, status: StatusCode, why: &str) {
-        let peer = peer.map_or_else(|| "somebody".to_owned(), |peer| peer.to_string());
-        self.screen.problem(format!("{}: refused {peer} with {status}: {why}", self.who));
-    }
-
-    fn retrying(&self, _: u32, delay: Duration, error: &ConnectError) {
-        let line = format!("{}: {}; the next in {delay:.1?}", self.who, one_line(error));
-        self.screen.problem(line);
+    fn connect_failed(&self, _: u32, delay: Duration, error: &ConnectError) {
+        self.screen.say(format!("{}: {}; retrying in {delay:.1?}", self.who, Report(error)));
     }
 }

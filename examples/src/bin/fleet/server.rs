@@ -1,160 +1,103 @@
-//! The station: takes what the boxes send, and tells them what to do.
-use crate::{
-    board::{self, Board},
-    failure::{Failure, one_line},
-    ledger::Ledger,
-    screen::{Problems, Screen},
-};
-use fleet_protocol::{Farewell, Notice, PATH, RateChanged, Server, SetRate, Telemetry, is_box_id};
-use std::{convert::Infallible, future::ready, sync::Arc, time::Duration};
-use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+//! The server: receives what the boxes send, and gives them orders.
+use crate::board::{Board, MAX_BOXES};
+use crate::screen::{Problems, Screen};
+use fleet_protocol::{Notice, PATH, Server, SetRate, Telemetry, box_id};
+use std::{convert::Infallible, future::ready, num::NonZero, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, time::sleep};
+use wsx::Report;
 use wsx::{
-    Closed, Connection, Hub, Reject,
+    BoxError, Closed, Connection, Hub, Rejection, SendError,
     http::{StatusCode, request::Parts},
 };
 
-/// How long the boxes may take to close when the station stops.
+/// Grace period for the connections when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
-/// What boxes are told, one after the other, in samples a second.
-const RATES: [u32; 3] = [10, 2, 5];
+/// Sampling rates that the server sets one after another, in samples per second.
+const RATES: [NonZero<u8>; 3] = [NonZero::new(10).unwrap(), NonZero::new(2).unwrap(), NonZero::new(5).unwrap()];
 
-/// The server's end of the conversation. What it knows outlives each of its hubs.
+/// The server's endpoint. It outlives the hub, so its counts survive a restart of the server.
 #[derive(Debug, Clone, wsx::Endpoint)]
 #[wsx(side = Server)]
 pub(crate) struct Station {
     pub(crate) board: Arc<Board>,
-    pub(crate) ledger: Arc<Ledger>,
     pub(crate) screen: Screen,
 }
 
 #[wsx::handler("__open__", on = Station)]
-fn on_open(station: &Station, conn: &Connection) {
-    station.board.opened(conn.id());
-    station.screen.event(format!("station: {} is here", conn.id()));
+fn on_open(station: &Station, conn: &Connection<Server>) {
+    station.board.change(conn.id(), |row| row.open += 1);
+    station.screen.say(format!("server: {} has connected", conn.id()));
 }
 
 #[wsx::handler("__close__", on = Station)]
-fn on_close(station: &Station, conn: &Connection, closed: Closed) {
-    station.board.closed(conn.id());
-    station.screen.event(format!("station: {} has left, {closed}", conn.id()));
+fn on_close(station: &Station, conn: &Connection<Server>, closed: Closed) {
+    station.board.change(conn.id(), |row| row.open = row.open.saturating_sub(1));
+    station.screen.say(format!("server: {} has disconnected, {closed}", conn.id()));
 }
 
 #[wsx::handler(on = Station)]
-fn on_telemetry(station: &Station, message: Telemetry<'_>, conn: &Connection) {
-    station.ledger.received(conn.id(), message.stamp);
-    station.board.update(conn.id(), message);
+fn on_telemetry(station: &Station, message: Telemetry<'_>, conn: &Connection<Server>) {
+    station.board.change(conn.id(), |row| {
+        row.count.receive(message.stamp);
+        row.show(&message);
+    });
 }
 
-#[wsx::handler(on = Station)]
-fn on_rate_changed(station: &Station, message: RateChanged, conn: &Connection) {
-    station.ledger.received(conn.id(), message.stamp);
-    station.screen.event(format!("station: {} now takes {} samples a second", conn.id(), message.per_second));
-}
-
-#[wsx::handler(on = Station)]
-fn on_farewell(station: &Station, message: Farewell, conn: &Connection) {
-    station.ledger.received(conn.id(), message.stamp);
-    // The farewell was accepted too, or it would not be here.
-    station.ledger.accepted(conn.id(), message.stamp.run, message.accepted.saturating_add(1));
-}
-
-/// Takes the port.
-pub(crate) async fn bind(address: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|source| Failure::Listen { address: address.to_owned(), source })
-}
-
-/// Listens until then, with a hub of its own. Then nothing listens any more, and every connection has ended.
+/// Serves with a new hub until `end`, and gives an order at each `interval`. Afterwards every connection is closed, and the
+/// port is free.
 pub(crate) async fn serve(
     listener: TcpListener,
     station: &Station,
-    orders: &mut Orders,
-    until: impl Future<Output = ()>,
-) -> Result<(), Failure> {
-    let problems = Problems { who: "station".to_owned(), screen: station.screen.clone() };
-    let hub = Hub::builder_with(station.clone()).observer(problems).build()?;
+    interval: Duration,
+    end: impl Future,
+) -> Result<(), BoxError> {
+    let observer = Problems { who: "server".to_owned(), screen: station.screen.clone() };
+    let hub = Hub::builder().endpoint(station.clone()).observer(observer).build()?;
     let board = station.board.clone();
-    let door = hub.ws_handler(move |request| ready(identify(&request, &board)), |_| {}).path(PATH);
-    let listening = tokio::spawn(door.listen(listener));
+    let upgrade = hub.ws_handler(move |request| ready(identify(&request, &board)), |_| {}).path(PATH);
+    let serving = tokio::spawn(upgrade.serve(listener));
     tokio::select! {
-        () = until => {}
-        never = orders.give(&hub) => match never {},
+        _ = end => {}
+        never = give_orders(&hub, interval) => match never {},
     }
-    let cut_off = hub.shutdown(GRACE).await;
-    if cut_off > 0 {
-        station.screen.problem(format!("station: {cut_off} connections did not close within {GRACE:?}"));
-    }
-    // The listener's end frees the port.
-    match timeout(GRACE, listening).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Failure::Ended("the listener")),
-        Err(_) => Err(Failure::Late("the listener")),
-    }
+    hub.shutdown(GRACE).await;
+    Ok(serving.await?)
 }
 
-/// A connection's id is its box's name, from the query of the request.
-fn identify(request: &Parts, board: &Board) -> Result<String, Reject> {
+/// Returns the name of the box, from the query of its request. The name is the connection's id.
+fn identify(request: &Parts, board: &Board) -> Result<String, Rejection> {
     let query = request.uri.query().unwrap_or_default();
-    let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).filter(|id| is_box_id(id));
-    let Some(id) = id else {
-        let why = "who is it? Connect to /ws?id=NAME, with letters, digits, '.', '_' and '-', at most 32";
-        return Err(Reject::new(StatusCode::BAD_REQUEST, why));
-    };
-    if !board.admit(id) {
-        let why = format!("this station watches {} boxes, and takes no more", board::MOST);
-        return Err(Reject::new(StatusCode::SERVICE_UNAVAILABLE, why));
-    }
-    Ok(id.to_owned())
+    let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).unwrap_or_default();
+    let invalid = |why| Rejection::new(StatusCode::BAD_REQUEST, format!("connect to /ws?id=NAME; {why}"));
+    let id = box_id(id).map_err(invalid)?;
+    let full =
+        || Rejection::new(StatusCode::SERVICE_UNAVAILABLE, format!("this server watches at most {MAX_BOXES} boxes"));
+    if board.has_room_for(&id) { Ok(id) } else { Err(full()) }
 }
 
-/// What the station tells its boxes, in turn: one of them another rate, then all of them something to read.
-#[derive(Debug)]
-pub(crate) struct Orders {
-    /// Between two of them.
-    every: Duration,
-    /// How many there were.
-    given: usize,
-}
-
-impl Orders {
-    pub(crate) fn new(every: Duration) -> Self {
-        Self { every, given: 0 }
-    }
-
-    /// Gives orders for ever.
-    async fn give(&mut self, hub: &Hub<Station>) -> Infallible {
-        let screen = &hub.endpoint().screen;
-        loop {
-            sleep(self.every).await;
-            if self.given.is_multiple_of(2) {
-                set_rate(hub, screen, self.given / 2).await;
-            } else {
-                notify(hub, screen, self.given / 2 + 1).await;
-            }
-            self.given += 1;
+/// Gives orders without end.
+async fn give_orders(hub: &Hub<Station>, interval: Duration) -> Infallible {
+    let mut turn = 0;
+    loop {
+        sleep(interval).await;
+        if let Err(error) = give_order(hub, turn).await {
+            hub.endpoint().screen.say(format!("server: cannot give an order: {}", Report(&error)));
         }
+        turn += 1;
     }
 }
 
-async fn set_rate(hub: &Hub<Station>, screen: &Screen, turn: usize) {
-    let mut ids = hub.ids();
-    ids.sort();
-    let Some(id) = ids.get(turn % ids.len().max(1)) else { return };
-    let per_second = RATES[turn % RATES.len()];
-    match hub.send_to(id, &SetRate { per_second }).await {
-        Ok(()) => screen.event(format!("station: tells {id} to take {per_second} samples a second")),
-        // It may have left since it was chosen.
-        Err(error) => screen.problem(format!("station: cannot tell {id} its rate: {}", one_line(&error))),
+/// Sets the rate of one box, or sends a notice to all boxes.
+async fn give_order(hub: &Hub<Station>, turn: usize) -> Result<(), SendError> {
+    let screen = &hub.endpoint().screen;
+    if turn % 2 == 1 {
+        let text = format!("notice {turn}").into();
+        let boxes = hub.broadcast(&Notice { text }).await?;
+        screen.say(format!("server: sent a notice to {boxes} boxes"));
+    } else if let Some(id) = hub.ids().into_iter().cycle().nth(turn / 2) {
+        let per_second = RATES[turn / 2 % RATES.len()];
+        hub.send_to(&id, &SetRate { per_second }).await?;
+        screen.say(format!("server: set the rate of {id} to {per_second} samples per second"));
     }
-}
-
-async fn notify(hub: &Hub<Station>, screen: &Screen, number: usize) {
-    let text = format!("notice {number} to all");
-    match hub.broadcast(&Notice { text: text.into() }).await {
-        Ok(0) => {}
-        Ok(accepted) => screen.event(format!("station: notice {number} goes to {accepted} boxes")),
-        Err(error) => screen.problem(format!("station: notice {number} was not sent: {}", one_line(&error))),
-    }
+    Ok(())
 }

@@ -31,5 +31,5 @@ async fn on_publish(message: Publish<'_>, hub: &Hub<Station>) -> Result<(), Send
 }
 
 pub(super) async fn serve(listener: TcpListener) {
-    Hub::with(Station).ws_handler(wsx::unique_id, |_| {}).listen(listener).await;
+    Hub::builder().endpoint(Station).build().unwrap().ws_handler(wsx::unique_id, |_| {}).serve(listener).await;
 }

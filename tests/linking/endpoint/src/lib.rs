@@ -53,8 +53,8 @@ mod handlers {
 #[must_use]
 pub fn report() -> String {
     let types = |types: Vec<String>| types.join(" ");
-    let complete = wsx::Hub::with(Complete);
-    let open = wsx::Hub::builder_with(Open).without_handlers().build();
+    let complete = wsx::Hub::builder().endpoint(Complete).build().unwrap();
+    let open = wsx::Hub::builder().endpoint(Open).without_handlers().build();
     let untyped = wsx::Hub::builder().without_handlers().build();
     let open = open.map_or_else(|error| error.to_string(), |hub| types(hub.handled_types()));
     let untyped = untyped.map_or_else(|error| error.to_string(), |hub| types(hub.handled_types()));

@@ -1,4 +1,4 @@
-//! A program that knows wsx by another name: its manifest says so, or `crate = sockets`.
+//! A program whose `Cargo.toml` gives wsx another name: each macro gets `crate = sockets`.
 use serde::{Deserialize, Serialize};
 
 /// How a box is.
@@ -18,12 +18,14 @@ sockets::protocol! {
 
 /// What a box is to do.
 #[derive(Debug, Serialize, Deserialize, sockets::Message)]
+#[wsx(crate = sockets)]
 pub struct Cmd {
     /// Start anew.
     pub reboot: bool,
 }
 
 sockets::protocol! {
+    #[wsx(crate = sockets)]
     pub Commands v1 {
         Desk -> Machine: Cmd;
     }
@@ -31,10 +33,10 @@ sockets::protocol! {
 
 /// The machine's end.
 #[derive(Debug, sockets::Endpoint)]
-#[wsx(side = Machine)]
+#[wsx(side = Machine, crate = sockets)]
 pub struct Engine;
 
-#[sockets::handler(on = Engine)]
+#[sockets::handler(on = Engine, crate = sockets)]
 fn on_cmd(_cmd: Cmd) {}
 
 /// The server's end.
@@ -52,7 +54,7 @@ async fn on_loose(_n: u8) {}
 
 #[test]
 fn handlers_are_found_under_another_name() {
-    assert_eq!(sockets::Hub::with(Station).handled_types(), ["health"]);
-    assert_eq!(sockets::Hub::with(Engine).handled_types(), ["cmd"]);
+    assert_eq!(sockets::Hub::builder().endpoint(Station).build().unwrap().handled_types(), ["health"]);
+    assert_eq!(sockets::Hub::builder().endpoint(Engine).build().unwrap().handled_types(), ["cmd"]);
     assert_eq!(sockets::Hub::new().handled_types(), ["loose"]);
 }

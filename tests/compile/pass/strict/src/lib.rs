@@ -1,10 +1,10 @@
 //! A program under the strictest lints: what wsx generates passes them all.
-#![forbid(unsafe_code)]
-#![deny(warnings, missing_docs, missing_debug_implementations, unreachable_pub, unnameable_types)]
+#![forbid(unsafe_code, dead_code)]
+#![deny(warnings, unused, missing_docs, missing_debug_implementations, unreachable_pub, unnameable_types)]
 #![deny(clippy::all, clippy::pedantic, clippy::nursery)]
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use wsx::{Conn, Envelope, Meta, SendError};
+use wsx::{Connection, Envelope, Meta, SendError};
 
 /// What a box measures.
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
@@ -43,7 +43,7 @@ pub struct Station {
 async fn on_telemetry(
     station: &Station,
     message: Telemetry<'_>,
-    conn: Conn<'_, Server>,
+    conn: &Connection<Server>,
     meta: Meta<'_>,
 ) -> Result<Option<Cmd>, SendError> {
     if meta.ts == 0 {
@@ -59,12 +59,12 @@ pub fn on_cmd(command: Envelope<Cmd>) {
 }
 
 #[wsx::handler("__raw__", on = Station)]
-fn on_raw(frame: wsx::RawFrame<'_>, conn: &wsx::Connection) {
-    conn.close_with(wsx::CloseCode::Policy, format!("{} bytes of what?", frame.as_bytes().len()));
+fn on_raw(frame: wsx::RawFrame<'_>, conn: &wsx::Connection<Server>) {
+    conn.close_with(wsx::CloseCode::POLICY_VIOLATION, format!("{} bytes of what?", frame.as_bytes().len()));
 }
 
 #[test]
 fn a_strict_program_runs() {
     let station = Station { limit: 90.0 };
-    assert_eq!(wsx::Hub::with(station).handled_types(), ["__raw__", "cmd", "telemetry"]);
+    assert_eq!(wsx::Hub::builder().endpoint(station).build().unwrap().handled_types(), ["__raw__", "cmd", "telemetry"]);
 }

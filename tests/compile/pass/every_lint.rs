@@ -1,0 +1,98 @@
+//! A program under every lint that it may set for itself, with items that it never uses: generated code is silent under
+//! all of them, and asks for no exception where `forbid` allows none.
+#![forbid(unsafe_code, dead_code)]
+#![deny(warnings, unused, missing_docs, nonstandard_style, future_incompatible, let_underscore, keyword_idents)]
+#![deny(rust_2018_idioms, rust_2021_compatibility, rust_2024_compatibility)]
+#![deny(missing_debug_implementations, missing_copy_implementations, unreachable_pub, unnameable_types)]
+#![deny(unused_qualifications, unused_lifetimes, unused_results, unused_import_braces, unused_macro_rules)]
+#![deny(single_use_lifetimes, redundant_lifetimes, explicit_outlives_requirements, unit_bindings)]
+#![deny(trivial_casts, trivial_numeric_casts, variant_size_differences, non_ascii_idents, meta_variable_misuse)]
+use serde::{Deserialize, Serialize};
+use wsx::{Connection, Endpoint, Envelope, Hub, Message, Meta, SendError, handler, protocol};
+
+mod messages {
+    use super::*;
+    use std::borrow::Cow;
+    /// What a box measures.
+    #[derive(Debug, Serialize, Deserialize, Message)]
+    pub(crate) struct Telemetry<'a> {
+        /// Which box.
+        #[serde(borrow)]
+        pub(crate) device: Cow<'a, str>,
+        /// How hot.
+        pub(crate) celsius: f64,
+    }
+    #[derive(Debug, Serialize, Deserialize, Message)]
+    pub(crate) struct Cmd {
+        pub(crate) reboot: bool,
+    }
+    #[derive(Debug, Serialize, Deserialize, Message)]
+    #[wsx(type = "n")]
+    pub(crate) struct Never {
+        pub(crate) a: u8,
+    }
+    protocol! {
+        pub(crate) Fleet v1 {
+            Edge -> Server: Telemetry<'_>, Never;
+            Server -> Edge: Cmd;
+            Console -> Server: Cmd;
+        }
+    }
+}
+use messages::*;
+
+#[derive(Debug, Endpoint)]
+#[wsx(side = Server)]
+struct Station {
+    limit: f64,
+}
+
+#[derive(Debug, Endpoint)]
+#[wsx(side = Edge, peer = Server)]
+struct Agent;
+
+#[handler("telemetry", on = Station)]
+async fn on_telemetry(
+    station: &Station,
+    message: Telemetry<'_>,
+    conn: Connection<Server>,
+    meta: Meta<'_>,
+) -> Result<Option<Cmd>, SendError> {
+    println!("{}", message.device);
+    if meta.ts == 0 {
+        conn.send(&Cmd { reboot: false }).await?;
+    }
+    Ok((message.celsius > station.limit).then_some(Cmd { reboot: true }))
+}
+#[handler(on = Station)]
+fn on_cmd(command: Envelope<Cmd>) {
+    drop(command);
+}
+#[handler(on = Agent)]
+fn on_cmd2(command: Cmd) {
+    println!("{}", command.reboot);
+}
+#[handler(on = Station)]
+fn on_never(command: Never) {
+    println!("{}", command.a);
+}
+#[handler("free")]
+fn on_free(n: u8, s: wsx::State<u8>) {
+    println!("{}{}", s.0, n);
+}
+#[handler("free2")]
+async fn on_free2(n: Vec<u8>) -> Never {
+    Never { a: n[0] }
+}
+
+#[handler("__raw__", on = Station)]
+fn on_raw(frame: wsx::RawFrame<'_>, conn: &Connection<Server>) {
+    conn.close_with(wsx::CloseCode::POLICY_VIOLATION, format!("{} bytes of what?", frame.as_bytes().len()));
+}
+
+fn main() {
+    let station = Station { limit: 90.0 };
+    drop(Hub::builder().endpoint(station).build());
+    drop(Hub::builder().endpoint(Agent).build());
+    drop(Hub::builder().state(1_u8).build());
+}

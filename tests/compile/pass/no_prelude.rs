@@ -1,0 +1,60 @@
+//! A program without any prelude.
+#![no_implicit_prelude]
+use ::core::prelude::v1::derive;
+#[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
+struct Health {
+    ok: bool,
+}
+#[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
+struct Tele<'a> {
+    #[serde(borrow)]
+    name: ::std::borrow::Cow<'a, str>,
+}
+#[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
+struct Cmd {
+    reboot: bool,
+}
+mod proto {
+    use super::*;
+    ::wsx::protocol! {
+        pub(super) Fleet v1 { Edge -> Server: Health, Tele<'_>; Server -> Edge: Cmd; Con -> Server: Cmd; }
+    }
+}
+use proto::*;
+#[derive(::wsx::Endpoint)]
+#[wsx(side = Server)]
+struct Station;
+#[::wsx::handler(on = Station)]
+fn on_health(station: &Station, health: Health) -> Cmd {
+    let _ = station;
+    Cmd { reboot: !health.ok }
+}
+#[::wsx::handler(on = Station)]
+async fn on_tele(
+    hub: &::wsx::Hub<Station>,
+    health: Tele<'_>,
+    conn: ::wsx::Connection<Server>,
+) -> ::std::result::Result<::std::option::Option<Cmd>, ::wsx::SendError> {
+    let _ = (hub, health.name, conn);
+    ::std::result::Result::Ok(::std::option::Option::None)
+}
+#[::wsx::handler(on = Station)]
+fn on_cmd(cmd: ::wsx::Envelope<Cmd>) {
+    let _ = cmd.data.reboot;
+}
+#[::wsx::handler("loose")]
+async fn on_loose(_n: u8, s: ::wsx::State<u8>, c: &::wsx::Connection) {
+    let _ = (s, c);
+}
+#[::wsx::handler("__close__")]
+fn on_close(c: ::wsx::Closed) -> ::std::result::Result<(), ::wsx::BoxError> {
+    let _ = c;
+    ::std::result::Result::Ok(())
+}
+fn main() {
+    ::std::assert_eq!(
+        ::wsx::Hub::builder().endpoint(Station).build().unwrap().handled_types(),
+        ["cmd", "health", "tele"]
+    );
+    ::std::assert_eq!(Fleet::VERSION, 1);
+}

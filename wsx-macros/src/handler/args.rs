@@ -1,0 +1,186 @@
+//! What stands in the parentheses of `#[wsx::handler(..)]`.
+use super::argument::{Argument, Place, candidates, place};
+use crate::shared::{Errors, key_of, last, once, snake_case};
+use proc_macro2::{TokenStream, TokenTree};
+use quote::quote;
+use syn::{Ident, LitStr, Path, Token, Type, parse::ParseStream};
+
+const KNOWN: &str =
+    "a handler has the options `#[wsx::handler(\"type\", on = Endpoint, foreign, crate = path)]`, all optional";
+
+/// Reserved types, which stand for what is no message.
+pub(super) const RESERVED: [&str; 4] = ["__raw__", "__open__", "__close__", "__unknown__"];
+
+/// `"type", on = Endpoint, foreign, crate = path`: all optional, in any order.
+#[derive(Default)]
+pub(super) struct Args {
+    pub(super) message_type: Option<LitStr>,
+    /// Named properly, or by a mistake that leaves no doubt about it.
+    pub(super) on: Option<Path>,
+    /// A type that stands alone between two commas.
+    pub(super) lone: Option<Path>,
+    pub(super) foreign: Option<Ident>,
+    pub(super) krate: Option<Path>,
+}
+
+impl Args {
+    fn parse_one(&mut self, input: ParseStream<'_>) -> syn::Result<()> {
+        if input.peek(LitStr) {
+            let literal: LitStr = input.parse()?;
+            if self.message_type.is_some() {
+                return Err(syn::Error::new(
+                    literal.span(),
+                    "a handler has one message type; write a second function for a second type",
+                ));
+            }
+            let text = literal.value();
+            // Kept all the same, so that nothing else is asked for in its place.
+            self.message_type = Some(literal.clone());
+            if text.is_empty() {
+                return Err(syn::Error::new(literal.span(), "a message's type is not empty"));
+            }
+            if text.starts_with("__") && !RESERVED.contains(&&*text) {
+                let reserved = RESERVED.join("`, `");
+                return Err(syn::Error::new(
+                    literal.span(),
+                    format!("no message's type begins with `__`; the reserved types are `{reserved}`"),
+                ));
+            }
+            return Ok(());
+        }
+        if input.peek(Token![crate]) {
+            let key = input.parse::<Token![crate]>()?;
+            once(self.krate.is_some(), key)?;
+            input.parse::<Token![=]>()?;
+            self.krate = Some(input.call(Path::parse_mod_style)?);
+            return Ok(());
+        }
+        if let Some(path) = lone_type(input) {
+            self.lone.get_or_insert(path);
+            return Ok(());
+        }
+        let key: Ident = input.parse().map_err(|error| syn::Error::new(error.span(), KNOWN))?;
+        if key == "foreign" {
+            once(self.foreign.is_some(), &key)?;
+            self.foreign = Some(key);
+            return Ok(());
+        }
+        if key != "on" {
+            return Err(syn::Error::new(key.span(), format!("unknown option `{key}`; {KNOWN}")));
+        }
+        once(self.on.is_some(), &key)?;
+        input.parse::<Token![=]>()?;
+        if input.peek(LitStr) {
+            let literal: LitStr = input.parse()?;
+            self.on = literal.parse().ok();
+            let why = format!("an endpoint is a type, not a string: write `on = {}`", literal.value());
+            return Err(syn::Error::new(literal.span(), why));
+        }
+        self.on = Some(input.parse()?);
+        Ok(())
+    }
+
+    /// What the meaning of an argument depends on.
+    pub(super) fn arguments<'t>(&self, p: &TokenStream, types: &[&'t Type]) -> Vec<Argument<'t>> {
+        let message_type = self.message_type.as_ref().map(LitStr::value);
+        let place = Place { on: self.on.as_ref(), message_type: message_type.as_deref() };
+        types.iter().map(|ty| Argument::new(p, ty, place)).collect()
+    }
+
+    /// The type string as a type. A literal that is the name of an argument's type is taken at its word, which spares the
+    /// compiler work; any other may be mistyped, and its message is not to be reported as missing too.
+    pub(super) fn key(&self, p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
+        let is_a_name = |text: &str| {
+            arguments.iter().any(|argument| match argument.ty {
+                Type::Path(path) => {
+                    path.path.segments.last().is_some_and(|last| snake_case(&last.ident.to_string()) == text)
+                }
+                _ => false,
+            })
+        };
+        if let Some(only) = self.sole_message(arguments) {
+            return only.key(p);
+        }
+        let otherwise = match self.message_type.as_ref().map(LitStr::value) {
+            Some(text) if is_a_name(&text) || RESERVED.contains(&&*text) => return key_of(p, &text),
+            Some(text) => {
+                let key = key_of(p, &text);
+                quote!(#p::Spelled<#key>)
+            }
+            None => quote!(#p::Nothing),
+        };
+        let place = place(p, arguments);
+        let keyed = candidates(arguments).map(|argument| argument.keyed(p));
+        quote!(<<(#(#keyed,)* #otherwise,) as #p::At<{ #place }, __Elsewhere>>::Type as #p::Keyed<__Elsewhere>>::Key)
+    }
+
+    /// The one argument that must be the message: on an endpoint of this crate, without a literal. To take it as the
+    /// message at once spares the compiler the search for it, once for each pair of handlers that it compares.
+    pub(super) fn sole_message<'a, 't>(&self, arguments: &'a [Argument<'t>]) -> Option<&'a Argument<'t>> {
+        let mut all = candidates(arguments);
+        match (all.next(), all.next()) {
+            (Some(only), None) if self.on.is_some() && self.foreign.is_none() && self.message_type.is_none() => {
+                Some(only)
+            }
+            _ => None,
+        }
+    }
+
+    /// The reserved type that it handles, if it is one.
+    pub(super) fn reserved(&self) -> Option<String> {
+        self.message_type.as_ref().map(LitStr::value).filter(|text| RESERVED.contains(&&**text))
+    }
+}
+
+/// As much as can be understood: what is wrong is an error, and what is right still counts.
+pub(super) fn parse_args(tokens: TokenStream, errors: &mut Errors) -> Args {
+    let mut args = Args::default();
+    let parser = |input: ParseStream<'_>| {
+        while !input.is_empty() {
+            if errors.take(args.parse_one(input)).is_some() && !input.is_empty() && !input.peek(Token![,]) {
+                errors.push(input.error("expected `,` before the next option"));
+                // What is right of it still counts; what is not has been reported by now.
+                let _ = args.parse_one(input);
+            }
+            // On to the next option, whatever is left of this one.
+            while !input.is_empty() && !input.peek(Token![,]) {
+                input.parse::<TokenTree>()?;
+            }
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        Ok(())
+    };
+    // The parser reports its errors itself.
+    let _ = syn::parse::Parser::parse2(parser, tokens);
+    if let Some(lone) = args.lone.take() {
+        let name = last(&lone).expect("a path has a part");
+        match args.on {
+            None => errors.at(name, &format!("an endpoint is named as in `on = {name}`; {KNOWN}")),
+            Some(_) => errors.at(
+                name,
+                &format!("a message's type is a string, and may be left out where an argument is the message; {KNOWN}"),
+            ),
+        }
+        args.on.get_or_insert(lone);
+    }
+    if let (Some(foreign), None) = (&args.foreign, &args.on) {
+        errors.at(
+            foreign,
+            "`foreign` says that the endpoint is another crate's, so name the endpoint: `on = other::Station`",
+        );
+    }
+    args
+}
+
+/// A type that stands alone between two commas, as an endpoint does that was forgotten to be called one.
+fn lone_type(input: ParseStream<'_>) -> Option<Path> {
+    let ahead = input.fork();
+    let path = ahead.call(Path::parse_mod_style).ok()?;
+    let is_type = path.segments.last()?.ident.to_string().starts_with(char::is_uppercase);
+    if !is_type || !(ahead.is_empty() || ahead.peek(Token![,])) {
+        return None;
+    }
+    input.call(Path::parse_mod_style).ok()
+}

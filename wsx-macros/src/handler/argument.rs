@@ -1,0 +1,243 @@
+//! A handler's arguments, and what each of them may be by mistake.
+//!
+//! Names only raise a doubt: a type called `Arc` is looked at for a message inside, which costs the compiler something, and
+//! any other is not. What the type is, the compiler says.
+use crate::shared::{key_of, respan, snake_case, type_span, with_lifetimes};
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{GenericArgument, Path, PathArguments, Type};
+
+/// What an argument's meaning depends on.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// The endpoint, if one is named.
+    pub(super) on: Option<&'a Path>,
+    /// The type string, if it is named.
+    pub(super) message_type: Option<&'a str>,
+}
+
+pub(super) struct Argument<'a> {
+    pub(super) ty: &'a Type,
+    /// The type, usable outside of the function.
+    pub(super) outside: TokenStream,
+    doubts: Vec<Doubt>,
+    /// Whether it may be something around a message, in a handler that is told its type by no literal.
+    pub(super) wraps: bool,
+    /// The type string that a message behind a reference would have by its name. It is guessed, since a lifetime that is left
+    /// out of its type, as it may be behind a reference, would be a second mistake where the compiler is asked.
+    named: Option<String>,
+    /// The endpoint that a handler without one may be meant for.
+    pub(super) meant: Option<TokenStream>,
+}
+
+/// A mistake, if the condition holds.
+struct Doubt {
+    condition: TokenStream,
+    why: String,
+}
+
+impl<'a> Argument<'a> {
+    pub(super) fn new(p: &TokenStream, ty: &'a Type, place: Place<'_>) -> Self {
+        let outside = with_lifetimes(ty.to_token_stream(), "'static");
+        let mut argument = Self { ty, outside, doubts: Vec::new(), wraps: false, named: None, meant: None };
+        argument.doubt(p, place);
+        argument
+    }
+
+    pub(super) fn span(&self) -> Span {
+        type_span(self.ty)
+    }
+
+    /// Whether it can be the message, or be taken for it by mistake. A reference cannot, which spares the compiler the look.
+    pub(super) fn may_be_message(&self) -> bool {
+        self.wraps || !matches!(self.ty, Type::Reference(_))
+    }
+
+    /// The type string of the message that it is, or that makes it a mistake.
+    pub(super) fn message(&self, p: &TokenStream) -> TokenStream {
+        let outside = &self.outside;
+        if self.wraps { quote!(#p::Probe::<#outside>::WRAPPED) } else { quote!(#p::Probe::<#outside>::MESSAGE) }
+    }
+
+    /// The key of the message that it must be.
+    pub(super) fn key(&self, p: &TokenStream) -> TokenStream {
+        let span = self.span();
+        let (at_type, ty) = (respan(p, span), respan(&self.outside, span));
+        match &self.named {
+            Some(text) => key_of(p, text),
+            None if self.wraps => quote_spanned!(span=> <#ty as #at_type::Wraps<__Elsewhere>>::Key),
+            None => quote_spanned!(span=> <#ty as #at_type::Keyed<__Elsewhere>>::Key),
+        }
+    }
+
+    /// What has the key of the message that it may be.
+    pub(super) fn keyed(&self, p: &TokenStream) -> TokenStream {
+        let outside = &self.outside;
+        match &self.named {
+            Some(text) => {
+                let key = key_of(p, text);
+                quote!(#p::Spelled<#key>)
+            }
+            None if self.wraps => quote!(#p::Wrapper<#outside>),
+            None => outside.clone(),
+        }
+    }
+
+    /// Says what is wrong with it.
+    pub(super) fn check(&self, p: &TokenStream) -> Option<TokenStream> {
+        let span = self.span();
+        let checks =
+            self.doubts.iter().map(|Doubt { condition, why }| quote_spanned!(span=> #p::ensure(!#condition, #why);));
+        (!self.doubts.is_empty()).then(|| quote_spanned!(span=> const _: () = { #(#checks)* };))
+    }
+
+    /// The endpoint from which it is drawn: none where it is refused, lest it be refused twice.
+    pub(super) fn drawn_from(&self, p: &TokenStream) -> TokenStream {
+        let span = self.span();
+        if self.doubts.is_empty() {
+            return quote_spanned!(span=> __On);
+        }
+        let conditions = self.doubts.iter().map(|doubt| respan(&doubt.condition, span));
+        quote_spanned!(span=> <() as #p::If<{ #(#conditions)||* }, #p::Refused, __On>>::Type)
+    }
+
+    fn doubt(&mut self, p: &TokenStream, place: Place<'_>) {
+        let outside = self.outside.clone();
+        let literal = place.message_type;
+        let (inner, reference) = match self.ty {
+            Type::Reference(reference) => (&*reference.elem, true),
+            other => (other, false),
+        };
+        let Type::Path(path) = inner else { return };
+        let Some(last) = path.path.segments.last() else { return };
+        let name = last.ident.to_string();
+        let parameter = match &last.arguments {
+            PathArguments::AngleBracketed(arguments) => arguments.args.iter().find_map(|argument| match argument {
+                GenericArgument::Type(ty) => Some(ty),
+                _ => None,
+            }),
+            _ => None,
+        };
+        match &*name {
+            "Hub" => {
+                if let (None, Some(endpoint)) = (place.on, parameter) {
+                    self.meant(p, endpoint, literal);
+                }
+            }
+            "Connection" | "str" if reference => {}
+            _ if reference => {
+                if place.on.is_some_and(|on| on.segments.last().is_some_and(|on| on.ident == last.ident)) {
+                    return;
+                }
+                self.wraps = literal.is_none();
+                self.named = (self.wraps && last.arguments.is_none()).then(|| snake_case(&name));
+                let why = format!("a handler takes its message by value: write `{name}` without the `&`");
+                self.add(quote!(#p::is_some(#p::Probe::<#outside>::WRAPPED)), why);
+                if place.on.is_none() {
+                    self.meant(p, inner, literal);
+                }
+            }
+            "Arc" | "Rc" => {
+                self.wraps = literal.is_none();
+                let probe = quote!(#p::Probe::<#outside>);
+                let condition = match literal {
+                    None => quote!(#p::is_some(#probe::WRAPPED)),
+                    // serde can be told to decode it, and then it is a payload as any other.
+                    Some(_) => quote!((#p::is_some(#probe::WRAPPED) && !#probe::PAYLOAD)),
+                };
+                self.add(condition, format!("a handler takes its message by value: take it out of the `{name}`"));
+            }
+            "Option" | "Vec" | "Box" if literal.is_none() => {
+                self.wraps = true;
+                let why = match place.on {
+                    Some(_) => format!(
+                        "this is a message inside of `{name}`, which is no message of the protocol: take the message itself"
+                    ),
+                    None => format!(
+                        "this is a message inside of `{name}`, and that has no type of its own: take the message itself, or name \
+                         the type of this data, as in `#[wsx::handler(\"telemetry\")]`"
+                    ),
+                };
+                self.add(quote!(#p::is_some(#p::Probe::<#outside>::WRAPPED)), why);
+            }
+            "State" => {
+                if let (Some(on), Some(state)) = (place.on.and_then(|on| on.segments.last()), parameter) {
+                    let (on, state) = (&on.ident, readable(state));
+                    let why =
+                        format!("`{on}` carries its state itself: make `{state}` a field of it, and take `&{on}`");
+                    let state = quote!(match #p::Probe::<#outside>::STATE { #p::Option::Some(_) => true, _ => false });
+                    self.add(state, why);
+                }
+            }
+            "Closed" if literal != Some("__close__") => {
+                let why = "only a handler of `__close__` takes `Closed`: the connection has not ended here";
+                self.add(quote!(#p::Probe::<#outside>::CLOSED), why.to_owned());
+            }
+            "RawFrame" => {
+                if let Some(reserved @ ("__open__" | "__close__")) = literal {
+                    let why = format!("a handler of `{reserved}` has no frame to take: none came in");
+                    self.add(quote!(#p::Probe::<#outside>::FRAME), why);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, condition: TokenStream, why: String) {
+        self.doubts.push(Doubt { condition, why });
+    }
+
+    /// An argument that only a handler on this endpoint has, in one that names none.
+    fn meant(&mut self, p: &TokenStream, endpoint: &Type, message_type: Option<&str>) {
+        if matches!(endpoint, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Untyped"))
+        {
+            return;
+        }
+        let name = readable(endpoint);
+        let literal = message_type.map_or_else(String::new, |text| format!("\"{text}\", "));
+        let ty = readable(self.ty);
+        let why = format!(
+            "`{ty}` is for a handler on `{name}`, and this one names no endpoint: write `#[wsx::handler({literal}on = {name})]`"
+        );
+        let endpoint = with_lifetimes(endpoint.to_token_stream(), "'static");
+        self.add(quote!(#p::Probe::<#endpoint>::ENDPOINT), why);
+        // What is called as the message is rather the message itself.
+        if message_type.is_none_or(|text| text != snake_case(&name)) {
+            self.meant = Some(endpoint);
+        }
+    }
+}
+
+/// Those of the arguments that may be the message.
+pub(super) fn candidates<'a, 't>(arguments: &'a [Argument<'t>]) -> impl Iterator<Item = &'a Argument<'t>> {
+    arguments.iter().filter(|argument| argument.may_be_message())
+}
+
+/// The type strings that they have.
+pub(super) fn messages(p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
+    let messages = candidates(arguments).map(|argument| argument.message(p));
+    quote!(&[#(#messages),*])
+}
+
+/// Which of them is the message; their number if none.
+pub(super) fn place(p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
+    let messages = messages(p, arguments);
+    quote!(#p::position(#messages))
+}
+
+/// A type as it is written, near enough.
+fn readable(ty: &Type) -> String {
+    let text = ty.to_token_stream().to_string();
+    let mut out = String::new();
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let glued = |letter: char| matches!(letter, '<' | '>' | ':' | '&' | '(' | ')' | '[' | ']');
+        let before = out.chars().last();
+        let after = letters.peek().copied();
+        let no_space = before.is_none_or(glued) || after.is_none_or(|after| glued(after) || matches!(after, ',' | ';'));
+        if !(letter == ' ' && no_space) {
+            out.push(letter);
+        }
+    }
+    out
+}

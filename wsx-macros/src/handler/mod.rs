@@ -1,0 +1,35 @@
+//! `#[handler]`: the function as it is written, and beside it an entry that draws its arguments and calls it.
+use crate::shared::Errors;
+use args::parse_args;
+use expand::{entry, stand_in};
+use proc_macro2::TokenStream;
+use quote::quote;
+use signature::{Function, check};
+
+mod args;
+mod argument;
+mod expand;
+mod signature;
+mod typed;
+
+pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let args = parse_args(args, &mut errors);
+    let function = errors.take(syn::parse2::<Function>(item.clone()));
+    if let Some(function) = &function {
+        check(&function.signature, &mut errors);
+    }
+    let entry = match &function {
+        Some(function) if errors.is_empty() => Some(entry(&args, function)),
+        function => stand_in(&args, function.as_ref()),
+    };
+    let errors = errors.finish();
+    // The function always survives as it is written, so that nothing else fails because of this error. Its signature is
+    // the message's, so lints that would have it changed are of no use to its author.
+    quote! {
+        #[allow(clippy::needless_pass_by_value, clippy::unused_async, reason = "a handler's signature says what it takes")]
+        #item
+        #errors
+        #entry
+    }
+}

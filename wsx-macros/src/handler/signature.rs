@@ -1,0 +1,95 @@
+//! The handler's function, as far as its signature.
+use crate::shared::Errors;
+use proc_macro2::TokenStream;
+use syn::{
+    Attribute, FnArg, GenericParam, Safety, Signature, Token, Type, Visibility,
+    parse::{Parse, ParseStream},
+};
+
+/// More arguments than this are a sign of state that wants a struct.
+const MAX_ARGUMENTS: usize = 6;
+
+/// Only the signature is parsed, so that a body that is half typed keeps its entry, and an editor its completion.
+pub(super) struct Function {
+    pub(super) attrs: Vec<Attribute>,
+    pub(super) signature: Signature,
+}
+
+impl Parse for Function {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let attrs = input.call(Attribute::parse_outer)?;
+        input.parse::<Visibility>()?;
+        let start = input.peek(Token![fn])
+            || input.peek(Token![async])
+            || input.peek(Token![const])
+            || input.peek(Token![unsafe])
+            || input.peek(Token![extern]);
+        if !start {
+            return Err(input.error("`#[wsx::handler]` goes on a function"));
+        }
+        let signature = input.parse()?;
+        input.parse::<TokenStream>()?;
+        Ok(Self { attrs, signature })
+    }
+}
+
+pub(super) fn check(signature: &Signature, errors: &mut Errors) {
+    if let Some(generic) =
+        signature.generics.params.iter().find(|parameter| !matches!(parameter, GenericParam::Lifetime(_)))
+    {
+        errors.at(generic, "a handler is registered once, under one type, so it is not generic");
+    }
+    if let Some(variadic) = &signature.variadic {
+        errors.at(variadic, "a handler is not variadic");
+    }
+    if let Safety::Unsafe(token) = &signature.safety {
+        errors.at(token, "a handler is called by the library, so it is not `unsafe`");
+    }
+    for (count, argument) in signature.inputs.iter().enumerate() {
+        match argument {
+            FnArg::Receiver(receiver) => errors
+                .at(receiver, "a handler is a free function: take the endpoint's value as `&Endpoint`, not as `self`"),
+            FnArg::Typed(argument) => {
+                if let Some(cfg) = argument.attrs.iter().find(|attr| attr.path().is_ident("cfg")) {
+                    errors.at(cfg, "`cfg` goes on the handler, not on its argument");
+                }
+                check_type(&argument.ty, errors);
+                if count == MAX_ARGUMENTS {
+                    errors.at(argument, "a handler takes at most 6 arguments; put shared state into one struct");
+                }
+            }
+        }
+    }
+}
+
+fn check_type(ty: &Type, errors: &mut Errors) {
+    match ty {
+        Type::ImplTrait(ty) => errors.at(ty, "an argument of a handler has a concrete type"),
+        Type::Reference(ty) if ty.mutability.is_some() => {
+            errors.at(
+                ty,
+                "handlers run on many connections at once, so no argument is `&mut`; put a `Mutex` into the state",
+            );
+        }
+        _ => {}
+    }
+}
+
+pub(super) fn cfgs(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
+    attrs.iter().filter(|attr| attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr"))
+}
+
+pub(super) trait Types {
+    /// The types of the arguments.
+    fn types(&self) -> Vec<&Type>;
+}
+
+impl Types for Signature {
+    fn types(&self) -> Vec<&Type> {
+        let typed = self.inputs.iter().filter_map(|argument| match argument {
+            FnArg::Typed(argument) => Some(&*argument.ty),
+            FnArg::Receiver(_) => None,
+        });
+        typed.collect()
+    }
+}

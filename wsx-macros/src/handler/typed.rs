@@ -1,0 +1,95 @@
+//! What a handler on an endpoint tells the compiler, and what the compiler checks of it.
+use super::{
+    args::Args,
+    argument::{Argument, candidates, place},
+};
+use crate::shared::{last, path_span, respan};
+use proc_macro2::{Ident, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::{LitStr, Path};
+
+/// What the compiler is told, and asked, of a handler on an endpoint of the program's own: that there is one for this
+/// message, that there is no second, and that the message comes to this side.
+pub(super) fn typed(args: &Args, p: &TokenStream, name: &Ident, on: &Path, arguments: &[Argument<'_>]) -> TokenStream {
+    let on_span = path_span(on);
+    let at_on = respan(p, on_span);
+    let on_text = last(on).map(Ident::to_string).unwrap_or_default();
+    let endpoint = quote_spanned!(on_span=> #at_on::is_endpoint::<__On>(););
+    let where_from = match &args.foreign {
+        None => {
+            let why = format!(
+                "`{on_text}` is an endpoint of another crate: write `#[wsx::handler(.., on = {on_text}, foreign)]`, and `partial` \
+                 where `{on_text}` is declared"
+            );
+            quote_spanned!(on_span=> #at_on::ensure(__IS_HERE, #why);)
+        }
+        Some(foreign) => {
+            let why = format!("`{on_text}` is an endpoint of this crate, so its handlers are not `foreign`");
+            let p = respan(p, foreign.span());
+            quote_spanned!(foreign.span()=> #p::ensure(!__IS_HERE, #why);)
+        }
+    };
+    let is_here = is_here(p);
+    // Two handlers for one message conflict here: the error shows both, at the literal or at the function's name.
+    let place = args.message_type.as_ref().map_or_else(|| name.span(), LitStr::span);
+    let handles = args.foreign.is_none().then(|| {
+        let key = args.key(p, arguments);
+        quote_spanned! {place=>
+            struct __Elsewhere;
+            impl #p::HandledOnceBy<<() as #p::If<__IS_HERE, __On, __Elsewhere>>::Type, __On> for #key {
+                const ENTRY: #p::HandlerEntry<__On> = __ENTRY;
+            }
+        }
+    });
+    let direction = direction_checks(args, p, arguments);
+    // One constant for all, since each costs the compiler. What is no endpoint fails by its type, and the rest is not asked.
+    quote! {
+        #is_here
+        #handles
+        const _: () = { #endpoint #where_from #direction };
+    }
+}
+
+/// The message must come to this side: blamed on the argument that is the message, or on the literal where none is.
+fn direction_checks(args: &Args, p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
+    if args.reserved().is_some() {
+        return TokenStream::new();
+    }
+    let count = candidates(arguments).count();
+    let found = place(p, arguments);
+    let directions = candidates(arguments).enumerate().filter(|(_, argument)| !argument.wraps).map(|(at, argument)| {
+        let (span, ty) = (argument.span(), &argument.outside);
+        // Who receives it: what is not the message may come to anybody.
+        let (to, at_type) = (Ident::new("__To", span), respan(p, span));
+        let check = quote_spanned!(span=> #at_type::receives::<#to, __From, #ty>(););
+        quote! {{
+            type __To = <() as #p::If<{ #found == #at }, <__Endpoint as #p::Endpoint>::Side, #p::AnySide>>::Type;
+            type __From = <__Endpoint as #p::Endpoint>::Peer;
+            #check
+        }}
+    });
+    let literal = args.message_type.as_ref().map(|literal| {
+        let side = quote!(<__Endpoint as #p::Endpoint>::Side);
+        let p = respan(p, literal.span());
+        quote_spanned!(literal.span()=> #p::ensure_inbound::<#side>(#found != #count, __TYPE);)
+    });
+    quote!(#(#directions)* #literal)
+}
+
+/// Says that `__On` handles this message, though it does not.
+pub(super) fn handled(args: &Args, p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
+    let key = args.key(p, arguments);
+    let is_here = is_here(p);
+    quote! {
+        #is_here
+        struct __Elsewhere;
+        impl #p::HandledOnceBy<<() as #p::If<__IS_HERE, __On, __Elsewhere>>::Type, __On> for #key {
+            const ENTRY: #p::HandlerEntry<__On> = #p::mistaken(__TYPE);
+        }
+    }
+}
+
+/// Whether the endpoint is of this crate.
+fn is_here(p: &TokenStream) -> TokenStream {
+    quote!(const __IS_HERE: #p::bool = #p::same_crate(#p::Probe::<__On>::MODULE, #p::module_path!());)
+}

@@ -1,0 +1,78 @@
+//! `#[derive(Message)]`: a Rust type and its type string.
+use crate::shared::{self, Errors, key_of, once, snake_case};
+use borrowed::borrowed_text;
+use fingerprint::fingerprint;
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Data, DeriveInput, Field, GenericParam, LitStr, parse_quote};
+
+mod borrowed;
+mod fingerprint;
+
+pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
+    let mut errors = Errors::default();
+    let mut given: Option<LitStr> = None;
+    let wsx = shared::options(&input.attrs, &mut errors, |meta| {
+        if !meta.path.is_ident("type") {
+            return Err(meta.error("a message has the options `#[wsx(type = \"..\", crate = path)]`"));
+        }
+        once(given.is_some(), &meta.path)?;
+        let literal: LitStr = meta.value()?.parse()?;
+        if literal.value().is_empty() || literal.value().starts_with("__") {
+            return Err(syn::Error::new(literal.span(), "a message's type is not empty and does not begin with `__`"));
+        }
+        given = Some(literal);
+        Ok(())
+    });
+    check(input, &mut errors);
+    let name = &input.ident;
+    let message_type = given.unwrap_or_else(|| LitStr::new(&snake_case(&name.to_string()), name.span()));
+    let (generics, arguments, bounds) = input.generics.split_for_impl();
+    let mut keyed = input.generics.clone();
+    keyed.params.push(parse_quote!(__Here));
+    let keyed = keyed.split_for_impl().0;
+    let p = &wsx.path;
+    let borrowed = borrowed_text(input, p, &mut errors);
+    let key = key_of(p, &message_type.value());
+    let fingerprint = fingerprint(input, p, &message_type);
+    let (import, errors) = (&wsx.import, errors.finish());
+    // Made even beside an error, so that what uses the type does not fail too.
+    quote! {
+        #errors
+        const _: () = {
+            #import
+            #[automatically_derived]
+            impl #generics #p::Message for #name #arguments #bounds {
+                const TYPE: &'static #p::str = #message_type;
+                const FINGERPRINT: #p::u64 = #fingerprint;
+            }
+            #[automatically_derived]
+            impl #keyed #p::Keyed<__Here> for #name #arguments #bounds {
+                type Key = #key;
+            }
+            #borrowed
+        };
+    }
+}
+
+fn check(input: &DeriveInput, errors: &mut Errors) {
+    if let Some(parameter) =
+        input.generics.params.iter().find(|parameter| !matches!(parameter, GenericParam::Lifetime(_)))
+    {
+        errors.at(
+            parameter,
+            "a message has one type string, so it has no type parameters; derive `Message` for a type without them",
+        );
+    }
+    if let Data::Union(data) = &input.data {
+        errors.at(data.union_token, "a union cannot be a message");
+    }
+}
+
+fn fields(data: &Data) -> Vec<&Field> {
+    match data {
+        Data::Struct(data) => data.fields.iter().collect(),
+        Data::Enum(data) => data.variants.iter().flat_map(|variant| &variant.fields).collect(),
+        Data::Union(_) => Vec::new(),
+    }
+}

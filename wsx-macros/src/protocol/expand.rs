@@ -1,0 +1,272 @@
+//! The types that a protocol makes.
+use super::{
+    inbound,
+    parse::{Flow, Message, Protocol},
+};
+use crate::shared::{Wsx, respan, with_lifetimes};
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use std::collections::BTreeSet;
+use syn::Ident;
+
+/// The types stand in the user's module; all the rest is in a block of its own, where wsx is imported once.
+pub(super) fn expand(protocol: &Protocol, wsx: &Wsx) -> TokenStream {
+    let Wsx { import, path: p } = wsx;
+    let sides = protocol.sides();
+    let aliases = aliases(protocol);
+    let head = head(protocol);
+    let markers = sides.iter().map(|side| marker(protocol, side));
+    let inbound = sides.iter().map(|side| inbound::item(protocol, side));
+    let messages = are_messages(protocol, p);
+    let description = description(protocol, p);
+    let each = sides.iter().map(|side| {
+        let speaks = side_impls(protocol, p, side);
+        let decode = inbound::impls(protocol, p, side);
+        let lists = lists(protocol, p, side);
+        quote!(#speaks #decode #lists)
+    });
+    let directions = protocol.flows.iter().map(|flow| directions(flow, p));
+    let unions = sides.iter().filter(|side| protocol.peers(side).len() > 1).map(|side| union(protocol, p, side));
+    quote! {
+        #aliases
+        #head
+        #(#markers)*
+        #(#inbound)*
+        const _: () = {
+            #import
+            use #p::{NotDecoding as _, NotShown as _, Plain as _};
+            #messages
+            #description
+            #(#each)*
+            #(#directions)*
+            #(#unions)*
+        };
+    }
+}
+
+/// What generated code calls each message. Private, so that documentation shows the type itself.
+fn aliases(protocol: &Protocol) -> TokenStream {
+    let each = protocol.messages().into_iter().map(|message| {
+        let span = message.span();
+        let alias = Ident::new(&message.alias, span);
+        let ty = with_lifetimes(message.ty.to_token_stream(), "'frame");
+        // All have the lifetime, so that the compiler's advice on one that was left out fits.
+        quote_spanned!(span=> type #alias<'frame> = #ty;)
+    });
+    quote!(#(#each)*)
+}
+
+/// The check that each message is one, and what stands for it where a handler is looked for.
+fn are_messages(protocol: &Protocol, p: &TokenStream) -> TokenStream {
+    let each = protocol.messages().into_iter().map(|message| {
+        let (span, fixed, known) = (message.span(), message.fixed(), known(message));
+        let at_message = respan(p, span);
+        let check = quote_spanned!(span=> const _: () = #at_message::is_message::<#fixed>(););
+        quote! {
+            #check
+            type #known =
+                <() as #p::If<{ #p::is_some(#p::Probe::<#fixed>::MESSAGE) }, #fixed, #p::NotAMessage>>::Type;
+        }
+    });
+    quote!(#(#each)*)
+}
+
+/// The alias of a message that [`are_messages`] makes.
+fn known(message: &Message) -> Ident {
+    format_ident!("{}Known", message.alias)
+}
+
+/// The protocol's own type.
+fn head(protocol: &Protocol) -> TokenStream {
+    let Protocol { attrs, visibility, name, .. } = protocol;
+    let docs = attrs.iter().filter(|attr| !attr.path().is_ident("wsx"));
+    let has_docs = attrs.iter().any(|attr| attr.path().is_ident("doc"));
+    let default_doc = (!has_docs).then(|| format!("The protocol `{name}`."));
+    let default_doc = default_doc.map(|doc| quote!(#[doc = #doc]));
+    quote! {
+        #(#docs)*
+        #default_doc
+        #visibility struct #name;
+    }
+}
+
+/// Version, fingerprint, description.
+fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
+    let Protocol { name, version, flows, .. } = protocol;
+    let name_text = name.to_string();
+    let travels: Vec<TokenStream> = flows
+        .iter()
+        .flat_map(|flow| {
+            let (from, to) = (flow.from.to_string(), flow.to.to_string());
+            flow.messages.iter().map(move |message| {
+                let type_string = type_string(p, message);
+                let message = message.fixed();
+                quote!(#p::Travel::new(#from, #to, #type_string, #p::field(#p::Probe::<#message>::FINGERPRINT, "")))
+            })
+        })
+        .collect();
+    let unit = unit_impls(p, name);
+    quote! {
+        #unit
+        impl #name {
+            /// The protocol's version.
+            pub const VERSION: #p::u32 = #version;
+            /// Changes whenever a message, its fields or its direction does, or the version.
+            pub const FINGERPRINT: #p::u64 = #p::fingerprint(#name_text, Self::VERSION, &[#(#travels),*]);
+            /// What the protocol says, to print or to serialize.
+            pub const DESCRIPTION: #p::Description =
+                #p::Description::new(#name_text, Self::VERSION, Self::FINGERPRINT, &[#(#travels),*]);
+        }
+        // A program need not use what the macro makes, under any lint.
+        const _: #p::Description = #name::DESCRIPTION;
+    }
+}
+
+/// A side's own type.
+fn marker(protocol: &Protocol, side: &Ident) -> TokenStream {
+    let Protocol { visibility, name, .. } = protocol;
+    let doc = format!("The side `{side}` of [`{name}`].");
+    // Spanned at the side: this is the line that an error about a side shows.
+    let visibility = respan(&visibility.to_token_stream(), side.span());
+    let declared = quote_spanned!(side.span()=> #visibility struct #side;);
+    quote! {
+        #[doc = #doc]
+        #declared
+    }
+}
+
+/// `Debug`, `Clone` and `Copy` of a type without fields: `derive` is in a prelude that a module may be without.
+fn unit_impls(p: &TokenStream, name: &Ident) -> TokenStream {
+    let text = name.to_string();
+    quote! {
+        #[automatically_derived]
+        impl #p::Debug for #name {
+            fn fmt(&self, f: &mut #p::Formatter<'_>) -> #p::FmtResult {
+                f.write_str(#text)
+            }
+        }
+        #[automatically_derived]
+        impl #p::Clone for #name {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+        #[automatically_derived]
+        impl #p::Copy for #name {}
+        const _: #name = #name;
+    }
+}
+
+/// What a side is: its names, what it receives, and whom it speaks with.
+fn side_impls(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
+    let (name_text, side_text) = (protocol.name.to_string(), side.to_string());
+    let inbound: Vec<TokenStream> = protocol.inbound(side).into_iter().map(|message| type_string(p, message)).collect();
+    let peers = protocol.peers(side);
+    let peer = match &*peers {
+        [peer] => quote!(#peer),
+        _ => quote!(#p::AnyPeer),
+    };
+    let speaks = peers.iter().map(|peer| {
+        let name = peer.to_string();
+        quote!(impl #p::SpeaksWith<#peer> for #side { const NAME: &'static #p::str = #name; })
+    });
+    let twice = protocol.inbound(side).into_iter().enumerate().map(|(at, message)| {
+        let span = message.span();
+        let p = respan(p, span);
+        quote_spanned!(span=> const _: () = #p::ensure_unique(#side_text, __TYPES, #at);)
+    });
+    let body = quote! {
+        const NAME: &'static #p::str = #side_text;
+        const PROTOCOL: &'static #p::str = #name_text;
+        const INBOUND: &'static [&'static #p::str] =
+            &[#(#inbound,)* "__raw__", "__open__", "__close__", "__unknown__"];
+        type Peer = #peer;
+    };
+    let implemented = quote_spanned!(side.span()=> impl #p::Side for #side { #body });
+    let unit = unit_impls(p, side);
+    quote! {
+        #unit
+        impl #p::Declared for #side {}
+        #implemented
+        #(#speaks)*
+        const _: () = {
+            const __TYPES: &[&#p::str] = <#side as #p::Side>::INBOUND;
+            #(#twice)*
+        };
+    }
+}
+
+/// The lists that a complete endpoint's table is made from: one of all messages, one for each peer. Each is a function of its
+/// own, since its bounds are what the compiler checks.
+fn lists(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
+    let list = |function: Ident, messages: Vec<&Message>| {
+        // Spanned at the message: this is the line that an error about a missing handler shows.
+        let bounds = messages.iter().map(|message| {
+            let (span, message) = (message.span(), known(message));
+            let p = respan(p, span);
+            quote_spanned!(span=> #side: #p::Covers<__E, #message>)
+        });
+        let messages = messages.iter().map(|message| known(message));
+        quote! {
+            #[doc(hidden)]
+            pub fn #function<__E: #p::Endpoint>() -> #p::Vec<#p::Box<dyn #p::Any>>
+            where
+                #(#bounds,)*
+            {
+                <[#p::Box<dyn #p::Any>]>::into_vec(#p::Box::new([
+                    #(#p::listed(<#side as #p::Covers<__E, #messages>>::ENTRY)),*
+                ]))
+            }
+        }
+    };
+    let all = list(format_ident!("__wsx_entries"), protocol.inbound(side));
+    let each = protocol.peers(side).into_iter().map(|peer| {
+        let flow = protocol.flows.iter().find(|flow| flow.to == *side && flow.from == peer);
+        let messages = flow.map_or_else(Vec::new, |flow| flow.messages.iter().collect());
+        list(format_ident!("__wsx_entries_from_{peer}", span = Span::call_site()), messages)
+    });
+    quote! {
+        impl #side {
+            #all
+            #(#each)*
+        }
+    }
+}
+
+/// Who sends and who receives the messages of a flow.
+fn directions(flow: &Flow, p: &TokenStream) -> TokenStream {
+    let Flow { from, to, messages, .. } = flow;
+    let mut seen = BTreeSet::new();
+    let each = messages.iter().filter(|message| seen.insert(&message.alias)).map(|message| {
+        let lifetime = message.borrows().then(|| quote!(<'f>));
+        let generic = message.generic();
+        quote_spanned! {message.span()=>
+            impl #lifetime #p::Sends<#generic, #to> for #from {}
+            impl #lifetime #p::Receives<#generic, #from> for #to {}
+        }
+    });
+    quote!(#(#each)*)
+}
+
+/// A side with several peers, where an endpoint does not say which one it speaks to: any of them.
+fn union(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
+    let any = quote!(#p::AnyPeer);
+    let sends = protocol.outbound(side).into_iter().map(|message| {
+        let lifetime = message.borrows().then(|| quote!(<'f>));
+        let generic = message.generic();
+        quote_spanned!(message.span()=> impl #lifetime #p::Sends<#generic, #any> for #side {})
+    });
+    let inbound = protocol.inbound(side);
+    let receives = inbound.iter().map(|message| {
+        let lifetime = message.borrows().then(|| quote!(<'f>));
+        let generic = message.generic();
+        quote_spanned!(message.span()=> impl #lifetime #p::Receives<#generic, #any> for #side {})
+    });
+    quote!(#(#sends)* #(#receives)*)
+}
+
+/// A message's type string, by a probe: what is not a message is reported once, by the check made for it.
+pub(super) fn type_string(p: &TokenStream, message: &Message) -> TokenStream {
+    let message = message.fixed();
+    quote!(#p::found(#p::Probe::<#message>::MESSAGE))
+}

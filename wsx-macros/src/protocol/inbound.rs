@@ -1,0 +1,97 @@
+//! The enum of the messages that a side receives, for programs that match on it themselves.
+use super::{
+    expand::type_string,
+    parse::{Message, Protocol},
+};
+use crate::shared::respan;
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::Ident;
+
+/// The enum itself.
+pub(super) fn item(protocol: &Protocol, side: &Ident) -> TokenStream {
+    let visibility = &protocol.visibility;
+    let Inbound { name, messages, variants, lifetime } = Inbound::new(protocol, side);
+    let doc = format!("Any message that [`{side}`] receives.");
+    let docs = messages.iter().zip(&variants).map(|(message, variant)| {
+        let (docs, plain) = (&message.docs, format!("A `{variant}`."));
+        if docs.is_empty() { quote!(#[doc = #plain]) } else { quote!(#(#docs)*) }
+    });
+    let payloads = messages.iter().map(|message| message.generic());
+    // The doc comments of the lines that arrive here.
+    let lines = protocol.flows.iter().filter(|flow| flow.to == *side && !flow.docs.is_empty()).map(|flow| {
+        let (from, docs) = (format!("From [`{}`]:", flow.from), &flow.docs);
+        quote!(#[doc = ""] #[doc = #from] #(#docs)*)
+    });
+    quote! {
+        #[doc = #doc]
+        #(#lines)*
+        #visibility enum #name #lifetime {
+            #(#docs #variants(#payloads),)*
+        }
+    }
+}
+
+/// Its `decode`, and `Debug`.
+pub(super) fn impls(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
+    let Inbound { name, messages, variants, lifetime } = Inbound::new(protocol, side);
+    let on_decode = lifetime.is_none().then(|| quote!(<'f>));
+    // One identifier for all its uses: under `macro_rules`, a name that is spanned at the user's token is another name.
+    let [message_type, data] = ["message_type", "data"].map(|name| Ident::new(name, Span::call_site()));
+    let decodes = messages.iter().zip(&variants).map(|(message, variant)| {
+        let (type_string, ty) = (type_string(p, message), message.generic());
+        // Spanned at the message: this is where one that cannot be decoded shows.
+        let span = message.span();
+        let at_message = respan(p, span);
+        quote_spanned! {span=>
+            if #message_type == #type_string {
+                return #p::Option::Some(#at_message::Decoding::<#ty>::decode(#data).map(Self::#variant));
+            }
+        }
+    });
+    let texts = variants.iter().map(ToString::to_string);
+    let (nothing, shown) = match variants.is_empty() {
+        true => (Some(quote!(let _ = (#message_type, #data);)), quote!(match *self {})),
+        false => (
+            None,
+            quote!(match self { #(Self::#variants(message) => #p::show(f, #texts, #p::Shown(message).get()),)* }),
+        ),
+    };
+    let decode_doc =
+        format!("The message of this type with this data; `None` when [`{side}`] does not receive the type.");
+    quote! {
+        impl #lifetime #name #lifetime {
+            #[doc = #decode_doc]
+            pub fn decode #on_decode (#message_type: &#p::str, #data: &'f #p::str) -> #p::Option<#p::Result<Self, #p::serde_json::Error>> {
+                #nothing
+                #(#decodes)*
+                #p::Option::None
+            }
+        }
+        // Not marked as derived: then the compiler would say that nothing reads the messages.
+        impl #lifetime #p::Debug for #name #lifetime {
+            fn fmt(&self, f: &mut #p::Formatter<'_>) -> #p::FmtResult {
+                #shown
+            }
+        }
+        // A program need not use what the macro makes, under any lint.
+        const _: () = { let _ = #name::decode; };
+    }
+}
+
+struct Inbound<'a> {
+    name: Ident,
+    messages: Vec<&'a Message>,
+    variants: Vec<&'a Ident>,
+    /// Where a message borrows.
+    lifetime: Option<TokenStream>,
+}
+
+impl<'a> Inbound<'a> {
+    fn new(protocol: &'a Protocol, side: &Ident) -> Self {
+        let messages = protocol.inbound(side);
+        let variants = messages.iter().filter_map(|message| message.short_name()).collect();
+        let lifetime = messages.iter().any(|message| message.borrows()).then(|| quote!(<'f>));
+        Self { name: format_ident!("{side}Inbound"), messages, variants, lifetime }
+    }
+}

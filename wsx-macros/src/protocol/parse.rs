@@ -1,0 +1,237 @@
+//! The text of a protocol.
+use crate::shared::{Errors, has_lifetime, last, type_span};
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote_spanned};
+use std::collections::{BTreeMap, BTreeSet};
+use syn::{Attribute, Ident, Lifetime, Token, Type, Visibility, braced, parse::ParseStream, token::Brace};
+
+/// `/// Doc.` `pub Fleet v1 { Edge -> Server: Telemetry<'_>, Health; Server -> Edge: Cmd; Edge <-> Server: Note; }`
+pub(super) struct Protocol {
+    pub(super) attrs: Vec<Attribute>,
+    pub(super) visibility: Visibility,
+    pub(super) name: Ident,
+    pub(super) version: u32,
+    pub(super) flows: Vec<Flow>,
+}
+
+/// What one side sends to another. Flows of one direction are joined.
+#[derive(Clone)]
+pub(super) struct Flow {
+    pub(super) docs: Vec<Attribute>,
+    pub(super) from: Ident,
+    pub(super) to: Ident,
+    pub(super) messages: Vec<Message>,
+}
+
+/// A message where it is mentioned.
+#[derive(Clone)]
+pub(super) struct Message {
+    pub(super) docs: Vec<Attribute>,
+    pub(super) ty: Type,
+    /// A type alias that stands for it in all that is generated: the compiler looks at the user's own tokens once, so that
+    /// what is wrong with them is one error. The same for all mentions.
+    pub(super) alias: String,
+}
+
+impl Protocol {
+    /// In the order of their first appearance.
+    pub(super) fn sides(&self) -> Vec<Ident> {
+        let mut sides: Vec<Ident> = Vec::new();
+        for side in self.flows.iter().flat_map(|flow| [&flow.from, &flow.to]) {
+            if !sides.contains(side) {
+                sides.push(side.clone());
+            }
+        }
+        sides
+    }
+
+    pub(super) fn peers(&self, side: &Ident) -> Vec<Ident> {
+        let mut peers: Vec<Ident> = Vec::new();
+        for flow in &self.flows {
+            let peer = if flow.from == *side { &flow.to } else { &flow.from };
+            if (flow.from == *side || flow.to == *side) && !peers.contains(peer) {
+                peers.push(peer.clone());
+            }
+        }
+        peers
+    }
+
+    /// What a side receives from anybody, each message once.
+    pub(super) fn inbound(&self, side: &Ident) -> Vec<&Message> {
+        self.distinct(|flow| flow.to == *side)
+    }
+
+    /// What a side sends to anybody, each message once.
+    pub(super) fn outbound(&self, side: &Ident) -> Vec<&Message> {
+        self.distinct(|flow| flow.from == *side)
+    }
+
+    /// All messages, each once.
+    pub(super) fn messages(&self) -> Vec<&Message> {
+        self.distinct(|_| true)
+    }
+
+    fn distinct(&self, pick: impl Fn(&Flow) -> bool) -> Vec<&Message> {
+        let mut seen = BTreeSet::new();
+        let all = self.flows.iter().filter(|flow| pick(flow)).flat_map(|flow| &flow.messages);
+        all.filter(|message| seen.insert(&message.alias)).collect()
+    }
+}
+
+impl Message {
+    pub(super) fn span(&self) -> Span {
+        type_span(&self.ty)
+    }
+
+    /// The last part of its path, which names it in the inbound enum.
+    pub(super) fn short_name(&self) -> Option<&Ident> {
+        match &self.ty {
+            Type::Path(path) => last(&path.path),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> String {
+        self.ty.to_token_stream().to_string()
+    }
+
+    pub(super) fn borrows(&self) -> bool {
+        has_lifetime(self.ty.to_token_stream())
+    }
+
+    /// With all its lifetimes `'static`.
+    pub(super) fn fixed(&self) -> TokenStream {
+        self.with("'static")
+    }
+
+    /// With all its lifetimes `'f`, where it has any.
+    pub(super) fn generic(&self) -> TokenStream {
+        self.with(if self.borrows() { "'f" } else { "'static" })
+    }
+
+    fn with(&self, lifetime: &str) -> TokenStream {
+        let (alias, lifetime) = (Ident::new(&self.alias, self.span()), Lifetime::new(lifetime, self.span()));
+        quote_spanned!(self.span()=> #alias<#lifetime>)
+    }
+}
+
+impl Protocol {
+    /// As much as can be understood: a line that cannot is an error, and its sides are still made.
+    pub(super) fn parse(input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<Self> {
+        let attrs = input.call(Attribute::parse_outer)?;
+        let visibility = input.parse()?;
+        let form = "a protocol is written `pub Fleet v1 { Edge -> Server: Telemetry; Server -> Edge: Cmd; }`";
+        let name: Ident = input.parse().map_err(|error| syn::Error::new(error.span(), form))?;
+        let version = errors.take(version(input)).unwrap_or_default();
+        while !input.is_empty() && !input.peek(Brace) {
+            input.parse::<TokenTree>()?;
+        }
+        let body;
+        braced!(body in input);
+        if !input.is_empty() {
+            errors.push(input.error("a protocol ends here; a second one is a `wsx::protocol!` of its own"));
+            input.parse::<TokenStream>()?;
+        }
+        if body.is_empty() {
+            return Err(syn::Error::new(
+                name.span(),
+                "a protocol says at least one thing, as in `Edge -> Server: Telemetry;`",
+            ));
+        }
+        let mut protocol = Self { attrs, visibility, name, version, flows: Vec::new() };
+        while !body.is_empty() {
+            errors.take(parse_flow(&body, &mut protocol.flows));
+            // On to the next line, whatever is left of this one.
+            while !body.is_empty() && !body.peek(Token![;]) {
+                body.parse::<TokenTree>()?;
+            }
+            body.parse::<Option<Token![;]>>()?;
+        }
+        protocol.name_aliases();
+        Ok(protocol)
+    }
+
+    fn name_aliases(&mut self) {
+        let mut known = BTreeMap::new();
+        for message in self.flows.iter_mut().flat_map(|flow| &mut flow.messages) {
+            let next = known.len();
+            let at = *known.entry(message.text()).or_insert(next);
+            message.alias = format!("__{}Message{at}", self.name);
+        }
+    }
+}
+
+fn version(input: ParseStream<'_>) -> syn::Result<u32> {
+    let wanted = "the protocol's version follows its name: `v` and a whole number, as in `v1`";
+    let version: Ident = input.parse().map_err(|error| syn::Error::new(error.span(), wanted))?;
+    let number = version.to_string().strip_prefix('v').and_then(|number| number.parse().ok());
+    match number {
+        Some(number) if input.peek(Brace) => Ok(number),
+        _ => Err(syn::Error::new(version.span(), wanted)),
+    }
+}
+
+/// One line, up to its `;`. What of it could be read is there, even if it ends in an error.
+fn parse_flow(body: ParseStream<'_>, flows: &mut Vec<Flow>) -> syn::Result<()> {
+    let side = |body: ParseStream<'_>| -> syn::Result<Ident> {
+        body.parse().map_err(|error| {
+            syn::Error::new(error.span(), "expected a side's name, as in `Edge -> Server: Telemetry;`")
+        })
+    };
+    let docs = docs(body)?;
+    let from = side(body)?;
+    let both = body.peek(Token![<]);
+    if both {
+        body.parse::<Token![<]>()?;
+    }
+    body.parse::<Token![->]>()
+        .map_err(|error| syn::Error::new(error.span(), "expected `->` or `<->` between the two sides"))?;
+    let to = side(body)?;
+    if from == to {
+        return Err(syn::Error::new(to.span(), "a message travels between two different sides"));
+    }
+    let mut flow = Flow { docs, from, to, messages: Vec::new() };
+    let end = parse_messages(body, &mut flow.messages);
+    let back = both.then(|| Flow { from: flow.to.clone(), to: flow.from.clone(), ..flow.clone() });
+    for flow in [flow].into_iter().chain(back) {
+        match flows.iter_mut().find(|known| known.from == flow.from && known.to == flow.to) {
+            Some(known) => {
+                known.docs.extend(flow.docs);
+                known.messages.extend(flow.messages);
+            }
+            None => flows.push(flow),
+        }
+    }
+    end
+}
+
+fn parse_messages(body: ParseStream<'_>, messages: &mut Vec<Message>) -> syn::Result<()> {
+    body.parse::<Token![:]>()
+        .map_err(|error| syn::Error::new(error.span(), "expected `:` and the messages that travel this way"))?;
+    loop {
+        let docs = docs(body)?;
+        let ty = body
+            .parse()
+            .map_err(|error| syn::Error::new(error.span(), "expected a message, named by the path of its type"))?;
+        messages.push(Message { docs, ty, alias: String::new() });
+        let comma: Option<Token![,]> = body.parse()?;
+        if body.peek(Token![;]) {
+            return Ok(());
+        }
+        if comma.is_none() {
+            return Err(syn::Error::new(body.span(), "expected `,` and a message, or `;`"));
+        }
+    }
+}
+
+/// The doc comment in front of a line or of a message.
+fn docs(body: ParseStream<'_>) -> syn::Result<Vec<Attribute>> {
+    let attrs = body.call(Attribute::parse_outer)?;
+    match attrs.iter().find(|attr| !attr.path().is_ident("doc")) {
+        Some(other) => Err(syn::Error::new_spanned(
+            other,
+            "a line of a protocol, and a message, may have a doc comment and no other attribute",
+        )),
+        None => Ok(attrs),
+    }
+}

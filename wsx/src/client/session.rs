@@ -1,0 +1,235 @@
+//! The reconnect loop: dials, serves a connection, waits, and dials again.
+use crate::{
+    catch_panic,
+    client::{
+        Client, Inner,
+        builder::{OnConnect, Options},
+        state::ClientState,
+        stream::Socket,
+    },
+    closed::Closed,
+    connection::handle::Handle,
+    dispatch::scope::Scope,
+    error::ConnectError,
+    observer::Setback,
+    protocol::endpoint::Endpoint,
+    task::{self, transport::socket::SocketTransport},
+    wire::close_code::CloseCode,
+};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_util::sync::CancellationToken;
+
+/// What one call of `connect` began: connection after connection.
+pub(super) struct Session<E: Endpoint> {
+    client: Client<E>,
+    cancel: CancellationToken,
+    register: Box<OnConnect>,
+    /// Failures in a row, since the last connection that lasted.
+    failures: u32,
+}
+
+type Dialled = (Handle, SocketTransport<Socket>);
+
+/// When the next attempt starts.
+#[derive(Clone, Copy, PartialEq)]
+enum Start {
+    AtOnce,
+    /// A connection has just ended.
+    AfterWait,
+}
+
+impl<E: Endpoint> Session<E> {
+    /// Begins, unless the client cannot be started or another session runs.
+    pub(super) fn begin(
+        client: &Client<E>,
+        cancel: CancellationToken,
+        register: Box<OnConnect>,
+    ) -> Result<Self, ConnectError> {
+        if let Err(error) = &client.0.target {
+            return Err(error.clone().into());
+        }
+        if !client.0.status.begin() {
+            return Err(ConnectError::AlreadyConnected);
+        }
+        Ok(Self { client: client.clone(), cancel, register, failures: 0 })
+    }
+
+    /// Makes the first connection, and goes on in a task of its own.
+    pub(super) async fn connect(mut self) -> Result<(), ConnectError> {
+        let (conn, transport) = self.next(Start::AtOnce).await?;
+        // Before this returns, so that the caller can send.
+        self.enter(&conn);
+        tokio::spawn(self.run(conn, transport));
+        Ok(())
+    }
+
+    /// Makes the next connection, after as many attempts as it takes and the options allow.
+    async fn next(&mut self, start: Start) -> Result<Dialled, ConnectError> {
+        let (stop, cancel) = (self.inner().stop.clone(), self.cancel.clone());
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(ConnectError::Closed),
+            () = cancel.cancelled() => Err(ConnectError::Closed),
+            dialled = self.attempts(start) => dialled,
+        }
+    }
+
+    async fn attempts(&mut self, start: Start) -> Result<Dialled, ConnectError> {
+        if start == Start::AfterWait {
+            self.wait(None).await;
+        }
+        loop {
+            let attempt = self.failures.saturating_add(1);
+            self.inner().status.set(ClientState::Connecting { attempt });
+            match self.attempt().await {
+                Ok(dialled) => return Ok(dialled),
+                Err(error) if !self.options().reconnect || error.is_final() => return Err(error),
+                Err(error) => {
+                    let setback = Setback::Attempt(error);
+                    let gives_up = self.gives_up(&setback);
+                    let Setback::Attempt(error) = setback else { unreachable!("made above") };
+                    if gives_up {
+                        return Err(error);
+                    }
+                    self.wait(Some(&error)).await;
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self) -> Result<Dialled, ConnectError> {
+        let Inner { url, program, target, options, .. } = self.inner();
+        let Options { headers, fixed_headers, connector, trust, .. } = options;
+        let target = target.as_ref().map_err(Clone::clone)?;
+        let limit = program.config.handshake_timeout;
+        let dialled = timeout(limit, async {
+            let mut all = fixed_headers.clone();
+            if let Some(headers) = headers {
+                let made = catch_panic::run(async { headers().await }).await;
+                let made = made.unwrap_or_else(|| Err("the program panicked".into()));
+                all.extend(made.map_err(ConnectError::Headers)?);
+            }
+            target.dial(connector.as_deref(), trust, all, &program.config).await
+        });
+        let (socket, early) = dialled.await.unwrap_or(Err(ConnectError::Timeout(limit)))?;
+        let conn = Handle::new(url.as_str().into(), Role::Client, &program.config);
+        Ok((conn, SocketTransport::new(socket, Role::Client, early, &program.config)))
+    }
+
+    /// Waits before the next attempt, after one that failed or a connection that ended.
+    async fn wait(&mut self, error: Option<&ConnectError>) {
+        let Options { backoff, jitter, .. } = self.options();
+        let random = catch_panic::call(jitter).unwrap_or_else(rand::random);
+        let delay = match error {
+            Some(ConnectError::Rejected { retry_after: Some(asked), .. }) => {
+                backoff.delay_asked(self.failures, random, *asked)
+            }
+            _ => backoff.delay(self.failures, random),
+        };
+        self.failures = self.failures.saturating_add(1);
+        if let Some(error) = error {
+            let observer = &self.inner().program.observer;
+            let _ = catch_panic::call(|| observer.connect_failed(self.failures, delay, error));
+        }
+        self.inner().status.set(ClientState::Waiting { attempt: self.failures, delay });
+        sleep(delay).await;
+    }
+
+    /// Whether the program wants no further attempt, which the observer then receives. A decision that panics counts as no.
+    fn gives_up(&self, setback: &Setback) -> bool {
+        let given_up = match &self.options().give_up {
+            Some(decide) => catch_panic::call(|| decide(setback)).unwrap_or(false),
+            None => false,
+        };
+        if given_up {
+            let _ = catch_panic::call(|| self.inner().program.observer.client_gave_up(setback));
+        }
+        given_up
+    }
+
+    /// Serves connection after connection, until the client is closed.
+    async fn run(mut self, mut conn: Handle, mut transport: SocketTransport<Socket>) {
+        loop {
+            let closed = self.serve(conn, transport).await;
+            if !self.options().reconnect || self.is_stopped() || self.gives_up(&Setback::Ended(closed)) {
+                break;
+            }
+            match self.next(Start::AfterWait).await {
+                Ok(next) => {
+                    (conn, transport) = next;
+                    self.enter(&conn);
+                }
+                // Closed, or given up, which the observer has received.
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Shows a new connection to the program, and lets sends go to it from now on.
+    fn enter(&self, conn: &Handle) {
+        let shown = catch_panic::call(|| {
+            if let Some(register) = &self.options().on_connect {
+                register(conn);
+            }
+            (self.register)(conn);
+        });
+        if shown.is_none() {
+            conn.close(CloseCode::INTERNAL_ERROR, "internal error".into());
+        }
+        self.inner().set_current(Some(conn.clone()));
+        self.inner().status.set(ClientState::Connected);
+    }
+
+    /// Serves one connection, from its first message to its end.
+    async fn serve(&mut self, conn: Handle, transport: SocketTransport<Socket>) -> Closed {
+        let inner = &self.client.0;
+        let scope = Scope { program: &inner.program, hub: None };
+        let since = Instant::now();
+        let kill = CancellationToken::new();
+        let mut transport = Some(transport);
+        // A stream that the program's connector gave may panic in there.
+        let served = catch_panic::run(task::run(&mut transport, &conn, &scope, &kill));
+        tokio::pin!(served);
+        tokio::select! {
+            _ = &mut served => {}
+            () = self.cancel.cancelled() => {
+                inner.stop.cancel();
+                conn.close(CloseCode::NORMAL, String::new());
+                served.await;
+            }
+            () = inner.stop.cancelled() => {
+                conn.close(CloseCode::NORMAL, String::new());
+                served.await;
+            }
+        }
+        inner.set_current(None);
+        if since.elapsed() >= inner.options.backoff.stable_after {
+            self.failures = 0;
+        }
+        conn.closed().await
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.cancel.is_cancelled() || self.client.is_closed()
+    }
+
+    fn inner(&self) -> &Inner<E> {
+        &self.client.0
+    }
+
+    fn options(&self) -> &Options {
+        &self.client.0.options
+    }
+}
+
+impl<E: Endpoint> Drop for Session<E> {
+    fn drop(&mut self) {
+        let inner = &self.client.0;
+        inner.set_current(None);
+        if self.cancel.is_cancelled() {
+            inner.stop.cancel();
+        }
+        inner.status.end(|| inner.stop.is_cancelled());
+    }
+}

@@ -1,0 +1,104 @@
+//! Handlers that a program adds with a closure, to one connection or to a builder.
+use crate::{
+    closed::Closed,
+    connection::{Connection, handle::Handle},
+    envelope::{
+        Envelope,
+        incoming::{Incoming, RawFrame},
+        payload,
+        reply::{HandlerResult, IntoReply},
+    },
+    error::HandlerError,
+};
+use futures_util::future::BoxFuture;
+use serde::de::DeserializeOwned;
+use std::{future::Future, marker::PhantomData, sync::Arc};
+
+/// A handler that was added with a closure.
+pub(crate) trait OwnHandler: Send + Sync {
+    /// Takes what it needs out of `incoming` at once, and owns it.
+    fn call(&self, conn: &Handle, incoming: &Incoming<'_>) -> BoxFuture<'static, HandlerResult>;
+}
+
+/// The message of a handler that is added with a closure: any type with `DeserializeOwned`, an [`Envelope`], a
+/// [`RawFrame<'static>`](RawFrame), or in `__close__` a [`Closed`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the message of a handler that is added with a closure",
+    label = "not a message",
+    note = "it is any type with `#[derive(serde::Deserialize)]` that owns its data, an `Envelope`, a `RawFrame`, or a `Closed`"
+)]
+pub trait FromMessage<Via = ViaContext>: Sized {
+    #[doc(hidden)]
+    fn from_message(incoming: &Incoming<'_>) -> Result<Self, HandlerError>;
+}
+
+/// Marks the arguments that are taken from the context by their type.
+#[derive(Debug)]
+#[doc(hidden)]
+#[non_exhaustive]
+pub struct ViaContext;
+
+/// Marks the argument that is the payload: any type that deserializes. The marker keeps the two kinds apart.
+#[derive(Debug)]
+#[doc(hidden)]
+#[non_exhaustive]
+pub struct ViaPayload;
+
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned> FromMessage<ViaPayload> for T {
+    fn from_message(incoming: &Incoming<'_>) -> Result<Self, HandlerError> {
+        payload::payload(incoming)
+    }
+}
+
+impl<T: DeserializeOwned> FromMessage for Envelope<T> {
+    fn from_message(incoming: &Incoming<'_>) -> Result<Self, HandlerError> {
+        payload::envelope(incoming)
+    }
+}
+
+impl FromMessage for RawFrame<'static> {
+    fn from_message(incoming: &Incoming<'_>) -> Result<Self, HandlerError> {
+        payload::raw_frame(incoming).map(|frame| frame.clone().into_owned())
+    }
+}
+
+impl FromMessage for Closed {
+    fn from_message(incoming: &Incoming<'_>) -> Result<Self, HandlerError> {
+        payload::closed(incoming)
+    }
+}
+
+/// Makes a handler of a closure.
+pub(crate) fn by_hand<T, Via, F, Fut>(handler: F) -> Arc<dyn OwnHandler>
+where
+    T: FromMessage<Via> + 'static,
+    Via: 'static,
+    F: Fn(T, Connection) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoReply> + Send + 'static,
+{
+    Arc::new(ByHand { handler, message: PhantomData })
+}
+
+struct ByHand<T, Via, F> {
+    handler: F,
+    message: PhantomData<fn(T, Via)>,
+}
+
+impl<T, Via, F, Fut> OwnHandler for ByHand<T, Via, F>
+where
+    T: FromMessage<Via>,
+    F: Fn(T, Connection) -> Fut + Send + Sync,
+    Fut: Future<Output: IntoReply> + Send + 'static,
+{
+    fn call(&self, conn: &Handle, incoming: &Incoming<'_>) -> BoxFuture<'static, HandlerResult> {
+        let role = conn.role();
+        match T::from_message(incoming) {
+            Ok(message) => {
+                let future = (self.handler)(message, Connection::from_handle(conn.clone()));
+                Box::pin(async move { future.await.into_reply(role) })
+            }
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The queued frames, in order and bounded, and the control frames that are sent before them.
+//!
+//! Counts messages and bytes. Knows neither the senders nor the task.
+use crate::connection::queue::{BATCH, Taken, spare_batch};
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// Maximum of queued messages and bytes; see [`Config`](crate::Config).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Maximum of queued control frames, which are pongs. More are rejected, and tungstenite then keeps
+/// only the newest pong, as RFC 6455 section 5.5.3 allows. So a peer that sends pings and reads
+/// nothing does not fill the memory.
+pub(super) const MAX_CONTROLS: usize = 4;
+/// An empty deque keeps room for at most this many entries, so that an idle connection owns almost
+/// no memory.
+const MAX_KEPT: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Buffer {
+    bound: Bound,
+    pub(super) entries: VecDeque<Entry>,
+    /// How many messages there are in `entries`.
+    pub(super) messages: usize,
+    /// The sum of their lengths.
+    pub(super) bytes: usize,
+    /// Sent before `entries`, so that a full queue does not delay a pong.
+    controls: VecDeque<Bytes>,
+}
+
+#[derive(Debug)]
+pub(super) enum Entry {
+    Frame(Bytes),
+    /// Replies, one after the other.
+    Replies {
+        bytes: Vec<u8>,
+        messages: usize,
+    },
+}
+
+impl Entry {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Frame(frame) => frame,
+            Self::Replies { bytes, .. } => bytes,
+        }
+    }
+}
+
+impl Buffer {
+    pub(super) fn new(bound: Bound) -> Self {
+        Self { bound, entries: VecDeque::new(), messages: 0, bytes: 0, controls: VecDeque::new() }
+    }
+
+    /// Whether there is room for a message of this length. An empty queue has room for one message
+    /// of any length.
+    #[inline]
+    pub(super) fn has_room(&self, length: usize) -> bool {
+        self.messages == 0 || (self.messages < self.bound.messages && self.bytes + length <= self.bound.bytes)
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, frame: Bytes) {
+        self.messages += 1;
+        self.bytes += frame.len();
+        self.entries.push_back(Entry::Frame(frame));
+    }
+
+    /// Appends the reply to the one before, if both fit into one write and nothing was queued
+    /// between them.
+    #[inline]
+    pub(super) fn append(&mut self, reply: &[u8]) {
+        self.messages += 1;
+        self.bytes += reply.len();
+        if let Some(Entry::Replies { bytes, messages }) = self.entries.back_mut() {
+            if bytes.len() + reply.len() <= BATCH {
+                bytes.extend_from_slice(reply);
+                *messages += 1;
+                return;
+            }
+        }
+        let mut bytes = spare_batch();
+        bytes.extend_from_slice(reply);
+        self.entries.push_back(Entry::Replies { bytes, messages: 1 });
+    }
+
+    /// Returns whether there was room.
+    pub(super) fn push_control(&mut self, frame: &[u8]) -> bool {
+        let has_room = self.controls.len() < MAX_CONTROLS;
+        if has_room {
+            self.controls.push_back(Bytes::copy_from_slice(frame));
+        }
+        has_room
+    }
+
+    /// Takes as much as one write takes, and at least one entry.
+    #[inline]
+    pub(super) fn take(&mut self) -> Taken {
+        let Some(first) = self.pop() else { return Taken::Nothing };
+        let has_more = self.next_length().is_some_and(|second| first.bytes().len() + second <= BATCH);
+        match first {
+            Entry::Frame(frame) if !has_more => Taken::One(frame),
+            first => {
+                let mut batch = match first {
+                    Entry::Replies { bytes, .. } => bytes,
+                    Entry::Frame(frame) => {
+                        let mut batch = spare_batch();
+                        batch.extend_from_slice(&frame);
+                        batch
+                    }
+                };
+                while self.next_length().is_some_and(|next| batch.len() + next <= BATCH) {
+                    batch.extend_from_slice(self.pop().expect("there is a next entry").bytes());
+                }
+                Taken::Many(batch)
+            }
+        }
+    }
+
+    /// Gives back the memory of an empty deque that was long before.
+    #[inline]
+    pub(super) fn shrink_if_empty(&mut self) {
+        if self.entries.is_empty() && self.entries.capacity() > MAX_KEPT {
+            self.entries = VecDeque::new();
+        }
+    }
+
+    /// Gives back memory that the last replies do not fill.
+    pub(super) fn shrink_replies(&mut self) {
+        if let Some(Entry::Replies { bytes, .. }) = self.entries.back_mut() {
+            bytes.shrink_to_fit();
+        }
+    }
+
+    #[inline]
+    fn next_length(&self) -> Option<usize> {
+        self.controls.front().map(Bytes::len).or_else(|| self.entries.front().map(|entry| entry.bytes().len()))
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<Entry> {
+        if let Some(control) = self.controls.pop_front() {
+            return Some(Entry::Frame(control));
+        }
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.bytes().len();
+        self.messages -= match &entry {
+            Entry::Frame(_) => 1,
+            Entry::Replies { messages, .. } => *messages,
+        };
+        Some(entry)
+    }
+}

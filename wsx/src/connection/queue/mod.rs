@@ -1,0 +1,583 @@
+//! The outgoing queue of a connection: bounded in messages and bytes, first come first served.
+//!
+//! Senders queue frames and wake the connection's task, and the task takes them. Replies, which the
+//! task itself queues, are copied together into one batch for the next write, so a reply needs no
+//! memory of its own. A sender that finds no room leaves its frame and its waker here, and the
+//! frame is queued when there is room. So the order is kept: no sender overtakes one that waits. A
+//! dropped sender takes its frame back.
+//!
+//! Knows neither the content of the frames nor the socket.
+mod buffer;
+mod state;
+mod sync;
+
+pub(crate) use crate::connection::queue::{buffer::Bound, state::Origin};
+
+use crate::connection::queue::{
+    state::{Access, State},
+    sync::{Mutex, MutexGuard},
+};
+use bytes::Bytes;
+use std::{
+    cell::Cell,
+    task::{Context, Poll, Waker},
+};
+
+/// Maximum of one write, in bytes, unless one frame is longer.
+pub(crate) const BATCH: usize = 64 * 1024;
+/// A longer reply is queued by itself, and then written without another copy.
+const MAX_COPIED_REPLY: usize = 16 * 1024;
+
+thread_local! {
+    /// Memory for the next batch of this thread. A task writes its batch in the poll that fills it,
+    /// while its peer reads.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Keeps the memory of a written batch for the next one of this thread.
+pub(crate) fn recycle(mut batch: Vec<u8>) {
+    batch.clear();
+    SPARE.set(batch);
+}
+
+fn spare_batch() -> Vec<u8> {
+    SPARE.take()
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    /// Wakers run code of the user or the runtime. They are not cloned, woken or dropped under this
+    /// lock.
+    state: Mutex<State>,
+}
+
+/// Identifies a sender that waits for room.
+#[derive(Debug)]
+pub(crate) struct Ticket(u64);
+
+/// Why a frame was not queued.
+#[derive(Debug)]
+pub(crate) enum PushError {
+    /// There is no room.
+    Full,
+    Closed,
+}
+
+/// The queue takes no more frames.
+#[derive(Debug)]
+pub(crate) struct QueueClosed;
+
+/// What became of a frame.
+#[derive(Debug)]
+pub(crate) enum Pushed {
+    Queued,
+    /// There is no room yet. A sender that stops waiting must [`cancel`](Queue::cancel).
+    Waiting(Ticket),
+}
+
+/// What [`Queue::take`] found.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Nothing,
+    /// One frame, written as it is.
+    One(Bytes),
+    /// Several frames, copied one after the other; [`recycle`] it.
+    Many(Vec<u8>),
+}
+
+impl Queue {
+    pub(crate) fn new(bound: Bound) -> Self {
+        Self { state: Mutex::new(State::new(bound)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code of the user's runs under this lock")
+    }
+
+    /// Queues the frame if there is room and no sender waits.
+    pub(crate) fn try_push(&self, frame: Bytes) -> Result<(), PushError> {
+        let mut state = self.lock();
+        if state.access != Access::Open {
+            return Err(PushError::Closed);
+        }
+        if !state.has_room(frame.len()) {
+            return Err(PushError::Full);
+        }
+        state.buffer.push(frame);
+        let task = state.schedule();
+        drop(state);
+        wake(task);
+        Ok(())
+    }
+
+    /// Queues a reply, for the connection's own task. It writes in the same poll, and so is not
+    /// woken.
+    pub(crate) fn try_append(&self, reply: &[u8]) -> Result<(), PushError> {
+        let mut state = self.lock();
+        if state.access != Access::Open {
+            return Err(PushError::Closed);
+        }
+        if reply.len() > MAX_COPIED_REPLY || !state.has_room(reply.len()) {
+            return Err(PushError::Full);
+        }
+        state.buffer.append(reply);
+        Ok(())
+    }
+
+    /// Queues the frame, or leaves it here to be queued when there is room.
+    pub(crate) fn push(&self, frame: Bytes, origin: Origin, cx: &Context<'_>) -> Result<Pushed, QueueClosed> {
+        let mut waker = None;
+        let mut state = self.lock();
+        loop {
+            let is_last_reply = state.take_last_reply(origin);
+            if state.access != Access::Open && !is_last_reply {
+                return Err(QueueClosed);
+            }
+            if is_last_reply || state.has_room(frame.len()) {
+                state.buffer.push(frame);
+                let task = state.schedule();
+                drop(state);
+                wake(task);
+                return Ok(Pushed::Queued);
+            }
+            if let Some(waker) = waker.take() {
+                return Ok(Pushed::Waiting(state.wait(frame, origin, waker)));
+            }
+            // Few senders have to wait, so the waker is cloned only here, and without the lock.
+            // There may be room after that.
+            drop(state);
+            waker = Some(cx.waker().clone());
+            state = self.lock();
+        }
+    }
+
+    /// Ready when the frame is queued, or when the queue was closed before.
+    pub(crate) fn poll_ticket(&self, ticket: &Ticket, cx: &Context<'_>) -> Poll<Result<(), QueueClosed>> {
+        // Declared before the lock, so that the waker in it is dropped after the lock is released.
+        let mut waker = cx.waker().clone();
+        let mut state = self.lock();
+        if let Some(known) = state.waker_of(ticket) {
+            std::mem::swap(known, &mut waker);
+            return Poll::Pending;
+        }
+        Poll::Ready(if state.was_admitted(ticket) { Ok(()) } else { Err(QueueClosed) })
+    }
+
+    /// Removes a sender that waits, with its frame.
+    pub(crate) fn cancel(&self, ticket: &Ticket) {
+        let mut state = self.lock();
+        if let Some(cancelled) = state.cancel(ticket) {
+            // Shorter frames may have waited behind this one.
+            let senders = state.admit_waiters();
+            let task = if senders.is_empty() { None } else { state.schedule() };
+            drop(state);
+            drop(cancelled);
+            senders.into_iter().for_each(Waker::wake);
+            wake(task);
+        }
+    }
+
+    /// Queues a control frame before all messages. Returns false when there is no room for it.
+    pub(crate) fn push_control(&self, frame: &[u8]) -> bool {
+        let mut state = self.lock();
+        let has_room = state.buffer.push_control(frame);
+        if !has_room {
+            state.wait_for_room();
+        }
+        has_room
+    }
+
+    /// Closes the queue for all senders, including those that wait. Queued frames are still sent.
+    pub(crate) fn close(&self) {
+        self.close_to(Access::Closed);
+    }
+
+    /// Closes the queue for all senders but one: the reply of the running handler is still queued,
+    /// whether or not there is room.
+    pub(crate) fn close_after_reply(&self) {
+        self.close_to(Access::LastReply);
+    }
+
+    fn close_to(&self, access: Access) {
+        let wakers = self.lock().close(access);
+        wakers.for_each(Waker::wake);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().access != Access::Open
+    }
+
+    /// Starts a poll of the task. Frames that are queued from now on are sent at its end. Returns
+    /// whether the task has to poll its reader.
+    pub(crate) fn begin_poll(&self, waker: &Waker) -> bool {
+        let mut replaced = None;
+        let mut state = self.lock();
+        // The waker is still here if the task was not woken through the queue.
+        if state.needs_waker(waker) {
+            drop(state);
+            let waker = waker.clone();
+            state = self.lock();
+            replaced = state.set_waker(waker);
+        }
+        let polls_reader = state.begin_poll();
+        drop(state);
+        drop(replaced);
+        polls_reader
+    }
+
+    /// Wakes the task, which then polls its reader.
+    pub(crate) fn wake_reader(&self) {
+        let task = self.lock().call_reader();
+        wake(task);
+    }
+
+    /// Gives back memory that the queued frames do not fill, because the task waits for its peer.
+    pub(crate) fn shrink(&self) {
+        self.lock().buffer.shrink_replies();
+    }
+
+    /// Takes the next frames: at least one, and as many as one write takes. Then queues the frames
+    /// of senders that wait.
+    ///
+    /// After [`Taken::Nothing`] the task counts as parked, and the next sender wakes it.
+    pub(crate) fn take(&self) -> Taken {
+        let mut state = self.lock();
+        let taken = state.buffer.take();
+        if matches!(taken, Taken::Nothing) {
+            state.park();
+            return taken;
+        }
+        let reader = state.room_for_controls();
+        let senders = state.admit_waiters();
+        state.buffer.shrink_if_empty();
+        drop(state);
+        wake(reader);
+        senders.into_iter().for_each(Waker::wake);
+        taken
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::queue::buffer::{Entry, MAX_CONTROLS};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    fn frame(length: usize) -> Bytes {
+        Bytes::from(vec![b'x'; length])
+    }
+    fn queue(messages: usize, bytes: usize) -> Queue {
+        Queue::new(Bound { messages, bytes })
+    }
+    fn push_and_wait(queue: &Queue, length: usize, origin: Origin, waker: &Waker) -> Ticket {
+        match queue.push(frame(length), origin, &Context::from_waker(waker)) {
+            Ok(Pushed::Waiting(ticket)) => ticket,
+            other => panic!("{other:?}, though there is no room"),
+        }
+    }
+    /// Pushes a frame that has to wait.
+    fn wait(queue: &Queue, length: usize) -> Ticket {
+        push_and_wait(queue, length, Origin::Send, Waker::noop())
+    }
+    fn poll(queue: &Queue, ticket: &Ticket) -> Poll<Result<(), QueueClosed>> {
+        queue.poll_ticket(ticket, &Context::from_waker(Waker::noop()))
+    }
+    /// Takes everything, one batch at a time. Returns the number of messages.
+    fn drain(queue: &Queue) -> usize {
+        let mut taken = 0;
+        loop {
+            let queued = queue.lock().buffer.messages;
+            if matches!(queue.take(), Taken::Nothing) {
+                return taken;
+            }
+            taken += queued;
+        }
+    }
+
+    /// Rows C4 and V1: 1,024 messages fit, and the next one waits.
+    #[test]
+    fn a_sender_waits_while_the_queue_is_full() {
+        let queue = queue(1024, usize::MAX);
+        for _ in 0..1024 {
+            assert!(queue.try_push(frame(1)).is_ok());
+        }
+        assert!(matches!(queue.try_push(frame(1)), Err(PushError::Full)));
+        let ticket = wait(&queue, 1);
+        assert!(poll(&queue, &ticket).is_pending());
+        assert!(matches!(queue.take(), Taken::Many(batch) if batch.len() == 1024));
+        assert!(matches!(poll(&queue, &ticket), Poll::Ready(Ok(()))));
+        assert_eq!(drain(&queue), 1);
+    }
+
+    #[test]
+    fn bytes_bound_the_queue_but_not_a_single_message() {
+        let queue = queue(10, 100);
+        assert!(queue.try_push(frame(500)).is_ok());
+        assert!(matches!(queue.try_push(frame(1)), Err(PushError::Full)));
+        assert_eq!(drain(&queue), 1);
+        assert!(queue.try_push(frame(60)).is_ok());
+        assert!(matches!(queue.try_push(frame(41)), Err(PushError::Full)));
+        assert!(queue.try_push(frame(40)).is_ok());
+    }
+
+    #[test]
+    fn a_waiting_sender_is_not_overtaken() {
+        let queue = queue(10, 100);
+        queue.try_push(frame(90)).unwrap();
+        wait(&queue, 50);
+        assert!(matches!(queue.try_push(frame(1)), Err(PushError::Full)));
+        // A sender that waits does not overtake it either, although there is room for its frame.
+        wait(&queue, 1);
+        assert!(matches!(queue.take(), Taken::One(frame) if frame.len() == 90));
+        let state = queue.lock();
+        assert_eq!(state.buffer.entries.iter().map(|entry| entry.bytes().len()).collect::<Vec<_>>(), [50, 1]);
+    }
+
+    #[test]
+    fn a_cancelled_sender_makes_way_for_shorter_frames() {
+        let queue = queue(10, 100);
+        queue.try_push(frame(90)).unwrap();
+        let (long, short) = (wait(&queue, 50), wait(&queue, 5));
+        assert!(poll(&queue, &short).is_pending());
+        queue.cancel(&long);
+        assert!(matches!(poll(&queue, &short), Poll::Ready(Ok(()))));
+        assert_eq!(drain(&queue), 2);
+    }
+
+    /// Row C4: a close ends the wait of a sender.
+    #[test]
+    fn a_close_fails_waiting_senders_and_keeps_queued_frames() {
+        let queue = queue(1, 100);
+        queue.try_push(frame(1)).unwrap();
+        let ticket = wait(&queue, 1);
+        queue.close();
+        assert!(matches!(poll(&queue, &ticket), Poll::Ready(Err(QueueClosed))));
+        assert!(matches!(queue.try_push(frame(1)), Err(PushError::Closed)));
+        assert_eq!(drain(&queue), 1);
+    }
+
+    #[test]
+    fn a_queue_that_closes_after_a_reply_takes_one_reply() {
+        let cx = Context::from_waker(Waker::noop());
+        // The reply follows the close.
+        let empty = queue(1, 100);
+        empty.try_push(frame(1)).unwrap();
+        empty.close_after_reply();
+        assert!(matches!(empty.push(frame(1), Origin::Send, &cx), Err(QueueClosed)));
+        assert!(matches!(empty.push(frame(1), Origin::Reply, &cx), Ok(Pushed::Queued)));
+        assert!(matches!(empty.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
+        assert_eq!(drain(&empty), 2);
+        // The reply waits already, after a send.
+        let waiting = queue(1, 100);
+        waiting.try_push(frame(1)).unwrap();
+        let send = wait(&waiting, 1);
+        push_and_wait(&waiting, 1, Origin::Reply, Waker::noop());
+        waiting.close_after_reply();
+        assert!(matches!(poll(&waiting, &send), Poll::Ready(Err(QueueClosed))));
+        assert!(matches!(waiting.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
+        assert_eq!(drain(&waiting), 2);
+        // The task has closed the queue before the reply.
+        let closed = queue(1, 100);
+        closed.close_after_reply();
+        closed.close();
+        closed.close_after_reply();
+        assert!(matches!(closed.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
+    }
+
+    /// A send that returns an error must not be delivered, because its caller sends again.
+    #[test]
+    fn a_frame_admitted_right_before_the_close_counts_as_sent() {
+        let queue = queue(1, 100);
+        queue.try_push(frame(1)).unwrap();
+        let (first, second) = (wait(&queue, 1), wait(&queue, 1));
+        assert!(matches!(queue.take(), Taken::One(_)));
+        queue.close();
+        assert!(matches!(poll(&queue, &first), Poll::Ready(Ok(()))));
+        assert!(matches!(poll(&queue, &second), Poll::Ready(Err(QueueClosed))));
+        assert_eq!(drain(&queue), 1);
+    }
+
+    #[test]
+    fn a_parked_task_is_woken_once_for_many_frames() {
+        let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
+        let waker = Waker::from(count.clone());
+        queue.begin_poll(&waker);
+        queue.try_push(frame(1)).unwrap();
+        assert_eq!(count.0.load(Ordering::Relaxed), 0, "the task runs already");
+        assert_eq!(drain(&queue), 1);
+        queue.try_push(frame(1)).unwrap();
+        queue.try_push(frame(1)).unwrap();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    /// A waker that takes the queue's lock when it is dropped. A real one does that if it owns a
+    /// task with a sender in it.
+    fn lock_checker(queue: &Arc<Queue>, count: &Arc<Count>) -> Waker {
+        struct LockChecker(Arc<Queue>, Arc<Count>);
+        impl std::task::Wake for LockChecker {
+            fn wake(self: Arc<Self>) {}
+        }
+        impl Drop for LockChecker {
+            fn drop(&mut self) {
+                assert!(self.0.state.try_lock().is_ok(), "dropped under the lock");
+                self.1.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Arc::new(LockChecker(queue.clone(), count.clone())).into()
+    }
+
+    #[test]
+    fn no_waker_is_dropped_under_the_lock() {
+        let (queue, count) = (Arc::new(queue(1, 100)), Arc::new(Count::default()));
+        let waker = || lock_checker(&queue, &count);
+        let dropped = || count.0.load(Ordering::Relaxed);
+        queue.begin_poll(&waker());
+        queue.begin_poll(&waker());
+        assert_eq!(dropped(), 1, "the waker of the first task");
+        queue.try_push(frame(1)).unwrap();
+        let ticket = push_and_wait(&queue, 1, Origin::Send, &waker());
+        assert!(queue.poll_ticket(&ticket, &Context::from_waker(&waker())).is_pending());
+        assert_eq!(dropped(), 2, "the first waker of the sender");
+        queue.cancel(&ticket);
+        assert_eq!(dropped(), 3);
+        let ticket = push_and_wait(&queue, 1, Origin::Send, &waker());
+        assert!(matches!(queue.take(), Taken::One(_)));
+        assert_eq!(dropped(), 4, "the waker of an admitted sender");
+        assert!(matches!(queue.poll_ticket(&ticket, &Context::from_waker(&waker())), Poll::Ready(Ok(()))));
+        assert_eq!(dropped(), 5);
+        let _waiting = push_and_wait(&queue, 1, Origin::Send, &waker());
+        queue.close();
+        assert_eq!(dropped(), 7, "the wakers of the task and of a sender that failed");
+    }
+
+    #[test]
+    fn a_queued_frame_does_not_poll_the_reader() {
+        let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
+        let waker = Waker::from(count.clone());
+        assert!(queue.begin_poll(&waker), "the first poll starts the reader");
+        drain(&queue);
+        queue.try_push(frame(1)).unwrap();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert!(!queue.begin_poll(&waker));
+    }
+
+    /// Row C2: a slow peer does not stop reads.
+    #[test]
+    fn the_reader_is_woken_while_the_task_is_blocked_in_a_write() {
+        let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
+        let waker = Waker::from(count.clone());
+        queue.begin_poll(&waker);
+        queue.wake_reader();
+        queue.wake_reader();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1, "once, although the task has taken nothing");
+        assert!(queue.begin_poll(&waker));
+        assert!(!queue.begin_poll(&waker));
+    }
+
+    #[test]
+    fn room_for_a_rejected_control_frame_wakes_the_reader() {
+        let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
+        let waker = Waker::from(count.clone());
+        queue.begin_poll(&waker);
+        for _ in 0..=MAX_CONTROLS {
+            queue.push_control(b"pong");
+        }
+        drain(&queue);
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert!(queue.begin_poll(&waker));
+    }
+
+    #[test]
+    fn control_frames_leave_first_and_are_bounded() {
+        let queue = queue(10, 100);
+        queue.try_push(frame(7)).unwrap();
+        for _ in 0..MAX_CONTROLS {
+            assert!(queue.push_control(b"pong"));
+        }
+        assert!(!queue.push_control(b"pong"));
+        assert!(matches!(queue.take(), Taken::Many(batch) if batch == b"pongpongpongpongxxxxxxx"));
+    }
+
+    #[test]
+    fn an_empty_queue_gives_its_memory_back() {
+        let queue = queue(1024, usize::MAX);
+        for _ in 0..1024 {
+            queue.try_push(frame(1)).unwrap();
+        }
+        drain(&queue);
+        assert_eq!(queue.lock().buffer.entries.capacity(), 0);
+    }
+
+    #[test]
+    fn replies_and_sends_leave_together_and_in_order() {
+        let queue = queue(10, 100);
+        queue.try_append(b"one").unwrap();
+        queue.try_append(b"two").unwrap();
+        queue.try_push(Bytes::from_static(b"three")).unwrap();
+        queue.try_append(b"four").unwrap();
+        assert!(matches!(queue.take(), Taken::Many(batch) if batch == b"onetwothreefour"));
+        assert!(matches!(queue.take(), Taken::Nothing));
+        let state = queue.lock();
+        assert_eq!((state.buffer.messages, state.buffer.bytes), (0, 0), "frames that have left take no room");
+    }
+
+    #[test]
+    fn replies_are_bounded_and_overtake_no_sender() {
+        let few = queue(2, 100);
+        few.try_append(b"one").unwrap();
+        few.try_append(b"two").unwrap();
+        assert!(matches!(few.try_append(b"three"), Err(PushError::Full)));
+        let short = queue(10, 5);
+        short.try_append(b"four").unwrap();
+        assert!(matches!(short.try_append(b"to"), Err(PushError::Full)));
+        wait(&short, 2);
+        assert!(matches!(short.try_append(b"-"), Err(PushError::Full)));
+        assert!(matches!(short.take(), Taken::One(_) | Taken::Many(_)));
+        assert_eq!(drain(&short), 1, "the waiting sender was admitted");
+        short.close();
+        assert!(matches!(short.try_append(b"-"), Err(PushError::Closed)));
+    }
+
+    #[test]
+    fn replies_that_exceed_one_write_are_several_batches() {
+        let queue = queue(usize::MAX, usize::MAX);
+        let reply = [b'x'; MAX_COPIED_REPLY];
+        for _ in 0..9 {
+            queue.try_append(&reply).unwrap();
+        }
+        for expected in [4, 4, 1] {
+            assert!(matches!(queue.take(), Taken::Many(batch) if batch.len() == expected * MAX_COPIED_REPLY));
+        }
+        assert!(
+            matches!(queue.try_append(&[b'x'; MAX_COPIED_REPLY + 1]), Err(PushError::Full)),
+            "a long one is queued by itself"
+        );
+    }
+
+    /// A peer that reads nothing costs the memory of its queued frames, and not of a whole batch.
+    #[test]
+    fn replies_that_stay_use_only_the_memory_they_need() {
+        recycle(Vec::with_capacity(BATCH));
+        let queue = queue(10, 100);
+        queue.try_append(b"one").unwrap();
+        queue.shrink();
+        let state = queue.lock();
+        assert!(matches!(state.buffer.entries.back(), Some(Entry::Replies { bytes, .. }) if bytes.capacity() == 3));
+    }
+}

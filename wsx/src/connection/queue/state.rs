@@ -1,0 +1,260 @@
+//! The states of a queue: who may still queue a frame, which senders wait, and who has to be woken.
+//!
+//! Takes no lock and wakes no task. A method returns the wakers, and the queue calls them after it
+//! has released its lock.
+//!
+//! Who may still queue a frame:
+//!
+//! ```text
+//!          close_after_reply               the reply is queued
+//!   Open ---------------------> LastReply --------------------> Closed
+//!    |                             |                              ^
+//!    |            close            |            close             |
+//!    +-----------------------------+------------------------------+
+//! ```
+//!
+//! Whether a sender has to wake the task:
+//!
+//! ```text
+//!             a frame is queued, the queue is closed, or the task is polled
+//!   Parked --------------------------------------------------------------> Scheduled
+//!     ^                                                                        |
+//!     +------------------------------------------------------------------------+
+//!                         the task finds nothing to write
+//! ```
+//!
+//! Whether the task has to poll its reader:
+//!
+//! ```text
+//!           no room for a control frame                 there is room
+//!   Idle -------------------------------> WaitsForRoom ---------------+
+//!   ^  |                                       |                      v
+//!   |  +---------------------------------------+-----------------> Called
+//!   |                 the reader is woken                             |
+//!   +-----------------------------------------------------------------+
+//!                         the task polls its reader
+//! ```
+use crate::connection::queue::{
+    Ticket,
+    buffer::{Bound, Buffer},
+};
+use bytes::Bytes;
+use std::{collections::VecDeque, task::Waker};
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) buffer: Buffer,
+    pub(super) access: Access,
+    task: TaskState,
+    reader: ReaderState,
+    /// The task's waker. A wake takes it, and the task puts it back in its next poll. While it is
+    /// missing, the task is sure to be polled again.
+    waker: Option<Waker>,
+    /// Senders that found no room, in order of arrival.
+    waiters: VecDeque<Waiter>,
+    next_ticket: u64,
+    /// Every lower ticket was admitted or cancelled.
+    admitted: u64,
+}
+
+/// Who may queue a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Open,
+    /// Closed, except for one reply of the running handler. It needs no room.
+    LastReply,
+    Closed,
+}
+
+/// Whether the task will take what is queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TaskState {
+    /// A sender has to wake it.
+    Parked,
+    /// It runs, or is sure to run.
+    Scheduled,
+}
+
+/// Whether the reader has something to do. A task that only writes queued frames does not touch the
+/// reader's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReaderState {
+    Idle,
+    /// There was no room for its control frame. It must be polled when there is room.
+    WaitsForRoom,
+    /// The task polls it in its next poll.
+    Called,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    ticket: u64,
+    frame: Bytes,
+    origin: Origin,
+    waker: Waker,
+}
+
+/// Who queues a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A send of the program.
+    Send,
+    /// The reply of a handler. At most one waits, because a connection handles one message at a
+    /// time.
+    Reply,
+}
+
+impl State {
+    pub(super) fn new(bound: Bound) -> Self {
+        Self {
+            buffer: Buffer::new(bound),
+            access: Access::Open,
+            task: TaskState::Parked,
+            // The first poll of the task starts its reader.
+            reader: ReaderState::Called,
+            waker: None,
+            waiters: VecDeque::new(),
+            next_ticket: 0,
+            admitted: 0,
+        }
+    }
+
+    /// Whether a frame of this length can be queued without overtaking a sender that waits.
+    #[inline]
+    pub(super) fn has_room(&self, length: usize) -> bool {
+        self.waiters.is_empty() && self.buffer.has_room(length)
+    }
+
+    /// Whether this frame is the one reply that a closing queue still takes.
+    pub(super) fn take_last_reply(&mut self, origin: Origin) -> bool {
+        let is_last = self.access == Access::LastReply && origin == Origin::Reply;
+        if is_last {
+            self.access = Access::Closed;
+        }
+        is_last
+    }
+
+    /// Keeps a sender, with its frame, until there is room.
+    pub(super) fn wait(&mut self, frame: Bytes, origin: Origin, waker: Waker) -> Ticket {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.waiters.push_back(Waiter { ticket, frame, origin, waker });
+        Ticket(ticket)
+    }
+
+    /// Returns the waker of a sender, if it still waits.
+    pub(super) fn waker_of(&mut self, ticket: &Ticket) -> Option<&mut Waker> {
+        let at = self.find(ticket)?;
+        Some(&mut self.waiters[at].waker)
+    }
+
+    /// Whether the frame of a sender that no longer waits was queued. Otherwise a close dropped it.
+    pub(super) fn was_admitted(&self, ticket: &Ticket) -> bool {
+        ticket.0 < self.admitted
+    }
+
+    /// Removes a sender that waits.
+    pub(super) fn cancel(&mut self, ticket: &Ticket) -> Option<(Bytes, Waker)> {
+        let at = self.find(ticket)?;
+        let waiter = self.waiters.remove(at)?;
+        Some((waiter.frame, waiter.waker))
+    }
+
+    fn find(&self, ticket: &Ticket) -> Option<usize> {
+        self.waiters.binary_search_by_key(&ticket.0, |waiter| waiter.ticket).ok()
+    }
+
+    /// Queues the frames of senders that wait, while there is room. Returns the wakers of these
+    /// senders.
+    #[inline]
+    pub(super) fn admit_waiters(&mut self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        while self.waiters.front().is_some_and(|first| self.buffer.has_room(first.frame.len())) {
+            let first = self.waiters.pop_front().expect("there is a first waiter");
+            self.buffer.push(first.frame);
+            self.admitted = first.ticket + 1;
+            wakers.push(first.waker);
+        }
+        wakers
+    }
+
+    /// Closes the queue. Returns the wakers of the task and of the senders that waited.
+    pub(super) fn close(&mut self, access: Access) -> impl Iterator<Item = Waker> + use<> {
+        if self.access != Access::Closed {
+            self.access = access;
+        }
+        let mut waiters = std::mem::take(&mut self.waiters);
+        if let Some(reply) = waiters.iter_mut().find(|waiter| waiter.origin == Origin::Reply) {
+            if self.take_last_reply(reply.origin) {
+                let frame = std::mem::take(&mut reply.frame);
+                self.buffer.push(frame);
+            }
+        }
+        // The task is woken even if it is scheduled. If it is blocked in a write, it would run only
+        // when the socket takes bytes, which may be much later.
+        self.task = TaskState::Scheduled;
+        waiters.into_iter().map(|waiter| waiter.waker).chain(self.waker.take())
+    }
+
+    /// Whether the task has to put its waker here, because it was taken or has changed.
+    #[inline]
+    pub(super) fn needs_waker(&self, waker: &Waker) -> bool {
+        !self.waker.as_ref().is_some_and(|known| known.will_wake(waker))
+    }
+
+    /// Returns the waker that was here.
+    pub(super) fn set_waker(&mut self, waker: Waker) -> Option<Waker> {
+        self.waker.replace(waker)
+    }
+
+    /// Starts a poll of the task. Returns whether it has to poll its reader.
+    #[inline]
+    pub(super) fn begin_poll(&mut self) -> bool {
+        self.task = TaskState::Scheduled;
+        let is_called = self.reader == ReaderState::Called;
+        if is_called {
+            self.reader = ReaderState::Idle;
+        }
+        is_called
+    }
+
+    /// The task found nothing to write. The next sender wakes it.
+    #[inline]
+    pub(super) fn park(&mut self) {
+        self.task = TaskState::Parked;
+    }
+
+    /// A frame was queued. Returns the task's waker, unless the task is scheduled.
+    #[inline]
+    pub(super) fn schedule(&mut self) -> Option<Waker> {
+        match std::mem::replace(&mut self.task, TaskState::Scheduled) {
+            TaskState::Scheduled => None,
+            TaskState::Parked => self.waker.take(),
+        }
+    }
+
+    /// There was no room for a control frame.
+    pub(super) fn wait_for_room(&mut self) {
+        if self.reader == ReaderState::Idle {
+            self.reader = ReaderState::WaitsForRoom;
+        }
+    }
+
+    /// There is room for control frames. Returns the task's waker, if its reader waits for that.
+    #[inline]
+    pub(super) fn room_for_controls(&mut self) -> Option<Waker> {
+        if self.reader == ReaderState::WaitsForRoom { self.call_reader() } else { None }
+    }
+
+    /// The task has to poll its reader. Returns the task's waker, unless the reader was called
+    /// before.
+    ///
+    /// The task is woken even if it runs or is blocked in a write, because it may have polled its
+    /// reader already.
+    pub(super) fn call_reader(&mut self) -> Option<Waker> {
+        match std::mem::replace(&mut self.reader, ReaderState::Called) {
+            ReaderState::Called => None,
+            ReaderState::Idle | ReaderState::WaitsForRoom => self.waker.take(),
+        }
+    }
+}

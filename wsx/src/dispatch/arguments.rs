@@ -1,0 +1,108 @@
+//! The arguments of a handler: each is taken from the context by its type.
+use crate::{
+    closed::Closed,
+    connection::Connection,
+    dispatch::context::{Context, FromContext, ViaPayload},
+    envelope::{Envelope, incoming::RawFrame, payload},
+    error::HandlerError,
+    protocol::{
+        endpoint::{Endpoint, Untyped},
+        side::Side,
+    },
+    server::hub::Hub,
+};
+use serde::Deserialize;
+use std::{any::type_name, borrow::Cow};
+
+#[diagnostic::do_not_recommend]
+impl<'f, E, T: Deserialize<'f>> FromContext<'f, E, ViaPayload> for T {
+    fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
+        payload::payload(context.incoming)
+    }
+}
+
+impl<'f, E, T: Deserialize<'f>> FromContext<'f, E> for Envelope<T> {
+    fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
+        payload::envelope(context.incoming)
+    }
+}
+
+impl<'f, E: Endpoint> FromContext<'f, E> for &'f E {
+    fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
+        Ok(context.endpoint)
+    }
+}
+
+impl<'f, E> FromContext<'f, E> for &'f Hub<E> {
+    fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
+        context.hub.ok_or(HandlerError::Argument { argument: "Hub", why: "a client has no hub".into() })
+    }
+}
+
+impl<'f, E> FromContext<'f, E> for Hub<E> {
+    fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
+        <&Self>::from_context(context).cloned()
+    }
+}
+
+/// Only the endpoint's own side: a handler cannot speak for the other.
+impl<'f, S: Side, To: 'f, E: Endpoint<Side = S, Peer = To>> FromContext<'f, E> for &'f Connection<S, To> {
+    fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
+        Ok(context.connection())
+    }
+}
+
+impl<'f, S: Side, To, E: Endpoint<Side = S, Peer = To>> FromContext<'f, E> for Connection<S, To> {
+    fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
+        Ok(context.connection().clone())
+    }
+}
+
+impl<'f, E> FromContext<'f, E> for RawFrame<'f> {
+    fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
+        payload::raw_frame(context.incoming).map(RawFrame::borrowed)
+    }
+}
+
+impl<'f, E> FromContext<'f, E> for Closed {
+    fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
+        payload::closed(context.incoming)
+    }
+}
+
+/// The envelope's keys, except for the payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Meta<'f> {
+    /// The envelope's `type`.
+    pub message_type: Cow<'f, str>,
+    /// The envelope's `ver`; 1 if it was missing.
+    pub ver: u32,
+    /// The envelope's `ts`, in seconds since 1970-01-01 UTC; 0 if it was missing.
+    pub ts: i64,
+}
+
+impl<'f, E> FromContext<'f, E> for Meta<'f> {
+    fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
+        let incoming = context.incoming;
+        let (ver, ts) = incoming.ver_and_ts();
+        Ok(Meta { message_type: Cow::Borrowed(&incoming.message_type), ver, ts })
+    }
+}
+
+/// State of the untyped endpoint, by its type. The builder of a hub or a client takes it with `state`, and each call of a
+/// handler gets a clone. If the builder was not given it, `build` returns an error.
+///
+/// An endpoint of your own is itself the state; its handlers take `&Station` instead.
+#[derive(Debug, Clone)]
+pub struct State<T>(pub T);
+
+impl<'f, T: Clone + Send + Sync + 'static> FromContext<'f, Untyped> for State<T> {
+    fn from_context(context: &Context<'f, Untyped>) -> Result<Self, HandlerError> {
+        let given = context.endpoint.get::<T>().cloned();
+        given.map(State).ok_or(HandlerError::Argument {
+            argument: type_name::<Self>(),
+            why: "the builder was not given such a state".into(),
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! Runs the handler of a message, and reports what goes wrong to the observer. Knows no socket.
+use crate::{
+    connection::{Connection, handle::Handle},
+    dispatch::{context::Context, program::Program, registration::Outcome, router::Found},
+    envelope::{
+        incoming::{CLOSE, Incoming, OPEN, RAW, RawFrame, UNKNOWN},
+        reply::HandlerResult,
+    },
+    protocol::endpoint::Endpoint,
+    server::hub::Hub,
+    wire::write::Frame,
+};
+
+/// What a message meets besides its connection.
+pub(crate) struct Scope<'a, E> {
+    pub(crate) program: &'a Program<E>,
+    /// A client has none.
+    pub(crate) hub: Option<&'a Hub<E>>,
+}
+
+impl<E: Endpoint> Scope<'_, E> {
+    /// Runs the handler of a frame to its end, and returns the finished frame of its reply.
+    pub(crate) async fn message<'f>(&self, conn: &Handle, frame: &'f RawFrame<'f>) -> Option<Frame> {
+        // In a block of its own, and each way with an await of its own: so every idle connection carries the room for the
+        // larger of the two, and not for both.
+        {
+            let undecoded = Incoming::by_shortcut(frame);
+            if let Some(incoming) = &undecoded {
+                let context = self.context(conn, incoming);
+                if let Some((message_type, outcome)) = self.call_reader(&context) {
+                    let result = match outcome {
+                        Outcome::Ready(result) => result,
+                        Outcome::Pending(future) => future.await,
+                    };
+                    return self.reply(conn, message_type, result);
+                }
+            }
+        }
+        self.event(conn, &Incoming::message(frame)).await
+    }
+
+    /// As [`message`](Self::message), for a message that was parsed whole, and for the opening and the end.
+    pub(crate) async fn event(&self, conn: &Handle, incoming: &Incoming<'_>) -> Option<Frame> {
+        let context = self.context(conn, incoming);
+        let (message_type, outcome) = self.call(&context)?;
+        let result = match outcome {
+            Outcome::Ready(result) => result,
+            Outcome::Pending(future) => future.await,
+        };
+        self.reply(conn, message_type, result)
+    }
+
+    fn context<'f>(&'f self, conn: &'f Handle, incoming: &'f Incoming<'f>) -> Context<'f, E> {
+        Context { endpoint: &self.program.endpoint, hub: self.hub, conn, incoming }
+    }
+
+    /// Calls the handler of a message that was parsed only up to its payload, if it is an annotated handler that reads the
+    /// payload.
+    fn call_reader<'f>(&'f self, context: &'f Context<'f, E>) -> Option<(&'f str, Outcome<'f>)> {
+        match self.program.router.find(context.conn, &context.incoming.message_type)? {
+            (message_type, Found::Annotated(entry)) if entry.payload => {
+                let outcome = (entry.call)(context);
+                // A handler that got its arguments has read the payload, and so the whole frame. If it did not get them,
+                // the frame may not be an envelope at all.
+                let is_envelope = !matches!(outcome, Outcome::Ready(Err(_))) || context.incoming.is_envelope();
+                is_envelope.then_some((message_type, outcome))
+            }
+            _ => None,
+        }
+    }
+
+    /// Calls the handler. A message without a handler is not an error; it is counted.
+    fn call<'f>(&'f self, context: &'f Context<'f, E>) -> Option<(&'f str, Outcome<'f>)> {
+        let Context { conn, incoming, .. } = *context;
+        let router = &self.program.router;
+        let key = &*incoming.message_type;
+        let found = router.find(conn, key);
+        let (message_type, found) = match key {
+            OPEN | CLOSE => found?,
+            // An envelope whose type has no handler goes to `__unknown__`.
+            _ => match found.or_else(|| if key == RAW { None } else { router.find(conn, UNKNOWN) }) {
+                Some(found) => found,
+                None => {
+                    self.ignored(conn, incoming);
+                    return None;
+                }
+            },
+        };
+        let outcome = match found {
+            Found::ByHand(handler) => Outcome::Pending(handler.call(conn, incoming)),
+            Found::Annotated(entry) => (entry.call)(context),
+        };
+        Some((message_type, outcome))
+    }
+
+    fn ignored(&self, conn: &Handle, incoming: &Incoming<'_>) {
+        let Program { observer, .. } = self.program;
+        self.program.count_ignored();
+        match incoming.frame {
+            Some(frame) if incoming.message_type == RAW => observer.envelope_rejected(Connection::of(conn), frame),
+            _ => observer.message_ignored(Connection::of(conn), &incoming.message_type),
+        }
+    }
+
+    /// Returns the reply. An error goes to the observer instead.
+    fn reply(&self, conn: &Handle, message_type: &str, result: HandlerResult) -> Option<Frame> {
+        result.unwrap_or_else(|error| {
+            self.program.observer.handler_failed(Connection::of(conn), message_type, &error);
+            None
+        })
+    }
+}

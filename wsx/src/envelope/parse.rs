@@ -1,0 +1,192 @@
+//! Parses any envelope, in a pass of its own over the text.
+//!
+//! Decides which text is an envelope, and says why one is not. Does not look into the payload: the
+//! handler's type decodes it later, in a second pass. The shortcut needs one pass, and gives the
+//! same result or none.
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// The version of the envelope's format. It is also assumed if `ver` is missing.
+pub(crate) const VERSION: u32 = 1;
+
+/// An envelope whose payload is not decoded. `D` is the JSON of the payload, or what the shortcut
+/// leaves of the text.
+#[derive(Debug)]
+pub(crate) struct Parsed<'f, D = &'f str> {
+    pub(crate) ver: u32,
+    pub(crate) message_type: Cow<'f, str>,
+    pub(crate) ts: i64,
+    pub(crate) data: D,
+}
+
+impl<'f> Parsed<'f> {
+    /// Parses any envelope. An error means that the text is not an envelope.
+    pub(crate) fn parse(text: &'f str) -> Result<Self, serde_json::Error> {
+        // serde also reads a struct from an array, field by field. An envelope is an object.
+        if !text.trim_start_matches(SPACE).starts_with('{') {
+            return Err(serde::de::Error::custom("an envelope is a JSON object"));
+        }
+        let fields: Fields<'f> = serde_json::from_str(text)?;
+        if !is_type_of_peer(&fields.message_type) {
+            return Err(serde::de::Error::custom("a peer's type is not empty and does not begin with `__`"));
+        }
+        Ok(Parsed {
+            ver: fields.ver,
+            message_type: fields.message_type,
+            ts: fields.ts,
+            data: fields.data.map_or(MISSING_DATA, RawValue::get),
+        })
+    }
+
+    /// Like [`parse`](Self::parse), but the error names the wrong key. An error takes twice as
+    /// long.
+    pub(crate) fn explain(text: &'f str) -> Result<Self, serde_json::Error> {
+        Self::parse(text).map_err(|plain| {
+            let mut json = serde_json::Deserializer::from_str(text);
+            match serde_path_to_error::deserialize::<_, Fields<'f>>(&mut json) {
+                // An error in the JSON itself has a position, which is enough.
+                Err(error) if plain.is_data() && error.path().iter().len() > 0 => {
+                    serde::de::Error::custom(format!("`{}`: {plain}", error.path()))
+                }
+                _ => plain,
+            }
+        })
+    }
+}
+
+/// The envelope's keys.
+#[derive(Deserialize)]
+struct Fields<'f> {
+    #[serde(default = "version")]
+    ver: u32,
+    // Not `&str`, which cannot hold a string with an escape.
+    #[serde(borrow, rename = "type")]
+    message_type: Cow<'f, str>,
+    #[serde(default)]
+    ts: i64,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'f RawValue>,
+}
+
+fn version() -> u32 {
+    VERSION
+}
+
+/// Keeps a `null` apart from a missing key.
+fn present<'f, D: serde::Deserializer<'f>>(value: D) -> Result<Option<&'f RawValue>, D::Error> {
+    Deserialize::deserialize(value).map(Some)
+}
+
+/// The payload of an envelope without `data`.
+const MISSING_DATA: &str = "null";
+
+/// Returns the error of decoding `data` with the line and column of the whole text, or an error
+/// that `data` is missing.
+pub(crate) fn locate_in_text(error: serde_json::Error, data: &str, text: &str) -> serde_json::Error {
+    let at = (data.as_ptr() as usize).checked_sub(text.as_ptr() as usize);
+    let Some(before) = at.and_then(|at| text.get(..at)) else {
+        // Data outside of the text is `MISSING_DATA`.
+        return serde::de::Error::custom("the envelope has no `data`");
+    };
+    let (line, column) = (error.line(), error.column());
+    let message = error.to_string();
+    let Some(problem) = message.strip_suffix(&format!(" at line {line} column {column}")) else { return error };
+    let last_line = before.rsplit('\n').next().unwrap_or_default();
+    let column = if line == 1 { column + last_line.len() } else { column };
+    let line = line + before.matches('\n').count();
+    // serde_json parses line and column out of the message.
+    serde::de::Error::custom(format!("{problem} at line {line} column {column}"))
+}
+
+/// JSON's white space (RFC 8259 section 2).
+pub(super) const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
+/// Whether a peer may send this type. The types that begin with `__` are reserved for events.
+pub(super) fn is_type_of_peer(message_type: &str) -> bool {
+    !message_type.is_empty() && !message_type.starts_with("__")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Row E1: only `type` is required; the order of the keys and unknown keys do not matter.
+    #[test]
+    fn an_envelope_is_read_with_what_it_has() {
+        let parsed = Parsed::parse(r#" {"x":[1],"data":{"a":1.50},"type":"a\u0062"} "#).unwrap();
+        assert_eq!((parsed.ver, &*parsed.message_type, parsed.ts, parsed.data), (1, "ab", 0, r#"{"a":1.50}"#));
+        let parsed = Parsed::parse(r#"{"type":"a","ts":-5,"ver":7}"#).unwrap();
+        assert_eq!((parsed.ver, parsed.ts, parsed.data), (7, -5, "null"));
+    }
+
+    /// Row E2: a text that is not an envelope is rejected.
+    #[test]
+    fn what_is_no_envelope_is_refused_whole() {
+        for text in [
+            "",
+            "x",
+            "1",
+            "null",
+            "\"telemetry\"",
+            "[]",
+            r#"[1,"telemetry",5,{}]"#,
+            "{}",
+            r#"{"data":{}}"#,
+            r#"{"type":5}"#,
+            r#"{"type":null}"#,
+            r#"{"type":""}"#,
+            r#"{"type":"__raw__"}"#,
+            r#"{"type":"__"}"#,
+            r#"{"type":"\u005f_open__"}"#,
+            r#"{"type":"a","type":"b"}"#,
+            r#"{"type":"a","data":1,"data":2}"#,
+            r#"{"type":"a","ts":"now"}"#,
+            r#"{"type":"a","ts":1.5}"#,
+            r#"{"type":"a","ver":"1"}"#,
+            r#"{"type":"a","data":}"#,
+            r#"{"type":"a"} x"#,
+            r#"{"type":"a""#,
+            r#"{"type":"a","data":{"b":1}"#,
+        ] {
+            assert!(Parsed::parse(text).is_err(), "{text}");
+            let one_pass = Parsed::by_shortcut(text).and_then(|parsed| parsed.data.decode::<serde_json::Value>());
+            assert!(one_pass.is_none(), "{text}");
+        }
+    }
+
+    /// Row X4: the error of a text that is not an envelope names the wrong key.
+    #[test]
+    fn the_key_that_is_at_fault_is_named() {
+        for (text, why) in [
+            (
+                r#"{"ver":1.0,"type":"a"}"#,
+                "`ver`: invalid type: floating point `1.0`, expected u32 at line 1 column 10",
+            ),
+            (r#"{"type":"a","ver":-1}"#, "`ver`: invalid value: integer `-1`, expected u32 at line 1 column 20"),
+            (r#"{"type":7}"#, "`type`: invalid type: integer `7`, expected a string at line 1 column 9"),
+            (r#"{"type":"a","ts":"now"}"#, "`ts`: invalid type: string \"now\", expected i64 at line 1 column 22"),
+            (r#"{"data":{}}"#, "missing field `type` at line 1 column 11"),
+            (r#"{"type":"a","type":"b"}"#, "duplicate field `type` at line 1 column 18"),
+            (r#"{"type":"__raw__"}"#, "a peer's type is not empty and does not begin with `__`"),
+            ("[]", "an envelope is a JSON object"),
+        ] {
+            assert_eq!(Parsed::explain(text).unwrap_err().to_string(), why, "{text}");
+        }
+    }
+
+    /// Row X4: the error has the position in the whole text, and `null` differs from a missing key.
+    #[test]
+    fn an_error_in_the_data_has_its_place_in_the_whole_text() {
+        for (text, why) in [
+            (r#"{"type":"a","data":"x"}"#, "invalid type: string \"x\", expected u32 at line 1 column 22"),
+            ("{\"type\":\"a\",\n \"data\": true}", "invalid type: boolean `true`, expected u32 at line 2 column 13"),
+            (r#"{"type":"a","data":null}"#, "invalid type: null, expected u32 at line 1 column 23"),
+            (r#"{"type":"a"}"#, "the envelope has no `data`"),
+        ] {
+            let parsed = Parsed::parse(text).unwrap();
+            let error = serde_json::from_str::<u32>(parsed.data).unwrap_err();
+            assert_eq!(locate_in_text(error, parsed.data, text).to_string(), why, "{text}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Parses a usual envelope in one pass over its text: the keys first, then the payload as the
+//! handler's type.
+//!
+//! Gives up on everything unusual and on everything wrong, and so never says that a text is not an
+//! envelope. The full parse decides that. Where the shortcut succeeds, both give the same result.
+use crate::envelope::parse::{Parsed, SPACE, VERSION, is_type_of_peer};
+use serde::Deserialize;
+use std::borrow::Cow;
+
+/// The payload and the text that follows it. It is not parsed yet, so the text may not be an
+/// envelope.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Undecoded<'f> {
+    /// The whole text.
+    pub(crate) text: &'f str,
+    /// Where the payload starts.
+    start: usize,
+    /// Whether `ver` and `ts` were both found before the payload. Otherwise they may follow it.
+    pub(crate) has_ver_and_ts: bool,
+}
+
+impl<'f> Parsed<'f, Undecoded<'f>> {
+    /// Parses the keys of an envelope whose `data` comes last and has nothing unusual before it.
+    /// `None` says nothing about the text: [`Parsed::parse`] decides.
+    pub(crate) fn by_shortcut(text: &'f str) -> Option<Self> {
+        let (mut ver, mut message_type, mut ts) = (None, None, None);
+        let mut scan = Scan { text, at: 0 };
+        // Nearly all envelopes are written like this, without a space. So they are compared in
+        // pieces and not byte by byte.
+        let usual = scan.literal("{\"ver\":1,\"type\":");
+        if usual {
+            ver = Some(1);
+            message_type = Some(scan.plain_string()?);
+            if scan.literal(",\"ts\":") {
+                ts = Some(scan.number::<18>()?);
+            }
+        }
+        if !(usual && scan.literal(",\"data\":")) {
+            scan.token(if usual { b',' } else { b'{' })?;
+            loop {
+                let key = scan.plain_string()?;
+                scan.token(b':')?;
+                match key {
+                    "ver" if ver.is_none() => ver = Some(scan.number::<9>()?),
+                    "type" if message_type.is_none() => message_type = Some(scan.plain_string()?),
+                    "ts" if ts.is_none() => ts = Some(scan.number::<18>()?),
+                    "data" => break,
+                    _ => return None,
+                }
+                scan.token(b',')?;
+            }
+        }
+        let data = Undecoded { text, start: scan.at, has_ver_and_ts: ver.is_some() && ts.is_some() };
+        Some(Parsed {
+            ver: ver.map_or(Some(VERSION), |ver| u32::try_from(ver).ok())?,
+            message_type: Cow::Borrowed(message_type.filter(|message_type| is_type_of_peer(message_type))?),
+            ts: ts.unwrap_or(0),
+            data,
+        })
+    }
+}
+
+impl<'f> Undecoded<'f> {
+    /// Decodes the payload, if only the envelope's closing brace follows it. [`Parsed::parse`]
+    /// decides about everything else, such as another key.
+    pub(crate) fn decode<T: Deserialize<'f>>(self) -> Option<T> {
+        let rest = &self.text[self.start..];
+        let mut json = serde_json::Deserializer::from_str(rest);
+        let value = T::deserialize(&mut json).ok()?;
+        // The deserializer does not report its position, but a stream of its next values does.
+        let end = json.into_iter::<serde::de::IgnoredAny>().byte_offset();
+        let (payload, after) = rest.split_at_checked(end)?;
+        let closed = after.trim_start_matches(SPACE).strip_prefix('}')?.trim_start_matches(SPACE).is_empty();
+        // A type may read nothing. Then there may be no payload.
+        (closed && !payload.trim_start_matches(SPACE).is_empty()).then_some(value)
+    }
+}
+
+/// Reads simple JSON. Every method returns `None` where the JSON is less simple.
+struct Scan<'f> {
+    text: &'f str,
+    at: usize,
+}
+
+impl<'f> Scan<'f> {
+    #[inline]
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.text.as_bytes().get(self.at) {
+            self.at += 1;
+        }
+    }
+
+    /// Takes exactly this text, or nothing. Returns whether it was there.
+    #[inline]
+    fn literal(&mut self, literal: &str) -> bool {
+        let found = self.text.as_bytes()[self.at..].starts_with(literal.as_bytes());
+        if found {
+            self.at += literal.len();
+        }
+        found
+    }
+
+    /// Takes this byte, after white space.
+    #[inline]
+    fn token(&mut self, byte: u8) -> Option<()> {
+        self.skip_space();
+        (*self.text.as_bytes().get(self.at)? == byte).then(|| self.at += 1)
+    }
+
+    /// Takes a number of at most `DIGITS` digits, which fits into an `i64`, without sign, fraction
+    /// or leading zero.
+    #[inline]
+    fn number<const DIGITS: usize>(&mut self) -> Option<i64> {
+        self.skip_space();
+        let (start, mut number) = (self.at, 0);
+        while let Some(digit @ b'0'..=b'9') = self.text.as_bytes().get(self.at) {
+            if self.at - start == DIGITS {
+                return None;
+            }
+            number = number * 10 + i64::from(digit - b'0');
+            self.at += 1;
+        }
+        let length = self.at - start;
+        (length == 1 || (length > 1 && self.text.as_bytes()[start] != b'0')).then_some(number)
+    }
+
+    /// Takes a string without escapes.
+    #[inline]
+    fn plain_string(&mut self) -> Option<&'f str> {
+        self.token(b'"')?;
+        let rest = &self.text.as_bytes()[self.at..];
+        let length = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)?;
+        // Only right here, and not after white space: JSON does not allow a line end in a string.
+        if rest[length] != b'"' {
+            return None;
+        }
+        let string = self.text.get(self.at..self.at + length)?;
+        self.at += length + 1;
+        Some(string)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng, rngs::SmallRng};
+    use serde_json::value::RawValue;
+    use std::fmt::Debug;
+
+    #[derive(Debug, PartialEq, serde::Serialize, Deserialize)]
+    struct Telemetry<'a> {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+        celsius: f64,
+        #[serde(default)]
+        ok: Option<bool>,
+        tags: Vec<i16>,
+        #[serde(borrow, default)]
+        site: Cow<'a, str>,
+    }
+
+    type Read<T> = (u32, String, i64, T);
+
+    /// `None` if the text is not an envelope. The payload is `None` if it does not fit.
+    fn two_passes<'f, T: Deserialize<'f>>(text: &'f str) -> Option<Read<Option<T>>> {
+        let parsed = Parsed::parse(text).ok()?;
+        Some((parsed.ver, parsed.message_type.into(), parsed.ts, serde_json::from_str(parsed.data).ok()))
+    }
+
+    fn one_pass<'f, T: Deserialize<'f>>(text: &'f str) -> Option<Read<T>> {
+        let parsed = Parsed::by_shortcut(text)?;
+        Some((parsed.ver, parsed.message_type.into(), parsed.ts, parsed.data.decode()?))
+    }
+
+    /// If the one pass succeeds, both ways must agree. Returns whether it succeeded.
+    fn agree<'f, T: Deserialize<'f> + PartialEq + Debug>(text: &'f str) -> bool {
+        let Some((ver, message_type, ts, data)) = one_pass::<T>(text) else { return false };
+        assert_eq!(two_passes::<T>(text), Some((ver, message_type, ts, Some(data))), "{text:?}");
+        true
+    }
+
+    /// As `agree`: `&RawValue` cannot be compared.
+    fn agree_on_raw(text: &str) {
+        if let Some((.., data)) = one_pass::<&RawValue>(text) {
+            let (.., same) = two_passes::<&RawValue>(text).unwrap_or_else(|| panic!("no envelope: {text:?}"));
+            assert_eq!(same.map(RawValue::get), Some(data.get()), "{text:?}");
+        }
+    }
+
+    const SEEDS: [&str; 9] = [
+        r#"{"ver":1,"type":"telemetry","ts":1732969200,"data":{"id":"b7","celsius":21.5,"ok":true,"tags":[1,-2],"site":"x"}}"#,
+        r#"{"ver": 1, "type": "telemetry", "ts": 1732969200, "data": {"id": "b\u0037", "celsius": 1e3, "tags": [], "more": {"a": [1, {"b": null}]}}}"#,
+        r#"{"type":"telemetry","data":{"id":"b7","celsius":21,"tags":[3]}}"#,
+        r#"{"type":"telemetry","ver":1,"data":{"id":"b7","celsius":21,"tags":[3]},"ts":5}"#,
+        r#"{"ts":0,"ver":1,"type":"a","data":null}"#,
+        r#"{"ver":1,"type":"a","ts":0,"data":"text"}"#,
+        r#"{"ver":1,"type":"a","ts":0,"data":-12.5}"#,
+        r#"{"ver":1,"type":"a","ts":0,"data":7}"#,
+        r#"{"ver":1,"type":"a","ts":0,"data":[1,2,3],"id":9}"#,
+    ];
+    /// The pieces that a mutation inserts.
+    const SCRAPS: [&str; 36] = [
+        "\"",
+        "\\",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        " ",
+        "\n",
+        "\r",
+        "\t",
+        "0",
+        "1",
+        "-",
+        ".",
+        "e",
+        "null",
+        "true",
+        "__",
+        "//",
+        "}}",
+        "\"ver\":1",
+        ",\"type\":\"x\"",
+        ",\"data\":1",
+        ",\"ts\":2",
+        "\"id\":\"é\"",
+        "\\u00fc",
+        "\\ud800",
+        "\u{0}",
+        "\u{a0}",
+        "\u{1f600}",
+        "99999999999",
+        "1e400",
+        "\"celsius\":NaN",
+        ",\"more\":[{}]",
+    ];
+
+    fn mutated(rng: &mut SmallRng) -> String {
+        let mut text: Vec<char> = SEEDS[rng.random_range(0..SEEDS.len())].chars().collect();
+        for _ in 0..rng.random_range(0..4) {
+            let at = rng.random_range(0..=text.len());
+            let to = (at + rng.random_range(0..30)).min(text.len());
+            match rng.random_range(0..4) {
+                0 if at < text.len() => drop(text.remove(at)),
+                1 => {
+                    let copy = text[at..to].to_vec();
+                    text.splice(at..at, copy);
+                }
+                2 => drop(text.drain(at..to)),
+                _ => drop(text.splice(at..at, SCRAPS[rng.random_range(0..SCRAPS.len())].chars())),
+            }
+        }
+        text.into_iter().collect()
+    }
+
+    /// Row E4: one pass and two give the same for every text, hostile ones included.
+    #[test]
+    fn one_pass_and_two_agree_on_mutated_frames() {
+        let (mut rng, mut in_one_pass) = (SmallRng::seed_from_u64(1), 0);
+        for _ in 0..100_000 {
+            let text = mutated(&mut rng);
+            in_one_pass += u32::from(agree::<Telemetry<'_>>(&text));
+            agree::<serde_json::Value>(&text);
+            agree::<Option<f64>>(&text);
+            agree::<&str>(&text);
+            agree::<Vec<u8>>(&text);
+            agree_on_raw(&text);
+        }
+        assert!(in_one_pass > 5_000, "only {in_one_pass} frames were read in one pass: the test has lost its point");
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_at_the_same_depth_either_way() {
+        for depth in 120..135 {
+            let text = format!(r#"{{"ver":1,"type":"a","ts":0,"data":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+            let fits = two_passes::<serde_json::Value>(&text).is_some_and(|(.., data)| data.is_some());
+            assert_eq!(agree::<serde_json::Value>(&text), fits, "{depth}");
+        }
+    }
+
+    #[test]
+    fn a_payload_type_that_reads_nothing_makes_no_text_an_envelope() {
+        #[derive(Debug, PartialEq)]
+        struct Blind;
+        impl<'de> Deserialize<'de> for Blind {
+            fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+                Ok(Self)
+            }
+        }
+        for seed in SEEDS {
+            assert!(!agree::<Blind>(seed));
+        }
+        assert!(!agree::<Blind>(r#"{"type":"a","data":}"#));
+    }
+}

@@ -1,0 +1,122 @@
+//! Checks that fail to compile, with the words of the error.
+use super::{is_among, repeats, same};
+use crate::{
+    message::Message,
+    protocol::{Receives, Side, endpoint::Endpoint},
+};
+
+/// Checks nothing more than that `E` is an endpoint, where the error can point at its name.
+pub const fn is_endpoint<E: Endpoint>() {}
+
+/// Checks nothing more than that `S` is a side, where the error can point at its name.
+pub const fn is_side<S: Side>() {}
+
+/// Checks nothing more than that `M` is a message, where the error can point at its name.
+pub const fn is_message<M: Message>() {}
+
+/// Checks nothing more than the direction, where the error can point at the argument.
+pub const fn receives<S: Receives<M, From>, From, M: ?Sized>() {}
+
+/// Fails to compile with these pieces as one text, for an error that names what the macro cannot know.
+#[track_caller]
+const fn refuse(pieces: &[&str]) -> ! {
+    let (mut text, mut at, mut length) = ([0; 1024], 0, 0);
+    while at < pieces.len() {
+        let piece = pieces[at].as_bytes();
+        let mut byte = 0;
+        while byte < piece.len() && length < text.len() {
+            text[length] = piece[byte];
+            length += 1;
+            byte += 1;
+        }
+        at += 1;
+    }
+    match std::str::from_utf8(text.split_at(length).0) {
+        Ok(text) => panic!("{}", text),
+        Err(_) => panic!("a check of wsx failed"),
+    }
+}
+
+/// Fails to compile unless the handler's type string is its message's.
+///
+/// # Panics
+///
+/// During compilation.
+#[track_caller]
+pub const fn ensure_type(said: &str, own: &str) {
+    if !same(said, own) {
+        refuse(&["the handler says \"", said, "\", but its message's type is \"", own, "\""]);
+    }
+}
+
+/// Fails to compile unless the side receives this type, which no argument stands for.
+///
+/// # Panics
+///
+/// During compilation.
+#[track_caller]
+pub const fn ensure_inbound<S: Side>(has_message: bool, message_type: &str) {
+    if !has_message && !is_among(S::INBOUND, message_type) {
+        refuse(&["side `", S::NAME, "` of protocol `", S::PROTOCOL, "` never receives \"", message_type, "\""]);
+    }
+}
+
+/// A side, and one that it exchanges messages with; `protocol!` says so.
+pub trait SpeaksWith<Peer> {
+    /// The peer's, as written in the protocol.
+    const NAME: &'static str;
+}
+
+/// Fails to compile unless this side of a protocol speaks with this peer, and the peer goes by its own name: a complete
+/// endpoint finds its messages by it. What is no side has been told so.
+///
+/// # Panics
+///
+/// During compilation.
+#[track_caller]
+pub const fn ensure_peer<S: Side>(known: Option<&'static str>, said: &str) {
+    match known {
+        None if !S::PROTOCOL.is_empty() => refuse(&[
+            "side `",
+            S::NAME,
+            "` does not speak with `",
+            said,
+            "`: no line of protocol `",
+            S::PROTOCOL,
+            "` is between them",
+        ]),
+        Some(name) if !same(name, said) => refuse(&[
+            "the peer of side `",
+            S::NAME,
+            "` goes by another name here: call it `",
+            name,
+            "`, as the protocol does",
+        ]),
+        _ => {}
+    }
+}
+
+/// Fails to compile if the type string at this place has come before on the way to this side.
+///
+/// # Panics
+///
+/// During compilation.
+#[track_caller]
+pub const fn ensure_unique(side: &str, types: &[&str], at: usize) {
+    if repeats(types, at) {
+        let cure = "\"; give one of them another with `#[wsx(type = \"…\")]`";
+        refuse(&["`", side, "` receives another message of the type \"", types[at], cure]);
+    }
+}
+
+/// Fails to compile with this text unless it holds.
+///
+/// # Panics
+///
+/// During compilation.
+#[track_caller]
+pub const fn ensure(holds: bool, text: &str) {
+    if !holds {
+        panic!("{}", text);
+    }
+}

@@ -1,0 +1,112 @@
+//! What generated code computes during compilation.
+
+/// The first type string among the arguments, or the other one.
+#[must_use]
+pub const fn first(found: &[Option<&'static str>], otherwise: &'static str) -> &'static str {
+    let mut at = 0;
+    while at < found.len() {
+        if let Some(message_type) = found[at] {
+            return message_type;
+        }
+        at += 1;
+    }
+    otherwise
+}
+
+/// Whether any is.
+#[must_use]
+pub const fn any(flags: &[bool]) -> bool {
+    let mut at = 0;
+    while at < flags.len() {
+        if flags[at] {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
+/// Where among the arguments the message is; their number if nowhere.
+#[must_use]
+pub const fn position(found: &[Option<&'static str>]) -> usize {
+    let mut at = 0;
+    while at < found.len() && found[at].is_none() {
+        at += 1;
+    }
+    at
+}
+
+/// Whether a probe found one.
+#[must_use]
+pub const fn is_some(text: Option<&'static str>) -> bool {
+    text.is_some()
+}
+
+/// The text that a probe found. Where it found none, another check has said why.
+#[must_use]
+pub const fn found(text: Option<&'static str>) -> &'static str {
+    match text {
+        Some(text) => text,
+        None => "",
+    }
+}
+
+/// Whether two type strings are the same.
+#[must_use]
+pub const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < a.len() {
+        if a[at] != b[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// Whether the text is among these; none at all means any.
+#[must_use]
+pub const fn is_among(texts: &[&str], text: &str) -> bool {
+    let mut at = 0;
+    while at < texts.len() {
+        if same(texts[at], text) {
+            return true;
+        }
+        at += 1;
+    }
+    texts.is_empty()
+}
+
+/// Whether the type string at this place has come before. What is no message has none, and repeats nothing.
+#[must_use]
+pub const fn repeats(types: &[&str], at: usize) -> bool {
+    let mut before = 0;
+    while before < at {
+        if !types[at].is_empty() && same(types[before], types[at]) {
+            return true;
+        }
+        before += 1;
+    }
+    false
+}
+
+/// Whether two module paths begin with the same crate.
+#[must_use]
+pub const fn same_crate(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut at = 0;
+    loop {
+        let (end_a, end_b) = (at == a.len() || a[at] == b':', at == b.len() || b[at] == b':');
+        if end_a || end_b {
+            return end_a && end_b;
+        }
+        if a[at] != b[at] {
+            return false;
+        }
+        at += 1;
+    }
+}

@@ -1,0 +1,130 @@
+//! Type strings as types.
+use super::{hash, mistaken};
+use crate::{
+    dispatch::registration::{HandledOnceBy, HandlerEntry},
+    envelope::Envelope,
+    protocol::MessageType,
+};
+use std::marker::PhantomData;
+
+/// A message's type string as a type; the derive spells it.
+///
+/// `Here` is any type of the crate that asks. Without it the compiler would hold two handlers for possible duplicates,
+/// since another crate's message might be given another key one day.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is the handler's only argument, and no message",
+    label = "not a message",
+    note = "derive `wsx::Message` for the payload, or name the type, as in `#[wsx::handler(\"telemetry\", ..)]`; what is drawn from \
+            a connection, such as `Conn<'_, Side>` or `RawFrame<'_>`, stands beside a message, or in a handler of `\"__raw__\"`, \
+            `\"__open__\"` or `\"__close__\"`"
+)]
+pub trait Keyed<Here = ()> {
+    /// See [`MessageType`].
+    type Key;
+}
+
+/// Stands in for a message where none is named, and where what is named is none.
+#[derive(Debug)]
+pub struct Nothing;
+impl<Here> Keyed<Here> for Nothing {
+    type Key = MessageType;
+}
+impl<Here, T: Keyed<Here>> Keyed<Here> for Envelope<T> {
+    type Key = T::Key;
+}
+
+/// Stands in for what a protocol names as a message and is none: the check made for it reports it, and it counts as
+/// handled.
+#[derive(Debug)]
+pub struct NotAMessage;
+/// The key of [`NotAMessage`], which every endpoint handles.
+#[derive(Debug)]
+pub struct HandledAnyway;
+impl<Here> Keyed<Here> for NotAMessage {
+    type Key = HandledAnyway;
+}
+impl<E> HandledOnceBy<E> for HandledAnyway {
+    const ENTRY: HandlerEntry<E> = mistaken("");
+}
+
+/// What is made around a message, and is none itself. The handler that takes it is refused, and its message is not to be
+/// reported as missing too.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is the handler's only argument, and no message",
+    label = "not a message",
+    note = "derive `wsx::Message` for the payload, or name the type, as in `#[wsx::handler(\"telemetry\", ..)]`"
+)]
+pub trait Wraps<Here> {
+    /// See [`MessageType`].
+    type Key;
+}
+/// Such a type where a message's is asked for.
+#[derive(Debug)]
+pub struct Wrapper<T>(PhantomData<T>);
+#[diagnostic::do_not_recommend]
+impl<Here, T: Wraps<Here>> Keyed<Here> for Wrapper<T> {
+    type Key = T::Key;
+}
+
+/// What a literal spells, where no argument is a message.
+#[derive(Debug)]
+pub struct Spelled<K>(PhantomData<K>);
+impl<Here, K> Keyed<Here> for Spelled<K> {
+    type Key = K;
+}
+
+/// The type at a place of a tuple, which is one computation for the compiler where a key of letters is one for each.
+/// For `Here` see [`Keyed`].
+pub trait At<const PLACE: usize, Here> {
+    /// The type there.
+    type Type;
+}
+macro_rules! at {
+    ($($place:literal $picked:ident of $($all:ident)*,)*) => {$(
+        impl<Here, $($all),*> At<$place, Here> for ($($all,)*) {
+            type Type = $picked;
+        }
+    )*};
+}
+// The arguments of a handler, at most six, and what stands in for the message if none of them is one.
+at! {
+    0 A of A,
+    0 A of A B, 1 B of A B,
+    0 A of A B C, 1 B of A B C, 2 C of A B C,
+    0 A of A B C D, 1 B of A B C D, 2 C of A B C D, 3 D of A B C D,
+    0 A of A B C D E, 1 B of A B C D E, 2 C of A B C D E, 3 D of A B C D E, 4 E of A B C D E,
+    0 A of A B C D E F, 1 B of A B C D E F, 2 C of A B C D E F, 3 D of A B C D E F, 4 E of A B C D E F,
+    5 F of A B C D E F,
+    0 A of A B C D E F G, 1 B of A B C D E F G, 2 C of A B C D E F G, 3 D of A B C D E F G, 4 E of A B C D E F G,
+    5 F of A B C D E F G, 6 G of A B C D E F G,
+}
+
+/// How many letters a [`MessageType`] spells.
+const LETTERS: usize = 12;
+
+/// What of a text is beyond the letters of its [`MessageType`].
+#[must_use]
+pub const fn rest(text: &str) -> u64 {
+    if text.len() <= LETTERS { 0 } else { hash(text) }
+}
+
+/// The keys of the reserved types.
+pub type RawKey = MessageType<'_', '_', 'r', 'a', 'w', '_', '_'>;
+/// See [`RawKey`].
+pub type OpenKey = MessageType<'_', '_', 'o', 'p', 'e', 'n', '_', '_'>;
+/// See [`RawKey`].
+pub type CloseKey = MessageType<'_', '_', 'c', 'l', 'o', 's', 'e', '_', '_'>;
+/// See [`RawKey`].
+pub type UnknownKey = MessageType<'_', '_', 'u', 'n', 'k', 'n', 'o', 'w', 'n', '_', '_'>;
+
+/// `Then` if the condition holds, `Else` if not.
+pub trait If<const CONDITION: bool, Then: ?Sized, Else: ?Sized> {
+    /// The choice.
+    type Type: ?Sized;
+}
+impl<Then: ?Sized, Else: ?Sized> If<true, Then, Else> for () {
+    type Type = Then;
+}
+impl<Then: ?Sized, Else: ?Sized> If<false, Then, Else> for () {
+    type Type = Else;
+}

@@ -1,0 +1,118 @@
+//! Asks what a type is, without an error where it is not.
+use super::{Keyed, SpeaksWith, Wraps};
+use crate::{
+    closed::Closed,
+    dispatch::{arguments::State, registration::StateKey},
+    envelope::{Envelope, incoming::RawFrame},
+    message::Message,
+    protocol::{Side, endpoint::Endpoint},
+    server::hub::Hub,
+};
+use serde::Deserialize;
+use std::{marker::PhantomData, rc::Rc, sync::Arc};
+
+/// Probes say what a type is without ever failing to compile: the inherent constant, which has a bound, wins over the
+/// trait's, which has none. Works because handlers are never generic.
+#[derive(Debug)]
+pub struct Probe<T: ?Sized>(PhantomData<T>);
+
+/// What holds of a type that is nothing special.
+pub trait Plain {
+    /// The type string, if it is a message or the envelope of one.
+    const MESSAGE: Option<&'static str> = None;
+    /// The message's fingerprint, if it is one.
+    const FINGERPRINT: Option<u64> = None;
+    /// Whether it can be the payload.
+    const PAYLOAD: bool = false;
+    /// Whether drawing it reads the payload.
+    const READS: bool = false;
+    /// The state that it asks for.
+    const STATE: Option<StateKey> = None;
+    /// Whether it asks for the hub.
+    const HUB: bool = false;
+    /// Whether it is an endpoint, and can be shared as one.
+    const ENDPOINT: bool = false;
+    /// Whether it is a side.
+    const SIDE: bool = false;
+    /// Of a side and another: the other's name, if they speak with each other.
+    const PEER: Option<&'static str> = None;
+    /// The module that declares it, if it is an endpoint.
+    const MODULE: &'static str = "";
+    /// The type string of the message that it is made around.
+    const WRAPPED: Option<&'static str> = None;
+    /// Whether it says how a connection ended.
+    const CLOSED: bool = false;
+    /// Whether it is a frame as it came.
+    const FRAME: bool = false;
+}
+impl<T: ?Sized> Plain for Probe<T> {}
+
+impl<T: Message> Probe<T> {
+    /// See [`Plain`].
+    pub const MESSAGE: Option<&'static str> = Some(T::TYPE);
+    /// See [`Plain`].
+    pub const FINGERPRINT: Option<u64> = Some(T::FINGERPRINT);
+}
+impl<T: Message> Probe<Envelope<T>> {
+    /// See [`Plain`].
+    pub const MESSAGE: Option<&'static str> = Some(T::TYPE);
+}
+impl<T: Deserialize<'static>> Probe<T> {
+    /// See [`Plain`].
+    pub const PAYLOAD: bool = true;
+    /// See [`Plain`].
+    pub const READS: bool = true;
+}
+impl<T: Deserialize<'static>> Probe<Envelope<T>> {
+    /// See [`Plain`].
+    pub const READS: bool = true;
+}
+impl<T: Clone + Send + Sync + 'static> Probe<State<T>> {
+    /// See [`Plain`].
+    pub const STATE: Option<StateKey> =
+        Some(StateKey { given: |states| states.get::<T>().is_some(), name: std::any::type_name::<T> });
+}
+impl<T: Endpoint + Send + Sync> Probe<T> {
+    /// See [`Plain`].
+    pub const ENDPOINT: bool = true;
+}
+impl<T: Side> Probe<T> {
+    /// See [`Plain`].
+    pub const SIDE: bool = true;
+}
+impl<S: SpeaksWith<P>, P> Probe<(S, P)> {
+    /// See [`Plain`].
+    pub const PEER: Option<&'static str> = Some(<S as SpeaksWith<P>>::NAME);
+}
+impl<T: Endpoint> Probe<T> {
+    /// See [`Plain`].
+    pub const MODULE: &'static str = T::MODULE;
+}
+impl Probe<Closed> {
+    /// See [`Plain`].
+    pub const CLOSED: bool = true;
+}
+impl Probe<RawFrame<'static>> {
+    /// See [`Plain`].
+    pub const FRAME: bool = true;
+}
+macro_rules! wrapper {
+    ($($wrapper:ty),*) => {$(
+        impl<T: Message> Probe<$wrapper> {
+            /// See [`Plain`].
+            pub const WRAPPED: Option<&'static str> = Some(T::TYPE);
+        }
+        impl<Here, T: Keyed<Here>> Wraps<Here> for $wrapper {
+            type Key = T::Key;
+        }
+    )*};
+}
+wrapper!(&'static T, Option<T>, Vec<T>, Box<T>, Arc<T>, Rc<T>);
+impl<E: Endpoint> Probe<Hub<E>> {
+    /// See [`Plain`].
+    pub const HUB: bool = true;
+}
+impl<E: Endpoint> Probe<&'static Hub<E>> {
+    /// See [`Plain`].
+    pub const HUB: bool = true;
+}

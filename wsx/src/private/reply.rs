@@ -1,0 +1,108 @@
+//! What a handler returned, as a frame.
+use super::Nothing;
+use crate::{
+    envelope::reply::{HandlerResult, IntoReply},
+    error::{BoxError, HandlerError},
+    protocol::{AnySide, Sends, endpoint::Endpoint},
+};
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+/// What a handler of endpoint `E` returned, as a frame for the peer. `Via` is left to inference.
+///
+/// # Errors
+///
+/// The handler's own, and that the reply is no JSON.
+#[inline]
+pub fn reply<E: Endpoint, R: Returned<Via>, Via>(role: Role, returned: R) -> HandlerResult
+where
+    R::Sender<E::Side>: Sends<R::Message, E::Peer>,
+{
+    returned.into_reply(role)
+}
+
+/// What a handler of `__close__` returned.
+///
+/// # Errors
+///
+/// The handler's own.
+#[inline]
+pub fn no_reply<R: Unanswered>(returned: R) -> HandlerResult {
+    returned.into_result().map_err(HandlerError::Handler)?;
+    Ok(None)
+}
+
+/// [`IntoReply`], with a second way that no type takes: where there are two, the compiler names the returned type itself and
+/// stops there, and does not go on to what could be sent.
+#[diagnostic::on_unimplemented(
+    message = "a handler cannot return `{Self}`",
+    label = "not a handler's return type",
+    note = "a handler returns nothing, a message, an `Option` of one, or a `Result` of these",
+    note = "a message has `#[derive(serde::Serialize, wsx::Message)]`; other data goes out as `wsx::Envelope::with_type(\"…\", ..)`",
+    note = "the error of a `Result` is a `wsx::BoxError`, or any `std::error::Error` that is `Send` and `Sync`"
+)]
+pub trait Returned<Via> {
+    /// As [`IntoReply::Message`].
+    type Message: ?Sized;
+    /// As [`IntoReply::Sender`].
+    type Sender<Side>;
+    /// The frame.
+    ///
+    /// # Errors
+    ///
+    /// As [`reply`].
+    fn into_reply(self, role: Role) -> HandlerResult;
+}
+
+/// The way of every type that can be returned.
+#[derive(Debug)]
+pub struct ViaReply;
+/// The way that no type takes.
+#[derive(Debug)]
+pub struct ViaNone;
+/// What no type is.
+trait Never {}
+
+#[diagnostic::do_not_recommend]
+impl<R: IntoReply> Returned<ViaReply> for R {
+    type Message = R::Message;
+    type Sender<Side> = R::Sender<Side>;
+    #[inline]
+    fn into_reply(self, role: Role) -> HandlerResult {
+        IntoReply::into_reply(self, role)
+    }
+}
+#[diagnostic::do_not_recommend]
+#[allow(private_bounds, reason = "no other crate may take this way")]
+impl<R: Never> Returned<ViaNone> for R {
+    type Message = Nothing;
+    type Sender<Side> = AnySide;
+    fn into_reply(self, _: Role) -> HandlerResult {
+        unreachable!()
+    }
+}
+
+/// What a handler of `__close__` may return.
+#[diagnostic::on_unimplemented(
+    message = "a handler of `__close__` cannot return `{Self}`",
+    label = "the connection has ended, so there is nobody to reply to",
+    note = "it returns nothing, or a `Result<(), E>` whose error is a `wsx::BoxError`, or any `std::error::Error` that is `Send` and `Sync`"
+)]
+pub trait Unanswered {
+    /// The handler's own error.
+    ///
+    /// # Errors
+    ///
+    /// That one.
+    fn into_result(self) -> Result<(), BoxError>;
+}
+impl Unanswered for () {
+    fn into_result(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+#[diagnostic::do_not_recommend]
+impl<E: Into<BoxError>> Unanswered for Result<(), E> {
+    fn into_result(self) -> Result<(), BoxError> {
+        self.map_err(Into::into)
+    }
+}

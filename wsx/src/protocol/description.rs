@@ -1,0 +1,68 @@
+//! A protocol as a value, to print or to serialize.
+use serde::Serialize;
+use std::fmt;
+
+/// What a protocol says, in a form to print or to serialize.
+///
+/// ```
+/// # mod fleet {
+/// #     #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+/// #     pub struct Health { pub ok: bool }
+/// #     wsx::protocol! { pub Fleet v1 { Edge -> Server: Health; } }
+/// # }
+/// # use fleet::Fleet;
+/// println!("{}", Fleet::DESCRIPTION);
+/// assert_eq!(Fleet::DESCRIPTION.messages[0].message_type, "health");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Description {
+    /// The protocol's name.
+    pub name: &'static str,
+    /// Its version.
+    pub version: u32,
+    /// Changes whenever a message or its direction does, as far as [`Message::FINGERPRINT`] sees: of a field's type that is no
+    /// message, only the name counts.
+    pub fingerprint: u64,
+    /// Every message, in the order of the protocol.
+    pub messages: &'static [Travel],
+}
+
+/// One message of a [`Description`], in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Travel {
+    /// The side that sends it.
+    pub from: &'static str,
+    /// The side that receives it.
+    pub to: &'static str,
+    /// The type string.
+    pub message_type: &'static str,
+    /// The message's own.
+    pub fingerprint: u64,
+}
+
+impl Travel {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(from: &'static str, to: &'static str, message_type: &'static str, fingerprint: u64) -> Self {
+        Self { from, to, message_type, fingerprint }
+    }
+}
+
+impl Description {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(name: &'static str, version: u32, fingerprint: u64, messages: &'static [Travel]) -> Self {
+        Self { name, version, fingerprint, messages }
+    }
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} v{} ({:016x})", self.name, self.version, self.fingerprint)?;
+        self.messages.iter().try_for_each(|message| {
+            write!(f, "\n  {} -> {}: {} ({:016x})", message.from, message.to, message.message_type, message.fingerprint)
+        })
+    }
+}

@@ -1,0 +1,260 @@
+//! Takes a stream or a request through the handshake and into the hub, within the hub's limits.
+use crate::wire::close_code::CloseCode;
+use crate::{
+    catch_panic,
+    closed::{Closed, ClosedBy},
+    connection::handle::Handle,
+    dispatch::scope::Scope,
+    protocol::endpoint::Endpoint,
+    server::{
+        admission::Counted,
+        handshake,
+        http::{RequestError, accept, read_request, refuse},
+        hub::{Hub, Lifecycle},
+        identity::Identity,
+        rejection::Rejection,
+        subprotocol,
+        upgrade::{HandshakeError, PeerAddr, WsHandler},
+    },
+    task::{
+        self,
+        transport::{Transport, socket::SocketTransport},
+    },
+};
+use http::{Extensions, Request, Response, StatusCode, header::SEC_WEBSOCKET_PROTOCOL};
+use std::{io, net::SocketAddr, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout},
+};
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// How long a rejected peer may take to read its answer.
+pub(super) const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A handshake in progress, and what it holds until it is done.
+pub(super) struct Handshake {
+    pub(super) peer: Option<SocketAddr>,
+    counted: Option<Counted>,
+    /// Its place among the handshakes in progress.
+    _place: OwnedSemaphorePermit,
+    started: Instant,
+    /// How long it may take in all.
+    pub(super) limit: Duration,
+}
+
+impl Handshake {
+    /// The time that it has left.
+    pub(super) fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.started.elapsed())
+    }
+}
+
+/// Takes a place among the handshakes in progress, if one is free.
+pub(super) fn place<E>(hub: &Hub<E>) -> Result<OwnedSemaphorePermit, Rejection> {
+    let place = hub.admission().handshakes.clone().try_acquire_owned();
+    place.map_err(|_| Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "too many handshakes are in progress"))
+}
+
+/// Starts a handshake, whose time runs from now on.
+pub(super) fn start<E>(
+    hub: &Hub<E>,
+    peer: Option<SocketAddr>,
+    place: OwnedSemaphorePermit,
+) -> Result<Handshake, Rejection> {
+    let counted = hub
+        .admission()
+        .count(peer.map(|peer| peer.ip()))
+        .map_err(|()| Rejection::new(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"))?;
+    Ok(Handshake { peer, counted, _place: place, started: Instant::now(), limit: hub.config().handshake_timeout })
+}
+
+/// Makes a connection of a stream that has a place.
+pub(super) async fn stream<E, S>(
+    upgrade: &WsHandler<E>,
+    mut stream: S,
+    peer: Option<SocketAddr>,
+    place: OwnedSemaphorePermit,
+) -> Result<Handle, HandshakeError>
+where
+    E: Endpoint,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    match start(&upgrade.hub, peer, place) {
+        Ok(handshake) => finish(upgrade, stream, handshake, Extensions::new()).await,
+        Err(rejection) => Err(reject(&upgrade.hub, &mut stream, peer, rejection).await),
+    }
+}
+
+/// Reads the request and answers it. `extensions` reach `build_id` with it.
+pub(super) async fn finish<E, S>(
+    upgrade: &WsHandler<E>,
+    mut stream: S,
+    handshake: Handshake,
+    extensions: Extensions,
+) -> Result<Handle, HandshakeError>
+where
+    E: Endpoint,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let hub = &upgrade.hub;
+    let Handshake { peer, limit, .. } = handshake;
+    let answered = async {
+        let (mut request, early) = read_request(&mut stream).await?;
+        request.extensions_mut().extend(extensions);
+        let (answer, identity) = admit(upgrade, request, peer).await.map_err(RequestError::Rejected)?;
+        Ok((answer, identity, early))
+    };
+    let answered = tokio::select! {
+        biased;
+        () = hub.lifecycle().stop.cancelled() => Err(RequestError::Rejected(going_away())),
+        result = timeout(handshake.left(), answered) => {
+            result.unwrap_or_else(|_| Err(RequestError::Rejected(timed_out(limit))))
+        }
+    };
+    let (answer, identity, early) = match answered {
+        Ok(done) => done,
+        Err(RequestError::Io(error)) => return Err(HandshakeError::Io(error)),
+        Err(RequestError::Rejected(rejection)) => return Err(reject(hub, &mut stream, peer, rejection).await),
+    };
+    let entered = match enter(upgrade, identity) {
+        Ok(entered) => entered.counted(handshake.counted),
+        Err(rejection) => return Err(reject(hub, &mut stream, peer, rejection).await),
+    };
+    let accepted = timeout(limit, accept(&mut stream, &answer)).await;
+    accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(HandshakeError::Io)?;
+    Ok(entered.run(SocketTransport::new(stream, Role::Server, early, hub.config())))
+}
+
+/// Answers with the rejection, and reports it.
+pub(super) async fn reject<E, S: AsyncRead + AsyncWrite + Unpin>(
+    hub: &Hub<E>,
+    stream: &mut S,
+    peer: Option<SocketAddr>,
+    rejection: Rejection,
+) -> HandshakeError {
+    report(hub, peer, &rejection);
+    let _ = timeout(REJECTION_TIMEOUT, refuse(stream, &rejection)).await;
+    HandshakeError::Rejected { status: rejection.status, reason: rejection.body }
+}
+
+/// Reports a rejection that is not answered.
+#[cfg(feature = "rustls")]
+pub(super) fn reject_silently<E>(hub: &Hub<E>, peer: Option<SocketAddr>, rejection: Rejection) -> HandshakeError {
+    report(hub, peer, &rejection);
+    HandshakeError::Rejected { status: rejection.status, reason: rejection.body }
+}
+
+/// Reports a rejection to the observer. A panic in it changes no answer.
+pub(super) fn report<E>(hub: &Hub<E>, peer: Option<SocketAddr>, rejection: &Rejection) {
+    let _ = catch_panic::call(|| hub.observer().handshake_rejected(peer, rejection.status, &rejection.body));
+}
+
+/// Decides whether this request may become a connection, and with which id.
+pub(super) async fn admit<E: Endpoint>(
+    upgrade: &WsHandler<E>,
+    request: Request<()>,
+    peer: Option<SocketAddr>,
+) -> Result<(Response<()>, Identity), Rejection> {
+    let mut answer = handshake::check(&request, &upgrade.origins)?;
+    if upgrade.path.as_ref().is_some_and(|path| **path != *request.uri().path()) {
+        return Err(Rejection::new(StatusCode::NOT_FOUND, "there is nothing at this path"));
+    }
+    let (mut parts, ()) = request.into_parts();
+    if let Some(peer) = peer {
+        parts.extensions.insert(PeerAddr(peer));
+    }
+    let agreed = subprotocol::agree(&parts.headers, &upgrade.protocols);
+    let identified = catch_panic::run(async { (upgrade.build_id)(parts).await }).await;
+    let mut identity = identified.unwrap_or_else(|| Err(internal_error()))?;
+    if let Some((protocol, header)) = agreed {
+        answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, header);
+        identity.extensions.insert(protocol);
+    }
+    Ok((answer, identity))
+}
+
+/// Adds a connection to the hub, and shows it to the program.
+pub(super) fn enter<E: Endpoint>(upgrade: &WsHandler<E>, identity: Identity) -> Result<Entered<E>, Rejection> {
+    let hub = &upgrade.hub;
+    let Lifecycle { tasks, .. } = hub.lifecycle();
+    let token = tasks.token();
+    // This one included, and so exact however many come at once.
+    if tasks.len() > hub.admission().limits.connections {
+        return Err(Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections"));
+    }
+    let conn = hub.open(identity.id).ok_or_else(going_away)?;
+    conn.set_extensions(identity.extensions);
+    let entered = Entered { hub: hub.clone(), conn, token, counted: None, running: false };
+    catch_panic::call(|| {
+        if let Some(register) = hub.on_connect() {
+            register(&entered.conn);
+        }
+        (upgrade.register)(&entered.conn);
+    })
+    .map(|()| entered)
+    .ok_or_else(internal_error)
+}
+
+/// A connection that is in the hub and has no socket yet. If this is dropped, the connection is removed again.
+pub(super) struct Entered<E: Endpoint> {
+    hub: Hub<E>,
+    conn: Handle,
+    /// Makes a shutdown wait.
+    token: TaskTrackerToken,
+    /// Boxed, because most hubs do not count addresses.
+    counted: Option<Box<Counted>>,
+    running: bool,
+}
+
+impl<E: Endpoint> Entered<E> {
+    fn counted(mut self, counted: Option<Counted>) -> Self {
+        self.counted = counted.map(Box::new);
+        self
+    }
+
+    /// Runs the connection in a fresh task, so that nothing of the handshake stays in its memory.
+    pub(super) fn run(mut self, transport: impl Transport + 'static) -> Handle {
+        self.running = true;
+        let (hub, conn, token) = (self.hub.clone(), self.conn.clone(), self.token.clone());
+        let counted = self.counted.take();
+        let mut transport = Some(transport);
+        tokio::spawn(async move {
+            let scope = Scope { program: hub.program(), hub: Some(&hub) };
+            task::run(&mut transport, &conn, &scope, &hub.lifecycle().kill).await;
+            drop((token, counted));
+        });
+        self.conn.clone()
+    }
+
+    #[cfg(feature = "hyper")]
+    pub(super) fn config(&self) -> &crate::Config {
+        self.hub.config()
+    }
+}
+
+impl<E: Endpoint> Drop for Entered<E> {
+    fn drop(&mut self) {
+        if !self.running {
+            self.hub.remove(&self.conn);
+            self.conn.shut();
+            self.conn.set_closed(Closed::new(CloseCode::ABNORMAL, "the handshake was not finished", ClosedBy::Link));
+        }
+    }
+}
+
+pub(super) fn going_away() -> Rejection {
+    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "the server is going away")
+}
+
+/// The handshake timed out; the peer has to retry.
+pub(super) fn timed_out(limit: Duration) -> Rejection {
+    Rejection::new(StatusCode::REQUEST_TIMEOUT, format!("the handshake took longer than {limit:?}"))
+}
+
+/// Code of the program has panicked, which is not the peer's business.
+fn internal_error() -> Rejection {
+    Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+}

@@ -1,0 +1,26 @@
+//! The task of a WebSocket that tokio-tungstenite has opened: without a hub and without a client.
+use crate::{
+    config::Config,
+    connection::{OpenWebSocket, StartTask, handle::Handle},
+    dispatch::{program::Program, scope::Scope},
+    protocol::endpoint::Untyped,
+    task::{self, transport::tungstenite::TungsteniteTransport},
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_util::sync::CancellationToken;
+
+impl<S> OpenWebSocket for WebSocketStream<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    fn into_start(self) -> StartTask {
+        StartTask(Box::new(|conn| Box::pin(run(TungsteniteTransport::new(self), conn))))
+    }
+}
+
+async fn run<S: AsyncRead + AsyncWrite + Send + Unpin>(transport: TungsteniteTransport<S>, conn: Handle) {
+    let program = Program::without_handlers(Untyped::default(), Config::default());
+    let scope = Scope { program: &program, hub: None };
+    task::run(&mut Some(transport), &conn, &scope, &CancellationToken::new()).await;
+}

@@ -1,0 +1,69 @@
+//! The socket as the connection's task sees it: it receives messages, takes finished frames, and
+//! ends.
+//!
+//! There are two kinds: a stream of bytes, and a `WebSocketStream` of the user. The task reads and
+//! writes in two futures, and each needs the socket only during a poll. So the socket is in a mutex
+//! that is never contended. A `RefCell` would make the task `!Send`.
+pub(crate) mod socket;
+pub(crate) mod tungstenite;
+
+use crate::{connection::queue::Queue, wire::message::Received};
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_tungstenite::tungstenite::Error;
+
+/// The socket of one task.
+pub(crate) trait Transport: Send + Sync {
+    /// Returns the next message or control frame of the peer. Control frames that answer it go into
+    /// `queue`.
+    fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, Error>>;
+
+    /// Gives back memory, because the reader waits for the peer or for a handler, or is done.
+    fn shrink(&self);
+
+    /// Writes a part of `frames`. They start with a header, or with the rest that the last call did
+    /// not write.
+    fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
+
+    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ends the output of the socket with a FIN.
+    fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Whether bytes were received since the last call.
+    fn take_received(&self) -> bool;
+
+    /// Reads and drops bytes. Returns their number; 0 is the peer's FIN.
+    fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
+}
+
+fn poll_read<S: AsyncRead + Unpin>(socket: &mut S, into: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(into);
+    ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().len()))
+}
+
+/// Ignores the poison: a stream that panics ends its connection anyway.
+fn lock<T>(socket: &Mutex<T>) -> MutexGuard<'_, T> {
+    socket.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads and drops bytes until the peer's FIN, at most `most` of them.
+pub(crate) fn discard<T: Transport>(transport: &T, most: usize) -> impl Future<Output = ()> + Send + '_ {
+    let mut dropped = 0;
+    std::future::poll_fn(move |cx| {
+        while dropped < most {
+            match ready!(transport.poll_discard(cx)) {
+                Ok(0) | Err(_) => break,
+                Ok(n) => dropped += n,
+            }
+        }
+        Poll::Ready(())
+    })
+}

@@ -1,0 +1,143 @@
+//! The engine without a socket, for tests that count allocations or instructions, and for the fuzzer. Behind the hidden
+//! feature `__testing`; not for users, and not stable.
+use crate::{
+    config::Config,
+    connection::queue::{self, Taken},
+    connection::{Connection, handle::Handle},
+    dispatch::{program::Program, scope::Scope},
+    envelope::{Outbound, incoming::RawFrame, parse::Parsed},
+    protocol::endpoint::{Endpoint, Untyped},
+    server::hub::Hub,
+    task::{self, transport::socket::SocketTransport},
+    wire::message::Received,
+    wire::read::{Link, Reader},
+};
+use serde::Deserialize;
+use std::{borrow::Cow, future::Future, io, task::Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_util::sync::CancellationToken;
+
+/// A hub with one connection that has no task.
+#[derive(Debug)]
+pub struct Bench<E: Endpoint> {
+    hub: Hub<E>,
+    conn: Handle,
+}
+
+impl<E: Endpoint> Bench<E> {
+    /// Creates the connection; it is not in the hub.
+    #[must_use]
+    pub fn new(hub: Hub<E>) -> Self {
+        Self { hub, conn: Handle::new("".into(), Role::Server, &Config::default()) }
+    }
+
+    /// Parses, routes, decodes, and runs the handler to its end. Returns whether it replied.
+    pub async fn dispatch(&self, text: &str) -> bool {
+        let scope = Scope { program: self.hub.program(), hub: Some(&self.hub) };
+        let frame = RawFrame::Text(text.into());
+        scope.message(&self.conn, &frame).await.is_some()
+    }
+
+    /// Reads all messages out of what a peer sent; their number.
+    #[must_use]
+    pub fn read(&self, sent: Vec<u8>) -> usize {
+        let mut reader = Reader::new(Role::Server, sent, self.hub.config());
+        let mut messages = 0;
+        while let Poll::Ready(Ok(Received::Message(message))) = reader.poll(&mut Silence) {
+            messages += 1;
+            message.recycle();
+        }
+        reader.shrink();
+        messages
+    }
+
+    /// The payload of an envelope, as a handler gets it, and nothing else.
+    #[must_use]
+    pub fn decode<'f, T: Deserialize<'f>>(text: &'f str) -> Option<T> {
+        Parsed::by_shortcut(text)?.data.decode()
+    }
+
+    /// Encodes the message and queues it, if there is room.
+    pub fn queue<M: Outbound>(&self, message: &M) -> bool {
+        Connection::<crate::protocol::AnySide>::of(&self.conn).try_send(message).is_ok()
+    }
+
+    /// Encodes the message and queues it as a handler's reply, if there is room.
+    pub fn reply<M: Outbound>(&self, message: &M) -> bool {
+        message.encode(Role::Server).is_ok_and(|reply| self.conn.queue().try_append(reply.as_bytes()).is_ok())
+    }
+
+    /// Takes what is queued, as the task does before a write; the number of bytes.
+    pub fn take(&self) -> usize {
+        let mut bytes = 0;
+        loop {
+            match self.conn.queue().take() {
+                Taken::Nothing => return bytes,
+                Taken::One(frame) => bytes += frame.len(),
+                Taken::Many(batch) => {
+                    bytes += batch.len();
+                    queue::recycle(batch);
+                }
+            }
+        }
+    }
+
+    /// Enters so many connections into the hub.
+    #[must_use]
+    pub fn join(&self, connections: usize) -> Vec<Connection> {
+        (0..connections).filter_map(|n| self.hub.open(n.to_string().into())).map(Connection::from_handle).collect()
+    }
+
+    /// The hub, to broadcast through.
+    pub fn hub(&self) -> &Hub<E> {
+        &self.hub
+    }
+}
+
+/// A peer that says no more.
+struct Silence;
+
+impl Link for Silence {
+    fn poll_read(&mut self, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn answer(&mut self, _: &[u8]) -> bool {
+        true
+    }
+}
+
+/// What an envelope says: `ver`, `type`, `ts`, `data`.
+pub type Read<'f, T> = (u32, Cow<'f, str>, i64, T);
+
+/// An envelope, read in one pass over its text.
+#[must_use]
+pub fn one_pass<'f, T: Deserialize<'f>>(text: &'f str) -> Option<Read<'f, T>> {
+    let parsed = Parsed::by_shortcut(text)?;
+    Some((parsed.ver, parsed.message_type, parsed.ts, parsed.data.decode()?))
+}
+
+/// An envelope, read in two passes: the text of its data is left to the second.
+#[must_use]
+pub fn two_passes(text: &str) -> Option<Read<'_, &str>> {
+    let parsed = Parsed::parse(text).ok()?;
+    Some((parsed.ver, parsed.message_type, parsed.ts, parsed.data))
+}
+
+/// A connection of this role behind a finished handshake, as a hub or a client makes it, and the future that runs it to its end.
+/// `early` is what came in right behind the handshake.
+pub fn connection<S>(stream: S, role: Role, early: Vec<u8>, config: Config) -> (Connection, impl Future<Output = ()>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let conn = Handle::new("".into(), role, &config);
+    let mut transport = Some(SocketTransport::new(stream, role, early, &config));
+    let served = conn.clone();
+    let serving = async move {
+        let program = Program::without_handlers(Untyped::default(), config);
+        let scope = Scope { program: &program, hub: None };
+        task::run(&mut transport, &served, &scope, &CancellationToken::new()).await;
+    };
+    (Connection::from_handle(conn), serving)
+}

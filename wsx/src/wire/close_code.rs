@@ -1,0 +1,166 @@
+//! Close codes (RFC 6455 section 7.4): the number in a close frame that says why a connection ends.
+//!
+//! Knows the codes, their names, and which one answers an error of the peer. It does not know
+//! connections.
+use std::fmt;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+
+/// The code of a WebSocket close, from a close frame or in place of one (RFC 6455 section 7.4).
+///
+/// The constants are the codes with a registered meaning. Every other number is made with
+/// [`From<u16>`]; the RFC leaves 4000 to 4999 to applications (section 7.4.2).
+///
+/// ```
+/// use wsx::CloseCode;
+///
+/// const UNPAID: u16 = 4002;
+///
+/// assert_eq!(u16::from(CloseCode::POLICY_VIOLATION), 1008);
+/// assert_eq!(CloseCode::from(UNPAID).to_string(), "4002");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CloseCode(u16);
+
+impl CloseCode {
+    /// 1000: the purpose of the connection is fulfilled.
+    pub const NORMAL: Self = Self(1000);
+    /// 1001: the endpoint goes away. A server shuts down, or a browser leaves the page.
+    pub const GOING_AWAY: Self = Self(1001);
+    /// 1002: the peer violated the WebSocket protocol.
+    pub const PROTOCOL_ERROR: Self = Self(1002);
+    /// 1003: the endpoint does not accept this type of data, for example binary messages.
+    pub const UNSUPPORTED_DATA: Self = Self(1003);
+    /// 1005: the close frame had no code. Never in a close frame.
+    pub const NO_STATUS: Self = Self(1005);
+    /// 1006: the connection was lost without a close frame. Never in a close frame.
+    pub const ABNORMAL: Self = Self(1006);
+    /// 1007: the data does not fit the type of the message, for example text that is not UTF-8.
+    pub const INVALID_PAYLOAD: Self = Self(1007);
+    /// 1008: the peer violated a policy of the endpoint. The general code where no other fits.
+    pub const POLICY_VIOLATION: Self = Self(1008);
+    /// 1009: the message is too long for the endpoint.
+    pub const MESSAGE_TOO_BIG: Self = Self(1009);
+    /// 1010: the client requires an extension that the server did not negotiate.
+    pub const MANDATORY_EXTENSION: Self = Self(1010);
+    /// 1011: an unexpected condition prevents the endpoint from continuing.
+    pub const INTERNAL_ERROR: Self = Self(1011);
+    /// 1012: the server restarts; the client may reconnect after a random delay. In the IANA
+    /// registry, not in the RFC.
+    pub const SERVICE_RESTART: Self = Self(1012);
+    /// 1013: the server is overloaded; the client should reconnect later. In the IANA registry, not
+    /// in the RFC.
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
+    /// 1014: a gateway received an invalid response from its upstream server. In the IANA registry,
+    /// not in the RFC.
+    ///
+    /// wsx does not send it: many peers know only the codes of the RFC, and answer 1014 with a
+    /// protocol error.
+    pub const BAD_GATEWAY: Self = Self(1014);
+    /// 4000: another connection with the same id has replaced this one. A code of wsx, in the RFC's
+    /// range for applications.
+    ///
+    /// Once in a while this is normal: a peer came back before the server knew that its old link
+    /// was dead. Again and again it means that two programs use one id: each reconnects when the
+    /// other has replaced it.
+    pub const REPLACED: Self = Self(4000);
+
+    /// Whether a close frame may carry this code (RFC 6455 section 7.4): 1000 to 1003, 1007 to
+    /// 1013, and 3000 to 4999.
+    ///
+    /// 1004 is reserved. 1005, 1006 and 1015 stand for what a close frame cannot say. All others
+    /// have no definition.
+    pub(crate) const fn is_sendable(self) -> bool {
+        matches!(self.0, 1000..=1003 | 1007..=1013 | 3000..=4999)
+    }
+
+    /// The code that answers an error in what the peer sent (RFC 6455 section 7.4.1). `None` if the
+    /// link broke instead.
+    pub(crate) fn of_violation(error: &Error) -> Option<Self> {
+        match error {
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => Some(Self::MESSAGE_TOO_BIG),
+            Error::Utf8(_) => Some(Self::INVALID_PAYLOAD),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+            Error::Protocol(_) => Some(Self::PROTOCOL_ERROR),
+            _ => None,
+        }
+    }
+
+    /// The name of the constant, if there is one.
+    const fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::NORMAL => "NORMAL",
+            Self::GOING_AWAY => "GOING_AWAY",
+            Self::PROTOCOL_ERROR => "PROTOCOL_ERROR",
+            Self::UNSUPPORTED_DATA => "UNSUPPORTED_DATA",
+            Self::NO_STATUS => "NO_STATUS",
+            Self::ABNORMAL => "ABNORMAL",
+            Self::INVALID_PAYLOAD => "INVALID_PAYLOAD",
+            Self::POLICY_VIOLATION => "POLICY_VIOLATION",
+            Self::MESSAGE_TOO_BIG => "MESSAGE_TOO_BIG",
+            Self::MANDATORY_EXTENSION => "MANDATORY_EXTENSION",
+            Self::INTERNAL_ERROR => "INTERNAL_ERROR",
+            Self::SERVICE_RESTART => "SERVICE_RESTART",
+            Self::TRY_AGAIN_LATER => "TRY_AGAIN_LATER",
+            Self::BAD_GATEWAY => "BAD_GATEWAY",
+            Self::REPLACED => "REPLACED",
+            _ => return None,
+        })
+    }
+}
+
+impl From<u16> for CloseCode {
+    fn from(code: u16) -> Self {
+        Self(code)
+    }
+}
+
+impl From<CloseCode> for u16 {
+    fn from(code: CloseCode) -> Self {
+        code.0
+    }
+}
+
+/// The number.
+impl fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number, followed by the name of the constant if there is one.
+impl fmt::Debug for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "CloseCode({self} {name})"),
+            None => write!(f, "CloseCode({self})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding;
+
+    /// A peer that uses tungstenite answers any other code with a protocol error.
+    #[test]
+    fn every_code_that_tungstenite_allows_is_sendable_and_no_other() {
+        for code in 0..=u16::MAX {
+            assert_eq!(CloseCode::from(code).is_sendable(), coding::CloseCode::from(code).is_allowed(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_displayed_as_its_number_and_debugged_with_its_name() {
+        assert_eq!(format!("{0} {0:?}", CloseCode::NORMAL), "1000 CloseCode(1000 NORMAL)");
+        assert_eq!(format!("{0} {0:?}", CloseCode::from(4321)), "4321 CloseCode(4321)");
+        assert_eq!(format!("{:>6}", CloseCode::REPLACED), "  4000");
+    }
+
+    #[test]
+    fn a_code_is_its_number() {
+        for (code, number) in [(CloseCode::NORMAL, 1000), (CloseCode::ABNORMAL, 1006), (CloseCode::REPLACED, 4000)] {
+            assert_eq!((u16::from(code), CloseCode::from(number)), (number, code));
+        }
+    }
+}

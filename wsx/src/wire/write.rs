@@ -1,0 +1,197 @@
+//! Encodes outgoing frames (RFC 6455 section 5.2): header, mask and payload in one piece of memory.
+//!
+//! Knows neither envelopes nor sockets.
+use crate::wire::{
+    close_code::CloseCode,
+    header::{MAX_CONTROL, MAX_HEADER, Opcode},
+    mask::mask,
+};
+use bytes::Bytes;
+use std::cell::Cell;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+/// Up to this size, the thread keeps the buffer for its next frame.
+const MAX_KEPT: usize = 256 * 1024;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A finished frame, still in the buffer in which it was written. A drop gives the buffer back to
+/// the thread.
+#[derive(Debug)]
+pub struct Frame {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Frame {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// Returns the frame in memory of exactly its size. A long frame keeps its buffer, which the
+    /// thread would not keep anyway: a copy would write to twice as much new memory.
+    #[inline]
+    pub(crate) fn into_bytes(mut self) -> Bytes {
+        if self.buffer.capacity() <= MAX_KEPT {
+            return Bytes::copy_from_slice(self.as_bytes());
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.shrink_to_fit();
+        Bytes::from(buffer).split_off(self.start)
+    }
+}
+
+impl Drop for Frame {
+    #[inline]
+    fn drop(&mut self) {
+        // A buffer without memory has left with its frame. It must not replace one with memory.
+        if (1..=MAX_KEPT).contains(&self.buffer.capacity()) {
+            // A thread that ends may have dropped its buffer already.
+            let _ = SCRATCH.try_with(|scratch| scratch.set(std::mem::take(&mut self.buffer)));
+        }
+    }
+}
+
+/// Encodes a frame. `write` appends the payload.
+pub(crate) fn encode<E>(
+    opcode: Opcode,
+    role: Role,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<Frame, E> {
+    // Taken, not borrowed: the user's `Serialize` runs inside `write` and may encode a message
+    // itself.
+    let mut frame = Frame { buffer: SCRATCH.take(), start: 0 };
+    frame.buffer.clear();
+    frame.buffer.extend_from_slice(&[0; MAX_HEADER]);
+    write(&mut frame.buffer)?;
+    frame.start = write_header(&mut frame.buffer, opcode, role);
+    Ok(frame)
+}
+
+/// Encodes a frame with this payload.
+pub(crate) fn frame(opcode: Opcode, role: Role, payload: &[u8]) -> Bytes {
+    let result = encode(opcode, role, |buffer| {
+        buffer.extend_from_slice(payload);
+        Ok::<_, std::convert::Infallible>(())
+    });
+    match result {
+        Ok(frame) => frame.into_bytes(),
+        Err(never) => match never {},
+    }
+}
+
+/// Encodes a close frame. With [`CloseCode::NO_STATUS`] its payload is empty (RFC 6455 section
+/// 7.4.1). A reason that does not fit is cut at a character.
+pub(crate) fn close_frame(role: Role, code: CloseCode, reason: &str) -> Bytes {
+    if code == CloseCode::NO_STATUS {
+        return frame(Opcode::CLOSE, role, &[]);
+    }
+    let mut payload = u16::from(code).to_be_bytes().to_vec();
+    let mut end = reason.len().min(MAX_CONTROL - 2);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    payload.extend_from_slice(&reason.as_bytes()[..end]);
+    frame(Opcode::CLOSE, role, &payload)
+}
+
+/// Masks the payload, which starts at `MAX_HEADER`, and writes the header right before it. Returns
+/// where the frame starts.
+fn write_header(buffer: &mut [u8], opcode: Opcode, role: Role) -> usize {
+    let (header, payload) = buffer.split_at_mut(MAX_HEADER);
+    let (mask_bit, mut start) = match role {
+        Role::Server => (0, MAX_HEADER),
+        // A client masks every frame with a new key that is not predictable (sections 5.3 and
+        // 10.3).
+        Role::Client => {
+            let key: [u8; 4] = rand::random();
+            mask(payload, key);
+            header[MAX_HEADER - 4..].copy_from_slice(&key);
+            (0x80, MAX_HEADER - 4)
+        }
+    };
+    let length_code = match payload.len() {
+        // No truncation: each arm's range fits its type.
+        length @ 0..126 => length as u8,
+        length @ 126..65536 => {
+            start -= 2;
+            header[start..start + 2].copy_from_slice(&(length as u16).to_be_bytes());
+            126
+        }
+        length => {
+            start -= 8;
+            header[start..start + 8].copy_from_slice(&(length as u64).to_be_bytes());
+            127
+        }
+    };
+    start -= 2;
+    header[start] = opcode.whole();
+    header[start + 1] = mask_bit | length_code;
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the unmasked payload of a frame, and checks the length in its header.
+    fn payload(frame: &[u8]) -> Vec<u8> {
+        let masked = frame[1] & 0x80 != 0;
+        let (length, mut at) = match frame[1] & 0x7f {
+            126 => (u64::from(u16::from_be_bytes([frame[2], frame[3]])), 4),
+            127 => (u64::from_be_bytes(frame[2..10].try_into().unwrap()), 10),
+            n => (u64::from(n), 2),
+        };
+        let key = if masked {
+            at += 4;
+            frame[at - 4..at].to_vec()
+        } else {
+            vec![0; 4]
+        };
+        let body: Vec<u8> = frame[at..].iter().enumerate().map(|(i, b)| b ^ key[i % 4]).collect();
+        assert_eq!(body.len() as u64, length);
+        body
+    }
+
+    /// Row C3: the lengths at which the form of the header changes.
+    #[test]
+    fn a_frame_of_any_length_carries_its_payload_in_both_roles() {
+        for length in [0, 1, 7, 8, 9, 125, 126, 127, 65535, 65536, 70_001, MAX_KEPT, MAX_KEPT + 1] {
+            let sent: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+            for role in [Role::Server, Role::Client] {
+                let frame = frame(Opcode::BINARY, role, &sent);
+                assert_eq!(frame[0], 0x82);
+                assert_eq!(frame[1] & 0x80 != 0, role == Role::Client);
+                assert_eq!(payload(&frame), sent, "{length} bytes as {role:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_frame_of_a_client_has_its_own_mask_key() {
+        let keys: std::collections::HashSet<_> =
+            (0..64).map(|_| frame(Opcode::TEXT, Role::Client, b"x")[2..6].to_vec()).collect();
+        assert!(keys.len() > 60, "{} keys in 64 frames", keys.len());
+    }
+
+    #[test]
+    fn a_close_frame_carries_code_and_a_reason_cut_at_a_character() {
+        assert_eq!(payload(&close_frame(Role::Server, CloseCode::NORMAL, "bye")), b"\x03\xe8bye");
+        assert_eq!(payload(&close_frame(Role::Server, CloseCode::NO_STATUS, "never sent")), b"");
+        let long = payload(&close_frame(Role::Server, CloseCode::GOING_AWAY, &"ü".repeat(100)));
+        assert_eq!(long.len(), 2 + 122);
+        assert!(std::str::from_utf8(&long[2..]).is_ok());
+    }
+
+    #[test]
+    fn a_payload_that_fails_to_encode_does_not_damage_the_next_frame() {
+        let failed = encode(Opcode::TEXT, Role::Server, |buffer| {
+            buffer.extend_from_slice(b"half");
+            Err("no")
+        });
+        assert_eq!(failed.map(Frame::into_bytes), Err("no"));
+        assert_eq!(frame(Opcode::TEXT, Role::Server, b"whole"), &b"\x81\x05whole"[..]);
+    }
+}
