@@ -1,4 +1,4 @@
-//! Rows K1, K3 to K5, T5, X4 of the specification: dialling, coming back, and what a failure says.
+//! The client: how it connects and reconnects, and which errors it returns.
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -221,7 +221,7 @@ async fn a_client_comes_back_after_its_server_was_killed() {
     within(client.closed()).await;
 }
 
-/// Rows K4, X4: a server that shuts down closes with 1001, and the client comes back to its successor.
+/// Rows K4, X7: a server that shuts down closes with 1001, and the client comes back to its successor.
 #[tokio::test]
 async fn a_client_comes_back_after_a_clean_restart() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;

@@ -1,4 +1,4 @@
-//! Rows K2 and R2 of the specification: how long a client waits before it tries again, to the millisecond.
+//! Row K2 of the specification: how long a client waits before it tries again, to the millisecond.
 //!
 //! The clock is paused, the random numbers have a seed, and the client dials through memory: no system's timing comes in.
 use rand::{RngExt, SeedableRng, rngs::SmallRng};

@@ -1,4 +1,4 @@
-//! Rows C1 to C6, B1, V1, L7, T3, T4 of the specification: one connection, the same on both sides of the wire.
+//! One connection, which behaves in the same way at both ends.
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -238,7 +238,7 @@ async fn a_peer_that_takes_nothing_is_cut_after_the_write_timeout() {
     assert!(hub.is_empty());
 }
 
-/// Row X4: a shutdown's deadline holds for a peer that takes nothing, too.
+/// Row X7: a shutdown's deadline holds for a peer that takes nothing, too.
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_cuts_off_a_peer_that_takes_nothing() {
     let hub = hub(Config::default());

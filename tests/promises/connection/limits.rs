@@ -1,4 +1,4 @@
-//! Rows V1 and T6 of the specification: the defaults, and how long a message may be.
+//! The defaults, and the longest message.
 use futures_util::SinkExt;
 use std::{
     io::{Read, Write},

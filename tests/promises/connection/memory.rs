@@ -1,4 +1,4 @@
-//! What peers and idle connections cost in memory: rows T6, P2 and P3 of the specification.
+//! The memory of a server with large messages and with many connections.
 use serde_json::json;
 use std::{
     io::{Read, Write},

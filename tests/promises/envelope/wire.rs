@@ -1,4 +1,4 @@
-//! What goes over the wire, and what becomes of what is no envelope: rows E1 to E3, M1, M2 of the specification.
+//! Envelopes on the wire, and messages that are not envelopes.
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 use std::{borrow::Cow, time::SystemTime};

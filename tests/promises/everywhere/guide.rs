@@ -259,7 +259,7 @@ fn the_guides_program_does_what_the_guide_prints() {
     assert!(runs >= 6 && mistakes >= 5, "{runs} runs and {mistakes} mistakes");
 }
 
-/// Row D2: the quick start's programs, which are the examples of that name, and whose box waits for its server, and comes back to it when it has been away.
+/// Rows D1, D2: the quick start's programs, which are the examples of that name, and whose box waits for its server, and comes back to it when it has been away.
 #[test]
 fn the_quick_starts_box_comes_back_to_its_server() {
     let readme = page("README.md");

@@ -1,4 +1,4 @@
-//! Dead links, and servers that say no: rows R1 and R2 of the specification.
+//! Dead links, and servers that reject a client.
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -79,7 +79,7 @@ async fn a_handler_that_takes_long_is_no_silent_peer() {
     assert_eq!(answer.next().await, 600);
 }
 
-/// Row R1: and once the handler is done, silence counts again.
+/// Row R1: after the handler, silence counts again.
 #[tokio::test]
 async fn a_dead_link_is_found_after_a_handler_that_took_long() {
     let hub = Hub::builder().config(beating()).without_handlers().build().unwrap();

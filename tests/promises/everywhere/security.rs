@@ -1,4 +1,5 @@
-//! docs/SECURITY.md names the limits that the code has, and the lock files hold the fixes that it names.
+//! docs/SECURITY.md names the limits that the code has, and the lock files hold the fixes that it names: row R10 of the
+//! specification.
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
 use wsx::{Backoff, CancellationToken, Client, Config, ConnectError, Hub};

@@ -1,4 +1,4 @@
-//! Rows S1 to S3, T1, T2, X1, X2, X4 of the specification: who gets in, and who gets what.
+//! The hub: which connections it lists, and which connections get a message.
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! A server without a file descriptor left: row R13 of the specification.
+//! A server without a free file descriptor: row R15 of the specification.
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},

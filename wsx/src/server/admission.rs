@@ -97,6 +97,7 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    /// Row R4: the limit on the connections of one address.
     #[test]
     fn an_address_has_as_many_as_it_may_and_gives_them_back() {
         let admission = Arc::new(Admission::new(Limits { connections_per_address: 2, ..Limits::default() }));

@@ -62,7 +62,7 @@ impl Origin {
 mod tests {
     use super::*;
 
-    /// Row X1: a page may talk to the server that it came from.
+    /// Rows R4, X1: a page may talk to the server that it came from.
     #[test]
     fn a_page_of_the_same_host_is_let_in() {
         let admit = |origin: &str, host: &str| {
