@@ -1,5 +1,5 @@
-//! Thousands of clients whose server is killed and started again: when they are back, and how they are spread. Rows K2 and K4
-//! of the specification.
+//! Thousands of clients whose server is killed and started again: when they are connected again, and how evenly over
+//! time. Row K4 of the specification.
 //!
 //! ```text
 //! cargo run --release -p wsx-tests --bin mass_return -- --clients 5000 --outage 10
@@ -7,7 +7,7 @@
 //!
 //! The server is a process of its own, killed as by `kill -9` and started at the same address. `tests/run.sh` runs a short
 //! form, `tests/long.sh` the whole one. It fails when a client is not back within a minute or gets no answer then, or when
-//! they come back in a crowd. With the waits of row K2, 500 ms × 1.8 ± 50 %, the last ones are back 14 s after an outage of
+//! they come back in a crowd. With the default waits, 500 ms × 1.8 ± 50 %, the last ones are back 14 s after an outage of
 //! 10 s, and the fullest second brings a fifth of all.
 use futures_util::StreamExt;
 use std::{

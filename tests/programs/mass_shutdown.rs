@@ -1,5 +1,5 @@
 //! Thousands of raw clients whose server shuts down while messages for each of them are queued, and messages of theirs on
-//! their way: what they see, and how long it takes. Row X5 of the specification.
+//! their way: what they see, and how long it takes. Row X7 of the specification.
 //!
 //! ```text
 //! cargo run --release -p wsx-tests --bin mass_shutdown -- --clients 10000

@@ -1,4 +1,4 @@
-//! Rows L1 to L7 of the specification: TLS at both ends.
+//! TLS at both ends.
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, process::Stdio, sync::Arc, time::Duration};

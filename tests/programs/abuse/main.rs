@@ -1,5 +1,5 @@
 //! Hostile peers against a server in a process of its own, so that its memory can be told: what they may cost, and what they
-//! are told. Rows R5, R11 and R12 of the specification.
+//! are told. Rows R5, R13 and R14 of the specification.
 //!
 //! ```text
 //! cargo build --release -p wsx-examples --bin echo -p wsx-tests --bin subject
