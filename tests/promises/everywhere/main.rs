@@ -1,4 +1,5 @@
-//! Promises that hold in every part: panics, dropped futures, locks, clocks, dead links, documented limits.
+//! Promises that hold in every module: panics, dropped futures, locks, clocks, dead links,
+//! documented limits.
 mod cancellation;
 mod clock;
 mod layout;
@@ -6,3 +7,4 @@ mod panics;
 mod reentrance;
 mod reliability;
 mod security;
+mod specification;
