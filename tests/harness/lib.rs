@@ -34,6 +34,27 @@ pub fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
     async move { timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("nothing within {DEADLINE:?} at {at}")) }
 }
 
+/// Lets the clock jump, as it does for a process that was stopped: no timer in between gets a turn of its own.
+pub async fn jump(ahead: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(ahead).await;
+    tokio::time::resume();
+}
+
+/// Sends a ping and waits for its answer. What either end sent before has arrived by then.
+///
+/// # Panics
+///
+/// When the connection is closed, or the answer does not come in time.
+pub async fn round_trip(conn: &Connection) {
+    let pongs = Log::default();
+    let log = pongs.clone();
+    conn.on_pong(move |payload| log.add(payload.to_vec()));
+    within(conn.ping(b"round trip")).await.expect("the connection is open");
+    // Those of a heartbeat are empty.
+    while pongs.next().await != b"round trip" {}
+}
+
 /// A `build_id` that takes the id from `?id=…`.
 ///
 /// # Errors
@@ -408,6 +429,7 @@ impl<T> fmt::Debug for Log<T> {
     }
 }
 
+pub mod alone;
 pub mod exchange;
 pub mod fleet;
 pub mod handshake;

@@ -152,7 +152,7 @@ async fn a_certificate_that_is_not_to_be_trusted_says_why() {
         assert!(matches!(&error, ConnectError::Certificate { host, .. } if host == "localhost"), "{error:?}");
         assert!(!error.is_final() && !error.is_refusal());
         let error = chain(&error);
-        assert!(error.starts_with("the certificate of localhost is not to be trusted: "), "{error}");
+        assert!(error.starts_with("the certificate of localhost is not trusted: "), "{error}");
         assert!(error.contains(why), "{error}");
         memory.find(|seen| if let Seen::TlsFailed(_) = seen { Some(()) } else { None }).await;
         assert!(server.hub.is_empty());
@@ -190,7 +190,7 @@ async fn by_default_a_client_trusts_whom_the_platform_trusts() {
     let server = Server::start(station(), authority.issue(&["localhost"]).server()).await;
     for (name, roots, expected) in [
         ("ours.pem", authority.pem(), "connected"),
-        ("others.pem", other.pem(), "the certificate of localhost is not to be trusted: "),
+        ("others.pem", other.pem(), "the certificate of localhost is not trusted: "),
         (
             "none.pem",
             String::new(),
@@ -302,7 +302,7 @@ async fn a_tls_handshake_that_is_not_finished_is_cut() {
         // An end, in order or not.
         let _ = within(tcp.read_to_end(&mut Vec::new())).await;
         let why = memory.find(|seen| if let Seen::TlsFailed(why) = seen { Some(why) } else { None }).await;
-        assert_eq!(why, "no whole TLS handshake within 200ms");
+        assert_eq!(why, "the TLS handshake was not finished within 200ms");
     }
     // Behind TLS the deadline is the same one.
     let connector = TlsConnector::from(Arc::new(authority.client()));

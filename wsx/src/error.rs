@@ -92,10 +92,12 @@ pub enum HandlerError {
 /// An error that `build` returns: the handlers do not fit together, something that they need is missing, or a client's URL
 /// is wrong.
 ///
-/// `Display` lists every problem, one a line. The problem of a handler names its file and line.
+/// `Display` lists every problem, each on a line of its own if there are several. The problem of a handler names its file and
+/// line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildError {
-    pub(crate) endpoint: &'static str,
+    /// As in "the hub of endpoint Station".
+    pub(crate) subject: String,
     pub(crate) problems: Vec<String>,
 }
 
@@ -109,8 +111,11 @@ impl BuildError {
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "endpoint {} cannot be built:", self.endpoint)?;
-        self.problems.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
+        write!(f, "{} cannot be built:", self.subject)?;
+        match &*self.problems {
+            [problem] => write!(f, " {problem}"),
+            problems => problems.iter().try_for_each(|problem| write!(f, "\n  - {problem}")),
+        }
     }
 }
 

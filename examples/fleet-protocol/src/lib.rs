@@ -3,28 +3,28 @@
 //! Both programs depend on this crate, so the compiler checks each end against the other. A box puts its name into the query
 //! of the handshake, as in `/ws?id=box-1`.
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
+use std::{borrow::Cow, num::NonZero};
 
 wsx::protocol! {
     /// Boxes that report on their hosts, and the server that watches the boxes.
     pub Fleet v1 {
-        Edge -> Server: Telemetry<'_>, Farewell;
+        Edge -> Server: Telemetry<'_>;
         Server -> Edge: SetRate, Notice<'_>;
     }
 }
 
 /// The server's path for WebSocket connections.
 pub const PATH: &str = "/ws";
-/// Maximum length of a box's name, in bytes.
-pub const MAX_ID: usize = 32;
-/// Maximum sampling rate of a box, in samples per second.
-pub const MAX_RATE: u32 = 50;
 
-/// Whether this is a valid name for a box. A valid name needs no escaping in a URL or on a terminal.
-#[must_use]
-pub fn is_box_id(text: &str) -> bool {
+/// Returns a valid name of a box. Such a name needs no escaping in a URL or on a terminal.
+///
+/// # Errors
+///
+/// A sentence about valid names.
+pub fn box_id(text: &str) -> Result<String, &'static str> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=MAX_ID).contains(&text.len()) && text.bytes().all(plain)
+    let valid = (1..=32).contains(&text.len()) && text.bytes().all(plain);
+    if valid { Ok(text.to_owned()) } else { Err("a name has 1 to 32 letters, digits, '.', '_' and '-'") }
 }
 
 /// Numbers a message. Every message of a box has a number, so the server can count lost messages.
@@ -44,7 +44,7 @@ pub struct Telemetry<'a> {
     /// Number of this message.
     pub stamp: Stamp,
     /// Sampling rate of the box, in samples per second.
-    pub per_second: u32,
+    pub per_second: NonZero<u8>,
     /// Load of each core, in percent.
     pub cores: Vec<u8>,
     /// Used memory, in percent.
@@ -60,18 +60,11 @@ pub struct Telemetry<'a> {
     pub sent: u64,
 }
 
-/// The last message of a box.
-#[derive(Debug, Serialize, Deserialize, wsx::Message)]
-pub struct Farewell {
-    /// Number of this message.
-    pub stamp: Stamp,
-}
-
 /// Sets the sampling rate of a box.
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
 pub struct SetRate {
-    /// Samples per second, from 1 to [`MAX_RATE`].
-    pub per_second: u32,
+    /// Samples per second.
+    pub per_second: NonZero<u8>,
 }
 
 /// A text for people.
@@ -84,13 +77,13 @@ pub struct Notice<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_box_id;
+    use super::box_id;
 
     #[test]
     fn a_box_id_needs_no_escaping() {
-        assert!(is_box_id("box-1") && is_box_id("Edge_7.north"));
+        assert!(box_id("box-1").is_ok() && box_id("Edge_7.north").is_ok());
         for invalid in ["", "box 1", "box&1", "bäx", "box\n", &"x".repeat(33)] {
-            assert!(!is_box_id(invalid), "{invalid:?}");
+            assert!(box_id(invalid).is_err(), "{invalid:?}");
         }
     }
 }

@@ -3,8 +3,9 @@
 //! `cargo run -p wsx-examples --bin mount_axum`, then `curl http://127.0.0.1:9001/boxes`
 use axum::{Router, routing::get};
 use std::time::Duration;
+use wsx::Report;
 use wsx::{Connection, Hub};
-use wsx_examples::{MainError, Report};
+use wsx_examples::MainError;
 
 #[wsx::handler("telemetry")]
 fn on_telemetry(celsius: f64, conn: &Connection) {

@@ -10,8 +10,9 @@ use hyper_util::{
 };
 use std::{convert::Infallible, time::Duration};
 use tokio::net::TcpListener;
+use wsx::Report;
 use wsx::{Connection, Hub, server::WsHandler};
-use wsx_examples::{MainError, Report};
+use wsx_examples::MainError;
 
 /// Grace period for the hub's connections, and then for open HTTP requests.
 const GRACE: Duration = Duration::from_secs(10);

@@ -10,6 +10,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
 };
 use wsx::{
     Backoff, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Connection, Envelope,
@@ -349,10 +350,13 @@ async fn a_server_that_is_none_is_an_error() {
     assert!(matches!(&errors[3], ConnectError::Handshake(_)), "{:?}", errors[3]);
     assert!(matches!(&errors[4], ConnectError::Handshake(_)), "{:?}", errors[4]);
     for (error, line) in [
-        (&errors[0], "the handshake failed: invalid HTTP version"),
-        (&errors[2], "the handshake failed: Key mismatch in \"Sec-WebSocket-Accept\" header"),
-        (&errors[3], "the handshake failed: the server hung up before it had answered"),
-        (&errors[4], "the handshake failed: the head of the answer is too long"),
+        (&errors[0], "the handshake failed: the answer is not HTTP/1.1: invalid HTTP version"),
+        (
+            &errors[2],
+            "the handshake failed: the answer's `Sec-WebSocket-Accept` header does not match the request's key",
+        ),
+        (&errors[3], "the handshake failed: the server closed the connection before its answer was complete"),
+        (&errors[4], "the handshake failed: the answer's head has more than 16384 bytes or 64 headers"),
     ] {
         assert_eq!(chain(error), line, "each level says what is new");
     }
@@ -363,19 +367,22 @@ async fn a_server_that_is_none_is_an_error() {
 async fn a_message_right_behind_the_answer_arrives() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    let first_was_read = Arc::new(Notify::new());
+    let read = first_was_read.clone();
     tokio::spawn(async move {
         let (mut tcp, _) = listener.accept().await.unwrap();
         let mut answer = completed(&mut tcp, GOOD).await.unwrap().into_bytes();
         answer.extend_from_slice(b"\x81\x05early");
         answer.extend_from_slice(b"\x81\x04ha");
         tcp.write_all(&answer).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        read.notified().await;
         tcp.write_all(b"lf").await.unwrap();
         let _ = tcp.read(&mut [0; 1024]).await;
     });
     let client = Client::builder(url).endpoint(EdgeBox::default()).build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     assert_eq!(client.endpoint().raw.next().await, "early");
+    first_was_read.notify_one();
     assert_eq!(client.endpoint().raw.next().await, "half");
 }
 

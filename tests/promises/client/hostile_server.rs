@@ -12,7 +12,9 @@ use wsx::{
     http::{HeaderName, HeaderValue},
 };
 use wsx_tests::{
-    Log, chain,
+    Log,
+    alone::{alone, resident_kib},
+    chain,
     handshake::{GOOD, completed},
     within,
 };
@@ -143,7 +145,7 @@ async fn an_answer_that_opens_no_websocket_fails_the_handshake() {
         ("a status that is none", GOOD.replace("101", "1x1"), ""),
         ("a control character", with("X: a\x01b"), ""),
         ("two hundred headers", with(&"X: y\r\n".repeat(200)), ""),
-        ("an empty line first", format!("\r\n\r\n{GOOD}"), "no end"),
+        ("an empty line first", format!("\r\n\r\n{GOOD}"), "empty line"),
     ] {
         let error = failure(Config::default(), answering(text)).await;
         assert!(matches!(&error, ConnectError::Handshake(_)), "{name}: {error:?}");
@@ -502,63 +504,58 @@ async fn a_client_that_closes_does_not_wait_for_ever() {
     }
 }
 
-/// What this process has in memory, in KiB.
-fn resident_kib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
 /// 64 MB or a million frames of each, from a server that reads nothing meanwhile: the client's memory stays what it was, and
 /// it still hears.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_fills_no_memory() {
-    const FLOOD: usize = 64 << 20;
-    let fragments = b"\x00\x01x".repeat(20_000);
-    for (name, first, again, last, rounds) in [
-        ("pings", vec![], frame(0x89, &[b'x'; 125]).repeat(500), vec![], FLOOD / 63_500),
-        ("pongs", vec![], frame(0x8a, &[b'x'; 125]).repeat(500), vec![], FLOOD / 63_500),
-        ("text", vec![], frame(0x81, b"x").repeat(20_000), vec![], 50),
-        ("long text", vec![], frame(0x81, &[b'x'; 60_000]), vec![], FLOOD / 60_000),
-        ("empty fragments", vec![0x01, 0], [0x00, 0].repeat(20_000), vec![0x80, 0], 50),
-        // A byte each, so that the message stays below the limit.
-        ("fragments of one byte", vec![0x01, 0], fragments.clone(), vec![0x80, 0], 50),
-    ] {
-        let act = act(move |mut tcp| {
-            let (first, again, last) = (first.clone(), again.clone(), last.clone());
-            async move {
-                let answer = completed(&mut tcp, GOOD).await.unwrap();
-                tcp.write_all(&[answer.as_bytes(), &first].concat()).await.unwrap();
-                for _ in 0..rounds {
-                    tcp.write_all(&again).await.unwrap();
+#[test]
+fn a_flood_fills_no_memory() {
+    alone(async {
+        const FLOOD: usize = 64 << 20;
+        let fragments = b"\x00\x01x".repeat(20_000);
+        for (name, first, again, last, rounds) in [
+            ("pings", vec![], frame(0x89, &[b'x'; 125]).repeat(500), vec![], FLOOD / 63_500),
+            ("pongs", vec![], frame(0x8a, &[b'x'; 125]).repeat(500), vec![], FLOOD / 63_500),
+            ("text", vec![], frame(0x81, b"x").repeat(20_000), vec![], 50),
+            ("long text", vec![], frame(0x81, &[b'x'; 60_000]), vec![], FLOOD / 60_000),
+            ("empty fragments", vec![0x01, 0], [0x00, 0].repeat(20_000), vec![0x80, 0], 50),
+            // A byte each, so that the message stays below the limit.
+            ("fragments of one byte", vec![0x01, 0], fragments.clone(), vec![0x80, 0], 50),
+        ] {
+            let act = act(move |mut tcp| {
+                let (first, again, last) = (first.clone(), again.clone(), last.clone());
+                async move {
+                    let answer = completed(&mut tcp, GOOD).await.unwrap();
+                    tcp.write_all(&[answer.as_bytes(), &first].concat()).await.unwrap();
+                    for _ in 0..rounds {
+                        tcp.write_all(&again).await.unwrap();
+                    }
+                    let note = frame(0x81, br#"{"type":"note","data":"at last"}"#);
+                    tcp.write_all(&[last, note].concat()).await.unwrap();
+                    until_the_end(tcp).await;
                 }
-                let note = frame(0x81, br#"{"type":"note","data":"at last"}"#);
-                tcp.write_all(&[last, note].concat()).await.unwrap();
-                until_the_end(tcp).await;
-            }
-        });
-        let (url, notes) = (rogue(1, act).await, Log::<String>::default());
-        // Such a server answers no close frame.
-        let config = Config::default().close_timeout(Duration::from_millis(100));
-        let client = client(&url, &notes).config(config).reconnect(false).build().unwrap();
-        let before = resident_kib();
-        within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
-        let mut most = before;
-        let heard = within(async {
-            loop {
-                most = most.max(resident_kib());
-                tokio::select! {
-                    note = notes.next() => return note,
-                    () = tokio::time::sleep(Duration::from_millis(5)) => {}
+            });
+            let (url, notes) = (rogue(1, act).await, Log::<String>::default());
+            // Such a server answers no close frame.
+            let config = Config::default().close_timeout(Duration::from_millis(100));
+            let client = client(&url, &notes).config(config).reconnect(false).build().unwrap();
+            let before = resident_kib();
+            within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+            let mut most = before;
+            let heard = within(async {
+                loop {
+                    most = most.max(resident_kib());
+                    tokio::select! {
+                        note = notes.next() => return note,
+                        () = tokio::time::sleep(Duration::from_millis(5)) => {}
+                    }
                 }
-            }
-        });
-        assert_eq!(heard.await, "at last", "{name}");
-        println!("{name}: {} KiB more resident at most", most - before);
-        assert!(most - before < 16 * 1024, "{name}: {} KiB more resident", most - before);
-        client.close();
-        within(client.closed()).await;
-    }
+            });
+            assert_eq!(heard.await, "at last", "{name}");
+            println!("{name}: {} KiB more resident at most", most - before);
+            assert!(most - before < 16 * 1024, "{name}: {} KiB more resident", most - before);
+            client.close();
+            within(client.closed()).await;
+        }
+    });
 }
 
 /// Fragments of one byte without an end pass the limit on a message some time.

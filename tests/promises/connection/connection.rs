@@ -162,7 +162,6 @@ async fn each_message_is_a_frame_of_its_own() {
 #[tokio::test]
 async fn a_full_queue_makes_the_sender_wait() {
     let hub = hub(Config::default());
-    assert_eq!(hub_config_queue(), 1024);
     let (mut ws, conn) = narrow(&hub, 64).await;
     let mut sent = 0;
     // The task has no turn between these, so that all of them stay in the queue.
@@ -189,10 +188,6 @@ async fn a_full_queue_makes_the_sender_wait() {
         assert_eq!(item(&mut ws).await.n, n);
     }
     within(waiting).await.unwrap().unwrap();
-}
-
-fn hub_config_queue() -> usize {
-    Config::default().queue_messages
 }
 
 /// Row C4: a sender that waits learns that the connection has closed.

@@ -1,6 +1,7 @@
 //! One connection: its queue, its order, its limits and its end.
 mod connection;
 mod limits;
+mod memory;
 mod tcp_options;
 mod turns;
 mod weak_links;

@@ -28,18 +28,36 @@ fn hexadecimal(address: SocketAddr) -> String {
     format!("{:08X}:{:04X}", u32::from_le_bytes(address.ip().octets()), address.port())
 }
 
-/// After how long the keepalive's next probe leaves, of each socket that one of these ports belongs to; `None` when another
-/// timer runs, or none. By whether the port is the socket's own.
-fn next_probes(port: u16) -> [Option<Duration>; 2] {
-    let table = fs::read_to_string("/proc/net/tcp").expect("Linux has a table of its sockets");
-    let end = hexadecimal(SocketAddr::from(([127, 0, 0, 1], port)));
-    let of = |column: usize| {
-        let mut sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-        let established = sockets.find(|fields| fields[column] == end && fields[3] == "01")?;
-        let (kind, hundredths) = established[5].split_once(':')?;
-        (kind == "02").then(|| Duration::from_millis(10 * u64::from_str_radix(hundredths, 16).expect("a number")))
-    };
-    [of(1), of(2)]
+/// How long until the keepalive's next probe at both ends of the connection to this port, the server's end first. `None`
+/// for an end without a keepalive.
+async fn next_probes(server: &Server<wsx::Untyped>) -> [Option<Duration>; 2] {
+    let end = hexadecimal(server.address.parse().unwrap());
+    within(async {
+        loop {
+            let table = fs::read_to_string("/proc/net/tcp").expect("Linux has a table of its sockets");
+            // The server's socket has this port as its own, the client's as its peer's.
+            if let [Some(of_server), Some(of_client)] = [1, 2].map(|column| next_probe(&table, column, &end)) {
+                return [of_server, of_client];
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+}
+
+/// The keepalive's next probe of the socket that has this end in this column; nothing before all that it has sent is
+/// acknowledged, since Linux shows another timer until then.
+fn next_probe(table: &str, column: usize, end: &str) -> Option<Option<Duration>> {
+    let mut sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let established = sockets.find(|fields| fields[column] == end && fields[3] == "01")?;
+    match established[5].split_once(':')? {
+        ("00", _) => Some(None),
+        ("02", hundredths) => {
+            let hundredths = u64::from_str_radix(hundredths, 16).expect("a number");
+            Some(Some(Duration::from_millis(10 * hundredths)))
+        }
+        _ => None,
+    }
 }
 
 /// Row R6: the keepalive runs at both ends.
@@ -48,17 +66,8 @@ async fn both_ends_probe_an_idle_connection() {
     let config = patient().tcp_keepalive(Duration::from_secs(9_000), Duration::from_secs(10), 3);
     let server = Server::start(hub(&config)).await;
     let client = connected(server.url("box-7"), &config).await;
-    let port = server.address.parse::<SocketAddr>().unwrap().port();
-    let probes = within(async {
-        loop {
-            // Until its last bytes are acknowledged, another timer runs.
-            if let [Some(of_server), Some(of_client)] = next_probes(port) {
-                break [of_server, of_client];
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
-    for probe in probes.await {
+    for probe in next_probes(&server).await {
+        let probe = probe.expect("a keepalive");
         assert!(probe > Duration::from_secs(8_900) && probe <= Duration::from_secs(9_000), "{probe:?}");
     }
     client.close();
@@ -70,9 +79,7 @@ async fn nobody_probes_by_default() {
     assert_eq!((Config::default().tcp_user_timeout, Config::default().tcp_keepalive), (None, None));
     let server = Server::start(hub(&patient())).await;
     let client = connected(server.url("box-7"), &patient()).await;
-    // Time for the handshake to be acknowledged.
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(next_probes(server.address.parse::<SocketAddr>().unwrap().port()), [None, None]);
+    assert_eq!(next_probes(&server).await, [None, None]);
     client.close();
 }
 

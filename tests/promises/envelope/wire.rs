@@ -156,7 +156,7 @@ async fn an_observer_learns_why_a_message_is_no_envelope() {
     let why = log.next().await;
     assert_eq!(why, "a: `ver`: invalid type: floating point `1.0`, expected u32 at line 1 column 10");
     peer.send(Message::Binary(Bytes::from_static(b"{}"))).await;
-    assert_eq!(log.next().await, "a: it is a binary message, and an envelope is a text message");
+    assert_eq!(log.next().await, "a: it is a binary message: an envelope is a text message");
     assert_eq!(server.hub.ignored(), 2);
 }
 

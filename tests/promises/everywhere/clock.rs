@@ -2,16 +2,9 @@
 //! due at once.
 use std::time::Duration;
 use wsx::{CancellationToken, Client, Config, Envelope, Hub};
-use wsx_tests::{Log, Server, within};
+use wsx_tests::{Log, Server, jump, round_trip, within};
 
 const DAY: Duration = Duration::from_secs(86_400);
-
-/// Jumps ahead, without giving the timers in between a turn of their own.
-async fn jump(ahead: Duration) {
-    tokio::time::pause();
-    tokio::time::advance(ahead).await;
-    tokio::time::resume();
-}
 
 /// Row X6: no jump ends a connection whose peer is there, with a heartbeat or without.
 #[tokio::test]
@@ -32,8 +25,8 @@ async fn a_clock_that_jumps_ends_no_healthy_connection() {
             let n = n as u64;
             client.send(&Envelope::with_type("n", n)).await.unwrap();
             assert_eq!(heard.next().await, n, "after {ahead:?}");
-            // Pings and pongs find their way.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            round_trip(&near).await;
+            round_trip(&far).await;
             assert!(!near.is_closed() && !far.is_closed(), "after {ahead:?}");
         }
         client.close();

@@ -30,6 +30,12 @@ struct Block<'g> {
     text: String,
 }
 
+/// The text of a document of the project.
+fn page(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {name}: {error}"))
+}
+
 /// All blocks, in order.
 fn blocks(guide: &str) -> Vec<Block<'_>> {
     let mut blocks = Vec::new();
@@ -208,8 +214,7 @@ fn compare(program: &Program, line: usize, expected: &str) {
 /// in the compiler's own words.
 #[test]
 fn the_guides_program_does_what_the_guide_prints() {
-    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide.md"));
-    let guide = guide.expect("the guide is here");
+    let guide = page("docs/guide.md");
     let blocks = blocks(&guide);
     let package = Package::new("fleet", 64);
     let (mut runs, mut mistakes) = (0, 0);
@@ -257,8 +262,7 @@ fn the_guides_program_does_what_the_guide_prints() {
 /// Row D2: the quick start's programs, which are the examples of that name, and whose box waits for its server, and comes back to it when it has been away.
 #[test]
 fn the_quick_starts_box_comes_back_to_its_server() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"));
-    let readme = readme.expect("the quick start is here");
+    let readme = page("README.md");
     let blocks = blocks(&readme);
     let shown = |language| blocks.iter().filter(move |block| block.language == language).map(|block| &*block.text);
     let package = Package::new("quick-start", 128);
@@ -284,6 +288,23 @@ fn the_quick_starts_box_comes_back_to_its_server() {
         says(&server, " °C");
         drop(server);
         says(&edge, "was not sent: not connected");
+    }
+}
+
+/// The Chinese pages show the code of the English pages, block by block, so what is tested there holds here.
+#[test]
+fn the_chinese_pages_show_the_same_code() {
+    for (english_name, chinese_name) in [("README.md", "README.zh-CN.md"), ("docs/guide.md", "docs/guide.zh-CN.md")] {
+        let (english, chinese) = (page(english_name), page(chinese_name));
+        let (english, chinese) = (blocks(&english), blocks(&chinese));
+        for (original, translated) in english.iter().zip(&chinese) {
+            let place = format!("{chinese_name}:{} and {english_name}:{}", translated.line, original.line);
+            assert_eq!(translated.language, original.language, "{place}: different languages");
+            assert_eq!(translated.file, original.file, "{place}: different files");
+            assert_eq!(translated.text, original.text, "{place}: different code");
+        }
+        assert_eq!(chinese.len(), english.len(), "the number of blocks in {chinese_name}");
+        assert!(!english.is_empty(), "{english_name} shows code");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Promises that hold in every part: panics, dropped futures, locks, clocks, dead links, documented limits.
 mod cancellation;
 mod clock;
+mod layout;
 mod panics;
 mod reentrance;
 mod reliability;

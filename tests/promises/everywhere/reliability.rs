@@ -8,7 +8,11 @@ use wsx::{
     Backoff, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Connection, Envelope,
     Hub, Rejection, Setback, http::StatusCode,
 };
-use wsx_tests::{Log, Server, query_id, within};
+use wsx_tests::{
+    Log, Server,
+    handshake::{head, upgrade},
+    jump, query_id, round_trip, within,
+};
 
 /// Short, since nothing here waits for a network.
 fn quick() -> Backoff {
@@ -20,21 +24,25 @@ fn beating() -> Config {
 }
 
 /// Row R1: a byte now and then is a sign of life, though it makes no message and answers no ping.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_message_that_trickles_in_keeps_its_connection() {
-    let server = Server::start(Hub::builder().config(beating()).without_handlers().build().unwrap()).await;
-    let mut peer = server.peer("slow").await;
-    let conn = server.hub.connection("slow").unwrap();
+    let hub = Hub::builder().config(beating()).without_handlers().build().unwrap();
+    let door = hub.ws_handler(query_id, |_| {});
+    let (mut peer, far) = tokio::io::duplex(1024);
+    let opening = tokio::spawn(async move { door.serve_connection(far, None).await });
+    peer.write_all(upgrade("/ws?id=slow", "").as_bytes()).await.unwrap();
+    head(&mut peer).await;
+    let conn = within(opening).await.unwrap().unwrap();
     // A masked text frame of 20 bytes.
     let mut frame = vec![0x81, 0x80 | 20, 0, 0, 0, 0];
     frame.extend_from_slice(b"twenty bytes of text");
     for byte in frame {
-        peer.0.get_mut().write_all(&[byte]).await.unwrap();
+        peer.write_all(&[byte]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(!conn.is_closed());
     let mut sink = [0; 64];
-    assert!(within(peer.0.get_mut().read(&mut sink)).await.unwrap() > 0, "it was pinged meanwhile");
+    assert!(within(peer.read(&mut sink)).await.unwrap() > 0, "it was pinged meanwhile");
 }
 
 /// Row R1: what a peer says while a handler runs waits in the system's buffer, and is no silence.
@@ -101,8 +109,9 @@ async fn the_longest_durations_mean_for_ever() {
         let (near, far) = (client.connection().unwrap(), server.hub.connection("box-7").unwrap());
         // More than a socket takes at once, so that the writer must wait for it.
         within(near.send_binary(vec![0; 1 << 20])).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(!near.is_closed() && !far.is_closed());
+        jump(Duration::from_secs(365 * 86_400)).await;
+        round_trip(&near).await;
+        round_trip(&far).await;
         far.close();
         let (near, far) = within(async { tokio::join!(near.closed(), far.closed()) }).await;
         assert_eq!((u16::from(near.code), u16::from(far.code)), (1000, 1000));

@@ -32,7 +32,7 @@ fn a_start_up_error_lists_every_problem_with_its_place() {
         &place,
         " and start_up::second (tests/promises/handlers/start_up.rs:",
         "two handlers for \"stateful\": start_up::stateful",
-        "one added by hand (tests/promises/handlers/start_up.rs:",
+        "the closure added at tests/promises/handlers/start_up.rs:",
         "no message has the type \"__mine__\"",
     ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
@@ -69,7 +69,7 @@ async fn a_client_reports_every_problem() {
     let error = Client::new("127.0.0.1:1").connect(wsx::CancellationToken::new(), |_| {}).await.unwrap_err();
     assert!(error.is_final());
     let ConnectError::Build(error) = error else { panic!("{error}") };
-    assert!(error.problems()[0].contains("it has no scheme; write it as ws://127.0.0.1:1"), "{error}");
+    assert!(error.problems()[0].contains("it has no scheme: write it as ws://127.0.0.1:1"), "{error}");
     let error = Client::builder("ws://127.0.0.1:1/").state(String::new()).build().unwrap_err();
     let text = error.to_string();
     assert_eq!(error.problems().len(), 2, "{text}");

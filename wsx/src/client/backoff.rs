@@ -1,8 +1,9 @@
-//! How long a client waits before it tries again: a pure function of the attempt and a random number.
+//! The delay before a client's next attempt: a pure function of the number of failures and a random
+//! number.
 use std::time::Duration;
 
-/// The waits of a reconnecting client (row K2 of the specification): each ± 50 %, so that a fleet whose server died
-/// does not come back all at once.
+/// The delays of a reconnecting client (row K2 of the specification). Each is random within ± 50 %,
+/// so that the clients of a failed server do not all return at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -16,15 +17,16 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Backoff {
-    /// Before the second attempt; default 500 ms.
+    /// Delay before the second attempt; default 500 ms.
     pub initial: Duration,
-    /// Each wait is so many times the last; default 1.8.
+    /// Factor from one delay to the next; default 1.8.
     pub factor: f64,
-    /// No wait is longer; default 30 s. Too high: a box comes back late after a long outage. A server that is busy may ask
-    /// for so much (`Retry-After`), and is given up to half of it more.
+    /// Maximum delay; default 30 s. Too high: a client returns late after a long outage. It also
+    /// limits the delay that the server requests with `Retry-After`, which the client exceeds by up
+    /// to half.
     pub max: Duration,
-    /// A connection that lasted this long starts the waits anew; default 5 s. Too low: a server that accepts and drops is
-    /// dialled twice a second for ever.
+    /// After a connection that lasted this long, the delays start again at `initial`; default 5 s.
+    /// Too low: a server that accepts and drops each connection is dialled twice a second for ever.
     pub stable_after: Duration,
 }
 
@@ -68,9 +70,9 @@ impl Backoff {
         self
     }
 
-    /// The wait after `failures` failures in a row, counted from 0; `random` is from 0 to 1.
+    /// Returns the delay after this number of failures in a row, from 0. `random` is from 0 to 1.
     ///
-    /// The whole window is used evenly: where `max` cuts it, the waits spread over what is left of it.
+    /// The delays are spread evenly over the whole window, also if `max` shortens it.
     #[must_use]
     pub fn delay(&self, failures: u32, random: f64) -> Duration {
         let max = self.max.as_secs_f64();
@@ -80,8 +82,9 @@ impl Backoff {
         Duration::try_from_secs_f64(low + (high - low) * random.clamp(0.0, 1.0)).unwrap_or(self.max)
     }
 
-    /// As [`delay`](Self::delay), and no less than the server has asked for, as far as `max` goes. All are asked for the same,
-    /// so they come back over half as long again.
+    /// Returns the [`delay`](Self::delay), but at least the one that the server requested, up to
+    /// `max`. Every client gets the same request, so they are spread over half of that time after
+    /// it.
     pub(crate) fn delay_asked(&self, failures: u32, random: f64, asked: Duration) -> Duration {
         let asked = asked.min(self.max);
         let spread = Duration::try_from_secs_f64(asked.as_secs_f64() * 0.5 * random.clamp(0.0, 1.0));
@@ -95,7 +98,7 @@ mod tests {
 
     /// Row K2: 500 ms, × 1.8, at most 30 s, ± 50 %.
     #[test]
-    fn the_waits_grow_from_half_a_second_to_thirty() {
+    fn the_delays_grow_from_half_a_second_to_thirty() {
         let backoff = Backoff::default();
         let mut base = 0.5;
         for failures in 0..40 {
@@ -108,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_breaks_it() {
+    fn no_number_makes_it_panic_or_exceed_the_maximum() {
         let backoff = Backoff::default().factor(f64::NAN).initial(Duration::MAX);
         for failures in [0, 1, u32::MAX] {
             for random in [f64::NAN, f64::INFINITY, -1.0, 2.0] {
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_given_the_time_that_it_asks_for_and_never_less_than_without() {
+    fn the_delay_is_at_least_the_one_that_the_server_requested() {
         let backoff = Backoff::default();
         let delay =
             |failures, random, asked| backoff.delay_asked(failures, random, Duration::from_secs(asked)).as_secs_f64();

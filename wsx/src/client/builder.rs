@@ -3,10 +3,10 @@ use crate::{
     client::{
         Client, Inner,
         backoff::Backoff,
-        dial::Target,
         state::Status,
-        stream::{Connector, Destination, Socket},
+        stream::{self, Connector, Destination},
         tls::Trust,
+        url::Target,
     },
     config::Config,
     connection::{
@@ -54,7 +54,7 @@ pub(super) struct Options {
 
 /// Builds a [`Client`].
 ///
-/// ```
+/// ```standalone_crate
 /// use std::time::Duration;
 /// use wsx::{Backoff, Client, http::{HeaderMap, HeaderValue, header}};
 ///
@@ -170,7 +170,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// server's. Where somebody looks, let it stop on a refusal; two programs with one id replace each other for ever
     /// otherwise.
     ///
-    /// ```
+    /// ```standalone_crate
     /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws").give_up(wsx::Setback::is_refusal).build();
     /// ```
     #[must_use]
@@ -204,11 +204,12 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// panic. The host and port of the URL still make the `Host` header.
     ///
     /// ```no_run
-    /// # #[cfg(unix)] {
+    /// # #[cfg(unix)]
+    /// # fn example() -> Result<(), wsx::BuildError> {
     /// let client = wsx::Client::builder("ws://localhost/ws")
     ///     .connector(|_| tokio::net::UnixStream::connect("/run/station.sock"))
     ///     .build()?;
-    /// # Ok::<_, wsx::BuildError>(())
+    /// # Ok(())
     /// # }
     /// ```
     #[must_use]
@@ -220,7 +221,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     {
         self.options.connector = Some(Box::new(move |destination| {
             let dialled = dial(destination);
-            Box::pin(async move { Ok(Socket::Other(Box::new(dialled.await?))) })
+            Box::pin(async move { Ok(stream::boxed(dialled.await?)) })
         }));
         self
     }

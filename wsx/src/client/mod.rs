@@ -1,13 +1,15 @@
 //! The client's end: a connection that is dialled, and dialled again when it breaks. All public methods of the client.
 pub(crate) mod backoff;
 pub(crate) mod builder;
-pub(crate) mod dial;
+mod dial;
+mod handshake;
 mod session;
 pub(crate) mod state;
 pub(crate) mod stream;
 #[cfg_attr(feature = "rustls", path = "tls/enabled.rs")]
 #[cfg_attr(not(feature = "rustls"), path = "tls/disabled.rs")]
 pub(crate) mod tls;
+pub(crate) mod url;
 
 pub use builder::ClientBuilder;
 pub use stream::Destination;
@@ -15,9 +17,9 @@ pub use stream::Destination;
 use crate::{
     client::{
         builder::Options,
-        dial::Target,
         session::Session,
         state::{ClientState, Status},
+        url::Target,
     },
     connection::{Connection, handle::Handle, sending::Sending},
     dispatch::program::Program,

@@ -115,7 +115,17 @@ impl<E: Endpoint> ProgramBuilder<E> {
         let Self { endpoint, config, observer, added, mut problems } = self;
         let (router, more) = Router::build(&endpoint, added, owner, no_handlers);
         problems.extend(more);
-        let result = if problems.is_empty() { Ok(()) } else { Err(BuildError { endpoint: E::NAME, problems }) };
+        let result =
+            if problems.is_empty() { Ok(()) } else { Err(BuildError { subject: subject::<E>(owner), problems }) };
         (Program::new(endpoint, router, config, observer), result)
     }
+}
+
+/// What cannot be built, as an error names it.
+fn subject<E: Endpoint>(owner: Owner) -> String {
+    let owner = match owner {
+        Owner::Hub => "the hub",
+        Owner::Client => "the client",
+    };
+    if E::NAME == Untyped::NAME { owner.to_owned() } else { format!("{owner} of endpoint {}", E::NAME) }
 }

@@ -10,10 +10,12 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 /// The finished frame of the reply, if the handler replies.
 pub type HandlerResult = Result<Option<Frame>, HandlerError>;
 
-/// A handler's return type: nothing, a message or an envelope, an `Option` of it, or a `Result` of these.
+/// A handler's return type: nothing, a message or an envelope, an `Option` of it, or a `Result` of
+/// these.
 ///
-/// The message is sent back on the connection on which the handler's message came, so the handler's side must be allowed
-/// to send it. An `Err` goes to the [`Observer`](crate::Observer); its type is anything that converts into a boxed error.
+/// The message is sent back on the connection on which the handler's message came, so the handler's
+/// side must be allowed to send it. An `Err` goes to the [`Observer`](crate::Observer); its type is
+/// anything that converts into a boxed error.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "not a handler's return type",
@@ -25,8 +27,9 @@ pub trait IntoReply {
     /// The type that is sent, for the check of its direction.
     #[doc(hidden)]
     type Message;
-    /// The side that must be allowed to send it: the handler's, or any side where nothing is sent. So a side need not send
-    /// a type that is not a message, which an error would list beside its messages.
+    /// The side that must be allowed to send it: the handler's, or any side where nothing is sent.
+    /// So a side need not send a type that is not a message, which an error would list beside its
+    /// messages.
     #[doc(hidden)]
     type Sender<Side>;
     #[doc(hidden)]

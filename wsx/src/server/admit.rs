@@ -8,8 +8,12 @@ use crate::{
     protocol::endpoint::Endpoint,
     server::{
         admission::Counted,
-        handshake::{self, HeadError, Identity, Reject as Rejection},
+        handshake,
+        http::{RequestError, read_request, send_answer, send_rejection},
         hub::{Hub, Lifecycle},
+        identity::Identity,
+        rejection::Rejection,
+        subprotocol,
         upgrade::{HandshakeError, PeerAddr, WsHandler},
     },
     task::{
@@ -98,28 +102,28 @@ where
     let hub = &upgrade.hub;
     let Handshake { peer, limit, .. } = handshake;
     let answered = async {
-        let (mut request, early) = handshake::read_head(&mut stream).await?;
+        let (mut request, early) = read_request(&mut stream).await?;
         request.extensions_mut().extend(extensions);
-        let (answer, identity) = admit(upgrade, request, peer).await.map_err(HeadError::Refused)?;
+        let (answer, identity) = admit(upgrade, request, peer).await.map_err(RequestError::Rejected)?;
         Ok((answer, identity, early))
     };
     let answered = tokio::select! {
         biased;
-        () = hub.lifecycle().stop.cancelled() => Err(HeadError::Refused(going_away())),
+        () = hub.lifecycle().stop.cancelled() => Err(RequestError::Rejected(going_away())),
         result = timeout(handshake.left(), answered) => {
-            result.unwrap_or_else(|_| Err(HeadError::Refused(timed_out(limit))))
+            result.unwrap_or_else(|_| Err(RequestError::Rejected(timed_out(limit))))
         }
     };
     let (answer, identity, early) = match answered {
         Ok(done) => done,
-        Err(HeadError::Io(error)) => return Err(HandshakeError::Io(error)),
-        Err(HeadError::Refused(rejection)) => return Err(reject(hub, &mut stream, peer, rejection).await),
+        Err(RequestError::Io(error)) => return Err(HandshakeError::Io(error)),
+        Err(RequestError::Rejected(rejection)) => return Err(reject(hub, &mut stream, peer, rejection).await),
     };
     let entered = match enter(upgrade, identity) {
         Ok(entered) => entered.counted(handshake.counted),
         Err(rejection) => return Err(reject(hub, &mut stream, peer, rejection).await),
     };
-    let accepted = timeout(limit, handshake::accept(&mut stream, &answer)).await;
+    let accepted = timeout(limit, send_answer(&mut stream, &answer)).await;
     accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(HandshakeError::Io)?;
     Ok(entered.run(SocketTransport::new(stream, Role::Server, early, hub.config())))
 }
@@ -132,7 +136,7 @@ pub(super) async fn reject<E, S: AsyncRead + AsyncWrite + Unpin>(
     rejection: Rejection,
 ) -> HandshakeError {
     report(hub, peer, &rejection);
-    let _ = timeout(REJECTION_TIMEOUT, handshake::refuse(stream, &rejection)).await;
+    let _ = timeout(REJECTION_TIMEOUT, send_rejection(stream, &rejection)).await;
     HandshakeError::Rejected { status: rejection.status, reason: rejection.body }
 }
 
@@ -162,7 +166,7 @@ pub(super) async fn admit<E: Endpoint>(
     if let Some(peer) = peer {
         parts.extensions.insert(PeerAddr(peer));
     }
-    let agreed = handshake::agree(&parts.headers, &upgrade.protocols);
+    let agreed = subprotocol::agree(&parts.headers, &upgrade.protocols);
     let identified = catch_panic::run(async { (upgrade.build_id)(parts).await }).await;
     let mut identity = identified.unwrap_or_else(|| Err(internal_error()))?;
     if let Some((protocol, header)) = agreed {

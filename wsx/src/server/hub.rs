@@ -4,7 +4,8 @@
 #[cfg(feature = "server")]
 use crate::server::{
     builder::HubBuilder,
-    handshake::{Identity, Reject as Rejection},
+    identity::Identity,
+    rejection::Rejection,
     upgrade::{self, WsHandler},
 };
 use crate::{

@@ -3,8 +3,8 @@ use crate::{
     protocol::endpoint::Endpoint,
     server::{
         admit::{self, Entered, going_away, timed_out},
-        handshake::Reject as Rejection,
         hub::Lifecycle,
+        rejection::Rejection,
         upgrade::WsHandler,
     },
     task::{tcp_options, transport::socket::SocketTransport},

@@ -7,12 +7,22 @@ mod admit;
 #[cfg(feature = "server")]
 pub(crate) mod builder;
 #[cfg(feature = "server")]
-pub(crate) mod handshake;
+mod handshake;
+#[cfg(feature = "server")]
+mod http;
 pub(crate) mod hub;
 #[cfg(feature = "hyper")]
 mod hyper;
+#[cfg(feature = "server")]
+pub(crate) mod identity;
+#[cfg(feature = "server")]
+mod origin;
 mod registry;
+#[cfg(feature = "server")]
+pub(crate) mod rejection;
 mod shutdown;
+#[cfg(feature = "server")]
+mod subprotocol;
 #[cfg(all(feature = "server", feature = "rustls"))]
 pub(crate) mod tls;
 #[cfg(feature = "server")]
@@ -23,6 +33,6 @@ pub use tls::PeerCertificates;
 #[cfg(feature = "server")]
 pub use {
     builder::HubBuilder,
-    handshake::Subprotocol,
+    subprotocol::Subprotocol,
     upgrade::{HandshakeError, PeerAddr, WsHandler},
 };

@@ -6,8 +6,10 @@ use crate::{
     protocol::endpoint::{Endpoint, Untyped},
     server::{
         accept, admit,
-        handshake::{Identity, Origin, Origins, Reject as Rejection},
         hub::Hub,
+        identity::Identity,
+        origin::{Origin, Origins},
+        rejection::Rejection,
     },
 };
 use futures_util::future::BoxFuture;

@@ -1,6 +1,6 @@
 //! The command line.
 use clap::{Parser, Subcommand};
-use fleet_protocol::{MAX_ID, is_box_id};
+use fleet_protocol::box_id;
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
@@ -38,14 +38,12 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Program {
     /// The server alone: shows the boxes that connect, and gives them orders
-    #[command(after_help = "Example:\n  fleet server --listen 127.0.0.1:9001 --for 90s")]
     Server {
         /// Address to listen on, as in 127.0.0.1:9001; with port 0 the system chooses a port
         #[arg(long, value_name = "ADDR")]
         listen: String,
     },
     /// One box: samples this host, and reconnects when a connection ends
-    #[command(after_help = "Example:\n  fleet box --url ws://127.0.0.1:9001/ws --id box-1")]
     Box {
         /// The server's URL, as `fleet server` prints it
         #[arg(long)]
@@ -54,11 +52,6 @@ pub(crate) enum Program {
         #[arg(long, value_name = "NAME", value_parser = box_id)]
         id: String,
     },
-}
-
-fn box_id(text: &str) -> Result<String, String> {
-    let valid = is_box_id(text).then(|| text.to_owned());
-    valid.ok_or_else(|| format!("a name has at most {MAX_ID} letters, digits, '.', '_' and '-'"))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -1,10 +1,8 @@
 //! The state of each box, and the cells of the table that shows it.
 use crate::count::Count;
 use fleet_protocol::Telemetry;
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Maximum number of boxes. Their names come from the network, so the map needs a bound.
 pub(crate) const MAX_BOXES: usize = 100;
@@ -55,17 +53,13 @@ impl Row {
 }
 
 impl Board {
-    /// Adds a box. Returns whether there is room for it.
-    pub(crate) fn admit(&self, id: &str) -> bool {
-        let mut rows = self.lock();
-        let room = rows.len() < MAX_BOXES || rows.contains_key(id);
-        if room {
-            rows.entry(id.to_owned()).or_default();
-        }
-        room
+    /// Whether there is room for this box.
+    pub(crate) fn has_room_for(&self, id: &str) -> bool {
+        let rows = self.lock();
+        rows.contains_key(id) || rows.len() < MAX_BOXES
     }
 
-    /// Changes the row of a box.
+    /// Changes the row of a box. A new box gets one.
     pub(crate) fn change(&self, id: &str, change: impl FnOnce(&mut Row)) {
         change(self.lock().entry(id.to_owned()).or_default());
     }

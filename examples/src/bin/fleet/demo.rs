@@ -1,15 +1,11 @@
 //! A server and three boxes in this process. The server restarts under them half-way.
-use crate::{
-    edge::{self, Outcome},
-    server::{self, Station},
-};
+use crate::edge::{self, Outcome};
+use crate::server::{self, Station};
 use fleet_protocol::PATH;
 use std::time::Duration;
-use tokio::{
-    net::TcpListener,
-    task::JoinSet,
-    time::{Instant, sleep, timeout},
-};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use wsx::{BoxError, CancellationToken};
 
 const BOXES: u32 = 3;
@@ -28,27 +24,20 @@ pub(crate) async fn run(station: &Station, limit: Option<Duration>, stop: &Cance
     for number in 1..=BOXES {
         boxes.spawn(edge::run(url.clone(), format!("box-{number}"), station.screen.clone(), stop.clone()));
     }
-    // The boxes close first, so that the server receives their farewells.
+    // The boxes close first, so that the server receives everything.
     let boxes_closed = CancellationToken::new();
     let mut server = Box::pin(serve_twice(listener, station, limit.map_or(HALF, |limit| limit / 2), &boxes_closed));
-    let outcomes: Vec<Outcome> = tokio::select! {
+    let outcomes = tokio::select! {
         ended = &mut server => return ended.and(Err("the server ended before the boxes".into())),
-        outcomes = all(boxes) => outcomes?,
+        outcomes = boxes.join_all() => outcomes,
     };
     boxes_closed.cancel();
     server.await?;
-    for Outcome { id, accepted, .. } in outcomes {
+    for outcome in outcomes {
+        let Outcome { id, accepted, .. } = outcome?;
         station.board.change(&id, |row| row.count.settle(accepted));
     }
     Ok(())
-}
-
-async fn all(mut boxes: JoinSet<Result<Outcome, BoxError>>) -> Result<Vec<Outcome>, BoxError> {
-    let mut outcomes = Vec::new();
-    while let Some(ended) = boxes.join_next().await {
-        outcomes.push(ended??);
-    }
-    Ok(outcomes)
 }
 
 /// Serves for `half`, is away, and serves again with a new hub on the same port.
@@ -59,22 +48,22 @@ async fn serve_twice(
     end: &CancellationToken,
 ) -> Result<(), BoxError> {
     let address = listener.local_addr()?.to_string();
-    let serves = |word| station.screen.say(format!("server: listening on ws://{address}{PATH}{word}"));
-    serves("");
+    station.screen.say(format!("server: listening on ws://{address}{PATH}"));
     server::serve(listener, station, half / 3, timeout(half, end.cancelled())).await?;
     if end.is_cancelled() {
         return Ok(());
     }
     station.screen.say(format!("server: stopped; starts again in {AWAY:?}"));
-    let deadline = Instant::now() + REBIND;
-    let listener = loop {
-        sleep(AWAY).await;
-        match wsx_examples::listen(&address).await {
-            // Another socket can have the port for a moment, as the socket of a box that dials this port.
-            Err(_) if Instant::now() < deadline => {}
-            bound => break bound?,
+    let again = timeout(REBIND, async {
+        loop {
+            sleep(AWAY).await;
+            // Fails while another socket has the port, as the socket of a box that dials the port.
+            if let Ok(listener) = wsx_examples::listen(&address).await {
+                return listener;
+            }
         }
-    };
-    serves(" again");
+    });
+    let listener = again.await.map_err(|_| format!("cannot listen on {address} again"))?;
+    station.screen.say(format!("server: listening on ws://{address}{PATH} again"));
     server::serve(listener, station, half / 3, end.cancelled()).await
 }

@@ -1,25 +1,19 @@
 //! A box: sends samples of its host, obeys the server, and reconnects when a connection ends.
-use crate::{
-    sample::Host,
-    screen::{Problems, Screen},
-};
-use fleet_protocol::{Edge, Farewell, MAX_RATE, Notice, SetRate, Stamp};
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::SeqCst},
-    },
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
-use tokio::{
-    task::block_in_place,
-    time::{Instant, sleep_until},
-};
+use crate::sample::Host;
+use crate::screen::{Problems, Screen};
+use fleet_protocol::{Edge, Notice, SetRate, Stamp};
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+use tokio::task::block_in_place;
+use tokio::time::{Instant, sleep_until};
+use wsx::Report;
 use wsx::{BoxError, CancellationToken, Client, Closed, SendError};
-use wsx_examples::Report;
 
 /// Sampling rate until the server sets another one, in samples per second.
-const RATE: u32 = 5;
+const RATE: NonZero<u8> = NonZero::new(5).unwrap();
 
 /// The client's endpoint.
 #[derive(Debug, wsx::Endpoint)]
@@ -27,18 +21,14 @@ const RATE: u32 = 5;
 struct EdgeBox {
     id: String,
     /// In samples per second.
-    rate: Arc<AtomicU32>,
+    rate: watch::Sender<NonZero<u8>>,
     screen: Screen,
 }
 
 #[wsx::handler(on = EdgeBox)]
-fn on_set_rate(edge: &EdgeBox, SetRate { per_second }: SetRate) -> Result<(), String> {
-    if !(1..=MAX_RATE).contains(&per_second) {
-        return Err(format!("the rate is {per_second} samples per second; it must be from 1 to {MAX_RATE}"));
-    }
-    edge.rate.store(per_second, SeqCst);
+fn on_set_rate(edge: &EdgeBox, SetRate { per_second }: SetRate) {
+    edge.rate.send_replace(per_second);
     edge.screen.say(format!("{}: sends {per_second} samples per second from now on", edge.id));
-    Ok(())
 }
 
 #[wsx::handler(on = EdgeBox)]
@@ -61,11 +51,10 @@ pub(crate) struct Outcome {
     pub(crate) reconnected: u32,
 }
 
-/// Runs a box until `stop`. Then it sends its farewell, and closes the connection.
+/// Runs a box until `stop`. Then it closes its connection, which delivers the queued messages first.
 pub(crate) async fn run(url: String, id: String, screen: Screen, stop: CancellationToken) -> Result<Outcome, BoxError> {
-    let rate = Arc::new(AtomicU32::new(RATE));
     let separator = if url.contains('?') { '&' } else { '?' };
-    let endpoint = EdgeBox { id: id.clone(), rate: rate.clone(), screen: screen.clone() };
+    let endpoint = EdgeBox { id: id.clone(), rate: watch::Sender::new(RATE), screen: screen.clone() };
     let client = Client::builder(format!("{url}{separator}id={id}"))
         .endpoint(endpoint)
         .observer(Problems { who: id.clone(), screen: screen.clone() })
@@ -77,12 +66,10 @@ pub(crate) async fn run(url: String, id: String, screen: Screen, stop: Cancellat
         let session = counter.fetch_add(1, SeqCst) + 1;
         screen.say(format!("{name}: connected, session {session}"));
     });
-    tokio::select! {
-        connected = connecting => {
-            connected.map_err(|error| format!("{id} cannot connect: {}", Report(&error)))?;
-        }
-        () = stop.cancelled() => return Ok(Outcome { id, accepted: 0, reconnected: 0 }),
+    let Some(connected) = stop.run_until_cancelled(connecting).await else {
+        return Ok(Outcome { id, accepted: 0, reconnected: 0 });
     };
+    connected.map_err(|error| format!("{id} cannot connect: {}", Report(&error)))?;
     // A clock before 1970 counts as 1970.
     let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let run = u64::try_from(start.as_millis()).unwrap_or(u64::MAX);
@@ -92,23 +79,18 @@ pub(crate) async fn run(url: String, id: String, screen: Screen, stop: Cancellat
     let mut host = block_in_place(Host::new);
     let mut next = Instant::now();
     while stop.run_until_cancelled(sleep_until(next)).await.is_some() {
-        let rate = rate.load(SeqCst);
+        let rate = *client.endpoint().rate.borrow();
         // Samples that were missed, as while the machine slept, are not sent later.
-        next = Instant::now().max(next + Duration::from_secs(1) / rate);
+        next = Instant::now().max(next + Duration::from_secs(1) / u32::from(rate.get()));
         let telemetry = block_in_place(|| host.sample(stamp(accepted), rate));
-        accepted += count(client.send(&telemetry).await)?;
+        accepted += match client.send(&telemetry).await {
+            Ok(()) => 1,
+            // Between two connections a sample is dropped. The next one is newer anyway.
+            Err(SendError::NotConnected | SendError::Closed) => 0,
+            Err(error) => return Err(error.into()),
+        };
     }
-    accepted += count(client.send(&Farewell { stamp: stamp(accepted) }).await)?;
     client.close();
     client.closed().await;
     Ok(Outcome { id, accepted, reconnected: sessions.load(SeqCst).saturating_sub(1) })
-}
-
-/// Returns 1 for a message that a connection accepted, and 0 for a message between two connections.
-fn count(sent: Result<(), SendError>) -> Result<u64, SendError> {
-    match sent {
-        Ok(()) => Ok(1),
-        Err(SendError::NotConnected | SendError::Closed) => Ok(0),
-        Err(error) => Err(error),
-    }
 }

@@ -13,22 +13,13 @@ mod sample;
 mod screen;
 mod server;
 
-use crate::{
-    arguments::{Arguments, Program},
-    board::Board,
-    count::Count,
-    edge::Outcome,
-    screen::Screen,
-    server::Station,
-};
+use crate::arguments::{Arguments, Program};
+use crate::{board::Board, count::Count, edge::Outcome, screen::Screen, server::Station};
 use clap::Parser;
 use fleet_protocol::PATH;
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::io::{self, Write};
+use std::{process::ExitCode, sync::Arc, time::Duration};
+use tokio::time::timeout;
 use wsx::{BoxError, CancellationToken};
 use wsx_examples::MainError;
 
@@ -39,14 +30,13 @@ const ORDERS: Duration = Duration::from_secs(5);
 async fn main() -> Result<ExitCode, MainError> {
     let Arguments { limit, program } = Arguments::parse();
     let (board, stop) = (Arc::<Board>::default(), CancellationToken::new());
-    let table = !matches!(program, Some(Program::Box { .. }));
-    let (screen, painter) = screen::start(board.clone(), table, stop.clone());
+    let (screen, painter) = screen::start(board.clone(), stop.clone());
     let mut ended = Box::pin(run(program, limit, board, screen.clone(), &stop));
     let ended = tokio::select! {
         ended = &mut ended => ended,
-        asked = asked_to_stop(limit) => {
+        asked = timeout(limit.unwrap_or(Duration::MAX), wsx_examples::asked_to_stop()) => {
             stop.cancel();
-            ended.await.and_then(|summary| asked.map(|()| summary).map_err(Into::into))
+            ended.await.and_then(|summary| asked.unwrap_or(Ok(())).map(|()| summary).map_err(Into::into))
         }
     };
     // First, so that the table and the summary do not overwrite each other.
@@ -56,15 +46,6 @@ async fn main() -> Result<ExitCode, MainError> {
     let (summary, status) = ended?;
     writeln!(io::stdout(), "{summary}")?;
     Ok(status)
-}
-
-/// Waits for Ctrl-C, or for the end of the limit.
-async fn asked_to_stop(limit: Option<Duration>) -> io::Result<()> {
-    let asked = wsx_examples::asked_to_stop();
-    match limit {
-        Some(limit) => tokio::time::timeout(limit, asked).await.unwrap_or(Ok(())),
-        None => asked.await,
-    }
 }
 
 /// Runs the program until `stop`. Returns its last line and its exit status.
@@ -93,5 +74,5 @@ async fn run(
     if disordered > 0 {
         summary += &format!(", repeated or out of order {disordered}");
     }
-    Ok((summary, ExitCode::from(if lost + disordered > 0 { 3 } else { 0 })))
+    Ok((summary, ExitCode::from(if lost > 0 || disordered > 0 { 3 } else { 0 })))
 }

@@ -1,6 +1,6 @@
 //! Reads what the host is doing.
 use fleet_protocol::{Stamp, Telemetry};
-use std::{borrow::Cow, thread};
+use std::{borrow::Cow, num::NonZero, thread};
 use sysinfo::{DiskRefreshKind, Disks, MINIMUM_CPU_UPDATE_INTERVAL, Networks, System};
 
 /// The host of this program. Both methods block.
@@ -24,7 +24,7 @@ impl Host {
     }
 
     /// Takes a sample. The message borrows from the host.
-    pub(crate) fn sample(&mut self, stamp: Stamp, per_second: u32) -> Telemetry<'_> {
+    pub(crate) fn sample(&mut self, stamp: Stamp, per_second: NonZero<u8>) -> Telemetry<'_> {
         let Self { system, disks, networks } = self;
         system.refresh_cpu_usage();
         system.refresh_memory();

@@ -1,21 +1,19 @@
 //! The server: receives what the boxes send, and gives them orders.
-use crate::{
-    board::{Board, MAX_BOXES},
-    screen::{Problems, Screen},
-};
-use fleet_protocol::{Farewell, Notice, PATH, Server, SetRate, Telemetry, is_box_id};
-use std::{convert::Infallible, future::ready, sync::Arc, time::Duration};
+use crate::board::{Board, MAX_BOXES};
+use crate::screen::{Problems, Screen};
+use fleet_protocol::{Notice, PATH, Server, SetRate, Telemetry, box_id};
+use std::{convert::Infallible, future::ready, num::NonZero, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time::sleep};
+use wsx::Report;
 use wsx::{
-    BoxError, Closed, Connection, Hub, Rejection,
+    BoxError, Closed, Connection, Hub, Rejection, SendError,
     http::{StatusCode, request::Parts},
 };
-use wsx_examples::Report;
 
 /// Grace period for the connections when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
 /// Sampling rates that the server sets one after another, in samples per second.
-const RATES: [u32; 3] = [10, 2, 5];
+const RATES: [NonZero<u8>; 3] = [NonZero::new(10).unwrap(), NonZero::new(2).unwrap(), NonZero::new(5).unwrap()];
 
 /// The server's endpoint. It outlives the hub, so its counts survive a restart of the server.
 #[derive(Debug, Clone, wsx::Endpoint)]
@@ -45,11 +43,6 @@ fn on_telemetry(station: &Station, message: Telemetry<'_>, conn: &Connection<Ser
     });
 }
 
-#[wsx::handler(on = Station)]
-fn on_farewell(station: &Station, message: Farewell, conn: &Connection<Server>) {
-    station.board.change(conn.id(), |row| row.count.receive(message.stamp));
-}
-
 /// Serves with a new hub until `end`, and gives an order at each `interval`. Afterwards every connection is closed, and the
 /// port is free.
 pub(crate) async fn serve(
@@ -67,48 +60,44 @@ pub(crate) async fn serve(
         _ = end => {}
         never = give_orders(&hub, interval) => match never {},
     }
-    let open = hub.shutdown(GRACE).await;
-    if open > 0 {
-        station.screen.say(format!("server: {open} connections were still open after {GRACE:?}"));
-    }
+    hub.shutdown(GRACE).await;
     Ok(serving.await?)
 }
 
 /// Returns the name of the box, from the query of its request. The name is the connection's id.
 fn identify(request: &Parts, board: &Board) -> Result<String, Rejection> {
     let query = request.uri.query().unwrap_or_default();
-    let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).filter(|id| is_box_id(id));
-    let Some(id) = id else {
-        let why = "connect to /ws?id=NAME; a name has at most 32 letters, digits, '.', '_' and '-'";
-        return Err(Rejection::new(StatusCode::BAD_REQUEST, why));
-    };
-    if !board.admit(id) {
-        let why = format!("this server watches at most {MAX_BOXES} boxes");
-        return Err(Rejection::new(StatusCode::SERVICE_UNAVAILABLE, why));
-    }
-    Ok(id.to_owned())
+    let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).unwrap_or_default();
+    let invalid = |why| Rejection::new(StatusCode::BAD_REQUEST, format!("connect to /ws?id=NAME; {why}"));
+    let id = box_id(id).map_err(invalid)?;
+    let full =
+        || Rejection::new(StatusCode::SERVICE_UNAVAILABLE, format!("this server watches at most {MAX_BOXES} boxes"));
+    if board.has_room_for(&id) { Ok(id) } else { Err(full()) }
 }
 
-/// Gives orders without end: sets the rate of one box, and then sends a notice to all boxes.
+/// Gives orders without end.
 async fn give_orders(hub: &Hub<Station>, interval: Duration) -> Infallible {
-    let screen = &hub.endpoint().screen;
-    for turn in 0.. {
+    let mut turn = 0;
+    loop {
         sleep(interval).await;
-        let mut ids = hub.ids();
-        ids.sort();
-        if let Some(id) = ids.get(turn % ids.len().max(1)) {
-            let per_second = RATES[turn % RATES.len()];
-            screen.say(format!("server: sets the rate of {id} to {per_second} samples per second"));
-            if let Err(error) = hub.send_to(id, &SetRate { per_second }).await {
-                screen.say(format!("server: cannot set the rate of {id}: {}", Report(&error)));
-            }
+        if let Err(error) = give_order(hub, turn).await {
+            hub.endpoint().screen.say(format!("server: cannot give an order: {}", Report(&error)));
         }
-        sleep(interval).await;
-        let text = format!("notice {}", turn + 1);
-        match hub.broadcast(&Notice { text: text.as_str().into() }).await {
-            Ok(boxes) => screen.say(format!("server: sent {text} to {boxes} boxes")),
-            Err(error) => screen.say(format!("server: cannot send {text}: {}", Report(&error))),
-        }
+        turn += 1;
     }
-    unreachable!("the range has no end")
+}
+
+/// Sets the rate of one box, or sends a notice to all boxes.
+async fn give_order(hub: &Hub<Station>, turn: usize) -> Result<(), SendError> {
+    let screen = &hub.endpoint().screen;
+    if turn % 2 == 1 {
+        let text = format!("notice {turn}").into();
+        let boxes = hub.broadcast(&Notice { text }).await?;
+        screen.say(format!("server: sent a notice to {boxes} boxes"));
+    } else if let Some(id) = hub.ids().into_iter().cycle().nth(turn / 2) {
+        let per_second = RATES[turn / 2 % RATES.len()];
+        hub.send_to(&id, &SetRate { per_second }).await?;
+        screen.say(format!("server: set the rate of {id} to {per_second} samples per second"));
+    }
+    Ok(())
 }

@@ -1,4 +1,5 @@
-//! Stands in for `tls_client` where the feature `rustls` is off: tells whoever asks for TLS which feature it takes.
+//! Takes the place of TLS when the feature `rustls` is off. A `wss://` URL is an error that names
+//! the feature.
 use crate::{
     client::stream::{Destination, Socket},
     error::ConnectError,
@@ -8,18 +9,18 @@ use std::{convert::Infallible, io};
 #[derive(Default)]
 pub(crate) struct Trust(());
 
-/// There is none, so that what needs one cannot be reached.
+/// A value that cannot exist, so that code that needs one cannot run.
 #[derive(Debug)]
 pub(crate) struct ServerName(Infallible);
 
 impl ServerName {
     pub(crate) fn parse(_: &str) -> Result<Self, &'static str> {
-        Err("wss:// needs TLS: turn on the feature `rustls` of wsx")
+        Err("wss:// needs TLS: enable the feature `rustls` of wsx")
     }
 }
 
 impl Trust {
-    #[expect(clippy::unused_async, reason = "it has the signature that it has with TLS")]
+    #[expect(clippy::unused_async, reason = "it has the same signature with TLS")]
     pub(crate) async fn connect(&self, name: &ServerName, _: &Destination, _: Socket) -> Result<Socket, ConnectError> {
         match name.0 {}
     }

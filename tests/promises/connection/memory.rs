@@ -1,0 +1,149 @@
+//! What peers and idle connections cost in memory: rows T6, P2 and P3 of the specification.
+use serde_json::json;
+use std::{
+    io::{Read, Write},
+    time::Duration,
+};
+use wsx::{Envelope, Hub};
+use wsx_tests::{
+    Log, Server,
+    alone::{alone, resident_kib},
+    handshake::{accepted, ask},
+    within,
+};
+
+#[derive(wsx::Endpoint, Default)]
+struct Station {
+    lengths: Log<usize>,
+}
+
+#[wsx::handler("blob", on = Station)]
+fn on_blob(station: &Station, text: std::borrow::Cow<'_, str>) {
+    station.lengths.add(text.len());
+}
+
+fn hub() -> Hub<Station> {
+    Hub::builder().endpoint(Station::default()).build().unwrap()
+}
+
+/// Row T6: what peers declare or leave unread does not pile up: a hundred half messages, and a peer that does not read.
+#[test]
+fn memory_stays_bounded_under_large_messages() {
+    alone(async {
+        let server = Server::start(hub()).await;
+        let before = resident_kib();
+        // Each declares 2 MiB and sends 1 KiB of it.
+        let halves: Vec<_> = (0..100)
+            .map(|_| {
+                let mut tcp = handshake_as(&server.address, "bare");
+                let mut frame = vec![0x81, 0xff];
+                frame.extend_from_slice(&(2_u64 << 20).to_be_bytes());
+                frame.resize(4 + 10 + 1024, b'x');
+                tcp.write_all(&frame).unwrap();
+                tcp
+            })
+            .collect();
+        // One does not read while 64 MB are sent to it: its queue holds 4 MiB at most, the rest waits with the sender.
+        let _deaf = handshake_as(&server.address, "deaf");
+        let conn = within(async {
+            loop {
+                match server.hub.connection("deaf") {
+                    Some(conn) => return conn,
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        })
+        .await;
+        let blob = Envelope::with_type("blob", "x".repeat(1 << 20));
+        let mut accepted = 0;
+        while tokio::time::timeout(Duration::from_millis(300), conn.send(&blob)).await.is_ok() {
+            accepted += 1;
+            assert!(accepted < 64, "there is no bound");
+        }
+        let grown = resident_kib().saturating_sub(before);
+        println!("{grown} KiB more, with {accepted} MiB accepted");
+        assert!(grown < 40 * 1024, "{grown} KiB more, with {accepted} MiB accepted");
+        drop(halves);
+    });
+}
+
+/// Row P3: a message of 2 MiB in each direction leaves no 2 MiB behind in its connection.
+#[test]
+fn a_long_message_leaves_no_memory_in_its_connection() {
+    alone(async {
+        const PEERS: usize = 50;
+        let server = Server::start(hub()).await;
+        let before = resident_kib();
+        let blob = "x".repeat((2 << 20) - 1024);
+        let mut peers = Vec::new();
+        for n in 0..PEERS {
+            let id = n.to_string();
+            let mut peer = server.peer(&id).await;
+            peer.say("blob", json!(blob)).await;
+            assert_eq!(within(server.hub.endpoint().lengths.next()).await, blob.len());
+            server.hub.send_to(&id, &Envelope::with_type("blob", &blob)).await.unwrap();
+            assert!(peer.text().await.len() > blob.len());
+            // The peer's side is not what is measured, and keeps as much as it likes.
+            peers.push(peer.0.into_inner());
+        }
+        let grown = resident_kib().saturating_sub(before);
+        println!("{grown} KiB more after {PEERS} messages of 2 MiB each way");
+        assert!(grown < 40 * 1024, "{grown} KiB more after {PEERS} messages of 2 MiB each way");
+        drop(peers);
+    });
+}
+
+/// Rows P2, P3: five thousand connections at once; each answers; an idle one costs less than 32 KiB resident.
+#[test]
+fn five_thousand_connections_are_small_and_alive() {
+    alone(async {
+        const MANY: usize = 5000;
+        let server = Server::start(hub()).await;
+        // The peers are bare sockets, so that what grows is the server's.
+        let first: Vec<_> = (0..100).map(|id| handshake_as(&server.address, &format!("warm-{id}"))).collect();
+        let before = resident_kib();
+        let address = server.address.clone();
+        let mut peers = tokio::task::spawn_blocking(move || {
+            (0..MANY).map(|id| handshake_as(&address, &id.to_string())).collect::<Vec<_>>()
+        })
+        .await
+        .unwrap();
+        within(async {
+            while server.hub.len() < MANY + first.len() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        let each = resident_kib().saturating_sub(before) as f64 / MANY as f64;
+        println!("{each:.2} KiB resident for each idle connection");
+        assert!(each < 32.0, "{each:.1} KiB for each idle connection");
+
+        assert_eq!(server.hub.broadcast(&Envelope::with_type("all", json!(1))).await.unwrap(), MANY + first.len());
+        let heard = tokio::task::spawn_blocking(move || {
+            for tcp in &mut peers {
+                let mut head = [0; 2];
+                tcp.read_exact(&mut head).unwrap();
+                let mut text = vec![0; usize::from(head[1])];
+                tcp.read_exact(&mut text).unwrap();
+                assert!(text.ends_with(br#""data":1}"#));
+            }
+            peers
+        });
+        let peers = within(heard).await.unwrap();
+        drop(peers);
+        within(async {
+            while server.hub.len() > first.len() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    });
+}
+
+/// A bare socket with its handshake done. The answer is awaited: sockets that only ask fill the listener's queue, and the
+/// kernel then lets each wait for a second.
+fn handshake_as(address: &str, id: &str) -> std::net::TcpStream {
+    let mut tcp = ask(address, &format!("/ws?id={id}")).unwrap();
+    accepted(&mut tcp).unwrap();
+    tcp
+}

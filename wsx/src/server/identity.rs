@@ -1,0 +1,59 @@
+//! The identity that a program gives a connection: its id, and values for its handlers.
+use crate::connection::extensions::Extensions;
+use std::{fmt, sync::Arc};
+
+/// The identity of a new connection, which `build_id` returns: its id, and values for its handlers.
+/// For an id alone, a string is enough.
+///
+/// ```
+/// use wsx::{Identity, Rejection, http::request::Parts};
+///
+/// #[derive(Clone)]
+/// struct User { admin: bool }
+///
+/// async fn identify(request: Parts) -> Result<Identity, Rejection> {
+///     Ok(Identity::new("box-7").with(User { admin: false }))
+/// }
+/// // Later, in a handler: `conn.extension::<User>()`.
+/// ```
+pub struct Identity {
+    pub(crate) id: Arc<str>,
+    pub(crate) extensions: Extensions,
+}
+
+impl Identity {
+    /// Creates an identity with this id, and without values.
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
+        Self { id: id.into(), extensions: Extensions::default() }
+    }
+
+    /// Adds a value, which [`Connection::extension`](crate::Connection::extension) returns. A value
+    /// of the same type is replaced.
+    #[must_use]
+    pub fn with<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.extensions.insert(value);
+        self
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl From<String> for Identity {
+    fn from(id: String) -> Self {
+        Self::new(id)
+    }
+}
+impl From<&str> for Identity {
+    fn from(id: &str) -> Self {
+        Self::new(id)
+    }
+}
+impl From<Arc<str>> for Identity {
+    fn from(id: Arc<str>) -> Self {
+        Self::new(id)
+    }
+}

@@ -1,0 +1,59 @@
+//! The answer to a handshake that is rejected: an HTTP status, a text and headers.
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use std::fmt;
+
+/// The HTTP answer to a rejected handshake, which `build_id` returns as its error.
+///
+/// ```
+/// use wsx::{Rejection, http::{StatusCode, request::Parts}};
+///
+/// async fn device_id(request: Parts) -> Result<String, Rejection> {
+///     let token = request.headers.get("authorization").ok_or(StatusCode::UNAUTHORIZED)?;
+///     # let lookup = |_: &[u8]| Some("box-7".to_owned());
+///     lookup(token.as_bytes()).ok_or(Rejection::new(StatusCode::FORBIDDEN, "unknown device"))
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Rejection {
+    pub(crate) status: StatusCode,
+    pub(crate) body: String,
+    /// Boxed, because most rejections have none.
+    pub(crate) headers: Box<HeaderMap>,
+}
+
+impl Rejection {
+    /// Creates a rejection with this status, and a line of text as the body of the answer.
+    #[must_use]
+    pub fn new(status: StatusCode, body: impl Into<String>) -> Self {
+        Self { status, body: body.into(), headers: Box::default() }
+    }
+
+    /// Adds a header to the answer, such as `Retry-After`. A header of the same name is replaced.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+}
+
+/// A rejection without a text.
+impl From<StatusCode> for Rejection {
+    fn from(status: StatusCode) -> Self {
+        Self::new(status, "")
+    }
+}
+
+impl From<(StatusCode, String)> for Rejection {
+    fn from((status, body): (StatusCode, String)) -> Self {
+        Self::new(status, body)
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, body, .. } = self;
+        if body.is_empty() { write!(f, "{status}") } else { write!(f, "{status}: {body}") }
+    }
+}
+
+impl std::error::Error for Rejection {}
