@@ -194,7 +194,7 @@ async fn by_default_a_client_trusts_whom_the_platform_trusts() {
         (
             "none.pem",
             String::new(),
-            &format!("no TLS connection to localhost:{}: this system has no root", server.port),
+            &format!("no TLS connection to localhost:{}: this system has no usable root", server.port),
         ),
     ] {
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);

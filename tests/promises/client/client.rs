@@ -508,3 +508,34 @@ async fn a_connector_that_fails_is_a_failed_dial() {
     let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
     assert!(matches!(error, ConnectError::Timeout(_)), "{error:?}");
 }
+
+/// Row K1: `start` needs no closure, and `on_connect` sees each connection that `connect` would show.
+#[tokio::test]
+async fn start_connects_and_shows_the_connection_to_on_connect() {
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
+    let shown = Log::default();
+    let seen = shown.clone();
+    let client = Client::builder(server.url("box-7"))
+        .endpoint(EdgeBox::default())
+        .on_connect(move |conn| seen.add(conn.id().to_owned()))
+        .build()
+        .unwrap();
+    within(client.start(CancellationToken::new())).await.unwrap();
+    assert_eq!(shown.next().await, server.url("box-7"));
+    assert_eq!(client.connection(), client.connection());
+    client.send(&Telemetry { n: 8 }).await.unwrap();
+    assert_eq!(client.endpoint().commands.next().await, 8);
+    let again = within(client.start(CancellationToken::new())).await;
+    assert!(matches!(again, Err(ConnectError::AlreadyConnected)));
+}
+
+/// Row X4: an error is printed with all its causes.
+#[tokio::test]
+async fn a_report_names_every_cause() {
+    let client = Client::builder("ws://127.0.0.1:1/").reconnect(false).build().unwrap();
+    let error = within(client.start(CancellationToken::new())).await.unwrap_err();
+    assert_eq!(error.to_string(), "cannot reach 127.0.0.1:1");
+    let report = wsx::Report(&error).to_string();
+    assert!(report.starts_with("cannot reach 127.0.0.1:1: Connection refused"), "{report}");
+    assert_eq!(report, chain(&error));
+}

@@ -7,3 +7,4 @@ mod panics;
 mod reentrance;
 mod reliability;
 mod security;
+mod specification;

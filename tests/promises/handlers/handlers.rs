@@ -5,6 +5,7 @@ use std::{
     borrow::Cow,
     sync::atomic::{AtomicU32, Ordering},
 };
+use tokio_tungstenite::tungstenite::Message;
 use wsx::{
     CloseCode, Closed, ClosedBy, Connection, Endpoint, Envelope, HandlerError, Hub, Meta, RawFrame, State,
     dispatch::{Context, FromContext},
@@ -319,5 +320,57 @@ async fn a_handler_added_to_the_builder_serves_all_connections() {
         let mut peer = server.peer(id).await;
         peer.say("double", json!(21)).await;
         assert_eq!(peer.hear_data().await, ("doubled".into(), json!(42)));
+    }
+}
+
+/// An argument of the program's own, which is available in even hours alone.
+struct Hour(u64);
+
+impl<'f, E: Endpoint> FromContext<'f, E> for Hour {
+    fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
+        let id = context.connection().id();
+        let hour: u64 = id.parse().expect("the test chooses the ids");
+        if hour % 2 == 0 {
+            return Ok(Self(hour));
+        }
+        Err(HandlerError::Argument { argument: "Hour", why: format!("hour {hour} is odd").into() })
+    }
+}
+
+#[derive(wsx::Endpoint)]
+struct Clock;
+
+#[wsx::handler("hour", on = Clock)]
+fn on_hour(_n: u32, hour: Hour) -> Pong {
+    Pong { n: u32::try_from(hour.0).unwrap() }
+}
+
+#[wsx::handler("__raw__", on = Clock)]
+async fn echo(frame: RawFrame<'_>, conn: &Connection) -> Result<(), wsx::SendError> {
+    conn.send_raw(&frame).await
+}
+
+/// Row X4: an argument of the program's own says in its own words why it is not available.
+#[tokio::test]
+async fn an_argument_says_why_it_is_not_available() {
+    let (recorder, mut memory) = recorder();
+    let server = Server::start(Hub::builder().endpoint(Clock).observer(recorder).build().unwrap()).await;
+    let (mut even, mut odd) = (server.peer("4").await, server.peer("5").await);
+    even.say("hour", json!(1)).await;
+    assert_eq!(even.hear_data().await, ("pong".into(), json!({"n": 4})));
+    odd.say("hour", json!(1)).await;
+    let (id, message_type, error) = memory.failed().await;
+    assert_eq!((&*id, &*message_type), ("5", "hour"));
+    assert!(chain(&error).ends_with("argument `Hour` is not available: hour 5 is odd"), "{}", chain(&error));
+}
+
+/// Row E2: one call sends a raw frame back unchanged, text as text and binary as binary.
+#[tokio::test]
+async fn a_raw_frame_is_sent_back_unchanged() {
+    let server = Server::start(Hub::builder().endpoint(Clock).build().unwrap()).await;
+    let mut peer = server.peer("4").await;
+    for message in [Message::text("not {an} envelope: \u{fc}"), Message::binary(vec![0, 159, 146, 150])] {
+        peer.send(message.clone()).await;
+        assert_eq!(peer.next().await.unwrap().unwrap(), message);
     }
 }

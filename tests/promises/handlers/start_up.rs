@@ -79,3 +79,20 @@ async fn a_client_reports_every_problem() {
     assert_eq!(error.problems().len(), 2, "{text}");
     assert!(text.contains("start_up::hub_user") && text.contains("this is a client"), "{text}");
 }
+
+/// Row X4: state and closures belong to the untyped endpoint, so another endpoint reports them.
+#[test]
+fn state_and_closures_of_another_endpoint_are_problems() {
+    let builder = Hub::builder().state(5_u8).on("stray", |_: u32, _: Connection| async {});
+    let error = builder.endpoint(Deaf).without_handlers().build().unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.problems().len(), 2, "{text}");
+    assert!(text.starts_with("the hub of endpoint Deaf cannot be built:\n  - "), "{text}");
+    assert!(text.contains("make the value a field of `Deaf` instead"), "{text}");
+    assert!(text.contains("write `#[wsx::handler(on = Deaf)]` instead"), "{text}");
+    let error = Client::builder("ws://127.0.0.1:1/").state(5_u8).endpoint(Deaf).build().unwrap_err();
+    assert!(
+        error.to_string().starts_with("the client of endpoint Deaf cannot be built: `state` was called"),
+        "{error}"
+    );
+}

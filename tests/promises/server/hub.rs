@@ -328,3 +328,76 @@ async fn sending_does_not_read() {
     peer.send(tungstenite::Message::text(r#"{"type":"telemetry","data":{"celsius":2}}"#)).await.unwrap();
     assert_eq!(within(hub.endpoint().telemetry.next()).await.1, 2.0);
 }
+
+/// Row S1: the builder's `on_connect` sees each connection, and before the handler's own `register`.
+#[tokio::test]
+async fn on_connect_sees_each_connection_before_register() {
+    let (seen, first, second) = (Log::default(), Log::default(), Log::default());
+    let (at_hub, at_handler): (Log<String>, Log<String>) = (first.clone(), second.clone());
+    let both = seen.clone();
+    let hub = Hub::builder()
+        .endpoint(Station::default())
+        .on_connect(move |conn| {
+            at_hub.add(conn.id().to_owned());
+            conn.set_extension("shown to the hub");
+        })
+        .build()
+        .unwrap();
+    let upgrade = hub.ws_handler(query_id, move |conn| {
+        at_handler.add(conn.id().to_owned());
+        both.add(conn.extension::<&'static str>());
+    });
+    let server = Server::start_at(hub, upgrade, "127.0.0.1:0").await;
+    let _peers = (server.peer("a").await, server.peer("b").await);
+    assert_eq!([first.next().await, first.next().await], ["a", "b"]);
+    assert_eq!([second.next().await, second.next().await], ["a", "b"]);
+    assert_eq!(seen.next().await, Some("shown to the hub"));
+}
+
+/// Row S1: `hub.serve` alone gives each connection an id of its own.
+#[tokio::test]
+async fn a_hub_serves_a_listener_with_unique_ids() {
+    let hub = station();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let serving = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.serve(listener).await }
+    });
+    let mut peers = (Peer::connect(&url).await, Peer::connect(&url).await);
+    assert_eq!(hub.ids().into_iter().collect::<HashSet<_>>().len(), 2);
+    for id in hub.ids() {
+        let conn = hub.connection(&id).unwrap();
+        assert_eq!(conn, hub.connection(&id).unwrap());
+        conn.send(&Notice { n: 3 }).await.unwrap();
+    }
+    assert_eq!(
+        [peers.0.hear_data().await, peers.1.hear_data().await],
+        [("notice".into(), json!({"n": 3})), ("notice".into(), json!({"n": 3}))]
+    );
+    let grace = std::time::Duration::from_secs(10);
+    let (cut_off, first, second) =
+        within(async { tokio::join!(hub.shutdown(grace), peers.0.close(), peers.1.close()) }).await;
+    assert_eq!((cut_off, first.0, second.0), (0, 1001, 1001));
+    within(serving).await.unwrap();
+}
+
+/// Row X2: a status, or a status with a text, is a rejection.
+#[tokio::test]
+async fn a_status_alone_rejects() {
+    async fn by_path(request: Parts) -> Result<String, Rejection> {
+        match request.uri.path() {
+            "/status" => Err(StatusCode::FORBIDDEN.into()),
+            _ => Err((StatusCode::CONFLICT, "another version".to_owned()).into()),
+        }
+    }
+    let hub = station();
+    let upgrade = hub.ws_handler(by_path, |_| {});
+    let server = Server::start_at(hub, upgrade, "127.0.0.1:0").await;
+    for (path, status, text) in [("status", 403, ""), ("text", 409, "another version")] {
+        let error = Peer::try_connect(&format!("ws://{}/{path}", server.address)).await.unwrap_err();
+        let tungstenite::Error::Http(answer) = error else { panic!("{error}") };
+        assert_eq!(answer.status().as_u16(), status);
+        assert_eq!(answer.body().as_deref().unwrap_or_default(), text.as_bytes());
+    }
+}

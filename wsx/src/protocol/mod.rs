@@ -6,4 +6,4 @@ pub(crate) mod side;
 
 pub use description::{Description, Travel};
 pub use message_type::MessageType;
-pub use side::{AnyPeer, AnySide, Receives, Sends, Side};
+pub use side::{AnyPeer, AnySide, Receives, Side};

@@ -17,14 +17,6 @@ pub trait Side: Send + Sync + 'static {
     type Peer: Send + Sync + 'static;
 }
 
-/// `Self` is a side that sends `M` to side `To`.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` may not send `{M}` to `{To}`",
-    label = "`{M}` does not travel in this direction",
-    note = "the `wsx::protocol!` block says which side sends which message"
-)]
-pub trait Sends<M: ?Sized, To: ?Sized> {}
-
 /// `Self` is a side that receives `M` from side `From`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` never receives `{M}` from `{From}`, so this handler could not run",
@@ -50,11 +42,14 @@ impl Side for AnySide {
     const INBOUND: &'static [&'static str] = &[];
     type Peer = AnyPeer;
 }
-/// A side that a protocol declares; [`AnySide`] is not one.
+/// A side that a protocol declares; neither [`AnySide`] nor the protocol's own type is one.
 #[doc(hidden)]
-pub trait Declared {}
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a side of a protocol",
+    label = "not a side",
+    note = "the sides are the names before and after the arrows of a `wsx::protocol!` block, as in `Edge -> Server: Telemetry;`"
+)]
+pub trait Declared: Side {}
 
-#[diagnostic::do_not_recommend]
-impl<M: ?Sized, To: ?Sized> Sends<M, To> for AnySide {}
 #[diagnostic::do_not_recommend]
 impl<M: ?Sized, From: ?Sized> Receives<M, From> for AnySide {}
