@@ -1,6 +1,7 @@
-//! What a client's connection runs over: a TCP socket, or another stream, as TLS is or the application's connector makes.
+//! The stream of bytes below a client's connection: a TCP socket, or any other stream, such as TLS
+//! or the stream of a connector. It does not know WebSocket.
 //!
-//! A choice of two, so that a plain socket is neither boxed nor called through a table.
+//! An enum of two, so that a plain socket is not boxed and not called through a virtual table.
 use crate::{config::Config, task::tcp_options};
 use futures_util::future::BoxFuture;
 use std::{
@@ -13,15 +14,16 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Where a client wants to go, as its URL says: what a [connector](crate::client::ClientBuilder::connector) is asked for.
+/// The host and port of a client's URL, which a
+/// [connector](crate::client::ClientBuilder::connector) receives.
 ///
-/// `Display` writes it as `host:port`, with brackets around an IPv6 address.
+/// `Display` writes `host:port`, with brackets around an IPv6 address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Destination {
-    /// A name or an address, an IPv6 address without brackets.
+    /// A host name or an address. An IPv6 address has no brackets.
     pub host: String,
-    /// The port; where the URL has none, 80 for `ws://` and 443 for `wss://`.
+    /// The port. If the URL has none, it is 80 for `ws://` and 443 for `wss://`.
     pub port: u16,
 }
 
@@ -32,22 +34,24 @@ impl fmt::Display for Destination {
     }
 }
 
-/// What the application dials with.
+/// The application's function that dials in place of TCP.
 pub(crate) type Connector = dyn Fn(Destination) -> BoxFuture<'static, io::Result<Socket>> + Send + Sync;
 
 /// A stream of bytes to the server.
 pub(crate) enum Socket {
+    /// Dialled by wsx, without TLS.
     Tcp(TcpStream),
+    /// TLS, or the stream of a connector.
     Other(Box<dyn Stream>),
 }
 
-/// Any stream that a connection can run over.
+/// Any stream that can carry a connection.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Socket {
-    /// Over TCP, to the first address of the host's that answers.
+    /// Dials over TCP. The first address of the host that accepts is used.
     pub(crate) async fn tcp(destination: &Destination, config: &Config) -> io::Result<Self> {
         let socket = TcpStream::connect((&*destination.host, destination.port)).await?;
         tcp_options::prepare(&socket, config);

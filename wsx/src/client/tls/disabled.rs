@@ -1,14 +1,16 @@
-//! Stands in for `tls_client` where the feature `rustls` is off: tells whoever asks for TLS which feature it takes.
+//! Takes the place of `enabled.rs` without the feature `rustls`. A `wss://` URL is then an error
+//! that names the feature.
 use crate::{
     client::stream::{Destination, Socket},
     error::ConnectError,
 };
 use std::{convert::Infallible, io};
 
+/// Empty: without TLS a client does not trust any certificate.
 #[derive(Default)]
 pub(crate) struct Trust(());
 
-/// There is none, so that what needs one cannot be reached.
+/// Has no value, so `Trust::connect` can never be called.
 #[derive(Debug)]
 pub(crate) struct ServerName(Infallible);
 
