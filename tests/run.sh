@@ -3,6 +3,8 @@
 # fails. Works from any directory, on a fresh Debian 12 with Rust, Python, Node.js and npm.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=SCRIPTDIR/scripts/packages.sh
+source tests/scripts/packages.sh
 
 current="preparing"
 # What cannot run on this machine.

@@ -3,6 +3,8 @@
 # given as the first argument. Built apart, since the checker's lock is in the place of std's then.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# shellcheck source=SCRIPTDIR/packages.sh
+source tests/scripts/packages.sh
 
 preemptions="${1:-3}"
 export RUSTFLAGS="--cfg wsx_model -D warnings" CARGO_TARGET_DIR="$PWD/target/model" LOOM_MAX_PREEMPTIONS="$preemptions"

@@ -3,6 +3,8 @@
 # a range as 0..1000 (0..50 unless given). The last line has the figures, whatever the test runner says around them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# shellcheck source=SCRIPTDIR/packages.sh
+source tests/scripts/packages.sh
 
 mkdir -p target
 said="$PWD/target/simulation.txt"

@@ -105,13 +105,13 @@
 pub mod client;
 pub mod connection;
 pub mod dispatch;
+pub mod envelope;
 pub mod protocol;
 pub mod server;
 
 mod catch_panic;
 mod closed;
 mod config;
-mod envelope;
 mod error;
 #[cfg(any(feature = "client", feature = "server"))]
 mod handshake;

@@ -113,7 +113,7 @@ mod tests {
 
     /// Row K2: 500 ms, × 1.8, at most 30 s, ± 50 %.
     #[test]
-    fn the_waits_grow_from_half_a_second_to_thirty() {
+    fn the_delays_grow_from_half_a_second_to_thirty() {
         let backoff = Backoff::default();
         let mut base = 0.5;
         for failures in 0..40 {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_breaks_it() {
+    fn no_number_makes_it_panic_or_exceed_the_maximum() {
         let backoff = Backoff::default().factor(f64::NAN).initial(Duration::MAX);
         for failures in [0, 1, u32::MAX] {
             for random in [f64::NAN, f64::INFINITY, -1.0, 2.0] {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_given_the_time_that_it_asks_for_and_never_less_than_without() {
+    fn the_delay_is_at_least_the_one_that_the_server_requested() {
         let backoff = Backoff::default();
         let delay =
             |failures, random, asked| backoff.delay_asked(failures, random, Duration::from_secs(asked)).as_secs_f64();

@@ -4,7 +4,7 @@ use crate::{
         Client, Inner,
         backoff::Backoff,
         state::Status,
-        stream::{Connector, Destination, Socket},
+        stream::{self, Connector, Destination},
         tls::Trust,
         url::Target,
     },
@@ -279,7 +279,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     {
         self.options.connector = Some(Box::new(move |destination| {
             let dialled = dial(destination);
-            Box::pin(async move { Ok(Socket::Other(Box::new(dialled.await?))) })
+            Box::pin(async move { Ok(stream::boxed(dialled.await?)) })
         }));
         self
     }

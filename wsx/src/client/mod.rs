@@ -3,6 +3,7 @@
 pub(crate) mod backoff;
 pub(crate) mod builder;
 mod dial;
+mod handshake;
 mod session;
 pub(crate) mod state;
 pub(crate) mod stream;

@@ -5,6 +5,7 @@ use crate::{
     client::{
         Client, Inner,
         builder::{OnConnect, Options},
+        dial::dial,
         state::ClientState,
         stream::Socket,
     },
@@ -120,7 +121,7 @@ impl<E: Endpoint> Session<E> {
                 let made = made.unwrap_or_else(|| Err("the program's `headers` function panicked".into()));
                 all.extend(made.map_err(ConnectError::Headers)?);
             }
-            target.dial(connector.as_deref(), trust, all, &program.config).await
+            dial(target, connector.as_deref(), trust, &all, &program.config).await
         });
         let (socket, early) = dialled.await.unwrap_or(Err(ConnectError::Timeout(limit)))?;
         let conn = Handle::new(url.as_str().into(), Role::Client, &program.config);

@@ -11,3 +11,4 @@ pub(crate) mod scope;
 
 pub use crate::{connection::by_hand::FromMessage, envelope::reply::IntoReply};
 pub use context::{Context, FromContext};
+pub use registration::HandledOnceBy;

@@ -6,7 +6,7 @@ use crate::{
     connection::{by_hand::OwnHandler, handle::Handle},
     dispatch::registration::{HandlerEntry, Registration},
     envelope::incoming::RESERVED,
-    protocol::endpoint::Endpoint,
+    protocol::endpoint::{Endpoint, Untyped},
 };
 use std::{
     any::{Any, TypeId},
@@ -116,6 +116,7 @@ impl<E: Endpoint> Router<E> {
             let place = format!("the closure added at {}:{}", location.file(), location.line());
             enter(&message_type, place, Route::ByHand(handler), &mut problems);
         }
+        problems.extend(without_endpoint::<E>());
         if table.is_empty() && problems.is_empty() && no_handlers == NoHandlers::Problem {
             // A linker drops the handlers of a crate that the program does not refer to. The
             // program would then ignore every message.
@@ -154,6 +155,25 @@ fn annotated<E: Endpoint>() -> Vec<HandlerEntry<E>> {
     }
     entries.sort_by_key(|entry| (entry.message_type, entry.file, entry.line));
     entries
+}
+
+/// Returns a problem for each handler of a reserved type that does not name an endpoint, if all
+/// messages of the program have handlers on endpoints. Such a handler never runs.
+fn without_endpoint<E: Endpoint>() -> Vec<String> {
+    let stray = annotated::<Untyped>();
+    if TypeId::of::<E>() == TypeId::of::<Untyped>() || stray.iter().any(|entry| !RESERVED.contains(&entry.message_type))
+    {
+        return Vec::new();
+    }
+    let problem = |entry: &HandlerEntry<Untyped>| {
+        let HandlerEntry { message_type, name, file, line, .. } = entry;
+        format!(
+            "{name} ({file}:{line}) handles {message_type:?} without an endpoint, so it never runs: write \
+             `#[wsx::handler({message_type:?}, on = {})]`",
+            E::NAME
+        )
+    };
+    stray.iter().map(problem).collect()
 }
 
 /// Adds a problem for each argument of a handler that is never available to it.

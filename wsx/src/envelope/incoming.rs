@@ -4,11 +4,12 @@
 use crate::{
     closed::Closed,
     envelope::{parse::Parsed, shortcut::Undecoded},
-    wire::message::Message,
+    wire::message::DataMessage,
 };
 use std::borrow::Cow;
 
-/// The type of frames that are not an envelope: bad JSON, no `type`, a reserved `type`, a key twice, or binary.
+/// The type of frames that are not an envelope: bad JSON, no `type`, a reserved `type`, a key
+/// twice, or binary.
 pub(crate) const RAW: &str = "__raw__";
 /// The type of the event before the first message of a connection.
 pub(crate) const OPEN: &str = "__open__";
@@ -19,7 +20,8 @@ pub(crate) const UNKNOWN: &str = "__unknown__";
 /// The types that a handler may name although a peer cannot send them.
 pub(crate) const RESERVED: [&str; 4] = [RAW, OPEN, CLOSE, UNKNOWN];
 
-/// A received frame, unchanged. A handler of any type may take it; a handler of `__raw__` has nothing else to take.
+/// A received frame, unchanged. A handler of any type may take it; a handler of `__raw__` has
+/// nothing else to take.
 ///
 /// ```
 /// use wsx::{Connection, RawFrame};
@@ -56,8 +58,8 @@ impl<'f> RawFrame<'f> {
         }
     }
 
-    /// Returns why it is not an envelope, with the key that is wrong; `None` if it is one. The text may quote the peer, and so
-    /// be as long as the message.
+    /// Returns why it is not an envelope, with the key that is wrong; `None` if it is one. The text
+    /// may quote the peer, and so be as long as the message.
     #[must_use]
     pub fn envelope_error(&self) -> Option<String> {
         match self {
@@ -87,16 +89,16 @@ impl<'f> RawFrame<'f> {
     }
 }
 
-impl From<Message> for RawFrame<'static> {
-    fn from(message: Message) -> Self {
+impl From<DataMessage> for RawFrame<'static> {
+    fn from(message: DataMessage) -> Self {
         match message {
-            Message::Text(text) => Self::Text(Cow::Owned(text)),
-            Message::Binary(bytes) => Self::Binary(Cow::Owned(bytes)),
+            DataMessage::Text(text) => Self::Text(Cow::Owned(text)),
+            DataMessage::Binary(bytes) => Self::Binary(Cow::Owned(bytes)),
         }
     }
 }
 
-impl From<RawFrame<'_>> for Message {
+impl From<RawFrame<'_>> for DataMessage {
     fn from(frame: RawFrame<'_>) -> Self {
         match frame {
             RawFrame::Text(text) => Self::Text(text.into_owned()),
@@ -140,14 +142,15 @@ impl<'f> Incoming<'f> {
         }
     }
 
-    /// A message of the peer, parsed only up to its payload, so it may still turn out to be `__raw__`. `None` says nothing
-    /// about the frame.
+    /// A message of the peer, parsed only up to its payload, so it may still turn out to be
+    /// `__raw__`. `None` says nothing about the frame.
     pub(crate) fn by_shortcut(frame: &'f RawFrame<'f>) -> Option<Self> {
         let Parsed { ver, message_type, ts, data } = Parsed::by_shortcut(frame.as_text()?)?;
         Some(Self { message_type, ver, ts, data: Data::Undecoded(data), frame: Some(frame), closed: None })
     }
 
-    /// Returns `ver` and `ts`. In a text that was parsed only up to its payload, they may follow the payload.
+    /// Returns `ver` and `ts`. In a text that was parsed only up to its payload, they may follow
+    /// the payload.
     pub(crate) fn ver_and_ts(&self) -> (u32, i64) {
         match &self.data {
             Data::Undecoded(data) if !data.has_ver_and_ts => {

@@ -1,5 +1,7 @@
-//! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}` as users see it, and how it is written; `head`
-//! reads it.
+//! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}`: its type for users, and
+//! how it is written.
+//!
+//! Knows neither handlers nor connections.
 pub(crate) mod incoming;
 pub(crate) mod parse;
 pub(crate) mod payload;
@@ -10,7 +12,7 @@ use crate::{
     envelope::parse::{Parsed, VERSION},
     error::SendError,
     message::Message,
-    protocol::side::{Declared, Receives, Sends},
+    protocol::side::{AnySide, Declared, Receives},
     wire::header::Opcode,
     wire::write::{self, Frame},
 };
@@ -22,9 +24,11 @@ use std::{
 };
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// The JSON object on the wire, with its payload. `Envelope` alone has raw JSON, `Envelope<Telemetry>` a typed payload.
+/// The JSON object on the wire, with its payload. `Envelope` alone has raw JSON,
+/// `Envelope<Telemetry>` a typed payload.
 ///
-/// As a handler's argument it gives the payload and the other keys together. It can be sent wherever a message can.
+/// As a handler's argument it gives the payload and the other keys together. It can be sent
+/// wherever a message can.
 ///
 /// ```
 /// use wsx::Envelope;
@@ -55,7 +59,8 @@ pub struct Envelope<T = Box<RawValue>> {
 }
 
 impl<T> Envelope<T> {
-    /// Creates an envelope of this type, with the present time. The type is not checked: a peer may use any.
+    /// Creates an envelope of this type, with the present time. The type is not checked: a peer may
+    /// use any.
     pub fn with_type(message_type: impl Into<Cow<'static, str>>, data: T) -> Self {
         Self { ver: VERSION, message_type: message_type.into(), ts: now(), data }
     }
@@ -64,8 +69,8 @@ impl<T> Envelope<T> {
     ///
     /// # Errors
     ///
-    /// When the text is not an envelope (row E1 of the specification), or its data does not fit `T`. Line and column are those
-    /// of the whole text.
+    /// When the text is not an envelope (row E1 of the specification), or its data does not fit
+    /// `T`. Line and column are those of the whole text.
     pub fn parse<'f>(text: &'f str) -> Result<Self, serde_json::Error>
     where
         T: Deserialize<'f>,
@@ -97,8 +102,6 @@ impl<S: Declared + Receives<M, From>, M, From: ?Sized> Receives<Envelope<M>, Fro
     note = "add `#[derive(serde::Serialize, wsx::Message)]` to `{Self}`, or send `Envelope::with_type(\"…\", …)`"
 )]
 pub trait Outbound {
-    /// The type whose direction the protocol checks.
-    type Message: ?Sized;
     /// Encodes the finished frame.
     #[doc(hidden)]
     fn encode(&self, role: Role) -> Result<Frame, SendError>;
@@ -106,14 +109,12 @@ pub trait Outbound {
 
 #[diagnostic::do_not_recommend]
 impl<M: Message + Serialize> Outbound for M {
-    type Message = M;
     fn encode(&self, role: Role) -> Result<Frame, SendError> {
         text_frame(role, VERSION, M::TYPE, now(), self)
     }
 }
 
 impl<T: Serialize> Outbound for Envelope<T> {
-    type Message = T;
     fn encode(&self, role: Role) -> Result<Frame, SendError> {
         text_frame(role, self.ver, &self.message_type, self.ts, &self.data)
     }
@@ -123,9 +124,10 @@ impl<T: Serialize> Outbound for Envelope<T> {
 ///
 /// The trait is on the message and not on the side, so that an error names the message.
 ///
-/// A function of your own that sends any message returns the [`Sending`](crate::connection::Sending): the type of an `async fn` has the
-/// message's in it, so that one that goes the wrong way would be an error where the function is called and another where it is
-/// awaited.
+/// A generic function that sends any message should return the
+/// [`Sending`](crate::connection::Sending) and not be an `async fn`. The type of an `async fn`
+/// contains the type of the message. So a message that goes the wrong way would be two errors: at
+/// the call, and at the `.await`.
 ///
 /// ```
 /// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
@@ -134,7 +136,7 @@ impl<T: Serialize> Outbound for Envelope<T> {
 /// # #[derive(wsx::Endpoint)]
 /// # #[wsx(side = Edge)]
 /// # struct EdgeBox;
-/// fn report<M: wsx::protocol::SentBy<Edge, Server>>(client: &wsx::Client<EdgeBox>, message: &M) -> wsx::connection::Sending<'static> {
+/// fn report<M: wsx::envelope::SentBy<Edge, Server>>(client: &wsx::Client<EdgeBox>, message: &M) -> wsx::connection::Sending<'static> {
 ///     println!("reports");
 ///     client.send(message)
 /// }
@@ -142,13 +144,16 @@ impl<T: Serialize> Outbound for Envelope<T> {
 /// # Ok::<_, wsx::BuildError>(())
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be sent",
-    label = "neither a message nor an envelope",
-    note = "add `#[derive(serde::Serialize, wsx::Message)]` to `{Self}`, or send `Envelope::with_type(\"…\", …)`"
+    message = "`{S}` may not send `{Self}` to `{To}`",
+    label = "`{Self}` does not travel in this direction",
+    note = "`{S}` sends the messages on the lines `{S} -> ..` of the `wsx::protocol!` block"
 )]
 pub trait SentBy<S, To>: Outbound {}
 
-impl<M: Outbound + ?Sized, S: Sends<M::Message, To>, To> SentBy<S, To> for M {}
+/// Without a protocol, every message may be sent.
+impl<M: Outbound + ?Sized, To> SentBy<AnySide, To> for M {}
+/// A side that may send a message may send its envelope.
+impl<T: Serialize + SentBy<S, To>, S: Declared, To> SentBy<S, To> for Envelope<T> {}
 
 fn text_frame<T: Serialize + ?Sized>(
     role: Role,
@@ -179,7 +184,8 @@ fn text_frame<T: Serialize + ?Sized>(
     .map_err(SendError::Encode)
 }
 
-/// Whether JSON needs no escapes for this text. That holds for nearly every type, and is faster to find out than to escape.
+/// Whether JSON needs no escapes for this text. That holds for nearly every type, and is faster to
+/// find out than to escape.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
 }
@@ -203,7 +209,7 @@ mod tests {
         std::str::from_utf8(&frame.as_bytes()[2..]).unwrap()
     }
 
-    /// Row E1: the keys, their order, and the data untouched.
+    /// Row E1: the keys, their order, and the unchanged payload.
     #[test]
     fn an_envelope_is_written_as_the_specification_has_it() {
         let data = RawValue::from_string(r#"{ "a": 1.50, "b":[ ] }"#.into()).unwrap();
@@ -213,7 +219,8 @@ mod tests {
         assert_eq!(serde_json::to_string(&envelope).unwrap(), text_of(&frame));
     }
 
-    /// Row X6: a box without a battery wakes up in 1970 or before, and a broken clock may say anything.
+    /// Row X6: a device without a battery starts in 1970 or before, and a broken clock may have any
+    /// value.
     #[test]
     fn no_clock_breaks_the_time_of_a_message() {
         let year = Duration::from_secs(365 * 86_400);

@@ -1,16 +1,17 @@
-//! Reading an envelope: everything but its data, which is for the handler's type to read.
+//! Parses any envelope, in a pass of its own over the text.
 //!
-//! There are two ways, and they give the same result for every text. [`Parsed::by_shortcut`] looks at what stands in front of the
-//! data, so that [`Undecoded::decode`] reads the payload in the only pass over it. It gives up on all that is unusual, and on all
-//! that is wrong; [`Parsed::parse`] reads any envelope, in a pass of its own, and is the one that says what is none.
+//! Decides which text is an envelope, and says why one is not. Does not look into the payload: the
+//! handler's type decodes it later, in a second pass. The shortcut needs one pass, and gives the
+//! same result or none.
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// The version that is written, and that is assumed where `ver` is missing.
+/// The version of the envelope's format. It is also assumed if `ver` is missing.
 pub(crate) const VERSION: u32 = 1;
 
-/// An envelope before anybody has looked at its data: `D` is exactly the payload's text, or a [`Undecoded`].
+/// An envelope whose payload is not decoded. `D` is the JSON of the payload, or what the shortcut
+/// leaves of the text.
 #[derive(Debug)]
 pub(crate) struct Parsed<'f, D = &'f str> {
     pub(crate) ver: u32,
@@ -20,9 +21,9 @@ pub(crate) struct Parsed<'f, D = &'f str> {
 }
 
 impl<'f> Parsed<'f> {
-    /// Any envelope. An error means that the text is none.
+    /// Parses any envelope. An error means that the text is not an envelope.
     pub(crate) fn parse(text: &'f str) -> Result<Self, serde_json::Error> {
-        // serde reads a struct from an array too, field by field; an envelope is an object.
+        // serde also reads a struct from an array, field by field. An envelope is an object.
         if !text.trim_start_matches(SPACE).starts_with('{') {
             return Err(serde::de::Error::custom("an envelope is a JSON object"));
         }
@@ -38,12 +39,13 @@ impl<'f> Parsed<'f> {
         })
     }
 
-    /// As [`parse`](Self::parse), and the error names the key that it is about. Takes twice as long where there is one.
+    /// Like [`parse`](Self::parse), but the error names the wrong key. An error takes twice as
+    /// long.
     pub(crate) fn explain(text: &'f str) -> Result<Self, serde_json::Error> {
         Self::parse(text).map_err(|plain| {
             let mut json = serde_json::Deserializer::from_str(text);
             match serde_path_to_error::deserialize::<_, Fields<'f>>(&mut json) {
-                // Where the text is no JSON, its position says all.
+                // An error in the JSON itself has a position, which is enough.
                 Err(error) if plain.is_data() && error.path().iter().len() > 0 => {
                     serde::de::Error::custom(format!("`{}`: {plain}", error.path()))
                 }
@@ -58,7 +60,7 @@ impl<'f> Parsed<'f> {
 struct Fields<'f> {
     #[serde(default = "version")]
     ver: u32,
-    // Not `&str`: that fails on a string with an escape in it.
+    // Not `&str`, which cannot hold a string with an escape.
     #[serde(borrow, rename = "type")]
     message_type: Cow<'f, str>,
     #[serde(default)]
@@ -71,19 +73,20 @@ fn version() -> u32 {
     VERSION
 }
 
-/// A `null` that is there is some value too.
+/// Keeps a `null` apart from a missing key.
 fn present<'f, D: serde::Deserializer<'f>>(value: D) -> Result<Option<&'f RawValue>, D::Error> {
     Deserialize::deserialize(value).map(Some)
 }
 
-/// What is read as the data of an envelope without any.
+/// The payload of an envelope without `data`.
 const MISSING_DATA: &str = "null";
 
-/// An error in `data`, said of the whole text that the data was found in: with its place there, or that there is none.
+/// Returns the error of decoding `data` with the line and column of the whole text, or an error
+/// that `data` is missing.
 pub(crate) fn locate_in_text(error: serde_json::Error, data: &str, text: &str) -> serde_json::Error {
     let at = (data.as_ptr() as usize).checked_sub(text.as_ptr() as usize);
     let Some(before) = at.and_then(|at| text.get(..at)) else {
-        // What is not part of the text stands in for what is missing.
+        // Data outside of the text is `MISSING_DATA`.
         return serde::de::Error::custom("the envelope has no `data`");
     };
     let (line, column) = (error.line(), error.column());
@@ -92,13 +95,14 @@ pub(crate) fn locate_in_text(error: serde_json::Error, data: &str, text: &str) -
     let last_line = before.rsplit('\n').next().unwrap_or_default();
     let column = if line == 1 { column + last_line.len() } else { column };
     let line = line + before.matches('\n').count();
-    // serde_json takes the place out of the words.
+    // serde_json parses line and column out of the message.
     serde::de::Error::custom(format!("{problem} at line {line} column {column}"))
 }
 
 /// JSON's white space (RFC 8259 section 2).
 pub(super) const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
+/// Whether a peer may send this type. The types that begin with `__` are reserved for events.
 pub(super) fn is_type_of_peer(message_type: &str) -> bool {
     !message_type.is_empty() && !message_type.starts_with("__")
 }
@@ -116,7 +120,7 @@ mod tests {
         assert_eq!((parsed.ver, parsed.ts, parsed.data), (7, -5, "null"));
     }
 
-    /// Row E2: what is no envelope.
+    /// Row E2: a text that is not an envelope is rejected.
     #[test]
     fn what_is_no_envelope_is_refused_whole() {
         for text in [
@@ -151,7 +155,7 @@ mod tests {
         }
     }
 
-    /// Row X4: who reads why a text is no envelope learns which key is at fault.
+    /// Row X4: the error of a text that is not an envelope names the wrong key.
     #[test]
     fn the_key_that_is_at_fault_is_named() {
         for (text, why) in [
@@ -171,7 +175,7 @@ mod tests {
         }
     }
 
-    /// Row X4: whoever looks at what came in finds the place, and `null` is told from nothing.
+    /// Row X4: the error has the position in the whole text, and `null` differs from a missing key.
     #[test]
     fn an_error_in_the_data_has_its_place_in_the_whole_text() {
         for (text, why) in [

@@ -19,8 +19,9 @@ pub(crate) fn payload<'f, T: Deserialize<'f>>(incoming: &Incoming<'f>) -> Result
     }
 }
 
-/// Decodes the payload of a text that could not be read in one pass, because it is unusual or wrong. If the text is not an
-/// envelope, the router finds the same and takes the message from this handler.
+/// Decodes the payload of a text that could not be read in one pass, because it is unusual or
+/// wrong. If the text is not an envelope, the router finds the same and takes the message from this
+/// handler.
 #[cold]
 fn decode_slowly<'f, T: Deserialize<'f>>(text: &'f str) -> Result<T, HandlerError> {
     match Parsed::parse(text) {
@@ -29,8 +30,8 @@ fn decode_slowly<'f, T: Deserialize<'f>>(text: &'f str) -> Result<T, HandlerErro
     }
 }
 
-/// Decodes JSON as `T`. After a failure it decodes once more, slowly, to find the path of the value that does not fit. Line
-/// and column are those of the text in which the JSON was found.
+/// Decodes JSON as `T`. After a failure it decodes once more, slowly, to find the path of the value
+/// that does not fit. Line and column are those of the text in which the JSON was found.
 fn decode<'f, T: Deserialize<'f>>(data: &'f str, text: Option<&str>) -> Result<T, HandlerError> {
     serde_json::from_str(data).map_err(|plain| {
         let mut json = serde_json::Deserializer::from_str(data);
@@ -55,7 +56,7 @@ pub(crate) fn envelope<'f, T: Deserialize<'f>>(incoming: &Incoming<'f>) -> Resul
     Ok(envelope)
 }
 
-/// Returns the frame; there is none when a connection opens or ends.
+/// Returns the frame. The opening and the end of a connection have no frame.
 pub(crate) fn raw_frame<'f>(incoming: &Incoming<'f>) -> Result<&'f RawFrame<'f>, HandlerError> {
     incoming
         .frame

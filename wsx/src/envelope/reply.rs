@@ -1,6 +1,6 @@
 //! What a handler may return, and the frame of its reply.
 use crate::{
-    envelope::Outbound,
+    envelope::{Envelope, Outbound},
     error::{BoxError, HandlerError},
     protocol::side::AnySide,
     wire::write::Frame,
@@ -10,10 +10,12 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 /// The finished frame of the reply, if the handler replies.
 pub type HandlerResult = Result<Option<Frame>, HandlerError>;
 
-/// A handler's return type: nothing, a message or an envelope, an `Option` of it, or a `Result` of these.
+/// A handler's return type: nothing, a message or an envelope, an `Option` of it, or a `Result` of
+/// these.
 ///
-/// The message is sent back on the connection on which the handler's message came, so the handler's side must be allowed
-/// to send it. An `Err` goes to the [`Observer`](crate::Observer); its type is anything that converts into a boxed error.
+/// The message is sent back on the connection on which the handler's message came, so the handler's
+/// side must be allowed to send it. An `Err` goes to the [`Observer`](crate::Observer); its type is
+/// anything that converts into a boxed error.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "not a handler's return type",
@@ -24,9 +26,10 @@ pub type HandlerResult = Result<Option<Frame>, HandlerError>;
 pub trait IntoReply {
     /// The type that is sent, for the check of its direction.
     #[doc(hidden)]
-    type Message: ?Sized;
-    /// The side that must be allowed to send it: the handler's, or any side where nothing is sent. So a side need not send
-    /// a type that is not a message, which an error would list beside its messages.
+    type Message;
+    /// The side that must be allowed to send it: the handler's, or any side where nothing is sent.
+    /// So a side need not send a type that is not a message, which an error would list beside its
+    /// messages.
     #[doc(hidden)]
     type Sender<Side>;
     #[doc(hidden)]
@@ -34,7 +37,7 @@ pub trait IntoReply {
 }
 
 impl IntoReply for () {
-    type Message = ();
+    type Message = Envelope;
     type Sender<Side> = AnySide;
     fn into_reply(self, _: Role) -> HandlerResult {
         Ok(None)
@@ -43,7 +46,7 @@ impl IntoReply for () {
 
 #[diagnostic::do_not_recommend]
 impl<M: Outbound> IntoReply for M {
-    type Message = M::Message;
+    type Message = M;
     type Sender<Side> = Side;
     fn into_reply(self, role: Role) -> HandlerResult {
         self.encode(role).map(Some).map_err(HandlerError::Reply)
@@ -52,7 +55,7 @@ impl<M: Outbound> IntoReply for M {
 
 #[diagnostic::do_not_recommend]
 impl<M: Outbound> IntoReply for Option<M> {
-    type Message = M::Message;
+    type Message = M;
     type Sender<Side> = Side;
     fn into_reply(self, role: Role) -> HandlerResult {
         self.map(|message| message.encode(role)).transpose().map_err(HandlerError::Reply)

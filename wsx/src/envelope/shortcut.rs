@@ -1,25 +1,32 @@
-//! Reading an envelope in one pass over its text: the keys first, and then the data by the handler's own type.
+//! Parses a usual envelope in one pass over its text: the keys first, then the payload as the
+//! handler's type.
+//!
+//! Gives up on everything unusual and on everything wrong, and so never says that a text is not an
+//! envelope. The full parse decides that. Where the shortcut succeeds, both give the same result.
 use crate::envelope::parse::{Parsed, SPACE, VERSION, is_type_of_peer};
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// The payload and what follows it. Nobody has looked at it, so the text may be no envelope at all.
+/// The payload and the text that follows it. It is not parsed yet, so the text may not be an
+/// envelope.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Undecoded<'f> {
-    /// The text from its beginning.
+    /// The whole text.
     pub(crate) text: &'f str,
+    /// Where the payload starts.
     start: usize,
-    /// Whether `ver` and `ts` were both in front of the payload, and so cannot come behind it.
+    /// Whether `ver` and `ts` were both found before the payload. Otherwise they may follow it.
     pub(crate) has_ver_and_ts: bool,
 }
 
 impl<'f> Parsed<'f, Undecoded<'f>> {
-    /// The head of an envelope whose `data` comes last, as everyone writes it, with nothing unusual in front of it. `None`
-    /// says nothing about the text: ask [`Parsed::parse`].
+    /// Parses the keys of an envelope whose `data` comes last and has nothing unusual before it.
+    /// `None` says nothing about the text: [`Parsed::parse`] decides.
     pub(crate) fn by_shortcut(text: &'f str) -> Option<Self> {
         let (mut ver, mut message_type, mut ts) = (None, None, None);
         let mut scan = Scan { text, at: 0 };
-        // Nearly all envelopes are written like this, without a space: compared piece by piece rather than byte by byte.
+        // Nearly all envelopes are written like this, without a space. So they are compared in
+        // pieces and not byte by byte.
         let usual = scan.literal("{\"ver\":1,\"type\":");
         if usual {
             ver = Some(1);
@@ -54,22 +61,22 @@ impl<'f> Parsed<'f, Undecoded<'f>> {
 }
 
 impl<'f> Undecoded<'f> {
-    /// The payload, if nothing but the envelope's closing brace follows it. Anything else, a further key for example, is
-    /// [`Parsed::parse`]'s to judge.
+    /// Decodes the payload, if only the envelope's closing brace follows it. [`Parsed::parse`]
+    /// decides about everything else, such as another key.
     pub(crate) fn decode<T: Deserialize<'f>>(self) -> Option<T> {
         let rest = &self.text[self.start..];
         let mut json = serde_json::Deserializer::from_str(rest);
         let value = T::deserialize(&mut json).ok()?;
-        // The deserializer itself does not tell where it stands; a stream of its further values does.
+        // The deserializer does not report its position, but a stream of its next values does.
         let end = json.into_iter::<serde::de::IgnoredAny>().byte_offset();
         let (payload, after) = rest.split_at_checked(end)?;
         let closed = after.trim_start_matches(SPACE).strip_prefix('}')?.trim_start_matches(SPACE).is_empty();
-        // A type that reads nothing does not make this a payload.
+        // A type may read nothing. Then there may be no payload.
         (closed && !payload.trim_start_matches(SPACE).is_empty()).then_some(value)
     }
 }
 
-/// Steps through the plainest of JSON; `None` wherever it is not that plain.
+/// Reads simple JSON. Every method returns `None` where the JSON is less simple.
 struct Scan<'f> {
     text: &'f str,
     at: usize,
@@ -83,7 +90,7 @@ impl<'f> Scan<'f> {
         }
     }
 
-    /// Exactly this, or nothing is taken.
+    /// Takes exactly this text, or nothing. Returns whether it was there.
     #[inline]
     fn literal(&mut self, literal: &str) -> bool {
         let found = self.text.as_bytes()[self.at..].starts_with(literal.as_bytes());
@@ -93,13 +100,15 @@ impl<'f> Scan<'f> {
         found
     }
 
+    /// Takes this byte, after white space.
     #[inline]
     fn token(&mut self, byte: u8) -> Option<()> {
         self.skip_space();
         (*self.text.as_bytes().get(self.at)? == byte).then(|| self.at += 1)
     }
 
-    /// A number of at most `DIGITS` digits (so that it fits), and nothing else: no sign, fraction or leading zero.
+    /// Takes a number of at most `DIGITS` digits, which fits into an `i64`, without sign, fraction
+    /// or leading zero.
     #[inline]
     fn number<const DIGITS: usize>(&mut self) -> Option<i64> {
         self.skip_space();
@@ -115,13 +124,13 @@ impl<'f> Scan<'f> {
         (length == 1 || (length > 1 && self.text.as_bytes()[start] != b'0')).then_some(number)
     }
 
-    /// A string without escapes.
+    /// Takes a string without escapes.
     #[inline]
     fn plain_string(&mut self) -> Option<&'f str> {
         self.token(b'"')?;
         let rest = &self.text.as_bytes()[self.at..];
         let length = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)?;
-        // Exactly here, not behind white space: a line end inside of a string is none of JSON.
+        // Only right here, and not after white space: JSON does not allow a line end in a string.
         if rest[length] != b'"' {
             return None;
         }
@@ -152,7 +161,7 @@ mod tests {
 
     type Read<T> = (u32, String, i64, T);
 
-    /// `None` where the text is no envelope; otherwise its head, and the payload if it fits.
+    /// `None` if the text is not an envelope. The payload is `None` if it does not fit.
     fn two_passes<'f, T: Deserialize<'f>>(text: &'f str) -> Option<Read<Option<T>>> {
         let parsed = Parsed::parse(text).ok()?;
         Some((parsed.ver, parsed.message_type.into(), parsed.ts, serde_json::from_str(parsed.data).ok()))
@@ -163,14 +172,14 @@ mod tests {
         Some((parsed.ver, parsed.message_type.into(), parsed.ts, parsed.data.decode()?))
     }
 
-    /// The one pass may only say yes, and then to the very same. Whether it did.
+    /// If the one pass succeeds, both ways must agree. Returns whether it succeeded.
     fn agree<'f, T: Deserialize<'f> + PartialEq + Debug>(text: &'f str) -> bool {
         let Some((ver, message_type, ts, data)) = one_pass::<T>(text) else { return false };
         assert_eq!(two_passes::<T>(text), Some((ver, message_type, ts, Some(data))), "{text:?}");
         true
     }
 
-    /// `&RawValue` has no equality.
+    /// As `agree`: `&RawValue` cannot be compared.
     fn agree_on_raw(text: &str) {
         if let Some((.., data)) = one_pass::<&RawValue>(text) {
             let (.., same) = two_passes::<&RawValue>(text).unwrap_or_else(|| panic!("no envelope: {text:?}"));
@@ -189,7 +198,7 @@ mod tests {
         r#"{"ver":1,"type":"a","ts":0,"data":7}"#,
         r#"{"ver":1,"type":"a","ts":0,"data":[1,2,3],"id":9}"#,
     ];
-    /// What a mutation inserts.
+    /// The pieces that a mutation inserts.
     const SCRAPS: [&str; 36] = [
         "\"",
         "\\",

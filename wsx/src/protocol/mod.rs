@@ -5,10 +5,6 @@ pub(crate) mod endpoint;
 pub(crate) mod message_type;
 pub(crate) mod side;
 
-pub use crate::{
-    dispatch::registration::HandledOnceBy,
-    envelope::{Outbound, SentBy},
-};
 pub use description::{Description, Travel};
 pub use message_type::MessageType;
-pub use side::{AnyPeer, AnySide, Receives, Sends, Side};
+pub use side::{AnyPeer, AnySide, Receives, Side};

@@ -18,14 +18,6 @@ pub trait Side: Send + Sync + 'static {
     type Peer: Send + Sync + 'static;
 }
 
-/// The side `Self` may send `M` to the side `To`.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` may not send `{M}` to `{To}`",
-    label = "`{M}` does not travel in this direction",
-    note = "the `wsx::protocol!` block says which side sends which message"
-)]
-pub trait Sends<M: ?Sized, To: ?Sized> {}
-
 /// The side `Self` may receive `M` from the side `From`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` never receives `{M}` from `{From}`, so this handler could not run",
@@ -53,9 +45,12 @@ impl Side for AnySide {
 }
 /// A side that a protocol declares. [`AnySide`] is not one.
 #[doc(hidden)]
-pub trait Declared {}
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a side of a protocol",
+    label = "not a side",
+    note = "the sides are the names before and after the arrows of a `wsx::protocol!` block, as in `Edge -> Server: Telemetry;`"
+)]
+pub trait Declared: Side {}
 
-#[diagnostic::do_not_recommend]
-impl<M: ?Sized, To: ?Sized> Sends<M, To> for AnySide {}
 #[diagnostic::do_not_recommend]
 impl<M: ?Sized, From: ?Sized> Receives<M, From> for AnySide {}

@@ -63,7 +63,8 @@ impl HeartbeatTimer {
         match self.phase {
             Phase::Listening => {
                 self.phase = Phase::PingSent;
-                // From now, and not from the deadline: a task that runs too late must still give the peer its time to answer.
+                // From now, and not from the deadline: a task that runs too late must still give
+                // the peer its time to answer.
                 self.deadline = after(self.config.timeout);
                 Poll::Ready(Due::Ping)
             }
@@ -72,8 +73,8 @@ impl HeartbeatTimer {
     }
 }
 
-/// The time after `wait`, at most thirty years from now, as in tokio's own timers. The clock has an end, and rounding a time
-/// right before that end overflows too.
+/// The time after `wait`, at most thirty years from now, as in tokio's own timers. The clock has an
+/// end, and rounding a time right before that end overflows too.
 fn after(wait: Duration) -> Instant {
     const MAX: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
     Instant::now() + wait.min(MAX)
@@ -93,14 +94,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_is_answered_by_a_ping_and_then_by_the_end() {
+    async fn a_silent_peer_is_pinged_and_then_lost() {
         let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));
         assert_eq!((due(&mut timer).await, start.elapsed()), (Due::Ping, 30 * SECOND));
         assert_eq!((due(&mut timer).await, start.elapsed()), (Due::PeerLost, 40 * SECOND));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_byte_puts_both_off() {
+    async fn a_received_byte_restarts_the_timer() {
         let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));
         tokio::time::sleep(20 * SECOND).await;
         timer.restart();
@@ -110,9 +111,9 @@ mod tests {
         assert_eq!((due(&mut timer).await, start.elapsed()), (Due::Ping, 89 * SECOND));
     }
 
-    /// A thread that was blocked, a box that slept: the peer has not been asked yet.
+    /// The thread was blocked, or the machine was suspended, so no ping was sent yet.
     #[tokio::test(start_paused = true)]
-    async fn a_ping_that_leaves_late_is_waited_for_all_the_same() {
+    async fn a_late_ping_still_gives_the_peer_its_time_to_answer() {
         let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));
         advance(100 * SECOND).await;
         assert_eq!((due(&mut timer).await, start.elapsed()), (Due::Ping, 100 * SECOND));
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_time_that_no_clock_has_never_comes() {
+    async fn a_time_beyond_the_end_of_the_clock_never_comes() {
         const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let mut silent = HeartbeatTimer::new(Heartbeat { interval: Duration::MAX, timeout: Duration::MAX });
         assert!(timeout(YEAR, due(&mut silent)).await.is_err());
@@ -129,7 +130,7 @@ mod tests {
         assert!(timeout(YEAR, due(&mut patient)).await.is_err());
         patient.restart();
         assert_eq!(due(&mut patient).await, Due::Ping);
-        // The last time that the clock has, for which tokio's timer has no next millisecond.
+        // The last time of the clock, for which tokio's timer has no next millisecond.
         let now = Instant::now();
         let (seconds, rest) = ((0..64).rev(), (0..30).rev());
         let steps =

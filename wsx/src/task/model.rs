@@ -1,13 +1,16 @@
-//! The wake-ups of a connection under a model checker: senders, the socket, a close, and the task between them.
+//! The wake-ups of a connection under a model checker: senders, the socket, a close, and the task.
 //!
-//! loom runs each test once for every order in which the threads can take their locks, with a bounded number of
-//! preemptions, and fails when all of them wait for each other: a lost wake-up is a deadlock. Connection, sends, queue and
-//! the polling of the task are the real ones; the socket and the reader's future are stand-ins that count.
-//! `tests/model.sh` runs it.
-use super::{End, IDLE, Task, Writer};
+//! loom runs each test once for every order in which the threads can take their locks, with a
+//! bounded number of preemptions. It fails when all threads wait for each other: a lost wake-up is
+//! a deadlock. Handle, sends, queue and the polling of the task are the real ones. The socket and
+//! the reader's future only count. `tests/scripts/model.sh` runs it.
+use super::{HandlingCell, ReadEnd, Task, Writer};
 use crate::{
-    config::Config, connection::Connection, connection::queue::Queue, connection::sending::Sending, error::SendError,
-    task::transport::Transport, wire::message::Received,
+    config::Config,
+    connection::{handle::Handle, queue::Queue, sending::Sending},
+    error::SendError,
+    task::transport::Transport,
+    wire::{close_code::CloseCode, header::Opcode, message::Received, write},
 };
 use loom::{
     sync::{Condvar, Mutex, MutexGuard},
@@ -19,21 +22,22 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 use tokio_tungstenite::tungstenite::{Error, protocol::Role};
 
-/// Each of the mistakes that these tests were tried on takes two at most; `LOOM_MAX_PREEMPTIONS` asks for others.
+/// The tests found every mistake that was made on purpose with at most two. `LOOM_MAX_PREEMPTIONS`
+/// sets another number.
 const PREEMPTIONS: usize = 3;
-/// A control frame of the model's, so that it is told from a message.
+/// The first byte of the model's control frames. Messages have another one.
 const PONG: u8 = 0x8a;
 
 /// Runs `model` in every order.
 fn check(model: impl Fn() + Send + Sync + 'static) {
-    // The write timeout asks for a clock, which stands still here.
+    // The write timeout needs a clock. This one is paused.
     let clock = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let clock = clock.expect("a clock needs no resource");
     let _entered = clock.enter();
@@ -76,7 +80,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no model panics under this lock")
 }
 
-/// Polls when woken, and never else.
+/// Polls only when woken.
 fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let parker = Arc::new(Parker { woken: Mutex::new(false), changed: Condvar::new() });
@@ -89,21 +93,22 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// A socket. What the peer has sent is a number of pings, each answered by a pong.
+/// A socket. The peer sends pings, and each is answered by a pong.
 struct Wire(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Whether it takes what is written.
+    /// Whether it takes bytes.
     open: bool,
-    /// Whether it begins to take, as a peer's socket does that waits for its reader, once a ping was seen.
+    /// Whether it takes bytes after a ping was read, like the socket of a peer that sends before it
+    /// reads.
     opens_for_reader: bool,
     written: Vec<u8>,
     writer: Option<Waker>,
-    /// Pings that have come in and not been seen.
+    /// Pings that were received and not read.
     pings: usize,
     reader: Option<Waker>,
-    /// Pongs that found room.
+    /// Pongs that were queued.
     answered: usize,
 }
 
@@ -120,7 +125,7 @@ impl Wire {
         Arc::new(Self(Mutex::new(State { opens_for_reader: true, ..State::default() })))
     }
 
-    /// The peer takes again.
+    /// The peer reads again.
     fn unblock(&self) {
         let writer = {
             let mut state = lock(&self.0);
@@ -130,7 +135,7 @@ impl Wire {
         writer.into_iter().for_each(Waker::wake);
     }
 
-    /// Pings come in.
+    /// The peer sends pings.
     fn receive(&self, pings: usize) {
         let reader = {
             let mut state = lock(&self.0);
@@ -140,7 +145,7 @@ impl Wire {
         reader.into_iter().for_each(Waker::wake);
     }
 
-    /// The payloads of what was written, one byte each, and the number of pongs.
+    /// Returns the first byte of each written message, and the number of pongs.
     fn written(&self) -> (Vec<u8>, usize) {
         let state = lock(&self.0);
         let (mut messages, mut pongs, mut rest) = (Vec::new(), 0, &state.written[..]);
@@ -157,7 +162,7 @@ impl Wire {
 }
 
 impl Transport for Wire {
-    /// Sees what has come in, and answers as far as there is room.
+    /// Reads the pings, and answers while there is room.
     fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, Error>> {
         let mut state = lock(&self.0);
         while state.pings > 0 {
@@ -201,38 +206,39 @@ impl Transport for Wire {
     }
 }
 
-/// A connection whose queue holds so many messages.
-fn connection(messages: usize) -> Connection {
-    Connection::unopened("".into(), Role::Server, &Config::default().queue_messages(messages))
+/// A connection whose queue holds this many messages.
+fn connection(messages: usize) -> Handle {
+    Handle::new("".into(), Role::Server, &Config::default().queue_messages(messages))
 }
 
-/// A message of `length` bytes, which all say its name.
-fn send(conn: &Connection, name: u8, length: usize) -> Sending<'_> {
-    conn.send_binary(vec![name; length])
+/// Sends a message of `length` bytes, each of which is its name.
+fn send(conn: &Handle, name: u8, length: usize) -> Sending<'_> {
+    Sending::on(conn, Ok(write::frame(Opcode::BINARY, Role::Server, &vec![name; length])))
 }
 
-/// Whether it waits, and without being woken then.
+/// Polls once, without a waker. Returns whether the send waits.
 fn is_pending(sending: &mut Sending<'_>) -> bool {
     Pin::new(sending).poll(&mut Context::from_waker(Waker::noop())).is_pending()
 }
 
-type Reading<'w> = Pin<Box<dyn Future<Output = End> + 'w>>;
+type Reading<'w> = Pin<Box<dyn Future<Output = ReadEnd> + 'w>>;
 
-/// The connection's task, which runs in the thread of `body`.
-fn with_task<R>(conn: &Connection, wire: &Wire, body: impl FnOnce(&mut Task<'_, Wire, Reading<'_>>) -> R) -> R {
+/// Runs `body` with the connection's task, in the same thread.
+fn with_task<R>(conn: &Handle, wire: &Wire, body: impl FnOnce(&mut Task<'_, Wire, Reading<'_>>) -> R) -> R {
     let reader: Reading<'_> = Box::pin(async {
         match poll_fn(|cx| wire.poll_received(conn.queue(), cx)).await {
             Ok(_) => unreachable!("the model's socket gives no messages"),
-            Err(error) => End::Lost(error.to_string()),
+            Err(error) => ReadEnd::LinkLost(error.to_string()),
         }
     });
     let (mut reader, writer) = (reader, Writer::new(Duration::from_secs(1)));
     let (reader, waker) = (Pin::new(&mut reader), conn.reader_waker());
-    let handling = AtomicU8::new(IDLE);
+    let handling = HandlingCell::new();
     body(&mut Task { transport: wire, conn, writer, reader, handling: &handling, waker, heartbeat: None, end: None })
 }
 
-/// Runs until nothing is left to write and `done` says so of the messages and pongs that were; with the messages.
+/// Runs the task until everything is written and `done` accepts the written messages and pongs.
+/// Returns the messages.
 fn run_until(task: &mut Task<'_, Wire, Reading<'_>>, done: impl Fn(&[u8], usize) -> bool) -> Vec<u8> {
     block_on(poll_fn(|cx| {
         let Poll::Ready(written) = task.poll(cx) else { return Poll::Pending };
@@ -243,7 +249,7 @@ fn run_until(task: &mut Task<'_, Wire, Reading<'_>>, done: impl Fn(&[u8], usize)
 }
 
 #[test]
-fn what_was_accepted_leaves_in_order_and_every_sender_learns_of_it() {
+fn queued_messages_leave_in_order_and_every_send_resolves() {
     check(|| {
         let (conn, wire) = (connection(1), Wire::open());
         let senders = [b"ab".as_slice(), b"x"].map(|names| {
@@ -260,9 +266,9 @@ fn what_was_accepted_leaves_in_order_and_every_sender_learns_of_it() {
     });
 }
 
-/// The peer takes nothing until it was read.
+/// The peer reads nothing until its ping was read.
 #[test]
-fn the_reader_is_polled_after_each_call_though_the_task_is_blocked_in_a_write() {
+fn the_reader_is_polled_after_each_wake_while_a_write_is_blocked() {
     check(|| {
         let (conn, wire) = (connection(8), Wire::blocked_until_it_is_read());
         let peer = thread::spawn({
@@ -280,7 +286,7 @@ fn the_reader_is_polled_after_each_call_though_the_task_is_blocked_in_a_write() 
 }
 
 #[test]
-fn a_pong_without_room_leaves_when_there_is_some() {
+fn a_pong_without_room_leaves_when_there_is_room() {
     check(|| {
         let (conn, wire) = (connection(8), Wire::blocked());
         let peer = thread::spawn({
@@ -295,9 +301,9 @@ fn a_pong_without_room_leaves_when_there_is_some() {
     });
 }
 
-/// A send may be polled by one task and then by another, which is the one to wake.
+/// A send may be polled by one task and then by another. The last one has to be woken.
 #[test]
-fn a_sender_that_waits_is_woken_where_it_was_polled_last() {
+fn a_waiting_sender_is_woken_by_its_last_waker() {
     check(|| {
         let (conn, wire) = (connection(1), Wire::open());
         block_on(send(&conn, b'a', 1)).expect("there is room");
@@ -316,18 +322,19 @@ fn a_sender_that_waits_is_woken_where_it_was_polled_last() {
     });
 }
 
-/// The socket takes nothing until the short message is in, so only the end of the long one's wait can let it in.
+/// The socket takes nothing until the short message is queued. So only the cancelled long one can
+/// make room for it.
 #[test]
-fn a_send_that_is_given_up_lets_those_behind_it_in() {
+fn a_cancelled_send_makes_way_for_the_next_ones() {
     check(|| {
-        let conn = Connection::unopened("".into(), Role::Server, &Config::default().queue_bytes(100));
+        let conn = Handle::new("".into(), Role::Server, &Config::default().queue_bytes(100));
         let wire = Wire::blocked();
         let sent = with_task(&conn, &wire, |task| {
-            // The first is with the blocked writer, the second in the queue.
+            // The blocked writer has the first message, the queue has the second.
             block_on(send(&conn, b'a', 50)).expect("there is room");
             assert!(task.poll(&mut Context::from_waker(Waker::noop())).is_pending());
             block_on(send(&conn, b'b', 50)).expect("there is room");
-            let given_up = thread::spawn({
+            let cancelled = thread::spawn({
                 let conn = conn.clone();
                 move || is_pending(&mut send(&conn, b'l', 90))
             });
@@ -340,16 +347,16 @@ fn a_send_that_is_given_up_lets_those_behind_it_in() {
             });
             let sent = run_until(task, |messages, _| messages.contains(&b's'));
             sender.join().expect("the sender ends");
-            given_up.join().expect("the sender ends");
+            cancelled.join().expect("the sender ends");
             sent
         });
-        // Given up right when it was let in, it leaves, and once.
+        // A send that was queued right before it was cancelled is sent, and only once.
         assert!(matches!(&sent[..], b"abs" | b"absl" | b"abls"), "{sent:?}");
     });
 }
 
 #[test]
-fn a_close_wakes_the_task_that_is_blocked_and_every_sender_that_waits() {
+fn a_close_wakes_the_blocked_task_and_every_waiting_sender() {
     check(|| {
         let (conn, wire) = (connection(1), Wire::blocked());
         let senders = [b'a', b'b'].map(|name| {
@@ -358,10 +365,10 @@ fn a_close_wakes_the_task_that_is_blocked_and_every_sender_that_waits() {
         });
         let closer = thread::spawn({
             let conn = conn.clone();
-            move || conn.close()
+            move || conn.close(CloseCode::NORMAL, String::new())
         });
         let sent = with_task(&conn, &wire, |task| {
-            block_on(poll_fn(|cx| task.poll_open(cx)));
+            block_on(poll_fn(|cx| task.poll_serve(cx)));
             wire.unblock();
             run_until(task, |_, _| true)
         });

@@ -11,7 +11,7 @@ use crate::{
     task::transport::Transport,
     wire::{
         close_code::CloseCode,
-        message::{Message, Received},
+        message::{DataMessage, Received},
         write::Frame,
     },
 };
@@ -100,7 +100,7 @@ pub(super) async fn read<E: Endpoint, T: Transport>(
                     let answer = scope.message(conn, &frame).await;
                     reply(conn, answer, handling).await;
                 }
-                Message::from(frame).recycle();
+                DataMessage::from(frame).recycle();
             }
             // The pong is queued already.
             Ok(Received::Ping) => {}

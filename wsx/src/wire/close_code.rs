@@ -1,13 +1,14 @@
 //! Close codes (RFC 6455 section 7.4): the number in a close frame that says why a connection ends.
 //!
-//! Knows the codes, their names, and which one answers an error of the peer. It does not know connections.
+//! Knows the codes, their names, and which one answers an error of the peer. It does not know
+//! connections.
 use std::fmt;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 
 /// The code of a WebSocket close, from a close frame or in place of one (RFC 6455 section 7.4).
 ///
-/// The constants are the codes with a registered meaning. Every other number is made with [`From<u16>`]; the RFC leaves
-/// 4000 to 4999 to applications (section 7.4.2).
+/// The constants are the codes with a registered meaning. Every other number is made with
+/// [`From<u16>`]; the RFC leaves 4000 to 4999 to applications (section 7.4.2).
 ///
 /// ```
 /// use wsx::CloseCode;
@@ -43,29 +44,37 @@ impl CloseCode {
     pub const MANDATORY_EXTENSION: Self = Self(1010);
     /// 1011: an unexpected condition prevents the endpoint from continuing.
     pub const INTERNAL_ERROR: Self = Self(1011);
-    /// 1012: the server restarts; the client may reconnect after a random delay. In the IANA registry, not in the RFC.
+    /// 1012: the server restarts; the client may reconnect after a random delay. In the IANA
+    /// registry, not in the RFC.
     pub const SERVICE_RESTART: Self = Self(1012);
-    /// 1013: the server is overloaded; the client should reconnect later. In the IANA registry, not in the RFC.
+    /// 1013: the server is overloaded; the client should reconnect later. In the IANA registry, not
+    /// in the RFC.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
-    /// 1014: a gateway received an invalid response from its upstream server. In the IANA registry, not in the RFC.
+    /// 1014: a gateway received an invalid response from its upstream server. In the IANA registry,
+    /// not in the RFC.
     ///
-    /// wsx does not send it: many peers know only the codes of the RFC, and answer 1014 with a protocol error.
+    /// wsx does not send it: many peers know only the codes of the RFC, and answer 1014 with a
+    /// protocol error.
     pub const BAD_GATEWAY: Self = Self(1014);
-    /// 4000: another connection with the same id has replaced this one. A code of wsx, in the RFC's range for
-    /// applications.
+    /// 4000: another connection with the same id has replaced this one. A code of wsx, in the RFC's
+    /// range for applications.
     ///
-    /// Once in a while this is normal: a peer came back before the server knew that its old link was dead. Again and again
-    /// it means that two programs use one id: each reconnects when the other has replaced it.
+    /// Once in a while this is normal: a peer came back before the server knew that its old link
+    /// was dead. Again and again it means that two programs use one id: each reconnects when the
+    /// other has replaced it.
     pub const REPLACED: Self = Self(4000);
 
-    /// Whether a close frame may carry this code (RFC 6455 section 7.4): 1000 to 1003, 1007 to 1013, and 3000 to 4999.
+    /// Whether a close frame may carry this code (RFC 6455 section 7.4): 1000 to 1003, 1007 to
+    /// 1013, and 3000 to 4999.
     ///
-    /// 1004 is reserved. 1005, 1006 and 1015 stand for what a close frame cannot say. All others have no definition.
+    /// 1004 is reserved. 1005, 1006 and 1015 stand for what a close frame cannot say. All others
+    /// have no definition.
     pub(crate) const fn is_sendable(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1013 | 3000..=4999)
     }
 
-    /// The code that answers an error in what the peer sent (RFC 6455 section 7.4.1). `None` if the link broke instead.
+    /// The code that answers an error in what the peer sent (RFC 6455 section 7.4.1). `None` if the
+    /// link broke instead.
     pub(crate) fn of_violation(error: &Error) -> Option<Self> {
         match error {
             Error::Capacity(CapacityError::MessageTooLong { .. }) => Some(Self::MESSAGE_TOO_BIG),

@@ -1,6 +1,7 @@
-//! A frame's header (RFC 6455 section 5.2), and the rules that it can break by itself.
+//! A frame's header (RFC 6455 section 5.2), and the rules that a header alone can break.
 //!
-//! Knows one header. It knows neither the payload after it nor, but for one flag, the frames before it.
+//! Knows one header. It knows neither the payload after it nor, but for one flag, the frames before
+//! it.
 use tokio_tungstenite::tungstenite::{
     error::ProtocolError,
     protocol::{Role, frame::coding::Data},
@@ -11,9 +12,9 @@ pub(crate) const MAX_CONTROL: usize = 125;
 /// Longest header of a frame: 2 bytes, 8 of length, 4 of mask.
 pub(super) const MAX_HEADER: usize = 14;
 
-/// The bit of a header's first byte that says that the frame ends its message.
+/// The bit of the first byte that marks the last frame of a message.
 const FIN: u8 = 0x80;
-/// The bits of the first byte that only an extension may set. wsx negotiates none.
+/// The bits of the first byte that only an extension may set. wsx does not negotiate extensions.
 const RESERVED_BITS: u8 = 0x70;
 
 /// What a frame is (RFC 6455 section 5.2).
@@ -27,12 +28,12 @@ impl Opcode {
     pub(crate) const CLOSE: Self = Self(0x8);
     pub(crate) const PING: Self = Self(0x9);
 
-    /// The first byte of a frame that is a whole message.
+    /// The first byte of a frame with this opcode that is not fragmented.
     pub(super) const fn whole(self) -> u8 {
         FIN | self.0
     }
 
-    /// Control frames stand between the fragments of a message and are never fragmented (section 5.5).
+    /// Whether it is a close, a ping or a pong (section 5.5).
     fn is_control(self) -> bool {
         self.0 & 0x08 != 0
     }
@@ -51,7 +52,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// `None` when there is more of it to come.
+    /// `None` if the header is not complete.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let [first_byte, second_byte, rest @ ..] = bytes else { return None };
         let (payload_length, size) = match second_byte & 0x7f {
@@ -86,10 +87,12 @@ impl Header {
         matches!(self.first_byte, TEXT | BINARY)
     }
 
-    /// The rule that the header breaks, whatever its payload is. `fragmented` is whether a message has begun and not ended.
+    /// Returns the rule that the header breaks, whatever its payload is. `fragmented` says whether
+    /// a message has started and not ended.
     ///
-    /// Found here, the frame is rejected at once. tungstenite would wait for its payload, which may never come, and set
-    /// memory aside for it. The checks and their order are tungstenite's.
+    /// A frame with an invalid header is rejected before its payload is read. tungstenite would
+    /// allocate memory for the payload and wait for it. The checks and their order are those of
+    /// tungstenite.
     pub(super) fn violation(&self, role: Role, fragmented: bool) -> Option<ProtocolError> {
         let (opcode, is_server) = (self.opcode(), role == Role::Server);
         match opcode {

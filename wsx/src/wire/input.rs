@@ -1,20 +1,22 @@
-//! The bytes that were read from a socket and not parsed yet.
+//! Bytes that were read from a socket and not parsed yet.
 //!
-//! Knows neither frames nor sockets: the caller reads into a buffer that all connections of a thread share.
+//! Knows neither frames nor sockets: the caller does the read. All connections of a thread share
+//! one buffer.
 use std::{
     cell::Cell,
     io,
     task::{Poll, ready},
 };
 
-/// How much one read asks for, in bytes: the buffer is the thread's, so its size costs no connection anything.
+/// Size of the thread's buffer, and so the maximum of one read. It does not cost memory for each
+/// connection.
 pub(super) const READ_SIZE: usize = 64 * 1024;
 
 thread_local! {
     static READ_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Reads into the thread's buffer, and gives the bytes to `use_bytes`.
+/// Reads into the thread's buffer, and calls `use_bytes` with the bytes.
 pub(crate) fn poll_with_buffer<T>(
     read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
     use_bytes: impl FnOnce(&[u8]) -> T,
@@ -26,10 +28,10 @@ pub(crate) fn poll_with_buffer<T>(
     result
 }
 
-/// What was read and not looked at yet.
+/// Bytes that were read and not taken yet.
 #[derive(Default)]
 pub(super) struct Input {
-    /// The thread's buffer, or memory of exactly what is left.
+    /// The thread's buffer, or memory of exactly the size of the bytes that are left.
     pub(super) bytes: Vec<u8>,
     start: usize,
     end: usize,
@@ -44,20 +46,21 @@ impl Input {
         &self.bytes[self.start..self.end]
     }
 
-    /// The next bytes, as many as there are and `most` at the most.
+    /// Takes the next bytes, at most `most`.
     pub(super) fn take(&mut self, most: usize) -> &[u8] {
         let start = self.start;
         self.start += most.min(self.end - start);
         &self.bytes[start..self.start]
     }
 
-    /// Reads, when all that was read before has been taken.
+    /// Reads more bytes, after all earlier ones were taken.
     pub(super) fn poll_fill(
         &mut self,
         read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if self.bytes.len() != READ_SIZE {
-            // Taken, not borrowed: the stream is the user's, and may run anything inside its `poll_read`.
+            // Taken, not borrowed: the stream is the user's, and its `poll_read` may run another
+            // connection's task.
             self.bytes = READ_BUFFER.take();
             self.bytes.resize(READ_SIZE, 0);
         }
@@ -67,7 +70,8 @@ impl Input {
         Poll::Ready(Ok(read))
     }
 
-    /// Gives the thread its buffer back, and keeps what is left in memory of exactly its size.
+    /// Gives the buffer back to the thread, and keeps the bytes that are left in memory of exactly
+    /// their size.
     pub(super) fn shrink(&mut self) {
         if self.bytes.len() == READ_SIZE {
             let unread = self.unread().to_vec();

@@ -1,6 +1,7 @@
-//! Masking (RFC 6455 section 5.3). Knows bytes and a key, and not where they come from.
+//! Masks and unmasks a payload (RFC 6455 section 5.3). Knows bytes and a key, and not what they
+//! are.
 
-/// Section 5.3: byte `i` is combined with byte `i mod 4` of the key; here eight bytes at a time.
+/// Combines byte `i` of the payload with byte `i mod 4` of the key, eight bytes at a time.
 pub(crate) fn mask(payload: &mut [u8], key: [u8; 4]) {
     let [a, b, c, d] = key;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);

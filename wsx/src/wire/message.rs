@@ -1,33 +1,33 @@
-//! What a peer sent, as the reader returns it.
+//! A message or control frame of the peer, as the reader returns it.
 //!
-//! Knows neither the frames that it came in nor who handles it.
+//! Knows neither the frames that carried a message nor its handler.
 use bytes::Bytes;
 use std::cell::Cell;
 use tokio_tungstenite::tungstenite::{self, protocol::CloseFrame};
 
-/// A message's memory is used for the thread's next one up to this length, and given back above it.
+/// Up to this size, the memory of a message is kept for the next message of the thread.
 const MAX_KEPT: usize = 256 * 1024;
 
 thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// What a peer sent.
+/// A message or control frame of the peer.
 #[derive(Debug)]
 pub(crate) enum Received {
-    Message(Message),
-    /// Its answer is on its way.
+    Message(DataMessage),
+    /// The pong that answers it is already queued.
     Ping,
     Pong(Bytes),
     Close(Option<CloseFrame>),
 }
 
 impl Received {
-    /// `None` for what no reader gives: a single frame.
+    /// `None` for a single frame, which tungstenite does not return from a read.
     pub(crate) fn from_tungstenite(message: tungstenite::Message) -> Option<Self> {
         Some(match message {
-            tungstenite::Message::Text(text) => Self::Message(Message::Text(text.as_str().to_owned())),
-            tungstenite::Message::Binary(bytes) => Self::Message(Message::Binary(bytes.into())),
+            tungstenite::Message::Text(text) => Self::Message(DataMessage::Text(text.as_str().to_owned())),
+            tungstenite::Message::Binary(bytes) => Self::Message(DataMessage::Binary(bytes.into())),
             tungstenite::Message::Ping(_) => Self::Ping,
             tungstenite::Message::Pong(payload) => Self::Pong(payload),
             tungstenite::Message::Close(close) => Self::Close(close),
@@ -36,22 +36,22 @@ impl Received {
     }
 }
 
-/// A message, in memory of its own; [`recycle`](Self::recycle) it.
+/// A message that owns its memory. [`recycle`](Self::recycle) gives the memory to the next one.
 #[derive(Debug)]
-pub(crate) enum Message {
+pub(crate) enum DataMessage {
     Text(String),
     Binary(Vec<u8>),
 }
 
-impl Message {
-    /// Memory for a payload of this length, used before if possible.
+impl DataMessage {
+    /// Returns empty memory for a payload of this length, that of an earlier message if possible.
     pub(super) fn memory(length: usize) -> Vec<u8> {
         let mut memory = if length <= MAX_KEPT { SPARE.take() } else { Vec::new() };
         memory.clear();
         memory
     }
 
-    /// Keeps the memory of a message that was handled for the next one of this thread.
+    /// Keeps the memory of a handled message for the next one of this thread.
     pub(crate) fn recycle(self) {
         let memory = match self {
             Self::Text(text) => text.into_bytes(),
@@ -68,12 +68,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_message_leaves_no_memory_behind() {
-        let long = Message::Binary(Vec::with_capacity(MAX_KEPT + 1));
+    fn the_memory_of_a_long_message_is_not_kept() {
+        let long = DataMessage::Binary(Vec::with_capacity(MAX_KEPT + 1));
         SPARE.take();
         long.recycle();
         assert_eq!(SPARE.take().capacity(), 0);
-        Message::Binary(Vec::with_capacity(MAX_KEPT)).recycle();
+        DataMessage::Binary(Vec::with_capacity(MAX_KEPT)).recycle();
         assert_eq!(SPARE.take().capacity(), MAX_KEPT);
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes to frames and back (RFC 6455 section 5). Knows no socket and no envelope.
+//! Bytes to frames and back (RFC 6455 section 5). Knows neither sockets nor envelopes.
 pub(crate) mod close_code;
 pub(crate) mod header;
 pub(crate) mod input;

@@ -1,16 +1,19 @@
-//! Messages out of the bytes that come in (RFC 6455 section 5).
+//! Turns received bytes into messages (RFC 6455 section 5).
 //!
-//! Nearly every message is one whole data frame. It is unmasked here while it is copied out of what was read, into memory
-//! of its own: one pass, and nothing is kept for a connection that is silent. Every other frame, be it control or fragment,
-//! goes through tungstenite, one at a time. What is against the RFC by its header alone is refused at that. Knows bytes, and no
-//! socket.
+//! Nearly every message is one whole data frame. It is copied into memory of its own and unmasked
+//! in the same pass, and a silent connection keeps no buffer. All other frames, which are control
+//! frames and fragments, go through tungstenite, one at a time. A frame with an invalid header is
+//! rejected before its payload is read. Knows bytes, and not the socket.
+//!
+//! Compared with tungstenite alone, this saves two copies of each message and a read buffer for
+//! each connection. `docs/benchmarks.md` has the figures.
 use crate::{
     config::Config,
     wire::{
         header::{Header, MAX_HEADER, Opcode},
         input::Input,
         mask::mask,
-        message::{Message, Received},
+        message::{DataMessage, Received},
         tungstenite::{Forwarded, Tungstenite, Unread},
     },
 };
@@ -20,25 +23,36 @@ use std::{
 };
 use tokio_tungstenite::tungstenite::{Error, error::ProtocolError, protocol::Role};
 
-/// A message that has not come whole gets memory for so many times what has come, its declared length at the most: a
-/// header is cheap to send, and memory that is never written costs no more than its address.
+/// A message whose frame is not complete gets memory for at most this many times the received
+/// bytes. A peer could otherwise make the program allocate a long message by its header alone.
+/// Memory that is never written costs only its addresses.
 const MAX_RESERVED_RATIO: usize = 16;
 
-/// Where bytes come from, and where tungstenite's answers go, during one poll.
+/// The source of the bytes, and the queue for the answers of tungstenite, during one poll.
 pub(crate) trait Link {
-    /// 0 is the end.
+    /// Returns the number of bytes; 0 at the end of the stream.
     fn poll_read(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>>;
-    /// Whether there was room for this control frame.
+    /// Queues a control frame. Returns false when there is no room for it.
     fn answer(&mut self, frame: &[u8]) -> bool;
 }
 
-/// Where in a frame the reader stands.
+/// Which part of a frame the reader reads next.
+///
+/// ```text
+///             a whole text or binary frame                  its payload is complete
+///   Header ----------------------------------> Message -------------------------------+
+///   ^    |                                                                            |
+///   |    |    a control frame or a fragment                 its payload is complete   |
+///   |    +----------------------------------> Forwarded ------------------------------+
+///   |                                                                                 |
+///   +---------------------------------------------------------------------------------+
+/// ```
 enum State {
-    /// At its beginning; `read` bytes of the header are in `Reader::header`.
+    /// The header. Its first `read` bytes are in `Reader::header`.
     Header { read: usize },
-    /// In the payload of a message that is one frame.
+    /// The payload of a message that is one frame.
     Message { header: Header, payload: Vec<u8>, missing: usize },
-    /// In a frame that tungstenite reads.
+    /// A frame that tungstenite reads.
     Forwarded(Forwarded),
 }
 
@@ -48,15 +62,16 @@ pub(crate) struct Reader {
     max_message_size: usize,
     input: Input,
     state: State,
+    /// The bytes of the frame's header.
     header: [u8; MAX_HEADER],
-    /// Between the first and the last fragment of a message.
+    /// Whether a message has started and its last fragment is missing.
     fragmented: bool,
-    /// Made for the first frame that needs it, which many connections never see.
+    /// Created for the first frame that needs it. Many connections never receive one.
     tungstenite: Option<Box<Tungstenite>>,
 }
 
 impl Reader {
-    /// `early` is what came right behind the handshake.
+    /// `early` are the bytes that were read after the handshake.
     pub(crate) fn new(role: Role, early: Vec<u8>, config: &Config) -> Self {
         Self {
             role,
@@ -69,7 +84,8 @@ impl Reader {
         }
     }
 
-    /// The next message or control frame. After an error, or a close frame, there is none.
+    /// Returns the next message or control frame. It must not be called after an error or a close
+    /// frame.
     pub(crate) fn poll(&mut self, link: &mut impl Link) -> Poll<Result<Received, Error>> {
         if let Some(tungstenite) = self.tungstenite.as_mut().filter(|tungstenite| tungstenite.has_answer) {
             tungstenite.flush_answers(link);
@@ -112,7 +128,7 @@ impl Reader {
         }
     }
 
-    /// The task waits: nothing is kept that it does not need meanwhile.
+    /// Gives back memory, because the task waits.
     pub(crate) fn shrink(&mut self) {
         self.input.shrink();
     }
@@ -124,7 +140,8 @@ impl Reader {
         }
     }
 
-    /// The next header, if all of it has been read. Its bytes are in `self.header` then, and no longer in the input.
+    /// Returns the next header, if it is complete. Its bytes are then in `self.header`, and no
+    /// longer in the input.
     fn next_header(&mut self) -> Option<Header> {
         let State::Header { read } = &mut self.state else { return None };
         let rest = self.input.unread();
@@ -137,13 +154,13 @@ impl Reader {
         header
     }
 
-    /// Whose the frame behind this header is.
+    /// Decides how the frame with this header is read.
     fn begin_frame(&mut self, header: Header) -> Result<(), Error> {
         let whole = header.is_whole_message() && !self.fragmented;
         let fits = usize::try_from(header.payload_length).ok().filter(|length| *length <= self.max_message_size);
         self.state = match fits {
             Some(length) if whole && header.masked == (self.role == Role::Server) => {
-                let mut payload = Message::memory(length);
+                let mut payload = DataMessage::memory(length);
                 payload.reserve_exact(length.min(MAX_RESERVED_RATIO * self.input.unread().len()));
                 State::Message { header, payload, missing: length }
             }
@@ -162,7 +179,11 @@ impl Reader {
 }
 
 fn message(text: bool, payload: Vec<u8>) -> Result<Received, Error> {
-    Ok(Received::Message(if text { Message::Text(String::from_utf8(payload)?) } else { Message::Binary(payload) }))
+    Ok(Received::Message(if text {
+        DataMessage::Text(String::from_utf8(payload)?)
+    } else {
+        DataMessage::Binary(payload)
+    }))
 }
 
 #[cfg(test)]
@@ -175,15 +196,15 @@ mod tests {
 
     const LIMIT: usize = 1000;
 
-    /// Bytes in pieces, with a pause before each, and then the end.
+    /// Gives bytes in pieces, with a pause before each, and then the end of the stream.
     struct Pieces<'b> {
         bytes: &'b [u8],
-        /// How long each piece is, over and over.
+        /// The lengths of the pieces, repeated.
         lengths: Vec<usize>,
         next: usize,
         paused: bool,
         answers: Vec<u8>,
-        /// How many answers are still taken.
+        /// How many answers there is room for.
         room: usize,
     }
 
@@ -208,12 +229,12 @@ mod tests {
         }
 
         fn answer(&mut self, frame: &[u8]) -> bool {
-            let room = self.room > 0;
-            if room {
+            let has_room = self.room > 0;
+            if has_room {
                 self.room -= 1;
                 self.answers.extend_from_slice(frame);
             }
-            room
+            has_room
         }
     }
 
@@ -221,34 +242,35 @@ mod tests {
         Reader::new(role, Vec::new(), &Config::default().max_message_size(LIMIT))
     }
 
-    /// All that is received, each as text, to the error or the close frame that ends it, and what was answered.
-    type Heard = (Vec<String>, Vec<u8>);
+    /// Everything that was received, as text, including the error or close frame at the end; and
+    /// the answers.
+    type Outcome = (Vec<String>, Vec<u8>);
 
-    fn hear(role: Role, early: &[u8], link: &mut Pieces<'_>) -> Vec<String> {
+    fn read_all(role: Role, early: &[u8], link: &mut Pieces<'_>) -> Vec<String> {
         let mut reader = Reader { input: Input::with_bytes(early.to_vec()), ..reader(role) };
-        let mut heard = Vec::new();
+        let mut all = Vec::new();
         loop {
             match reader.poll(link) {
                 Poll::Pending => {
                     reader.shrink();
-                    assert!(reader.input.bytes.len() < READ_SIZE, "a waiting reader keeps no buffer of the thread's");
+                    assert!(reader.input.bytes.len() < READ_SIZE, "a waiting reader does not keep the thread's buffer");
                 }
                 Poll::Ready(Ok(received)) => {
-                    heard.push(format!("{received:?}"));
+                    all.push(format!("{received:?}"));
                     if matches!(received, Received::Close(_)) {
-                        return heard;
+                        return all;
                     }
                 }
                 Poll::Ready(Err(error)) => {
-                    heard.push(error.to_string());
-                    return heard;
+                    all.push(error.to_string());
+                    return all;
                 }
             }
         }
     }
 
-    /// tungstenite alone, on all bytes at once.
-    fn reference(role: Role, bytes: &[u8]) -> Heard {
+    /// Reads with tungstenite alone, all bytes at once.
+    fn reference(role: Role, bytes: &[u8]) -> Outcome {
         struct Whole<'b>(Cursor<&'b [u8]>, Vec<u8>);
         impl Read for Whole<'_> {
             fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -264,25 +286,25 @@ mod tests {
             }
         }
         let mut context = WebSocketContext::new(role, Some(limits(LIMIT)));
-        let (mut whole, mut heard) = (Whole(Cursor::new(bytes), Vec::new()), Vec::new());
+        let (mut whole, mut all) = (Whole(Cursor::new(bytes), Vec::new()), Vec::new());
         loop {
             match context.read(&mut whole).map(Received::from_tungstenite) {
                 Ok(received) => {
-                    let received = received.expect("a reader gives no single frames");
-                    heard.push(format!("{received:?}"));
+                    let received = received.expect("a reader does not return single frames");
+                    all.push(format!("{received:?}"));
                     if matches!(received, Received::Close(_)) {
-                        return (heard, whole.1);
+                        return (all, whole.1);
                     }
                 }
                 Err(error) => {
-                    heard.push(error.to_string());
-                    return (heard, whole.1);
+                    all.push(error.to_string());
+                    return (all, whole.1);
                 }
             }
         }
     }
 
-    /// A frame that a peer of `role` may get, and now and then one that it may not.
+    /// A frame that a peer of `role` may receive, and sometimes an invalid one.
     fn frame(rng: &mut SmallRng, role: Role) -> Vec<u8> {
         let first = match rng.random_range(0..14) {
             5 | 6 => 0x82,
@@ -308,7 +330,7 @@ mod tests {
         let mask = if masked { 0x80 } else { 0 };
         let mut bytes = vec![first];
         match length {
-            // A longer form than needed now and then, which tungstenite takes.
+            // Sometimes a longer form than needed, which tungstenite accepts.
             0..126 if !rng.random_ratio(1, 50) => bytes.push(mask | length as u8),
             0..65536 => {
                 bytes.push(mask | 126);
@@ -325,19 +347,20 @@ mod tests {
         }
         let broken = rng.random_ratio(1, 40);
         let text = "wörld, ".bytes().cycle().take(length);
-        // Whole characters, so that a text of any length is one.
+        // Whole characters, so that a text of any length is valid UTF-8.
         let text =
             text.enumerate().map(|(at, byte)| if byte.is_ascii() || broken { byte } else { b'a' + (at % 26) as u8 });
         bytes.extend(text.enumerate().map(|(at, byte)| byte ^ key[at % 4]));
         bytes
     }
 
-    /// The fast way and tungstenite agree on every message, answer and error, however the bytes are cut; but that what is
-    /// against the rules by its header is told here before its payload has come, or was found too long.
+    /// Both agree on every message, answer and error, whatever the pieces of the bytes are. There
+    /// is one exception: the reader rejects an invalid header before the payload is received, and
+    /// before its length is checked.
     #[test]
-    fn it_hears_what_tungstenite_hears() {
+    fn the_reader_and_tungstenite_agree() {
         let mut rng = SmallRng::seed_from_u64(1);
-        let (mut messages, mut told_early) = (0, 0);
+        let (mut messages, mut early_errors) = (0, 0);
         for round in 0..3_000 {
             let role = if round % 3 == 0 { Role::Client } else { Role::Server };
             let mut bytes: Vec<u8> = (0..rng.random_range(1..=12)).flat_map(|_| frame(&mut rng, role)).collect();
@@ -347,36 +370,36 @@ mod tests {
             }
             let (expected, answers) = reference(role, &bytes);
             messages += expected.len();
-            let some: Vec<usize> = (0..7).map(|_| rng.random_range(1..=400)).collect();
-            for lengths in [&[1][..], &[usize::MAX], &some] {
+            let random: Vec<usize> = (0..7).map(|_| rng.random_range(1..=400)).collect();
+            for lengths in [&[1][..], &[usize::MAX], &random] {
                 let early = rng.random_range(0..=bytes.len());
                 let mut link = Pieces::new(&bytes[early..], lengths);
-                let heard = hear(role, &bytes[..early], &mut link);
-                if heard != expected {
-                    let ((told, heard), (last, expected)) =
-                        (heard.split_last().unwrap(), expected.split_last().unwrap());
-                    assert_eq!(heard, expected, "{role:?}, round {round}");
-                    let by_its_header = last.contains("too long") && told.contains("protocol error");
+                let received = read_all(role, &bytes[..early], &mut link);
+                if received != expected {
+                    let ((error, received), (expected_error, expected)) =
+                        (received.split_last().unwrap(), expected.split_last().unwrap());
+                    assert_eq!(received, expected, "{role:?}, round {round}");
+                    let by_its_header = expected_error.contains("too long") && error.contains("protocol error");
                     assert!(
-                        by_its_header || Some(told) == whole.get(heard.len()),
-                        "{told}, not {last}: {role:?}, round {round}"
+                        by_its_header || Some(error) == whole.get(received.len()),
+                        "{error}, not {expected_error}: {role:?}, round {round}"
                     );
-                    told_early += 1;
+                    early_errors += 1;
                 }
-                // A client's masks are not foreseen.
+                // A client's masks are random.
                 if role == Role::Server {
                     assert_eq!(link.answers, answers, "round {round}");
                 }
             }
         }
         assert!(
-            messages > 8_000 && told_early > 20,
-            "{messages} messages, {told_early} told early: the test has lost its point"
+            messages > 8_000 && early_errors > 20,
+            "{messages} messages, {early_errors} early errors: too few for this test"
         );
     }
 
     #[test]
-    fn an_answer_without_room_is_given_when_there_is_some() {
+    fn an_answer_that_found_no_room_is_sent_when_there_is_room() {
         let ping = [0x89, 0x80, 0, 0, 0, 0];
         let mut bytes = ping.repeat(300);
         bytes.extend_from_slice(&[0x81, 0x81, 0, 0, 0, 0, b'x']);
@@ -395,17 +418,17 @@ mod tests {
         assert_eq!((pings, link.answers.len()), (300, 0));
         link.room = usize::MAX;
         assert!(reader.poll(&mut link).is_pending());
-        assert!(link.answers.ends_with(&[0x8a, 0]), "the newest pong comes");
-        assert!(link.answers.len() < 600, "and a flood is not answered one by one (RFC 6455 section 5.5.3)");
+        assert!(link.answers.ends_with(&[0x8a, 0]), "the newest pong is sent");
+        assert!(link.answers.len() < 600, "a flood does not get one answer for each ping (RFC 6455 section 5.5.3)");
     }
 
     #[test]
-    fn a_declared_length_gets_no_memory_before_its_bytes_come() {
+    fn memory_is_set_aside_for_received_bytes_and_not_for_a_declared_length() {
         let config = Config::default().max_message_size(1 << 30);
         let declared = [&[0x82, 0xff][..], &(1_u64 << 30).to_be_bytes(), &[0; 4], &[7; 10]].concat();
         let mut link = Pieces::new(&declared, &[usize::MAX]);
         // Takes the memory that an earlier test left to this thread.
-        drop(Message::memory(0));
+        drop(DataMessage::memory(0));
         let mut reader = Reader::new(Role::Server, Vec::new(), &config);
         while !matches!(reader.state, State::Message { .. }) {
             let _ = reader.poll(&mut link);

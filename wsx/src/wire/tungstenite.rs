@@ -1,7 +1,7 @@
-//! The frames that go through tungstenite, control frames and fragments, one at a time.
+//! Passes control frames and fragments through tungstenite, one frame at a time.
 //!
-//! tungstenite puts fragments together, checks their UTF-8, and answers pings and closes. It sees one frame and no socket.
-//! This file does not decide which frames come here: the reader does.
+//! tungstenite joins fragments, checks their UTF-8, and answers pings and closes. It sees one
+//! frame, and not the socket. The reader decides which frames come here.
 use crate::wire::{header::MAX_HEADER, input::Input, message::Received, read::Link};
 use std::{io, task::Poll};
 use tokio_tungstenite::tungstenite::{
@@ -40,7 +40,8 @@ impl Tungstenite {
         Self { context: WebSocketContext::new(role, Some(limits(max_message_size))), has_answer: false }
     }
 
-    /// Gives tungstenite the frame. Returns what it makes of it, `None` for a fragment that does not end its message.
+    /// Gives the frame to tungstenite. Returns its message or control frame, or `None` if a message
+    /// is not complete yet.
     pub(super) fn poll_frame(
         &mut self,
         frame: &mut Unread<'_>,
@@ -64,11 +65,12 @@ impl Tungstenite {
         Poll::Ready(received)
     }
 
-    /// Hands over the answers of tungstenite.
+    /// Queues the answers of tungstenite.
     ///
-    /// When its write buffer is full, tungstenite keeps the newest pong outside of it, and a flush that empties the buffer
-    /// leaves that pong there. So this flushes until tungstenite writes nothing, or until there is no room; the queue polls
-    /// the reader again when there is room.
+    /// When the write buffer of tungstenite is full, tungstenite keeps the newest pong elsewhere. A
+    /// flush that empties the buffer does not send that pong. So this flushes until tungstenite
+    /// writes nothing, or until there is no room. The queue polls the reader again when there is
+    /// room.
     pub(super) fn flush_answers(&mut self, link: &mut impl Link) {
         let mut channel = Channel { frame: None, link, answered: false };
         self.has_answer = loop {
@@ -83,8 +85,9 @@ impl Tungstenite {
     }
 }
 
-/// With tungstenite's defaults a connection costs 135 KB, and a peer that sends pings without reading fills the memory.
-/// tungstenite needs little: it reads one frame at a time, and writes control frames only.
+/// With tungstenite's defaults a connection costs 135 KB, and a peer that sends pings without
+/// reading fills the memory. tungstenite needs little: it reads one frame at a time, and writes
+/// control frames only.
 pub(super) fn limits(max_message_size: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(512)
@@ -128,7 +131,8 @@ impl Unread<'_> {
     }
 }
 
-/// The connection as tungstenite sees it: one frame to read, or none, and room for the control frames that it writes.
+/// The connection as tungstenite sees it: at most one frame to read, and room for the control
+/// frames that it writes.
 struct Channel<'c, 'f, L> {
     frame: Option<&'c mut Unread<'f>>,
     link: &'c mut L,

@@ -1,6 +1,6 @@
-//! Outgoing frames (RFC 6455 section 5.2): payload, header and mask become one finished piece of memory.
+//! Encodes outgoing frames (RFC 6455 section 5.2): header, mask and payload in one piece of memory.
 //!
-//! Knows no envelope and no socket. Frames that come in are `reader`'s.
+//! Knows neither envelopes nor sockets.
 use crate::wire::{
     close_code::CloseCode,
     header::{MAX_CONTROL, MAX_HEADER, Opcode},
@@ -10,14 +10,15 @@ use bytes::Bytes;
 use std::cell::Cell;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// A larger scratch buffer is given back rather than kept by the thread.
+/// Up to this size, the thread keeps the buffer for its next frame.
 const MAX_KEPT: usize = 256 * 1024;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// A finished frame, still in the buffer that it was written into. Dropped, it gives the buffer back to the thread.
+/// A finished frame, still in the buffer in which it was written. A drop gives the buffer back to
+/// the thread.
 #[derive(Debug)]
 pub struct Frame {
     buffer: Vec<u8>,
@@ -29,8 +30,8 @@ impl Frame {
         &self.buffer[self.start..]
     }
 
-    /// In memory of exactly its size. A long one takes the buffer along, which would be given back anyway: a copy would touch
-    /// twice the fresh memory.
+    /// Returns the frame in memory of exactly its size. A long frame keeps its buffer, which the
+    /// thread would not keep anyway: a copy would write to twice as much new memory.
     #[inline]
     pub(crate) fn into_bytes(mut self) -> Bytes {
         if self.buffer.capacity() <= MAX_KEPT {
@@ -45,21 +46,22 @@ impl Frame {
 impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
-        // One without memory went along with its frame, and is not to take the place of one with.
+        // A buffer without memory has left with its frame. It must not replace one with memory.
         if (1..=MAX_KEPT).contains(&self.buffer.capacity()) {
-            // A thread that ends may have dropped its own already.
+            // A thread that ends may have dropped its buffer already.
             let _ = SCRATCH.try_with(|scratch| scratch.set(std::mem::take(&mut self.buffer)));
         }
     }
 }
 
-/// A frame whose payload `write` appends.
+/// Encodes a frame. `write` appends the payload.
 pub(crate) fn encode<E>(
     opcode: Opcode,
     role: Role,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<Frame, E> {
-    // Taken, not borrowed: the user's `Serialize` runs inside `write` and may encode a message itself.
+    // Taken, not borrowed: the user's `Serialize` runs inside `write` and may encode a message
+    // itself.
     let mut frame = Frame { buffer: SCRATCH.take(), start: 0 };
     frame.buffer.clear();
     frame.buffer.extend_from_slice(&[0; MAX_HEADER]);
@@ -68,7 +70,7 @@ pub(crate) fn encode<E>(
     Ok(frame)
 }
 
-/// A frame with this payload.
+/// Encodes a frame with this payload.
 pub(crate) fn frame(opcode: Opcode, role: Role, payload: &[u8]) -> Bytes {
     let result = encode(opcode, role, |buffer| {
         buffer.extend_from_slice(payload);
@@ -80,7 +82,8 @@ pub(crate) fn frame(opcode: Opcode, role: Role, payload: &[u8]) -> Bytes {
     }
 }
 
-/// A close frame. [`CloseCode::NO_STATUS`] stands for "no code" and so leaves the payload empty (RFC 6455 section 7.4.1).
+/// Encodes a close frame. With [`CloseCode::NO_STATUS`] its payload is empty (RFC 6455 section
+/// 7.4.1). A reason that does not fit is cut at a character.
 pub(crate) fn close_frame(role: Role, code: CloseCode, reason: &str) -> Bytes {
     if code == CloseCode::NO_STATUS {
         return frame(Opcode::CLOSE, role, &[]);
@@ -94,12 +97,14 @@ pub(crate) fn close_frame(role: Role, code: CloseCode, reason: &str) -> Bytes {
     frame(Opcode::CLOSE, role, &payload)
 }
 
-/// Puts header and mask right before the payload that starts at `MAX_HEADER`, and says where the frame begins.
+/// Masks the payload, which starts at `MAX_HEADER`, and writes the header right before it. Returns
+/// where the frame starts.
 fn write_header(buffer: &mut [u8], opcode: Opcode, role: Role) -> usize {
     let (header, payload) = buffer.split_at_mut(MAX_HEADER);
     let (mask_bit, mut start) = match role {
         Role::Server => (0, MAX_HEADER),
-        // A client masks every frame, with a fresh key that nobody can foresee (sections 5.3 and 10.3).
+        // A client masks every frame with a new key that is not predictable (sections 5.3 and
+        // 10.3).
         Role::Client => {
             let key: [u8; 4] = rand::random();
             mask(payload, key);
@@ -107,7 +112,7 @@ fn write_header(buffer: &mut [u8], opcode: Opcode, role: Role) -> usize {
             (0x80, MAX_HEADER - 4)
         }
     };
-    let short = match payload.len() {
+    let length_code = match payload.len() {
         // No truncation: each arm's range fits its type.
         length @ 0..126 => length as u8,
         length @ 126..65536 => {
@@ -123,7 +128,7 @@ fn write_header(buffer: &mut [u8], opcode: Opcode, role: Role) -> usize {
     };
     start -= 2;
     header[start] = opcode.whole();
-    header[start + 1] = mask_bit | short;
+    header[start + 1] = mask_bit | length_code;
     start
 }
 
@@ -131,7 +136,7 @@ fn write_header(buffer: &mut [u8], opcode: Opcode, role: Role) -> usize {
 mod tests {
     use super::*;
 
-    /// What the frame carries, unmasked, after its header was checked against the length.
+    /// Returns the unmasked payload of a frame, and checks the length in its header.
     fn payload(frame: &[u8]) -> Vec<u8> {
         let masked = frame[1] & 0x80 != 0;
         let (length, mut at) = match frame[1] & 0x7f {
@@ -150,7 +155,7 @@ mod tests {
         body
     }
 
-    /// Row C3 needs a header that fits at each change of its form.
+    /// Row C3: the lengths at which the form of the header changes.
     #[test]
     fn a_frame_of_any_length_carries_its_payload_in_both_roles() {
         for length in [0, 1, 7, 8, 9, 125, 126, 127, 65535, 65536, 70_001, MAX_KEPT, MAX_KEPT + 1] {
@@ -165,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn two_frames_of_a_client_do_not_share_their_mask() {
+    fn each_frame_of_a_client_has_its_own_mask_key() {
         let keys: std::collections::HashSet<_> =
             (0..64).map(|_| frame(Opcode::TEXT, Role::Client, b"x")[2..6].to_vec()).collect();
         assert!(keys.len() > 60, "{} keys in 64 frames", keys.len());
@@ -181,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_fails_to_be_written_leaves_the_next_frame_whole() {
+    fn a_payload_that_fails_to_encode_does_not_damage_the_next_frame() {
         let failed = encode(Opcode::TEXT, Role::Server, |buffer| {
             buffer.extend_from_slice(b"half");
             Err("no")

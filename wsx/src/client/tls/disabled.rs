@@ -16,12 +16,12 @@ pub(crate) struct ServerName(Infallible);
 
 impl ServerName {
     pub(crate) fn parse(_: &str) -> Result<Self, &'static str> {
-        Err("wss:// needs TLS: turn on the feature `rustls` of wsx")
+        Err("wss:// needs TLS: enable the feature `rustls` of wsx")
     }
 }
 
 impl Trust {
-    #[expect(clippy::unused_async, reason = "it has the signature that it has with TLS")]
+    #[expect(clippy::unused_async, reason = "it has the same signature with TLS")]
     pub(crate) async fn connect(&self, name: &ServerName, _: &Destination, _: Socket) -> Result<Socket, ConnectError> {
         match name.0 {}
     }

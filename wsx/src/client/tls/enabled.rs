@@ -1,7 +1,7 @@
 //! TLS for a client: the certificates that it trusts, and the TLS handshake of a `wss://`
 //! connection. It does not know HTTP.
 use crate::{
-    client::stream::{Destination, Socket},
+    client::stream::{self, Destination, Socket},
     config::TLS_BUFFER,
     error::ConnectError,
 };
@@ -47,7 +47,7 @@ impl Trust {
         };
         let bound = |session: &mut ClientConnection| session.set_buffer_limit(Some(TLS_BUFFER));
         let stream = TlsConnector::from(config).connect_with(name.0.clone(), socket, bound).await.map_err(failed)?;
-        Ok(Socket::Other(Box::new(stream)))
+        Ok(stream::boxed(stream))
     }
 }
 

@@ -1,21 +1,23 @@
-//! The frames that wait to leave, in order and bounded, with the control frames ahead of them.
+//! The queued frames, in order and bounded, and the control frames that are sent before them.
 //!
-//! Knows lengths and counts. It knows neither senders nor the task.
+//! Counts messages and bytes. Knows neither the senders nor the task.
 use crate::connection::queue::{BATCH, Taken, spare_batch};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// How much may wait; see [`Config`](crate::Config).
+/// Maximum of queued messages and bytes; see [`Config`](crate::Config).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bound {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
 }
 
-/// Control frames (pongs) that wait at most. More are rejected, and tungstenite then keeps the newest pong only, as RFC 6455
-/// section 5.5.3 allows: a peer that floods pings and reads nothing costs this much and no more.
+/// Maximum of queued control frames, which are pongs. More are rejected, and tungstenite then keeps
+/// only the newest pong, as RFC 6455 section 5.5.3 allows. So a peer that sends pings and reads
+/// nothing does not fill the memory.
 pub(super) const MAX_CONTROLS: usize = 4;
-/// A deque with more room than this gives it back when it runs empty, so that an idle connection owns next to nothing.
+/// An empty deque keeps room for at most this many entries, so that an idle connection owns almost
+/// no memory.
 const MAX_KEPT: usize = 64;
 
 #[derive(Debug)]
@@ -24,9 +26,9 @@ pub(super) struct Buffer {
     pub(super) entries: VecDeque<Entry>,
     /// How many messages there are in `entries`.
     pub(super) messages: usize,
-    /// Sum of their lengths.
+    /// The sum of their lengths.
     pub(super) bytes: usize,
-    /// Ahead of `entries`, so that a full queue does not delay a pong.
+    /// Sent before `entries`, so that a full queue does not delay a pong.
     controls: VecDeque<Bytes>,
 }
 
@@ -54,7 +56,8 @@ impl Buffer {
         Self { bound, entries: VecDeque::new(), messages: 0, bytes: 0, controls: VecDeque::new() }
     }
 
-    /// Whether there is room for a message of this length. An empty queue has room for one message of any length.
+    /// Whether there is room for a message of this length. An empty queue has room for one message
+    /// of any length.
     #[inline]
     pub(super) fn has_room(&self, length: usize) -> bool {
         self.messages == 0 || (self.messages < self.bound.messages && self.bytes + length <= self.bound.bytes)
@@ -67,7 +70,8 @@ impl Buffer {
         self.entries.push_back(Entry::Frame(frame));
     }
 
-    /// Copies the reply behind the last one, if nothing else was queued in between and one write takes both.
+    /// Appends the reply to the one before, if both fit into one write and nothing was queued
+    /// between them.
     #[inline]
     pub(super) fn append(&mut self, reply: &[u8]) {
         self.messages += 1;
@@ -117,7 +121,7 @@ impl Buffer {
         }
     }
 
-    /// Gives back the memory of an empty queue that was long once.
+    /// Gives back the memory of an empty deque that was long before.
     #[inline]
     pub(super) fn shrink_if_empty(&mut self) {
         if self.entries.is_empty() && self.entries.capacity() > MAX_KEPT {

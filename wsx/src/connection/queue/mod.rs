@@ -1,11 +1,12 @@
 //! The outgoing queue of a connection: bounded in messages and bytes, first come first served.
 //!
-//! Senders queue and wake; the connection's task takes. The replies that the task itself queues are copied together into
-//! what one write takes, so that a reply needs no memory of its own. A sender that finds no room leaves its frame here with
-//! its waker, and the task queues the frame when there is room. This keeps the order: no sender overtakes one that waits, and
-//! a dropped sender takes its frame back.
+//! Senders queue frames and wake the connection's task, and the task takes them. Replies, which the
+//! task itself queues, are copied together into one batch for the next write, so a reply needs no
+//! memory of its own. A sender that finds no room leaves its frame and its waker here, and the
+//! frame is queued when there is room. So the order is kept: no sender overtakes one that waits. A
+//! dropped sender takes its frame back.
 //!
-//! Does not know what the frames contain, nor the socket.
+//! Knows neither the content of the frames nor the socket.
 mod buffer;
 mod state;
 mod sync;
@@ -13,7 +14,7 @@ mod sync;
 pub(crate) use crate::connection::queue::{buffer::Bound, state::Origin};
 
 use crate::connection::queue::{
-    state::{Intake, State},
+    state::{Access, State},
     sync::{Mutex, MutexGuard},
 };
 use bytes::Bytes;
@@ -22,17 +23,18 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// At most so many bytes leave in one write, unless one frame is longer.
+/// Maximum of one write, in bytes, unless one frame is longer.
 pub(crate) const BATCH: usize = 64 * 1024;
-/// A longer reply is queued by itself: it is then written without another copy.
+/// A longer reply is queued by itself, and then written without another copy.
 const MAX_COPIED_REPLY: usize = 16 * 1024;
 
 thread_local! {
-    /// For the next batch of this thread. The task that fills it writes it in the same poll, as long as its peer reads.
+    /// Memory for the next batch of this thread. A task writes its batch in the poll that fills it,
+    /// while its peer reads.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Keeps the memory of a batch that was written.
+/// Keeps the memory of a written batch for the next one of this thread.
 pub(crate) fn recycle(mut batch: Vec<u8>) {
     batch.clear();
     SPARE.set(batch);
@@ -44,15 +46,16 @@ fn spare_batch() -> Vec<u8> {
 
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// Wakers run the user's code, or the runtime's: they are not cloned, woken or dropped under this lock.
+    /// Wakers run code of the user or the runtime. They are not cloned, woken or dropped under this
+    /// lock.
     state: Mutex<State>,
 }
 
-/// The place of a sender that waits for room.
+/// Identifies a sender that waits for room.
 #[derive(Debug)]
 pub(crate) struct Ticket(u64);
 
-/// A frame that was not queued.
+/// Why a frame was not queued.
 #[derive(Debug)]
 pub(crate) enum PushError {
     /// There is no room.
@@ -94,7 +97,7 @@ impl Queue {
     /// Queues the frame if there is room and no sender waits.
     pub(crate) fn try_push(&self, frame: Bytes) -> Result<(), PushError> {
         let mut state = self.lock();
-        if state.intake != Intake::Open {
+        if state.access != Access::Open {
             return Err(PushError::Closed);
         }
         if !state.has_room(frame.len()) {
@@ -107,10 +110,11 @@ impl Queue {
         Ok(())
     }
 
-    /// Queues a reply, for the connection's own task: it writes in the same poll, and so is not woken.
+    /// Queues a reply, for the connection's own task. It writes in the same poll, and so is not
+    /// woken.
     pub(crate) fn try_append(&self, reply: &[u8]) -> Result<(), PushError> {
         let mut state = self.lock();
-        if state.intake != Intake::Open {
+        if state.access != Access::Open {
             return Err(PushError::Closed);
         }
         if reply.len() > MAX_COPIED_REPLY || !state.has_room(reply.len()) {
@@ -126,7 +130,7 @@ impl Queue {
         let mut state = self.lock();
         loop {
             let is_last_reply = state.take_last_reply(origin);
-            if state.intake != Intake::Open && !is_last_reply {
+            if state.access != Access::Open && !is_last_reply {
                 return Err(QueueClosed);
             }
             if is_last_reply || state.has_room(frame.len()) {
@@ -139,15 +143,15 @@ impl Queue {
             if let Some(waker) = waker.take() {
                 return Ok(Pushed::Waiting(state.wait(frame, origin, waker)));
             }
-            // Few senders have to wait, so the waker is made only here. The lock is given up for it, and there may be room
-            // after that.
+            // Few senders have to wait, so the waker is cloned only here, and without the lock.
+            // There may be room after that.
             drop(state);
             waker = Some(cx.waker().clone());
             state = self.lock();
         }
     }
 
-    /// Ready when the frame was queued, or the queue was closed before that.
+    /// Ready when the frame is queued, or when the queue was closed before.
     pub(crate) fn poll_ticket(&self, ticket: &Ticket, cx: &Context<'_>) -> Poll<Result<(), QueueClosed>> {
         // Declared before the lock, so that the waker in it is dropped after the lock is released.
         let mut waker = cx.waker().clone();
@@ -159,11 +163,11 @@ impl Queue {
         Poll::Ready(if state.was_admitted(ticket) { Ok(()) } else { Err(QueueClosed) })
     }
 
-    /// Takes the frame of a sender that waits out of the queue.
+    /// Removes a sender that waits, with its frame.
     pub(crate) fn cancel(&self, ticket: &Ticket) {
         let mut state = self.lock();
         if let Some(cancelled) = state.cancel(ticket) {
-            // Its frame may have been too long for the room that there is, and may have kept shorter ones out.
+            // Shorter frames may have waited behind this one.
             let senders = state.admit_waiters();
             let task = if senders.is_empty() { None } else { state.schedule() };
             drop(state);
@@ -173,7 +177,7 @@ impl Queue {
         }
     }
 
-    /// Queues a control frame, which leaves before all messages. Returns false when too many wait.
+    /// Queues a control frame before all messages. Returns false when there is no room for it.
     pub(crate) fn push_control(&self, frame: &[u8]) -> bool {
         let mut state = self.lock();
         let has_room = state.buffer.push_control(frame);
@@ -183,27 +187,28 @@ impl Queue {
         has_room
     }
 
-    /// Closes the queue for senders, those that wait included. What was queued still leaves.
+    /// Closes the queue for all senders, including those that wait. Queued frames are still sent.
     pub(crate) fn close(&self) {
-        self.close_to(Intake::Closed);
+        self.close_to(Access::Closed);
     }
 
-    /// Closes the queue for senders, but takes the reply of the handler that runs, whether or not there is room.
+    /// Closes the queue for all senders but one: the reply of the running handler is still queued,
+    /// whether or not there is room.
     pub(crate) fn close_after_reply(&self) {
-        self.close_to(Intake::LastReply);
+        self.close_to(Access::LastReply);
     }
 
-    fn close_to(&self, intake: Intake) {
-        let wakers = self.lock().close(intake);
+    fn close_to(&self, access: Access) {
+        let wakers = self.lock().close(access);
         wakers.for_each(Waker::wake);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.lock().intake != Intake::Open
+        self.lock().access != Access::Open
     }
 
-    /// The task is polled: what is queued from now on leaves at the end of this poll. Returns whether the task has to poll its
-    /// reader.
+    /// Starts a poll of the task. Frames that are queued from now on are sent at its end. Returns
+    /// whether the task has to poll its reader.
     pub(crate) fn begin_poll(&self, waker: &Waker) -> bool {
         let mut replaced = None;
         let mut state = self.lock();
@@ -220,18 +225,19 @@ impl Queue {
         polls_reader
     }
 
-    /// Something came for the reader: the task runs again, and polls it.
+    /// Wakes the task, which then polls its reader.
     pub(crate) fn wake_reader(&self) {
         let task = self.lock().call_reader();
         wake(task);
     }
 
-    /// The task waits for its peer: gives back memory that the queued frames do not fill.
+    /// Gives back memory that the queued frames do not fill, because the task waits for its peer.
     pub(crate) fn shrink(&self) {
         self.lock().buffer.shrink_replies();
     }
 
-    /// Takes the next frames, as many as one write takes and at least one. Then queues frames of senders that wait.
+    /// Takes the next frames: at least one, and as many as one write takes. Then queues the frames
+    /// of senders that wait.
     ///
     /// After [`Taken::Nothing`] the task counts as parked, and the next sender wakes it.
     pub(crate) fn take(&self) -> Taken {
@@ -285,14 +291,14 @@ mod tests {
             other => panic!("{other:?}, though there is no room"),
         }
     }
-    /// A frame that has to wait.
-    fn waits(queue: &Queue, length: usize) -> Ticket {
+    /// Pushes a frame that has to wait.
+    fn wait(queue: &Queue, length: usize) -> Ticket {
         push_and_wait(queue, length, Origin::Send, Waker::noop())
     }
     fn poll(queue: &Queue, ticket: &Ticket) -> Poll<Result<(), QueueClosed>> {
         queue.poll_ticket(ticket, &Context::from_waker(Waker::noop()))
     }
-    /// Takes all, of which one batch holds all that is queued at a time; the number of messages.
+    /// Takes everything, one batch at a time. Returns the number of messages.
     fn drain(queue: &Queue) -> usize {
         let mut taken = 0;
         loop {
@@ -304,15 +310,15 @@ mod tests {
         }
     }
 
-    /// Rows C4 and V1: 1,024 messages fit, the next waits.
+    /// Rows C4 and V1: 1,024 messages fit, and the next one waits.
     #[test]
-    fn a_full_queue_makes_the_sender_wait_and_room_lets_it_in() {
+    fn a_sender_waits_while_the_queue_is_full() {
         let queue = queue(1024, usize::MAX);
         for _ in 0..1024 {
             assert!(queue.try_push(frame(1)).is_ok());
         }
         assert!(matches!(queue.try_push(frame(1)), Err(PushError::Full)));
-        let ticket = waits(&queue, 1);
+        let ticket = wait(&queue, 1);
         assert!(poll(&queue, &ticket).is_pending());
         assert!(matches!(queue.take(), Taken::Many(batch) if batch.len() == 1024));
         assert!(matches!(poll(&queue, &ticket), Poll::Ready(Ok(()))));
@@ -320,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_bound_the_queue_too_but_never_a_single_message() {
+    fn bytes_bound_the_queue_but_not_a_single_message() {
         let queue = queue(10, 100);
         assert!(queue.try_push(frame(500)).is_ok());
         assert!(matches!(queue.try_push(frame(1)), Err(PushError::Full)));
@@ -331,35 +337,35 @@ mod tests {
     }
 
     #[test]
-    fn nobody_overtakes_a_sender_that_waits() {
+    fn a_waiting_sender_is_not_overtaken() {
         let queue = queue(10, 100);
         queue.try_push(frame(90)).unwrap();
-        waits(&queue, 50);
+        wait(&queue, 50);
         assert!(matches!(queue.try_push(frame(1)), Err(PushError::Full)));
-        // Nor does one that waits too, though there is room for it.
-        waits(&queue, 1);
+        // A sender that waits does not overtake it either, although there is room for its frame.
+        wait(&queue, 1);
         assert!(matches!(queue.take(), Taken::One(frame) if frame.len() == 90));
         let state = queue.lock();
         assert_eq!(state.buffer.entries.iter().map(|entry| entry.bytes().len()).collect::<Vec<_>>(), [50, 1]);
     }
 
     #[test]
-    fn a_dropped_sender_takes_its_frame_back_and_lets_shorter_ones_in() {
+    fn a_cancelled_sender_makes_way_for_shorter_frames() {
         let queue = queue(10, 100);
         queue.try_push(frame(90)).unwrap();
-        let (long, short) = (waits(&queue, 50), waits(&queue, 5));
+        let (long, short) = (wait(&queue, 50), wait(&queue, 5));
         assert!(poll(&queue, &short).is_pending());
         queue.cancel(&long);
         assert!(matches!(poll(&queue, &short), Poll::Ready(Ok(()))));
         assert_eq!(drain(&queue), 2);
     }
 
-    /// Row C4: a sender that waits learns of the close.
+    /// Row C4: a close ends the wait of a sender.
     #[test]
-    fn closing_wakes_those_that_wait_with_an_error_and_keeps_what_was_accepted() {
+    fn a_close_fails_waiting_senders_and_keeps_queued_frames() {
         let queue = queue(1, 100);
         queue.try_push(frame(1)).unwrap();
-        let ticket = waits(&queue, 1);
+        let ticket = wait(&queue, 1);
         queue.close();
         assert!(matches!(poll(&queue, &ticket), Poll::Ready(Err(QueueClosed))));
         assert!(matches!(queue.try_push(frame(1)), Err(PushError::Closed)));
@@ -367,38 +373,39 @@ mod tests {
     }
 
     #[test]
-    fn a_close_lets_the_reply_in_that_is_owed_and_no_other() {
+    fn a_queue_that_closes_after_a_reply_takes_one_reply() {
         let cx = Context::from_waker(Waker::noop());
-        // One that comes after the close.
-        let late = queue(1, 100);
-        late.try_push(frame(1)).unwrap();
-        late.close_after_reply();
-        assert!(matches!(late.push(frame(1), Origin::Send, &cx), Err(QueueClosed)));
-        assert!(matches!(late.push(frame(1), Origin::Reply, &cx), Ok(Pushed::Queued)));
-        assert!(matches!(late.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
-        assert_eq!(drain(&late), 2);
-        // One that waits already, behind another.
+        // The reply follows the close.
+        let empty = queue(1, 100);
+        empty.try_push(frame(1)).unwrap();
+        empty.close_after_reply();
+        assert!(matches!(empty.push(frame(1), Origin::Send, &cx), Err(QueueClosed)));
+        assert!(matches!(empty.push(frame(1), Origin::Reply, &cx), Ok(Pushed::Queued)));
+        assert!(matches!(empty.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
+        assert_eq!(drain(&empty), 2);
+        // The reply waits already, after a send.
         let waiting = queue(1, 100);
         waiting.try_push(frame(1)).unwrap();
-        let send = waits(&waiting, 1);
+        let send = wait(&waiting, 1);
         push_and_wait(&waiting, 1, Origin::Reply, Waker::noop());
         waiting.close_after_reply();
         assert!(matches!(poll(&waiting, &send), Poll::Ready(Err(QueueClosed))));
         assert!(matches!(waiting.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
         assert_eq!(drain(&waiting), 2);
-        // The time for it can be over.
-        let over = queue(1, 100);
-        over.close_after_reply();
-        over.close();
-        assert!(matches!(over.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
+        // The task has closed the queue before the reply.
+        let closed = queue(1, 100);
+        closed.close_after_reply();
+        closed.close();
+        closed.close_after_reply();
+        assert!(matches!(closed.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
     }
 
-    /// A send that reports a failure must not arrive all the same: its caller will send again.
+    /// A send that returns an error must not be delivered, because its caller sends again.
     #[test]
-    fn a_frame_that_moved_in_right_before_the_close_counts_as_sent() {
+    fn a_frame_admitted_right_before_the_close_counts_as_sent() {
         let queue = queue(1, 100);
         queue.try_push(frame(1)).unwrap();
-        let (first, second) = (waits(&queue, 1), waits(&queue, 1));
+        let (first, second) = (wait(&queue, 1), wait(&queue, 1));
         assert!(matches!(queue.take(), Taken::One(_)));
         queue.close();
         assert!(matches!(poll(&queue, &first), Poll::Ready(Ok(()))));
@@ -412,57 +419,58 @@ mod tests {
         let waker = Waker::from(count.clone());
         queue.begin_poll(&waker);
         queue.try_push(frame(1)).unwrap();
-        assert_eq!(count.0.load(Ordering::Relaxed), 0, "the task runs anyway");
+        assert_eq!(count.0.load(Ordering::Relaxed), 0, "the task runs already");
         assert_eq!(drain(&queue), 1);
         queue.try_push(frame(1)).unwrap();
         queue.try_push(frame(1)).unwrap();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
     }
 
-    /// A waker that looks at the queue when it is dropped, and then counts, as one may that owns a task with a sender in it.
-    fn nosy(queue: &Arc<Queue>, count: &Arc<Count>) -> Waker {
-        struct Nosy(Arc<Queue>, Arc<Count>);
-        impl std::task::Wake for Nosy {
+    /// A waker that takes the queue's lock when it is dropped. A real one does that if it owns a
+    /// task with a sender in it.
+    fn lock_checker(queue: &Arc<Queue>, count: &Arc<Count>) -> Waker {
+        struct LockChecker(Arc<Queue>, Arc<Count>);
+        impl std::task::Wake for LockChecker {
             fn wake(self: Arc<Self>) {}
         }
-        impl Drop for Nosy {
+        impl Drop for LockChecker {
             fn drop(&mut self) {
                 assert!(self.0.state.try_lock().is_ok(), "dropped under the lock");
                 self.1.0.fetch_add(1, Ordering::Relaxed);
             }
         }
-        Arc::new(Nosy(queue.clone(), count.clone())).into()
+        Arc::new(LockChecker(queue.clone(), count.clone())).into()
     }
 
     #[test]
     fn no_waker_is_dropped_under_the_lock() {
         let (queue, count) = (Arc::new(queue(1, 100)), Arc::new(Count::default()));
-        let nosy = || nosy(&queue, &count);
+        let waker = || lock_checker(&queue, &count);
         let dropped = || count.0.load(Ordering::Relaxed);
-        queue.begin_poll(&nosy());
-        queue.begin_poll(&nosy());
-        assert_eq!(dropped(), 1, "of two tasks' the older one");
+        queue.begin_poll(&waker());
+        queue.begin_poll(&waker());
+        assert_eq!(dropped(), 1, "the waker of the first task");
         queue.try_push(frame(1)).unwrap();
-        let ticket = push_and_wait(&queue, 1, Origin::Send, &nosy());
-        assert!(queue.poll_ticket(&ticket, &Context::from_waker(&nosy())).is_pending());
-        assert_eq!(dropped(), 2, "of two of a sender's the older one");
+        let ticket = push_and_wait(&queue, 1, Origin::Send, &waker());
+        assert!(queue.poll_ticket(&ticket, &Context::from_waker(&waker())).is_pending());
+        assert_eq!(dropped(), 2, "the first waker of the sender");
         queue.cancel(&ticket);
         assert_eq!(dropped(), 3);
-        let ticket = push_and_wait(&queue, 1, Origin::Send, &nosy());
+        let ticket = push_and_wait(&queue, 1, Origin::Send, &waker());
         assert!(matches!(queue.take(), Taken::One(_)));
-        assert_eq!(dropped(), 4, "that of a sender whose frame moved in");
-        assert!(matches!(queue.poll_ticket(&ticket, &Context::from_waker(&nosy())), Poll::Ready(Ok(()))));
+        assert_eq!(dropped(), 4, "the waker of an admitted sender");
+        assert!(matches!(queue.poll_ticket(&ticket, &Context::from_waker(&waker())), Poll::Ready(Ok(()))));
         assert_eq!(dropped(), 5);
-        let _waits = push_and_wait(&queue, 1, Origin::Send, &nosy());
+        let _waiting = push_and_wait(&queue, 1, Origin::Send, &waker());
         queue.close();
-        assert_eq!(dropped(), 7, "the task's, and that of a sender who is turned away");
+        assert_eq!(dropped(), 7, "the wakers of the task and of a sender that failed");
     }
 
     #[test]
-    fn a_wake_for_what_is_queued_is_none_for_the_reader() {
+    fn a_queued_frame_does_not_poll_the_reader() {
         let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
         let waker = Waker::from(count.clone());
-        assert!(queue.begin_poll(&waker), "a reader begins by itself");
+        assert!(queue.begin_poll(&waker), "the first poll starts the reader");
         drain(&queue);
         queue.try_push(frame(1)).unwrap();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
@@ -471,19 +479,19 @@ mod tests {
 
     /// Row C2: a slow peer does not stop reads.
     #[test]
-    fn the_reader_is_called_while_the_task_is_blocked_in_a_write() {
+    fn the_reader_is_woken_while_the_task_is_blocked_in_a_write() {
         let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
         let waker = Waker::from(count.clone());
         queue.begin_poll(&waker);
         queue.wake_reader();
         queue.wake_reader();
-        assert_eq!(count.0.load(Ordering::Relaxed), 1, "once, and though nothing was taken");
+        assert_eq!(count.0.load(Ordering::Relaxed), 1, "once, although the task has taken nothing");
         assert!(queue.begin_poll(&waker));
         assert!(!queue.begin_poll(&waker));
     }
 
     #[test]
-    fn room_for_a_refused_control_frame_calls_the_reader() {
+    fn room_for_a_rejected_control_frame_wakes_the_reader() {
         let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
         let waker = Waker::from(count.clone());
         queue.begin_poll(&waker);
@@ -496,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn control_frames_go_first_and_only_a_few_wait() {
+    fn control_frames_leave_first_and_are_bounded() {
         let queue = queue(10, 100);
         queue.try_push(frame(7)).unwrap();
         for _ in 0..MAX_CONTROLS {
@@ -507,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_was_full_gives_its_memory_back() {
+    fn an_empty_queue_gives_its_memory_back() {
         let queue = queue(1024, usize::MAX);
         for _ in 0..1024 {
             queue.try_push(frame(1)).unwrap();
@@ -517,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_and_what_others_send_leave_together_and_in_order() {
+    fn replies_and_sends_leave_together_and_in_order() {
         let queue = queue(10, 100);
         queue.try_append(b"one").unwrap();
         queue.try_append(b"two").unwrap();
@@ -526,11 +534,11 @@ mod tests {
         assert!(matches!(queue.take(), Taken::Many(batch) if batch == b"onetwothreefour"));
         assert!(matches!(queue.take(), Taken::Nothing));
         let state = queue.lock();
-        assert_eq!((state.buffer.messages, state.buffer.bytes), (0, 0), "what has left takes no room");
+        assert_eq!((state.buffer.messages, state.buffer.bytes), (0, 0), "frames that have left take no room");
     }
 
     #[test]
-    fn replies_are_bounded_as_all_messages_and_overtake_nobody() {
+    fn replies_are_bounded_and_overtake_no_sender() {
         let few = queue(2, 100);
         few.try_append(b"one").unwrap();
         few.try_append(b"two").unwrap();
@@ -538,16 +546,16 @@ mod tests {
         let short = queue(10, 5);
         short.try_append(b"four").unwrap();
         assert!(matches!(short.try_append(b"to"), Err(PushError::Full)));
-        waits(&short, 2);
+        wait(&short, 2);
         assert!(matches!(short.try_append(b"-"), Err(PushError::Full)));
         assert!(matches!(short.take(), Taken::One(_) | Taken::Many(_)));
-        assert_eq!(drain(&short), 1, "the one that waited has moved in");
+        assert_eq!(drain(&short), 1, "the waiting sender was admitted");
         short.close();
         assert!(matches!(short.try_append(b"-"), Err(PushError::Closed)));
     }
 
     #[test]
-    fn more_replies_than_one_write_takes_are_several_batches() {
+    fn replies_that_exceed_one_write_are_several_batches() {
         let queue = queue(usize::MAX, usize::MAX);
         let reply = [b'x'; MAX_COPIED_REPLY];
         for _ in 0..9 {
@@ -562,9 +570,9 @@ mod tests {
         );
     }
 
-    /// A peer that reads nothing costs what waits for it, not the memory of a whole batch.
+    /// A peer that reads nothing costs the memory of its queued frames, and not of a whole batch.
     #[test]
-    fn replies_that_stay_take_no_more_memory_than_they_need() {
+    fn replies_that_stay_use_only_the_memory_they_need() {
         recycle(Vec::with_capacity(BATCH));
         let queue = queue(10, 100);
         queue.try_append(b"one").unwrap();

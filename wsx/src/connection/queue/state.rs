@@ -1,6 +1,7 @@
-//! What senders, the task and its reader agree on: who may still queue, who waits, and who has to be woken.
+//! The states of a queue: who may still queue a frame, which senders wait, and who has to be woken.
 //!
-//! Holds no lock and wakes nobody: a method returns the wakers, and the queue wakes them after it has given up its lock.
+//! Takes no lock and wakes no task. A method returns the wakers, and the queue calls them after it
+//! has released its lock.
 //!
 //! Who may still queue a frame:
 //!
@@ -43,44 +44,45 @@ use std::{collections::VecDeque, task::Waker};
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) buffer: Buffer,
-    pub(super) intake: Intake,
-    task: Task,
-    reader: Reader,
-    /// Wakes the task. Taken out to wake, so that no lock is held then; the task puts it back when it is polled. Without a
-    /// waker here the task is sure to be polled again.
+    pub(super) access: Access,
+    task: TaskState,
+    reader: ReaderState,
+    /// The task's waker. A wake takes it, and the task puts it back in its next poll. While it is
+    /// missing, the task is sure to be polled again.
     waker: Option<Waker>,
     /// Senders that found no room, in order of arrival.
     waiters: VecDeque<Waiter>,
     next_ticket: u64,
-    /// Every ticket below this one was admitted or cancelled.
+    /// Every lower ticket was admitted or cancelled.
     admitted: u64,
 }
 
 /// Who may queue a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Intake {
+pub(super) enum Access {
     Open,
-    /// The queue is closed, but for one reply of the handler that runs, which needs no room.
+    /// Closed, except for one reply of the running handler. It needs no room.
     LastReply,
     Closed,
 }
 
 /// Whether the task will take what is queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Task {
+enum TaskState {
     /// A sender has to wake it.
     Parked,
-    /// It runs, or is sure to.
+    /// It runs, or is sure to run.
     Scheduled,
 }
 
-/// Whether the reader has something to look at. A task that runs only for what is queued does not touch the reader's memory.
+/// Whether the reader has something to do. A task that only writes queued frames does not touch the
+/// reader's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reader {
+enum ReaderState {
     Idle,
-    /// A control frame found no room. The reader must be polled when there is room.
+    /// There was no room for its control frame. It must be polled when there is room.
     WaitsForRoom,
-    /// The next poll of the task polls it.
+    /// The task polls it in its next poll.
     Called,
 }
 
@@ -97,7 +99,8 @@ struct Waiter {
 pub(crate) enum Origin {
     /// A send of the program.
     Send,
-    /// A handler's return value. At most one waits, as a connection handles one message at a time.
+    /// The reply of a handler. At most one waits, because a connection handles one message at a
+    /// time.
     Reply,
 }
 
@@ -105,10 +108,10 @@ impl State {
     pub(super) fn new(bound: Bound) -> Self {
         Self {
             buffer: Buffer::new(bound),
-            intake: Intake::Open,
-            task: Task::Parked,
+            access: Access::Open,
+            task: TaskState::Parked,
             // The first poll of the task starts its reader.
-            reader: Reader::Called,
+            reader: ReaderState::Called,
             waker: None,
             waiters: VecDeque::new(),
             next_ticket: 0,
@@ -122,15 +125,16 @@ impl State {
         self.waiters.is_empty() && self.buffer.has_room(length)
     }
 
-    /// Whether this is the reply that a closing queue still takes. It takes one.
+    /// Whether this frame is the one reply that a closing queue still takes.
     pub(super) fn take_last_reply(&mut self, origin: Origin) -> bool {
-        let is_last = self.intake == Intake::LastReply && origin == Origin::Reply;
+        let is_last = self.access == Access::LastReply && origin == Origin::Reply;
         if is_last {
-            self.intake = Intake::Closed;
+            self.access = Access::Closed;
         }
         is_last
     }
 
+    /// Keeps a sender, with its frame, until there is room.
     pub(super) fn wait(&mut self, frame: Bytes, origin: Origin, waker: Waker) -> Ticket {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -138,13 +142,13 @@ impl State {
         Ticket(ticket)
     }
 
-    /// The waker of a sender that still waits.
+    /// Returns the waker of a sender, if it still waits.
     pub(super) fn waker_of(&mut self, ticket: &Ticket) -> Option<&mut Waker> {
         let at = self.find(ticket)?;
         Some(&mut self.waiters[at].waker)
     }
 
-    /// Whether the frame of a sender that no longer waits was queued. Otherwise a close has dropped it.
+    /// Whether the frame of a sender that no longer waits was queued. Otherwise a close dropped it.
     pub(super) fn was_admitted(&self, ticket: &Ticket) -> bool {
         ticket.0 < self.admitted
     }
@@ -160,7 +164,8 @@ impl State {
         self.waiters.binary_search_by_key(&ticket.0, |waiter| waiter.ticket).ok()
     }
 
-    /// Queues the frames of senders that wait, while there is room. Returns the wakers of these senders.
+    /// Queues the frames of senders that wait, while there is room. Returns the wakers of these
+    /// senders.
     #[inline]
     pub(super) fn admit_waiters(&mut self) -> Vec<Waker> {
         let mut wakers = Vec::new();
@@ -173,10 +178,10 @@ impl State {
         wakers
     }
 
-    /// Ends the intake. Returns the wakers of the senders that waited, the task's included.
-    pub(super) fn close(&mut self, intake: Intake) -> impl Iterator<Item = Waker> + use<> {
-        if self.intake != Intake::Closed {
-            self.intake = intake;
+    /// Closes the queue. Returns the wakers of the task and of the senders that waited.
+    pub(super) fn close(&mut self, access: Access) -> impl Iterator<Item = Waker> + use<> {
+        if self.access != Access::Closed {
+            self.access = access;
         }
         let mut waiters = std::mem::take(&mut self.waiters);
         if let Some(reply) = waiters.iter_mut().find(|waiter| waiter.origin == Origin::Reply) {
@@ -185,70 +190,71 @@ impl State {
                 self.buffer.push(frame);
             }
         }
-        // Woken although it may be scheduled: a task that is blocked in a write runs again when the socket takes something,
-        // and that may be much later.
-        self.task = Task::Scheduled;
+        // The task is woken even if it is scheduled. If it is blocked in a write, it would run only
+        // when the socket takes bytes, which may be much later.
+        self.task = TaskState::Scheduled;
         waiters.into_iter().map(|waiter| waiter.waker).chain(self.waker.take())
     }
 
-    /// Whether the task has to put its waker here, as it was taken or is another one.
+    /// Whether the task has to put its waker here, because it was taken or has changed.
     #[inline]
     pub(super) fn needs_waker(&self, waker: &Waker) -> bool {
         !self.waker.as_ref().is_some_and(|known| known.will_wake(waker))
     }
 
-    /// Returns the one that was here.
+    /// Returns the waker that was here.
     pub(super) fn set_waker(&mut self, waker: Waker) -> Option<Waker> {
         self.waker.replace(waker)
     }
 
-    /// The task is polled. Returns whether it has to poll its reader.
+    /// Starts a poll of the task. Returns whether it has to poll its reader.
     #[inline]
     pub(super) fn begin_poll(&mut self) -> bool {
-        self.task = Task::Scheduled;
-        // A reader that waits for room goes on waiting.
-        let is_called = self.reader == Reader::Called;
+        self.task = TaskState::Scheduled;
+        let is_called = self.reader == ReaderState::Called;
         if is_called {
-            self.reader = Reader::Idle;
+            self.reader = ReaderState::Idle;
         }
         is_called
     }
 
-    /// The task finds nothing to write: the next sender wakes it.
+    /// The task found nothing to write. The next sender wakes it.
     #[inline]
     pub(super) fn park(&mut self) {
-        self.task = Task::Parked;
+        self.task = TaskState::Parked;
     }
 
-    /// Something was queued. Returns the task's waker, unless the task is scheduled.
+    /// A frame was queued. Returns the task's waker, unless the task is scheduled.
     #[inline]
     pub(super) fn schedule(&mut self) -> Option<Waker> {
-        match std::mem::replace(&mut self.task, Task::Scheduled) {
-            Task::Scheduled => None,
-            Task::Parked => self.waker.take(),
+        match std::mem::replace(&mut self.task, TaskState::Scheduled) {
+            TaskState::Scheduled => None,
+            TaskState::Parked => self.waker.take(),
         }
     }
 
-    /// A control frame found no room.
+    /// There was no room for a control frame.
     pub(super) fn wait_for_room(&mut self) {
-        if self.reader == Reader::Idle {
-            self.reader = Reader::WaitsForRoom;
+        if self.reader == ReaderState::Idle {
+            self.reader = ReaderState::WaitsForRoom;
         }
     }
 
-    /// There is room for control frames. Returns the task's waker if its reader waits for that.
+    /// There is room for control frames. Returns the task's waker, if its reader waits for that.
     #[inline]
     pub(super) fn room_for_controls(&mut self) -> Option<Waker> {
-        if self.reader == Reader::WaitsForRoom { self.call_reader() } else { None }
+        if self.reader == ReaderState::WaitsForRoom { self.call_reader() } else { None }
     }
 
-    /// The task has to poll its reader. Returns the task's waker, unless the reader was called before.
+    /// The task has to poll its reader. Returns the task's waker, unless the reader was called
+    /// before.
     ///
-    /// The waker is taken although the task may run, or may be blocked in a write: in this poll the reader's turn may be over.
+    /// The task is woken even if it runs or is blocked in a write, because it may have polled its
+    /// reader already.
     pub(super) fn call_reader(&mut self) -> Option<Waker> {
-        match std::mem::replace(&mut self.reader, Reader::Called) {
-            Reader::Called => None,
-            Reader::Idle | Reader::WaitsForRoom => self.waker.take(),
+        match std::mem::replace(&mut self.reader, ReaderState::Called) {
+            ReaderState::Called => None,
+            ReaderState::Idle | ReaderState::WaitsForRoom => self.waker.take(),
         }
     }
 }

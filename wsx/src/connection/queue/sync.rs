@@ -1,4 +1,4 @@
-//! The queue's lock: std's, or the model checker's where that runs every order of its threads.
+//! The lock of the queue: that of std, or that of loom when loom checks every order of the threads.
 
 #[cfg(all(test, wsx_model))]
 pub(crate) use loom::sync::{Mutex, MutexGuard};

@@ -1,8 +1,9 @@
-//! What the connection's task needs of a socket: messages in, finished frames out, an end.
+//! The socket as the connection's task sees it: it receives messages, takes finished frames, and
+//! ends.
 //!
-//! There are two: bytes, which `reader` makes messages of, and a `WebSocketStream` that the user brings. Reading and writing
-//! are two futures in one task. Each needs the socket only for the length of one poll, so it sits in a mutex that nobody
-//! ever waits for (a `RefCell` would do, but make the task `!Send`).
+//! There are two kinds: a stream of bytes, and a `WebSocketStream` of the user. The task reads and
+//! writes in two futures, and each needs the socket only during a poll. So the socket is in a mutex
+//! that is never contended. A `RefCell` would make the task `!Send`.
 pub(crate) mod socket;
 pub(crate) mod tungstenite;
 
@@ -17,26 +18,28 @@ use std::{
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_tungstenite::tungstenite::Error;
 
-/// A socket, as one task uses it.
+/// The socket of one task.
 pub(crate) trait Transport: Send + Sync {
-    /// What the peer sent next. Control frames that answer it go into `queue`, ahead of its data.
+    /// Returns the next message or control frame of the peer. Control frames that answer it go into
+    /// `queue`.
     fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, Error>>;
 
-    /// The reader waits, be it for the peer or for a handler, or is done: it keeps what it needs and no more.
+    /// Gives back memory, because the reader waits for the peer or for a handler, or is done.
     fn shrink(&self);
 
-    /// Writes a part of `frames`, which begin with a header or with what the last call left.
+    /// Writes a part of `frames`. They start with a header, or with the rest that the last call did
+    /// not write.
     fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// No more is written: FIN.
+    /// Ends the output of the socket with a FIN.
     fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Whether anything has come in since this was last asked.
+    /// Whether bytes were received since the last call.
     fn take_received(&self) -> bool;
 
-    /// Reads and drops; 0 is the peer's FIN.
+    /// Reads and drops bytes. Returns their number; 0 is the peer's FIN.
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 }
 
@@ -46,12 +49,12 @@ fn poll_read<S: AsyncRead + Unpin>(socket: &mut S, into: &mut [u8], cx: &mut Con
     Poll::Ready(Ok(buffer.filled().len()))
 }
 
-/// A stream that panicked ends its connection anyway.
+/// Ignores the poison: a stream that panics ends its connection anyway.
 fn lock<T>(socket: &Mutex<T>) -> MutexGuard<'_, T> {
     socket.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads and drops until the peer's FIN, but no more than `most` bytes.
+/// Reads and drops bytes until the peer's FIN, at most `most` of them.
 pub(crate) fn discard<T: Transport>(transport: &T, most: usize) -> impl Future<Output = ()> + Send + '_ {
     let mut dropped = 0;
     std::future::poll_fn(move |cx| {

@@ -22,21 +22,23 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::{self, protocol::Role};
 
-/// After so many reads without a whole message or a control frame the other connections of the thread have a turn: 128 KB
-/// of tiny fragments take some milliseconds, and a message can have any number of them.
+/// After this many reads without a complete message or control frame, the other connections of the
+/// thread have a turn. 128 KB of tiny fragments take some milliseconds, and a message can have any
+/// number of fragments.
 const MAX_READS: u32 = 2;
 
-/// A stream of bytes behind a finished handshake.
+/// A stream of bytes after a finished handshake.
 pub(crate) struct SocketTransport<S>(Mutex<Inner<S>>);
 
 struct Inner<S> {
     socket: S,
     reader: Reader,
+    /// Whether bytes were received since the last `take_received`.
     received: bool,
 }
 
 impl<S> SocketTransport<S> {
-    /// `early` is what came right behind the handshake.
+    /// `early` are the bytes that were read after the handshake.
     pub(crate) fn new(socket: S, role: Role, early: Vec<u8>, config: &Config) -> Self {
         Self(Mutex::new(Inner { socket, reader: Reader::new(role, early, config), received: false }))
     }
@@ -74,7 +76,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> 
     }
 }
 
-/// The socket during one poll. The task's context goes along through tungstenite's calls, so no proxy wakers are needed.
+/// The socket during one poll. It carries the task's context through the calls of tungstenite, so
+/// it needs no wakers of its own.
 struct Polled<'p, 'w, S> {
     socket: &'p mut S,
     received: &'p mut bool,
@@ -86,8 +89,9 @@ struct Polled<'p, 'w, S> {
 impl<S: AsyncRead + Unpin> Link for Polled<'_, '_, S> {
     fn poll_read(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>> {
         if self.reads == MAX_READS {
-            // Polled once, it asks for a turn behind the runtime's next look at its sockets. A plain wake comes before that, and
-            // a thread that always has such tasks looks every 61 turns.
+            // One poll of `yield_now` schedules this task after the runtime has polled its sockets.
+            // A plain wake would schedule it before, and a thread that always has such tasks polls
+            // its sockets only every 61 turns.
             let _ = pin!(yield_now()).poll(self.cx);
             return Poll::Pending;
         }

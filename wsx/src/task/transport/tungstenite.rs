@@ -35,11 +35,11 @@ use tokio_tungstenite::{
     },
 };
 
-/// A stream that tokio-tungstenite made. It alone knows its role and what it has read ahead, so it stays whole; the
-/// limits on what it reads are those that it was made with.
+/// A stream that tokio-tungstenite made. It alone knows its role and the bytes that it has read
+/// ahead, so it is not taken apart. It has its own limits on messages.
 pub(crate) struct TungsteniteTransport<S> {
     stream: Mutex<WebSocketStream<S>>,
-    /// Whether something was received since it was last asked.
+    /// Whether a message was received since the last `take_received`.
     received: AtomicBool,
 }
 
@@ -61,16 +61,18 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTranspor
         }
     }
 
-    /// What this stream keeps is its own to say.
+    /// The stream manages its own buffers.
     fn shrink(&self) {}
 
-    /// Takes whole frames apart again, as this stream makes its own headers and masks. All or nothing of a frame.
+    /// Sends the payload of the first frame, because this stream makes its own headers and masks. A
+    /// frame is written whole or not at all.
     fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut stream = lock(&self.stream);
         ready!(Pin::new(&mut *stream).poll_ready(cx)).map_err(io_error)?;
         let (message, length) = first_message(frames);
         match Pin::new(&mut *stream).start_send(message) {
-            // This stream answers the peer's close frame by itself, and takes nothing behind its answer.
+            // This stream itself answers the peer's close frame, and sends nothing after its
+            // answer.
             Ok(()) | Err(tungstenite::Error::Protocol(ProtocolError::SendAfterClosing)) => Poll::Ready(Ok(length)),
             Err(error) => Poll::Ready(Err(io_error(error))),
         }
@@ -94,7 +96,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTranspor
     }
 }
 
-/// The first of these frames, as the message that it carries, and its length. The frames are whole and not masked.
+/// Returns the message in the first frame, and the length of the frame. The frames are complete and
+/// not masked.
 fn first_message(frames: &[u8]) -> (Message, usize) {
     let header = Header::parse(frames).expect("a frame of the queue has a header");
     let length = usize::try_from(header.payload_length).expect("a frame of the queue fits in memory");
