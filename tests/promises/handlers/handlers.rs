@@ -330,7 +330,7 @@ impl<'f, E: Endpoint> FromContext<'f, E> for Hour {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
         let id = context.connection().id();
         let hour: u64 = id.parse().expect("the test chooses the ids");
-        if hour % 2 == 0 {
+        if hour.is_multiple_of(2) {
             return Ok(Self(hour));
         }
         Err(HandlerError::Argument { argument: "Hour", why: format!("hour {hour} is odd").into() })
