@@ -1,10 +1,13 @@
-#[derive(serde::Deserialize)]
 struct Health;
 
 wsx::protocol! {
     Fleet v1 {
-        Edge -> Server: Health;
+        Edge <-> Server: Health;
     }
 }
+
+#[derive(wsx::Endpoint)]
+#[wsx(side = Server)]
+struct Station;
 
 fn main() {}

@@ -1,6 +1,6 @@
-#[derive(serde::Deserialize, wsx::Message)]
+#[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
 struct Health;
-#[derive(serde::Deserialize, wsx::Message)]
+#[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
 #[wsx(type = "health")]
 struct Status;
 

@@ -26,6 +26,8 @@ pub(super) struct Argument<'a> {
     /// The type string that a message behind a reference would have by its name. It is guessed, since a lifetime that is left
     /// out of its type, as it may be behind a reference, would be a second mistake where the compiler is asked.
     named: Option<String>,
+    /// The message inside, where the macro sees it and the compiler does not.
+    inside: Option<TokenStream>,
     /// The endpoint that a handler without one may be meant for.
     pub(super) meant: Option<TokenStream>,
 }
@@ -33,13 +35,21 @@ pub(super) struct Argument<'a> {
 /// A mistake, if the condition holds.
 struct Doubt {
     condition: TokenStream,
-    why: String,
+    error: Error,
+}
+
+/// What the compiler says of a mistake.
+enum Error {
+    Text(String),
+    /// The endpoint knows which connection its handlers take.
+    Connection,
 }
 
 impl<'a> Argument<'a> {
     pub(super) fn new(p: &TokenStream, ty: &'a Type, place: Place<'_>) -> Self {
         let outside = with_lifetimes(ty.to_token_stream(), "'static");
-        let mut argument = Self { ty, outside, doubts: Vec::new(), wraps: false, named: None, meant: None };
+        let mut argument =
+            Self { ty, outside, doubts: Vec::new(), wraps: false, named: None, inside: None, meant: None };
         argument.doubt(p, place);
         argument
     }
@@ -56,16 +66,22 @@ impl<'a> Argument<'a> {
     /// The type string of the message that it is, or that makes it a mistake.
     pub(super) fn message(&self, p: &TokenStream) -> TokenStream {
         let outside = &self.outside;
-        if self.wraps { quote!(#p::Probe::<#outside>::WRAPPED) } else { quote!(#p::Probe::<#outside>::MESSAGE) }
+        match &self.inside {
+            Some(inside) => quote!(#p::Probe::<#inside>::MESSAGE),
+            None if self.wraps => quote!(#p::Probe::<#outside>::WRAPPED),
+            None => quote!(#p::Probe::<#outside>::MESSAGE),
+        }
     }
 
     /// The key of the message that it must be.
     pub(super) fn key(&self, p: &TokenStream) -> TokenStream {
         let span = self.span();
-        let (at_type, ty) = (respan(p, span), respan(&self.outside, span));
+        let (at_type, ty) = (respan(p, span), respan(self.inside.as_ref().unwrap_or(&self.outside), span));
         match &self.named {
             Some(text) => key_of(p, text),
-            None if self.wraps => quote_spanned!(span=> <#ty as #at_type::Wraps<__Elsewhere>>::Key),
+            None if self.wraps && self.inside.is_none() => {
+                quote_spanned!(span=> <#ty as #at_type::Wraps<__Elsewhere>>::Key)
+            }
             None => quote_spanned!(span=> <#ty as #at_type::Keyed<__Elsewhere>>::Key),
         }
     }
@@ -78,26 +94,32 @@ impl<'a> Argument<'a> {
                 let key = key_of(p, text);
                 quote!(#p::Spelled<#key>)
             }
-            None if self.wraps => quote!(#p::Wrapper<#outside>),
-            None => outside.clone(),
+            None if self.wraps && self.inside.is_none() => quote!(#p::Wrapper<#outside>),
+            None => self.inside.as_ref().unwrap_or(outside).clone(),
         }
     }
 
     /// Says what is wrong with it.
     pub(super) fn check(&self, p: &TokenStream) -> Option<TokenStream> {
         let span = self.span();
-        let checks =
-            self.doubts.iter().map(|Doubt { condition, why }| quote_spanned!(span=> #p::ensure(!#condition, #why);));
+        let checks = self.doubts.iter().map(|Doubt { condition, error }| match error {
+            Error::Text(why) => quote_spanned!(span=> #p::ensure(!#condition, #why);),
+            Error::Connection => quote_spanned!(span=> #p::ensure_connection::<__Endpoint>(!#condition);),
+        });
         (!self.doubts.is_empty()).then(|| quote_spanned!(span=> const _: () = { #(#checks)* };))
     }
 
-    /// The endpoint from which it is drawn: none where it is refused, lest it be refused twice.
-    pub(super) fn drawn_from(&self, p: &TokenStream) -> TokenStream {
+    /// The endpoint from which it is drawn: none where another check rejects it, so that it is one error.
+    pub(super) fn drawn_from(&self, p: &TokenStream, sole: bool) -> TokenStream {
         let span = self.span();
-        if self.doubts.is_empty() {
+        let mut conditions: Vec<TokenStream> = self.doubts.iter().map(|doubt| respan(&doubt.condition, span)).collect();
+        if sole {
+            let message = self.message(p);
+            conditions.push(quote_spanned!(span=> !#p::is_some(#message)));
+        }
+        if conditions.is_empty() {
             return quote_spanned!(span=> __On);
         }
-        let conditions = self.doubts.iter().map(|doubt| respan(&doubt.condition, span));
         quote_spanned!(span=> <() as #p::If<{ #(#conditions)||* }, #p::Refused, __On>>::Type)
     }
 
@@ -124,7 +146,14 @@ impl<'a> Argument<'a> {
                     self.meant(p, endpoint, literal);
                 }
             }
-            "Connection" | "str" if reference => {}
+            "Connection" => {
+                let given = with_lifetimes(inner.to_token_stream(), "'static");
+                let condition = quote!((#p::Probe::<__On>::ENDPOINT
+                    && #p::Probe::<#given>::CONNECTION
+                    && !#p::Probe::<(#given, __On)>::ITS_CONNECTION));
+                self.doubts.push(Doubt { condition, error: Error::Connection });
+            }
+            "str" if reference => {}
             _ if reference => {
                 if place.on.is_some_and(|on| on.segments.last().is_some_and(|on| on.ident == last.ident)) {
                     return;
@@ -160,6 +189,15 @@ impl<'a> Argument<'a> {
                 };
                 self.add(quote!(#p::is_some(#p::Probe::<#outside>::WRAPPED)), why);
             }
+            // Of another framework: the message inside is meant.
+            "Json" if literal.is_none() => {
+                let Some(message) = parameter else { return };
+                let (text, message) = (readable(message), with_lifetimes(message.to_token_stream(), "'static"));
+                self.wraps = true;
+                let why = format!("a handler takes its message as it is: write `{text}` in place of `{name}<{text}>`");
+                self.add(quote!(#p::is_some(#p::Probe::<#message>::MESSAGE)), why);
+                self.inside = Some(message);
+            }
             "State" => {
                 if let (Some(on), Some(state)) = (place.on.and_then(|on| on.segments.last()), parameter) {
                     let (on, state) = (&on.ident, readable(state));
@@ -184,7 +222,7 @@ impl<'a> Argument<'a> {
     }
 
     fn add(&mut self, condition: TokenStream, why: String) {
-        self.doubts.push(Doubt { condition, why });
+        self.doubts.push(Doubt { condition, error: Error::Text(why) });
     }
 
     /// An argument that only a handler on this endpoint has, in one that names none.

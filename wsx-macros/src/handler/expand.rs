@@ -13,7 +13,7 @@ use syn::{GenericParam, Ident, ReturnType, Signature, Type};
 /// The entry of a function that has passed all checks.
 pub(super) fn entry(args: &Args, function: &Function) -> TokenStream {
     let Wsx { import, path: p } = Wsx::new(args.krate.as_ref());
-    let Function { attrs, signature } = function;
+    let Function { attrs, signature, .. } = function;
     let (name, name_text) = (&signature.ident, signature.ident.to_string());
     let cfgs = cfgs(attrs);
     let types = signature.types();
@@ -131,9 +131,14 @@ fn message_type(args: &Args, p: &TokenStream, name: &Ident, arguments: &[Argumen
             "no argument of `{name}` is a message: derive `wsx::Message` for the payload, or name the type, as in #[wsx::handler(\"{}\")]",
             name.to_string().strip_prefix("on_").unwrap_or(&name.to_string())
         );
+        // What cannot be an argument is reported where it is drawn.
+        let drawn = arguments.iter().map(|argument| {
+            let outside = &argument.outside;
+            quote!((#p::Probe::<#outside>::PAYLOAD || #p::Probe::<(#outside, __On)>::DRAWN))
+        });
         return quote_spanned! {span=>
             const __TYPE: &#str = #p::first(#found, "");
-            const _: () = #p::ensure(!#p::same(__TYPE, ""), #why);
+            const _: () = #p::ensure(!#p::same(__TYPE, "") #(|| !#drawn)*, #why);
         };
     };
     if RESERVED.contains(&&*literal.value()) {
@@ -182,6 +187,7 @@ fn call(args: &Args, p: &TokenStream, signature: &Signature, arguments: &[Argume
         .enumerate()
         .map(|(at, argument)| format_ident!("__argument_{at}", span = argument.span()))
         .collect();
+    let sole = args.sole_message(arguments).map(std::ptr::from_ref);
     let draws = variables.iter().zip(arguments).map(|(variable, argument)| {
         let span = argument.span();
         let arms = quote! {
@@ -191,7 +197,7 @@ fn call(args: &Args, p: &TokenStream, signature: &Signature, arguments: &[Argume
         let p = respan(p, span);
         // A lifetime that the handler names is unknown here.
         let ty_here = with_lifetimes(argument.ty.to_token_stream(), "'_");
-        let drawn_from = argument.drawn_from(&p);
+        let drawn_from = argument.drawn_from(&p, sole == Some(std::ptr::from_ref(argument)));
         quote_spanned! {span=>
             let #variable: #ty_here = match #p::Handling::<#drawn_from>::extract::<#ty_here, _>(#context) { #arms };
         }

@@ -3,21 +3,27 @@ use crate::shared::Errors;
 use args::parse_args;
 use expand::{entry, stand_in};
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{ToTokens, quote};
 use signature::{Function, check};
+use task::check_tasks;
 
 mod args;
 mod argument;
 mod expand;
 mod signature;
+mod task;
 mod typed;
 
 pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let args = parse_args(args, &mut errors);
-    let function = errors.take(syn::parse2::<Function>(item.clone()));
-    if let Some(function) = &function {
+    let mut function = errors.take(syn::parse2::<Function>(item.clone()));
+    let mut item = item.clone();
+    if let Some(function) = &mut function {
         check(&function.signature, &mut errors);
+        if check_tasks(function, &mut errors) {
+            item = function.to_token_stream();
+        }
     }
     let entry = match &function {
         Some(function) if errors.is_empty() => Some(entry(&args, function)),

@@ -1,6 +1,7 @@
 //! The handler's function, as far as its signature.
 use crate::shared::Errors;
 use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
 use syn::{
     Attribute, FnArg, GenericParam, Safety, Signature, Token, Type, Visibility,
     parse::{Parse, ParseStream},
@@ -12,13 +13,15 @@ const MAX_ARGUMENTS: usize = 6;
 /// Only the signature is parsed, so that a body that is half typed keeps its entry, and an editor its completion.
 pub(super) struct Function {
     pub(super) attrs: Vec<Attribute>,
+    pub(super) visibility: Visibility,
     pub(super) signature: Signature,
+    pub(super) body: TokenStream,
 }
 
 impl Parse for Function {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let attrs = input.call(Attribute::parse_outer)?;
-        input.parse::<Visibility>()?;
+        let visibility = input.parse()?;
         let start = input.peek(Token![fn])
             || input.peek(Token![async])
             || input.peek(Token![const])
@@ -28,8 +31,15 @@ impl Parse for Function {
             return Err(input.error("`#[wsx::handler]` goes on a function"));
         }
         let signature = input.parse()?;
-        input.parse::<TokenStream>()?;
-        Ok(Self { attrs, signature })
+        let body = input.parse()?;
+        Ok(Self { attrs, visibility, signature, body })
+    }
+}
+
+impl ToTokens for Function {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let Self { attrs, visibility, signature, body } = self;
+        tokens.extend(quote!(#(#attrs)* #visibility #signature #body));
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
                 const FINGERPRINT: #p::u64 = #fingerprint;
             }
             #[automatically_derived]
+            impl #generics #p::Derived for #name #arguments #bounds {}
+            #[automatically_derived]
             impl #keyed #p::Keyed<__Here> for #name #arguments #bounds {
                 type Key = #key;
             }

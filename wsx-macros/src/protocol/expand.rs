@@ -17,7 +17,7 @@ pub(super) fn expand(protocol: &Protocol, wsx: &Wsx) -> TokenStream {
     let head = head(protocol);
     let markers = sides.iter().map(|side| marker(protocol, side));
     let inbound = sides.iter().map(|side| inbound::item(protocol, side));
-    let messages = are_messages(protocol, p);
+    let known = known_messages(protocol, p);
     let description = description(protocol, p);
     let each = sides.iter().map(|side| {
         let speaks = side_impls(protocol, p, side);
@@ -35,7 +35,7 @@ pub(super) fn expand(protocol: &Protocol, wsx: &Wsx) -> TokenStream {
         const _: () = {
             #import
             use #p::{NotDecoding as _, NotShown as _, Plain as _};
-            #messages
+            #known
             #description
             #(#each)*
             #(#directions)*
@@ -56,14 +56,12 @@ fn aliases(protocol: &Protocol) -> TokenStream {
     quote!(#(#each)*)
 }
 
-/// The check that each message is one, and what stands for it where a handler is looked for.
-fn are_messages(protocol: &Protocol, p: &TokenStream) -> TokenStream {
+/// What stands for each message where its handler is looked for. What is not a message counts as handled: it cannot be sent
+/// either, which is the error about it.
+fn known_messages(protocol: &Protocol, p: &TokenStream) -> TokenStream {
     let each = protocol.messages().into_iter().map(|message| {
-        let (span, fixed, known) = (message.span(), message.fixed(), known(message));
-        let at_message = respan(p, span);
-        let check = quote_spanned!(span=> const _: () = #at_message::is_message::<#fixed>(););
+        let (known, fixed) = (known(message), message.fixed());
         quote! {
-            #check
             type #known =
                 <() as #p::If<{ #p::is_some(#p::Probe::<#fixed>::MESSAGE) }, #fixed, #p::NotAMessage>>::Type;
         }
@@ -71,7 +69,7 @@ fn are_messages(protocol: &Protocol, p: &TokenStream) -> TokenStream {
     quote!(#(#each)*)
 }
 
-/// The alias of a message that [`are_messages`] makes.
+/// The alias that [`known_messages`] makes.
 fn known(message: &Message) -> Ident {
     format_ident!("{}Known", message.alias)
 }
@@ -108,6 +106,15 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
     let unit = unit_impls(p, name);
     quote! {
         #unit
+        // Not a side that an endpoint may have. Where a program names the protocol in place of a side, as in
+        // `Connection<Fleet>`, this makes it one error instead of one for each time that the compiler looks at the type.
+        #[doc(hidden)]
+        impl #p::Side for #name {
+            const NAME: &'static #p::str = #name_text;
+            const PROTOCOL: &'static #p::str = #name_text;
+            const INBOUND: &'static [&'static #p::str] = &[];
+            type Peer = #p::AnyPeer;
+        }
         impl #name {
             /// The protocol's version.
             pub const VERSION: #p::u32 = #version;
@@ -238,12 +245,8 @@ fn directions(flow: &Flow, p: &TokenStream) -> TokenStream {
     let Flow { from, to, messages, .. } = flow;
     let mut seen = BTreeSet::new();
     let each = messages.iter().filter(|message| seen.insert(&message.alias)).map(|message| {
-        let lifetime = message.borrows().then(|| quote!(<'f>));
-        let generic = message.generic();
-        quote_spanned! {message.span()=>
-            impl #lifetime #p::Sends<#generic, #to> for #from {}
-            impl #lifetime #p::Receives<#generic, #from> for #to {}
-        }
+        let (sent, received) = (sent_by(p, message, from, to), received_by(p, message, to, from));
+        quote!(#sent #received)
     });
     quote!(#(#each)*)
 }
@@ -251,18 +254,21 @@ fn directions(flow: &Flow, p: &TokenStream) -> TokenStream {
 /// A side with several peers, where an endpoint does not say which one it speaks to: any of them.
 fn union(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     let any = quote!(#p::AnyPeer);
-    let sends = protocol.outbound(side).into_iter().map(|message| {
-        let lifetime = message.borrows().then(|| quote!(<'f>));
-        let generic = message.generic();
-        quote_spanned!(message.span()=> impl #lifetime #p::Sends<#generic, #any> for #side {})
-    });
-    let inbound = protocol.inbound(side);
-    let receives = inbound.iter().map(|message| {
-        let lifetime = message.borrows().then(|| quote!(<'f>));
-        let generic = message.generic();
-        quote_spanned!(message.span()=> impl #lifetime #p::Receives<#generic, #any> for #side {})
-    });
+    let sends = protocol.outbound(side).into_iter().map(|message| sent_by(p, message, side, &any));
+    let receives = protocol.inbound(side).into_iter().map(|message| received_by(p, message, side, &any));
     quote!(#(#sends)* #(#receives)*)
+}
+
+/// A message that one side may send to another. What is not a message, or cannot be written, is an error here.
+fn sent_by(p: &TokenStream, message: &Message, from: &Ident, to: impl ToTokens) -> TokenStream {
+    let (lifetime, sent) = (quote!('f), message.anywhere());
+    quote_spanned!(message.span()=> impl<#lifetime> #p::SentBy<#from, #to> for #sent {})
+}
+
+/// A message that one side may receive from another.
+fn received_by(p: &TokenStream, message: &Message, to: &Ident, from: impl ToTokens) -> TokenStream {
+    let (lifetime, received) = (quote!('f), message.anywhere());
+    quote_spanned!(message.span()=> impl<#lifetime> #p::Receives<#received, #from> for #to {})
 }
 
 /// A message's type string, by a probe: what is not a message is reported once, by the check made for it.

@@ -104,13 +104,19 @@ impl Message {
         self.with("'static")
     }
 
+    /// With all its lifetimes `'f`.
+    pub(super) fn anywhere(&self) -> TokenStream {
+        self.with("'f")
+    }
+
     /// With all its lifetimes `'f`, where it has any.
     pub(super) fn generic(&self) -> TokenStream {
         self.with(if self.borrows() { "'f" } else { "'static" })
     }
 
     fn with(&self, lifetime: &str) -> TokenStream {
-        let (alias, lifetime) = (Ident::new(&self.alias, self.span()), Lifetime::new(lifetime, self.span()));
+        // The macro's own lifetime, which no lint of the user's looks at.
+        let (alias, lifetime) = (Ident::new(&self.alias, self.span()), Lifetime::new(lifetime, Span::call_site()));
         quote_spanned!(self.span()=> #alias<#lifetime>)
     }
 }

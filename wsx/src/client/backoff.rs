@@ -1,8 +1,11 @@
-//! How long a client waits before it tries again: a pure function of the attempt and a random number.
+//! How long a client waits before it dials again: a pure function of the number of failures and a
+//! random number. It does not know the clock or the client.
 use std::time::Duration;
 
-/// The waits of a reconnecting client (row K2 of the specification): each ± 50 %, so that a fleet whose server died
-/// does not come back all at once.
+/// The waits of a client that reconnects (row K2 of the specification).
+///
+/// Each wait is varied by ± 50 %, so that a fleet whose server failed does not reconnect all at
+/// once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -16,15 +19,27 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Backoff {
-    /// Before the second attempt; default 500 ms.
+    /// The wait before the second attempt; default 500 ms.
+    ///
+    /// Too low: a busy server is dialled again too soon. Too high: a short outage lasts longer than
+    /// it must.
     pub initial: Duration,
-    /// Each wait is so many times the last; default 1.8.
+    /// Each wait is this many times as long as the previous one; default 1.8.
+    ///
+    /// Too low: a fleet keeps dialling a dead server often. Too high: the second or third failure
+    /// already leads to a long wait.
     pub factor: f64,
-    /// No wait is longer; default 30 s. Too high: a box comes back late after a long outage. A server that is busy may ask
-    /// for so much (`Retry-After`), and is given up to half of it more.
+    /// Maximum wait; default 30 s.
+    ///
+    /// A busy server can ask for up to this time with `Retry-After`. The client then waits for up
+    /// to half as long again. Too low: an outage causes many attempts. Too high: a client
+    /// reconnects late after a long outage.
     pub max: Duration,
-    /// A connection that lasted this long starts the waits anew; default 5 s. Too low: a server that accepts and drops is
-    /// dialled twice a second for ever.
+    /// A connection that lasted this long starts the waits again from [`initial`](Self::initial);
+    /// default 5 s.
+    ///
+    /// Too low: a server that accepts and drops each connection is dialled twice a second, forever.
+    /// Too high: a healthy client waits long after a short interruption.
     pub stable_after: Duration,
 }
 
@@ -68,9 +83,10 @@ impl Backoff {
         self
     }
 
-    /// The wait after `failures` failures in a row, counted from 0; `random` is from 0 to 1.
+    /// Returns the wait after `failures` earlier failures in a row; `random` is from 0 to 1.
     ///
-    /// The whole window is used evenly: where `max` cuts it, the waits spread over what is left of it.
+    /// `random` selects a point between the shortest and the longest wait. Where `max` cuts the
+    /// range off, the rest of the range is used evenly.
     #[must_use]
     pub fn delay(&self, failures: u32, random: f64) -> Duration {
         let max = self.max.as_secs_f64();
@@ -80,8 +96,10 @@ impl Backoff {
         Duration::try_from_secs_f64(low + (high - low) * random.clamp(0.0, 1.0)).unwrap_or(self.max)
     }
 
-    /// As [`delay`](Self::delay), and no less than the server has asked for, as far as `max` goes. All are asked for the same,
-    /// so they come back over half as long again.
+    /// As [`delay`](Self::delay), but at least the time that the server asked for, up to `max`.
+    ///
+    /// A busy server asks all clients for the same time. So up to half of that time is added, by
+    /// `random`.
     pub(crate) fn delay_asked(&self, failures: u32, random: f64, asked: Duration) -> Duration {
         let asked = asked.min(self.max);
         let spread = Duration::try_from_secs_f64(asked.as_secs_f64() * 0.5 * random.clamp(0.0, 1.0));
@@ -95,7 +113,7 @@ mod tests {
 
     /// Row K2: 500 ms, × 1.8, at most 30 s, ± 50 %.
     #[test]
-    fn the_waits_grow_from_half_a_second_to_thirty() {
+    fn the_delays_grow_from_half_a_second_to_thirty() {
         let backoff = Backoff::default();
         let mut base = 0.5;
         for failures in 0..40 {
@@ -108,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_breaks_it() {
+    fn no_number_makes_it_panic_or_exceed_the_maximum() {
         let backoff = Backoff::default().factor(f64::NAN).initial(Duration::MAX);
         for failures in [0, 1, u32::MAX] {
             for random in [f64::NAN, f64::INFINITY, -1.0, 2.0] {
@@ -119,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_given_the_time_that_it_asks_for_and_never_less_than_without() {
+    fn the_delay_is_at_least_the_one_that_the_server_requested() {
         let backoff = Backoff::default();
         let delay =
             |failures, random, asked| backoff.delay_asked(failures, random, Duration::from_secs(asked)).as_secs_f64();

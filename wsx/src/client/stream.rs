@@ -1,27 +1,24 @@
-//! What a client's connection runs over: a TCP socket, or another stream, as TLS is or the application's connector makes.
-//!
-//! A choice of two, so that a plain socket is neither boxed nor called through a table.
+//! The stream of bytes below a client's connection: a TCP socket, or any other stream, such as TLS
+//! or the stream of a connector. It does not know WebSocket.
 use crate::{config::Config, task::tcp_options};
 use futures_util::future::BoxFuture;
-use std::{
-    fmt, io,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::{fmt, io};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
+use tokio_util::either::Either;
 
-/// Where a client wants to go, as its URL says: what a [connector](crate::client::ClientBuilder::connector) is asked for.
+/// The host and port of a client's URL, which a
+/// [connector](crate::client::ClientBuilder::connector) receives.
 ///
-/// `Display` writes it as `host:port`, with brackets around an IPv6 address.
+/// `Display` writes `host:port`, with brackets around an IPv6 address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Destination {
-    /// A name or an address, an IPv6 address without brackets.
+    /// A host name or an address. An IPv6 address has no brackets.
     pub host: String,
-    /// The port; where the URL has none, 80 for `ws://` and 443 for `wss://`.
+    /// The port. If the URL has none, it is 80 for `ws://` and 443 for `wss://`.
     pub port: u16,
 }
 
@@ -32,59 +29,28 @@ impl fmt::Display for Destination {
     }
 }
 
-/// What the application dials with.
+/// The application's function that dials in place of TCP.
 pub(crate) type Connector = dyn Fn(Destination) -> BoxFuture<'static, io::Result<Socket>> + Send + Sync;
 
-/// A stream of bytes to the server.
-pub(crate) enum Socket {
-    Tcp(TcpStream),
-    Other(Box<dyn Stream>),
-}
+/// A stream of bytes to the server. A plain socket is not boxed and not called through a virtual
+/// table. The other streams are TLS and those of a connector.
+pub(crate) type Socket = Either<TcpStream, Box<dyn Stream>>;
 
-/// Any stream that a connection can run over.
+/// Any stream that can carry a connection.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-impl Socket {
-    /// Over TCP, to the first address of the host's that answers.
-    pub(crate) async fn tcp(destination: &Destination, config: &Config) -> io::Result<Self> {
-        let socket = TcpStream::connect((&*destination.host, destination.port)).await?;
-        tcp_options::prepare(&socket, config);
-        Ok(Self::Tcp(socket))
-    }
+/// Dials over TCP. The first address of the host that accepts is used.
+pub(super) async fn connect(destination: &Destination, config: &Config) -> io::Result<Socket> {
+    let socket = TcpStream::connect((&*destination.host, destination.port)).await?;
+    tcp_options::prepare(&socket, config);
+    Ok(Either::Left(socket))
 }
 
-impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, out),
-            Self::Other(stream) => Pin::new(stream).poll_read(cx, out),
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
-            Self::Other(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
-            Self::Other(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
-            Self::Other(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
+/// Boxes a stream that is not a plain socket.
+pub(super) fn boxed(stream: impl Stream + 'static) -> Socket {
+    Either::Right(Box::new(stream))
 }
 
 #[cfg(test)]
@@ -92,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_choice_makes_a_plain_socket_no_larger() {
+    fn a_plain_socket_is_not_larger() {
         assert_eq!(size_of::<Socket>(), size_of::<TcpStream>());
     }
 

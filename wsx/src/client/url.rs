@@ -1,26 +1,29 @@
-//! Reads the URL of a server, and says what is wrong with one that cannot be dialled.
+//! Parses the URL of a server, and reports what is wrong with one that cannot be dialled.
 use crate::{
     client::{stream::Destination, tls::ServerName},
     handshake::authority,
 };
 use http::{Uri, uri::InvalidUri};
 
-/// A URL that can be dialled.
+/// The parts of a URL that can be dialled.
 #[derive(Debug)]
 pub(crate) struct Target {
-    pub(super) url: String,
+    /// The path and query, as in the first line of the request.
+    pub(super) path: String,
+    /// The host and port, as in the `Host` header.
+    pub(super) host: String,
     pub(super) destination: Destination,
-    /// Of `wss://` alone.
+    /// The name for TLS, for `wss://` only.
     pub(super) tls: Option<ServerName>,
 }
 
 impl Target {
-    /// The error says what is wrong with the URL, and how to write it.
+    /// Parses a URL. The error says what is wrong with it, and how to write it.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let wrong = |why: &str| format!("cannot dial {url:?}: {why}");
         let uri: Uri = match url.parse() {
             Ok(uri) => uri,
-            // With a scheme it may be right.
+            // With a scheme it may be valid.
             Err(_) if !url.is_empty() && !url.contains("://") => return Err(wrong(&with_scheme(url))),
             Err(error) => return Err(wrong(&InvalidUri::to_string(&error))),
         };
@@ -29,38 +32,44 @@ impl Target {
             Some("wss") => true,
             _ => return Err(wrong(&with_scheme(url))),
         };
-        let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
+        let authority = uri.authority().ok_or_else(|| wrong("it does not name a host"))?;
         if authority.as_str().contains('@') {
-            // They would be dropped in silence otherwise.
-            return Err(wrong("credentials in a URL are not sent; give them with `header`"));
+            // Otherwise they would be dropped silently.
+            return Err(wrong("credentials in a URL are not sent: set them with `header`"));
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         if host.is_empty() {
-            return Err(wrong("it names no host"));
+            return Err(wrong("it does not name a host"));
         }
         let tls = if secure { Some(ServerName::parse(host).map_err(wrong)?) } else { None };
-        // What is no port must not be another one: somebody else may listen there.
+        // A text that is not a port must not stand for the default port: another server may listen
+        // there.
         let port = match authority::port(authority) {
             Ok(Some(0)) => Err(":0"),
             port => port.map(|port| port.unwrap_or(if secure { 443 } else { 80 })),
         };
         let port = port.map_err(|port| {
             let host = authority.host();
-            wrong(&format!("`{port}` behind its host is no port; write one from 1 to 65535, as in ws://{host}:9001/ws"))
+            wrong(&format!(
+                "`{port}` after its host is not a port: write one from 1 to 65535, as in ws://{host}:9001/ws"
+            ))
         })?;
-        Ok(Self { url: url.to_owned(), destination: Destination { host: host.to_owned(), port }, tls })
+        // `Display` starts with a slash if the URL has a query but not a path.
+        let path = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+        let destination = Destination { host: host.to_owned(), port };
+        Ok(Self { path, host: authority.as_str().to_owned(), destination, tls })
     }
 }
 
-/// What a URL whose scheme is not one of WebSocket's should have been.
+/// Returns what to write instead of a URL without the scheme `ws` or `wss`.
 fn with_scheme(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => {
             let secure = matches!(scheme.to_ascii_lowercase().as_str(), "https" | "wss");
-            format!("its scheme is neither ws nor wss; write it as {}://{rest}", if secure { "wss" } else { "ws" })
+            format!("its scheme is neither ws nor wss: write it as {}://{rest}", if secure { "wss" } else { "ws" })
         }
         None if url.starts_with('/') || url.contains(":/") => "write it as ws://host:port/path".to_owned(),
-        None => format!("it has no scheme; write it as ws://{url}"),
+        None => format!("it has no scheme: write it as ws://{url}"),
     }
 }
 
@@ -73,19 +82,22 @@ mod tests {
     fn a_url_that_cannot_be_dialled_says_why() {
         for (url, why) in [
             ("", "empty"),
-            ("box", "it has no scheme; write it as ws://box"),
-            ("localhost:80/ws", "it has no scheme; write it as ws://localhost:80/ws"),
-            ("localhost:80", "it has no scheme; write it as ws://localhost:80"),
+            ("box", "it has no scheme: write it as ws://box"),
+            ("localhost:80/ws", "it has no scheme: write it as ws://localhost:80/ws"),
+            ("localhost:80", "it has no scheme: write it as ws://localhost:80"),
             ("/ws", "write it as ws://host:port/path"),
             ("ws:/a", "write it as ws://host:port/path"),
-            ("http://a/ws", "its scheme is neither ws nor wss; write it as ws://a/ws"),
-            ("HTTPS://a/ws", "its scheme is neither ws nor wss; write it as wss://a/ws"),
+            ("http://a/ws", "its scheme is neither ws nor wss: write it as ws://a/ws"),
+            ("HTTPS://a/ws", "its scheme is neither ws nor wss: write it as wss://a/ws"),
             ("wss://a..b/ws", if cfg!(feature = "rustls") { "certificate" } else { "the feature `rustls`" }),
             ("ws://user:pass@a/ws", "credentials"),
             ("ws://a b/ws", "invalid"),
-            ("ws://a:99999/ws", "`:99999` behind its host is no port; write one from 1 to 65535, as in ws://a:9001/ws"),
-            ("ws://a:0/ws", "`:0` behind its host is no port"),
-            ("ws://[::1]9/ws", "`9` behind its host is no port; write one from 1 to 65535, as in ws://[::1]:9001/ws"),
+            (
+                "ws://a:99999/ws",
+                "`:99999` after its host is not a port: write one from 1 to 65535, as in ws://a:9001/ws",
+            ),
+            ("ws://a:0/ws", "`:0` after its host is not a port"),
+            ("ws://[::1]9/ws", "`9` after its host is not a port: write one from 1 to 65535, as in ws://[::1]:9001/ws"),
         ] {
             let error = Target::parse(url).unwrap_err();
             assert!(error.contains(why), "{url}: {error}");

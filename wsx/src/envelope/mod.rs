@@ -12,7 +12,7 @@ use crate::{
     envelope::parse::{Parsed, VERSION},
     error::SendError,
     message::Message,
-    protocol::side::{Declared, Receives, Sends},
+    protocol::side::{AnySide, Declared, Receives},
     wire::header::Opcode,
     wire::write::{self, Frame},
 };
@@ -102,8 +102,6 @@ impl<S: Declared + Receives<M, From>, M, From: ?Sized> Receives<Envelope<M>, Fro
     note = "add `#[derive(serde::Serialize, wsx::Message)]` to `{Self}`, or send `Envelope::with_type(\"…\", …)`"
 )]
 pub trait Outbound {
-    /// The type whose direction the protocol checks.
-    type Message: ?Sized;
     /// Encodes the finished frame.
     #[doc(hidden)]
     fn encode(&self, role: Role) -> Result<Frame, SendError>;
@@ -111,14 +109,12 @@ pub trait Outbound {
 
 #[diagnostic::do_not_recommend]
 impl<M: Message + Serialize> Outbound for M {
-    type Message = M;
     fn encode(&self, role: Role) -> Result<Frame, SendError> {
         text_frame(role, VERSION, M::TYPE, now(), self)
     }
 }
 
 impl<T: Serialize> Outbound for Envelope<T> {
-    type Message = T;
     fn encode(&self, role: Role) -> Result<Frame, SendError> {
         text_frame(role, self.ver, &self.message_type, self.ts, &self.data)
     }
@@ -140,7 +136,7 @@ impl<T: Serialize> Outbound for Envelope<T> {
 /// # #[derive(wsx::Endpoint)]
 /// # #[wsx(side = Edge)]
 /// # struct EdgeBox;
-/// fn report<M: wsx::protocol::SentBy<Edge, Server>>(client: &wsx::Client<EdgeBox>, message: &M) -> wsx::connection::Sending<'static> {
+/// fn report<M: wsx::envelope::SentBy<Edge, Server>>(client: &wsx::Client<EdgeBox>, message: &M) -> wsx::connection::Sending<'static> {
 ///     println!("reports");
 ///     client.send(message)
 /// }
@@ -148,13 +144,16 @@ impl<T: Serialize> Outbound for Envelope<T> {
 /// # Ok::<_, wsx::BuildError>(())
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be sent",
-    label = "neither a message nor an envelope",
-    note = "add `#[derive(serde::Serialize, wsx::Message)]` to `{Self}`, or send `Envelope::with_type(\"…\", …)`"
+    message = "`{S}` may not send `{Self}` to `{To}`",
+    label = "`{Self}` does not travel in this direction",
+    note = "`{S}` sends the messages on the lines `{S} -> ..` of the `wsx::protocol!` block"
 )]
 pub trait SentBy<S, To>: Outbound {}
 
-impl<M: Outbound + ?Sized, S: Sends<M::Message, To>, To> SentBy<S, To> for M {}
+/// Without a protocol, every message may be sent.
+impl<M: Outbound + ?Sized, To> SentBy<AnySide, To> for M {}
+/// A side that may send a message may send its envelope.
+impl<T: Serialize + SentBy<S, To>, S: Declared, To> SentBy<S, To> for Envelope<T> {}
 
 fn text_frame<T: Serialize + ?Sized>(
     role: Role,

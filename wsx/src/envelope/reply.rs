@@ -1,6 +1,6 @@
 //! What a handler may return, and the frame of its reply.
 use crate::{
-    envelope::Outbound,
+    envelope::{Envelope, Outbound},
     error::{BoxError, HandlerError},
     protocol::side::AnySide,
     wire::write::Frame,
@@ -26,7 +26,7 @@ pub type HandlerResult = Result<Option<Frame>, HandlerError>;
 pub trait IntoReply {
     /// The type that is sent, for the check of its direction.
     #[doc(hidden)]
-    type Message: ?Sized;
+    type Message;
     /// The side that must be allowed to send it: the handler's, or any side where nothing is sent.
     /// So a side need not send a type that is not a message, which an error would list beside its
     /// messages.
@@ -37,7 +37,7 @@ pub trait IntoReply {
 }
 
 impl IntoReply for () {
-    type Message = ();
+    type Message = Envelope;
     type Sender<Side> = AnySide;
     fn into_reply(self, _: Role) -> HandlerResult {
         Ok(None)
@@ -46,7 +46,7 @@ impl IntoReply for () {
 
 #[diagnostic::do_not_recommend]
 impl<M: Outbound> IntoReply for M {
-    type Message = M::Message;
+    type Message = M;
     type Sender<Side> = Side;
     fn into_reply(self, role: Role) -> HandlerResult {
         self.encode(role).map(Some).map_err(HandlerError::Reply)
@@ -55,7 +55,7 @@ impl<M: Outbound> IntoReply for M {
 
 #[diagnostic::do_not_recommend]
 impl<M: Outbound> IntoReply for Option<M> {
-    type Message = M::Message;
+    type Message = M;
     type Sender<Side> = Side;
     fn into_reply(self, role: Role) -> HandlerResult {
         self.map(|message| message.encode(role)).transpose().map_err(HandlerError::Reply)

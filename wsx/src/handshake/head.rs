@@ -1,6 +1,7 @@
 //! Reads the head of a request or of a response from a stream, bounded in bytes and headers.
 //!
-//! httparse parses. This file adds the bounds, parses a head in pieces in linear time, and keeps the bytes after it.
+//! httparse parses. This file adds the bounds, parses a head in pieces in linear time, and keeps
+//! the bytes after it.
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use httparse::{EMPTY_HEADER, Header, Status};
 use std::{fmt, io};
@@ -28,10 +29,12 @@ pub(crate) enum HeadError {
 
 /// A head that can be [read](read).
 pub(crate) trait Head: Sized {
-    /// Whether empty lines before the head are skipped. RFC 9112 section 2.2 has this for requests only.
+    /// Whether empty lines before the head are skipped. RFC 9112 section 2.2 has this for requests
+    /// only.
     const SKIPS_EMPTY_LINES: bool;
 
-    /// Parses the head at the start of `bytes`. Returns it with its length, or `None` if its end is not there yet.
+    /// Parses the head at the start of `bytes`. Returns it with its length, or `None` if its end is
+    /// not there yet.
     fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, HeadError>;
 }
 
@@ -82,8 +85,8 @@ impl Head for Response<()> {
     }
 }
 
-/// Reads a head. `buffer` may already hold bytes, as after an earlier head; it ends with the bytes that came after this
-/// one. It never holds more than [`MAX_HEAD`] bytes.
+/// Reads a head. `buffer` may already hold bytes, as after an earlier head; it ends with the bytes
+/// that came after this one. It never holds more than [`MAX_HEAD`] bytes.
 ///
 /// # Cancel safety
 ///
@@ -97,7 +100,8 @@ where
     loop {
         if progress.is_due::<H>(buffer) {
             if let Some((head, length)) = H::parse(buffer)? {
-                // Split, not drained: the rest can live as long as its connection, and the head's memory should not.
+                // Split, not drained: the rest can live as long as its connection, and the head's
+                // memory should not.
                 *buffer = buffer.split_off(length);
                 return Ok(head);
             }
@@ -114,8 +118,8 @@ where
     }
 }
 
-/// When a head in pieces is parsed, which starts at its first byte each time. Parsed after each of 16,384 single bytes, a
-/// head would take quadratic time.
+/// When a head in pieces is parsed, which starts at its first byte each time. Parsed after each of
+/// 16,384 single bytes, a head would take quadratic time.
 #[derive(Debug, Default)]
 struct Progress {
     /// The number of bytes of empty lines before the head.
@@ -129,9 +133,9 @@ struct Progress {
 }
 
 impl Progress {
-    /// Whether to parse `head` now. It is due when its end has come, and when it has the maximum length. A peer that does
-    /// not speak HTTP is noticed early, because a head is also due after its first line, and when it has twice the length
-    /// of the last time.
+    /// Whether to parse `head` now. It is due when its end has come, and when it has the maximum
+    /// length. A peer that does not speak HTTP is noticed early, because a head is also due after
+    /// its first line, and when it has twice the length of the last time.
     ///
     /// Looks at each byte once.
     fn is_due<H: Head>(&mut self, head: &[u8]) -> bool {
@@ -152,8 +156,8 @@ impl Progress {
     }
 }
 
-/// Whether the request line names a version of HTTP that httparse does not know, or `None` if the line has not ended.
-/// httparse returns the same error for a line that is invalid in another way.
+/// Whether the request line names a version of HTTP that httparse does not know, or `None` if the
+/// line has not ended. httparse returns the same error for a line that is invalid in another way.
 fn names_another_version(head: &[u8]) -> Option<bool> {
     let line = head.trim_ascii_start();
     let line = &line[..line.iter().position(|byte| *byte == b'\n')?];
@@ -286,8 +290,8 @@ mod tests {
         assert!(matches!(read, Err(HeadError::Invalid(_))), "{read:?}");
     }
 
-    /// However a stream is cut into pieces, a head is the same, and so are the bytes after it. One head can follow another,
-    /// as an answer can follow `100 Continue`.
+    /// However a stream is cut into pieces, a head is the same, and so are the bytes after it. One
+    /// head can follow another, as an answer can follow `100 Continue`.
     #[tokio::test]
     async fn a_head_in_pieces_is_the_same_head() {
         async fn assert_same<H: Head>(head: &str, headers: impl Fn(H) -> HeaderMap) {

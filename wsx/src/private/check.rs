@@ -1,18 +1,12 @@
 //! Checks that fail to compile, with the words of the error.
 use super::{is_among, repeats, same};
-use crate::{
-    message::Message,
-    protocol::{Receives, Side, endpoint::Endpoint},
-};
+use crate::protocol::{Receives, Side, endpoint::Endpoint, side::Declared};
 
 /// Checks nothing more than that `E` is an endpoint, where the error can point at its name.
 pub const fn is_endpoint<E: Endpoint>() {}
 
 /// Checks nothing more than that `S` is a side, where the error can point at its name.
-pub const fn is_side<S: Side>() {}
-
-/// Checks nothing more than that `M` is a message, where the error can point at its name.
-pub const fn is_message<M: Message>() {}
+pub const fn is_side<S: Declared>() {}
 
 /// Checks nothing more than the direction, where the error can point at the argument.
 pub const fn receives<S: Receives<M, From>, From, M: ?Sized>() {}
@@ -58,6 +52,42 @@ pub const fn ensure_type(said: &str, own: &str) {
 pub const fn ensure_inbound<S: Side>(has_message: bool, message_type: &str) {
     if !has_message && !is_among(S::INBOUND, message_type) {
         refuse(&["side `", S::NAME, "` of protocol `", S::PROTOCOL, "` never receives \"", message_type, "\""]);
+    }
+}
+
+/// Fails to compile unless the connection that a handler takes is of its endpoint's side.
+///
+/// # Panics
+///
+/// During compilation.
+#[track_caller]
+pub const fn ensure_connection<E: Endpoint>(holds: bool) {
+    let side = <E::Side as Side>::NAME;
+    match (holds, <E::Side as Side>::PROTOCOL.is_empty()) {
+        (true, _) => {}
+        (false, false) => refuse(&[
+            "`",
+            E::NAME,
+            "` is an endpoint of side `",
+            side,
+            "`, so its handlers take `&Connection<",
+            side,
+            ">`, or `Connection<",
+            side,
+            ">` to keep",
+        ]),
+        (false, true) if same(E::NAME, "Untyped") => refuse(&[
+            "a handler without an endpoint takes `&Connection`, or `Connection` to keep: name the endpoint if it is meant \
+             for one, as in `#[wsx::handler(on = Station)]`",
+        ]),
+        (false, true) => refuse(&[
+            "`",
+            E::NAME,
+            "` is an endpoint without a side, so its handlers take `&Connection`, or `Connection` to keep: name the side \
+             with `#[wsx(side = ..)]` on `",
+            E::NAME,
+            "`",
+        ]),
     }
 }
 

@@ -33,8 +33,7 @@ impl<Here, T: Keyed<Here>> Keyed<Here> for Envelope<T> {
     type Key = T::Key;
 }
 
-/// Stands in for what a protocol names as a message and is none: the check made for it reports it, and it counts as
-/// handled.
+/// Stands in for what a protocol names as a message and is none: another error reports it, and it counts as handled.
 #[derive(Debug)]
 pub struct NotAMessage;
 /// The key of [`NotAMessage`], which every endpoint handles.

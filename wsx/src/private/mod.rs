@@ -18,15 +18,15 @@ pub use crate::{
         registration::{Call, HandledOnceBy, HandlerEntry, Outcome, Registration, StateKey},
     },
     envelope::{
-        Envelope,
+        Envelope, SentBy,
         incoming::Incoming,
         reply::{HandlerResult, IntoReply},
     },
     error::HandlerError,
-    message::Message,
+    message::{Derived, Message},
     protocol::side::Declared,
     protocol::{
-        AnyPeer, AnySide, Description, MessageType, Receives, Sends, Side, Travel,
+        AnyPeer, AnySide, Description, MessageType, Receives, Side, Travel,
         endpoint::{Endpoint, Untyped},
     },
     server::hub::Hub,
@@ -34,8 +34,8 @@ pub use crate::{
 };
 pub use argument::{Handling, NotHandling, Refused};
 pub use check::{
-    SpeaksWith, ensure, ensure_inbound, ensure_peer, ensure_type, ensure_unique, is_endpoint, is_message, is_side,
-    receives,
+    SpeaksWith, ensure, ensure_connection, ensure_inbound, ensure_peer, ensure_type, ensure_unique, is_endpoint,
+    is_side, receives,
 };
 pub use constant::{any, first, found, is_among, is_some, position, repeats, same, same_crate};
 pub use decoding::{Decoding, NotDecoding};

@@ -2,10 +2,11 @@
 use super::{Keyed, SpeaksWith, Wraps};
 use crate::{
     closed::Closed,
-    dispatch::{arguments::State, registration::StateKey},
+    connection::Connection,
+    dispatch::{arguments::State, context::FromContext, registration::StateKey},
     envelope::{Envelope, incoming::RawFrame},
     message::Message,
-    protocol::{Side, endpoint::Endpoint},
+    protocol::{Side, endpoint::Endpoint, side::Declared},
     server::hub::Hub,
 };
 use serde::Deserialize;
@@ -44,6 +45,12 @@ pub trait Plain {
     const CLOSED: bool = false;
     /// Whether it is a frame as it came.
     const FRAME: bool = false;
+    /// Whether it is a connection.
+    const CONNECTION: bool = false;
+    /// Of a connection and an endpoint: whether it is the one that the endpoint's handlers take.
+    const ITS_CONNECTION: bool = false;
+    /// Of an argument and an endpoint: whether handlers draw it from something else than the payload.
+    const DRAWN: bool = false;
 }
 impl<T: ?Sized> Plain for Probe<T> {}
 
@@ -76,7 +83,7 @@ impl<T: Endpoint + Send + Sync> Probe<T> {
     /// See [`Plain`].
     pub const ENDPOINT: bool = true;
 }
-impl<T: Side> Probe<T> {
+impl<T: Declared> Probe<T> {
     /// See [`Plain`].
     pub const SIDE: bool = true;
 }
@@ -95,6 +102,18 @@ impl Probe<Closed> {
 impl Probe<RawFrame<'static>> {
     /// See [`Plain`].
     pub const FRAME: bool = true;
+}
+impl<S: Side, To> Probe<Connection<S, To>> {
+    /// See [`Plain`].
+    pub const CONNECTION: bool = true;
+}
+impl<S: Side, To, E: Endpoint<Side = S, Peer = To>> Probe<(Connection<S, To>, E)> {
+    /// See [`Plain`].
+    pub const ITS_CONNECTION: bool = true;
+}
+impl<T: FromContext<'static, E>, E> Probe<(T, E)> {
+    /// See [`Plain`].
+    pub const DRAWN: bool = true;
 }
 macro_rules! wrapper {
     ($($wrapper:ty),*) => {$(

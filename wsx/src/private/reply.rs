@@ -1,9 +1,11 @@
 //! What a handler returned, as a frame.
-use super::Nothing;
 use crate::{
-    envelope::reply::{HandlerResult, IntoReply},
+    envelope::{
+        Envelope, SentBy,
+        reply::{HandlerResult, IntoReply},
+    },
     error::{BoxError, HandlerError},
-    protocol::{AnySide, Sends, endpoint::Endpoint},
+    protocol::{AnySide, endpoint::Endpoint},
 };
 use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -15,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 #[inline]
 pub fn reply<E: Endpoint, R: Returned<Via>, Via>(role: Role, returned: R) -> HandlerResult
 where
-    R::Sender<E::Side>: Sends<R::Message, E::Peer>,
+    R::Message: SentBy<R::Sender<E::Side>, E::Peer>,
 {
     returned.into_reply(role)
 }
@@ -42,7 +44,7 @@ pub fn no_reply<R: Unanswered>(returned: R) -> HandlerResult {
 )]
 pub trait Returned<Via> {
     /// As [`IntoReply::Message`].
-    type Message: ?Sized;
+    type Message;
     /// As [`IntoReply::Sender`].
     type Sender<Side>;
     /// The frame.
@@ -74,7 +76,7 @@ impl<R: IntoReply> Returned<ViaReply> for R {
 #[diagnostic::do_not_recommend]
 #[allow(private_bounds, reason = "no other crate may take this way")]
 impl<R: Never> Returned<ViaNone> for R {
-    type Message = Nothing;
+    type Message = Envelope;
     type Sender<Side> = AnySide;
     fn into_reply(self, _: Role) -> HandlerResult {
         unreachable!()

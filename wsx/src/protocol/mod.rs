@@ -1,13 +1,10 @@
-//! What the compiler checks: the sides of a protocol, and the endpoint on which handlers register.
+//! The side of a program in a protocol, which the compiler checks. It does not know the wire or the
+//! handlers.
 pub(crate) mod description;
 pub(crate) mod endpoint;
 pub(crate) mod message_type;
 pub(crate) mod side;
 
-pub use crate::{
-    dispatch::registration::HandledOnceBy,
-    envelope::{Outbound, SentBy},
-};
 pub use description::{Description, Travel};
 pub use message_type::MessageType;
-pub use side::{AnyPeer, AnySide, Receives, Sends, Side};
+pub use side::{AnyPeer, AnySide, Receives, Side};

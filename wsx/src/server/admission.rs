@@ -1,6 +1,6 @@
-//! How many may come in: the limits of a hub's doors, counted before anything of a request is read.
+//! The limits on connections and handshakes of a hub, which are checked before a request is read.
 //!
-//! Knows addresses and numbers; what is answered to those who stay outside is the door's.
+//! Knows addresses and numbers. Knows neither requests nor the answers to those that are rejected.
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
@@ -8,7 +8,7 @@ use std::{
 };
 use tokio::sync::Semaphore;
 
-/// How many connections and handshakes a hub lets in.
+/// The maximum numbers of connections and handshakes of a hub.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
@@ -19,26 +19,27 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // 300 MB when they are idle; most systems run out of file descriptors before.
+            // 300 MB when they are idle. Most systems run out of file descriptors first.
             connections: 100_000,
-            // None of its own: behind a proxy, or one mobile operator's NAT, all have one address.
+            // Without a limit: behind a proxy or a mobile operator's NAT, all connections have one
+            // address.
             connections_per_address: usize::MAX,
-            // 16 KiB of head each make 16 MiB.
+            // With a head of 16 KiB each, they take 16 MiB.
             handshakes: 1024,
         }
     }
 }
 
-/// What has come in, against the limits.
+/// The limits of a hub, and what counts towards them.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) limits: Limits,
-    /// Half-done handshakes.
+    /// One permit for each handshake in progress.
     pub(crate) handshakes: Arc<Semaphore>,
     addresses: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// Counts for an address until it is dropped.
+/// One connection or handshake of an address, which is counted until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Counted {
     admission: Arc<Admission>,
@@ -51,12 +52,13 @@ impl Admission {
         Self { limits, handshakes, addresses: Mutex::default() }
     }
 
-    /// Counts one more from this address, unless it has as many as it may. Nothing is counted without such a limit.
+    /// Counts one more for this address, or returns an error if the address has reached its limit.
+    /// Without a limit, nothing is counted.
     pub(crate) fn count(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Option<Counted>, ()> {
         let limit = self.limits.connections_per_address;
         let Some(address) = address.filter(|_| limit < usize::MAX).map(network) else { return Ok(None) };
         let mut addresses = self.addresses();
-        // Not by `entry`: an address that is refused leaves nothing behind.
+        // Without `entry`, so that the map does not grow by an address that is rejected.
         let count = addresses.get(&address).copied().unwrap_or(0);
         if count >= limit {
             return Err(());
@@ -82,7 +84,8 @@ impl Drop for Counted {
     }
 }
 
-/// What counts as one address: an IPv4 address, or the /64 network that a provider gives one customer in IPv6.
+/// Returns the part of an address that is counted: all of an IPv4 address, and of an IPv6 address
+/// the /64 network, which a provider gives to one customer.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -99,21 +102,21 @@ mod tests {
 
     /// Row R4: the limit on the connections of one address.
     #[test]
-    fn an_address_has_as_many_as_it_may_and_gives_them_back() {
+    fn an_address_is_counted_until_its_connections_end() {
         let admission = Arc::new(Admission::new(Limits { connections_per_address: 2, ..Limits::default() }));
         let count = |address: &str| admission.count(Some(address.parse().unwrap()));
         let (first, second) = (count("192.0.2.1"), count("::ffff:192.0.2.1"));
         assert!(first.is_ok() && second.is_ok());
-        assert!(count("192.0.2.1").is_err(), "an IPv4 address is the same behind ::ffff");
+        assert!(count("192.0.2.1").is_err(), "an IPv4 address is the same as its mapped IPv6 address");
         assert!(count("192.0.2.2").is_ok(), "another address");
         drop(first);
         assert!(count("192.0.2.1").is_ok());
         drop(second);
-        assert!(admission.addresses().is_empty(), "nothing is kept of those who left");
+        assert!(admission.addresses().is_empty(), "the map keeps no address without connections");
     }
 
     #[test]
-    fn an_address_that_is_refused_leaves_nothing_behind() {
+    fn an_address_that_is_rejected_is_not_kept() {
         let admission = Arc::new(Admission::new(Limits { connections_per_address: 0, ..Limits::default() }));
         assert!(admission.count(Some("192.0.2.1".parse().unwrap())).is_err());
         assert!(admission.addresses().is_empty());

@@ -9,7 +9,7 @@ use crate::{
     server::{
         admission::Counted,
         handshake,
-        http::{RequestError, accept, read_request, refuse},
+        http::{RequestError, read_request, send_answer, send_rejection},
         hub::{Hub, Lifecycle},
         identity::Identity,
         rejection::Rejection,
@@ -123,7 +123,7 @@ where
         Ok(entered) => entered.counted(handshake.counted),
         Err(rejection) => return Err(reject(hub, &mut stream, peer, rejection).await),
     };
-    let accepted = timeout(limit, accept(&mut stream, &answer)).await;
+    let accepted = timeout(limit, send_answer(&mut stream, &answer)).await;
     accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(HandshakeError::Io)?;
     Ok(entered.run(SocketTransport::new(stream, Role::Server, early, hub.config())))
 }
@@ -136,7 +136,7 @@ pub(super) async fn reject<E, S: AsyncRead + AsyncWrite + Unpin>(
     rejection: Rejection,
 ) -> HandshakeError {
     report(hub, peer, &rejection);
-    let _ = timeout(REJECTION_TIMEOUT, refuse(stream, &rejection)).await;
+    let _ = timeout(REJECTION_TIMEOUT, send_rejection(stream, &rejection)).await;
     HandshakeError::Rejected { status: rejection.status, reason: rejection.body }
 }
 

@@ -1,7 +1,7 @@
-//! The server's half of the opening handshake (RFC 6455 section 4.2): which request becomes a WebSocket, and what the
-//! others are told.
+//! The server's half of the opening handshake (RFC 6455 section 4.2): which request becomes a
+//! WebSocket, and why others are rejected.
 //!
-//! Works on `http` types; knows no hub and no stream.
+//! Works on `http` types. Knows neither the hub nor a stream.
 use crate::{
     handshake::{authority, list},
     server::{origin::Origins, rejection::Rejection},
@@ -9,56 +9,80 @@ use crate::{
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::Authority,
 };
-use tokio_tungstenite::tungstenite::{self, error::ProtocolError, handshake::server::create_response};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-/// Whether this request becomes a WebSocket; the answer that makes it one, or the refusal.
+/// Returns the answer that makes a WebSocket of this request, or its rejection.
 pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response<()>, Rejection> {
     let headers = request.headers();
     let count = |name: HeaderName| headers.get_all(name).iter().count();
     if request.method() != Method::GET {
         // The answer to HEAD has no content (RFC 9110 section 9.3.2).
-        let body = if request.method() == Method::HEAD { "" } else { "a WebSocket handshake is a GET request" };
+        let body = if request.method() == Method::HEAD { "" } else { "a WebSocket handshake must be a GET request" };
         return Err(
             Rejection::new(StatusCode::METHOD_NOT_ALLOWED, body).header(header::ALLOW, HeaderValue::from_static("GET"))
         );
     }
     if request.version() != Version::HTTP_11 {
-        return Err(Rejection::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1"));
+        return Err(Rejection::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "a WebSocket handshake must be HTTP/1.1"));
     }
     if count(header::HOST) != 1 {
-        return Err(Rejection::new(StatusCode::BAD_REQUEST, "a request has one Host header (RFC 9112 section 3.2)"));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "a request must have one `Host` header"));
     }
     if !headers.get(header::HOST).is_some_and(is_host) {
-        return Err(Rejection::new(StatusCode::BAD_REQUEST, "the Host header is no host (RFC 9112 section 3.2)"));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "the `Host` header does not name a host"));
     }
     if count(header::CONTENT_LENGTH) + count(header::TRANSFER_ENCODING) > 0 {
-        return Err(Rejection::new(StatusCode::BAD_REQUEST, "a WebSocket handshake has no body"));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "a WebSocket handshake must not have a body"));
     }
     if count(header::SEC_WEBSOCKET_KEY) > 1 || count(header::SEC_WEBSOCKET_VERSION) > 1 {
-        return Err(Rejection::new(StatusCode::BAD_REQUEST, "a WebSocket handshake has one key and one version"));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "a WebSocket handshake must have one key and one version"));
     }
-    let answer = if !lists(headers, header::UPGRADE, "websocket") {
-        Err(ProtocolError::MissingUpgradeWebSocketHeader.into())
+    let missing = if !lists(headers, header::UPGRADE, "websocket") {
+        Some("Upgrade: websocket")
     } else if !lists(headers, header::CONNECTION, "upgrade") {
-        Err(ProtocolError::MissingConnectionUpgradeHeader.into())
+        Some("Connection: Upgrade")
+    } else if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        Some("Sec-WebSocket-Version: 13")
     } else {
-        create_response(&plain(request))
+        None
     };
-    let answer = answer.map_err(|error| match error {
-        tungstenite::Error::Protocol(
-            ProtocolError::MissingUpgradeWebSocketHeader
-            | ProtocolError::MissingConnectionUpgradeHeader
-            | ProtocolError::MissingSecWebSocketVersionHeader,
-        ) => Rejection::new(StatusCode::UPGRADE_REQUIRED, format!("this is a WebSocket endpoint: {error}"))
+    if let Some(missing) = missing {
+        let text = format!("this is a WebSocket endpoint: the request has no `{missing}` header");
+        return Err(Rejection::new(StatusCode::UPGRADE_REQUIRED, text)
             .header(header::CONNECTION, HeaderValue::from_static("upgrade"))
             .header(header::UPGRADE, HeaderValue::from_static("websocket"))
-            .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
-        error => Rejection::new(StatusCode::BAD_REQUEST, error.to_string()),
-    })?;
-    if !origins.admit(headers) {
-        return Err(Rejection::new(StatusCode::FORBIDDEN, "this origin may not connect"));
+            .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
     }
-    Ok(answer)
+    let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).filter(|key| is_key(key)) else {
+        let text = "the `Sec-WebSocket-Key` header must have 16 bytes in base64";
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, text));
+    };
+    if !origins.allow(headers) {
+        return Err(Rejection::new(StatusCode::FORBIDDEN, "this `Origin` is not allowed"));
+    }
+    Ok(switching_protocols(key))
+}
+
+/// Returns the answer to a request with this key.
+fn switching_protocols(key: &[u8]) -> Response<()> {
+    let accept = HeaderValue::try_from(derive_accept_key(key)).expect("base64 is a header value");
+    let mut answer = Response::new(());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    answer
+}
+
+/// Whether it is 16 bytes in base64 (RFC 6455 section 4.2.1): 22 characters, of which the last one
+/// carries two bits, and the padding (RFC 4648 section 4).
+fn is_key(key: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    match key.strip_suffix(b"==") {
+        Some(key @ [.., b'A' | b'Q' | b'g' | b'w']) => key.len() == 22 && key.iter().all(plain),
+        _ => false,
+    }
 }
 
 /// Whether a header that is a list has this element.
@@ -66,20 +90,8 @@ fn lists(headers: &HeaderMap, name: HeaderName, element: &str) -> bool {
     list::elements(headers, name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
 }
 
-/// The request as tungstenite reads it, which takes the first line of a list for all of it.
-fn plain(request: &Request<()>) -> Request<()> {
-    let mut plain = Request::new(());
-    *plain.version_mut() = request.version();
-    let headers = plain.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    for name in [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION] {
-        headers.extend(request.headers().get(&name).map(|value| (name, value.clone())));
-    }
-    plain
-}
-
-/// Whether it is a host with or without a port, or empty, as it is where a target has no authority (RFC 9110 section 7.2).
+/// Whether this `Host` header is a host, with or without a port. It may be empty, for a target
+/// without an authority (RFC 9110 section 7.2).
 fn is_host(value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else { return false };
     let Ok(authority) = text.parse::<Authority>() else { return text.is_empty() };
@@ -110,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_handshake_is_told_what_is_wrong_with_it() {
+    fn a_bad_handshake_is_rejected_with_the_status_of_its_mistake() {
         let cases = [
             (GOOD.to_owned(), Ok(())),
             (GOOD.replace("GET", "POST"), Err(405)),
@@ -138,6 +150,13 @@ mod tests {
             (GOOD.replace("keep-alive, Upgrade", "keep-alive"), Err(426)),
             (GOOD.replace("Version: 13", "Version: 8"), Err(426)),
             (GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", "short"), Err(400)),
+            (GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ"), Err(400)),
+            (GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZR=="), Err(400)),
+            (GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25j-Q=="), Err(400)),
+            (GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZSEh"), Err(400)),
+            (GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", "+/+/+/+/+/+/+/+/+/+/+w=="), Ok(())),
+            (GOOD.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), Err(400)),
+            (GOOD.replace("Sec-WebSocket-Version: 13\r\n", ""), Err(426)),
             (GOOD.replace("Host: a\r\n", "Host: a\r\nContent-Length: 5\r\n"), Err(400)),
             (GOOD.replace("Host: a\r\n", &format!("Host: a\r\nX: {}\r\n", "x".repeat(20_000))), Err(431)),
             (GOOD.replace("Host: a\r\n", &format!("Host: a\r\n{}", "X: y\r\n".repeat(100))), Err(431)),

@@ -3,17 +3,19 @@ use crate::{
     handshake::head::{self, HeadError, MAX_HEAD, MAX_HEADERS},
     server::rejection::Rejection,
 };
-use http::{Request, Response, StatusCode};
+use http::{
+    HeaderMap, HeaderValue, Request, Response, StatusCode,
+    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE},
+};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio_tungstenite::tungstenite::handshake::server::write_response;
 
-/// Why a stream has no request to answer.
+/// An error that leaves a stream without a request to handle.
 #[derive(Debug)]
 pub(crate) enum RequestError {
     /// The stream broke.
     Io(io::Error),
-    /// The peer gets this answer.
+    /// The request is rejected with this answer.
     Rejected(Rejection),
 }
 
@@ -26,58 +28,88 @@ impl From<HeadError> for RequestError {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 format!("the request head has more than {MAX_HEAD} bytes or {MAX_HEADERS} headers"),
             ),
-            HeadError::Version => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1".to_owned()),
+            HeadError::Version => {
+                (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "a WebSocket handshake must be HTTP/1.1".to_owned())
+            }
             HeadError::Invalid(why) => (StatusCode::BAD_REQUEST, format!("this is not an HTTP request: {why}")),
         };
         Self::Rejected((status, text).into())
     }
 }
 
-/// Reads a request's head. Returns it with the bytes that came after it.
-pub(crate) async fn read_request<S: AsyncRead + Unpin>(io: &mut S) -> Result<(Request<()>, Vec<u8>), RequestError> {
+/// Reads the head of a request. Returns it with the bytes that came after it.
+pub(crate) async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Request<()>, Vec<u8>), RequestError> {
     let mut buffer = Vec::with_capacity(1024);
-    let request = head::read(io, &mut buffer).await?;
+    let request = head::read(stream, &mut buffer).await?;
     Ok((request, buffer))
 }
 
 /// Sends the answer that makes the stream a WebSocket.
-pub(crate) async fn accept<S: AsyncWrite + Unpin>(io: &mut S, answer: &Response<()>) -> io::Result<()> {
-    let mut head = Vec::with_capacity(256);
-    write_response(&mut head, answer).map_err(io::Error::other)?;
-    io.write_all(&head).await?;
-    io.flush().await
+pub(crate) async fn send_answer<S: AsyncWrite + Unpin>(stream: &mut S, answer: &Response<()>) -> io::Result<()> {
+    stream.write_all(&head_of(answer.status(), answer.headers())).await?;
+    stream.flush().await
 }
 
-/// Sends the refusal, and waits for the peer to take it: a socket that is dropped with unread input sends a reset, which
-/// can overtake the answer.
-pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, reject: &Rejection) -> io::Result<()> {
-    let Rejection { status, body, headers } = reject;
-    let mut head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n",
-        body.len()
-    )
-    .into_bytes();
-    for (name, value) in headers.iter() {
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
+/// Sends a rejection, and waits until the peer has received it.
+pub(crate) async fn send_rejection<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    rejection: &Rejection,
+) -> io::Result<()> {
+    let Rejection { status, body, headers } = rejection;
+    let mut headers = (**headers).clone();
+    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CONTENT_LENGTH, body.len().into());
+    headers.append(CONNECTION, HeaderValue::from_static("close"));
+    stream.write_all(&[&head_of(*status, &headers), body.as_bytes()].concat()).await?;
+    lingering_close(stream).await
+}
+
+/// Returns the bytes of an answer's head.
+fn head_of(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    for (name, value) in headers {
+        head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
-    head.extend_from_slice(b"\r\n");
-    head.extend_from_slice(body.as_bytes());
-    io.write_all(&head).await?;
-    part(io).await
+    head.extend(b"\r\n");
+    head
 }
 
-/// Ends a stream so that what was written arrives: no more is written, and what still comes is dropped.
-pub(crate) async fn part<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S) -> io::Result<()> {
-    io.shutdown().await?;
+/// Ends a stream so that all written bytes arrive: sends FIN, then reads and drops what still
+/// comes. A socket that is dropped with unread input sends a reset, which can overtake the bytes.
+pub(crate) async fn lingering_close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
+    stream.shutdown().await?;
     let (mut sink, mut dropped) = ([0; 1024], 0);
     while dropped < 1 << 20 {
-        match io.read(&mut sink).await? {
+        match stream.read(&mut sink).await? {
             0 => break,
             n => dropped += n,
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn a_rejection_has_its_headers_once_and_its_text() {
+        let sent = |rejection: Rejection| {
+            let mut stream = io::Cursor::new(Vec::new());
+            send_rejection(&mut stream, &rejection).now_or_never().expect("a cursor never waits").unwrap();
+            String::from_utf8(stream.into_inner()).unwrap()
+        };
+        assert_eq!(
+            sent(Rejection::new(StatusCode::FORBIDDEN, "no")),
+            "HTTP/1.1 403 Forbidden\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 2\r\n\
+            connection: close\r\n\r\nno"
+        );
+        let json = HeaderValue::from_static("application/json");
+        assert_eq!(
+            sent(Rejection::new(StatusCode::FORBIDDEN, "{}").header(CONTENT_TYPE, json)),
+            "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\
+            connection: close\r\n\r\n{}"
+        );
+    }
 }

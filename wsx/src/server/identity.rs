@@ -1,8 +1,9 @@
-//! What a program says of a connection before it is made: its id, and values for its handlers.
+//! The identity that a program gives a connection: its id, and values for its handlers.
 use crate::connection::extensions::Extensions;
 use std::{fmt, sync::Arc};
 
-/// Who a connection is: its id, and values for its handlers. A plain string will do for the id alone.
+/// The identity of a new connection, which `build_id` returns: its id, and values for its handlers.
+/// For an id alone, a string is enough.
 ///
 /// ```
 /// use wsx::{Identity, Rejection, http::request::Parts};
@@ -21,12 +22,13 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of this id.
+    /// Creates an identity with this id, and without values.
     pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self { id: id.into(), extensions: Extensions::default() }
     }
 
-    /// Attaches a value, which [`Connection::extension`](crate::Connection::extension) gives back.
+    /// Adds a value, which [`Connection::extension`](crate::Connection::extension) returns. A value
+    /// of the same type is replaced.
     #[must_use]
     pub fn with<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.extensions.insert(value);

@@ -1,19 +1,21 @@
-//! Which web pages may connect.
+//! The check of a request's `Origin`: from which web pages browsers may connect.
 use http::{HeaderMap, HeaderValue, header, uri::Authority};
 
-/// Which web pages may connect. Only browsers send an `Origin`; a request without one is let in (RFC 6455 section 10.2).
+/// The web pages that may connect. Only browsers send an `Origin`, so a request without one is
+/// allowed (RFC 6455 section 10.2).
 #[derive(Debug, Clone)]
 pub(crate) enum Origins {
-    /// Any: for development.
+    /// All of them. For development.
     Any,
-    /// Those whose host and port are the request's own.
+    /// Pages from the host and port of the request's `Host` header.
     SameHost,
-    /// These alone: scheme, host and port must be the same.
+    /// Pages of these origins. Scheme, host and port must be equal.
     List(Vec<Origin>),
 }
 
 impl Origins {
-    pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
+    /// Whether every `Origin` header of the request is allowed.
+    pub(super) fn allow(&self, headers: &HeaderMap) -> bool {
         let origins = headers.get_all(header::ORIGIN).iter();
         let mut given = origins.map(|given| given.to_str().ok().and_then(Origin::parse));
         match self {
@@ -33,7 +35,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// None where the text is no origin with a host, as `null` is not.
+    /// Returns `None` if the text is not an origin with a host, such as `null`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let scheme = scheme.to_ascii_lowercase();
@@ -43,15 +45,16 @@ impl Origin {
             _ => 0,
         };
         let authority: Authority = rest.parse().ok()?;
-        // An authority with user information, or with anything behind the port, is no origin.
+        // An origin has neither user information nor anything after its port.
         let port = authority.port_u16().unwrap_or(standard);
         let host = authority.host().to_ascii_lowercase();
         let rebuilt = if authority.port().is_some() { format!("{host}:{port}") } else { host.clone() };
         (rebuilt == rest.to_ascii_lowercase() && port != 0).then_some(Self { scheme, host, port })
     }
 
-    /// Whether this `Host` header is the origin's host and port. Whether the request came over TLS is not known here, so
-    /// a port that is left out is the origin's scheme's.
+    /// Whether this `Host` header names the origin's host and port. Without a port, it names the
+    /// default port of the origin's scheme, because it is not known here whether the request came
+    /// over TLS.
     fn is_at(&self, host: Option<&HeaderValue>) -> bool {
         let host = host.and_then(|host| host.to_str().ok());
         host.and_then(|host| Self::parse(&format!("{}://{host}", self.scheme))).is_some_and(|at| at == *self)
@@ -62,21 +65,21 @@ impl Origin {
 mod tests {
     use super::*;
 
-    /// Rows R4, X1: a page may talk to the server that it came from.
+    /// Rows R4, X1: a page may connect to the server that it came from.
     #[test]
-    fn a_page_of_the_same_host_is_let_in() {
-        let admit = |origin: &str, host: &str| {
+    fn only_a_page_of_the_same_host_is_allowed() {
+        let allow = |origin: &str, host: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ORIGIN, origin.parse().unwrap());
             headers.insert(header::HOST, host.parse().unwrap());
-            Origins::SameHost.admit(&headers)
+            Origins::SameHost.allow(&headers)
         };
         for (origin, host) in [
             ("https://ops.example.com", "ops.example.com"),
             ("https://ops.example.com", "OPS.example.com:443"),
             ("http://localhost:3000", "localhost:3000"),
         ] {
-            assert!(admit(origin, host), "{origin} at {host}");
+            assert!(allow(origin, host), "{origin} at {host}");
         }
         for (origin, host) in [
             ("https://evil.example.com", "ops.example.com"),
@@ -86,22 +89,22 @@ mod tests {
             ("null", "localhost"),
             ("http://x", ""),
         ] {
-            assert!(!admit(origin, host), "{origin} at {host}");
+            assert!(!allow(origin, host), "{origin} at {host}");
         }
-        assert!(Origins::SameHost.admit(&HeaderMap::new()), "no browser");
+        assert!(Origins::SameHost.allow(&HeaderMap::new()), "not a browser");
     }
 
     /// Row X1: exact match of scheme, host and port.
     #[test]
-    fn only_the_listed_origins_are_let_in() {
+    fn only_listed_origins_are_allowed() {
         let list = Origins::List(vec![
             Origin::parse("https://ops.example.com").unwrap(),
             Origin::parse("http://localhost:3000").unwrap(),
         ]);
-        let admit = |origin: &str| {
+        let allow = |origin: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ORIGIN, origin.parse().unwrap());
-            list.admit(&headers)
+            list.allow(&headers)
         };
         for good in [
             "https://ops.example.com",
@@ -109,7 +112,7 @@ mod tests {
             "https://ops.example.com:443",
             "http://localhost:3000",
         ] {
-            assert!(admit(good), "{good}");
+            assert!(allow(good), "{good}");
         }
         for bad in [
             "http://ops.example.com",
@@ -123,8 +126,8 @@ mod tests {
             "ops.example.com",
             "http://localhost",
         ] {
-            assert!(!admit(bad), "{bad}");
+            assert!(!allow(bad), "{bad}");
         }
-        assert!(list.admit(&HeaderMap::new()), "no browser");
+        assert!(list.allow(&HeaderMap::new()), "not a browser");
     }
 }

@@ -1,7 +1,7 @@
-//! The subprotocol of a connection (RFC 6455 section 1.9).
+//! Selects the subprotocol of a connection (RFC 6455 section 1.9).
 use http::{HeaderMap, HeaderValue, header};
 
-/// The subprotocol that a handshake agreed on, as an extension of its connection.
+/// The subprotocol that the handshake selected, as an extension of the connection.
 ///
 /// ```
 /// # fn example(conn: &wsx::Connection) {
@@ -13,7 +13,8 @@ use http::{HeaderMap, HeaderValue, header};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subprotocol(pub String);
 
-/// The first protocol that the client asks for and that is spoken here, and its header.
+/// Returns the first subprotocol of the client's list that the server speaks, and its header in the
+/// answer.
 pub(crate) fn agree(headers: &HeaderMap, spoken: &[String]) -> Option<(Subprotocol, HeaderValue)> {
     let asked = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
     let agreed =
@@ -27,7 +28,7 @@ mod tests {
 
     /// Row R4: the negotiation of a subprotocol.
     #[test]
-    fn the_first_protocol_that_both_speak_is_agreed_on() {
+    fn the_first_subprotocol_that_both_speak_is_selected() {
         let spoken = ["v2".to_owned(), "v1".to_owned()];
         let agreed = |asked: &[&str]| {
             let mut headers = HeaderMap::new();

@@ -5,7 +5,7 @@ use crate::{
     protocol::endpoint::Endpoint,
     server::{
         admit::{self, REJECTION_TIMEOUT},
-        http::part,
+        http::lingering_close,
         upgrade::{HandshakeError, WsHandler},
     },
 };
@@ -82,7 +82,7 @@ impl Tls {
         match self.acceptor().accept_with(stream, bound).into_fallible().await {
             Ok(stream) => Ok(stream),
             Err((error, mut stream)) => {
-                let _ = timeout(REJECTION_TIMEOUT, part(&mut stream)).await;
+                let _ = timeout(REJECTION_TIMEOUT, lingering_close(&mut stream)).await;
                 Err(error)
             }
         }

@@ -1,24 +1,26 @@
-//! What is asked of a TCP socket before WebSocket begins on it.
+//! The options of a TCP socket, which are set before the opening handshake.
 use crate::config::{Config, TcpKeepalive};
 use socket2::SockRef;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// The most that Linux takes for the times of TCP's keepalive, in seconds.
+/// Maximum of Linux for the times of TCP keepalive, in seconds.
 const MAX_KEEPALIVE: u64 = 32_767;
-/// The most probes that Linux takes.
+/// Maximum of Linux for the number of probes.
 const MAX_PROBES: u32 = 127;
-/// The most that Linux takes for the user timeout, in milliseconds.
+/// Maximum of Linux for the user timeout, in milliseconds.
 const MAX_USER_TIMEOUT: u64 = i32::MAX as u64;
-/// So much waits in the system to be sent, in bytes, and two writes of ours fill it. By default it would be as much as the
-/// system's buffer holds, 2.5 MB on a link to a proxy of the same machine, and the socket would take more only when a third of
-/// that has left: a slow peer takes longer for it than the write timeout, and the rest of the time looks dead.
+/// Maximum number of unsent bytes in the kernel. Two of our writes fill it.
+///
+/// By default the kernel takes as much as its buffer holds, 2.5 MB on a link to a proxy on the same
+/// machine. It then takes more only after a third of that was sent. A slow peer needs longer for a
+/// third than the write timeout, and looks dead.
 const UNSENT: u32 = 128 * 1024;
 
-/// Sets the options. Their values are ones that the system takes, so it refuses only a socket that has ended, as its
-/// first read will tell.
+/// Sets the options. The kernel accepts all of these values. It returns an error only for a socket
+/// that has ended, and then the first read reports that.
 pub(crate) fn prepare(socket: &TcpStream, config: &Config) {
-    // Messages are written whole, so waiting for more of them only delays (RFC 896's algorithm).
+    // Messages are written whole, so the algorithm of RFC 896 would only delay them.
     let _ = socket.set_nodelay(true);
     let socket = SockRef::from(socket);
     limit_unsent(&socket);
@@ -35,7 +37,7 @@ fn parameters(TcpKeepalive { idle, interval, probes }: TcpKeepalive) -> socket2:
     with_probes(parameters, whole_seconds(interval), probes.clamp(1, MAX_PROBES))
 }
 
-/// Rounded up, as the system counts in seconds and takes no zero.
+/// Rounds up, because the kernel counts in seconds and rejects zero.
 fn whole_seconds(time: Duration) -> Duration {
     let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
     Duration::from_secs(seconds.clamp(1, MAX_KEEPALIVE))
@@ -61,7 +63,7 @@ fn limit_unsent(_: &SockRef<'_>) {}
 
 #[cfg(any(target_os = "android", target_os = "linux"))]
 fn set_user_timeout(socket: &SockRef<'_>, timeout: Duration) {
-    // Zero is the system's word for its default.
+    // For the kernel, zero means its default.
     let milliseconds = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).clamp(1, MAX_USER_TIMEOUT);
     let _ = socket.set_tcp_user_timeout(Some(Duration::from_millis(milliseconds)));
 }
@@ -76,7 +78,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Both ends of a connection, prepared.
+    /// Returns both ends of a connection, with the options set.
     async fn prepared(config: &Config) -> [TcpStream; 2] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -102,7 +104,7 @@ mod tests {
 
     /// Row R6: the options of the configuration are set.
     #[tokio::test]
-    async fn the_socket_has_what_was_asked_for() {
+    async fn the_socket_has_the_options_of_the_configuration() {
         let config = Config::default().tcp_user_timeout(Duration::from_millis(20_500)).tcp_keepalive(
             60 * SECOND,
             Duration::from_millis(9_001),
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn by_default_it_has_what_the_system_gives_and_holds_little() {
+    async fn by_default_only_the_unsent_bytes_and_the_delay_are_limited() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let untouched = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         for socket in prepared(&Config::default()).await {
@@ -128,9 +130,9 @@ mod tests {
         }
     }
 
-    /// Refused in silence otherwise, and the connection would go on without.
+    /// Otherwise the option would be missing silently.
     #[tokio::test]
-    async fn no_value_is_one_that_the_system_refuses() {
+    async fn every_value_is_one_that_the_kernel_accepts() {
         let least = Config::default().tcp_user_timeout(Duration::ZERO).tcp_keepalive(Duration::ZERO, Duration::ZERO, 0);
         for socket in prepared(&least).await {
             assert_eq!(user_timeout_of(&socket), Some(Duration::from_millis(1)));

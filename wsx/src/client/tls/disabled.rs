@@ -1,25 +1,27 @@
-//! Stands in for `tls_client` where the feature `rustls` is off: tells whoever asks for TLS which feature it takes.
+//! Takes the place of `enabled.rs` without the feature `rustls`. A `wss://` URL is then an error
+//! that names the feature.
 use crate::{
     client::stream::{Destination, Socket},
     error::ConnectError,
 };
 use std::{convert::Infallible, io};
 
+/// Empty: without TLS a client does not trust any certificate.
 #[derive(Default)]
 pub(crate) struct Trust(());
 
-/// There is none, so that what needs one cannot be reached.
+/// Has no value, so `Trust::connect` can never be called.
 #[derive(Debug)]
 pub(crate) struct ServerName(Infallible);
 
 impl ServerName {
     pub(crate) fn parse(_: &str) -> Result<Self, &'static str> {
-        Err("wss:// needs TLS: turn on the feature `rustls` of wsx")
+        Err("wss:// needs TLS: enable the feature `rustls` of wsx")
     }
 }
 
 impl Trust {
-    #[expect(clippy::unused_async, reason = "it has the signature that it has with TLS")]
+    #[expect(clippy::unused_async, reason = "it has the same signature with TLS")]
     pub(crate) async fn connect(&self, name: &ServerName, _: &Destination, _: Socket) -> Result<Socket, ConnectError> {
         match name.0 {}
     }

@@ -1,0 +1,5 @@
+struct Station;
+
+fn main() {
+    drop(wsx::Hub::builder().endpoint(Station));
+}

@@ -1,0 +1,135 @@
+//! The layout of the library's source: which folder may import from which, and how long a file may
+//! be.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The folders and files of `wsx/src`, each before those that may import from it. `private`,
+/// `testing` and `lib` may import from all.
+const ORDER: [&str; 18] = [
+    "catch_panic",
+    "config",
+    "error",
+    "message",
+    "protocol",
+    "wire",
+    "closed",
+    "envelope",
+    "connection",
+    "observer",
+    "dispatch",
+    "handshake",
+    "task",
+    "server",
+    "client",
+    "private",
+    "testing",
+    "lib",
+];
+/// The documented exception: a handler may take `&Hub`.
+const EXCEPTION: (&str, &str) = ("dispatch", "server");
+/// Maximum length of a file without its tests, in lines.
+const MAX_LINES: usize = 400;
+
+fn sources() -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join("wsx/src"), &mut found);
+    walk(&root().join("wsx-macros/src"), &mut found);
+    assert!(found.len() > 60, "{} files: the sources have moved", found.len());
+    found
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+/// The file's text up to its tests.
+fn without_tests(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let lines = text.lines().take_while(|line| !(line.starts_with("#[cfg(") && line.contains("test")));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// The modules at the root of the crate that a text names, in its code and not in its comments.
+fn imports(text: &str) -> BTreeSet<String> {
+    let code: String =
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect();
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let name = |text: &str| -> String {
+            text.trim_start().chars().take_while(|letter| letter.is_ascii_lowercase() || *letter == '_').collect()
+        };
+        if let Some(list) = rest.strip_prefix('{') {
+            // The first name of each item at the top of the list.
+            let (mut depth, mut start) = (0, true);
+            for (offset, letter) in list.char_indices() {
+                if start && !letter.is_whitespace() {
+                    found.insert(name(&list[offset..]));
+                    start = false;
+                }
+                match letter {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => start = true,
+                    _ => {}
+                }
+            }
+        } else {
+            found.insert(name(rest));
+        }
+    }
+    found
+}
+
+/// Imports between folders point one way, so that a folder can be read without those after it.
+#[test]
+fn a_folder_imports_only_from_folders_before_it() {
+    let places: BTreeMap<&str, usize> = ORDER.iter().enumerate().map(|(at, name)| (*name, at)).collect();
+    let (mut wrong, mut arrows, mut exceptions) = (Vec::new(), 0, 0);
+    let source = root().join("wsx/src");
+    for path in sources().iter().filter(|path| path.starts_with(&source)) {
+        let inside = path.strip_prefix(&source).unwrap();
+        let own = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        let own_place = places.get(own).unwrap_or_else(|| panic!("`{own}` has no place in ORDER"));
+        for name in imports(&without_tests(path)) {
+            let Some(place) = places.get(&*name) else { continue };
+            arrows += 1;
+            if (own, &*name) == EXCEPTION {
+                exceptions += 1;
+            } else if place > own_place {
+                wrong.push(format!("{} imports from `{name}`", inside.display()));
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    assert!(arrows > 150 && exceptions > 0, "{arrows} imports, {exceptions} exceptions: the test reads nothing");
+}
+
+/// `ls wsx/src` reads as the architecture: few files beside the folders.
+#[test]
+fn few_files_stand_beside_the_folders() {
+    let beside = fs::read_dir(root().join("wsx/src")).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file());
+    let count = beside.count();
+    assert!((1..=8).contains(&count), "{count} files beside the folders of wsx/src");
+}
+
+#[test]
+fn no_file_is_longer_than_400_lines_without_its_tests() {
+    let lengths = sources().into_iter().map(|path| (without_tests(&path).lines().count(), path));
+    let long: Vec<_> = lengths.filter(|(length, _)| *length > MAX_LINES).collect();
+    assert!(long.is_empty(), "{long:?}");
+}

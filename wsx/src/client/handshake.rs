@@ -1,0 +1,249 @@
+//! The client's half of the opening handshake (RFC 6455 section 4.1): writes the request, reads the
+//! answer and checks it.
+//!
+//! Works on any stream, and knows of TLS only the error that it can leave on one.
+use crate::{
+    client::{tls, url::Target},
+    error::ConnectError,
+    handshake::{
+        head::{self, HeadError, MAX_HEAD, MAX_HEADERS},
+        list,
+    },
+};
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode, Version,
+    header::{
+        CONNECTION, HOST, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+        UPGRADE,
+    },
+};
+use std::{io, time::Duration};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
+
+/// Makes a WebSocket of the stream. Returns the bytes that came after the answer.
+pub(super) async fn perform<S>(stream: &mut S, target: &Target, headers: &HeaderMap) -> Result<Vec<u8>, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let broken = |source| stream_error(source, target);
+    let key = generate_key();
+    let protocols: Vec<_> = list::elements(headers, SEC_WEBSOCKET_PROTOCOL).filter(|name| !name.is_empty()).collect();
+    let request = request(target, &key, headers, &protocols).map_err(|why| ConnectError::Headers(why.into()))?;
+    stream.write_all(&request).await.map_err(broken)?;
+    stream.flush().await.map_err(broken)?;
+
+    let mut buffer = Vec::with_capacity(1024);
+    let answer = head::read::<Response<()>, _>(stream, &mut buffer).await.map_err(|error| head_error(error, target))?;
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(ConnectError::Rejected { status: answer.status(), retry_after: retry_after(answer.headers()) });
+    }
+    check(&answer, &derive_accept_key(key.as_bytes()), &protocols)
+        .map_err(|why| ConnectError::Handshake(why.into()))?;
+    Ok(buffer)
+}
+
+/// Returns the bytes of the request, or says which header the program must not give.
+fn request(target: &Target, key: &str, headers: &HeaderMap, protocols: &[&[u8]]) -> Result<Vec<u8>, String> {
+    let own = [HOST, CONNECTION, UPGRADE, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_KEY];
+    if let Some(name) = own.iter().find(|name| headers.contains_key(*name)) {
+        return Err(format!("the client writes the header `{name}` itself: remove it"));
+    }
+    let Target { path, host, .. } = target;
+    let mut head = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+    )
+    .into_bytes();
+    let mut line = |name: &str, value: &[u8]| head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+    if !protocols.is_empty() {
+        // In one line: not every server reads a second one.
+        line("Sec-WebSocket-Protocol", &protocols.join(&b", "[..]));
+    }
+    for (name, value) in headers.iter().filter(|(name, _)| *name != SEC_WEBSOCKET_PROTOCOL) {
+        // Some servers compare names with case, and expect this one as browsers write it.
+        line(if name == ORIGIN { "Origin" } else { name.as_str() }, value.as_bytes());
+    }
+    head.extend(b"\r\n");
+    Ok(head)
+}
+
+fn stream_error(source: io::Error, target: &Target) -> ConnectError {
+    if tls::is_failure(&source) {
+        return ConnectError::Tls { address: target.destination.to_string(), source };
+    }
+    ConnectError::Handshake(source.into())
+}
+
+fn head_error(error: HeadError, target: &Target) -> ConnectError {
+    let why = match error {
+        HeadError::Io(source) => return stream_error(source, target),
+        HeadError::Incomplete => "the server closed the connection before its answer was complete".to_owned(),
+        HeadError::TooLarge => format!("the answer's head has more than {MAX_HEAD} bytes or {MAX_HEADERS} headers"),
+        HeadError::Version => "the answer is not HTTP/1.1".to_owned(),
+        HeadError::Invalid(why) => format!("the answer is not HTTP/1.1: {why}"),
+    };
+    ConnectError::Handshake(why.into())
+}
+
+/// Returns the time in the `Retry-After` header, if that is in seconds.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Checks an answer with the status 101 against RFC 6455 section 4.1. The error says what is wrong
+/// with it.
+fn check(answer: &Response<()>, accept: &str, requested: &[&[u8]]) -> Result<(), String> {
+    let headers = answer.headers();
+    if answer.version() != Version::HTTP_11 {
+        return Err("the answer has HTTP version 1.0, not 1.1".to_owned());
+    }
+    let mut upgrades = list::elements(headers, UPGRADE).peekable();
+    if upgrades.peek().is_none() || !upgrades.all(|name| name.eq_ignore_ascii_case(b"websocket")) {
+        return Err("the answer has no `Upgrade: websocket` header".to_owned());
+    }
+    if !list::elements(headers, CONNECTION).any(|name| name.eq_ignore_ascii_case(b"upgrade")) {
+        return Err("the answer has no `Connection: Upgrade` header".to_owned());
+    }
+    match sole(headers, "Sec-WebSocket-Accept")? {
+        None => return Err("the answer has no `Sec-WebSocket-Accept` header".to_owned()),
+        Some(value) if value != accept => {
+            return Err("the answer's `Sec-WebSocket-Accept` header does not match the request's key".to_owned());
+        }
+        Some(_) => {}
+    }
+    // The client requests no extension. With one, the frames would not be those that it reads.
+    if headers.contains_key("Sec-WebSocket-Extensions") {
+        return Err("the answer has a `Sec-WebSocket-Extensions` header, but no extension was requested".to_owned());
+    }
+    match sole(headers, "Sec-WebSocket-Protocol")? {
+        None if requested.is_empty() => Ok(()),
+        None => Err("the server selected none of the requested subprotocols".to_owned()),
+        Some(selected) if requested.contains(&selected.as_bytes()) => Ok(()),
+        Some(selected) => Err(format!("the server selected the subprotocol {selected:?}, which was not requested")),
+    }
+}
+
+/// Returns the value of a header that comes at most once.
+fn sole<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderValue>, String> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(format!("the answer has more than one `{name}` header"));
+    }
+    Ok(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, header::AUTHORIZATION};
+
+    fn headers(headers: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    fn written(url: &str, headers: &HeaderMap) -> Result<String, String> {
+        let protocols: Vec<_> = list::elements(headers, SEC_WEBSOCKET_PROTOCOL).collect();
+        let request = request(&Target::parse(url).unwrap(), "dGhlIHNhbXBsZSBub25jZQ==", headers, &protocols);
+        request.map(|request| String::from_utf8(request).unwrap())
+    }
+
+    #[test]
+    fn the_request_names_the_path_the_host_and_the_headers_of_the_program() {
+        let headers = headers(&[
+            (SEC_WEBSOCKET_PROTOCOL, "v2"),
+            (AUTHORIZATION, "Bearer x"),
+            (ORIGIN, "https://a"),
+            (SEC_WEBSOCKET_PROTOCOL, "v1, v0"),
+        ]);
+        let request = written("ws://station.example:9001/ws?id=7", &headers).unwrap();
+        let mut lines: Vec<_> = request.split("\r\n").collect();
+        assert_eq!(lines[0], "GET /ws?id=7 HTTP/1.1");
+        assert_eq!(lines[lines.len() - 2..], ["", ""]);
+        lines.sort_unstable();
+        assert_eq!(
+            lines,
+            [
+                "",
+                "",
+                "Connection: Upgrade",
+                "GET /ws?id=7 HTTP/1.1",
+                "Host: station.example:9001",
+                "Origin: https://a",
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+                "Sec-WebSocket-Protocol: v2, v1, v0",
+                "Sec-WebSocket-Version: 13",
+                "Upgrade: websocket",
+                "authorization: Bearer x",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_request_has_a_path_if_the_url_has_none() {
+        for (url, line) in [
+            ("ws://a", "GET / HTTP/1.1\r\n"),
+            ("ws://a?id=7", "GET /?id=7 HTTP/1.1\r\n"),
+            ("ws://a/?id=7#here", "GET /?id=7 HTTP/1.1\r\n"),
+        ] {
+            let request = written(url, &HeaderMap::new()).unwrap();
+            assert!(request.starts_with(line), "{url}: {request}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_the_client_writes_is_an_error() {
+        for name in [HOST, CONNECTION, UPGRADE, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_KEY] {
+            let why = written("ws://a/ws", &headers(&[(name.clone(), "x")])).unwrap_err();
+            assert!(why.contains(name.as_str()), "{why}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_held_against_the_rfc() {
+        const GOOD: &str = "HTTP/1.1 101 \r\nUpgrade: WebSocket\r\nConnection: keep-alive, upgrade\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        let with = |header: &str| GOOD.replace("\r\n\r\n", &format!("\r\n{header}\r\n\r\n"));
+        let (none, some): (&[&[u8]], &[&[u8]]) = (&[], &[b"v2", b"v1"]);
+        for (answer, requested, expected) in [
+            (GOOD.to_owned(), none, Ok(())),
+            (GOOD.replace("keep-alive, upgrade", "keep-alive\r\nConnection: Upgrade"), none, Ok(())),
+            (GOOD.replace("HTTP/1.1", "HTTP/1.0"), none, Err("HTTP version 1.0")),
+            (GOOD.replace("WebSocket\r\n", "websocket, h2c\r\n"), none, Err("Upgrade: websocket")),
+            (GOOD.replace("Upgrade: WebSocket\r\n", ""), none, Err("Upgrade: websocket")),
+            (GOOD.replace("upgrade", "close"), none, Err("Connection: Upgrade")),
+            (GOOD.replace("xOo=", "xOo"), none, Err("does not match")),
+            (GOOD.replace("Accept", "Key"), none, Err("no `Sec-WebSocket-Accept`")),
+            (with("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), none, Err("more than one")),
+            (with("Sec-WebSocket-Extensions: x"), none, Err("no extension")),
+            (with("Sec-WebSocket-Protocol: v1"), some, Ok(())),
+            (with("Sec-WebSocket-Protocol: v1"), none, Err("\"v1\", which was not requested")),
+            (with("Sec-WebSocket-Protocol: V1"), some, Err("\"V1\", which was not requested")),
+            (with("Sec-WebSocket-Protocol: v2, v1"), some, Err("\"v2, v1\", which was not requested")),
+            (with("Sec-WebSocket-Protocol: v2\r\nSec-WebSocket-Protocol: v1"), some, Err("more than one")),
+            (GOOD.to_owned(), some, Err("none of the requested")),
+        ] {
+            let (head, _) = head::Head::parse(answer.as_bytes()).unwrap().unwrap();
+            match (check(&head, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", requested), expected) {
+                (Ok(()), Ok(())) => {}
+                (Err(why), Err(words)) => assert!(why.contains(words), "{answer}: {why}"),
+                (found, expected) => panic!("{answer}: {found:?}, not {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_time_to_retry_is_read_in_seconds_only() {
+        let asked = |value| retry_after(&headers(&[(RETRY_AFTER, value)]));
+        assert_eq!(asked("7"), Some(Duration::from_secs(7)));
+        assert_eq!(asked("Wed, 21 Oct 2026 07:28:00 GMT"), None);
+        assert_eq!(asked("-1"), None);
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+}
