@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The campaigns that take too long for every change: one after the other, and none is left out because another has failed.
-# Each ends with a line that has its figures; the last lines repeat them all. Works from any directory, on a fresh Debian 12
-# with Rust.
+# The campaigns that take too long for every change: one after the other, and none is left out
+# because another has failed. Each ends with a line that has its figures; the last lines repeat them
+# all. Works from any directory, on a fresh Debian 12 with Rust.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=SCRIPTDIR/scripts/packages.sh
@@ -13,7 +13,8 @@ said="$PWD/target/long-step.txt"
 summary=()
 failed=0
 
-# step NAME COMMAND...: announces a campaign, runs it, and keeps its last line. One that hangs is ended.
+# step NAME COMMAND...: announces a campaign, runs it, and keeps its last line. One that hangs is
+# ended.
 step() {
   local start=$SECONDS name="$1" verdict="passed"
   shift

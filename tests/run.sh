@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The whole check, as CI runs it: installs what is missing, then one step after the other, and stops at the first that
-# fails. Works from any directory, on a fresh Debian 12 with Rust, Python, Node.js and npm.
+# The whole check, as CI runs it: installs what is missing, then one step after the other, and stops
+# at the first that fails. Works from any directory, on a fresh Debian 12 with Rust, Python, Node.js
+# and npm.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=SCRIPTDIR/scripts/packages.sh
@@ -24,7 +25,8 @@ mkdir -p target
 # What the current step has said so far.
 said="$PWD/target/run-step.txt"
 
-# step NAME COMMAND...: announces a step, runs it, and says how long it took. One that hangs is ended.
+# step NAME COMMAND...: announces a step, runs it, and says how long it took. One that hangs is
+# ended.
 step() {
   local start=$SECONDS
   current="$1"
@@ -48,8 +50,8 @@ count_tests() {
   ' "$said"
 }
 
-# The demo judges itself in its last line: nothing was lost, and each of its boxes came back to the server that it
-# stopped meanwhile.
+# The demo judges itself in its last line: nothing was lost, and each of its boxes came back to the
+# server that it stopped meanwhile.
 check_demo() {
   local last
   last="$(tail --lines=1 "$said")"
@@ -88,7 +90,8 @@ step "abuse, in short" cargo run --locked --release --package wsx-tests --bin ab
 step "fuzzing, in short" tests/scripts/fuzz.sh 8
 step "shutdown, in short" cargo run --locked --release --package wsx-tests --bin mass_shutdown -- --clients 1000
 step "return after an outage, in short" cargo run --locked --release --package wsx-tests --bin mass_return -- --clients 300 --outage 2
-# Networks of one's own take root, and a kernel that lets one have them, which not every container does.
+# Networks of one's own take root, and a kernel that lets one have them, which not every container
+# does.
 if [[ "$(id -u)" == 0 ]] && unshare --net true 2>/dev/null; then
   step "weak networks, in short" tests/scripts/weak_networks.sh 1000
 else

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Autobahn's cases against wsx in both roles: a server (the example `echo`) and a client. PyPI's `kosoku` carries the cases
-# for Python 3. Fails unless all cases that apply pass; those for compression, which wsx does not negotiate, do not.
-# Row R3 of the specification.
+# Autobahn's cases against wsx in both roles: a server (the example `echo`) and a client. PyPI's
+# `kosoku` carries the cases for Python 3. Fails unless all cases that apply pass; those for
+# compression, which wsx does not negotiate, do not. Row R3 of the specification.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh
@@ -19,14 +19,16 @@ cargo build --locked --release --package wsx-examples --bin echo --package wsx-t
 rm -rf "$reports"
 mkdir -p "$reports"
 background=""
-# stop: ends the program in the background, which may have ended by itself: the suite does once it has written its report.
+# stop: ends the program in the background, which may have ended by itself: the suite does once it
+# has written its report.
 stop() {
   [[ -z "$background" ]] || kill "$background" 2>/dev/null || true
   background=""
 }
 trap stop EXIT
 
-# line FILE PATTERN: waits for the line that a program prints when it is ready, and prints what the pattern's group has.
+# line FILE PATTERN: waits for the line that a program prints when it is ready, and prints what the
+# pattern's group has.
 line() {
   for _ in {1..100}; do
     sed --quiet --regexp-extended "s|.*$2.*|\1|p" "$1" | grep --max-count=1 . && return

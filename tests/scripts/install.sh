@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: Python's and Node's WebSocket libraries, at the versions that are pinned in
-# tests/interop. What is there already stays; what is installed is told in one line.
+# Installs what the tests need beside Rust: Python's and Node's WebSocket libraries, at the versions
+# that are pinned in tests/interop. What is there already stays; what is installed is told in one
+# line.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=SCRIPTDIR/packages.sh
@@ -22,7 +23,8 @@ cd ../interop
 # Installed means: from the very file that is here now.
 if ! cmp --silent requirements.txt .venv/installed.txt || ! .venv/bin/python -c 'import websockets' 2>/dev/null; then
   echo "installing Python packages into tests/interop/.venv: $(paste --serial --delimiters=' ' requirements.txt)"
-  # Debian's Python has the module `venv` in it, but not what the module copies into each environment.
+  # Debian's Python has the module `venv` in it, but not what the module copies into each
+  # environment.
   python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv
   rm -rf .venv
   quietly python3 -m venv .venv || fail "python3 -m venv failed; its own words are above"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the two library crates with the oldest compiler that Cargo.toml promises: Debian 12's own rustc and cargo, in
-# that version. They are unpacked below target/, not installed, so that they and rustup's do not meet.
+# Builds the two library crates with the oldest compiler that Cargo.toml promises: Debian 12's own
+# rustc and cargo, in that version. They are unpacked below target/, not installed, so that they and
+# rustup's do not meet.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh
@@ -14,7 +15,8 @@ unpack() {
   local version package
   need_command apt-get "the compiler comes from a Debian package, so this check runs on Debian 12"
   update_package_lists
-  # The lists may name later versions too; the first that fits is the newest build of the promised one.
+  # The lists may name later versions too; the first that fits is the newest build of the promised
+  # one.
   version="$(apt-cache madison rustc-web |
     awk -v promised="$promised." 'index($3, promised) == 1 && !found++ { print $3 }')"
   [[ -n "$version" ]] || fail "there is no Debian package rustc-web of version $promised; this check runs on Debian 12"

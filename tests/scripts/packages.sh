@@ -1,4 +1,5 @@
-# Sourced by the scripts beside it: Debian packages, the compiler, and the words with which a script fails.
+# Sourced by the scripts beside it: Debian packages, the compiler, and the words with which a script
+# fails.
 # shellcheck shell=bash
 
 fail() {
@@ -6,8 +7,8 @@ fail() {
   exit 1
 }
 
-# need_command COMMAND HINT: fails with the hint when there is no such command. For tools whose version is the user's to
-# choose, so that they are not installed on the way.
+# need_command COMMAND HINT: fails with the hint when there is no such command. For tools whose
+# version is the user's to choose, so that they are not installed on the way.
 need_command() {
   command -v "$1" >/dev/null || fail "$1 is missing: $2"
 }
@@ -27,8 +28,8 @@ need_packages() {
     fail "apt-get could not install ${missing[*]}; its own words are above"
 }
 
-# Once for each script, as a fresh machine's lists are empty and an old list names files that have gone. Only root can;
-# others go on with the lists that are there.
+# Once for each script, as a fresh machine's lists are empty and an old list names files that have
+# gone. Only root can; others go on with the lists that are there.
 update_package_lists() {
   [[ "$(id -u)" == 0 && -z "${package_lists_are_fresh:-}" ]] || return 0
   quietly apt-get update || fail "apt-get update failed; its own words are above"
@@ -45,8 +46,9 @@ quietly() {
   }
 }
 
-# use_the_pinned_compiler: rustup knows the compiler of rust-toolchain.toml by its version alone, and would download it again
-# where it is installed as `stable`. Any installed toolchain of that version is chosen instead.
+# use_the_pinned_compiler: rustup knows the compiler of rust-toolchain.toml by its version alone,
+# and would download it again where it is installed as `stable`. Any installed toolchain of that
+# version is chosen instead.
 use_the_pinned_compiler() {
   local pinned toolchain installed
   [[ -z "${RUSTUP_TOOLCHAIN:-}" ]] && command -v rustup >/dev/null || return 0

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Two networks of this machine, joined by a cable of 256 kbit/s, in which packets get lost: row R7 of the specification, by
-# `tests/programs/weak_links_campaign.rs`. Takes the number of messages in each direction, by default 100,000, which take some
-# five minutes: 50 bytes each, at 32,000 bytes a second, of which a fifth is lost.
+# Two networks of this machine, joined by a cable of 256 kbit/s, in which packets get lost: row R7
+# of the specification, by `tests/programs/weak_links_campaign.rs`. Takes the number of messages in
+# each direction, by default 100,000, which take some five minutes: 50 bytes each, at 32,000 bytes a
+# second, of which a fifth is lost.
 #
-# Needs root, and a kernel that lets it make networks (CAP_SYS_ADMIN and CAP_NET_ADMIN); installs what else it needs. The
-# networks go with it, however it ends.
+# Needs root, and a kernel that lets it make networks (CAP_SYS_ADMIN and CAP_NET_ADMIN); installs
+# what else it needs. The networks go with it, however it ends.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh
@@ -26,7 +27,8 @@ cargo build --locked --release --package wsx-tests --bin weak_links_campaign
 trap clean_up EXIT
 ip netns add "$server" || fail "this kernel, or this container, lets nobody make networks (CAP_SYS_ADMIN, CAP_NET_ADMIN)"
 ip netns add "$client"
-# Both ends are made inside, so that the machine's own network sees none of it; 192.0.2.0/24 is kept for such (RFC 5737).
+# Both ends are made inside, so that the machine's own network sees none of it; 192.0.2.0/24 is kept
+# for such (RFC 5737).
 ip -n "$server" link add cable type veth peer name cable netns "$client"
 number=1
 for network in "$server" "$client"; do
