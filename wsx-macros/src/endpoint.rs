@@ -18,16 +18,19 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
             partial = Some(meta.path.clone());
         } else {
             return Err(
-                meta.error("an endpoint has the options `#[wsx(side = Side, peer = Side, partial, crate = path)]`")
+                meta.error("the options of an endpoint are `#[wsx(side = Side, peer = Side, partial, crate = path)]`")
             );
         }
         Ok(())
     });
     if !input.generics.params.is_empty() {
-        errors.at(&input.generics, "an endpoint is one type, so it is not generic; put what varies into a field");
+        errors.at(&input.generics, "an endpoint cannot be generic: put what varies into a field");
     }
     for needs_side in [peer.as_ref(), partial.as_ref()].into_iter().flatten().filter(|_| side.is_none()) {
-        errors.at(needs_side, "this says something of a side's messages, so name the side: `#[wsx(side = Side)]`");
+        errors.at(
+            needs_side,
+            "this option is about the messages of a side: name the side too, as in `#[wsx(side = Server)]`",
+        );
     }
     // Not for a generic one: that would be a second error, about what its parameters are.
     let item = input.generics.params.is_empty().then(|| {

@@ -5,8 +5,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
 use syn::{Ident, LitStr, Path, Token, Type, parse::ParseStream};
 
-const KNOWN: &str =
-    "a handler has the options `#[wsx::handler(\"type\", on = Endpoint, foreign, crate = path)]`, all optional";
+const KNOWN: &str = "the options are `#[wsx::handler(\"type\", on = Endpoint, foreign, crate = path)]`, all optional";
 
 /// Reserved types, which stand for what is no message.
 pub(super) const RESERVED: [&str; 4] = ["__raw__", "__open__", "__close__", "__unknown__"];
@@ -30,20 +29,23 @@ impl Args {
             if self.message_type.is_some() {
                 return Err(syn::Error::new(
                     literal.span(),
-                    "a handler has one message type; write a second function for a second type",
+                    "a handler has one message type: write a second function for the second type",
                 ));
             }
             let text = literal.value();
             // Kept all the same, so that nothing else is asked for in its place.
             self.message_type = Some(literal.clone());
             if text.is_empty() {
-                return Err(syn::Error::new(literal.span(), "a message's type is not empty"));
+                return Err(syn::Error::new(
+                    literal.span(),
+                    "the message type is empty: name it, as in `\"telemetry\"`",
+                ));
             }
             if text.starts_with("__") && !RESERVED.contains(&&*text) {
                 let reserved = RESERVED.join("`, `");
                 return Err(syn::Error::new(
                     literal.span(),
-                    format!("no message's type begins with `__`; the reserved types are `{reserved}`"),
+                    format!("only the reserved types `{reserved}` begin with `__`: choose another name"),
                 ));
             }
             return Ok(());
@@ -157,19 +159,16 @@ pub(super) fn parse_args(tokens: TokenStream, errors: &mut Errors) -> Args {
     if let Some(lone) = args.lone.take() {
         let name = last(&lone).expect("a path has a part");
         match args.on {
-            None => errors.at(name, &format!("an endpoint is named as in `on = {name}`; {KNOWN}")),
+            None => errors.at(name, &format!("to name the endpoint, write `on = {name}`; {KNOWN}")),
             Some(_) => errors.at(
                 name,
-                &format!("a message's type is a string, and may be left out where an argument is the message; {KNOWN}"),
+                &format!("a message type is a string, and may be left out if an argument is the message; {KNOWN}"),
             ),
         }
         args.on.get_or_insert(lone);
     }
     if let (Some(foreign), None) = (&args.foreign, &args.on) {
-        errors.at(
-            foreign,
-            "`foreign` says that the endpoint is another crate's, so name the endpoint: `on = other::Station`",
-        );
+        errors.at(foreign, "`foreign` is for an endpoint of another crate: name it, as in `on = other::Station`");
     }
     args
 }

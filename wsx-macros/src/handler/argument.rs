@@ -140,6 +140,7 @@ impl<'a> Argument<'a> {
             }),
             _ => None,
         };
+        let inside = parameter.map(readable).unwrap_or_default();
         match &*name {
             "Hub" => {
                 if let (None, Some(endpoint)) = (place.on, parameter) {
@@ -174,17 +175,18 @@ impl<'a> Argument<'a> {
                     // serde can be told to decode it, and then it is a payload as any other.
                     Some(_) => quote!((#p::is_some(#probe::WRAPPED) && !#probe::PAYLOAD)),
                 };
-                self.add(condition, format!("a handler takes its message by value: take it out of the `{name}`"));
+                self.add(
+                    condition,
+                    format!("a handler takes its message by value: write `{inside}` in place of `{name}<{inside}>`"),
+                );
             }
             "Option" | "Vec" | "Box" if literal.is_none() => {
                 self.wraps = true;
                 let why = match place.on {
-                    Some(_) => format!(
-                        "this is a message inside of `{name}`, which is no message of the protocol: take the message itself"
-                    ),
+                    Some(_) => format!("`{name}<{inside}>` is not a message of the protocol: take `{inside}` itself"),
                     None => format!(
-                        "this is a message inside of `{name}`, and that has no type of its own: take the message itself, or name \
-                         the type of this data, as in `#[wsx::handler(\"telemetry\")]`"
+                        "`{name}<{inside}>` has no message type of its own: take `{inside}` itself, or name the type, as in \
+                         `#[wsx::handler(\"telemetry\")]`"
                     ),
                 };
                 self.add(quote!(#p::is_some(#p::Probe::<#outside>::WRAPPED)), why);
@@ -192,28 +194,30 @@ impl<'a> Argument<'a> {
             // Of another framework: the message inside is meant.
             "Json" if literal.is_none() => {
                 let Some(message) = parameter else { return };
-                let (text, message) = (readable(message), with_lifetimes(message.to_token_stream(), "'static"));
+                let message = with_lifetimes(message.to_token_stream(), "'static");
                 self.wraps = true;
-                let why = format!("a handler takes its message as it is: write `{text}` in place of `{name}<{text}>`");
+                let why =
+                    format!("a handler takes its message by value: write `{inside}` in place of `{name}<{inside}>`");
                 self.add(quote!(#p::is_some(#p::Probe::<#message>::MESSAGE)), why);
                 self.inside = Some(message);
             }
             "State" => {
-                if let (Some(on), Some(state)) = (place.on.and_then(|on| on.segments.last()), parameter) {
-                    let (on, state) = (&on.ident, readable(state));
-                    let why =
-                        format!("`{on}` carries its state itself: make `{state}` a field of it, and take `&{on}`");
+                if let Some(on) = place.on.and_then(|on| on.segments.last()) {
+                    let on = &on.ident;
+                    let why = format!(
+                        "`State` is for handlers without an endpoint: make `{inside}` a field of `{on}`, and take `&{on}`"
+                    );
                     let state = quote!(match #p::Probe::<#outside>::STATE { #p::Option::Some(_) => true, _ => false });
                     self.add(state, why);
                 }
             }
             "Closed" if literal != Some("__close__") => {
-                let why = "only a handler of `__close__` takes `Closed`: the connection has not ended here";
+                let why = "only a `__close__` handler takes `Closed`: in any other, the connection is still open";
                 self.add(quote!(#p::Probe::<#outside>::CLOSED), why.to_owned());
             }
             "RawFrame" => {
                 if let Some(reserved @ ("__open__" | "__close__")) = literal {
-                    let why = format!("a handler of `{reserved}` has no frame to take: none came in");
+                    let why = format!("a `{reserved}` handler cannot take `RawFrame`: it does not run for a frame");
                     self.add(quote!(#p::Probe::<#outside>::FRAME), why);
                 }
             }
@@ -234,9 +238,7 @@ impl<'a> Argument<'a> {
         let name = readable(endpoint);
         let literal = message_type.map_or_else(String::new, |text| format!("\"{text}\", "));
         let ty = readable(self.ty);
-        let why = format!(
-            "`{ty}` is for a handler on `{name}`, and this one names no endpoint: write `#[wsx::handler({literal}on = {name})]`"
-        );
+        let why = format!("`{ty}` is for a handler on `{name}`: write `#[wsx::handler({literal}on = {name})]`");
         let endpoint = with_lifetimes(endpoint.to_token_stream(), "'static");
         self.add(quote!(#p::Probe::<#endpoint>::ENDPOINT), why);
         // What is called as the message is rather the message itself.

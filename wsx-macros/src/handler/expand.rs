@@ -157,8 +157,8 @@ fn message_type(args: &Args, p: &TokenStream, name: &Ident, arguments: &[Argumen
 fn payload_checks(args: &Args, p: &TokenStream, name: &Ident, arguments: &[Argument<'_>]) -> TokenStream {
     let reserved = args.reserved().filter(|text| text != "__unknown__");
     let why = match &reserved {
-        Some(reserved) => format!("a handler of `{reserved}` has no payload: there is no envelope to take it from"),
-        None => format!("`{name}` takes a second payload here, but a message carries one"),
+        Some(reserved) => format!("a `{reserved}` handler cannot take a payload: it does not run for an envelope"),
+        None => format!("this is a second payload of `{name}`, and a message carries one: put both into one struct"),
     };
     let allowed = reserved.is_none();
     // The first argument can only be a payload too many where there may be none.

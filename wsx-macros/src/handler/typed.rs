@@ -24,7 +24,7 @@ pub(super) fn typed(args: &Args, p: &TokenStream, name: &Ident, on: &Path, argum
             quote_spanned!(on_span=> #at_on::ensure(__IS_HERE, #why);)
         }
         Some(foreign) => {
-            let why = format!("`{on_text}` is an endpoint of this crate, so its handlers are not `foreign`");
+            let why = format!("`{on_text}` is an endpoint of this crate: remove `foreign`");
             let p = respan(p, foreign.span());
             quote_spanned!(foreign.span()=> #p::ensure(!__IS_HERE, #why);)
         }

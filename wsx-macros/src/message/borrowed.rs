@@ -16,7 +16,7 @@ pub(super) fn borrowed_text(input: &DeriveInput, private: &TokenStream, errors: 
         let mut never_escaped = false;
         shared::options(&field.attrs, errors, |meta| {
             if !meta.path.is_ident("never_escaped") {
-                return Err(meta.error("a field of a message has the option `#[wsx(never_escaped)]`"));
+                return Err(meta.error("the only option of a field is `#[wsx(never_escaped)]`"));
             }
             never_escaped = true;
             Ok(())
@@ -24,13 +24,13 @@ pub(super) fn borrowed_text(input: &DeriveInput, private: &TokenStream, errors: 
         let why = match borrowed(field.ty.to_token_stream()) {
             Some(_) if never_escaped => continue,
             Some(Borrowed::Text) => {
-                "a `&str` cannot hold a JSON string that has an escape in it, and fails when one comes: make it \
-                 `Cow<'a, str>` with `#[serde(borrow)]`, or say that none comes with `#[wsx(never_escaped)]`"
+                "a `&str` cannot hold a JSON string with an escape, such as a quote or a line end: write `Cow<'a, str>` with \
+                 `#[serde(borrow)]`, or `#[wsx(never_escaped)]` if no peer sends an escape"
             }
             Some(Borrowed::Bytes) => {
-                "a `&[u8]` is decoded from a JSON string alone, though it is written as an array, and fails when an escape \
-                 comes: make it `Vec<u8>` for an array of numbers, or `Cow<'a, str>` with `#[serde(borrow)]` for text, or \
-                 say that no escape comes with `#[wsx(never_escaped)]`"
+                "a `&[u8]` is written as an array and decoded only from a string without escapes: write `Vec<u8>` for an \
+                 array of numbers, `Cow<'a, str>` with `#[serde(borrow)]` for text, or `#[wsx(never_escaped)]` if peers send \
+                 such a string"
             }
             None => continue,
         };

@@ -135,13 +135,15 @@ impl Protocol {
         let body;
         braced!(body in input);
         if !input.is_empty() {
-            errors.push(input.error("a protocol ends here; a second one is a `wsx::protocol!` of its own"));
+            errors.push(
+                input.error("the protocol ended before this: write a second protocol in a `wsx::protocol!` of its own"),
+            );
             input.parse::<TokenStream>()?;
         }
         if body.is_empty() {
             return Err(syn::Error::new(
                 name.span(),
-                "a protocol says at least one thing, as in `Edge -> Server: Telemetry;`",
+                "a protocol has at least one line, such as `Edge -> Server: Telemetry;`",
             ));
         }
         let mut protocol = Self { attrs, visibility, name, version, flows: Vec::new() };
@@ -194,7 +196,10 @@ fn parse_flow(body: ParseStream<'_>, flows: &mut Vec<Flow>) -> syn::Result<()> {
         .map_err(|error| syn::Error::new(error.span(), "expected `->` or `<->` between the two sides"))?;
     let to = side(body)?;
     if from == to {
-        return Err(syn::Error::new(to.span(), "a message travels between two different sides"));
+        return Err(syn::Error::new(
+            to.span(),
+            "both sides are the same: a message travels between two different sides",
+        ));
     }
     let mut flow = Flow { docs, from, to, messages: Vec::new() };
     let end = parse_messages(body, &mut flow.messages);
@@ -236,7 +241,7 @@ fn docs(body: ParseStream<'_>) -> syn::Result<Vec<Attribute>> {
     match attrs.iter().find(|attr| !attr.path().is_ident("doc")) {
         Some(other) => Err(syn::Error::new_spanned(
             other,
-            "a line of a protocol, and a message, may have a doc comment and no other attribute",
+            "only a doc comment is allowed here: put other attributes on the message's type",
         )),
         None => Ok(attrs),
     }

@@ -27,7 +27,7 @@ pub(crate) fn options(
 pub(crate) fn once(given: bool, option: impl ToTokens) -> syn::Result<()> {
     if given {
         let name = option.to_token_stream();
-        return Err(syn::Error::new_spanned(&option, format!("`{name}` is given twice")));
+        return Err(syn::Error::new_spanned(&option, format!("`{name}` is given twice: remove one of the two")));
     }
     Ok(())
 }

@@ -39,7 +39,13 @@ const fn refuse(pieces: &[&str]) -> ! {
 #[track_caller]
 pub const fn ensure_type(said: &str, own: &str) {
     if !same(said, own) {
-        refuse(&["the handler says \"", said, "\", but its message's type is \"", own, "\""]);
+        refuse(&[
+            "the handler names the type \"",
+            said,
+            "\", but its message has the type \"",
+            own,
+            "\": correct the string, or remove it",
+        ]);
     }
 }
 
@@ -51,7 +57,15 @@ pub const fn ensure_type(said: &str, own: &str) {
 #[track_caller]
 pub const fn ensure_inbound<S: Side>(has_message: bool, message_type: &str) {
     if !has_message && !is_among(S::INBOUND, message_type) {
-        refuse(&["side `", S::NAME, "` of protocol `", S::PROTOCOL, "` never receives \"", message_type, "\""]);
+        refuse(&[
+            "`",
+            S::NAME,
+            "` never receives \"",
+            message_type,
+            "\": correct the type, or add the message to protocol `",
+            S::PROTOCOL,
+            "`",
+        ]);
     }
 }
 
@@ -107,20 +121,22 @@ pub trait SpeaksWith<Peer> {
 pub const fn ensure_peer<S: Side>(known: Option<&'static str>, said: &str) {
     match known {
         None if !S::PROTOCOL.is_empty() => refuse(&[
-            "side `",
+            "`",
             S::NAME,
-            "` does not speak with `",
+            "` exchanges no message with `",
             said,
-            "`: no line of protocol `",
+            "`: name a side that protocol `",
             S::PROTOCOL,
-            "` is between them",
+            "` has on a line with `",
+            S::NAME,
+            "`",
         ]),
         Some(name) if !same(name, said) => refuse(&[
-            "the peer of side `",
-            S::NAME,
-            "` goes by another name here: call it `",
+            "the protocol calls this side `",
             name,
-            "`, as the protocol does",
+            "`: import it under that name, and write `peer = ",
+            name,
+            "`",
         ]),
         _ => {}
     }
@@ -134,8 +150,8 @@ pub const fn ensure_peer<S: Side>(known: Option<&'static str>, said: &str) {
 #[track_caller]
 pub const fn ensure_unique(side: &str, types: &[&str], at: usize) {
     if repeats(types, at) {
-        let cure = "\"; give one of them another with `#[wsx(type = \"…\")]`";
-        refuse(&["`", side, "` receives another message of the type \"", types[at], cure]);
+        let cure = "\": give one of the two another type with `#[wsx(type = \"..\")]`";
+        refuse(&["`", side, "` already receives a message of type \"", types[at], cure]);
     }
 }
 

@@ -12,11 +12,10 @@ use std::marker::PhantomData;
 /// `Here` is any type of the crate that asks. Without it the compiler would hold two handlers for possible duplicates,
 /// since another crate's message might be given another key one day.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is the handler's only argument, and no message",
+    message = "the handler has no message: `{Self}` is not one",
     label = "not a message",
-    note = "derive `wsx::Message` for the payload, or name the type, as in `#[wsx::handler(\"telemetry\", ..)]`; what is drawn from \
-            a connection, such as `Conn<'_, Side>` or `RawFrame<'_>`, stands beside a message, or in a handler of `\"__raw__\"`, \
-            `\"__open__\"` or `\"__close__\"`"
+    note = "derive `wsx::Message` for the payload, or name the type, as in `#[wsx::handler(\"telemetry\", ..)]`",
+    note = "a handler of `__raw__`, `__open__` or `__close__` takes no message: it names that type"
 )]
 pub trait Keyed<Here = ()> {
     /// See [`MessageType`].
@@ -49,7 +48,7 @@ impl<E> HandledOnceBy<E> for HandledAnyway {
 /// What is made around a message, and is none itself. The handler that takes it is refused, and its message is not to be
 /// reported as missing too.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is the handler's only argument, and no message",
+    message = "the handler has no message: `{Self}` is not one",
     label = "not a message",
     note = "derive `wsx::Message` for the payload, or name the type, as in `#[wsx::handler(\"telemetry\", ..)]`"
 )]

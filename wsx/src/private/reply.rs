@@ -39,7 +39,7 @@ pub fn no_reply<R: Unanswered>(returned: R) -> HandlerResult {
     message = "a handler cannot return `{Self}`",
     label = "not a handler's return type",
     note = "a handler returns nothing, a message, an `Option` of one, or a `Result` of these",
-    note = "a message has `#[derive(serde::Serialize, wsx::Message)]`; other data goes out as `wsx::Envelope::with_type(\"…\", ..)`",
+    note = "a message has `#[derive(serde::Serialize, wsx::Message)]`; send other data as `wsx::Envelope::with_type(\"..\", ..)`",
     note = "the error of a `Result` is a `wsx::BoxError`, or any `std::error::Error` that is `Send` and `Sync`"
 )]
 pub trait Returned<Via> {
@@ -86,8 +86,8 @@ impl<R: Never> Returned<ViaNone> for R {
 /// What a handler of `__close__` may return.
 #[diagnostic::on_unimplemented(
     message = "a handler of `__close__` cannot return `{Self}`",
-    label = "the connection has ended, so there is nobody to reply to",
-    note = "it returns nothing, or a `Result<(), E>` whose error is a `wsx::BoxError`, or any `std::error::Error` that is `Send` and `Sync`"
+    label = "the connection has ended, so a reply cannot be sent",
+    note = "return nothing, or a `Result<(), E>`, where `E` is a `wsx::BoxError` or any `std::error::Error` that is `Send` and `Sync`"
 )]
 pub trait Unanswered {
     /// The handler's own error.

@@ -19,8 +19,8 @@ pub trait Side: Send + Sync + 'static {
 
 /// `Self` is a side that receives `M` from side `From`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` never receives `{M}` from `{From}`, so this handler could not run",
-    label = "wrong direction: `{M}` is not sent to `{Self}` by `{From}`",
+    message = "`{Self}` never receives `{M}` from `{From}`, so this handler would never run",
+    label = "`{From}` does not send `{M}` to `{Self}`",
     note = "the `wsx::protocol!` block says which side sends which message"
 )]
 pub trait Receives<M: ?Sized, From: ?Sized> {}
