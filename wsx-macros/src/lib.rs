@@ -2,11 +2,12 @@
 //!
 //! # Layout
 //!
-//! `message`, `endpoint`, `protocol` and `handler` are a macro each: an entry point, and a file each for parsing, checking
-//! and expanding. `shared` is what they have in common.
+//! `message`, `endpoint`, `protocol` and `handler` are a macro each: an entry point, and a file
+//! each for parsing, checking and expanding. `shared` is what they have in common.
 //!
-//! Generated code names `::wsx::__private` and nothing else, so no import or shadowed name of the user's changes it. It
-//! stands in a constant without a name and asks for no exception from lints, so that it is silent under `forbid` too.
+//! Generated code names `::wsx::__private` and nothing else, so no import or shadowed name of the
+//! user's changes it. It stands in a constant without a name and asks for no exception from lints,
+//! so that it is silent under `forbid` too.
 use proc_macro::TokenStream;
 
 mod endpoint;
@@ -15,26 +16,28 @@ mod message;
 mod protocol;
 mod shared;
 
-/// Registers a function as the handler of a message type. The function itself stays as it is written.
+/// Registers a function as the handler of a message type. The function itself stays as it is
+/// written.
 ///
 /// ```text
-/// #[wsx::handler("telemetry")]                  the type; optional when the payload derives `Message`
+/// #[wsx::handler("telemetry")]                  the type; optional if the payload is a `Message`
 /// #[wsx::handler("telemetry", on = Station)]    on an endpoint of the program's own
 /// #[wsx::handler(on = other::Station, foreign)] on an endpoint of another crate
 /// #[wsx::handler(crate = sockets)]              if `Cargo.toml` names wsx `sockets`
 /// ```
 ///
-/// The function is sync or async. It returns nothing, a message for the sender, an `Option` of one, or a `Result` of
-/// these. Its arguments come in any order, at most six:
+/// The function is sync or async. It returns nothing, a message for the sender, an `Option` of one,
+/// or a `Result` of these. Its arguments come in any order, at most six:
 ///
 /// - the payload: any type with `Deserialize`, borrowed or owned;
-/// - the connection: `&Connection`, and on an endpoint with a side `&Connection<Side>`, which sends only what the side may;
+/// - the connection: `&Connection`, and on an endpoint with a side `&Connection<Side>`, which sends
+///   only what the side may;
 /// - the endpoint's value as `&Station`, and `&Hub<Station>`;
 /// - without an endpoint, `&Hub` and `State<T>`;
 /// - `Meta`, `Envelope<T>`, `RawFrame`, and any type that implements `FromContext`.
 ///
-/// A handler that moves the connection into a task takes it without the `&`: `conn: Connection<Side>`. A reference lives
-/// as long as the call.
+/// A handler that moves the connection into a task takes it without the `&`: `conn:
+/// Connection<Side>`. A reference lives as long as the call.
 ///
 /// # Reserved types
 ///
@@ -51,9 +54,10 @@ mod shared;
 ///
 /// # A program that renames wsx
 ///
-/// A macro cannot see the name that `Cargo.toml` gives wsx. Without `crate = ..` it names `::wsx`, and rustc says
-/// "unresolved import `wsx`: could not find `wsx` in the list of imported crates". Give each macro the name, or write
-/// `extern crate sockets as wsx;` once, at the root of the crate.
+/// A macro cannot see the name that `Cargo.toml` gives wsx. Without `crate = ..` it names `::wsx`,
+/// and rustc says "unresolved import `wsx`: could not find `wsx` in the list of imported crates".
+/// Give each macro the name, or write `extern crate sockets as wsx;` once, at the root of the
+/// crate.
 #[proc_macro_attribute]
 pub fn handler(args: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(args.into(), &item.into()).into()
@@ -68,26 +72,29 @@ pub fn handler(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # The type string is part of the protocol
 ///
-/// `ChargeState` has the type string `charge_state`, so **renaming the Rust type renames the message on the wire**. A peer
-/// with the old name then ignores it, and the compiler cannot know. Before you rename a type that is in use, pin its type
-/// string with `#[wsx(type = "charge_state")]`.
+/// `ChargeState` has the type string `charge_state`, so **renaming the Rust type renames the
+/// message on the wire**. A peer with the old name then ignores it, and the compiler cannot know.
+/// Before you rename a type that is in use, pin its type string with `#[wsx(type =
+/// "charge_state")]`.
 ///
 /// # Borrowed text
 ///
-/// A message that is decoded may borrow text as `Cow<'a, str>` with `#[serde(borrow)]`. A `&'a str` or `&'a [u8]` anywhere
-/// in a field's type is an error, since it cannot hold a JSON string with an escape in it; `#[wsx(never_escaped)]` on the
-/// field allows it, for text without escapes. The macro sees only the field's own type: in another struct, or behind a type
-/// alias, it does not find a `&'a str`, and decoding such a message fails when an escape comes.
+/// A message that is decoded may borrow text as `Cow<'a, str>` with `#[serde(borrow)]`. A `&'a str`
+/// or `&'a [u8]` anywhere in a field's type is an error, since it cannot hold a JSON string with an
+/// escape in it; `#[wsx(never_escaped)]` on the field allows it, for text without escapes. The
+/// macro sees only the field's own type: in another struct, or behind a type alias, it does not
+/// find a `&'a str`, and decoding such a message fails when an escape comes.
 #[proc_macro_derive(Message, attributes(wsx))]
 pub fn message(item: TokenStream) -> TokenStream {
     message::expand(&syn::parse_macro_input!(item)).into()
 }
 
-/// Makes a struct an endpoint: a type on which handlers register with `on = ..`, and which they take as a reference.
+/// Makes a struct an endpoint: a type on which handlers register with `on = ..`, and which they
+/// take as a reference.
 ///
 /// ```text
-/// #[wsx(side = Server)]                  the side of a protocol that it speaks for: every message that this side
-///                                        receives must have a handler
+/// #[wsx(side = Server)]                  the side of a protocol that it speaks for; each message
+///                                        that the side receives must have a handler
 /// #[wsx(side = Server, partial)]         messages may be without a handler
 /// #[wsx(side = Server, peer = Console)]  the side that it speaks to, if the protocol has several
 /// #[wsx(crate = sockets)]                if `Cargo.toml` names wsx `sockets`
@@ -115,15 +122,18 @@ pub fn endpoint(item: TokenStream) -> TokenStream {
 ///
 /// - `Fleet`, with `VERSION`, `FINGERPRINT` and `DESCRIPTION`;
 /// - the sides `Edge` and `Server`;
-/// - for each side an enum of the messages that it receives, `ServerInbound` and `EdgeInbound`, with a `decode`.
+/// - for each side an enum of the messages that it receives, `ServerInbound` and `EdgeInbound`,
+///   with a `decode`.
 ///
-/// A protocol may have more than two sides. Two protocols in one module need different names for their sides.
+/// A protocol may have more than two sides. Two protocols in one module need different names for
+/// their sides.
 ///
-/// Each message derives `Serialize`, `Deserialize` and `wsx::Message`, and may come from another crate. A message that
-/// borrows is written with its lifetime, as in `Telemetry<'_>`. A doc comment on a message goes to its variant of the enum,
-/// one on a line to the enum itself.
+/// Each message derives `Serialize`, `Deserialize` and `wsx::Message`, and may come from another
+/// crate. A message that borrows is written with its lifetime, as in `Telemetry<'_>`. A doc comment
+/// on a message goes to its variant of the enum, one on a line to the enum itself.
 ///
-/// `#[wsx(crate = sockets)]` on the protocol is for a program whose `Cargo.toml` names wsx `sockets`.
+/// `#[wsx(crate = sockets)]` on the protocol is for a program whose `Cargo.toml` names wsx
+/// `sockets`.
 #[proc_macro]
 pub fn protocol(input: TokenStream) -> TokenStream {
     protocol::expand(input.into()).into()

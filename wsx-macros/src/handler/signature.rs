@@ -1,4 +1,4 @@
-//! The handler's function, as far as its signature.
+//! The signature of the handler's function.
 use crate::shared::Errors;
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -7,10 +7,11 @@ use syn::{
     parse::{Parse, ParseStream},
 };
 
-/// More arguments than this are a sign of state that wants a struct.
+/// With more arguments, shared state belongs into a struct.
 const MAX_ARGUMENTS: usize = 6;
 
-/// Only the signature is parsed, so that a body that is half typed keeps its entry, and an editor its completion.
+/// The body is not parsed, so that a handler with a half-written body keeps its entry, and an
+/// editor its completion.
 pub(super) struct Function {
     pub(super) attrs: Vec<Attribute>,
     pub(super) visibility: Visibility,

@@ -5,9 +5,10 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::DeriveInput;
 
-/// What is borrowed from a JSON string cannot hold one with an escape in it, such as a quote or a line end, and a program
-/// would learn it in the field. Refused where the message is decoded at all, unless the field says that it is never escaped.
-/// Only what the field's type spells is seen: not inside of another type, nor behind an alias.
+/// Rejects fields that borrow text from a JSON string, unless the field says that the text is never
+/// escaped. Such a field cannot hold a string with an escape, and the program would find out in
+/// production. A message that is never decoded may have them. The check sees the field's own type,
+/// not the inside of another type or of an alias.
 pub(super) fn borrowed_text(input: &DeriveInput, private: &TokenStream, errors: &mut Errors) -> TokenStream {
     let name = &input.ident;
     let arguments = with_lifetimes(input.generics.split_for_impl().1.into_token_stream(), "'static");
@@ -43,7 +44,7 @@ pub(super) fn borrowed_text(input: &DeriveInput, private: &TokenStream, errors: 
     checks
 }
 
-/// What is borrowed from a JSON string.
+/// What a field borrows from a JSON string.
 #[derive(Debug, PartialEq)]
 enum Borrowed {
     Text,
@@ -57,7 +58,7 @@ fn borrowed(tokens: TokenStream) -> Option<Borrowed> {
     while let Some(token) = tokens.next() {
         match token {
             TokenTree::Punct(punct) if punct.as_char() == '&' => after_reference = true,
-            // The name of a lifetime, which may stand between the two.
+            // A lifetime may stand between the two.
             TokenTree::Punct(punct) if punct.as_char() == '\'' => drop(tokens.next()),
             TokenTree::Ident(ident) if after_reference && ident == "str" => return Some(Borrowed::Text),
             TokenTree::Group(group) => {

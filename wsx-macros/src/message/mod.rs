@@ -39,7 +39,7 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let key = key_of(p, &message_type.value());
     let fingerprint = fingerprint(input, p, &message_type);
     let (import, errors) = (&wsx.import, errors.finish());
-    // Made even beside an error, so that what uses the type does not fail too.
+    // Generated in spite of an error, so that the uses of the type do not fail too.
     quote! {
         #errors
         const _: () = {

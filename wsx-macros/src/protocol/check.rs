@@ -1,4 +1,4 @@
-//! Mistakes in a protocol that its text shows.
+//! Mistakes in a protocol that the macro sees in its text.
 use super::parse::Protocol;
 use crate::shared::Errors;
 use std::collections::{BTreeMap, BTreeSet};
