@@ -4,6 +4,8 @@
 # with Rust.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=SCRIPTDIR/scripts/packages.sh
+source tests/scripts/packages.sh
 
 mkdir -p target
 # What the current step has said.

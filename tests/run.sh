@@ -3,6 +3,8 @@
 # fails. Works from any directory, on a fresh Debian 12 with Rust, Python, Node.js and npm.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=SCRIPTDIR/scripts/packages.sh
+source tests/scripts/packages.sh
 
 current="preparing"
 # What cannot run on this machine.
@@ -76,6 +78,7 @@ if [[ "$tests" == "0 passed"* ]]; then
   exit 1
 fi
 step "documents" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features
+step "public API" tests/scripts/public_api.sh
 step "wake-ups" tests/scripts/model.sh
 step "conformance" tests/scripts/conformance.sh
 # Against the `echo` that the step before has built.

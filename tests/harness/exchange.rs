@@ -1,4 +1,4 @@
-//! A hub and a client that send each other numbered messages, over whatever is between them.
+//! A hub and a client that send each other numbered messages over any link between them.
 use crate::{
     Server,
     numbered::{Arrivals, Verdict, send_all},
@@ -9,28 +9,28 @@ use std::{ops::Range, time::Duration};
 use tokio::{net::TcpListener, time::timeout};
 use wsx::{Backoff, CancellationToken, Client, Config, Connection, Hub, Untyped};
 
-/// A client that needs longer than this to connect does not connect. A handshake whose packets are lost takes some seconds.
+/// Time limit for the client to connect. A handshake whose packets are lost takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The two ends, and what arrived at each.
+/// The two ends, and the messages that arrived at each.
 #[derive(Debug)]
 pub struct Exchange {
-    /// Its only client is `box-7`.
+    /// Its only connection is `box-7`.
     pub server: Server<Untyped>,
-    /// Comes back at once when its connection breaks.
+    /// Reconnects at once when its connection breaks.
     pub client: Client,
-    /// What the client sent.
+    /// The messages from the client.
     pub at_server: Arrivals,
-    /// What the hub sent.
+    /// The messages from the hub.
     pub at_client: Arrivals,
 }
 
 impl Exchange {
-    /// With a weak link between the two, which lives as long as what is returned.
+    /// Connects the two over a weak link. The link works until the returned value is dropped.
     ///
     /// # Panics
     ///
-    /// When they do not connect.
+    /// When the two do not connect.
     pub async fn over(weakness: Weakness, config: Config) -> (Self, WeakLink) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address").to_string();
@@ -38,11 +38,11 @@ impl Exchange {
         (Self::connected(listener, &link.address, config).await, link)
     }
 
-    /// On this listener.
+    /// Connects the two over a listener that the caller has bound.
     ///
     /// # Panics
     ///
-    /// When they do not connect.
+    /// When the two do not connect.
     pub async fn on(listener: TcpListener, config: Config) -> Self {
         let address = listener.local_addr().expect("a bound socket has an address").to_string();
         Self::connected(listener, &address, config).await
@@ -50,8 +50,11 @@ impl Exchange {
 
     async fn connected(listener: TcpListener, address: &str, config: Config) -> Self {
         let (at_server, at_client) = (Arrivals::default(), Arrivals::default());
-        let hub =
-            Hub::builder().config(config.clone()).without_handlers().build().expect("there is nothing to be wrong");
+        let hub = Hub::builder()
+            .config(config.clone())
+            .without_handlers()
+            .build()
+            .expect("a hub without handlers has nothing to check");
         let arrivals = at_server.clone();
         let door = hub.ws_handler(query_id, move |conn| arrivals.note(conn));
         let server = Server::start_on(hub, door, listener);
@@ -60,22 +63,22 @@ impl Exchange {
             Client::builder(format!("ws://{address}/ws?id=box-7")).config(config).backoff(backoff).build().unwrap();
         let arrivals = at_client.clone();
         let connecting = client.connect(CancellationToken::new(), move |conn| arrivals.note(conn));
-        timeout(PATIENCE, connecting).await.expect("the client connects in time").expect("the URL is right");
+        timeout(PATIENCE, connecting).await.expect("the client connects in time").expect("the URL is valid");
         Self { server, client, at_server, at_client }
     }
 
-    /// The client's end of the connection that there is now, and the server's.
+    /// Returns the two ends of the present connection: the client's, then the hub's.
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// When the two are not connected.
     #[must_use]
     pub fn connection(&self) -> [Connection; 2] {
         let near = self.client.connection().expect("the client is connected");
         [near, self.server.hub.connection("box-7").expect("it is in the hub")]
     }
 
-    /// Sends these each way at once, each until it is accepted.
+    /// Sends these numbers in both directions at once. Each number is retried until it is accepted.
     pub async fn send(&self, numbers: Range<u64>) {
         tokio::join!(
             send_all(numbers.clone(), |message| self.client.send(&message)),
@@ -83,26 +86,27 @@ impl Exchange {
         );
     }
 
-    /// Waits until so many have arrived each way, or no more come.
+    /// Waits until this many messages have arrived in each direction, or until no more arrive.
     pub async fn arrive(&self, messages: u64) {
         let messages = usize::try_from(messages).unwrap_or(usize::MAX);
-        // Whatever came, the verdicts say it better.
+        // A missing message is reported by the verdicts, in more detail.
         let _ = tokio::join!(self.at_server.reach(messages), self.at_client.reach(messages));
     }
 
-    /// What became of the numbers from 0 to this one, on their way to the server and to the client.
+    /// Returns what happened to the numbers below `sent`, on their way to the hub and to the
+    /// client.
     #[must_use]
     pub fn verdicts(&self, sent: u64) -> [Verdict; 2] {
         [self.at_server.verdict(sent), self.at_client.verdict(sent)]
     }
 
-    /// How many connections there were.
+    /// Returns how many connections the client has had.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.at_client.connections()
     }
 
-    /// Closes both ends. What is queued still arrives if the link lives.
+    /// Closes both ends. Queued messages still arrive if the link works.
     pub async fn close(&self) {
         self.server.hub.shutdown(PATIENCE).await;
         self.client.close();

@@ -1,40 +1,40 @@
-//! A protocol and an endpoint in a crate of their own, for the mistakes under `compile/fail`.
+//! A protocol and an endpoint in a crate of their own, for the tests under `compile/fail`.
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// What a box measures.
+/// A measurement by a box.
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
 pub struct Telemetry<'a> {
-    /// Which box.
+    /// Id of the box.
     #[serde(borrow)]
     pub device: Cow<'a, str>,
-    /// How hot.
+    /// Its temperature.
     pub celsius: f64,
 }
 
-/// How a box is.
+/// The health of a box.
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
 pub struct Health {
-    /// Well or not.
+    /// Whether the box works.
     pub ok: bool,
 }
 
-/// What a box is to do.
+/// A command to a box.
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
 pub struct Cmd {
-    /// Start anew.
+    /// Whether the box has to restart.
     pub reboot: bool,
 }
 
 wsx::protocol! {
-    /// Edge fleet.
+    /// The protocol of an edge fleet.
     pub Fleet v1 {
         Edge -> Server: Telemetry<'_>, Health;
         Server -> Edge: Cmd;
     }
 }
 
-/// An endpoint of this crate, open to handlers of others.
+/// An endpoint of this crate that accepts handlers from other crates.
 #[derive(Debug, wsx::Endpoint)]
 #[wsx(side = Server, partial)]
 pub struct Open;

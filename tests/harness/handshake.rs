@@ -1,4 +1,5 @@
-//! Handshakes made by hand, at either end: the client's request with the head of its answer, and a server's answer.
+//! Handshakes by hand, at either end: a client's request with the HTTP head of its answer, and a
+//! server's answer.
 use crate::{request::ACCEPT, within};
 use std::{
     io::{self, Read, Write},
@@ -13,11 +14,12 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 pub use crate::request::upgrade;
 
-/// Reads the head of an answer, and nothing after it. Ends early where the stream does.
+/// Reads the HTTP head of an answer, and nothing after it. Returns what it has when the stream ends
+/// early.
 ///
 /// # Panics
 ///
-/// When it is not over in time, or is not ASCII.
+/// When the head is not complete in time, or is not ASCII.
 pub async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     within(async {
@@ -30,22 +32,25 @@ pub async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8(head).expect("a head is ASCII")
 }
 
-/// The status in the head of an answer.
+/// Returns the status in the HTTP head of an answer.
 ///
 /// # Panics
 ///
-/// When there is none.
+/// When the head has no status.
 #[must_use]
 #[track_caller]
 pub fn status(head: &str) -> u16 {
-    head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no answer: {head:?}"))
+    head.split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_else(|| panic!("not an HTTP answer: {head:?}"))
 }
 
-/// A blocking socket that has sent the request for this target. The answer is still to be read.
+/// Returns a blocking socket that has sent the request for this target. The answer is not read yet.
 ///
 /// # Errors
 ///
-/// The socket's.
+/// Errors of the socket.
 pub fn ask(address: &str, target: &str) -> io::Result<net::TcpStream> {
     let mut tcp = net::TcpStream::connect(address)?;
     tcp.set_read_timeout(Some(Duration::from_secs(20)))?;
@@ -53,11 +58,11 @@ pub fn ask(address: &str, target: &str) -> io::Result<net::TcpStream> {
     Ok(tcp)
 }
 
-/// Reads the answer that accepts the request, and nothing after it.
+/// Reads the answer 101 to the request, and nothing after it.
 ///
 /// # Errors
 ///
-/// The stream's; any other answer, as text.
+/// Errors of the stream. Any other answer is an error with its head as text.
 pub fn accepted(stream: &mut impl Read) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -65,7 +70,7 @@ pub fn accepted(stream: &mut impl Read) -> io::Result<()> {
         stream.read_exact(&mut byte)?;
         head.push(byte[0]);
     }
-    let accepts = head.windows(ACCEPT.len()).any(|part| part == ACCEPT.as_bytes());
+    let accepts = head.windows(ACCEPT.len()).any(|window| window == ACCEPT.as_bytes());
     if head.starts_with(b"HTTP/1.1 101 ") && accepts {
         Ok(())
     } else {
@@ -73,16 +78,16 @@ pub fn accepted(stream: &mut impl Read) -> io::Result<()> {
     }
 }
 
-/// What makes a request a WebSocket, to be [`completed`].
+/// The answer of a server that accepts the request, for [`completed`].
 pub const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Accept: ACCEPT\r\n\r\n";
 
-/// For a server that is made by hand: reads a request, and puts the right key where this answer has `ACCEPT`. `None` when the
-/// client has gone.
+/// For a server made by hand: reads a request, and returns `answer` with the right key in place of
+/// `ACCEPT`. Returns `None` when the client has closed the connection.
 ///
 /// # Panics
 ///
-/// When the request is none of a WebSocket's.
+/// When the request is not a WebSocket upgrade.
 pub async fn completed(tcp: &mut TcpStream, answer: &str) -> Option<String> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
@@ -91,6 +96,6 @@ pub async fn completed(tcp: &mut TcpStream, answer: &str) -> Option<String> {
         }
     }
     let request = String::from_utf8(request).expect("a request is ASCII");
-    let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("it has a key");
+    let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("the request has a key");
     Some(answer.replace("ACCEPT", &derive_accept_key(key.as_bytes())))
 }

@@ -1,7 +1,9 @@
-//! What the tests share: a hub that listens on a port of its own, a peer that speaks raw WebSocket, an observer that
-//! remembers, and a deadline for every wait.
+//! The shared parts of the tests: a hub that listens on a port of its own, a peer that sends and
+//! receives raw WebSocket messages, an observer that records, and a time limit for every wait.
 //!
-//! The peer is tokio-tungstenite, so that wsx is never tested against itself alone.
+//! The peer is tokio-tungstenite, so that wsx is never tested only against itself.
+//!
+//! The doctests are the code of the documents: row D2 of the specification.
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use std::{fmt, future::Future, sync::Arc, time::Duration};
@@ -20,46 +22,47 @@ use wsx::{
     server::WsHandler,
 };
 
-/// Long enough for a busy machine; what passes never waits for it.
+/// Long enough for a busy machine. A test that passes never waits this long.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Awaits with a deadline, so that a test that hangs says where.
+/// Awaits with a time limit, so that a test that hangs reports the place.
 ///
 /// # Panics
 ///
-/// When the deadline passes.
+/// When the time limit expires.
 #[track_caller]
 pub fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let at = std::panic::Location::caller();
-    async move { timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("nothing within {DEADLINE:?} at {at}")) }
+    async move { timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("still waiting after {DEADLINE:?} at {at}")) }
 }
 
-/// Lets the clock jump, as it does for a process that was stopped: no timer in between gets a turn of its own.
+/// Moves the clock forward in one step, as a process sees it that was stopped. Timers in between do
+/// not run one by one.
 pub async fn jump(ahead: Duration) {
     tokio::time::pause();
     tokio::time::advance(ahead).await;
     tokio::time::resume();
 }
 
-/// Sends a ping and waits for its answer. What either end sent before has arrived by then.
+/// Sends a ping and waits for its pong. Everything that either end sent before has arrived by then.
 ///
 /// # Panics
 ///
-/// When the connection is closed, or the answer does not come in time.
+/// When the connection is closed, or the pong does not arrive in time.
 pub async fn round_trip(conn: &Connection) {
     let pongs = Log::default();
     let log = pongs.clone();
     conn.on_pong(move |payload| log.add(payload.to_vec()));
     within(conn.ping(b"round trip")).await.expect("the connection is open");
-    // Those of a heartbeat are empty.
+    // The pongs of a heartbeat are empty.
     while pongs.next().await != b"round trip" {}
 }
 
-/// A `build_id` that takes the id from `?id=…`.
+/// A `build_id` that reads the id from `?id=…`.
 ///
 /// # Errors
 ///
-/// Without an id, 400.
+/// Rejects a request without an id with 400.
 pub async fn query_id(request: Parts) -> Result<String, Rejection> {
     let query = request.uri.query().unwrap_or_default();
     let id = query.split('&').find_map(|pair| pair.strip_prefix("id="));
@@ -77,51 +80,52 @@ pub struct Server<E: Endpoint> {
 }
 
 impl<E: Endpoint> Server<E> {
-    /// Ids come from `?id=…`; `register` does nothing.
+    /// Starts the hub on a free port. Ids come from `?id=…`; `register` does nothing.
     pub async fn start(hub: Hub<E>) -> Self {
         let door = hub.ws_handler(query_id, |_| {});
         Self::start_at(hub, door, "127.0.0.1:0").await
     }
 
-    /// With this door, at this address.
+    /// Starts the hub with this `WsHandler`, at this address.
     ///
     /// # Panics
     ///
-    /// When the address is taken.
+    /// When the address is in use.
     pub async fn start_at(hub: Hub<E>, door: WsHandler<E>, address: &str) -> Self {
         Self::start_on(hub, door, TcpListener::bind(address).await.expect("a free port"))
     }
 
-    /// With this door, on this listener.
+    /// Starts the hub with this `WsHandler`, on this listener.
     ///
     /// # Panics
     ///
-    /// When that is not bound.
+    /// When the listener is not bound.
     #[must_use]
     pub fn start_on(hub: Hub<E>, door: WsHandler<E>, listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("a bound socket has an address").to_string();
         Self { hub, address, listener: tokio::spawn(door.serve(listener)) }
     }
 
-    /// The URL for this id.
+    /// Returns the URL for this id.
     #[must_use]
     pub fn url(&self, id: &str) -> String {
         format!("ws://{}/ws?id={id}", self.address)
     }
 
-    /// A raw peer with this id, entered in the hub.
+    /// Connects a raw peer with this id. It is in the hub on return.
     pub async fn peer(&self, id: &str) -> Peer {
         Peer::connect(&self.url(id)).await
     }
 
-    /// Stops accepting and closes all connections, as a server that is restarted does.
+    /// Stops accepting and closes all connections, as a server does that restarts.
     pub async fn stop(self) {
         self.hub.shutdown(DEADLINE).await;
         let _ = self.listener.await;
     }
 }
 
-/// A server in a runtime of its own, which can die as a killed process does: its sockets go without a word.
+/// A server in a runtime of its own. It can die as a killed process does: its sockets close without
+/// a close frame.
 #[derive(Debug)]
 pub struct Mortal {
     /// `127.0.0.1` and the port.
@@ -130,18 +134,18 @@ pub struct Mortal {
 }
 
 impl Mortal {
-    /// Runs what `serve` makes of a listener at this address.
+    /// Runs the future that `serve` makes from a listener at this address.
     ///
     /// # Panics
     ///
-    /// When the address is taken, or threads are.
+    /// When the address is in use, or the system cannot start a thread.
     pub async fn start<F, Fut>(address: &str, serve: F) -> Self
     where
         F: FnOnce(TcpListener) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.expect("a thread can be made");
+        let runtime = runtime.expect("the system can start a thread");
         let address = address.to_owned();
         let bound = runtime.spawn(async move {
             let listener = TcpListener::bind(address).await.expect("a free port");
@@ -153,15 +157,15 @@ impl Mortal {
         Self { address, runtime: Some(runtime) }
     }
 
-    /// Ends it without a word. Once this is back, nobody listens any more.
+    /// Kills the server without a close frame. On return the port is free.
     ///
     /// # Panics
     ///
-    /// When the runtime does not end in time.
+    /// When the runtime does not stop in time.
     pub async fn kill(mut self) {
-        let runtime = self.runtime.take().expect("it is killed once");
+        let runtime = self.runtime.take().expect("only `kill` and `drop` take the runtime");
         let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(DEADLINE));
-        ended.await.expect("a runtime ends without a panic");
+        ended.await.expect("the runtime shuts down without a panic");
     }
 }
 
@@ -173,7 +177,7 @@ impl Drop for Mortal {
     }
 }
 
-/// A client that sends and sees single frames.
+/// A client that sends and receives single frames.
 #[derive(Debug)]
 pub struct Peer(pub WebSocketStream<TcpStream>);
 
@@ -182,24 +186,24 @@ impl Peer {
     ///
     /// # Panics
     ///
-    /// When refused.
+    /// When the handshake fails.
     pub async fn connect(url: &str) -> Self {
         Self::try_connect(url).await.expect("the handshake succeeds")
     }
 
-    /// Connects, or says why not.
+    /// Connects, or returns why the handshake failed.
     ///
     /// # Errors
     ///
-    /// The handshake's.
+    /// Errors of the handshake.
     ///
     /// # Panics
     ///
-    /// When nobody listens.
+    /// When the address has no listener.
     pub async fn try_connect(url: &str) -> Result<Self, tungstenite::Error> {
         let address = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next()).expect("a ws URL");
-        let tcp = within(TcpStream::connect(address)).await.expect("somebody listens");
-        tcp.set_nodelay(true).expect("a socket takes options");
+        let tcp = within(TcpStream::connect(address)).await.expect("the address has a listener");
+        tcp.set_nodelay(true).expect("the option is supported");
         within(client_async(url, tcp)).await.map(|(ws, _)| Self(ws))
     }
 
@@ -207,35 +211,35 @@ impl Peer {
     ///
     /// # Panics
     ///
-    /// When the connection has ended.
+    /// When the connection is closed.
     pub async fn send(&mut self, message: impl Into<Message>) {
-        within(self.0.send(message.into())).await.expect("the connection lives");
+        within(self.0.send(message.into())).await.expect("the connection is open");
     }
 
     /// Sends an envelope with this type and data.
     ///
     /// # Panics
     ///
-    /// When the connection has ended.
+    /// When the connection is closed.
     pub async fn say(&mut self, message_type: &str, data: Value) {
         let envelope = serde_json::json!({"ver": 1, "type": message_type, "ts": 1_732_969_200, "data": data});
         self.send(envelope.to_string()).await;
     }
 
-    /// The next message, pings and pongs included.
+    /// Receives the next message, pings and pongs included.
     ///
     /// # Panics
     ///
-    /// When none comes in time.
+    /// When no message arrives in time.
     pub async fn next(&mut self) -> Option<Result<Message, tungstenite::Error>> {
         within(self.0.next()).await
     }
 
-    /// The next text message.
+    /// Receives the next text message.
     ///
     /// # Panics
     ///
-    /// When something else comes.
+    /// When something else arrives.
     pub async fn text(&mut self) -> String {
         match self.next().await {
             Some(Ok(Message::Text(text))) => text.to_string(),
@@ -243,41 +247,41 @@ impl Peer {
         }
     }
 
-    /// The next envelope.
+    /// Receives the next envelope.
     ///
     /// # Panics
     ///
-    /// When something else comes.
+    /// When something else arrives.
     pub async fn hear(&mut self) -> Value {
         serde_json::from_str(&self.text().await).expect("an envelope is JSON")
     }
 
-    /// The next envelope's type and data.
+    /// Receives the next envelope, and returns its type and data.
     pub async fn hear_data(&mut self) -> (String, Value) {
         let mut envelope = self.hear().await;
         (envelope["type"].as_str().unwrap_or_default().to_owned(), envelope["data"].take())
     }
 
-    /// The close code and reason that come next, other messages passed over.
+    /// Skips other messages up to the close frame. Returns its code and reason.
     ///
     /// # Panics
     ///
-    /// When the connection ends without a close frame.
+    /// When the connection is closed without a close frame.
     pub async fn close(&mut self) -> (u16, String) {
         loop {
             match self.next().await {
                 Some(Ok(Message::Close(Some(frame)))) => return (frame.code.into(), frame.reason.to_string()),
                 Some(Ok(Message::Close(None))) => return (1005, String::new()),
                 Some(Ok(_)) => {}
-                other => panic!("the connection ended without a close frame: {other:?}"),
+                other => panic!("the connection closed without a close frame: {other:?}"),
             }
         }
     }
 }
 
-/// What an [`Observer`] saw.
+/// An event that an [`Observer`] received.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "named as the observer's methods")]
+#[expect(missing_docs, reason = "the variants have the names of the observer's methods")]
 pub enum Seen {
     Opened(String),
     Closed(String, Closed),
@@ -288,47 +292,47 @@ pub enum Seen {
     Retrying(u32, Duration, String),
 }
 
-/// An observer that remembers, and its memory.
+/// Returns an observer that records, and its record.
 #[must_use]
 pub fn recorder() -> (Recorder, Memory) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (Recorder(sender), Memory(receiver))
 }
 
-/// Remembers what it sees. Unbounded, as a test sends a bounded number of messages.
+/// Records its events. Unbounded, because a test sends a bounded number of messages.
 #[derive(Debug, Clone)]
 pub struct Recorder(mpsc::UnboundedSender<Seen>);
 
-/// What a [`Recorder`] saw, in order.
+/// The events of a [`Recorder`], in order.
 #[derive(Debug)]
 pub struct Memory(mpsc::UnboundedReceiver<Seen>);
 
 impl Memory {
-    /// The next event for which `pick` returns something, others passed over.
+    /// Waits for the next event for which `pick` returns a value. Other events are skipped.
     ///
     /// # Panics
     ///
-    /// When none comes in time.
+    /// When no such event arrives in time.
     pub async fn find<T>(&mut self, mut pick: impl FnMut(Seen) -> Option<T>) -> T {
         loop {
-            let seen = within(self.0.recv()).await.expect("the recorder lives");
+            let seen = within(self.0.recv()).await.expect("the recorder is not dropped");
             if let Some(found) = pick(seen) {
                 return found;
             }
         }
     }
 
-    /// The next message that failed: connection, type, error.
+    /// Waits for the next message whose handler failed. Returns connection, type and error.
     pub async fn failed(&mut self) -> (String, String, HandlerError) {
         self.find(|seen| if let Seen::Failed(id, kind, error) = seen { Some((id, kind, error)) } else { None }).await
     }
 
-    /// The next message that was ignored: connection and type.
+    /// Waits for the next message that was ignored. Returns connection and type.
     pub async fn ignored(&mut self) -> (String, String) {
         self.find(|seen| if let Seen::Ignored(id, kind) = seen { Some((id, kind)) } else { None }).await
     }
 
-    /// The next connection that ended.
+    /// Waits for the next connection that closed. Returns its id and why it closed.
     pub async fn closed(&mut self) -> (String, Closed) {
         self.find(|seen| if let Seen::Closed(id, closed) = seen { Some((id, closed)) } else { None }).await
     }
@@ -336,7 +340,7 @@ impl Memory {
 
 impl Recorder {
     fn saw(&self, seen: Seen) {
-        // A test that has ended does not listen any more.
+        // A test that has finished no longer receives.
         let _ = self.0.send(seen);
     }
 }
@@ -349,7 +353,7 @@ impl Observer for Recorder {
         self.saw(Seen::Closed(conn.id().to_owned(), closed.clone()));
     }
     fn handler_failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
-        // The error cannot be cloned; what is remembered has its text.
+        // The error cannot be cloned, so a copy with its text is recorded.
         let copy = match error {
             HandlerError::Decode { expected, path, source } => {
                 HandlerError::Decode { expected, path: path.clone(), source: serde::de::Error::custom(source) }
@@ -372,7 +376,7 @@ impl Observer for Recorder {
     }
 }
 
-/// An error with its causes, in one line.
+/// Returns an error with its causes, in one line.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
@@ -384,7 +388,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     line
 }
 
-/// A log that handlers write and a test reads.
+/// A list that handlers write and a test reads.
 pub struct Log<T>(mpsc::UnboundedSender<T>, Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<T>>>);
 
 impl<T> Default for Log<T> {
@@ -403,20 +407,20 @@ impl<T> Clone for Log<T> {
 impl<T> Log<T> {
     /// Adds an entry.
     pub fn add(&self, entry: T) {
-        // A test that has ended does not listen any more.
+        // A test that has finished no longer reads.
         let _ = self.0.send(entry);
     }
 
-    /// The next entry.
+    /// Waits for the next entry.
     ///
     /// # Panics
     ///
-    /// When none comes in time.
+    /// When no entry is added in time.
     pub async fn next(&self) -> T {
         within(async { self.1.lock().await.recv().await }).await.expect("the log keeps a sender")
     }
 
-    /// The next entry, if it is here already.
+    /// Returns the next entry if there already is one.
     #[must_use]
     pub fn try_next(&self) -> Option<T> {
         self.1.try_lock().ok()?.try_recv().ok()
@@ -437,7 +441,7 @@ pub mod numbered;
 pub mod request;
 pub mod weak_link;
 
-/// The code of the documents, compiled and run as it stands there.
+/// The code of the documents, compiled and run unchanged.
 #[cfg(doctest)]
 mod documents {
     #[doc = include_str!("../../README.md")]

@@ -1,4 +1,5 @@
-//! Numbered messages, both ways at once, and what became of them: how many were lost, doubled, or came in the wrong order.
+//! Numbered messages in both directions at once, with a count of those lost, duplicated and
+//! reordered.
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashSet,
@@ -18,29 +19,30 @@ use tokio::{
 };
 use wsx::{Connection, SendError};
 
-/// No message within this is an end of it. Longer than any silence of a link that lives: at 20 % loss each way TCP doubles
-/// its waits now and then to some ten seconds.
+/// When no message arrives for this long, the rest is lost. Longer than any pause of a working
+/// link: at 20 % loss in each direction, TCP sometimes backs off for about ten seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A message with its number, short so that many of them pass a slow link.
+/// A message with its number. It is short, so that many of them pass a slow link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, wsx::Message)]
 #[wsx(type = "n")]
 pub struct Numbered(pub u64);
 
-/// What arrived at one end, over all of its connections. Cheap to clone; all clones are one.
+/// The messages that arrived at one end, over all of its connections. Cheap to clone; all clones
+/// share one list.
 #[derive(Debug, Clone, Default)]
 pub struct Arrivals(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     connections: AtomicU64,
-    /// The connection that it came by, and its number.
+    /// The connection that a message arrived on, and its number.
     seen: Mutex<Vec<(u64, u64)>>,
     count: watch::Sender<usize>,
 }
 
 impl Arrivals {
-    /// Notes what comes in by this connection; for `register`.
+    /// Records the messages of this connection; for `register`.
     pub fn note(&self, conn: &Connection) {
         let connection = self.0.connections.fetch_add(1, Ordering::Relaxed);
         let arrivals = self.clone();
@@ -50,27 +52,27 @@ impl Arrivals {
         });
     }
 
-    /// Notes what came in by one connection, for a peer that is not wsx.
+    /// Records one message, for a peer that is not wsx.
     ///
     /// # Panics
     ///
-    /// When another thread panicked here.
+    /// When another thread panicked in here.
     pub fn add(&self, connection: u64, number: u64) {
-        self.0.seen.lock().expect("nobody panics with it").push((connection, number));
+        self.0.seen.lock().expect("no thread panics with the lock held").push((connection, number));
         self.0.count.send_modify(|count| *count += 1);
     }
 
-    /// How many connections there were.
+    /// Returns how many connections there were.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.0.connections.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many have arrived, or nothing more comes.
+    /// Waits until this many messages have arrived, or until no more arrive.
     ///
     /// # Errors
     ///
-    /// How many there were, when nothing more came for a minute.
+    /// How many messages arrived, when no more arrived for a minute.
     pub async fn reach(&self, expected: usize) -> Result<(), usize> {
         let mut count = self.0.count.subscribe();
         while *count.borrow_and_update() < expected {
@@ -81,15 +83,16 @@ impl Arrivals {
         Ok(())
     }
 
-    /// What became of the numbers from 0 to this one.
+    /// Returns what happened to the numbers below `sent`.
     ///
     /// # Panics
     ///
-    /// When another thread panicked here.
+    /// When another thread panicked in here.
     #[must_use]
     pub fn verdict(&self, sent: u64) -> Verdict {
-        let mut seen = self.0.seen.lock().expect("nobody panics with it").clone();
-        // Order is promised on one connection; the last message of an old one may be handled beside the first of a new one.
+        let mut seen = self.0.seen.lock().expect("no thread panics with the lock held").clone();
+        // The order is promised within one connection. The last message of an old connection may be
+        // handled at the same time as the first of a new one.
         seen.sort_by_key(|(connection, _)| *connection);
         let (mut distinct, mut highest) = (HashSet::new(), None);
         let mut verdict = Verdict { sent, arrived: seen.len() as u64, ..Verdict::default() };
@@ -106,9 +109,9 @@ impl Arrivals {
     }
 }
 
-/// What became of the messages of one direction.
+/// What happened to the messages of one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the count of what it names")]
+#[expect(missing_docs, reason = "each field counts what its name says")]
 pub struct Verdict {
     pub sent: u64,
     pub arrived: u64,
@@ -118,13 +121,13 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// What a live connection promises.
+    /// Whether a connection that never broke kept its promise.
     #[must_use]
     pub fn is_perfect(&self) -> bool {
         *self == Self { sent: self.sent, arrived: self.sent, ..Self::default() }
     }
 
-    /// What is promised over connections that break.
+    /// Whether connections that break kept their promise.
     #[must_use]
     pub fn is_at_most_once(&self) -> bool {
         (self.doubled, self.reordered, self.arrived + self.lost) == (0, 0, self.sent)
@@ -138,11 +141,11 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Sends all of these numbers, each again until it was accepted, as `send` does with one of them.
+/// Sends all of these numbers with `send`. Each number is retried until it is accepted.
 ///
 /// # Panics
 ///
-/// When none is accepted for a minute.
+/// When a number is not accepted for a minute.
 pub async fn send_all<F, Fut>(numbers: Range<u64>, send: F)
 where
     F: Fn(Numbered) -> Fut,
@@ -150,13 +153,16 @@ where
 {
     for number in numbers {
         let accepted = async {
-            // Between two connections nobody takes it.
+            // Between two connections, sending fails.
             while send(Numbered(number)).await.is_err() {
                 sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(PATIENCE, accepted).await.unwrap_or_else(|_| panic!("number {number} was accepted by nobody"));
-        // The connection's turn, so that messages leave one by one as well as many together.
+        timeout(PATIENCE, accepted)
+            .await
+            .unwrap_or_else(|_| panic!("number {number} was not accepted within {PATIENCE:?}"));
+        // Lets the connection's task run, so that some messages leave one by one and others in a
+        // batch.
         yield_now().await;
     }
 }

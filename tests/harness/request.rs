@@ -1,6 +1,7 @@
-//! The request for a WebSocket, written by hand. The benchmark's load generator includes this file too.
+//! The upgrade request, written by hand. The benchmark's load generator includes this file too.
 
-/// Asks for a WebSocket at `target`, a path with its query. `headers` are lines of the test's own, each with its `\r\n`.
+/// Returns the upgrade request for `target`, a path with its query. `headers` are extra header
+/// lines, each with its `\r\n`.
 #[must_use]
 pub fn upgrade(target: &str, headers: &str) -> String {
     format!(
@@ -9,5 +10,5 @@ pub fn upgrade(target: &str, headers: &str) -> String {
     )
 }
 
-/// The answer's `Sec-WebSocket-Accept` to that key, as section 1.3 of RFC 6455 has it.
+/// The `Sec-WebSocket-Accept` of the answer to that key, from section 1.3 of RFC 6455.
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";

@@ -1,8 +1,8 @@
-//! A link between two programs that behaves badly on purpose: a TCP proxy that is late, slow, gives byte by byte, falls
-//! silent, or cuts.
+//! A bad link between two programs: a TCP proxy that delays, limits the rate, delivers single
+//! bytes, pauses, or resets connections.
 //!
-//! It stands above TCP, so it loses nothing by itself; loss of packets takes a network of its own, as
-//! `tests/scripts/weak_networks.sh` makes one.
+//! The proxy works above TCP, so it loses nothing by itself. Packet loss needs a network of its
+//! own; `tests/scripts/weak_networks.sh` makes one.
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use socket2::SockRef;
 use std::{
@@ -23,22 +23,23 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Pieces that are on their way in one direction at most, so that a slow end is felt by the other.
+/// Maximum number of pieces on their way in one direction, so that a slow reader slows down the
+/// sender.
 const PIECES: usize = 64;
-/// Bytes of a piece at most: what a packet of Ethernet carries.
+/// Maximum size of a piece in bytes: the payload of one Ethernet packet.
 const PIECE: usize = 1460;
 
 /// What a link does to the bytes that it carries. The default is a good link.
 #[derive(Debug, Clone)]
 pub struct Weakness {
-    /// How late they arrive, chosen for each piece; nothing overtakes, as in TCP.
+    /// Delay of each piece, chosen at random. Pieces stay in order, as in TCP.
     pub delay: Range<Duration>,
-    /// Bytes in a second, in each direction.
+    /// Bytes per second, in each direction.
     pub rate: Option<u32>,
     /// Whether each byte arrives by itself.
     pub byte_by_byte: bool,
-    /// Each connection is cut, as [`WeakLink::cut`] does, once it has carried so many bytes, in the middle of whatever they
-    /// are.
+    /// After how many bytes each connection is reset, as [`WeakLink::cut`] does. The reset may fall
+    /// anywhere, also inside a frame.
     pub cut_after: Option<Range<u64>>,
 }
 
@@ -48,10 +49,10 @@ impl Default for Weakness {
     }
 }
 
-/// A proxy at an address of its own. Dropped, it takes its connections along.
+/// A proxy at an address of its own. Dropping it drops its connections.
 #[derive(Debug)]
 pub struct WeakLink {
-    /// `127.0.0.1` and the port, in place of the address of the far end.
+    /// `127.0.0.1` and the port. It replaces the address of the far end.
     pub address: String,
     silent: watch::Sender<bool>,
     cuts: watch::Sender<u64>,
@@ -59,11 +60,11 @@ pub struct WeakLink {
 }
 
 impl WeakLink {
-    /// Carries connections to this address.
+    /// Forwards connections to this address.
     ///
     /// # Panics
     ///
-    /// When that is none, without a free port, or outside of a tokio runtime.
+    /// When `to` is not an address, when no port is free, or outside a tokio runtime.
     pub fn start(to: &str, weakness: Weakness) -> Self {
         let to = to.parse().expect("an address and a port");
         let socket = narrow().expect("a socket");
@@ -87,28 +88,30 @@ impl WeakLink {
         Self { address, silent, cuts, _running: running }
     }
 
-    /// The URL of this link in place of one that names the far end.
+    /// Returns the URL of this link for a URL of the far end.
     ///
     /// # Panics
     ///
-    /// When that is no `ws` URL with an address and a path.
+    /// When `direct` is not a `ws` URL with an address and a path.
     #[must_use]
     pub fn url(&self, direct: &str) -> String {
         let (_, path) = direct.strip_prefix("ws://").and_then(|rest| rest.split_once('/')).expect("a ws URL");
         format!("ws://{}/{path}", self.address)
     }
 
-    /// From now on nothing arrives, in either direction, and nobody is told: a cable that was pulled.
+    /// From now on nothing arrives, in either direction, and neither end gets an error: a pulled
+    /// cable.
     pub fn fall_silent(&self) {
         self.silent.send_replace(true);
     }
 
-    /// Ends the silence: what was on its way arrives.
+    /// Ends the silence. Bytes that were on their way arrive.
     pub fn heal(&self) {
         self.silent.send_replace(false);
     }
 
-    /// Resets every connection at both ends, those that wait for the end of a silence too; what was on its way is lost.
+    /// Resets every connection at both ends, including those that wait for the end of a silence.
+    /// Bytes that were on their way are lost.
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
@@ -125,7 +128,7 @@ struct Carrying {
 impl Carrying {
     async fn run(mut self, mut near: TcpStream, to: SocketAddr) {
         self.cut.mark_unchanged();
-        // Who connects to a link that is silent waits; nobody is there to refuse it.
+        // A program that connects to a silent link waits; it gets neither an answer nor an error.
         let dialling = async {
             heard(&mut self.silence).await?;
             narrow()?.connect(to).await
@@ -152,7 +155,7 @@ impl Carrying {
             }
         };
         if ended.is_err() {
-            // Closing then sends a reset, and not a FIN.
+            // Closing the socket now sends a reset instead of a FIN.
             for end in [&near, &far] {
                 let _ = SockRef::from(end).set_linger(Some(Duration::ZERO));
             }
@@ -164,13 +167,13 @@ impl Carrying {
 struct Pump<'c> {
     weakness: &'c Weakness,
     silence: watch::Receiver<bool>,
-    /// Bytes until the cut, both directions together.
+    /// Bytes until the reset, for both directions together.
     left: &'c AtomicU64,
     random: SmallRng,
 }
 
 impl Pump<'_> {
-    /// Until FIN has gone through; an error when an end, or the link, has broken.
+    /// Runs until FIN has passed through. Returns an error when an end or the link breaks.
     async fn run(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<()> {
         let (sender, mut pieces) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES);
         let (weakness, mut random) = (self.weakness, self.random.clone());
@@ -191,7 +194,7 @@ impl Pump<'_> {
                     random.random_range(weakness.delay.clone())
                 };
                 last = last.max(free + delay);
-                // The other half ends by itself if it is not there to take it.
+                // If the writing half has stopped, it has returned its own error.
                 if sender.send((last, buffer[..n].to_vec())).await.is_err() || n == 0 {
                     return Ok(());
                 }
@@ -204,9 +207,9 @@ impl Pump<'_> {
                     heard(&mut self.silence).await?;
                     return to.shutdown().await;
                 }
-                for part in bytes.chunks(if weakness.byte_by_byte { 1 } else { PIECE }) {
+                for piece in bytes.chunks(if weakness.byte_by_byte { 1 } else { PIECE }) {
                     heard(&mut self.silence).await?;
-                    self.give(part, &mut to).await?;
+                    self.give(piece, &mut to).await?;
                 }
             }
             Ok(())
@@ -214,25 +217,25 @@ impl Pump<'_> {
         tokio::try_join!(reading, writing).map(drop)
     }
 
-    async fn give(&self, part: &[u8], to: &mut WriteHalf<'_>) -> io::Result<()> {
+    async fn give(&self, piece: &[u8], to: &mut WriteHalf<'_>) -> io::Result<()> {
         let before = self.left.load(Ordering::Relaxed);
-        let now = before.min(part.len() as u64);
+        let now = before.min(piece.len() as u64);
         self.left.store(before - now, Ordering::Relaxed);
-        to.write_all(&part[..usize::try_from(now).expect("a part of a piece")]).await?;
-        if now < part.len() as u64 {
+        to.write_all(&piece[..usize::try_from(now).expect("at most the length of a piece")]).await?;
+        if now < piece.len() as u64 {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         if self.weakness.byte_by_byte {
-            // The reader's turn, or it would find many bytes at once.
+            // Lets the reader run, so that it does not find many bytes at once.
             yield_now().await;
         }
         Ok(())
     }
 }
 
-/// A socket that takes packets of Ethernet's size and holds little of what it receives: between programs of one machine a
-/// packet has 64 KiB, and megabytes wait in the system. So an end that writes more than the link carries feels it at once, and
-/// writes in parts.
+/// A socket with packets of Ethernet's size and a small receive buffer. Between programs of one
+/// machine a packet has 64 KiB, and the kernel buffers megabytes. With this socket an end that
+/// writes more than the link carries is slowed down at once, and its writes are partial.
 fn narrow() -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(8 * 1024)?;
@@ -240,7 +243,7 @@ fn narrow() -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Waits for the end of a silence; an error when the link has gone.
+/// Waits for the end of a silence. Returns an error when the link is dropped.
 async fn heard(silence: &mut watch::Receiver<bool>) -> io::Result<()> {
     silence.wait_for(|silent| !silent).await.map(drop).map_err(|_| io::ErrorKind::BrokenPipe.into())
 }

@@ -3,6 +3,7 @@
 # that version. They are unpacked below target/, not installed, so that they and rustup's do not meet.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# shellcheck source=SCRIPTDIR/packages.sh
 source tests/scripts/packages.sh
 
 promised="$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)"
@@ -47,4 +48,4 @@ for program in "$RUSTC" "$cargo"; do
   echo "$version"
 done
 
-"$cargo" build --locked --package wsx --package wsx-macros --all-features
+"$cargo" check --locked --package wsx --package wsx-macros --all-features

@@ -1,4 +1,4 @@
-# Sourced by the scripts beside it: Debian packages, and the words with which a script fails.
+# Sourced by the scripts beside it: Debian packages, the compiler, and the words with which a script fails.
 # shellcheck shell=bash
 
 fail() {
@@ -44,3 +44,21 @@ quietly() {
     return "$status"
   }
 }
+
+# use_the_pinned_compiler: rustup knows the compiler of rust-toolchain.toml by its version alone, and would download it again
+# where it is installed as `stable`. Any installed toolchain of that version is chosen instead.
+use_the_pinned_compiler() {
+  local pinned toolchain installed
+  [[ -z "${RUSTUP_TOOLCHAIN:-}" ]] && command -v rustup >/dev/null || return 0
+  pinned="$(sed --quiet 's/^channel = "\(.*\)"$/\1/p' "$(dirname "${BASH_SOURCE[0]}")/../../rust-toolchain.toml")"
+  [[ -n "$pinned" ]] || fail "rust-toolchain.toml has no line 'channel = \"...\"'"
+  installed="$(rustup toolchain list | cut --delimiter=' ' --fields=1)"
+  ! grep --quiet --line-regexp "$pinned-.*" <<<"$installed" || return 0
+  for toolchain in $installed; do
+    if [[ "$(RUSTUP_TOOLCHAIN="$toolchain" rustc --version)" == "rustc $pinned "* ]]; then
+      export RUSTUP_TOOLCHAIN="$toolchain"
+      return 0
+    fi
+  done
+}
+use_the_pinned_compiler

@@ -1,4 +1,4 @@
-//! Rows K1, K3 to K5, T5, X4 of the specification: dialling, coming back, and what a failure says.
+//! Connecting, reconnecting, and the errors of both.
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -91,7 +91,7 @@ async fn a_client_talks_to_a_hub() {
     assert!(matches!(client.connect(CancellationToken::new(), |_| {}).await, Err(ConnectError::Closed)));
 }
 
-/// Row K1: what is queued when the client closes still arrives.
+/// Row K1: messages that are queued when the client closes still arrive.
 #[tokio::test]
 async fn closing_loses_nothing_that_was_accepted() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
@@ -107,7 +107,7 @@ async fn closing_loses_nothing_that_was_accepted() {
     within(client.closed()).await;
 }
 
-/// Row K1: large messages are masked right, at every length of the header.
+/// Row K1: messages of every length of the header are masked correctly.
 #[tokio::test]
 async fn messages_of_every_size_arrive_unchanged() {
     let hub = Hub::builder().on("__raw__", |frame: wsx::RawFrame<'static>, conn: Connection| async move {
@@ -123,7 +123,7 @@ async fn messages_of_every_size_arrive_unchanged() {
     }
 }
 
-/// Row K3: with reconnecting off, a failed dial is returned at once.
+/// Row K3: without reconnecting, `connect` returns the first error.
 #[tokio::test]
 async fn without_reconnecting_a_failed_dial_is_returned() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -139,7 +139,7 @@ async fn without_reconnecting_a_failed_dial_is_returned() {
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
 }
 
-/// Row K3: with reconnecting on, `connect` keeps trying until a server is there.
+/// Row K3: with reconnecting, `connect` retries until a server answers.
 #[tokio::test]
 async fn with_reconnecting_connect_keeps_trying() {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
@@ -179,8 +179,8 @@ fn station_behind(
     }
 }
 
-/// Rows K4, T5: the server is killed and started again; the client comes back by itself, its handlers work as before,
-/// and `register` sees the new connection.
+/// Rows K4, T5: the server is killed and started again. The client reconnects, its handlers work as
+/// before, and `register` runs for the new connection.
 #[tokio::test]
 async fn a_client_comes_back_after_its_server_was_killed() {
     let telemetry = Log::default();
@@ -221,7 +221,8 @@ async fn a_client_comes_back_after_its_server_was_killed() {
     within(client.closed()).await;
 }
 
-/// Rows K4, X4: a server that shuts down closes with 1001, and the client comes back to its successor.
+/// Rows K4, X7: a server that shuts down closes with 1001, and the client connects to its
+/// successor.
 #[tokio::test]
 async fn a_client_comes_back_after_a_clean_restart() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
@@ -240,7 +241,7 @@ async fn a_client_comes_back_after_a_clean_restart() {
     assert_eq!(server.hub.endpoint().telemetry.next().await, 1);
 }
 
-/// Row K1: cancelling closes the connection with 1000, and ends the client.
+/// Row K1: cancelling closes the connection with 1000, and closes the client.
 #[tokio::test]
 async fn cancelling_ends_the_client() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
@@ -257,7 +258,7 @@ async fn cancelling_ends_the_client() {
     assert!(matches!(client.send(&Telemetry { n: 2 }).await, Err(SendError::Closed)));
 }
 
-/// Row K1: whoever waits for the end of a client learns of it too when it is over without having been closed.
+/// Row K1: `closed` also returns when a client without reconnecting loses its connection.
 #[tokio::test]
 async fn a_client_that_does_not_come_back_is_over() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
@@ -283,7 +284,7 @@ async fn a_client_that_does_not_come_back_is_over() {
     assert!(matches!(within(client.connected()).await, Err(SendError::Closed)));
 }
 
-/// Row K1: before `connect` there is nothing that could end.
+/// Row K1: before `connect`, `closed` and `connected` wait.
 #[tokio::test]
 async fn a_client_that_has_not_begun_is_not_over() {
     let client = Client::new("ws://127.0.0.1:1/ws");
@@ -293,11 +294,12 @@ async fn a_client_that_has_not_begun_is_not_over() {
     within(client.closed()).await;
 }
 
-/// Row X4: a handshake refused with a status is an error with that status; a wrong URL says what is wrong.
+/// Row X4: a rejected handshake is an error with the status. The error about an invalid URL says
+/// why it is invalid.
 #[tokio::test]
 async fn a_refusal_is_an_error_with_its_status() {
     async fn nobody(_: Parts) -> Result<String, Rejection> {
-        Err(Rejection::new(StatusCode::FORBIDDEN, "nobody gets in"))
+        Err(Rejection::new(StatusCode::FORBIDDEN, "access denied"))
     }
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let door = hub.ws_handler(nobody, |_| {});
@@ -307,14 +309,15 @@ async fn a_refusal_is_an_error_with_its_status() {
     assert!(matches!(error, ConnectError::Rejected { status: StatusCode::FORBIDDEN, .. }));
     assert_eq!(error.to_string(), "the server rejected the handshake with 403 Forbidden");
     for url in ["", "http://127.0.0.1/", "127.0.0.1:80/ws", "ws://"] {
-        // At once, even with reconnecting: no attempt could help.
+        // At once, even with reconnecting: a retry could not succeed.
         let error = within(Client::new(url).connect(CancellationToken::new(), |_| {})).await.unwrap_err();
         assert!(matches!(&error, ConnectError::Build(_)), "{url}: {error:?}");
         assert!(error.is_final());
     }
 }
 
-/// Row X4: a server that accepts and says nothing, or speaks something else, is an error, and bounded in time.
+/// Row X4: a server that does not answer, or does not speak WebSocket, is an error within a bounded
+/// time.
 #[tokio::test]
 async fn a_server_that_is_none_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -358,11 +361,11 @@ async fn a_server_that_is_none_is_an_error() {
         (&errors[3], "the handshake failed: the server closed the connection before its answer was complete"),
         (&errors[4], "the handshake failed: the answer's head has more than 16384 bytes or 64 headers"),
     ] {
-        assert_eq!(chain(error), line, "each level says what is new");
+        assert_eq!(chain(error), line, "each cause adds something to the line");
     }
 }
 
-/// Row X4: a message that comes in the same segment as the server's answer is not lost.
+/// Row X4: a message in the same segment as the server's answer is not lost.
 #[tokio::test]
 async fn a_message_right_behind_the_answer_arrives() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -386,14 +389,14 @@ async fn a_message_right_behind_the_answer_arrives() {
     assert_eq!(client.endpoint().raw.next().await, "half");
 }
 
-/// Row X4: a `register` that panics ends its connection with 1011, and the client goes on.
+/// Row X4: a `register` that panics closes its connection with 1011, and the client reconnects.
 #[tokio::test]
 async fn a_panic_in_register_ends_that_connection_alone() {
     let (recorder, mut memory) = recorder();
     let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
     let client = Client::builder(server.url("a")).endpoint(EdgeBox::default()).backoff(quick()).build().unwrap();
     let calls = AtomicU32::new(0);
-    let register = move |_: &Connection| assert_ne!(calls.fetch_add(1, Ordering::Relaxed), 0, "as a test wants it");
+    let register = move |_: &Connection| assert_ne!(calls.fetch_add(1, Ordering::Relaxed), 0, "a panic on purpose");
     within(client.connect(CancellationToken::new(), register)).await.unwrap();
     let (_, closed) = memory.closed().await;
     assert_eq!((closed.code, closed.by), (CloseCode::INTERNAL_ERROR, ClosedBy::Peer));
@@ -404,7 +407,7 @@ async fn a_panic_in_register_ends_that_connection_alone() {
     assert_eq!(server.hub.endpoint().telemetry.next().await, 1);
 }
 
-/// Row X2: headers are sent, and those that expire are asked for at each attempt.
+/// Row X2: headers are sent, and those that expire are made again for each attempt.
 #[tokio::test]
 async fn headers_are_made_for_each_attempt() {
     let log = Log::default();
@@ -438,7 +441,8 @@ async fn headers_are_made_for_each_attempt() {
     within(client.closed()).await;
 }
 
-/// Row K1: whoever closes a client just as its connection ends finds it closed, and does not wait for ever.
+/// Row K1: a client that is closed at the moment when its connection ends is closed, and `closed`
+/// returns.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_is_closed_as_its_connection_ends_is_closed() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
@@ -454,7 +458,7 @@ async fn a_client_that_is_closed_as_its_connection_ends_is_closed() {
     }
 }
 
-/// Row K5: each attempt goes through the connector, the messages too, and so does what comes after a reconnect.
+/// Row K5: every attempt uses the connector, including the attempts after a lost connection.
 #[tokio::test]
 async fn a_client_goes_through_the_connector_it_was_given() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
@@ -468,7 +472,7 @@ async fn a_client_goes_through_the_connector_it_was_given() {
         tokio::spawn(async move { door.serve_connection(far, None).await.map(drop) });
         async move { Ok(near) }
     };
-    // Nothing listens at this name.
+    // The name has no listener.
     let client = Client::builder("ws://station.invalid:9001/ws?id=a")
         .endpoint(EdgeBox::default())
         .connector(connector)
@@ -489,7 +493,7 @@ async fn a_client_goes_through_the_connector_it_was_given() {
     }
 }
 
-/// Row K5: the connector's error is told as that of a dial, and one that never answers is cut.
+/// Row K5: an error of the connector is a dial error, and a connector that never returns times out.
 #[tokio::test]
 async fn a_connector_that_fails_is_a_failed_dial() {
     let refuse = |_| async { Err::<TcpStream, _>(io::Error::other("no tunnel")) };
@@ -502,4 +506,35 @@ async fn a_connector_that_fails_is_a_failed_dial() {
     let client = Client::builder("ws://a/ws").connector(hang).config(config).reconnect(false).build().unwrap();
     let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
     assert!(matches!(error, ConnectError::Timeout(_)), "{error:?}");
+}
+
+/// Row K1: `start` needs no closure, and `on_connect` sees each connection that `connect` would show.
+#[tokio::test]
+async fn start_connects_and_shows_the_connection_to_on_connect() {
+    let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
+    let shown = Log::default();
+    let seen = shown.clone();
+    let client = Client::builder(server.url("box-7"))
+        .endpoint(EdgeBox::default())
+        .on_connect(move |conn| seen.add(conn.id().to_owned()))
+        .build()
+        .unwrap();
+    within(client.start(CancellationToken::new())).await.unwrap();
+    assert_eq!(shown.next().await, server.url("box-7"));
+    assert_eq!(client.connection(), client.connection());
+    client.send(&Telemetry { n: 8 }).await.unwrap();
+    assert_eq!(client.endpoint().commands.next().await, 8);
+    let again = within(client.start(CancellationToken::new())).await;
+    assert!(matches!(again, Err(ConnectError::AlreadyConnected)));
+}
+
+/// Row X4: an error is printed with all its causes.
+#[tokio::test]
+async fn a_report_names_every_cause() {
+    let client = Client::builder("ws://127.0.0.1:1/").reconnect(false).build().unwrap();
+    let error = within(client.start(CancellationToken::new())).await.unwrap_err();
+    assert_eq!(error.to_string(), "cannot reach 127.0.0.1:1");
+    let report = wsx::Report(&error).to_string();
+    assert!(report.starts_with("cannot reach 127.0.0.1:1: Connection refused"), "{report}");
+    assert_eq!(report, chain(&error));
 }

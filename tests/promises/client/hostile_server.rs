@@ -1,5 +1,6 @@
-//! Row R8 of the specification: servers that break the rules or mean harm. The client says what was wrong, tells the peer
-//! the right code, holds no more than its bounds, and comes back to a good server afterwards.
+//! Row R8 of the specification: servers that break the protocol or attack the client. The client
+//! reports the error, sends the right close code, keeps its memory bounded, and then reconnects to
+//! a good server.
 use futures_util::future::BoxFuture;
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{
@@ -26,7 +27,8 @@ fn act<F: Future<Output = ()> + Send + 'static>(act: impl Fn(TcpStream) -> F + S
     Arc::new(move |tcp| Box::pin(act(tcp)))
 }
 
-/// The URL of a server that treats its first `rounds` connections like this, and echoes notes on all that follow.
+/// Starts a server that runs `act` on its first `rounds` connections and echoes notes on all later
+/// ones. Returns its URL.
 async fn rogue(rounds: usize, act: Act) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
@@ -41,7 +43,7 @@ async fn rogue(rounds: usize, act: Act) -> String {
     url
 }
 
-/// A client that writes notes down, and connects again at once.
+/// A client that logs notes and reconnects at once.
 fn client(url: &str, notes: &Log<String>) -> ClientBuilder {
     let notes = notes.clone();
     Client::builder(url)
@@ -52,19 +54,20 @@ fn client(url: &str, notes: &Log<String>) -> ClientBuilder {
         })
 }
 
-/// The client works, on whatever connection it has now.
+/// Asserts that the client works on its present connection.
 async fn assert_works(client: &Client, notes: &Log<String>) {
     within(async {
-        // Its connection may be one that is about to end.
-        while client.send(&Envelope::with_type("note", "still here")).await.is_err() {
+        // The present connection may be about to close.
+        while client.send(&Envelope::with_type("note", "still working")).await.is_err() {
             client.connected().await.unwrap();
         }
     })
     .await;
-    assert_eq!(notes.next().await, "still here");
+    assert_eq!(notes.next().await, "still working");
 }
 
-/// The error that such a server makes of an attempt. A client that reconnects comes back to a good server.
+/// Returns the error of an attempt with such a server, and asserts that a client with reconnecting
+/// gets to a good server.
 async fn failure(config: Config, act: Act) -> ConnectError {
     let (url, notes) = (rogue(2, act).await, Log::default());
     let once = client(&url, &notes).config(config.clone()).reconnect(false).build().unwrap();
@@ -77,19 +80,19 @@ async fn failure(config: Config, act: Act) -> ConnectError {
     error
 }
 
-/// Reads and drops until the client ends the connection.
+/// Reads until the client closes the connection.
 async fn until_the_end(mut tcp: TcpStream) {
     let _ = tokio::io::copy(&mut tcp, &mut tokio::io::sink()).await;
 }
 
-/// Answers like this, and leaves the end to the client.
+/// Sends this answer, and lets the client close the connection.
 fn answering(text: impl Into<Arc<str>>) -> Act {
     let text = text.into();
     act(move |mut tcp| {
         let text = text.clone();
         async move {
             let Some(answer) = completed(&mut tcp, &text).await else { return };
-            // The client may have seen enough before the end.
+            // The client may close before it has read all of it.
             let _ = tcp.write_all(answer.as_bytes()).await;
             until_the_end(tcp).await;
         }
@@ -154,7 +157,8 @@ async fn an_answer_that_opens_no_websocket_fails_the_handshake() {
     }
 }
 
-/// RFC 6455 section 4.1: a subprotocol that was asked for is fine, another one is not, and neither is a second one.
+/// RFC 6455 section 4.1: the server may choose a subprotocol that the client asked for. Any other,
+/// or a second one, is an error.
 #[tokio::test]
 async fn only_a_subprotocol_that_was_asked_for_is_taken() {
     for (answered, taken) in [
@@ -175,7 +179,7 @@ async fn only_a_subprotocol_that_was_asked_for_is_taken() {
     }
 }
 
-/// A link that delivers byte by byte delivers an honest answer as well.
+/// A good answer that arrives byte by byte opens a connection too.
 #[tokio::test]
 async fn an_answer_in_single_bytes_opens_a_connection() {
     let drip = act(|mut tcp| async move {
@@ -191,7 +195,7 @@ async fn an_answer_in_single_bytes_opens_a_connection() {
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
 }
 
-/// Writes this again and again until the client has gone, with a pause in between or without.
+/// Sends `first`, then `again` until the client closes the connection, with or without pauses.
 fn endless(first: &'static str, again: &'static [u8], pause: Option<Duration>) -> Act {
     act(move |mut tcp| async move {
         let Some(answer) = completed(&mut tcp, first).await else { return };
@@ -230,7 +234,7 @@ async fn a_handshake_that_does_not_end_is_given_up_at_its_deadline() {
     }
 }
 
-/// Ends a connection with a reset.
+/// Closes a connection with a reset.
 fn reset(tcp: TcpStream) {
     tcp.set_zero_linger().unwrap();
     drop(tcp);
@@ -242,7 +246,7 @@ async fn a_server_that_hangs_up_fails_the_handshake() {
         ("at once", act(|tcp| async { drop(tcp) })),
         ("with a reset", act(|tcp| async { reset(tcp) })),
         (
-            "behind the request",
+            "after the request",
             act(|mut tcp| async move {
                 let _ = completed(&mut tcp, "").await;
             }),
@@ -260,7 +264,8 @@ async fn a_server_that_hangs_up_fails_the_handshake() {
     }
 }
 
-/// How the connection ends on which a server does this right behind its answer. The client comes back to a good server.
+/// Returns how a connection closes on which the server does this right after its answer. Asserts
+/// that the client reconnects to a good server.
 async fn end(config: Config, act: impl Fn(TcpStream) -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Closed {
     let act = Arc::new(act);
     let opening = self::act(move |mut tcp| {
@@ -281,7 +286,8 @@ async fn end(config: Config, act: impl Fn(TcpStream) -> BoxFuture<'static, ()> +
     closed
 }
 
-/// What the client says until its close frame, whose code it is; `None` when there is none. All of it is masked.
+/// Reads the client's frames up to its close frame, and returns the code. Returns `None` when the
+/// stream ends without a close frame. Asserts that all frames are masked.
 async fn told(tcp: &mut TcpStream) -> Option<u16> {
     loop {
         let mut head = [0; 2];
@@ -302,7 +308,7 @@ async fn told(tcp: &mut TcpStream) -> Option<u16> {
     }
 }
 
-/// A frame without a mask, as servers send them.
+/// Returns a frame without a mask, as servers send it.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
@@ -316,7 +322,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A header that declares so many bytes, and the first of them.
+/// Returns a header that declares this many bytes, and the first of them.
 fn declaring(first: u8, length: u64) -> Vec<u8> {
     let mut frame = vec![first, 127];
     frame.extend_from_slice(&length.to_be_bytes());
@@ -324,7 +330,8 @@ fn declaring(first: u8, length: u64) -> Vec<u8> {
     frame
 }
 
-/// What no server may send, with the code that it is told (RFC 6455 section 7.4.1).
+/// Frames that a server must not send, each with the close code that it receives (RFC 6455 section
+/// 7.4.1).
 fn forbidden() -> Vec<(String, Vec<u8>, u16)> {
     let mut cases = vec![
         ("a mask".to_owned(), b"\x81\x81\x01\x02\x03\x04y".to_vec(), 1002),
@@ -338,19 +345,19 @@ fn forbidden() -> Vec<(String, Vec<u8>, u16)> {
             [frame(0x01, &[b'x'; 600]), frame(0x80, &[b'x'; 600])].concat(),
             1009,
         ),
-        ("no UTF-8".to_owned(), frame(0x81, b"\xff\xfe"), 1007),
+        ("text that is not UTF-8".to_owned(), frame(0x81, b"\xff\xfe"), 1007),
         ("half a character".to_owned(), frame(0x81, b"\xc3"), 1007),
-        ("no UTF-8 in fragments".to_owned(), [frame(0x01, b"\xc3"), frame(0x80, b"x")].concat(), 1007),
+        ("fragments that are not UTF-8".to_owned(), [frame(0x01, b"\xc3"), frame(0x80, b"x")].concat(), 1007),
         ("a long ping".to_owned(), frame(0x89, &[b'x'; 126]), 1002),
         ("a long pong".to_owned(), frame(0x8a, &[b'x'; 126]), 1002),
         ("a long close".to_owned(), frame(0x88, &[3; 126]), 1002),
         ("half a ping".to_owned(), frame(0x09, b"x"), 1002),
         ("half a close".to_owned(), frame(0x08, b"\x03\xe8"), 1002),
-        ("a continuation of nothing".to_owned(), frame(0x80, b"x"), 1002),
+        ("a continuation without a first frame".to_owned(), frame(0x80, b"x"), 1002),
         ("a text inside of a text".to_owned(), [frame(0x01, b"x"), frame(0x81, b"y")].concat(), 1002),
         ("a close code of one byte".to_owned(), frame(0x88, b"\x03"), 1002),
-        ("a close reason that is no UTF-8".to_owned(), frame(0x88, b"\x03\xe8\xff"), 1007),
-        ("what is no frame".to_owned(), b"HTTP/1.1 500 Internal Server Error\r\n\r\n".repeat(4), 1002),
+        ("a close reason that is not UTF-8".to_owned(), frame(0x88, b"\x03\xe8\xff"), 1007),
+        ("bytes that are not a frame".to_owned(), b"HTTP/1.1 500 Internal Server Error\r\n\r\n".repeat(4), 1002),
     ];
     for bit in [0x40, 0x20, 0x10] {
         cases.push((format!("the reserved bit {bit:#x}"), frame(0x81 | bit, b"x"), 1002));
@@ -364,7 +371,7 @@ fn forbidden() -> Vec<(String, Vec<u8>, u16)> {
     cases
 }
 
-/// Whether or not the client has read what stands behind it, and also in the segment of the answer itself.
+/// With and without more bytes after the frame.
 #[tokio::test]
 async fn a_frame_against_the_rfc_is_answered_with_its_code() {
     let config = Config::default().max_message_size(1000);
@@ -380,7 +387,7 @@ async fn a_frame_against_the_rfc_is_answered_with_its_code() {
                 })
             })
             .await;
-            assert_eq!(codes.next().await, Some(code), "{name}, with {behind} bytes behind it");
+            assert_eq!(codes.next().await, Some(code), "{name}, with {behind} bytes after it");
             assert_eq!(u16::from(closed.code), code, "{name}: {closed}");
             assert_ne!(closed.by, ClosedBy::Link, "{name}: {closed}");
         }
@@ -423,14 +430,14 @@ async fn a_server_that_hangs_up_without_a_close_frame_is_a_broken_link() {
     }
 }
 
-/// RFC 6455 section 5.5.1: nothing comes behind a close frame, and what does is not handled.
+/// RFC 6455 section 5.5.1: frames after a close frame are not handled.
 #[tokio::test]
 async fn what_comes_behind_a_close_frame_is_not_handled() {
     let codes = Log::default();
     let log = codes.clone();
-    let note = frame(0x81, br#"{"type":"note","data":"behind the close frame"}"#);
+    let note = frame(0x81, br#"{"type":"note","data":"after the close frame"}"#);
     let bytes = [frame(0x88, b"\x0f\xa1bye"), note, frame(0x88, b"\x03\xe8"), frame(0xff, b"x")].concat();
-    // `end` looks for its own note, and would find this one first.
+    // `end` waits for its own note, and would find this one first.
     let closed = end(Config::default(), move |mut tcp| {
         let (log, bytes) = (log.clone(), bytes.clone());
         Box::pin(async move {
@@ -443,7 +450,8 @@ async fn what_comes_behind_a_close_frame_is_not_handled() {
     assert_eq!((u16::from(closed.code), &*closed.reason, closed.by), (4001, "bye", ClosedBy::Peer));
 }
 
-/// A server that takes nothing ends its connection by the write timeout, whatever the client has still to say.
+/// A server that reads nothing is cut off after the write timeout, although the client has more to
+/// send.
 #[tokio::test]
 async fn a_server_that_never_reads_is_cut_after_the_write_timeout() {
     let deaf = answering_deaf();
@@ -453,7 +461,7 @@ async fn a_server_that_never_reads_is_cut_after_the_write_timeout() {
     within(client.connect(CancellationToken::new(), move |conn| log.add(conn.clone()))).await.unwrap();
     let first: Connection = opened.next().await;
     let blob = Envelope::with_type("blob", "x".repeat(1 << 20));
-    // The queue and the system's buffers are full some time; then the send waits, and learns of the end.
+    // The queue and the kernel's buffers fill up. Then the send waits until the connection closes.
     while within(first.send(&blob)).await.is_ok() {}
     let closed = within(first.closed()).await;
     assert_eq!((u16::from(closed.code), closed.by), (1006, ClosedBy::Link));
@@ -471,7 +479,8 @@ fn answering_deaf() -> Act {
     })
 }
 
-/// A server that does not answer a close frame, or floods meanwhile, delays the end by the close timeout at most.
+/// A server that does not answer a close frame, or floods meanwhile, delays the close by at most
+/// the close timeout.
 #[tokio::test]
 async fn a_client_that_closes_does_not_wait_for_ever() {
     let floods: [(&str, Vec<u8>); 5] = [
@@ -487,7 +496,7 @@ async fn a_client_that_closes_does_not_wait_for_ever() {
             async move {
                 let answer = completed(&mut tcp, GOOD).await.unwrap();
                 tcp.write_all(answer.as_bytes()).await.unwrap();
-                // Opens the message that the fragments go on with.
+                // Starts the message that the fragments continue.
                 tcp.write_all(&frame(0x01, b"")).await.unwrap();
                 while !flood.is_empty() && tcp.write_all(&flood).await.is_ok() {}
                 std::future::pending::<()>().await;
@@ -504,8 +513,8 @@ async fn a_client_that_closes_does_not_wait_for_ever() {
     }
 }
 
-/// 64 MB or a million frames of each, from a server that reads nothing meanwhile: the client's memory stays what it was, and
-/// it still hears.
+/// 64 MB or a million frames of each kind, from a server that reads nothing meanwhile. The client's
+/// memory does not grow, and it still handles messages.
 #[test]
 fn a_flood_fills_no_memory() {
     alone(async {
@@ -517,7 +526,7 @@ fn a_flood_fills_no_memory() {
             ("text", vec![], frame(0x81, b"x").repeat(20_000), vec![], 50),
             ("long text", vec![], frame(0x81, &[b'x'; 60_000]), vec![], FLOOD / 60_000),
             ("empty fragments", vec![0x01, 0], [0x00, 0].repeat(20_000), vec![0x80, 0], 50),
-            // A byte each, so that the message stays below the limit.
+            // One byte each, so that the message stays below the limit.
             ("fragments of one byte", vec![0x01, 0], fragments.clone(), vec![0x80, 0], 50),
         ] {
             let act = act(move |mut tcp| {
@@ -534,7 +543,7 @@ fn a_flood_fills_no_memory() {
                 }
             });
             let (url, notes) = (rogue(1, act).await, Log::<String>::default());
-            // Such a server answers no close frame.
+            // Such a server does not answer close frames.
             let config = Config::default().close_timeout(Duration::from_millis(100));
             let client = client(&url, &notes).config(config).reconnect(false).build().unwrap();
             let before = resident_kib();
@@ -558,7 +567,7 @@ fn a_flood_fills_no_memory() {
     });
 }
 
-/// Fragments of one byte without an end pass the limit on a message some time.
+/// Endless fragments of one byte exceed the limit on a message at some point.
 #[tokio::test]
 async fn endless_fragments_are_one_message_that_is_too_long() {
     let closed = end(Config::default(), |mut tcp| {

@@ -1,4 +1,4 @@
-//! The client: how it connects, comes back, and survives a server that means harm.
+//! The client: how it connects, reconnects, and survives hostile servers.
 mod client;
 mod hostile_server;
 mod reconnect;

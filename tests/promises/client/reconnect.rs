@@ -1,6 +1,7 @@
-//! Rows K2 and R2 of the specification: how long a client waits before it tries again, to the millisecond.
+//! How long a client waits before a retry, to the millisecond: row K2 of the specification.
 //!
-//! The clock is paused, the random numbers have a seed, and the client dials through memory: no system's timing comes in.
+//! The clock is paused, the random numbers have a seed, and the client dials through memory, so
+//! that the timing of the kernel does not matter.
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::{io, sync::Mutex, time::Duration};
 use tokio::{
@@ -14,22 +15,22 @@ use wsx::{
 };
 use wsx_tests::{Seen, recorder, within};
 
-/// The random numbers of this seed, as a client takes them.
+/// Returns the random numbers of this seed, in the form that a client takes.
 fn seeded(seed: u64) -> impl Fn() -> f64 + Send + Sync {
     let generator = Mutex::new(SmallRng::seed_from_u64(seed));
     move || generator.lock().expect("nothing panics under this lock").random()
 }
 
-/// How the network answers a dial.
+/// The dials of a client, as the test receives them.
 type Dials = mpsc::UnboundedReceiver<(Instant, DuplexStream)>;
 
-/// A client whose dials come out here, each with its moment and the server's end of its stream.
+/// Returns a client and its dials, each with its time and the server's end of its stream.
 fn dialling() -> (ClientBuilder, Dials) {
     let (dialled, dials) = mpsc::unbounded_channel();
     let connector = move |_: Destination| {
         let (near, far) = tokio::io::duplex(4096);
         let sent = dialled.send((Instant::now(), far));
-        async move { sent.map(|()| near).map_err(|_| io::Error::other("the test has ended")) }
+        async move { sent.map(|()| near).map_err(|_| io::Error::other("the test has finished")) }
     };
     (Client::builder("ws://station.invalid/ws").connector(connector), dials)
 }
@@ -41,28 +42,29 @@ fn begin(client: &Client) {
 }
 
 async fn next(dials: &mut Dials) -> (Instant, DuplexStream) {
-    dials.recv().await.expect("the client goes on")
+    dials.recv().await.expect("the client retries")
 }
 
-/// Lets it in, and returns the server's end.
+/// Accepts the client, and returns the server's end.
 async fn accept(far: DuplexStream) -> tokio_tungstenite::WebSocketStream<DuplexStream> {
     tokio_tungstenite::accept_async(far).await.expect("the client speaks WebSocket")
 }
 
-/// Timers of tokio's go to the next millisecond.
+/// Timers of tokio are rounded up to the next millisecond.
 #[track_caller]
 fn assert_waited(waited: Duration, expected: f64) {
     let late = waited.as_secs_f64() - expected;
     assert!((-1e-6..0.0011).contains(&late), "{waited:?} instead of {expected} s");
 }
 
-/// Row K2: 500 ms, × 1.8, at most 30 s, ± 50 %, spread evenly over what the 30 s leave of the window.
+/// Row K2: 500 ms, × 1.8, at most 30 s, ± 50 %, with the jitter spread evenly over the range up to
+/// 30 s.
 #[tokio::test(start_paused = true)]
 async fn the_waits_between_attempts_are_the_specifications() {
     for seed in 0..20 {
         let (dialled, mut dials) = mpsc::unbounded_channel();
         let nobody = move |_: Destination| {
-            // A test that has ended does not listen any more.
+            // A test that has finished no longer receives.
             let _ = dialled.send(Instant::now());
             async { Err::<DuplexStream, _>(io::ErrorKind::ConnectionRefused.into()) }
         };
@@ -90,8 +92,8 @@ async fn the_waits_between_attempts_are_the_specifications() {
     }
 }
 
-/// Row K2: a server that accepts and drops is dialled less and less often, however often it accepts; only a connection
-/// that lasted for 5 s starts the waits anew.
+/// Row K2: a server that accepts and drops is dialled at growing intervals. Only a connection that
+/// lasted for 5 s resets the intervals.
 #[tokio::test(start_paused = true)]
 async fn only_a_connection_that_lasted_resets_the_waits() {
     let (builder, mut dials) = dialling();
@@ -110,7 +112,7 @@ async fn only_a_connection_that_lasted_resets_the_waits() {
         }
         let waiting = |state: &ClientState| matches!(state, ClientState::Waiting { .. });
         let ClientState::Waiting { attempt, delay } = *within(state.wait_for(waiting)).await.unwrap() else {
-            unreachable!("waited for")
+            unreachable!("the state was awaited")
         };
         let expected = 0.5 * 1.8_f64.powi(failures);
         failures += 1;
@@ -121,7 +123,7 @@ async fn only_a_connection_that_lasted_resets_the_waits() {
     }
 }
 
-/// Row K2: a server that drops during the handshake is dialled less and less often too.
+/// Row K2: a server that hangs up during the handshake is dialled at growing intervals too.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_hangs_up_is_no_success() {
     let (builder, mut dials) = dialling();
@@ -135,17 +137,17 @@ async fn a_server_that_hangs_up_is_no_success() {
     }
 }
 
-/// Answers a handshake with this head.
+/// Answers a handshake with this HTTP head.
 async fn refuse(mut far: DuplexStream, head: &str) {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
-        far.read_buf(&mut request).await.expect("the client asks");
+        far.read_buf(&mut request).await.expect("the client sends its request");
     }
-    far.write_all(head.as_bytes()).await.expect("the client listens");
+    far.write_all(head.as_bytes()).await.expect("the client reads");
 }
 
-/// Row R2: a server that says how long it wants to be left alone is left alone for so long, spread over half as long again,
-/// up to the longest wait; a wish that is shorter than the client's own wait changes nothing, nor does one that is a date.
+/// Row R2: `Retry-After` delays the next attempt by that time, plus up to a half of it, at most the
+/// longest wait. A value shorter than the client's own wait, or a date, changes nothing.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_asks_for_time_is_given_it() {
     for (status, retry_after, expected) in [
@@ -164,7 +166,7 @@ async fn a_server_that_asks_for_time_is_given_it() {
         refuse(far, &format!("HTTP/1.1 {status}\r\nRetry-After: {retry_after}\r\nContent-Length: 0\r\n\r\n")).await;
         let (second, far) = next(&mut dials).await;
         assert_waited(second - first, expected);
-        // It is asked of the server anew each time.
+        // `Retry-After` applies to one attempt.
         refuse(far, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
         let (third, _far) = next(&mut dials).await;
         assert_waited(third - second, 0.9);
@@ -172,7 +174,7 @@ async fn a_server_that_asks_for_time_is_given_it() {
     }
 }
 
-/// Row R2: the error tells the program what the server asked for.
+/// Row R2: the error has the value of `Retry-After`.
 #[tokio::test]
 async fn the_wish_of_a_server_is_in_the_error() {
     let (builder, mut dials) = dialling();
@@ -185,5 +187,5 @@ async fn the_wish_of_a_server_is_in_the_error() {
     let error = connected.unwrap_err();
     let ConnectError::Rejected { retry_after, .. } = &error else { panic!("{error:?}") };
     assert_eq!(*retry_after, Some(Duration::from_secs(120)));
-    assert!(!error.is_refusal(), "it passes");
+    assert!(!error.is_refusal(), "503 is temporary");
 }

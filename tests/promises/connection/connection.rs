@@ -1,4 +1,4 @@
-//! Rows C1 to C6, B1, V1, L7, T3, T4 of the specification: one connection, the same on both sides of the wire.
+//! One connection, with the same API at both ends.
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -54,7 +54,8 @@ async fn on_flood(count: u32, conn: &Connection) -> Result<(), SendError> {
     Ok(())
 }
 
-/// A stream with a buffer of so many bytes, so that a peer that does not read blocks the writer at once.
+/// Opens a connection over a pipe that holds `bytes` bytes, so that a peer that does not read
+/// blocks the writer at once.
 async fn narrow(hub: &Hub<Station>, bytes: usize) -> (WebSocketStream<DuplexStream>, Connection) {
     let (near, far) = tokio::io::duplex(bytes);
     let door = hub.ws_handler(wsx::unique_id, |_| {});
@@ -75,7 +76,7 @@ async fn item(ws: &mut WebSocketStream<DuplexStream>) -> Item {
     }
 }
 
-/// Row C2: what is queued leaves while a handler is still at work.
+/// Row C2: queued messages leave while a handler is running.
 #[tokio::test]
 async fn queued_messages_leave_while_a_handler_is_pending() {
     let server = Server::start(hub(Config::default())).await;
@@ -91,7 +92,7 @@ async fn queued_messages_leave_while_a_handler_is_pending() {
     assert_eq!(peer.hear_data().await.0, "waited");
 }
 
-/// Row C2: a peer that does not read does not stop its own messages from being handled.
+/// Row C2: the messages of a peer that does not read are still handled.
 #[tokio::test]
 async fn a_peer_that_does_not_read_is_still_heard() {
     let hub = hub(Config::default());
@@ -119,7 +120,8 @@ async fn a_handler_that_fills_its_own_queue_goes_on() {
     }
 }
 
-/// Rows C2, C3, T3: many concurrent senders, one writer: nothing lost, nothing torn, each sender's order kept.
+/// Rows C2, C3, T3: many concurrent senders, one writer. No message is lost or torn, and each
+/// sender's order is kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_senders_keep_their_order_and_lose_nothing() {
     let hub = hub(Config::default().queue_messages(16));
@@ -140,7 +142,7 @@ async fn concurrent_senders_keep_their_order_and_lose_nothing() {
     }
 }
 
-/// Row C3: each message is its own frame, in the order of the sends, whatever its size.
+/// Row C3: each message is a frame of its own, in the order of the sends, whatever its size.
 #[tokio::test]
 async fn each_message_is_a_frame_of_its_own() {
     let server = Server::start(hub(Config::default())).await;
@@ -158,24 +160,25 @@ async fn each_message_is_a_frame_of_its_own() {
     }
 }
 
-/// Rows C4, V1: 1,024 messages fit by default; the next send waits, and goes on when there is room.
+/// Rows C4, V1: 1,024 messages fit by default. The next send waits until there is room.
 #[tokio::test]
 async fn a_full_queue_makes_the_sender_wait() {
     let hub = hub(Config::default());
     let (mut ws, conn) = narrow(&hub, 64).await;
     let mut sent = 0;
-    // The task has no turn between these, so that all of them stay in the queue.
+    // The connection's task does not run between these sends, so all of them stay in the queue.
     while sent < 2000 && conn.try_send(&Item { from: 0, n: sent }).is_ok() {
         sent += 1;
     }
     assert_eq!(sent, 1024);
-    // Then it takes what it can, one write of 64 KB, and what stays is the queue's again. A message has 65 bytes or more.
+    // Then the task takes one write of 64 KB from the queue, and the queue fills again. A message
+    // has 65 bytes or more.
     let mut stays = false;
     while !stays {
         tokio::task::yield_now().await;
         stays = conn.try_send(&Item { from: 0, n: sent }).is_err();
         sent += u32::from(!stays);
-        assert!(sent < 2 * 1024 + 64, "there is no bound");
+        assert!(sent < 2 * 1024 + 64, "the queue is not bounded");
     }
     assert!(matches!(conn.try_send(&Item { from: 0, n: 0 }), Err(SendError::Full)));
     let waiting = {
@@ -190,7 +193,7 @@ async fn a_full_queue_makes_the_sender_wait() {
     within(waiting).await.unwrap().unwrap();
 }
 
-/// Row C4: a sender that waits learns that the connection has closed.
+/// Row C4: a sender that waits gets an error when the connection closes.
 #[tokio::test]
 async fn a_waiting_sender_learns_of_the_close() {
     let hub = hub(Config::default().queue_messages(1).close_timeout(Duration::from_millis(50)));
@@ -207,7 +210,7 @@ async fn a_waiting_sender_learns_of_the_close() {
     assert!(matches!(within(waiting).await.unwrap(), Err(SendError::Closed)));
 }
 
-/// Row C4: a send that is given up has not sent its message, and has torn none.
+/// Row C4: a dropped send has not sent its message, and has not torn another one.
 #[tokio::test]
 async fn a_dropped_send_takes_its_message_back() {
     let hub = hub(Config::default().queue_messages(1));
@@ -223,7 +226,7 @@ async fn a_dropped_send_takes_its_message_back() {
     assert_eq!(item(&mut ws).await.n, 777);
 }
 
-/// Row V1: without progress for the write timeout the connection ends; 10 s by default.
+/// Row V1: without progress for the write timeout the connection is dropped. The default is 10 s.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_nothing_is_cut_after_the_write_timeout() {
     let hub = hub(Config::default().queue_messages(4));
@@ -238,7 +241,7 @@ async fn a_peer_that_takes_nothing_is_cut_after_the_write_timeout() {
     assert!(hub.is_empty());
 }
 
-/// Row X4: a shutdown's deadline holds for a peer that takes nothing, too.
+/// Row X7: a shutdown's grace period also applies to a peer that reads nothing.
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_cuts_off_a_peer_that_takes_nothing() {
     let hub = hub(Config::default());
@@ -254,7 +257,7 @@ async fn a_shutdown_cuts_off_a_peer_that_takes_nothing() {
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
-/// Rows C5, T4: close says 1000; again is harmless; a send after it fails as `closed`.
+/// Rows C5, T4: a close sends 1000; a second one does nothing; a send after it fails as `closed`.
 #[tokio::test]
 async fn closing_twice_is_harmless_and_sends_fail_as_closed() {
     let server = Server::start(hub(Config::default())).await;
@@ -273,7 +276,7 @@ async fn closing_twice_is_harmless_and_sends_fail_as_closed() {
     ] {
         assert_eq!(error.to_string(), "closed");
     }
-    assert_eq!(peer.text().await, "last words", "what was queued leaves first");
+    assert_eq!(peer.text().await, "last words", "queued messages leave before the close frame");
     assert_eq!(peer.close().await, (1000, String::new()));
     assert!(peer.next().await.is_none(), "the socket is closed");
     let closed = within(conn.closed()).await;
@@ -281,7 +284,7 @@ async fn closing_twice_is_harmless_and_sends_fail_as_closed() {
     conn.close();
 }
 
-/// Row C5: a code and a reason of the program's own; a code that may not be sent becomes 1000.
+/// Row C5: the program may choose code and reason. A code that must not be sent becomes 1000.
 #[tokio::test]
 async fn a_close_carries_its_code_and_reason() {
     let server = Server::start(hub(Config::default())).await;
@@ -293,7 +296,7 @@ async fn a_close_carries_its_code_and_reason() {
     }
 }
 
-/// Row C5: after the close nothing that comes in is handled.
+/// Row C5: after the close no message is handled.
 #[tokio::test]
 async fn nothing_is_handled_after_close() {
     let server = Server::start(hub(Config::default())).await;
@@ -310,7 +313,7 @@ async fn nothing_is_handled_after_close() {
     assert!(got.try_next().is_none());
 }
 
-/// Row C5: the peer's close is answered with its code, after what is queued.
+/// Row C5: the peer's close is answered with its code, after the queued messages.
 #[tokio::test]
 async fn the_peers_close_is_answered_after_what_is_queued() {
     let server = Server::start(hub(Config::default())).await;
@@ -331,7 +334,8 @@ async fn the_peers_close_is_answered_after_what_is_queued() {
     assert_eq!(closed.to_string(), "closed by the peer with 4003 (\"done\")");
 }
 
-/// Row C5: so is a close of our own, even where it begins in the middle of what the socket does not take for now.
+/// Row C5: our own close also follows the queued messages, even when the socket is full in the
+/// middle of one.
 #[tokio::test]
 async fn a_close_waits_for_what_a_blocked_socket_has_not_taken() {
     const MESSAGES: usize = 64;
@@ -341,7 +345,7 @@ async fn a_close_waits_for_what_a_blocked_socket_has_not_taken() {
     for n in 0..MESSAGES {
         conn.try_send(&Envelope::with_type("load", (n, "x".repeat(64 * 1024)))).unwrap();
     }
-    // The system takes less than that, so the task gets into the middle of a write.
+    // The kernel takes less than that, so the task stops in the middle of a write.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -352,7 +356,8 @@ async fn a_close_waits_for_what_a_blocked_socket_has_not_taken() {
     assert_eq!(peer.close().await, (1000, String::new()));
 }
 
-/// Row B1: nothing pings by itself; the program can, and sees the pong; a peer's ping is answered.
+/// Row B1: there are no pings by default. The program can ping and gets the pong, and a peer's ping
+/// is answered.
 #[tokio::test]
 async fn pings_are_the_programs_own() {
     let server = Server::start(hub(Config::default())).await;
@@ -366,17 +371,17 @@ async fn pings_are_the_programs_own() {
         }
     });
     conn.ping(b"are you there?").await.unwrap();
-    let Some(Ok(Message::Ping(payload))) = peer.next().await else { panic!("the first thing that came is no ping") };
+    let Some(Ok(Message::Ping(payload))) = peer.next().await else { panic!("the first message is not a ping") };
     assert_eq!(payload, &b"are you there?"[..]);
     // The peer's own pong leaves with its next read or write.
     peer.send(Message::Ping("and you?".into())).await;
-    let Some(Ok(Message::Pong(payload))) = peer.next().await else { panic!("no pong") };
+    let Some(Ok(Message::Pong(payload))) = peer.next().await else { panic!("expected a pong") };
     assert_eq!(payload, "and you?");
     assert_eq!(within(seen).await.unwrap(), b"are you there?");
     assert!(matches!(conn.ping(&[0; 126]).await, Err(SendError::PingTooLong(126))));
 }
 
-/// Row C1: `send_bytes` sends text as it is, and refuses what no text frame may carry.
+/// Row C1: `send_bytes` sends text unchanged, and rejects bytes that a text frame must not carry.
 #[tokio::test]
 async fn bytes_are_sent_as_text_if_they_are_text() {
     let server = Server::start(hub(Config::default())).await;
@@ -387,7 +392,7 @@ async fn bytes_are_sent_as_text_if_they_are_text() {
     assert!(matches!(conn.send_bytes(b"\xff").await, Err(SendError::NotUtf8(_))));
 }
 
-/// Two ends of a pipe that tokio-tungstenite has opened.
+/// Returns the two ends of a pipe, each over a WebSocket that tokio-tungstenite has opened.
 async fn brought() -> (Connection, Connection) {
     let (near, far) = tokio::io::duplex(4096);
     let (near, far) = tokio::join!(
@@ -397,7 +402,8 @@ async fn brought() -> (Connection, Connection) {
     (Connection::new(near), Connection::new(far))
 }
 
-/// Row C1: the same type on both sides, on a WebSocket that the program brings; messages both ways, then a close.
+/// Row C1: both ends have the same type, over a WebSocket that the program opened. Messages go both
+/// ways, then a close.
 #[tokio::test]
 async fn a_connection_works_on_both_sides_of_a_stream() {
     let (server, client) = brought().await;
@@ -408,7 +414,7 @@ async fn a_connection_works_on_both_sides_of_a_stream() {
         got.add((item.from, item.n));
         async {}
     });
-    // Sent before the start: it waits.
+    // Sent before `start`: it waits in the queue.
     client.send(&Item { from: 1, n: 0 }).await.unwrap();
     server.start(CancellationToken::new());
     client.start(CancellationToken::new());
@@ -425,7 +431,7 @@ async fn a_connection_works_on_both_sides_of_a_stream() {
     assert_eq!((theirs.code, theirs.by), (CloseCode::NORMAL, ClosedBy::Peer));
 }
 
-/// Row C1: what the stream has read ahead is not lost, in either role.
+/// Row C1: bytes that the stream has already read are not lost, in either role.
 #[tokio::test]
 async fn a_message_read_ahead_with_the_handshake_arrives() {
     let (near, far) = tokio::io::duplex(4096);
@@ -449,7 +455,8 @@ async fn a_message_read_ahead_with_the_handshake_arrives() {
     drop(server.await.unwrap());
 }
 
-/// Row C6: the cancellation given to `start` ends the connection cleanly, after what is queued.
+/// Row C6: the cancellation token given to `start` closes the connection, after the queued
+/// messages.
 #[tokio::test]
 async fn cancelling_closes_cleanly() {
     let (server, client) = brought().await;
@@ -471,7 +478,7 @@ async fn cancelling_closes_cleanly() {
     assert!(matches!(server.send_bytes("x").await, Err(SendError::Closed)));
 }
 
-/// Row C2: a slow handler keeps its own connection alone; others go on.
+/// Row C2: a slow handler delays only its own connection.
 #[tokio::test]
 async fn a_slow_handler_delays_no_other_connection() {
     let server = Server::start(hub(Config::default())).await;
@@ -485,7 +492,7 @@ async fn a_slow_handler_delays_no_other_connection() {
     assert_eq!(slow.hear_data().await.0, "waited");
 }
 
-/// Row C2: closing while a handler is at work lets it end, but not longer than the close timeout.
+/// Row C2: a close lets a running handler finish, but not longer than the close timeout.
 #[tokio::test]
 async fn a_handler_that_never_ends_does_not_keep_a_closed_connection() {
     let server = Server::start(hub(Config::default().close_timeout(Duration::from_millis(100)))).await;
@@ -496,10 +503,10 @@ async fn a_handler_that_never_ends_does_not_keep_a_closed_connection() {
     conn.close();
     assert_eq!(peer.close().await.0, 1000);
     within(conn.closed()).await;
-    assert!(start.elapsed() >= Duration::from_millis(100), "it was given its time");
+    assert!(start.elapsed() >= Duration::from_millis(100), "the handler got the whole close timeout");
 }
 
-/// Keeps the peer's type in use where a test needs only its connection.
+/// Peers that vanish leave nothing in the hub.
 #[tokio::test]
 async fn a_hub_outlives_its_peers() {
     let server = Server::start(hub(Config::default())).await;
@@ -512,7 +519,7 @@ async fn a_hub_outlives_its_peers() {
     assert!(server.hub.is_empty());
 }
 
-/// A stream that keeps what it is given until it is told to flush or to shut down, as TLS may.
+/// A stream that holds written bytes back until a flush or a shutdown, as TLS may.
 struct HoldsBack<S> {
     stream: S,
     kept: Vec<u8>,
@@ -551,13 +558,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HoldsBack<S> {
     }
 }
 
-/// Row L7: a message leaves at once where the stream waits for a flush, the server's and the client's.
+/// Row L7: a message is flushed at once, at the server's end and at the client's.
 #[tokio::test]
 async fn what_is_written_is_flushed_at_both_ends() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let door = hub.ws_handler(wsx_tests::query_id, |_| {});
     let connector = move |_| {
-        // So narrow that one flush does not get everything out.
+        // So narrow that one flush does not write everything.
         let (near, far) = tokio::io::duplex(16);
         let door = door.clone();
         tokio::spawn(async move { door.serve_connection(HoldsBack::new(far), None).await.map(drop) });

@@ -1,4 +1,4 @@
-//! Rows V1 and T6 of the specification: the defaults, and how long a message may be.
+//! The defaults, and the maximum length of a message.
 use futures_util::SinkExt;
 use std::{
     io::{Read, Write},
@@ -51,7 +51,8 @@ fn the_defaults_are_the_specifications() {
     assert_eq!(timeouts, [1, 2, 3].map(Duration::from_secs));
 }
 
-/// Rows V1, T6: a message of exactly the limit is read, one byte more is refused with 1009, which the peer sees.
+/// Rows V1, T6: a message of exactly the limit is read. One byte more is rejected with 1009, which
+/// the peer receives.
 #[tokio::test]
 async fn a_message_over_the_limit_is_refused_with_1009() {
     let (recorder, mut memory) = recorder();
@@ -64,7 +65,7 @@ async fn a_message_over_the_limit_is_refused_with_1009() {
     let limit = Config::default().max_message_size;
     peer.send(frame(limit)).await;
     assert_eq!(server.hub.endpoint().lengths.next().await, limit - 25);
-    // The server refuses as soon as it has seen the header, so the rest may find the connection closed.
+    // The server rejects the message after its header, so the rest may find the connection closed.
     let _ = within(peer.0.send(Message::text(frame(limit + 1)))).await;
     let (code, reason) = peer.close().await;
     assert_eq!(code, 1009);
@@ -73,7 +74,7 @@ async fn a_message_over_the_limit_is_refused_with_1009() {
     assert_eq!((closed.code, closed.by), (CloseCode::MESSAGE_TOO_BIG, ClosedBy::Us));
 }
 
-/// Row T6: the limit holds for a message in fragments too, of any kind.
+/// Row T6: the limit applies to a message in fragments too.
 #[tokio::test]
 async fn fragments_count_together() {
     let server = Server::start(hub(Config::default().max_message_size(1000))).await;
@@ -98,7 +99,7 @@ async fn fragments_count_together() {
     assert_eq!((answer[0], u16::from_be_bytes([answer[2], answer[3]])), (0x88, 1009));
 }
 
-/// What breaks RFC 6455 is told so with the right code.
+/// A frame that breaks RFC 6455 is answered with the right close code.
 #[tokio::test]
 async fn a_frame_against_the_rfc_is_answered_with_its_code() {
     let server = Server::start(hub(Config::default())).await;
@@ -106,8 +107,8 @@ async fn a_frame_against_the_rfc_is_answered_with_its_code() {
         (&b"\x81\x85\0\0\0\0\xff\xfe\xfd\xfc\xfb"[..], 1007), // text that is not UTF-8
         (b"\x81\x01x", 1002),                                 // not masked
         (b"\xc1\x81\0\0\0\0x", 1002),                         // a reserved bit
-        (b"\x83\x81\0\0\0\0x", 1002),                         // an opcode that nobody has defined
-        (b"\x80\x81\0\0\0\0x", 1002),                         // a continuation of nothing
+        (b"\x83\x81\0\0\0\0x", 1002),                         // an undefined opcode
+        (b"\x80\x81\0\0\0\0x", 1002),                         // a continuation without a first frame
         (b"\x89\xfe\0\x7e\0\0\0\0", 1002),                    // a ping that is too long; its 126 bytes follow
         (b"\x88\x81\0\0\0\0x", 1002),                         // half a close code
     ] {
@@ -126,7 +127,7 @@ async fn a_frame_against_the_rfc_is_answered_with_its_code() {
     }
 }
 
-/// A bare socket behind a handshake, whose answer is still to be read.
+/// Returns a raw socket after the handshake request. The answer is not read yet.
 fn handshake_as(address: &str, id: &str) -> std::net::TcpStream {
     ask(address, &format!("/ws?id={id}")).unwrap()
 }

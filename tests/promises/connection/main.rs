@@ -1,4 +1,4 @@
-//! One connection: its queue, its order, its limits and its end.
+//! One connection: its queue, its order, its limits and its close.
 mod connection;
 mod limits;
 mod memory;

@@ -1,4 +1,4 @@
-//! What peers and idle connections cost in memory: rows T6, P2 and P3 of the specification.
+//! The memory that peers and idle connections use.
 use serde_json::json;
 use std::{
     io::{Read, Write},
@@ -26,7 +26,8 @@ fn hub() -> Hub<Station> {
     Hub::builder().endpoint(Station::default()).build().unwrap()
 }
 
-/// Row T6: what peers declare or leave unread does not pile up: a hundred half messages, and a peer that does not read.
+/// Row T6: a hundred incomplete messages and a peer that does not read use a bounded amount of
+/// memory.
 #[test]
 fn memory_stays_bounded_under_large_messages() {
     alone(async {
@@ -43,7 +44,8 @@ fn memory_stays_bounded_under_large_messages() {
                 tcp
             })
             .collect();
-        // One does not read while 64 MB are sent to it: its queue holds 4 MiB at most, the rest waits with the sender.
+        // One peer does not read while 64 MB are sent to it. Its queue holds at most 4 MiB; the
+        // sender waits with the rest.
         let _deaf = handshake_as(&server.address, "deaf");
         let conn = within(async {
             loop {
@@ -58,7 +60,7 @@ fn memory_stays_bounded_under_large_messages() {
         let mut accepted = 0;
         while tokio::time::timeout(Duration::from_millis(300), conn.send(&blob)).await.is_ok() {
             accepted += 1;
-            assert!(accepted < 64, "there is no bound");
+            assert!(accepted < 64, "the queue is not bounded");
         }
         let grown = resident_kib().saturating_sub(before);
         println!("{grown} KiB more, with {accepted} MiB accepted");
@@ -67,7 +69,8 @@ fn memory_stays_bounded_under_large_messages() {
     });
 }
 
-/// Row P3: a message of 2 MiB in each direction leaves no 2 MiB behind in its connection.
+/// Row P3: after a message of 2 MiB in each direction the connection does not keep buffers of that
+/// size.
 #[test]
 fn a_long_message_leaves_no_memory_in_its_connection() {
     alone(async {
@@ -83,7 +86,7 @@ fn a_long_message_leaves_no_memory_in_its_connection() {
             assert_eq!(within(server.hub.endpoint().lengths.next()).await, blob.len());
             server.hub.send_to(&id, &Envelope::with_type("blob", &blob)).await.unwrap();
             assert!(peer.text().await.len() > blob.len());
-            // The peer's side is not what is measured, and keeps as much as it likes.
+            // The peer's memory is not measured, so it may keep its buffers.
             peers.push(peer.0.into_inner());
         }
         let grown = resident_kib().saturating_sub(before);
@@ -93,13 +96,14 @@ fn a_long_message_leaves_no_memory_in_its_connection() {
     });
 }
 
-/// Rows P2, P3: five thousand connections at once; each answers; an idle one costs less than 32 KiB resident.
+/// Rows P2, P3: five thousand connections at once. Each receives messages, and an idle one uses
+/// less than 32 KiB.
 #[test]
 fn five_thousand_connections_are_small_and_alive() {
     alone(async {
         const MANY: usize = 5000;
         let server = Server::start(hub()).await;
-        // The peers are bare sockets, so that what grows is the server's.
+        // The peers are raw sockets, so that only the server's memory grows.
         let first: Vec<_> = (0..100).map(|id| handshake_as(&server.address, &format!("warm-{id}"))).collect();
         let before = resident_kib();
         let address = server.address.clone();
@@ -140,8 +144,8 @@ fn five_thousand_connections_are_small_and_alive() {
     });
 }
 
-/// A bare socket with its handshake done. The answer is awaited: sockets that only ask fill the listener's queue, and the
-/// kernel then lets each wait for a second.
+/// Returns a raw socket after the handshake. It reads the answer first: sockets that only send
+/// their request fill the listener's queue, and the kernel then makes each wait for a second.
 fn handshake_as(address: &str, id: &str) -> std::net::TcpStream {
     let mut tcp = ask(address, &format!("/ws?id={id}")).unwrap();
     accepted(&mut tcp).unwrap();

@@ -1,14 +1,15 @@
-//! Row R6 of the specification: TCP's user timeout and keepalive, on the sockets of the server and of the client.
+//! Row R6 of the specification: TCP's user timeout and keepalive, on the sockets of the server and
+//! of the client.
 //!
-//! A socket that its owner holds cannot be asked for its options, so the system's own table says that the keepalive runs,
-//! and what the user timeout does is seen.
+//! A test cannot read the options of a socket that wsx owns. Linux's table of sockets shows that
+//! the keepalive runs, and the user timeout shows by its effect.
 use socket2::SockRef;
 use std::{fs, net::SocketAddr, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use wsx::{CancellationToken, Client, Closed, ClosedBy, Config, Connection, Hub};
 use wsx_tests::{Server, query_id, within};
 
-/// No other wait of the library may end a connection here.
+/// A configuration in which no other timeout closes the connection.
 fn patient() -> Config {
     Config::default().write_timeout(Duration::MAX)
 }
@@ -22,20 +23,21 @@ async fn connected(url: String, config: &Config) -> Client {
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap()
 }
 
-/// The address as Linux's table has it: the bytes of the address in reverse, the port.
+/// Returns the address as in Linux's table: the bytes of the address in reverse order, then the
+/// port.
 fn hexadecimal(address: SocketAddr) -> String {
     let SocketAddr::V4(address) = address else { panic!("the tests use IPv4") };
     format!("{:08X}:{:04X}", u32::from_le_bytes(address.ip().octets()), address.port())
 }
 
-/// How long until the keepalive's next probe at both ends of the connection to this port, the server's end first. `None`
-/// for an end without a keepalive.
+/// Returns the time until the keepalive's next probe at both ends of the connection to this port,
+/// the server's end first. `None` means that an end has no keepalive.
 async fn next_probes(server: &Server<wsx::Untyped>) -> [Option<Duration>; 2] {
     let end = hexadecimal(server.address.parse().unwrap());
     within(async {
         loop {
-            let table = fs::read_to_string("/proc/net/tcp").expect("Linux has a table of its sockets");
-            // The server's socket has this port as its own, the client's as its peer's.
+            let table = fs::read_to_string("/proc/net/tcp").expect("Linux has this file");
+            // The server's socket has this port as its own port, the client's socket as its peer's.
             if let [Some(of_server), Some(of_client)] = [1, 2].map(|column| next_probe(&table, column, &end)) {
                 return [of_server, of_client];
             }
@@ -45,8 +47,9 @@ async fn next_probes(server: &Server<wsx::Untyped>) -> [Option<Duration>; 2] {
     .await
 }
 
-/// The keepalive's next probe of the socket that has this end in this column; nothing before all that it has sent is
-/// acknowledged, since Linux shows another timer until then.
+/// Returns the time until the keepalive's next probe of the socket that has this address in this
+/// column. Returns `None` until everything that the socket sent is acknowledged, because Linux
+/// shows another timer until then.
 fn next_probe(table: &str, column: usize, end: &str) -> Option<Option<Duration>> {
     let mut sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let established = sockets.find(|fields| fields[column] == end && fields[3] == "01")?;
@@ -73,7 +76,7 @@ async fn both_ends_probe_an_idle_connection() {
     client.close();
 }
 
-/// Row R6: the system's default is left alone unless asked.
+/// Row R6: without configuration the kernel's default stays.
 #[tokio::test]
 async fn nobody_probes_by_default() {
     assert_eq!((Config::default().tcp_user_timeout, Config::default().tcp_keepalive), (None, None));
@@ -83,7 +86,8 @@ async fn nobody_probes_by_default() {
     client.close();
 }
 
-/// Row R6: hyper's sockets, which the test can look at, as it accepts them itself.
+/// Row R6: hyper's sockets have the options too. This test accepts the socket itself, so it can
+/// read them.
 #[tokio::test]
 async fn a_socket_of_hyper_has_the_options_too() {
     let config = patient().tcp_user_timeout(Duration::from_secs(25)).tcp_keepalive(
@@ -106,7 +110,7 @@ async fn a_socket_of_hyper_has_the_options_too() {
     let socket = within(serving).await.unwrap();
     let socket = SockRef::from(&socket);
     within(async {
-        // The upgrade is taken in a task of its own.
+        // A task of its own takes the upgraded socket.
         while !socket.keepalive().unwrap() || socket.tcp_user_timeout().unwrap() != Some(Duration::from_secs(25)) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -119,7 +123,7 @@ async fn a_socket_of_hyper_has_the_options_too() {
     client.close();
 }
 
-/// Sends until the connection ends, and says how it did.
+/// Sends until the connection is closed, and returns how it closed.
 async fn sent_until_the_end(conn: Connection) -> Closed {
     within(async {
         while conn.send_binary(vec![0; 1 << 20]).await.is_ok() {}
@@ -133,7 +137,8 @@ fn assert_timed_out(closed: &Closed) {
     assert!(closed.reason.contains("timed out"), "{closed}");
 }
 
-/// Row R6: what a server has written and nobody takes ends its connection, though its own write timeout is endless.
+/// Row R6: bytes that the server has written and the peer does not acknowledge end the connection,
+/// although the write timeout is endless.
 #[tokio::test]
 async fn the_user_timeout_ends_a_servers_connection() {
     let server = Server::start(hub(&patient().tcp_user_timeout(Duration::from_millis(300)))).await;
@@ -141,7 +146,7 @@ async fn the_user_timeout_ends_a_servers_connection() {
     assert_timed_out(&sent_until_the_end(server.hub.connection("box-7").unwrap()).await);
 }
 
-/// Row R6: and so for a client.
+/// Row R6: the same for a client.
 #[tokio::test]
 async fn the_user_timeout_ends_a_clients_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,5 @@
-//! One connection's input keeps no other connection waiting: row R5 of the specification.
+//! The input of one connection does not keep other connections waiting: row R5 of the
+//! specification.
 use std::{
     future::poll_fn,
     io,
@@ -13,17 +14,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wsx::Hub;
 use wsx_tests::{handshake::upgrade, within};
 
-/// A request, then one message without an end, as fast as it is read; it takes all that is written.
+/// A stream with a request, then endless frames, as fast as they are read. It accepts all writes.
 struct Endless {
     asked: bool,
     begun: bool,
-    /// What comes first, and what is repeated.
+    /// The first frame, and the frame that is repeated.
     frames: (&'static [u8], &'static [u8]),
     reads: Reads,
     turns: Arc<AtomicUsize>,
 }
 
-/// What is read between two turns of the others.
+/// Counts the reads between two turns of the other task.
 #[derive(Default)]
 struct Reads {
     turn: usize,
@@ -42,7 +43,7 @@ impl AsyncRead for Endless {
         let (turn, reads) = (this.turns.load(Ordering::Relaxed), &mut this.reads);
         reads.since = if turn == reads.turn { reads.since + 1 } else { 1 };
         (reads.turn, reads.most, reads.all) = (turn, reads.most.max(reads.since), reads.all + 1);
-        // So many are enough to know.
+        // Fifty reads are enough.
         if reads.all == 50 {
             assert!(reads.most <= 2, "{} reads in one turn, of {:?}", reads.most, this.frames.1);
             return Poll::Ready(Ok(()));
@@ -70,7 +71,7 @@ impl AsyncWrite for Endless {
     }
 }
 
-/// A task that always wants its turn, as a busy neighbour does, and counts them.
+/// A task that is always ready, like a busy neighbour, and counts its turns.
 async fn neighbour(turns: Arc<AtomicUsize>) {
     poll_fn::<(), _>(|cx| {
         turns.fetch_add(1, Ordering::Relaxed);
@@ -80,8 +81,8 @@ async fn neighbour(turns: Arc<AtomicUsize>) {
     .await;
 }
 
-/// Row R5: between two turns of the others only so much is read, whatever it is: fragments that make no message, control
-/// frames, messages.
+/// Row R5: between two turns of other tasks a connection reads only a bounded amount, of any kind:
+/// endless fragments, control frames, messages.
 #[tokio::test]
 async fn input_without_an_end_leaves_the_others_their_turns() {
     let nothing: &[u8] = b"";
@@ -98,7 +99,7 @@ async fn input_without_an_end_leaves_the_others_their_turns() {
         let door = hub.ws_handler(wsx::unique_id, |_| {});
         let stream = Endless { asked: false, begun: false, frames, reads: Reads::default(), turns };
         let conn = within(door.serve_connection(stream, None)).await.unwrap();
-        // A stream that found too many in one turn panics, and one that did not ends.
+        // The stream panics after too many reads in one turn. Otherwise it ends.
         let closed = within(conn.closed()).await;
         assert_eq!(u16::from(closed.code), 1006, "{closed}");
         neighbour.abort();

@@ -1,8 +1,9 @@
-//! Weak links: row R7 of the specification. Nothing is lost, doubled or reordered while a connection lives, nothing doubled
-//! or reordered when it does not, and a link that died is found.
+//! Weak links: row R7 of the specification. While a connection is open, no message is lost,
+//! duplicated or reordered. When it breaks, no message is duplicated or reordered, and a dead link
+//! is detected.
 //!
-//! Each end is wsx, the link between them a proxy; `interop` has peers of others behind it, and `tests/scripts/weak_networks.sh`
-//! loses packets.
+//! Both ends are wsx, with a proxy between them. `interop` runs peers of other libraries through
+//! the proxy, and `tests/scripts/weak_networks.sh` loses packets.
 use std::time::Duration;
 use tokio::{
     io::AsyncReadExt,
@@ -20,7 +21,7 @@ use wsx_tests::{
 /// 256 kbit/s.
 const SLOW: u32 = 32_000;
 
-/// What became of so many each way, all of which must have arrived by one connection.
+/// Asserts that all of these messages arrived in both directions, over one connection.
 async fn all_arrive(ends: &Exchange, messages: u64) {
     ends.arrive(messages).await;
     for verdict in ends.verdicts(messages) {
@@ -29,7 +30,7 @@ async fn all_arrive(ends: &Exchange, messages: u64) {
     assert_eq!(ends.connections(), 1, "it reconnected");
 }
 
-/// Row R7: each byte by itself, so that every frame comes in pieces.
+/// Row R7: each byte arrives by itself, so every frame comes in pieces.
 #[tokio::test]
 async fn nothing_is_lost_where_each_byte_comes_alone() {
     let weakness = Weakness { byte_by_byte: true, ..Weakness::default() };
@@ -38,7 +39,7 @@ async fn nothing_is_lost_where_each_byte_comes_alone() {
     all_arrive(&ends, 1_500).await;
 }
 
-/// Row R7: 50 to 200 ms on the way, each time another.
+/// Row R7: the delay varies from 50 to 200 ms.
 #[tokio::test]
 async fn nothing_is_lost_on_a_long_way() {
     let weakness = Weakness { delay: Duration::from_millis(50)..Duration::from_millis(200), ..Weakness::default() };
@@ -47,7 +48,7 @@ async fn nothing_is_lost_on_a_long_way() {
     all_arrive(&ends, 5_000).await;
 }
 
-/// Row R7: 256 kbit/s, late, and byte by byte.
+/// Row R7: 256 kbit/s, with delay, byte by byte.
 #[tokio::test]
 async fn nothing_is_lost_where_all_is_wrong_at_once() {
     let weakness = Weakness {
@@ -61,7 +62,7 @@ async fn nothing_is_lost_where_all_is_wrong_at_once() {
     all_arrive(&ends, 1_500).await;
 }
 
-/// Row R7: a link that pauses for less than the write timeout carries on where it was.
+/// Row R7: after a pause shorter than the write timeout the link continues where it was.
 #[tokio::test]
 async fn nothing_is_lost_over_a_pause() {
     let (ends, link) = Exchange::over(Weakness::default(), Config::default()).await;
@@ -77,12 +78,13 @@ async fn nothing_is_lost_over_a_pause() {
     all_arrive(&ends, 20_000).await;
 }
 
-/// Row R7: more than the system takes at once, so that the writer goes on in the middle of what it took from the queue.
+/// Row R7: long messages, more than the kernel takes at once, so that the writer stops in the
+/// middle of one.
 #[tokio::test]
 async fn nothing_is_lost_of_long_messages() {
     const MESSAGES: u64 = 500;
     let (ends, link) = Exchange::over(Weakness::default(), Config::default()).await;
-    // White space behind an envelope changes nothing.
+    // White space after an envelope changes nothing.
     let long = |Numbered(number)| format!("{{\"type\":\"n\",\"data\":{number}}}{:20000}", "");
     let [near, far] = ends.connection();
     let sent = |conn: Connection| async move {
@@ -101,7 +103,8 @@ async fn nothing_is_lost_of_long_messages() {
     all_arrive(&ends, MESSAGES).await;
 }
 
-/// Row R7: resets in the middle of frames; the client comes back each time, and nothing comes twice or too late.
+/// Row R7: resets in the middle of frames. The client reconnects each time, and no message arrives
+/// twice or out of order.
 #[tokio::test]
 async fn a_reset_doubles_nothing_and_changes_no_order() {
     const MESSAGES: u64 = 10_000;
@@ -110,7 +113,7 @@ async fn a_reset_doubles_nothing_and_changes_no_order() {
     let (ends, _link) = Exchange::over(weakness, Config::default()).await;
     for first in (0..MESSAGES).step_by(BURST as usize) {
         ends.send(first..first + BURST).await;
-        // So that most of it arrives before the next cut, and there is something to be doubled.
+        // Most of it arrives before the next reset, so that a duplicate is possible.
         sleep(Duration::from_millis(1)).await;
     }
     let cuts = ends.connections() - 1;
@@ -121,7 +124,8 @@ async fn a_reset_doubles_nothing_and_changes_no_order() {
     assert!(cuts >= 5, "only {cuts} cuts");
 }
 
-/// Rows R1, R7: a link that died without a word is found at both ends, and the client comes back once it is there again.
+/// Rows R1, R7: both ends detect a silently dead link, and the client reconnects once the link
+/// works again.
 #[tokio::test]
 async fn a_heartbeat_finds_a_black_hole_at_both_ends() {
     const INTERVAL: Duration = Duration::from_secs(30);
@@ -131,21 +135,21 @@ async fn a_heartbeat_finds_a_black_hole_at_both_ends() {
     all_arrive(&ends, 100).await;
     let [near, far] = ends.connection();
     link.fall_silent();
-    // Nothing comes through any more, so the clock may run ahead.
+    // Nothing arrives any more, so the clock may advance at will.
     pause();
     let start = Instant::now();
     let ended = |conn: Connection| async move { (conn.closed().await, start.elapsed()) };
     let both = timeout(Duration::from_secs(3600), async { tokio::join!(ended(near), ended(far)) }).await;
     resume();
-    let (near, far) = both.expect("nobody noticed within an hour");
+    let (near, far) = both.expect("an end did not detect the dead link within an hour");
     for (closed, after) in [near, far] {
         assert_eq!((u16::from(closed.code), closed.by), (1006, ClosedBy::Link));
         assert!(closed.reason.contains("silent"), "{closed}");
-        // Timers count in milliseconds.
+        // Timers have a resolution of a millisecond.
         assert!(after <= INTERVAL + TIMEOUT + Duration::from_millis(5), "{after:?}");
         assert!(after >= TIMEOUT, "{after:?}");
     }
-    // The handshakes that the client has begun meanwhile are given up by now.
+    // Resets the handshakes that the client has started meanwhile.
     link.cut();
     link.heal();
     within(ends.client.connected()).await.unwrap();
@@ -156,7 +160,7 @@ async fn a_heartbeat_finds_a_black_hole_at_both_ends() {
     }
 }
 
-/// Row R1: pings and pongs keep an idle connection, from both ends.
+/// Row R1: pings and pongs keep an idle connection open, from both ends.
 #[tokio::test]
 async fn a_heartbeat_keeps_an_idle_connection() {
     let config = Config::default().heartbeat(Duration::from_millis(20), Duration::from_secs(10));
@@ -172,15 +176,15 @@ async fn a_heartbeat_keeps_an_idle_connection() {
     }
 }
 
-/// Row R7: a peer that takes something all the time is alive, however much the system could hold for it. Its third of the
-/// default send buffer is more than it takes in a write timeout.
+/// Row R7: a peer that reads slowly but steadily is alive, however much the kernel could buffer for
+/// it. A third of the default send buffer is more than this peer reads in a write timeout.
 #[tokio::test]
 async fn a_slow_peer_is_not_taken_for_a_dead_one() {
     const MESSAGES: usize = 64;
     let config = Config::default().write_timeout(Duration::from_secs(1)).queue_bytes(16 << 20);
     let server = Server::start(Hub::builder().config(config).without_handlers().build().unwrap()).await;
     let peer = server.peer("box-7").await;
-    let conn = server.hub.connection("box-7").expect("it is here");
+    let conn = server.hub.connection("box-7").expect("the peer is in the hub");
     for _ in 0..MESSAGES {
         conn.try_send(&Envelope::with_type("load", "x".repeat(64 * 1024))).unwrap();
     }

@@ -1,5 +1,5 @@
-//! A payload is decoded in the one pass over its frame where the head comes first, and in two passes otherwise. Nobody
-//! can tell which it was: row E4 of the specification.
+//! The data is decoded in the same pass as the envelope if `type` comes before `data`, and in a
+//! second pass otherwise. The result is the same: row E4 of the specification.
 use serde_json::{json, value::RawValue};
 use std::sync::atomic::{AtomicU32, Ordering};
 use wsx::{
@@ -10,11 +10,11 @@ use wsx_tests::{Peer, Server, chain, recorder};
 
 #[derive(wsx::Endpoint, Default)]
 struct Station {
-    /// How often the extractor was drawn.
+    /// How often the extractor ran.
     drawn: AtomicU32,
 }
 
-/// An extractor that never gives a value.
+/// An extractor that always fails.
 struct Never;
 impl<'f, E: Endpoint> FromContext<'f, E> for Never {
     fn from_context(_: &Context<'f, E>) -> Result<Self, HandlerError> {
@@ -61,7 +61,8 @@ async fn station() -> (Server<Station>, Peer, wsx_tests::Memory) {
     (server, peer, memory)
 }
 
-/// What comes back for a frame whose head comes first, and for one that says the same in another order.
+/// Returns the answers to two envelopes with the same content, one with `data` last and one with
+/// `data` first.
 async fn both(peer: &mut Peer, message_type: &str, data: &str) -> [(String, serde_json::Value); 2] {
     peer.send(format!(r#"{{"ver":1,"type":"{message_type}","ts":5,"data":{data}}}"#)).await;
     let quick = peer.hear_data().await;
@@ -88,7 +89,7 @@ async fn the_order_of_the_keys_changes_nothing() {
 #[tokio::test]
 async fn what_is_no_envelope_behind_a_good_head_goes_to_raw() {
     let (server, mut peer, _memory) = station().await;
-    for message_type in ["number", "text", "any", "signal", "refused", "nobody"] {
+    for message_type in ["number", "text", "any", "signal", "refused", "unknown"] {
         for rest in
             ["}", "x}", "7", "7}}", "7,}", "7} x", r#"7,"type":"b"}"#, r#"7,"data":8}"#, r#"7,"ts":1}"#, "\"\n\"}"]
         {
@@ -105,7 +106,7 @@ async fn a_key_behind_the_data_is_no_mistake() {
     let (server, mut peer, _memory) = station().await;
     peer.send(r#"{"ver":1,"type":"number","data":7,"ts":9,"seq":{"a":1}}"#).await;
     assert_eq!(peer.hear_data().await, ("number".into(), json!([7, 1, 9])));
-    assert_eq!(server.hub.endpoint().drawn.load(Ordering::Relaxed), 1, "extractors are drawn once for each message");
+    assert_eq!(server.hub.endpoint().drawn.load(Ordering::Relaxed), 1, "extractors run once for each message");
 }
 
 #[tokio::test]
@@ -119,7 +120,7 @@ async fn a_payload_that_does_not_fit_is_told_in_the_same_words() {
         peer.send(format!(r#"{{"data":"many","type":"{message_type}"}}"#)).await;
         let slow = memory.failed().await;
         assert!(chain(&quick.2).contains(words), "{}", chain(&quick.2));
-        // The data stands at another place of the two texts.
+        // The data is at another place in the second text.
         let without_place = |line: String| line.split(" at line ").next().map(str::to_owned);
         assert_eq!(without_place(chain(&quick.2)), without_place(chain(&slow.2)));
         assert_eq!((quick.0, quick.1), (slow.0, slow.1));

@@ -1,4 +1,4 @@
-//! What goes over the wire, and what becomes of what is no envelope: rows E1 to E3, M1, M2 of the specification.
+//! What goes over the wire, and what happens to a frame that is not an envelope.
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 use std::{borrow::Cow, time::SystemTime};
@@ -45,7 +45,7 @@ fn on_raw(station: &Station, frame: RawFrame<'_>, _conn: &Connection) {
     station.log.add(Got::Raw(frame.as_bytes().to_vec(), frame.as_text().is_some()));
 }
 
-/// Row E1: the envelope as the specification has it, `type` required, the rest with defaults.
+/// Row E1: the envelope of the specification. `type` is required; the other keys have defaults.
 #[tokio::test]
 async fn an_envelope_reaches_the_handler_of_its_type() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
@@ -57,7 +57,7 @@ async fn an_envelope_reaches_the_handler_of_its_type() {
     assert_eq!(log.next().await, Got::Telemetry("b7\n".into(), 1.0, 0));
 }
 
-/// Row E1: data passes through untouched, numbers and spaces as they were.
+/// Row E1: data passes through unchanged, including numbers and spaces.
 #[tokio::test]
 async fn data_passes_through_untouched() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
@@ -72,7 +72,7 @@ async fn data_passes_through_untouched() {
     assert!(text.ends_with(&format!(r#","data":{data}}}"#)), "{text}");
 }
 
-/// Rows E1 and M2: what a derived message looks like on the wire, time stamp included.
+/// Rows E1 and M2: a derived message on the wire, time stamp included.
 #[tokio::test]
 async fn a_message_is_written_in_an_envelope() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
@@ -84,12 +84,13 @@ async fn a_message_is_written_in_an_envelope() {
     assert_eq!(text, format!(r#"{{"ver":1,"type":"cmd","ts":{ts},"data":{{"reboot":true}}}}"#));
     let after = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     assert!((before..=after).contains(&ts));
-    // The same as an envelope of the derived type.
+    // An envelope of the derived type looks the same.
     server.hub.send_to("a", &Envelope::from(Cmd { reboot: true })).await.unwrap();
     assert_eq!(peer.hear_data().await, ("cmd".into(), json!({"reboot": true})));
 }
 
-/// Row E2: whatever is no envelope goes to `__raw__` whole, binary frames too, and the connection stays.
+/// Row E2: a frame that is not an envelope goes to `__raw__` unchanged, binary frames too. The
+/// connection stays open.
 #[tokio::test]
 async fn what_is_no_envelope_goes_whole_to_raw() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
@@ -121,25 +122,26 @@ async fn what_is_no_envelope_goes_whole_to_raw() {
         peer.send(Message::Binary(Bytes::copy_from_slice(bytes))).await;
         assert_eq!(log.next().await, Got::Raw(bytes.into(), false));
     }
-    peer.say("telemetry", json!({"device": "still here", "celsius": 2})).await;
-    assert_eq!(log.next().await, Got::Telemetry("still here".into(), 2.0, 1_732_969_200));
+    peer.say("telemetry", json!({"device": "still working", "celsius": 2})).await;
+    assert_eq!(log.next().await, Got::Telemetry("still working".into(), 2.0, 1_732_969_200));
 }
 
-/// Row E3: a type without a handler is ignored and counted; no error, no close.
+/// Row E3: a message without a handler is ignored and counted. It is not an error, and the
+/// connection stays open.
 #[tokio::test]
 async fn an_unknown_type_is_ignored_and_counted() {
     let (recorder, mut memory) = recorder();
     let hub = Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap();
     let server = Server::start(hub).await;
     let mut peer = server.peer("a").await;
-    peer.say("nobody", json!({})).await;
-    assert_eq!(memory.ignored().await, ("a".into(), "nobody".into()));
+    peer.say("unknown", json!({})).await;
+    assert_eq!(memory.ignored().await, ("a".into(), "unknown".into()));
     peer.say("telemetry", json!({"device": "x", "celsius": 1})).await;
     assert_eq!(server.hub.endpoint().log.next().await, Got::Telemetry("x".into(), 1.0, 1_732_969_200));
     assert_eq!(server.hub.ignored(), 1);
 }
 
-/// Row E2: whoever sees what is no envelope can say why it is none.
+/// Row E2: an observer can report why a frame is not an envelope.
 #[tokio::test]
 async fn an_observer_learns_why_a_message_is_no_envelope() {
     struct Reasons(Log<String>);

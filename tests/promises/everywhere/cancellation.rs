@@ -1,5 +1,6 @@
-//! Futures that are dropped at each of their await points: no message is torn or doubled, what reported success arrives in
-//! its order, and what the future belonged to works on. Row X5 of the specification.
+//! Futures that are dropped at each of their await points. No message is torn or duplicated,
+//! messages whose send succeeded arrive in order, and the future's owner continues to work. Row X5
+//! of the specification.
 use futures_util::StreamExt;
 use std::{
     future::{Future, poll_fn},
@@ -23,16 +24,17 @@ use wsx::{
 };
 use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, within};
 
-/// When a future is dropped that was polled as often as it should be.
+/// At which moment a future is dropped after its last poll.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Dropped {
     /// While it waits.
     Waiting,
-    /// After it was woken, before it could see why.
+    /// After it was woken, before the next poll.
     Woken,
 }
 
-/// Polls a future so many times, in a task of its own so that nothing but itself wakes it; `None` if it was dropped then.
+/// Polls a future this many times, in a task of its own, so that only the future wakes it. Returns
+/// `None` if the future was dropped.
 fn polled<F>(times: usize, dropped: Dropped, future: F) -> JoinHandle<Option<F::Output>>
 where
     F: Future<Output: Send> + Send + 'static,
@@ -51,12 +53,13 @@ where
     }))
 }
 
-/// Every number of polls, dropped in either way, until the future is done in both.
+/// Returns each number of polls with both moments of the drop. The caller stops once the future has
+/// finished in both.
 fn each() -> impl Iterator<Item = (usize, Dropped)> {
     (0..1000).flat_map(|times| [(times, Dropped::Waiting), (times, Dropped::Woken)])
 }
 
-/// Lets everything that can run do so. The tests have one thread, so a few turns are enough.
+/// Lets every task run that can. The tests have one thread, so a few turns are enough.
 async fn settle() {
     for _ in 0..20 {
         yield_now().await;
@@ -72,7 +75,7 @@ struct Narrow {
     hub: Hub,
     conn: Connection,
     peer: WebSocketStream<DuplexStream>,
-    /// What was accepted, in order.
+    /// The accepted messages, in order.
     accepted: Vec<String>,
 }
 
@@ -93,7 +96,7 @@ impl Narrow {
         Self { hub: hub.clone(), conn, peer, accepted: Vec::new() }
     }
 
-    /// Queues messages until there is no room, however often the task runs.
+    /// Queues messages until the queue stays full even after the task has run.
     async fn fill(&mut self) {
         loop {
             let label = format!("before {}", self.accepted.len());
@@ -111,7 +114,7 @@ impl Narrow {
         }
     }
 
-    /// What comes until `last`.
+    /// Receives messages up to `last`.
     async fn hear(&mut self) -> Vec<String> {
         let mut heard = Vec::new();
         loop {
@@ -130,7 +133,7 @@ impl Narrow {
         }
     }
 
-    /// What comes, after one more message was sent; nothing of it may be missing or doubled.
+    /// Sends one more message, and receives all up to it. The test compares them with what it sent.
     async fn hear_all(&mut self) -> Vec<String> {
         let conn = self.conn.clone();
         let last = tokio::spawn(async move { conn.send(&item("last")).await });
@@ -140,7 +143,7 @@ impl Narrow {
     }
 }
 
-/// The ways to send to a connection that waits for room.
+/// The ways to send to a connection whose queue is full.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Way {
     Send,
@@ -162,8 +165,8 @@ async fn send(way: Way, conn: Connection, hub: Hub) -> Result<(), SendError> {
     }
 }
 
-/// Row X5: a send that is dropped while it waits for room has sent nothing; one that had got room by then has sent its
-/// message once, in its place; and the next one works.
+/// Row X5: a send that is dropped while it waits for room has not sent its message. A send that
+/// already has room has sent it once, in order. The next send works.
 #[tokio::test]
 async fn a_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all() {
     for way in [Way::Send, Way::Bytes, Way::Binary, Way::Ping, Way::SendTo, Way::Broadcast] {
@@ -182,7 +185,7 @@ async fn a_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all() {
                     expected.push("dropped".to_owned());
                     done[dropped as usize] = true;
                 }
-                // Woken because it had got room, unless something else woke it.
+                // It was woken because it got room, unless something else woke it.
                 None if times > 0 && dropped == Dropped::Woken && heard.len() > expected.len() => {
                     expected.push("dropped".to_owned());
                 }
@@ -190,15 +193,15 @@ async fn a_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all() {
             }
             assert_eq!(heard, expected, "{way:?}, {times} polls, {dropped:?}");
             if done == [true; 2] {
-                assert!(times > 1, "{way:?} never waited");
+                assert!(times > 1, "{way:?} did not wait");
                 break;
             }
         }
-        assert_eq!(done, [true; 2], "{way:?} was never done");
+        assert_eq!(done, [true; 2], "{way:?} did not finish");
     }
 }
 
-/// Row X5: one of several that wait gives up; the others keep their order.
+/// Row X5: one of several waiting sends is dropped. The others keep their order.
 #[tokio::test]
 async fn a_send_that_gives_up_lets_those_behind_it_pass_in_order() {
     for gives_up in 0..4 {
@@ -221,7 +224,7 @@ async fn a_send_that_gives_up_lets_those_behind_it_pass_in_order() {
     }
 }
 
-/// Row X5: a broadcast that is dropped while some are full has reached all others.
+/// Row X5: a broadcast that is dropped while some queues are full has reached all others.
 #[tokio::test]
 async fn a_broadcast_that_is_dropped_has_reached_all_that_had_room() {
     for (times, dropped) in each() {
@@ -244,13 +247,13 @@ async fn a_broadcast_that_is_dropped_has_reached_all_that_had_room() {
         }
         if let Some(accepted) = outcome {
             assert_eq!(accepted.unwrap(), 2);
-            assert!(times > 1, "it never waited");
+            assert!(times > 1, "it did not wait");
             return;
         }
     }
 }
 
-/// Row X5: a shutdown that has begun goes on without whoever began it.
+/// Row X5: a shutdown that has started continues when its future is dropped.
 #[tokio::test]
 async fn a_shutdown_that_is_dropped_goes_on() {
     let mut done = [false; 2];
@@ -261,7 +264,7 @@ async fn a_shutdown_that_is_dropped_goes_on() {
         let shutdown = polled(times, dropped, async move { hub.shutdown(Duration::from_secs(15)).await });
         settle().await;
         if times == 0 {
-            // It has not begun.
+            // The shutdown has not started.
             assert!(!narrow.conn.is_closed());
             Narrow::join(&narrow.hub, "another").await;
             let hub = narrow.hub.clone();
@@ -271,7 +274,7 @@ async fn a_shutdown_that_is_dropped_goes_on() {
             let Some(Ok(Message::Text(text))) = within(narrow.peer.next()).await else { panic!("{label} was lost") };
             assert_eq!(Envelope::<String>::parse(&text).unwrap().data, *label);
         }
-        let Some(Ok(Message::Close(Some(close)))) = within(narrow.peer.next()).await else { panic!("no close") };
+        let Some(Ok(Message::Close(Some(close)))) = within(narrow.peer.next()).await else { panic!("no close frame") };
         assert_eq!(u16::from(close.code), 1001);
         while let Some(Ok(_)) = within(narrow.peer.next()).await {}
         drop(narrow.peer);
@@ -282,14 +285,14 @@ async fn a_shutdown_that_is_dropped_goes_on() {
         assert_eq!(within(narrow.hub.shutdown(Duration::from_secs(15))).await, 0);
         assert!(narrow.hub.is_empty());
         if done == [true; 2] {
-            assert!(times > 1, "it never waited");
+            assert!(times > 1, "it did not wait");
             return;
         }
     }
-    panic!("it was never done");
+    panic!("it did not finish");
 }
 
-/// A hub that lets in one handshake at a time, and its door, whose `build_id` waits.
+/// Returns a hub that allows one handshake at a time, and a `WsHandler` whose `build_id` awaits.
 fn patient() -> (Hub, WsHandler) {
     let hub = Hub::builder().max_handshakes(1).without_handlers().build().unwrap();
     let door = hub.ws_handler(
@@ -304,24 +307,24 @@ fn patient() -> (Hub, WsHandler) {
     (hub, door)
 }
 
-/// Asks for an upgrade, and reads what comes until it ends or the handshake is done.
+/// Sends an upgrade request, and reads until the stream ends or the answer is complete.
 async fn ask(mut far: DuplexStream) -> (Vec<u8>, DuplexStream) {
     let mut answer = Vec::new();
-    // Who is dropped meanwhile breaks the pipe.
+    // A handshake that is dropped meanwhile breaks the pipe.
     if far.write_all(upgrade("/ws?id=a", "").as_bytes()).await.is_ok() {
         while !answer.ends_with(b"\r\n\r\n") && far.read_buf(&mut answer).await.is_ok_and(|read| read > 0) {}
     }
     (answer, far)
 }
 
-/// Row X5: a handshake that is dropped leaves nothing behind: no connection, no place taken, no task.
+/// Row X5: a dropped handshake leaves nothing: no connection, no place in use, no task.
 #[tokio::test]
 async fn a_handshake_that_is_dropped_leaves_nothing_behind() {
     let (hub, door) = patient();
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let (before, mut done, mut waits) = (tasks(), [false; 2], 0);
     for (times, dropped) in each() {
-        // A pipe so narrow that reading the request and writing the answer take many polls.
+        // So narrow that reading the request and writing the answer take many polls.
         let (near, far) = tokio::io::duplex(16);
         let own = door.clone();
         let serving = polled(times, dropped, async move { own.serve_connection(near, None).await });
@@ -347,10 +350,10 @@ async fn a_handshake_that_is_dropped_leaves_nothing_behind() {
             return;
         }
     }
-    panic!("it was never done");
+    panic!("it did not finish");
 }
 
-/// Row X5: the same behind somebody else's HTTP server.
+/// Row X5: the same behind another HTTP server.
 #[tokio::test]
 async fn an_upgrade_that_is_dropped_leaves_nothing_behind() {
     let (hub, door) = patient();
@@ -367,15 +370,15 @@ async fn an_upgrade_that_is_dropped_leaves_nothing_behind() {
         let answer = within(polled(times, dropped, async move { own.upgrade(request).await })).await.unwrap();
         assert!(hub.is_empty());
         if let Some(answer) = answer {
-            // No server stands behind the request that could give its stream away.
+            // The request does not come from a server, so its stream cannot be upgraded.
             assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
-            assert!(times > 3, "it never waited");
+            assert!(times > 3, "it did not wait");
             return;
         }
     }
 }
 
-/// Row X5: a door that is no longer listened at lets nobody in, and whoever is in stays.
+/// Row X5: dropping the future of `serve` stops accepting. Open connections stay open.
 #[tokio::test]
 async fn a_listener_that_is_dropped_leaves_its_connections() {
     for times in 0..5 {
@@ -389,24 +392,24 @@ async fn a_listener_that_is_dropped_leaves_its_connections() {
         let listening = polled(times, Dropped::Waiting, door.serve(listener));
         settle().await;
         let mut peers = Vec::new();
-        // Each one lets the listener wait once more.
+        // Each connection makes the listener wait once more.
         while !listening.is_finished() {
             peers.push(Peer::connect(&url).await);
         }
         assert!(within(listening).await.unwrap().is_none());
         assert_eq!(peers.len(), times.saturating_sub(1));
         for peer in &mut peers {
-            peer.say("item", "still here".into()).await;
-            assert_eq!(peer.hear_data().await, ("echo".into(), "still here".into()));
+            peer.say("item", "still working".into()).await;
+            assert_eq!(peer.hear_data().await, ("echo".into(), "still working".into()));
         }
         let address = url.trim_start_matches("ws://").trim_end_matches("/ws").to_owned();
-        assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens any more");
+        assert!(tokio::net::TcpStream::connect(address).await.is_err(), "the port is closed");
         drop(peers);
         assert_eq!(within(hub.shutdown(Duration::from_secs(15))).await, 0);
     }
 }
 
-/// A hub that writes down what it is told.
+/// Starts a hub that logs its messages.
 async fn hearing() -> (Server<wsx::Untyped>, Log<String>) {
     let heard = Log::default();
     let log = heard.clone();
@@ -417,7 +420,7 @@ async fn hearing() -> (Server<wsx::Untyped>, Log<String>) {
     (Server::start(hub.build().unwrap()).await, heard)
 }
 
-/// Row X5: a `connect` that is dropped has made no connection, and can be called again.
+/// Row X5: a dropped `connect` has opened no connection, and can be called again.
 #[tokio::test]
 async fn a_connect_that_is_dropped_can_be_called_again() {
     let (server, heard) = hearing().await;
@@ -457,7 +460,7 @@ async fn a_connect_that_is_dropped_can_be_called_again() {
             return;
         }
     }
-    panic!("it was never done");
+    panic!("it did not finish");
 }
 
 /// Row X5: the same between two attempts.
@@ -481,7 +484,7 @@ async fn a_connect_that_is_dropped_between_attempts_can_be_called_again() {
     assert!(matches!(closed, Err(ConnectError::Closed)));
 }
 
-/// Row X5: waiting for a state or an end takes nothing away from whoever waits next.
+/// Row X5: waiting for a state or for a close can be dropped and repeated.
 #[tokio::test]
 async fn waiting_that_is_dropped_can_be_done_again() {
     let (server, _) = hearing().await;
@@ -516,7 +519,8 @@ async fn waiting_that_is_dropped_can_be_done_again() {
     }
 }
 
-/// Row X5: a client's send waits for room, and for the end of its connection, as a connection's does.
+/// Row X5: the send of a client waits for room, and for the close of its connection, like the send
+/// of a connection.
 #[tokio::test]
 async fn a_clients_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all() {
     let socket = TcpSocket::new_v4().unwrap();
@@ -534,7 +538,7 @@ async fn a_clients_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all
         let mut peer = within(tokio_tungstenite::accept_async(stream)).await.unwrap();
         within(connecting).await.unwrap().unwrap();
         let conn = client.connection().unwrap();
-        // Long, so that the system's buffers are soon full.
+        // Long, so that the kernel's buffers are soon full.
         let long = |label: &str| item(&format!("{label:<60000}"));
         let mut accepted = Vec::new();
         let mut refused = 0;
@@ -544,7 +548,7 @@ async fn a_clients_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all
                 Ok(()) => (refused, _) = (0, accepted.push(label)),
                 Err(SendError::Full) => {
                     refused += 1;
-                    // The kernel moves what it has from one socket to the other.
+                    // The kernel moves its buffered bytes from one socket to the other.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 Err(error) => panic!("{error}"),
@@ -566,7 +570,7 @@ async fn a_clients_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all
         }
         within(last).await.unwrap().unwrap();
         let outcome = within(sending).await.unwrap();
-        // Woken because it had got room.
+        // It was woken because it got room.
         if outcome.is_some() || (times > 0 && dropped == Dropped::Woken) {
             accepted.push("dropped".to_owned());
         }
@@ -580,9 +584,9 @@ async fn a_clients_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all
             done[dropped as usize] = true;
         }
         if done == [true; 2] {
-            assert!(times > 1, "it never waited");
+            assert!(times > 1, "it did not wait");
             return;
         }
     }
-    panic!("it was never done");
+    panic!("it did not finish");
 }

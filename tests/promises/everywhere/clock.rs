@@ -1,12 +1,12 @@
-//! Clocks that jump: row X6 of the specification. A process that was stopped, or a machine that slept, sees all of its timers
-//! due at once.
+//! Clock jumps: row X6 of the specification. In a process that was stopped, or a machine that
+//! slept, all timers expire at once.
 use std::time::Duration;
 use wsx::{CancellationToken, Client, Config, Envelope, Hub};
 use wsx_tests::{Log, Server, jump, round_trip, within};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Row X6: no jump ends a connection whose peer is there, with a heartbeat or without.
+/// Row X6: a jump does not end a healthy connection, with or without a heartbeat.
 #[tokio::test]
 async fn a_clock_that_jumps_ends_no_healthy_connection() {
     for config in [Config::default(), Config::default().heartbeat(Duration::from_secs(30), Duration::from_secs(10))] {
@@ -34,7 +34,8 @@ async fn a_clock_that_jumps_ends_no_healthy_connection() {
     }
 }
 
-/// Row X6: while a handler runs nobody reads, and so the peer's answer cannot be seen: its silence says nothing.
+/// Row X6: while a handler runs, the connection does not read, so it cannot see the peer's pong.
+/// Silence in this time does not count.
 #[tokio::test]
 async fn a_handler_that_takes_longer_than_the_heartbeat_keeps_its_connection() {
     let config = Config::default().heartbeat(Duration::from_millis(50), Duration::from_millis(50));
@@ -54,7 +55,7 @@ async fn a_handler_that_takes_longer_than_the_heartbeat_keeps_its_connection() {
                 return;
             }
             Some(Ok(_)) => {}
-            other => panic!("a healthy peer was cut off: {other:?}"),
+            other => panic!("a healthy connection was closed: {other:?}"),
         }
     }
 }

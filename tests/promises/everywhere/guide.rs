@@ -1,7 +1,9 @@
-//! The programs of the guide and of the quick start, taken from there as they are printed: row D2 of the specification.
+//! The programs of the guide and of the quick start, taken from there as printed: row D2 of the
+//! specification.
 //!
-//! The guide writes files, changes them, runs programs, and makes mistakes. All of it is done here in the guide's order; a block
-//! of code that is none of these is refused, so that nothing in the guide is merely shown.
+//! The guide writes files, changes them, runs programs, and makes mistakes. This test does all of
+//! it in the guide's order. A block of code that is none of these fails the test, so that all code
+//! of the guide is tested.
 use std::{
     env, fs,
     io::{self, BufRead, BufReader},
@@ -12,31 +14,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a line of a program may take: long enough for a busy machine; what passes never waits for it.
+/// How long a line of a program may take. Long enough for a busy machine; a test that passes never
+/// waits this long.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Where the guide has its server.
+/// The address of the server in the guide.
 const ADDRESS: &str = "127.0.0.1";
-/// Where the guide has the reader's clone.
+/// The path of the reader's clone in the guide.
 const CLONE: &str = "../wsx/wsx";
 
-/// One block of the guide between two fences, and what stands above it.
+/// One block of the guide between two fences, and the file name above it.
 #[derive(Debug)]
 struct Block<'g> {
-    /// The fence's line in the guide, counted from 1.
+    /// The line of the opening fence in the guide, counted from 1.
     line: usize,
     language: &'g str,
-    /// The file that the line above names.
+    /// The file that the line above the block names.
     file: Option<&'g str>,
     text: String,
 }
 
-/// The text of a document of the project.
+/// Returns the text of a document of the project.
 fn page(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {name}: {error}"))
 }
 
-/// All blocks, in order.
+/// Returns all blocks, in order.
 fn blocks(guide: &str) -> Vec<Block<'_>> {
     let mut blocks = Vec::new();
     let mut file = None;
@@ -55,27 +58,28 @@ fn blocks(guide: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// The package of a reader who has typed in what the guide has shown so far.
+/// The package of a reader who has typed the guide's code so far.
 struct Package {
     folder: PathBuf,
     target: PathBuf,
-    /// A loopback address of this process and test alone, so that nothing else has the port there.
+    /// A loopback address that only this process and test use, so that the port is free.
     address: String,
 }
 
 impl Package {
-    /// Empty but for the lock file. Each has its own name, and its programs have theirs, as all share one target directory.
+    /// A package that has only the lock file. Packages and their programs have different names,
+    /// because they share one target directory.
     fn new(name: &str, network: u8) -> Self {
         let ours = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide");
         let folder = ours.join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder).expect("the folder of the last run can be removed");
         }
-        fs::create_dir_all(folder.join("src/bin")).expect("a folder of the test's own");
-        // The versions that the workspace is tested with, and no network to ask for others.
+        fs::create_dir_all(folder.join("src/bin")).expect("the test can make its folder");
+        // The versions that the workspace is tested with; other versions would need the network.
         let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
         fs::copy(lock, folder.join("Cargo.lock")).expect("the workspace has a lock file");
-        // A process id has 22 bits at most.
+        // A process id has at most 22 bits.
         let [_, high, middle, low] = process::id().to_be_bytes();
         let address = format!("127.{}.{middle}.{low}", network | high);
         Self { folder, target: ours.join("target"), address }
@@ -89,12 +93,12 @@ impl Package {
         fs::write(self.folder.join(file), text).unwrap_or_else(|error| panic!("cannot write {file}: {error}"));
     }
 
-    /// A whole file; the clone and the server's address are where they are on this machine.
+    /// Writes a whole file, with the paths and addresses of this machine.
     fn enter(&self, file: &str, text: &str) {
         let text = if file == "Cargo.toml" {
             let wsx = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("wsx");
             assert!(text.contains(CLONE), "the manifest takes wsx from the reader's clone");
-            // A reader's folder is in no workspace; this one is.
+            // A reader's folder is not in a workspace; this one is.
             format!("{}\n[workspace]\n", text.replace(CLONE, wsx.to_str().expect("a path in UTF-8")))
         } else {
             self.here(text)
@@ -106,7 +110,7 @@ impl Package {
         text.replace(ADDRESS, &self.address)
     }
 
-    /// Puts a change into a file, and returns what the file was before.
+    /// Applies a change to a file, and returns the file's text before it.
     fn change(&self, Block { line, text, .. }: &Block<'_>, file: &str) -> String {
         let before = self.read(file);
         let part = |other: char| -> String {
@@ -114,15 +118,15 @@ impl Package {
             self.here(&kept.map(|line| format!("{}\n", line.get(1..).unwrap_or_default())).collect::<String>())
         };
         let (old, new) = (part('+'), part('-'));
-        assert_eq!(before.matches(&old).count(), 1, "line {line}: {file} has this once:\n{old}");
+        assert_eq!(before.matches(&old).count(), 1, "line {line}: {file} must have this exactly once:\n{old}");
         self.write(file, &before.replace(&old, &new));
         before
     }
 
-    /// What cargo says of the package: nothing, unless something is wrong.
+    /// Returns the compiler's output, which is empty if everything is right.
     fn build(&self) -> String {
         let mut cargo = Command::new(env!("CARGO"));
-        // Many builds of small programs, whose symbols nobody looks at.
+        // Many builds of small programs, which need no debug information.
         cargo.env("CARGO_INCREMENTAL", "1").env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_TERM_COLOR", "never");
         cargo.current_dir(&self.folder).args(["build", "--offline", "--quiet", "--target-dir"]).arg(&self.target);
         let output = cargo.output().unwrap_or_else(|error| panic!("{cargo:?} does not run: {error}"));
@@ -137,7 +141,7 @@ impl Package {
     }
 }
 
-/// A program of the guide's, killed when it is dropped.
+/// A program of the guide. Dropping it kills it.
 struct Program {
     child: Child,
     lines: Receiver<String>,
@@ -155,37 +159,37 @@ impl Program {
         Ok(Self { child, lines })
     }
 
-    /// Waits until it has ended by itself, without a word.
+    /// Waits until the program ends by itself, without output.
     fn ends_in_silence(&mut self, line: usize) {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 assert!(status.success(), "line {line}: {status}");
                 let said: Vec<_> = self.lines.iter().collect();
-                assert!(said.is_empty(), "line {line}: it says {said:?}");
+                assert!(said.is_empty(), "line {line}: it prints {said:?}");
                 return;
             }
             thread::sleep(Duration::from_millis(10));
         }
-        panic!("line {line}: it does not end");
+        panic!("line {line}: it does not exit");
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Runs programs side by side, started in order, each when the one before has said its first line.
+/// Runs programs side by side. Each starts after the first line of the one before it.
 fn run(package: &Package, shown: &[Block<'_>]) {
     let mut programs = Vec::new();
     for Block { line, text, .. } in shown {
         let (command, expected) = text.split_once('\n').unwrap_or_default();
         let name = command.strip_prefix("$ cargo run -q --bin ");
-        let name = name.unwrap_or_else(|| panic!("line {line}: {command:?} is not how this guide runs programs"));
+        let name = name.unwrap_or_else(|| panic!("line {line}: {command:?} does not run a program as the guide does"));
         let program = package.start(name);
         let mut expected: Vec<String> = expected.lines().map(|line| package.here(line)).collect();
         if !expected.is_empty() && programs.is_empty() {
@@ -205,13 +209,13 @@ fn run(package: &Package, shown: &[Block<'_>]) {
 
 fn compare(program: &Program, line: usize, expected: &str) {
     match program.lines.recv_timeout(PATIENCE) {
-        Ok(said) => assert_eq!(said, expected, "line {line}: it says something else"),
-        Err(_) => panic!("line {line}: nothing came where the guide has {expected:?}"),
+        Ok(said) => assert_eq!(said, expected, "line {line}: the output differs"),
+        Err(_) => panic!("line {line}: no output where the guide has {expected:?}"),
     }
 }
 
-/// Row D2: what the guide prints compiles without a warning, and says what the guide says it does; each mistake is one error,
-/// in the compiler's own words.
+/// Row D2: the code of the guide compiles without a warning and prints what the guide shows. Each
+/// mistake is one error, with the compiler's own text.
 #[test]
 fn the_guides_program_does_what_the_guide_prints() {
     let guide = page("docs/guide.md");
@@ -230,9 +234,13 @@ fn the_guides_program_does_what_the_guide_prints() {
                     let said = package.build();
                     let errors =
                         said.lines().filter(|line| line.starts_with("error") && !line.contains("could not compile"));
-                    assert_eq!(errors.count(), 1, "line {line}: one mistake is one error, and this was said:\n{said}");
+                    assert_eq!(
+                        errors.count(),
+                        1,
+                        "line {line}: one mistake must be one error; the compiler printed:\n{said}"
+                    );
                     for quoted in text.lines() {
-                        assert!(said.lines().any(|said| said == quoted), "line {line}: this was said:\n{said}");
+                        assert!(said.lines().any(|said| said == quoted), "line {line}: the compiler printed:\n{said}");
                     }
                     package.write(file, &before);
                     mistakes += 1;
@@ -243,7 +251,7 @@ fn the_guides_program_does_what_the_guide_prints() {
                 let shown = &blocks[blocks.len() - rest.len() - 1..][..=others];
                 rest = &rest[others..];
                 let said = package.build();
-                assert!(said.is_empty(), "line {}: before it runs, the compiler says:\n{said}", block.line);
+                assert!(said.is_empty(), "line {}: before it runs, the compiler prints:\n{said}", block.line);
                 run(&package, shown);
                 runs += 1;
             }
@@ -259,21 +267,24 @@ fn the_guides_program_does_what_the_guide_prints() {
     assert!(runs >= 6 && mistakes >= 5, "{runs} runs and {mistakes} mistakes");
 }
 
-/// Row D2: the quick start's programs, which are the examples of that name, and whose box waits for its server, and comes back to it when it has been away.
+/// Rows D1, D2: the programs of the quick start are the examples of that name. Their box waits for
+/// its server, and reconnects after the server was away.
 #[test]
 fn the_quick_starts_box_comes_back_to_its_server() {
     let readme = page("README.md");
     let blocks = blocks(&readme);
     let shown = |language| blocks.iter().filter(move |block| block.language == language).map(|block| &*block.text);
     let package = Package::new("quick-start", 128);
-    let dependencies = shown("toml").next().expect("the quick start says what it needs");
+    let dependencies = shown("toml").next().expect("the quick start has a manifest");
     package.enter("Cargo.toml", &format!("[package]\nname = \"quick-start\"\nedition = \"2024\"\n\n{dependencies}"));
-    let [server, edge] = shown("rust,no_run").collect::<Vec<_>>()[..] else { panic!("a server and a box") };
+    let [server, edge] = shown("rust,no_run").collect::<Vec<_>>()[..] else {
+        panic!("the quick start has two programs")
+    };
     for (shown, example) in [(server, "quickstart_server.rs"), (edge, "quickstart_client.rs")] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/src/bin").join(example);
         let code = fs::read_to_string(path).expect("the quick start is among the examples");
         let code = code.lines().filter(|line| !line.starts_with("//!"));
-        assert!(code.eq(shown.lines()), "{example} is what the quick start shows");
+        assert!(code.eq(shown.lines()), "{example} differs from the quick start");
     }
     package.enter("src/bin/quick_server.rs", server);
     package.enter("src/bin/quick_box.rs", edge);
@@ -291,7 +302,8 @@ fn the_quick_starts_box_comes_back_to_its_server() {
     }
 }
 
-/// The Chinese pages show the code of the English pages, block by block, so what is tested there holds here.
+/// The Chinese pages show the code of the English pages, block by block, so the tests of the
+/// English pages cover them too.
 #[test]
 fn the_chinese_pages_show_the_same_code() {
     for (english_name, chinese_name) in [("README.md", "README.zh-CN.md"), ("docs/guide.md", "docs/guide.zh-CN.md")] {
@@ -303,12 +315,12 @@ fn the_chinese_pages_show_the_same_code() {
             assert_eq!(translated.file, original.file, "{place}: different files");
             assert_eq!(translated.text, original.text, "{place}: different code");
         }
-        assert_eq!(chinese.len(), english.len(), "the number of blocks in {chinese_name}");
-        assert!(!english.is_empty(), "{english_name} shows code");
+        assert_eq!(chinese.len(), english.len(), "{chinese_name} has another number of blocks");
+        assert!(!english.is_empty(), "{english_name} has no code");
     }
 }
 
-/// Waits for a line with this in it.
+/// Waits for a line that contains this text.
 #[track_caller]
 fn says(program: &Program, part: &str) {
     let end = Instant::now() + PATIENCE;
@@ -317,5 +329,5 @@ fn says(program: &Program, part: &str) {
             return;
         }
     }
-    panic!("it does not say {part:?}");
+    panic!("it does not print {part:?}");
 }

@@ -1,4 +1,5 @@
-//! The layout of the library's source: which folder may import from which, and how long a file may be.
+//! The layout of the library's source: which folder may import from which, and how long a file may
+//! be.
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

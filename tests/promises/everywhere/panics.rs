@@ -1,5 +1,5 @@
-//! Code of the program's that panics, everywhere it can: it ends its own connection or attempt, and nothing else. Row X4 of
-//! the specification.
+//! User code that panics, in every place where it can run. The panic ends only its own connection
+//! or attempt. Row X4 of the specification.
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize, ser::Error as _};
 use serde_json::json;
@@ -27,10 +27,10 @@ use wsx::{
 use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, recorder, within};
 
 fn boom<T>() -> T {
-    panic!("as a test wants it")
+    panic!("a panic on purpose")
 }
 
-/// Panics when it is dropped, unless a panic is on its way already.
+/// Panics when it is dropped, unless its thread is already panicking.
 struct Grudge;
 impl Drop for Grudge {
     fn drop(&mut self) {
@@ -56,7 +56,7 @@ impl Serialize for Unencodable {
     }
 }
 
-/// A message that is no JSON, which is an error and no panic.
+/// A message that fails to encode. That is an error and not a panic.
 struct NoJson;
 impl Serialize for NoJson {
     fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
@@ -64,7 +64,7 @@ impl Serialize for NoJson {
     }
 }
 
-/// An argument that panics when it is drawn.
+/// An argument that panics when it is extracted.
 struct Undrawable;
 impl<'f, E: Endpoint> FromContext<'f, E> for Undrawable {
     fn from_context(_: &Context<'f, E>) -> Result<Self, HandlerError> {
@@ -168,7 +168,8 @@ async fn close(_closed: Closed, conn: &Connection) {
     }
 }
 
-/// An observer that panics for the connection that is named as its method, and for all refusals.
+/// An observer that panics for the connection that is named after the method, and for all rejected
+/// handshakes.
 struct Touchy;
 impl Observer for Touchy {
     fn connection_opened(&self, conn: &Connection) {
@@ -211,7 +212,7 @@ async fn fragile() -> Server<Fragile> {
     Server::start_at(hub, door, "127.0.0.1:0").await
 }
 
-/// Whether a connection and the hub work as if nothing had been.
+/// Asserts that this connection and the hub still work.
 async fn is_well(server: &Server<Fragile>, good: &mut Peer) {
     good.say("add", json!(1)).await;
     assert_eq!(good.hear_data().await, ("sum".into(), json!(2)));
@@ -228,7 +229,7 @@ async fn is_well(server: &Server<Fragile>, good: &mut Peer) {
     assert_eq!(good.hear_data().await, ("one".into(), json!(2)));
 }
 
-/// Row X4: whatever panics while a connection is open, it is told 1011, and nobody else notices.
+/// Row X4: a panic on an open connection closes it with 1011. The other connections work.
 #[tokio::test]
 async fn a_panic_ends_its_connection_with_1011_wherever_it_comes() {
     let server = fragile().await;
@@ -261,7 +262,7 @@ async fn a_panic_ends_its_connection_with_1011_wherever_it_comes() {
     }
 }
 
-/// Row X4: a pong's callback panics in the task of its connection too.
+/// Row X4: a panic in a pong's callback closes the connection too.
 #[tokio::test]
 async fn a_panic_at_a_pong_ends_its_connection_with_1011() {
     let server = fragile().await;
@@ -272,7 +273,7 @@ async fn a_panic_at_a_pong_ends_its_connection_with_1011() {
     is_well(&server, &mut good).await;
 }
 
-/// Row X4: at the end of a connection nobody is left to be told; the hub forgets it all the same.
+/// Row X4: after a panic during the close, the hub still removes the connection.
 #[tokio::test]
 async fn a_panic_at_the_end_of_a_connection_changes_nothing() {
     let server = fragile().await;
@@ -296,7 +297,7 @@ async fn a_panic_at_the_end_of_a_connection_changes_nothing() {
         assert_eq!(u16::from(within(conn.closed()).await.code), code, "{id}: {says}");
         is_well(&server, &mut good).await;
     }
-    // Nothing of them holds up a shutdown.
+    // None of them delays a shutdown.
     let hub = server.hub.clone();
     let ended = tokio::spawn(async move { hub.shutdown(Duration::from_secs(15)).await });
     assert_eq!(good.close().await.0, 1001);
@@ -304,7 +305,7 @@ async fn a_panic_at_the_end_of_a_connection_changes_nothing() {
     assert_eq!(within(ended).await.unwrap(), 0);
 }
 
-/// Row X4: whatever of the program's panics when it is dropped at the end, the end is known and told as it came.
+/// Row X4: a panic in a drop during the close does not change the close that is reported.
 #[tokio::test]
 async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
     let (recorder, mut memory) = recorder();
@@ -334,7 +335,7 @@ async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
         assert_eq!(within(conn.closed()).await.code, CloseCode::NORMAL, "{id}");
     }
 
-    // A stream has a grudge as well.
+    // A stream that panics when it is dropped.
     let (near, far) = tokio::io::duplex(1024);
     let stream = Explosive { inner: near, at: Panics::Dropped, switch: Arc::new(AtomicBool::new(true)) };
     let opening = tokio::spawn(async move { narrow.serve_connection(stream, None).await.unwrap() });
@@ -347,7 +348,8 @@ async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
     assert_eq!(within(conn.closed()).await.by, ClosedBy::Peer);
 }
 
-/// Row X4: who encodes a message bears its panic; the hub, its connections and the thread's buffers do not.
+/// Row X4: a panic while a message is encoded goes to the caller of the send. The hub, its
+/// connections and the thread's buffers still work.
 #[tokio::test]
 async fn a_message_that_panics_while_it_is_encoded_is_its_senders() {
     let server = fragile().await;
@@ -375,7 +377,7 @@ async fn a_message_that_panics_while_it_is_encoded_is_its_senders() {
     is_well(&server, &mut good).await;
 }
 
-/// The status of the answer to a handshake with this id.
+/// Returns the status of the answer to a handshake with this id.
 async fn status(address: &str, id: &str) -> u16 {
     match Peer::try_connect(&format!("ws://{address}/ws?id={id}")).await {
         Ok(_) => 101,
@@ -384,8 +386,8 @@ async fn status(address: &str, id: &str) -> u16 {
     }
 }
 
-/// Ids come from the query; `never` and `later` panic, `none` is refused.
-#[allow(clippy::needless_pass_by_value, reason = "a door gives its `build_id` the request")]
+/// Reads the id from the query; `never` and `later` panic, `none` is rejected.
+#[allow(clippy::needless_pass_by_value, reason = "a `WsHandler` passes the request by value")]
 fn touchy_id(request: Parts) -> impl Future<Output = Result<String, Rejection>> + Send {
     let query = request.uri.query().unwrap_or_default().to_owned();
     if query == "id=never" {
@@ -401,17 +403,18 @@ fn touchy_id(request: Parts) -> impl Future<Output = Result<String, Rejection>> 
     }
 }
 
-/// Row X4: a panic in a handshake is answered with 500, and one of the observer's changes no answer; the next one is let in.
+/// Row X4: a panic in a handshake is answered with 500. A panic of the observer changes no answer.
+/// The next handshake is accepted.
 #[tokio::test]
 async fn a_panic_in_a_handshake_refuses_it_and_the_door_stays_open() {
-    // One place for the listener, which holds it while it waits, and one more: a handshake that ended with a panic must
-    // give its place back.
+    // One place for the listener, which holds it while it waits, and one more. A handshake that
+    // panics must give its place back.
     let hub = Hub::builder().endpoint(Fragile).observer(Touchy).max_handshakes(2).build().unwrap();
     let door = hub.ws_handler(touchy_id, by_hand);
     let (own, behind) = (door.clone(), door.clone());
     let server = Server::start_at(hub, door, "127.0.0.1:0").await;
 
-    // A loop of the program's own, as it would stand around `serve_stream`: a panic would end it.
+    // A loop of the program around `serve_connection`, which a panic would end.
     let by_program = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let by_program_at = by_program.local_addr().unwrap().to_string();
     tokio::spawn(async move {
@@ -434,7 +437,7 @@ async fn a_panic_in_a_handshake_refuses_it_and_the_door_stays_open() {
     is_well(&server, &mut good).await;
 }
 
-/// An observer of a client's that panics whenever it is told something, and counts how often.
+/// An observer of a client that counts its calls and panics in each.
 #[derive(Clone, Default)]
 struct TouchyClient(Arc<AtomicU32>);
 impl TouchyClient {
@@ -459,7 +462,7 @@ fn quick() -> Backoff {
     Backoff::default().initial(Duration::from_millis(5)).max(Duration::from_millis(20))
 }
 
-/// Row X4: where a client's headers cannot be made for a panic, the attempt fails, and the next one is made.
+/// Row X4: a panic in a client's `headers` fails that attempt, and the client retries.
 #[tokio::test]
 async fn a_panic_in_a_clients_headers_fails_the_attempt_alone() {
     let server = fragile().await;
@@ -492,7 +495,7 @@ async fn a_panic_in_a_clients_headers_fails_the_attempt_alone() {
     }
 }
 
-/// Row X4: a decision that panics is none, and the client goes on.
+/// Row X4: after a panic in `give_up` the client continues.
 #[tokio::test]
 async fn a_panic_in_give_up_does_not_give_up() {
     let server = fragile().await;
@@ -516,11 +519,11 @@ async fn a_panic_in_give_up_does_not_give_up() {
         .unwrap();
     let opened = Log::default();
     let log = opened.clone();
-    // One attempt fails, and its wait is told.
+    // One attempt fails, and the observer gets the wait.
     within(client.connect(CancellationToken::new(), move |_| log.add(()))).await.unwrap();
     assert_eq!((asked.load(Ordering::Relaxed), told.0.load(Ordering::Relaxed)), (1, 1));
     opened.next().await;
-    // One connection ends.
+    // One connection closes.
     server.hub.connection("none-yet").unwrap().close();
     opened.next().await;
     assert_eq!((asked.load(Ordering::Relaxed), told.0.load(Ordering::Relaxed)), (2, 2));
@@ -528,7 +531,8 @@ async fn a_panic_in_give_up_does_not_give_up() {
     within(client.closed()).await;
 }
 
-/// Row X4: an observer that panics at the end of the attempts has been told, and the client stands where it should.
+/// Row X4: after an observer panics at the last attempt, the client has still given up, in the
+/// right state.
 #[tokio::test]
 async fn a_panic_of_the_observer_does_not_keep_a_client_from_giving_up() {
     let server = fragile().await;
@@ -539,11 +543,11 @@ async fn a_panic_of_the_observer_does_not_keep_a_client_from_giving_up() {
     server.hub.connection("box-7").unwrap().close();
     let mut state = client.state();
     within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
-    assert_eq!(told.0.load(Ordering::Relaxed), 2, "the end, and giving up");
+    assert_eq!(told.0.load(Ordering::Relaxed), 2, "`connection_closed` and `client_gave_up`");
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     client.close();
 
-    // At the first attempt already, where it is `connect` that returns.
+    // The same at the first attempt, where `connect` returns the error.
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let client =
         Client::builder(format!("ws://{free}/ws")).observer(TouchyClient::default()).give_up(|_| true).build().unwrap();
@@ -551,7 +555,7 @@ async fn a_panic_of_the_observer_does_not_keep_a_client_from_giving_up() {
     assert!(matches!(error, ConnectError::Dial { .. }), "{error:?}");
 }
 
-/// Row X4: whatever of a client's panics while it is connected, the server is told 1011, and the client comes back.
+/// Row X4: a panic in a client's code closes the connection with 1011, and the client reconnects.
 #[tokio::test]
 async fn a_client_comes_back_after_a_panic_of_its_own() {
     let server = fragile().await;
@@ -587,7 +591,7 @@ async fn a_client_comes_back_after_a_panic_of_its_own() {
     }
 }
 
-/// Row X4: a stream of the program's own that panics ends its connection alone.
+/// Row X4: a panic of the program's own stream ends only its connection.
 #[tokio::test]
 async fn a_stream_that_panics_ends_its_connection_alone() {
     let server = fragile().await;
@@ -663,8 +667,8 @@ impl tokio::io::AsyncWrite for Explosive {
     }
 }
 
-/// Row X4: a connector that panics, at once or later, is a failed attempt, and jitter that panics delays the next one all
-/// the same.
+/// Row X4: a connector that panics, at once or later, fails the attempt. A panic in `jitter` still
+/// delays the next attempt.
 #[tokio::test]
 async fn a_panic_while_a_client_dials_is_a_failed_attempt() {
     let asked = Arc::new(AtomicU32::new(0));

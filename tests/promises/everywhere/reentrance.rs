@@ -1,7 +1,8 @@
-//! Values of the program's whose own code uses the connection that they belong to: cloned, replaced or dropped, they find
-//! no lock of it taken. Row X4 of the specification.
+//! Values of the program that use their own connection when they are cloned, replaced or dropped.
+//! No lock of the connection is held at that moment. Row X4 of the specification.
 //!
-//! A lock that is taken would wait for itself, so each case runs in a thread of its own, which is left behind then.
+//! With the lock held, the thread would wait for itself. So each case runs in a thread of its own,
+//! which is left behind in that case.
 use std::{
     io,
     pin::Pin,
@@ -21,17 +22,17 @@ use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use wsx::{CancellationToken, Client, Connection, Envelope, Hub};
 use wsx_tests::{Server, within};
 
-/// Runs it to its end.
+/// Asserts that the code finishes.
 fn ends(code: impl FnOnce() + Send + 'static) {
     let (done, ended) = mpsc::channel();
     std::thread::spawn(move || {
         code();
-        done.send(()).expect("the test waits");
+        done.send(()).expect("the test receives");
     });
-    ended.recv_timeout(Duration::from_secs(10)).expect("it waits for a lock that its own thread holds, or panicked");
+    ended.recv_timeout(Duration::from_secs(10)).expect("the code waits for a lock of its own thread, or panicked");
 }
 
-/// Everything that a value may ask of its connection.
+/// Does everything that a value can do with its connection.
 fn use_all(conn: &Connection) {
     let _ = conn.is_closed();
     let _ = conn.extension::<u8>();
@@ -41,7 +42,7 @@ fn use_all(conn: &Connection) {
     let _ = conn.try_send(&Envelope::with_type("gone", 1));
 }
 
-/// Uses its connection when it is cloned, woken or dropped, and says so.
+/// Uses its connection when it is cloned, woken or dropped, and reports that.
 struct Caller(Connection, mpsc::Sender<()>);
 
 impl Caller {
@@ -75,7 +76,7 @@ impl Drop for Caller {
     }
 }
 
-/// Not started, so that what is sent waits.
+/// Returns a connection that is not started, so that its messages wait.
 async fn connection() -> Connection {
     let (near, _) = tokio::io::duplex(64);
     Connection::new(WebSocketStream::from_raw_socket(near, Role::Server, None).await)
@@ -91,7 +92,7 @@ async fn an_extension_may_use_its_connection_when_it_is_cloned_and_when_it_is_re
         assert_eq!(calls.try_iter().count(), 1, "dropped");
         let (caller, calls) = Caller::new(&conn);
         conn.set_extension(caller);
-        drop(conn.extension::<Caller>().expect("it is there"));
+        drop(conn.extension::<Caller>().expect("the extension is set"));
         assert_eq!(calls.try_iter().count(), 2, "cloned, and the clone dropped");
     });
 }
@@ -129,7 +130,7 @@ async fn a_waker_may_use_the_connection_that_a_send_waits_for() {
         assert!(poll(&Arc::new(second).into()), "{message}");
         assert_eq!(first_calls.try_iter().count(), 1, "replaced");
         drop(send);
-        assert_eq!(second_calls.try_iter().count(), 1, "taken back with its message");
+        assert_eq!(second_calls.try_iter().count(), 1, "dropped with its message");
         let sending = conn.clone();
         let mut send = Box::pin(async move { sending.send(&Envelope::with_type("late", 1)).await });
         let (third, third_calls) = Caller::new(&conn);
@@ -139,7 +140,7 @@ async fn a_waker_may_use_the_connection_that_a_send_waits_for() {
     });
 }
 
-/// The last handle of a client's connection can be the client's own.
+/// The last handle of a client may be dropped by the client's own connection.
 #[test]
 fn what_a_clients_connection_leaves_behind_may_use_the_client() {
     struct Last(Client, mpsc::Sender<()>);
@@ -167,13 +168,14 @@ fn what_a_clients_connection_leaves_behind_may_use_the_client() {
             client.connection().unwrap().set_extension(Arc::new(Last(client.clone(), said)));
             tokio::task::yield_now().await;
         });
-        // With it goes the task that serves the connection.
+        // Dropping the runtime drops the task that serves the connection.
         drop(runtime);
         assert_eq!(last.iter().count(), 1);
     });
 }
 
-/// A stream that, once it is still, keeps no waker of who reads: that is a handle of the connection.
+/// A stream that keeps no waker of the reader once it is `still`. A waker is a handle of the
+/// connection.
 struct Still {
     inner: TcpStream,
     still: Arc<AtomicBool>,

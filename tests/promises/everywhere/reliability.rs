@@ -1,4 +1,4 @@
-//! Dead links, and servers that say no: rows R1 and R2 of the specification.
+//! Dead links, and servers that reject.
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -14,7 +14,7 @@ use wsx_tests::{
     jump, query_id, round_trip, within,
 };
 
-/// Short, since nothing here waits for a network.
+/// Short, because these tests do not wait for a network.
 fn quick() -> Backoff {
     Backoff::default().initial(Duration::from_millis(5)).max(Duration::from_millis(20))
 }
@@ -23,7 +23,7 @@ fn beating() -> Config {
     Config::default().heartbeat(Duration::from_millis(50), Duration::from_millis(100))
 }
 
-/// Row R1: a byte now and then is a sign of life, though it makes no message and answers no ping.
+/// Row R1: single bytes are a sign of life, although they are neither a message nor a pong.
 #[tokio::test(start_paused = true)]
 async fn a_message_that_trickles_in_keeps_its_connection() {
     let hub = Hub::builder().config(beating()).without_handlers().build().unwrap();
@@ -42,10 +42,11 @@ async fn a_message_that_trickles_in_keeps_its_connection() {
     }
     assert!(!conn.is_closed());
     let mut sink = [0; 64];
-    assert!(within(peer.read(&mut sink)).await.unwrap() > 0, "it was pinged meanwhile");
+    assert!(within(peer.read(&mut sink)).await.unwrap() > 0, "the server has sent a ping meanwhile");
 }
 
-/// Row R1: what a peer says while a handler runs waits in the system's buffer, and is no silence.
+/// Row R1: bytes that arrive while a handler runs wait in the kernel's buffer. The peer does not
+/// count as silent.
 #[tokio::test]
 async fn a_handler_that_takes_long_is_no_silent_peer() {
     let (done, answer) = (Log::default(), Log::default());
@@ -73,13 +74,13 @@ async fn a_handler_that_takes_long_is_no_silent_peer() {
         });
     };
     within(client.connect(CancellationToken::new(), register)).await.unwrap();
-    // Several times the interval and the timeout together.
+    // Several times the interval plus the timeout.
     client.send(&Envelope::with_type("work", 600)).await.unwrap();
-    assert!(!done.next().await, "its connection was ended meanwhile");
+    assert!(!done.next().await, "the connection was closed meanwhile");
     assert_eq!(answer.next().await, 600);
 }
 
-/// Row R1: and once the handler is done, silence counts again.
+/// Row R1: when the handler has returned, silence counts again.
 #[tokio::test]
 async fn a_dead_link_is_found_after_a_handler_that_took_long() {
     let hub = Hub::builder().config(beating()).without_handlers().build().unwrap();
@@ -87,7 +88,7 @@ async fn a_dead_link_is_found_after_a_handler_that_took_long() {
         conn.register_handler("work", |_: u64, _| tokio::time::sleep(Duration::from_millis(300)));
     });
     let server = Server::start_at(hub, door, "127.0.0.1:0").await;
-    // Answers no ping, since it never reads.
+    // This peer never reads, so it does not answer pings.
     let mut peer = server.peer("box-7").await;
     let conn = server.hub.connection("box-7").unwrap();
     peer.say("work", 1.into()).await;
@@ -95,7 +96,7 @@ async fn a_dead_link_is_found_after_a_handler_that_took_long() {
     assert!(closed.by == ClosedBy::Link && closed.reason.contains("silent"), "{closed}");
 }
 
-/// Row V1: a time that no clock has is one that never comes, wherever it is given.
+/// Row V1: a duration beyond the range of the clock never expires, in every setting.
 #[tokio::test]
 async fn the_longest_durations_mean_for_ever() {
     const EVER: Duration = Duration::MAX;
@@ -107,7 +108,7 @@ async fn the_longest_durations_mean_for_ever() {
         let client = Client::builder(server.url("box-7")).config(config).backoff(backoff).build().unwrap();
         within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
         let (near, far) = (client.connection().unwrap(), server.hub.connection("box-7").unwrap());
-        // More than a socket takes at once, so that the writer must wait for it.
+        // More than a socket takes at once, so that the writer has to wait.
         within(near.send_binary(vec![0; 1 << 20])).await.unwrap();
         jump(Duration::from_secs(365 * 86_400)).await;
         round_trip(&near).await;
@@ -122,8 +123,8 @@ async fn the_longest_durations_mean_for_ever() {
     }
 }
 
-/// Row R1: a message of the application's own leaves at each interval while there is a connection, and none is kept for the
-/// next one.
+/// Row R1: `send_every` sends a message at each interval of a connection, and keeps none for the
+/// next connection.
 #[tokio::test(start_paused = true)]
 async fn a_message_is_sent_at_every_interval_of_a_connection() {
     const INTERVAL: Duration = Duration::from_secs(5);
@@ -144,7 +145,7 @@ async fn a_message_is_sent_at_every_interval_of_a_connection() {
     let server = beating(beats.clone(), "127.0.0.1:0").await;
     let client =
         Client::builder(server.url("box-7")).backoff(Backoff::default().initial(AWAY).max(AWAY)).build().unwrap();
-    // The clock's word on each message that was made.
+    // The time of each message that was made.
     let made = Log::default();
     let beat = client.send_every(INTERVAL, {
         let (log, mut n) = (made.clone(), 0);
@@ -168,8 +169,8 @@ async fn a_message_is_sent_at_every_interval_of_a_connection() {
     let server = beating(beats.clone(), &address).await;
     let gone = Instant::now();
     within(client.connected()).await.unwrap();
-    assert!(gone.elapsed() > INTERVAL, "it was away for less than an interval");
-    assert!(made.try_next().is_none() && beats.try_next().is_none(), "something was made while nobody was there");
+    assert!(gone.elapsed() > INTERVAL, "the connection was away for less than an interval");
+    assert!(made.try_next().is_none() && beats.try_next().is_none(), "a message was made without a connection");
     for n in 4..7 {
         let at = made.next().await;
         assert_eq!((at - start).as_secs() % INTERVAL.as_secs(), 0, "{:?}", at - start);
@@ -181,22 +182,22 @@ async fn a_message_is_sent_at_every_interval_of_a_connection() {
     assert!(made.try_next().is_none());
 }
 
-/// Row R1: the heartbeat is off unless asked for.
+/// Row R1: the heartbeat is off by default.
 #[test]
 fn nothing_pings_by_default() {
     assert_eq!(Config::default().heartbeat, None);
 }
 
-/// A server that refuses with a status, and its URL.
+/// Starts a server that rejects with this status, and returns its URL.
 async fn refusing(status: StatusCode) -> String {
     let hub = Hub::builder().without_handlers().build().unwrap();
     let door =
         hub.ws_handler(move |_| async move { Err::<String, _>(Rejection::new(status, "no")) }, |_: &Connection| {});
-    // Its task goes on until the test's runtime ends.
+    // Its task runs until the test's runtime is dropped.
     Server::start_at(hub, door, "127.0.0.1:0").await.url("box-7")
 }
 
-/// Row R2: the application decides which refusals end the attempts.
+/// Row R2: the application decides which rejections end the attempts.
 #[tokio::test]
 async fn a_client_gives_up_on_a_refusal_if_told_to() {
     for status in [401, 403, 404, 410] {
@@ -209,7 +210,8 @@ async fn a_client_gives_up_on_a_refusal_if_told_to() {
     }
 }
 
-/// Row R2: a server that is busy is asked again, and one that says no as well unless told otherwise.
+/// Row R2: after a temporary rejection the client retries. After any other it retries too, unless
+/// `give_up` says otherwise.
 #[tokio::test]
 async fn a_client_goes_on_where_it_may_come_in_later() {
     let deciding = |decide: bool, url: String| {
@@ -233,7 +235,8 @@ async fn a_client_goes_on_where_it_may_come_in_later() {
     }
 }
 
-/// Row R2: two programs with one id do not replace each other for ever; a policy's close counts too.
+/// Row R2: two programs with one id do not replace each other for ever. A close with 1008 counts as
+/// a refusal too.
 #[tokio::test]
 async fn a_client_gives_up_when_it_was_replaced_or_turned_out() {
     for code in [CloseCode::REPLACED, CloseCode::POLICY_VIOLATION] {
@@ -246,15 +249,15 @@ async fn a_client_gives_up_when_it_was_replaced_or_turned_out() {
             let _other = server.peer("box-7").await;
             within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
         } else {
-            server.hub.connection("box-7").unwrap().close_with(CloseCode::POLICY_VIOLATION, "unpaid");
+            server.hub.connection("box-7").unwrap().close_with(CloseCode::POLICY_VIOLATION, "account closed");
             within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
         }
-        // The program may begin again.
+        // The program may connect again.
         within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     }
 }
 
-/// Row R2: any other end is no reason to stay away.
+/// Row R2: after any other close the client reconnects.
 #[tokio::test]
 async fn a_client_comes_back_after_an_end_that_is_no_refusal() {
     let server = Server::start(Hub::builder().without_handlers().build().unwrap()).await;

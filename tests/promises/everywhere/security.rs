@@ -1,4 +1,5 @@
-//! docs/SECURITY.md names the limits that the code has, and the lock files hold the fixes that it names.
+//! `docs/SECURITY.md` has the limits of the code, and the lock files have the fixes that it names:
+//! row R10 of the specification.
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
 use wsx::{Backoff, CancellationToken, Client, Config, ConnectError, Hub};
@@ -9,7 +10,7 @@ use wsx_tests::{
 
 const DOCUMENT: &str = include_str!("../../../docs/SECURITY.md");
 
-/// The rows of all tables, cell by cell, without the marks around a name.
+/// Returns the rows of all tables, cell by cell, without the marks around a name.
 fn rows() -> impl Iterator<Item = Vec<&'static str>> {
     DOCUMENT.lines().filter_map(|line| {
         let cells = line.strip_prefix("| ")?.strip_suffix('|')?.split('|');
@@ -17,13 +18,13 @@ fn rows() -> impl Iterator<Item = Vec<&'static str>> {
     })
 }
 
-/// What the document says of a limit.
+/// Returns the document's value of a limit.
 fn documented(limit: &str) -> &'static str {
     let row = rows().find(|row| row[0] == limit).unwrap_or_else(|| panic!("SECURITY.md does not name {limit}"));
     row[1]
 }
 
-/// A number of the document, with its unit if it has one: bytes, seconds, or things.
+/// Returns a number of the document, converted from its unit: bytes, seconds, or a count.
 fn number(limit: &str) -> usize {
     let text = documented(limit);
     let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
@@ -43,10 +44,11 @@ fn seconds(limit: &str) -> Duration {
 
 #[test]
 fn the_document_names_the_default_of_every_limit() {
-    // Each field by its name, so that a new one does not compile until it is here, and fails until it is in the document.
+    // Each field by its name. A new field needs a line here and in the document before this test
+    // passes.
     let config = format!("{:?}", Config::default());
     let documented_fields = rows().filter(|row| row[0].starts_with("Config::")).count();
-    assert_eq!(config.matches(": ").count(), documented_fields, "SECURITY.md has not every field of {config}");
+    assert_eq!(config.matches(": ").count(), documented_fields, "SECURITY.md does not have every field of {config}");
     let config = Config::default();
     assert_eq!(number("Config::max_message_size"), config.max_message_size);
     assert_eq!(number("Config::queue_messages"), config.queue_messages);
@@ -69,10 +71,11 @@ fn the_document_names_the_default_of_every_limit() {
         usize::MAX,
         number("HubBuilder::max_handshakes")
     );
-    assert!(builder.contains(&limits), "{builder}, and not {limits}");
+    assert!(builder.contains(&limits), "{limits} is not in {builder}");
 }
 
-/// The status that a request gets with a head of this many bytes and headers.
+/// Returns the status of the answer to a request with an HTTP head of this length and this many
+/// headers.
 async fn status(length: usize, headers: usize) -> u16 {
     let hub = Hub::builder().without_handlers().build().unwrap();
     let door = hub.ws_handler(wsx::unique_id, |_| {});
@@ -125,7 +128,7 @@ async fn an_answer_has_exactly_the_limit_of_the_document() {
 /// On the paused clock, whose timers round up to the next millisecond.
 fn assert_took(since: Instant, limit: &str) {
     let (took, limit) = (since.elapsed(), seconds(limit));
-    assert!(took >= limit && took < limit + Duration::from_millis(5), "{took:?}, and not {limit:?}");
+    assert!(took >= limit && took < limit + Duration::from_millis(5), "{took:?} instead of {limit:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,7 +146,7 @@ async fn a_peer_that_stays_is_dropped_when_the_document_says() {
     let (mut ws, _) = tokio_tungstenite::client_async("ws://a/ws", near).await.unwrap();
     let conn = opening.await.unwrap().unwrap();
     let start = Instant::now();
-    // Half a close is an offence; the peer does not hang up behind it.
+    // An incomplete close code is an error, and this peer does not hang up after it.
     ws.get_mut().write_all(b"\x88\x81\0\0\0\0x").await.unwrap();
     conn.closed().await;
     assert_took(start, "time for the socket to linger after a close");
@@ -158,12 +161,13 @@ fn a_payload_is_as_deep_as_the_document_says() {
     }
 }
 
-/// A version's numbers.
+/// Returns the numbers of a version.
 fn version(text: &str) -> Vec<u32> {
     text.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect()
 }
 
-/// Versions that Cargo takes for each other: by the first number that is not 0.
+/// Whether Cargo may use one version for the other: their numbers up to the first that is not 0 are
+/// equal.
 fn is_compatible(one: &[u32], other: &[u32]) -> bool {
     let leading = one.iter().take_while(|&&number| number == 0).count();
     one.get(..=leading) == other.get(..=leading)
@@ -172,7 +176,7 @@ fn is_compatible(one: &[u32], other: &[u32]) -> bool {
 #[test]
 fn the_lock_files_hold_the_fixes_that_the_document_names() {
     let wanted: Vec<_> = rows().filter(|row| row.get(2).is_some_and(|why| why.starts_with("RUSTSEC"))).collect();
-    assert!(wanted.len() >= 6, "the table has lost its form: {wanted:?}");
+    assert!(wanted.len() >= 6, "the table has another form: {wanted:?}");
     for (file, lock) in
         [("Cargo.lock", include_str!("../../../Cargo.lock")), ("fuzz", include_str!("../../fuzz/Cargo.lock"))]
     {
@@ -182,11 +186,12 @@ fn the_lock_files_hold_the_fixes_that_the_document_names() {
             let (Some(name), Some(given)) = (field("name = \""), field("version = \"")) else { continue };
             for row in wanted.iter().filter(|row| row[0] == name) {
                 let (given, least) = (version(given), version(row[1]));
-                // An older line of a crate, which a tool of the tests may use, has fixes of its own numbers.
+                // An older version line of a crate, which a tool of the tests may use, has fixes
+                // with numbers of its own.
                 found += usize::from(given >= least);
                 assert!(given >= least || !is_compatible(&least, &given), "{file}: {name} {given:?}: {}", row[2]);
             }
         }
-        assert!(found >= 5, "{file}: only {found} of the document's crates are there");
+        assert!(found >= 5, "{file}: has only {found} of the document's crates");
     }
 }

@@ -1,19 +1,21 @@
-//! The real hub and the real client in a simulated network, where everything fails that can: partitions, also of one way,
-//! lost and reordered segments, stalls, latencies of up to half a second, and crashes of either end; meanwhile either end closes
-//! now and then. Row R12 of the specification.
+//! The real hub and the real client in a simulated network with all its faults: partitions (also in
+//! one direction), lost and reordered segments, stalls, latencies of up to half a second, and
+//! crashes of either end. Meanwhile both ends close connections now and then. Row R12 of the
+//! specification.
 //!
-//! turmoil drives the network and the clock. What fails, and when, comes from a seed; the library draws its own random
-//! numbers besides, so a seed makes the same faults again, and not always the same run. Invariants are asserted:
+//! turmoil runs the network and the clock. A seed decides which faults happen, and when. The
+//! library draws random numbers of its own, so a seed repeats the faults, but not always the whole
+//! run. The simulation asserts:
 //!
-//! - On each connection there arrives, in order, a beginning of what was accepted for it; nothing arrives twice. Where an end
-//!   closes in a network that works, all of it arrives.
-//! - Of an id one connection is open at most.
-//! - When the faults have ended every client is connected again, and a message goes through both ways.
-//! - After the shutdown no task is left, nobody is in the hub, and the observer has seen an end for each beginning; of a
-//!   program that crashed nothing is left.
+//! - On each connection the first part of the accepted messages arrives, in order; nothing arrives
+//!   twice. If an end closes while the network works, all of them arrive.
+//! - At most one connection of an id is open.
+//! - After the faults every client is connected again, and a message arrives in both directions.
+//! - After the shutdown there is no task, the hub is empty, and the observer has seen a close for
+//!   each open. A program that crashed leaves nothing.
 //!
-//! `cargo test --package wsx-tests --test simulation` runs 50 seeds. `WSX_SEEDS=17` runs one alone, `WSX_SEEDS=0..1000`
-//! those of a range. A failure names its seed.
+//! `cargo test --package wsx-tests --test simulation` runs 50 seeds. `WSX_SEEDS=17` runs one, and
+//! `WSX_SEEDS=0..1000` a range. A failure names its seed.
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -46,9 +48,10 @@ use wsx_tests::query_id;
 
 const STATION: &str = "station";
 const PORT: u16 = 9001;
-/// How long the network works before everybody must be back: a dead link is found, closed, and dialled again after a wait.
+/// How long the network works before every client must be connected again: time to detect a dead
+/// link, close it, wait, and dial.
 const CALM: Duration = Duration::from_secs(15);
-/// For what is to happen at once in a network that works.
+/// Time limit for what happens at once in a network that works.
 const SOON: Duration = Duration::from_secs(15);
 
 #[derive(Serialize, Deserialize, wsx::Message)]
@@ -61,7 +64,7 @@ struct Command {
     message: Numbered,
 }
 
-/// The answer to each telemetry.
+/// The answer to each telemetry message.
 #[derive(Serialize, Deserialize, wsx::Message)]
 struct Receipt {
     number: u64,
@@ -69,15 +72,16 @@ struct Receipt {
 
 #[derive(Serialize, Deserialize)]
 struct Numbered {
-    /// The sender's end of the connection that it was accepted for; none for a broadcast.
+    /// The sender's end of the connection that the message was accepted for; `None` for a
+    /// broadcast.
     link: Option<u64>,
     number: u64,
-    /// Sent when the faults have ended.
+    /// Whether it was sent after the faults.
     proof: bool,
     padding: String,
 }
 
-/// An end of a connection, numbered in the order of their beginnings.
+/// An end of a connection, numbered in the order of opening.
 #[derive(Clone, Copy)]
 struct Link(u64);
 
@@ -86,24 +90,25 @@ enum Phase {
     Faults,
     Calm,
     Proof,
-    /// The first end shuts down, and then the other.
+    /// The first end shuts down, then the other.
     End(usize),
 }
 
-/// What became of a message at its sender.
+/// What happened to a message at its sender.
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
-    /// Given up while it waited, or its sender crashed.
+    /// The send was dropped while it waited, or its program crashed.
     Unknown,
     Accepted,
     Refused,
 }
 
-/// What one seed asks for, and all that its programs write down.
+/// The settings of one seed, and the records of its programs.
 struct World {
     boxes: Vec<String>,
     config: Config,
-    /// Whether messages go on when the faults have ended. Otherwise only the heartbeat can find a dead link.
+    /// Whether messages continue after the faults. Otherwise only the heartbeat can detect a dead
+    /// link.
     loud: bool,
     /// Which end shuts down first: the station, or the boxes.
     station_first: bool,
@@ -116,13 +121,13 @@ struct World {
 struct Books {
     /// By the sender's end, in the order of the sends.
     sent: BTreeMap<u64, Vec<(u64, Fate)>>,
-    /// By the receiver's end: from which end, and which message.
+    /// By the receiver's end: the sender's end and the message.
     arrived: BTreeMap<u64, Vec<(Option<u64>, u64)>>,
     /// By the receiver's end.
     receipts: BTreeMap<u64, Vec<u64>>,
-    /// Senders' ends that were closed after their last message, in a network that worked.
+    /// The senders' ends that closed after their last message, while the network worked.
     completed: BTreeSet<u64>,
-    /// Whose message went through after the faults, and in which direction.
+    /// The boxes whose message arrived after the faults, with the direction.
     proofs: BTreeSet<(String, &'static str)>,
     lives: Vec<(String, Weak<Census>)>,
     wrong: Vec<String>,
@@ -136,7 +141,7 @@ struct Census {
     closed: AtomicU64,
 }
 
-/// As the library owns it.
+/// An observer that the library owns.
 struct Counted(Arc<Census>);
 
 impl Observer for Counted {
@@ -150,12 +155,12 @@ impl Observer for Counted {
         self.0.world.wrong(format!("{}: {message_type}: {error}", self.0.name));
     }
     fn message_ignored(&self, _: &Connection, message_type: &str) {
-        self.0.world.wrong(format!("{}: nobody handles {message_type:?}", self.0.name));
+        self.0.world.wrong(format!("{}: no handler for {message_type:?}", self.0.name));
     }
 }
 
 impl Census {
-    /// After a shutdown: every connection has ended, and no task runs any more.
+    /// After a shutdown: asserts that every connection has closed, and that no task runs.
     async fn conclude(&self) {
         let alive = || Handle::current().metrics().num_alive_tasks();
         let left = timeout(SOON, async {
@@ -164,7 +169,7 @@ impl Census {
             }
         });
         if left.await.is_err() {
-            self.world.wrong(format!("{}: {} tasks are left", self.name, alive()));
+            self.world.wrong(format!("{}: {} tasks still run", self.name, alive()));
         }
         let (opened, closed) = (self.opened.load(Ordering::Relaxed), self.closed.load(Ordering::Relaxed));
         if opened != closed {
@@ -182,7 +187,7 @@ impl World {
             .queue_messages(dice.random_range(1..64));
         let loud = dice.random_bool(0.3);
         if !loud || dice.random_bool(0.5) {
-            // More than the longest way there and back.
+            // More than the longest round trip.
             config = config.heartbeat(Duration::from_secs(1), Duration::from_millis(1500));
         }
         Arc::new(Self {
@@ -213,10 +218,10 @@ impl World {
         phase == Phase::Faults || self.loud && phase == Phase::Calm
     }
 
-    /// Waits for the turn of this end to shut down.
+    /// Waits for this end's turn to shut down.
     async fn end(&self, station: bool) {
         let turn = usize::from(station != self.station_first);
-        // The sender lives in this world, so waiting cannot fail.
+        // The sender is a field of this world, so waiting cannot fail.
         let _ = self.phase.subscribe().wait_for(|phase| *phase >= Phase::End(turn)).await;
     }
 
@@ -233,9 +238,10 @@ impl World {
         move |conn| conn.set_extension(Link(world.number()))
     }
 
-    /// A message for this connection, in its place among those that were sent before. It is to be sent at once.
+    /// Makes a message for this connection and records it in the order of sends. The caller sends
+    /// it at once.
     fn message(&self, conn: &Connection, dice: &mut SmallRng, proof: bool) -> (Numbered, u64) {
-        let Link(link) = conn.extension().expect("`register` has seen it");
+        let Link(link) = conn.extension().expect("`register` has set it");
         let number = self.number();
         self.books().sent.entry(link).or_default().push((number, Fate::Unknown));
         // Mostly small, now and then more than one segment of most networks.
@@ -246,13 +252,13 @@ impl World {
 
     fn decide(&self, link: u64, number: u64, fate: Fate) {
         let mut books = self.books();
-        let sent = books.sent.get_mut(&link).expect("it was sent");
+        let sent = books.sent.get_mut(&link).expect("the message was recorded");
         // It is among the last ones.
-        let (_, entry) = sent.iter_mut().rev().find(|(sent, _)| *sent == number).expect("it was sent");
+        let (_, entry) = sent.iter_mut().rev().find(|(sent, _)| *sent == number).expect("the message was recorded");
         *entry = fate;
     }
 
-    /// Sends, sometimes without the patience to wait.
+    /// Sends, sometimes with a short time limit.
     async fn send(&self, sending: Sending<'_>, link: u64, number: u64, dice: &mut SmallRng) {
         let patience = Duration::from_millis(if dice.random_bool(0.2) { dice.random_range(1..50) } else { 60_000 });
         match timeout(patience, sending).await {
@@ -265,14 +271,14 @@ impl World {
         }
     }
 
-    /// Now and then an end closes while the network may do anything.
+    /// Sometimes closes a connection during the faults.
     fn close_sometimes(&self, conn: &Connection, dice: &mut SmallRng) {
         if dice.random_bool(0.02) && *self.phase.borrow() == Phase::Faults {
             conn.close();
         }
     }
 
-    /// The last messages in front of a close.
+    /// Sends the last messages before a close.
     async fn farewell<'c>(&self, conn: &'c Connection, dice: &mut SmallRng, say: impl Fn(Numbered) -> Sending<'c>) {
         for _ in 0..dice.random_range(1..20) {
             let (message, link) = self.message(conn, dice, false);
@@ -280,14 +286,14 @@ impl World {
             self.books().completed.insert(link);
             match say(message).await {
                 Ok(()) => self.decide(link, number, Fate::Accepted),
-                Err(error) => self.wrong(format!("a message in front of a close: {error}")),
+                Err(error) => self.wrong(format!("a message before a close: {error}")),
             }
         }
     }
 
-    /// In a handler: a message is here.
+    /// Records a message in its handler.
     fn arrived(&self, conn: &Connection, message: &Numbered, box_name: &str, direction: &'static str) {
-        let Link(link) = conn.extension().expect("`register` has seen it");
+        let Link(link) = conn.extension().expect("`register` has set it");
         let mut books = self.books();
         books.arrived.entry(link).or_default().push((message.link, message.number));
         if message.proof {
@@ -328,14 +334,14 @@ async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
         link(conn);
         let before = last.lock().expect("nothing panics under this lock").insert(conn.id().to_owned(), conn.clone());
         if before.is_some_and(|before: Connection| !before.is_closed()) {
-            there.wrong(format!("{} has come again, and its old connection is open", conn.id()));
+            there.wrong(format!("{} has connected again, and its old connection is still open", conn.id()));
         }
     });
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
     let accepting = tokio::spawn(async move {
         while let Ok((stream, peer)) = listener.accept().await {
             let door = door.clone();
-            // The observer is told of what fails.
+            // The observer gets the errors.
             tokio::spawn(async move { door.serve_connection(stream, Some(peer)).await.is_ok() });
         }
     });
@@ -346,13 +352,13 @@ async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
     talking.spawn(broadcast(world.clone(), hub.clone(), SmallRng::seed_from_u64(dice.random())));
     world.end(true).await;
     talking.join_all().await;
-    // Where the boxes have ended first, nobody is here.
+    // If the boxes shut down first, the hub is empty.
     for conn in hub.ids().into_iter().filter_map(|id| hub.connection(&id)) {
         world.farewell(&conn, &mut dice, |message| conn.send(&Command { message })).await;
     }
     let late = hub.shutdown(SOON).await;
     if late > 0 || !hub.is_empty() {
-        world.wrong(format!("the shutdown has cut {late} off, and {} are still in the hub", hub.len()));
+        world.wrong(format!("the shutdown has cut off {late} connections, and {} are still in the hub", hub.len()));
     }
     accepting.abort();
     drop(hub);
@@ -360,7 +366,7 @@ async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
     Ok(())
 }
 
-/// Sends commands to one box, and one more when the faults have ended.
+/// Sends commands to one box, and one more after the faults.
 async fn command(world: Arc<World>, hub: Hub, id: String, mut dice: SmallRng) {
     while world.is_busy() {
         pause(&mut dice, 150).await;
@@ -386,9 +392,10 @@ async fn broadcast(world: Arc<World>, hub: Hub, mut dice: SmallRng) {
     while world.is_busy() {
         pause(&mut dice, 1000).await;
         let number = world.number();
-        // No connection comes or goes before the broadcast has offered the message to all.
+        // The set of connections does not change before the broadcast has offered the message to
+        // all of them.
         let conns = hub.ids().into_iter().filter_map(|id| hub.connection(&id));
-        let links: Vec<_> = conns.map(|conn| conn.extension::<Link>().expect("`register` has seen it").0).collect();
+        let links: Vec<_> = conns.map(|conn| conn.extension::<Link>().expect("`register` has set it").0).collect();
         for link in &links {
             world.books().sent.entry(*link).or_default().push((number, Fate::Unknown));
         }
@@ -398,7 +405,7 @@ async fn broadcast(world: Arc<World>, hub: Hub, mut dice: SmallRng) {
                 links.iter().for_each(|link| world.decide(*link, number, Fate::Accepted));
             }
             Ok(accepted) if accepted > links.len() => {
-                world.wrong(format!("{accepted} have accepted a broadcast, and {} are here", links.len()));
+                world.wrong(format!("{accepted} connections have accepted a broadcast, and there are {}", links.len()));
             }
             Ok(_) => {}
             Err(error) => world.wrong(format!("a broadcast failed: {error}")),
@@ -421,7 +428,7 @@ async fn edge(world: Arc<World>, name: String, seed: u64) -> turmoil::Result {
             async move { work(command.message.number).await }
         })
         .on("receipt", move |receipt: Receipt, conn: Connection| {
-            let Link(link) = conn.extension().expect("`register` has seen it");
+            let Link(link) = conn.extension().expect("`register` has set it");
             there.books().receipts.entry(link).or_default().push(receipt.number);
             async {}
         })
@@ -444,13 +451,13 @@ async fn edge(world: Arc<World>, name: String, seed: u64) -> turmoil::Result {
     talking.join_all().await;
     prove(&world, &client, &name, &mut dice).await;
     world.end(false).await;
-    // Where the station has ended first, one may be ending still.
+    // If the station shut down first, a connection may still be closing.
     if let Some(conn) = client.connection().filter(|_| !world.station_first) {
         world.farewell(&conn, &mut dice, |message| conn.send(&Telemetry { message })).await;
     }
     client.close();
     if timeout(SOON, client.closed()).await.is_err() {
-        world.wrong(format!("{name} does not close, and is {:?}", *client.state().borrow()));
+        world.wrong(format!("{name} does not close; its state is {:?}", *client.state().borrow()));
     }
     drop(client);
     census.conclude().await;
@@ -471,7 +478,7 @@ async fn report(world: Arc<World>, client: Client, mut dice: SmallRng) {
     }
 }
 
-/// The faults have ended: the client is connected, and a message of its goes through.
+/// After the faults: asserts that the client is connected, and sends a message.
 async fn prove(world: &World, client: &Client, name: &str, dice: &mut SmallRng) {
     let state = *client.state().borrow();
     let (ClientState::Connected, Some(conn)) = (state, client.connection()) else {
@@ -485,7 +492,7 @@ async fn prove(world: &World, client: &Client, name: &str, dice: &mut SmallRng) 
     }
 }
 
-/// What is wrong with the way from a box to the station.
+/// The fault of the path from a box to the station.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     Nothing,
@@ -495,12 +502,13 @@ enum Fault {
     Lossy,
 }
 
-/// Breaks and mends the network and its programs, until it is told to mend all.
+/// Causes faults in the network and the programs, and repairs them.
 struct Faults {
     dice: SmallRng,
-    /// Of each box: the fault and when it ends, in milliseconds from the beginning, as all times here.
+    /// The fault of each box, and when it ends, in milliseconds since the start, like all times
+    /// here.
     ways: Vec<(Fault, u64)>,
-    /// Of the station, then of each box: when it starts again.
+    /// When the station, then each box, starts again.
     crashed: Vec<Option<u64>>,
     next: u64,
     counted: u64,
@@ -588,7 +596,7 @@ impl Faults {
     }
 }
 
-/// What seeds were made of, so that a run that tests nothing is seen.
+/// What the seeds have covered, so that a run that tests nothing is visible.
 #[derive(Default)]
 struct Figures {
     faults: u64,
@@ -598,7 +606,7 @@ struct Figures {
     lost: u64,
 }
 
-/// One seed from its beginning to its end.
+/// Runs one seed.
 fn simulate(seed: u64) -> Result<Figures, String> {
     let mut dice = SmallRng::seed_from_u64(seed);
     let world = World::new(&mut dice);
@@ -631,7 +639,7 @@ fn simulate(seed: u64) -> Result<Figures, String> {
         Ok::<_, String>(true)
     };
     run(&mut sim, Duration::from_secs(length), &mut |sim| {
-        let now = u64::try_from(sim.elapsed().as_millis()).expect("an hour at most");
+        let now = u64::try_from(sim.elapsed().as_millis()).expect("at most an hour");
         faults.step(sim, &world, now);
         false
     })?;
@@ -642,7 +650,7 @@ fn simulate(seed: u64) -> Result<Figures, String> {
     let proofs = 2 * world.boxes.len();
     if !run(&mut sim, SOON, &mut |_| world.books().proofs.len() == proofs)? {
         let books = world.books();
-        return Err(format!("only {:?} went through after the faults; {:?}", books.proofs, books.wrong));
+        return Err(format!("only {:?} arrived after the faults; {:?}", books.proofs, books.wrong));
     }
     for turn in 0..2 {
         world.phase.send_replace(Phase::End(turn));
@@ -652,25 +660,25 @@ fn simulate(seed: u64) -> Result<Figures, String> {
             world.boxes.iter().map(|name| &**name).collect()
         };
         if !run(&mut sim, 4 * SOON, &mut |sim| ending.iter().all(|name| !sim.is_host_running(*name)))? {
-            return Err(format!("{ending:?} do not end; {:?}", world.books().wrong));
+            return Err(format!("{ending:?} do not shut down; {:?}", world.books().wrong));
         }
     }
     drop(sim);
     judge(&world, faults.counted)
 }
 
-/// Whether all that was written down is as it must be.
+/// Checks the records.
 fn judge(world: &World, faults: u64) -> Result<Figures, String> {
     let mut books = world.books();
     let Books { sent, arrived, receipts, completed, lives, wrong, .. } = &mut *books;
     for (name, life) in lives {
         if life.strong_count() > 0 {
-            wrong.push(format!("something is left of a program on {name}"));
+            wrong.push(format!("a program on {name} has leaked its observer"));
         }
     }
     let mut figures = Figures { faults, connections: sent.len().max(arrived.len()) as u64, ..Figures::default() };
     let none = Vec::new();
-    // The sender's end, and what arrived from there.
+    // By the sender's end: the messages that arrived from it.
     let mut pairs = BTreeMap::new();
     for (receiver, messages) in &*arrived {
         let senders: BTreeSet<u64> = messages.iter().filter_map(|(link, _)| *link).collect();
@@ -683,15 +691,15 @@ fn judge(world: &World, faults: u64) -> Result<Figures, String> {
                     wrong.push(format!("from {sender} to {receiver}: {why}"));
                 }
                 if pairs.insert(*sender, numbers).is_some() {
-                    wrong.push(format!("{sender} was heard on two connections"));
+                    wrong.push(format!("messages of {sender} arrived on two connections"));
                 }
             }
-            _ => wrong.push(format!("{receiver} has heard {senders:?} on one connection")),
+            _ => wrong.push(format!("{receiver} has received from {senders:?} on one connection")),
         }
     }
     for (link, numbers) in &*receipts {
         if !pairs.get(link).is_some_and(|handled| handled.starts_with(numbers)) {
-            wrong.push(format!("the receipts on {link} are not those of a beginning of what it sent: {numbers:?}"));
+            wrong.push(format!("the receipts on {link} do not match the first messages that it sent: {numbers:?}"));
         }
     }
     for (link, messages) in &*sent {
@@ -702,7 +710,7 @@ fn judge(world: &World, faults: u64) -> Result<Figures, String> {
             let missing = messages.iter().filter(|(n, fate)| *fate == Fate::Accepted && !arrived.contains(n)).count();
             if missing > 0 {
                 wrong.push(format!(
-                    "{missing} accepted on {link} have not arrived, though the network worked at its close"
+                    "{missing} accepted messages on {link} have not arrived, although the network worked at its close"
                 ));
             }
         }
@@ -713,19 +721,20 @@ fn judge(world: &World, faults: u64) -> Result<Figures, String> {
     if wrong.is_empty() { Ok(figures) } else { Err(wrong.join("; ")) }
 }
 
-/// What arrived must be a beginning of what was accepted, in its order. A send whose fate is unknown may have gone or not.
+/// Asserts that the messages that arrived are the first of those that were accepted, in order. A
+/// send with unknown outcome may have sent its message or not.
 fn compare(offered: &[(u64, Fate)], arrived: &[u64]) -> Result<(), String> {
     let mut expected = offered.iter();
     let mut lost = None;
     for number in arrived {
         loop {
             match expected.next() {
-                None => return Err(format!("{number} is out of order, doubled, or was never sent")),
+                None => return Err(format!("{number} is out of order, duplicated, or was never sent")),
                 Some((sent, Fate::Refused)) if sent == number => {
-                    return Err(format!("{number} has arrived, and its sender was told that it has not been sent"));
+                    return Err(format!("{number} has arrived, although its send returned an error"));
                 }
                 Some((sent, _)) if sent == number => match lost {
-                    Some(lost) => return Err(format!("{number} has arrived, and {lost} before it has not")),
+                    Some(lost) => return Err(format!("{number} has arrived, but {lost} before it has not")),
                     None => break,
                 },
                 Some((sent, Fate::Accepted)) => lost = Some(sent),
@@ -736,10 +745,11 @@ fn compare(offered: &[(u64, Fate)], arrived: &[u64]) -> Result<(), String> {
     Ok(())
 }
 
-/// From `WSX_SEEDS`.
+/// Reads `WSX_SEEDS`.
 fn seeds() -> Range<u64> {
     let Ok(text) = std::env::var("WSX_SEEDS") else { return 0..50 };
-    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("WSX_SEEDS is a seed, or a range as 0..1000"));
+    let number =
+        |text: &str| text.parse().unwrap_or_else(|_| panic!("WSX_SEEDS must be a seed, or a range like 0..1000"));
     match text.split_once("..") {
         Some((first, end)) => number(first)..number(end),
         None => number(&text)..number(&text) + 1,

@@ -1,10 +1,11 @@
-//! What a handler may take and return: rows M1, M2 and X4 of the specification.
+//! The arguments that a handler may take, and the values that it may return: row M1 of the specification.
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
     borrow::Cow,
     sync::atomic::{AtomicU32, Ordering},
 };
+use tokio_tungstenite::tungstenite::Message;
 use wsx::{
     CloseCode, Closed, ClosedBy, Connection, Endpoint, Envelope, HandlerError, Hub, Meta, RawFrame, State,
     dispatch::{Context, FromContext},
@@ -26,7 +27,7 @@ struct Note<'a> {
     text: Cow<'a, str>,
 }
 
-// The untyped endpoint: the plain form, state by type.
+// The untyped endpoint: handlers without `on`, state by type.
 
 #[wsx::handler]
 fn on_ping(ping: Ping) -> Pong {
@@ -53,12 +54,12 @@ async fn fallible(n: u32) -> Result<Option<Pong>, std::num::TryFromIntError> {
 
 #[wsx::handler("text_error")]
 fn text_error(_n: u32) -> Result<(), String> {
-    Err("as a text".to_owned())
+    Err("an error text".to_owned())
 }
 
 #[wsx::handler]
 async fn on_note<'f>(note: Note<'f>, meta: Meta<'f>, hub: &Hub) -> Note<'f> {
-    // The payload borrows from the frame across this.
+    // The payload borrows from the frame across this await.
     tokio::task::yield_now().await;
     assert_eq!((&*meta.message_type, meta.ver, meta.ts), ("note/v2", 1, 1_732_969_200));
     assert_eq!(hub.len(), 1);
@@ -82,7 +83,7 @@ async fn on_unknown(frame: RawFrame<'_>, meta: Meta<'_>, conn: &Connection) -> R
     conn.send_bytes(format!("{} in {}", meta.message_type, frame.as_bytes().len())).await
 }
 
-/// An extractor of the user's own.
+/// An extractor of the user.
 struct FirstLetter(char);
 impl<'f, E: Endpoint> FromContext<'f, E> for FirstLetter {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
@@ -100,12 +101,13 @@ fn own_extractor(
 }
 
 async fn untyped() -> (Server<wsx::Untyped>, Peer) {
-    let server = Server::start(Hub::builder().state(100_u32).build().expect("the handlers fit together")).await;
+    let server = Server::start(Hub::builder().state(100_u32).build().expect("the handlers do not conflict")).await;
     let peer = server.peer("abc").await;
     (server, peer)
 }
 
-/// Row M1: sync and async handlers, arguments in any order, what they return goes back to the sender.
+/// Row M1: sync and async handlers, with arguments in any order. The returned message goes back to
+/// the sender.
 #[tokio::test]
 async fn what_a_handler_returns_goes_back_to_the_sender() {
     let (_server, mut peer) = untyped().await;
@@ -120,7 +122,7 @@ async fn what_a_handler_returns_goes_back_to_the_sender() {
     assert_eq!(peer.hear_data().await, ("pong".into(), json!({"n": 8})));
 }
 
-/// Rows M1, M2: a payload that borrows from the frame, metadata, the hub, envelopes typed and raw.
+/// Rows M1, M2: a payload that borrows from the frame, metadata, the hub, typed and raw envelopes.
 #[tokio::test]
 async fn a_handler_takes_what_it_names() {
     let (_server, mut peer) = untyped().await;
@@ -135,7 +137,7 @@ async fn a_handler_takes_what_it_names() {
     assert_eq!(peer.hear_data().await, ("letter".into(), json!("a")));
 }
 
-/// Beyond row E3: a program may take the types that it does not know.
+/// Beyond row E3: a program may handle unknown types.
 #[tokio::test]
 async fn an_unknown_type_goes_to_the_handler_for_unknown_ones() {
     let (server, mut peer) = untyped().await;
@@ -150,7 +152,7 @@ fn a_handler_is_still_a_function() {
     assert_eq!(on_ping(Ping { n: 1 }).n, 2);
 }
 
-// An endpoint of its own: the value carries the state.
+// An endpoint: its value is the handlers' state.
 
 #[derive(Debug, PartialEq)]
 enum Step {
@@ -174,13 +176,13 @@ async fn station_ping(station: &Station, ping: Ping) -> Pong {
 #[wsx::handler("boom", on = Station)]
 async fn station_boom(_n: serde::de::IgnoredAny) {
     tokio::task::yield_now().await;
-    panic!("as a test wants it");
+    panic!("a panic on purpose");
 }
 
 #[wsx::handler("__open__", on = Station)]
 async fn station_open(station: &Station, conn: &Connection) -> Envelope<&'static str> {
     station.steps.add(Step::Open(conn.id().to_owned()));
-    Envelope::with_type("welcome", "first of all")
+    Envelope::with_type("welcome", "before all others")
 }
 
 #[wsx::handler("__close__", on = Station)]
@@ -188,13 +190,13 @@ async fn station_close(closed: Closed, station: &Station) {
     station.steps.add(Step::Close(closed));
 }
 
-/// Row X4: the state is the endpoint; opening and end are handlers like any other.
+/// Row X4: the state is the endpoint. `__open__` and `__close__` are handlers like any other.
 #[tokio::test]
 async fn an_endpoint_sees_opening_messages_and_end_in_order() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     let steps = server.hub.endpoint().steps.clone();
     let mut peer = server.peer("box-7").await;
-    assert_eq!(peer.hear_data().await, ("welcome".into(), json!("first of all")));
+    assert_eq!(peer.hear_data().await, ("welcome".into(), json!("before all others")));
     peer.say("ping", json!({"n": 9})).await;
     assert_eq!(peer.hear_data().await, ("pong".into(), json!({"n": 0})));
     peer.0
@@ -208,7 +210,8 @@ async fn an_endpoint_sees_opening_messages_and_end_in_order() {
     assert_eq!(server.hub.endpoint().seen.load(Ordering::Relaxed), 1);
 }
 
-/// Row X4: what does not fit reaches the observer, with connection, type, path and serde's words; the connection stays.
+/// Rows X3, X4: data that does not fit is reported to the observer with connection, type, path and
+/// serde's message. The connection stays open.
 #[tokio::test]
 async fn data_that_does_not_fit_goes_to_the_observer() {
     let (recorder, mut memory) = recorder();
@@ -220,7 +223,7 @@ async fn data_that_does_not_fit_goes_to_the_observer() {
     assert_eq!((&*id, &*message_type), ("box-7", "ping"));
     let line = chain(&error);
     assert!(line.contains("Ping at `n`: invalid type: string \"many\", expected u32"), "{line}");
-    // Whoever looks at the message finds the place: the column is the message's, not that of the data in it.
+    // The column is counted in the whole message, not in its data.
     let text = r#"{"ver":1,"type":"ping","ts":0,"data":{"n":"few"}}"#;
     peer.send(text).await;
     let place = format!("line 1 column {}", text.find("}}").unwrap());
@@ -230,10 +233,10 @@ async fn data_that_does_not_fit_goes_to_the_observer() {
     let line = chain(&memory.failed().await.2);
     assert!(line.ends_with("Ping at `.`: the envelope has no `data`"), "{line}");
     peer.say("ping", json!({"n": 1})).await;
-    assert_eq!(peer.hear_data().await.0, "pong", "the connection stays");
+    assert_eq!(peer.hear_data().await.0, "pong", "the connection stays open");
 }
 
-/// Row X4: an error that a handler returns reaches the observer; the connection stays.
+/// Row X4: an error that a handler returns is reported to the observer. The connection stays open.
 #[tokio::test]
 async fn an_error_of_a_handler_goes_to_the_observer() {
     let (recorder, mut memory) = recorder();
@@ -244,12 +247,12 @@ async fn an_error_of_a_handler_goes_to_the_observer() {
     assert_eq!(message_type, "fallible");
     assert!(chain(&error).contains("out of range"), "{error}");
     peer.say("text_error", json!(1)).await;
-    assert!(chain(&memory.failed().await.2).contains("as a text"));
+    assert!(chain(&memory.failed().await.2).contains("an error text"));
     peer.say("ping", json!({"n": 1})).await;
     peer.hear().await;
 }
 
-/// Row X4: a panic ends its own connection with 1011, and no other.
+/// Row X4: a panic closes its own connection with 1011, and not another one.
 #[tokio::test]
 async fn a_panic_ends_its_connection_with_1011_and_no_other() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
@@ -263,9 +266,10 @@ async fn a_panic_ends_its_connection_with_1011_and_no_other() {
     assert_eq!(again.hear_data().await.0, "welcome");
 }
 
-// By hand.
+// Handlers that are added by hand.
 
-/// Row C1: `register_handler` adds handlers to one connection, which go before the annotated ones.
+/// Row C1: `register_handler` adds handlers to one connection. They take precedence over the
+/// annotated ones.
 #[tokio::test]
 async fn a_handler_added_by_hand_serves_its_connection_alone() {
     let hub = Hub::builder().state(0_u32).build().unwrap();
@@ -303,7 +307,7 @@ async fn a_handler_added_by_hand_serves_its_connection_alone() {
     assert_eq!(seen.next().await.code, CloseCode::NO_STATUS);
 }
 
-/// Row C1: a builder adds one for all connections.
+/// Row C1: a builder adds a handler to all connections.
 #[tokio::test]
 async fn a_handler_added_to_the_builder_serves_all_connections() {
     let hub = Hub::builder()
@@ -316,5 +320,57 @@ async fn a_handler_added_to_the_builder_serves_all_connections() {
         let mut peer = server.peer(id).await;
         peer.say("double", json!(21)).await;
         assert_eq!(peer.hear_data().await, ("doubled".into(), json!(42)));
+    }
+}
+
+/// An argument of the program's own, which is available in even hours alone.
+struct Hour(u64);
+
+impl<'f, E: Endpoint> FromContext<'f, E> for Hour {
+    fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
+        let id = context.connection().id();
+        let hour: u64 = id.parse().expect("the test chooses the ids");
+        if hour.is_multiple_of(2) {
+            return Ok(Self(hour));
+        }
+        Err(HandlerError::Argument { argument: "Hour", why: format!("hour {hour} is odd").into() })
+    }
+}
+
+#[derive(wsx::Endpoint)]
+struct Clock;
+
+#[wsx::handler("hour", on = Clock)]
+fn on_hour(_n: u32, hour: Hour) -> Pong {
+    Pong { n: u32::try_from(hour.0).unwrap() }
+}
+
+#[wsx::handler("__raw__", on = Clock)]
+async fn echo(frame: RawFrame<'_>, conn: &Connection) -> Result<(), wsx::SendError> {
+    conn.send_raw(&frame).await
+}
+
+/// Row X4: an argument of the program's own says in its own words why it is not available.
+#[tokio::test]
+async fn an_argument_says_why_it_is_not_available() {
+    let (recorder, mut memory) = recorder();
+    let server = Server::start(Hub::builder().endpoint(Clock).observer(recorder).build().unwrap()).await;
+    let (mut even, mut odd) = (server.peer("4").await, server.peer("5").await);
+    even.say("hour", json!(1)).await;
+    assert_eq!(even.hear_data().await, ("pong".into(), json!({"n": 4})));
+    odd.say("hour", json!(1)).await;
+    let (id, message_type, error) = memory.failed().await;
+    assert_eq!((&*id, &*message_type), ("5", "hour"));
+    assert!(chain(&error).ends_with("argument `Hour` is not available: hour 5 is odd"), "{}", chain(&error));
+}
+
+/// Row E2: one call sends a raw frame back unchanged, text as text and binary as binary.
+#[tokio::test]
+async fn a_raw_frame_is_sent_back_unchanged() {
+    let server = Server::start(Hub::builder().endpoint(Clock).build().unwrap()).await;
+    let mut peer = server.peer("4").await;
+    for message in [Message::text("not {an} envelope: \u{fc}"), Message::binary(vec![0, 159, 146, 150])] {
+        peer.send(message.clone()).await;
+        assert_eq!(peer.next().await.unwrap().unwrap(), message);
     }
 }

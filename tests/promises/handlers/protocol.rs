@@ -1,4 +1,4 @@
-//! Row M3 of the specification: a protocol that the compiler checks, at work.
+//! Row M3 of the specification: a protocol that the compiler checks, at run time.
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::borrow::Cow;
@@ -25,7 +25,7 @@ struct Note {
 }
 
 wsx::protocol! {
-    /// Edge fleet.
+    /// The protocol of an edge fleet.
     Fleet v3 {
         Edge -> Server: Telemetry<'_>, Health;
         Server -> Edge: Cmd;
@@ -87,7 +87,7 @@ fn on_note_down(edge: &EdgeBox, note: Note) {
     edge.log.add(note.text);
 }
 
-/// Row M3: both ends in one program, each message to its handler, replies in their direction.
+/// Row M3: both ends in one program. Each message gets to its handler, and replies go back.
 #[tokio::test]
 async fn both_ends_of_a_protocol_talk() {
     let server = Listening::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
@@ -112,7 +112,7 @@ async fn both_ends_of_a_protocol_talk() {
     assert_eq!(station.next().await, "closed by the peer with 1000");
 }
 
-/// Row M3: what a protocol says of itself.
+/// Row M3: the description of a protocol.
 #[test]
 fn a_protocol_describes_itself() {
     assert_eq!(Fleet::VERSION, 3);
@@ -130,7 +130,7 @@ fn a_protocol_describes_itself() {
     assert_eq!(json["fingerprint"], Fleet::FINGERPRINT);
 }
 
-/// Row M3: a side's messages as an enum, for a program that matches on them itself.
+/// Row M3: the messages of a side as an enum, for a program that matches on them itself.
 #[test]
 fn an_inbound_enum_decodes_what_its_side_receives() {
     let data = json!({"device": "a\nb", "celsius": 1.5}).to_string();
@@ -184,7 +184,8 @@ mod changed {
     }
 }
 
-/// Row M3: a fingerprint changes with a field's type, even inside another message, and with a serde attribute.
+/// Row M3: a fingerprint changes with the type of a field, even inside another message, and with a
+/// serde attribute.
 #[test]
 fn a_fingerprint_changes_when_the_wire_does() {
     use changed::{base, nested, renamed, same};
@@ -219,7 +220,8 @@ fn keep(health: Health, conn: &Connection<Server>, hub: Hub<Keeper>) {
     });
 }
 
-/// Row M3: a connection that sends only what its side may has all else that a connection has, and outlives its handler.
+/// Row M3: a connection of a side sends only what its side may send, has everything else that a
+/// connection has, and may outlive its handler.
 #[tokio::test]
 async fn a_connection_of_a_side_can_be_kept() {
     let server = Listening::start(Hub::builder().endpoint(Keeper::default()).build().unwrap()).await;
@@ -227,22 +229,24 @@ async fn a_connection_of_a_side_can_be_kept() {
     peer.say("health", json!({"ok": true})).await;
     assert_eq!(peer.hear_data().await, ("cmd".into(), json!({"reboot": true})));
     let log = &server.hub.endpoint().log;
-    // Its library answers the ping when it reads on.
+    // The peer's library answers the ping with its next read.
     assert!(peer.next().await.unwrap().unwrap().is_ping());
     server.hub.connection("box-7").unwrap().close();
     assert_eq!(peer.close().await.0, 1000);
-    // Its answer leaves while it reads on.
+    // The peer's answer leaves while it reads on.
     assert!(peer.next().await.is_none());
     assert_eq!(log.next().await, "pong [33]");
     assert_eq!(log.next().await, "box-7 Some(7) false true closed by us with 1000");
 }
 
 mod three {
-    //! A protocol with three sides, where a server speaks to boxes and to consoles, each through a hub of its own.
+    //! A protocol with three sides. The controller talks to machines and to consoles, each through
+    //! a hub of its own.
     use super::{Cmd, Health, Note};
     wsx::protocol! {
         pub(super) Plant v1 {
-            /// A line may have a doc comment, and so may a message, and a comma may stand behind the last.
+            /// A line may have a doc comment, and so may a message. A comma may follow the last
+            /// message.
             Machine -> Controller: Health;
             Controller -> Machine: Cmd,;
             Console -> Controller: Cmd;
@@ -285,10 +289,10 @@ struct Everybody {}
 fn any_health(_health: Health) {}
 #[wsx::handler(on = Everybody)]
 fn any_cmd(_cmd: Cmd, _conn: Connection<three::Controller>) -> Note {
-    Note { text: "to whoever it was".into() }
+    Note { text: "to the sender".into() }
 }
 
-/// Row M3: more than two sides; an endpoint speaks to one of them, or to all.
+/// Row M3: a protocol may have more than two sides. An endpoint talks to one of them, or to all.
 #[tokio::test]
 async fn a_protocol_may_have_three_sides() {
     let (machines, consoles) = (
@@ -311,7 +315,8 @@ async fn a_protocol_may_have_three_sides() {
     everybody.hub.send_to("a", &Cmd { reboot: true }).await.unwrap();
 }
 
-/// Row M3: `register`, the hub and the client give a connection of the endpoint's side; another one is asked for.
+/// Row M3: `register`, the hub and the client give a connection of the endpoint's side; `untyped`
+/// gives an untyped one.
 #[tokio::test]
 async fn register_sees_a_connection_of_the_side() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();

@@ -1,4 +1,5 @@
-//! Who comes in, and what the others are told: row R4 of the specification.
+//! Which connections a server accepts, and what it answers to the others: row R4 of the
+//! specification.
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -22,14 +23,14 @@ fn request(id: &str, more: &str) -> String {
     upgrade(&format!("/ws?id={id}"), more)
 }
 
-/// Connects, asks, and returns the head of the answer with the socket.
+/// Connects, sends the request, and returns the HTTP head of the answer with the socket.
 async fn ask(address: &str, request: &str) -> (String, TcpStream) {
     let mut tcp = within(TcpStream::connect(address)).await.unwrap();
     tcp.write_all(request.as_bytes()).await.unwrap();
     (head(&mut tcp).await, tcp)
 }
 
-/// Asks until it is let in: the server notices a moment later that a place is free.
+/// Repeats the request until it is accepted. The server notices a free place a moment later.
 async fn let_in_at_last(address: &str) {
     within(async {
         while status(&ask(address, &request("c", "")).await.0) != 101 {
@@ -56,7 +57,7 @@ async fn one_connection_too_many_is_told_503_and_a_place_that_is_left_is_given_a
 async fn one_address_has_no_more_than_its_share() {
     let server = Server::start(small().max_connections_per_address(2).build().unwrap()).await;
     let _first = server.peer("a").await;
-    // A silent connection counts as well.
+    // A connection that sends nothing counts as well.
     let silent = within(TcpStream::connect(&server.address)).await.unwrap();
     let asked = within(async {
         loop {
@@ -79,7 +80,8 @@ async fn silent_handshakes_keep_others_waiting_but_not_for_ever() {
     for _ in 0..6 {
         silent.push(within(TcpStream::connect(&server.address)).await.unwrap());
     }
-    // It is not refused: it waits in the system's queue until the silent ones have run out of time.
+    // It is not rejected: it waits in the kernel's queue until the silent connections have timed
+    // out.
     let (answer, _tcp) = ask(&server.address, &request("late", "")).await;
     assert_eq!(status(&answer), 101);
     for tcp in &mut silent {

@@ -1,4 +1,4 @@
-//! Rows S1 to S3, T1, T2, X1, X2, X4 of the specification: who gets in, and who gets what.
+//! Which connections enter the hub, and which receive a message.
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -48,7 +48,7 @@ fn station() -> Hub<Station> {
     Hub::builder().endpoint(Station::default()).build().unwrap()
 }
 
-/// Row T1: a client connects, the server receives telemetry, the handler is called.
+/// Row T1: a client connects, the server receives telemetry, and the handler runs.
 #[tokio::test]
 async fn telemetry_of_a_new_client_reaches_its_handler() {
     let server = Server::start(station()).await;
@@ -57,7 +57,7 @@ async fn telemetry_of_a_new_client_reaches_its_handler() {
     assert_eq!(server.hub.endpoint().telemetry.next().await, ("box-7".into(), 21.5));
 }
 
-/// Rows S2, T2: one connection gets it, the others do not.
+/// Rows S2, T2: one connection receives the message, and the others do not.
 #[tokio::test]
 async fn send_to_reaches_that_connection_alone() {
     let server = Server::start(station()).await;
@@ -65,10 +65,10 @@ async fn send_to_reaches_that_connection_alone() {
     server.hub.send_to("a", &Notice { n: 1 }).await.unwrap();
     server.hub.send_to("b", &Notice { n: 2 }).await.unwrap();
     assert_eq!(a.hear_data().await, ("notice".into(), json!({"n": 1})));
-    assert_eq!(b.hear_data().await, ("notice".into(), json!({"n": 2})), "b got nothing of a's before");
+    assert_eq!(b.hear_data().await, ("notice".into(), json!({"n": 2})), "b did not receive the message to a");
 }
 
-/// Row S2: an unknown id is an error of its own, with the id.
+/// Row S2: an unknown id is an error variant of its own, with the id.
 #[tokio::test]
 async fn send_to_nobody_says_so() {
     let hub = station();
@@ -77,7 +77,7 @@ async fn send_to_nobody_says_so() {
     assert_eq!(error.to_string(), "no such connection: \"nobody\"");
 }
 
-/// Rows S3, T2: everybody gets it once, and the number is right.
+/// Rows S3, T2: every connection receives the message once, and the number is right.
 #[tokio::test]
 async fn a_broadcast_reaches_every_connection_once() {
     let server = Server::start(station()).await;
@@ -94,7 +94,7 @@ async fn a_broadcast_reaches_every_connection_once() {
     }
 }
 
-/// Row S1: ids and number follow who comes and goes.
+/// Row S1: ids and number follow the connections that open and close.
 #[tokio::test]
 async fn the_hub_knows_who_is_here() {
     let (recorder, mut memory) = recorder();
@@ -111,7 +111,7 @@ async fn the_hub_knows_who_is_here() {
     assert!(server.hub.connection("a").is_none());
 }
 
-/// Row S1: `register` sees each connection before its first message, and may send.
+/// Row S1: `register` runs for each connection before its first message, and may send.
 #[tokio::test]
 async fn register_sees_each_new_connection() {
     let (hub, log) = (station(), Log::default());
@@ -126,19 +126,22 @@ async fn register_sees_each_new_connection() {
     assert_eq!(peer.hear_data().await, ("notice".into(), json!({"n": 7})));
 }
 
-/// Row X4: a `register` that panics refuses its own connection, and leaves nothing of it.
+/// Row X4: a `register` that panics rejects its own connection, and the hub keeps nothing of it.
 #[tokio::test]
 async fn a_panic_in_register_refuses_that_connection_alone() {
     let hub = station();
     let door = hub.ws_handler(query_id, |conn| assert_ne!(conn.id(), "bad"));
     let server = Server::start_at(hub, door, "127.0.0.1:0").await;
-    let Err(tungstenite::Error::Http(answer)) = Peer::try_connect(&server.url("bad")).await else { panic!("let in") };
+    let Err(tungstenite::Error::Http(answer)) = Peer::try_connect(&server.url("bad")).await else {
+        panic!("it connected")
+    };
     assert_eq!(answer.status(), 500);
     assert!(server.hub.is_empty());
     server.peer("good").await;
 }
 
-/// Row S1: an id that comes back replaces its old connection, whose end does not remove the new one.
+/// Row S1: a new connection with the same id replaces the old one. Closing the old one does not
+/// remove the new one.
 #[tokio::test]
 async fn an_id_that_returns_replaces_its_old_connection() {
     let (recorder, mut memory) = recorder();
@@ -154,23 +157,22 @@ async fn an_id_that_returns_replaces_its_old_connection() {
     new.hear().await;
 }
 
-/// Row X2: `build_id` sees the request and the address, may wait, and refuses with a status; what it attaches stays with
-/// the connection.
+/// Row X2: `build_id` gets the request and the address, may await, and rejects with a status. The
+/// values that it attaches stay with the connection.
 #[tokio::test]
 async fn build_id_refuses_with_a_status_and_attaches_values() {
     #[derive(Clone, Debug, PartialEq)]
     struct User(&'static str);
 
     async fn identify(request: Parts) -> Result<Identity, Rejection> {
-        let token =
-            request.headers.get("authorization").ok_or(Rejection::new(StatusCode::UNAUTHORIZED, "who are you?"))?;
+        let token = request.headers.get("authorization").ok_or(Rejection::new(StatusCode::UNAUTHORIZED, "no token"))?;
         assert!(request.extensions.get::<PeerAddr>().is_some());
         tokio::task::yield_now().await;
         match token.as_bytes() {
             b"good" => Ok(Identity::new("box-1").with(User("ada"))),
             b"busy" => Err(Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "later")
                 .header("retry-after".parse().unwrap(), HeaderValue::from_static("7"))),
-            _ => Err(Rejection::new(StatusCode::FORBIDDEN, "not you")),
+            _ => Err(Rejection::new(StatusCode::FORBIDDEN, "wrong token")),
         }
     }
     let (recorder, mut memory) = recorder();
@@ -189,7 +191,7 @@ async fn build_id_refuses_with_a_status_and_attaches_values() {
         }
     };
     for (token, expected) in [(None, 401), (Some("bad"), 403), (Some("busy"), 503)] {
-        let Err(tungstenite::Error::Http(answer)) = status(token).await else { panic!("{token:?} was let in") };
+        let Err(tungstenite::Error::Http(answer)) = status(token).await else { panic!("{token:?} was accepted") };
         assert_eq!(answer.status(), expected);
         if expected == 503 {
             assert_eq!(answer.headers()["retry-after"], "7");
@@ -209,7 +211,8 @@ async fn status_for(server: &Server<Station>, header: &str) -> u16 {
     status(&head(&mut tcp).await)
 }
 
-/// Row X1: any origin by default; with a list, one line, those alone.
+/// Row X1: any origin is accepted by default. With a list, which is one line, only the listed
+/// origins are.
 #[tokio::test]
 async fn an_origin_list_turns_other_web_pages_away() {
     let open = Server::start(station()).await;
@@ -222,19 +225,19 @@ async fn an_origin_list_turns_other_web_pages_away() {
     assert_eq!(status_for(&strict, "").await, 101);
 }
 
-/// Row S1: a path of its own.
+/// Row S1: the `WsHandler` may have a path.
 #[tokio::test]
 async fn another_path_is_not_found() {
     let hub = station();
     let door = hub.ws_handler(query_id, |_| {}).path("/ws");
     let server = Server::start_at(hub, door, "127.0.0.1:0").await;
     let wrong = format!("ws://{}/other?id=a", server.address);
-    let Err(tungstenite::Error::Http(answer)) = Peer::try_connect(&wrong).await else { panic!("let in") };
+    let Err(tungstenite::Error::Http(answer)) = Peer::try_connect(&wrong).await else { panic!("it connected") };
     assert_eq!(answer.status(), 404);
     server.peer("a").await;
 }
 
-/// Row X4: frames that come in the same segment as the request are not lost.
+/// Row X4: frames in the same segment as the request are not lost.
 #[tokio::test]
 async fn a_message_right_behind_the_request_arrives() {
     let server = Server::start(station()).await;
@@ -248,7 +251,8 @@ async fn a_message_right_behind_the_request_arrives() {
     assert_eq!(server.hub.endpoint().telemetry.next().await, ("early".into(), 1.5));
 }
 
-/// Row S3: many senders at once, nothing lost, nothing doubled, each in its order.
+/// Row S3: with many concurrent senders no message is lost or duplicated, and each sender's order
+/// is kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_broadcasts_arrive_complete() {
     let server = Server::start(station()).await;
@@ -271,7 +275,7 @@ async fn concurrent_broadcasts_arrive_complete() {
     }
 }
 
-/// A stream that counts how often it is read.
+/// A stream that counts its reads.
 struct Counted<S>(S, Arc<AtomicUsize>);
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
@@ -297,7 +301,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     }
 }
 
-/// A broadcast touches of each connection what it needs to, and no more.
+/// A broadcast touches only the sending half of each connection.
 #[tokio::test]
 async fn sending_does_not_read() {
     let hub = station();
@@ -308,7 +312,7 @@ async fn sending_does_not_read() {
     let served = tokio::spawn(async move { door.serve_connection(stream, None).await });
     let (mut peer, _) = within(tokio_tungstenite::client_async("ws://hub/ws?id=box-7", far)).await.unwrap();
     within(served).await.unwrap().unwrap();
-    // Once it has answered, it waits for more.
+    // Once its handler has run, the connection waits for more bytes.
     peer.send(tungstenite::Message::text(r#"{"type":"telemetry","data":{"celsius":1}}"#)).await.unwrap();
     within(hub.endpoint().telemetry.next()).await;
     hub.broadcast(&Notice { n: 0 }).await.unwrap();
@@ -322,4 +326,77 @@ async fn sending_does_not_read() {
     assert_eq!(reads.load(Ordering::Relaxed), before);
     peer.send(tungstenite::Message::text(r#"{"type":"telemetry","data":{"celsius":2}}"#)).await.unwrap();
     assert_eq!(within(hub.endpoint().telemetry.next()).await.1, 2.0);
+}
+
+/// Row S1: the builder's `on_connect` sees each connection, and before the handler's own `register`.
+#[tokio::test]
+async fn on_connect_sees_each_connection_before_register() {
+    let (seen, first, second) = (Log::default(), Log::default(), Log::default());
+    let (at_hub, at_handler): (Log<String>, Log<String>) = (first.clone(), second.clone());
+    let both = seen.clone();
+    let hub = Hub::builder()
+        .endpoint(Station::default())
+        .on_connect(move |conn| {
+            at_hub.add(conn.id().to_owned());
+            conn.set_extension("shown to the hub");
+        })
+        .build()
+        .unwrap();
+    let upgrade = hub.ws_handler(query_id, move |conn| {
+        at_handler.add(conn.id().to_owned());
+        both.add(conn.extension::<&'static str>());
+    });
+    let server = Server::start_at(hub, upgrade, "127.0.0.1:0").await;
+    let _peers = (server.peer("a").await, server.peer("b").await);
+    assert_eq!([first.next().await, first.next().await], ["a", "b"]);
+    assert_eq!([second.next().await, second.next().await], ["a", "b"]);
+    assert_eq!(seen.next().await, Some("shown to the hub"));
+}
+
+/// Row S1: `hub.serve` alone gives each connection an id of its own.
+#[tokio::test]
+async fn a_hub_serves_a_listener_with_unique_ids() {
+    let hub = station();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let serving = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.serve(listener).await }
+    });
+    let mut peers = (Peer::connect(&url).await, Peer::connect(&url).await);
+    assert_eq!(hub.ids().into_iter().collect::<HashSet<_>>().len(), 2);
+    for id in hub.ids() {
+        let conn = hub.connection(&id).unwrap();
+        assert_eq!(conn, hub.connection(&id).unwrap());
+        conn.send(&Notice { n: 3 }).await.unwrap();
+    }
+    assert_eq!(
+        [peers.0.hear_data().await, peers.1.hear_data().await],
+        [("notice".into(), json!({"n": 3})), ("notice".into(), json!({"n": 3}))]
+    );
+    let grace = std::time::Duration::from_secs(10);
+    let (cut_off, first, second) =
+        within(async { tokio::join!(hub.shutdown(grace), peers.0.close(), peers.1.close()) }).await;
+    assert_eq!((cut_off, first.0, second.0), (0, 1001, 1001));
+    within(serving).await.unwrap();
+}
+
+/// Row X2: a status, or a status with a text, is a rejection.
+#[tokio::test]
+async fn a_status_alone_rejects() {
+    async fn by_path(request: Parts) -> Result<String, Rejection> {
+        match request.uri.path() {
+            "/status" => Err(StatusCode::FORBIDDEN.into()),
+            _ => Err((StatusCode::CONFLICT, "another version".to_owned()).into()),
+        }
+    }
+    let hub = station();
+    let upgrade = hub.ws_handler(by_path, |_| {});
+    let server = Server::start_at(hub, upgrade, "127.0.0.1:0").await;
+    for (path, status, text) in [("status", 403, ""), ("text", 409, "another version")] {
+        let error = Peer::try_connect(&format!("ws://{}/{path}", server.address)).await.unwrap_err();
+        let tungstenite::Error::Http(answer) = error else { panic!("{error}") };
+        assert_eq!(answer.status().as_u16(), status);
+        assert_eq!(answer.body().as_deref().unwrap_or_default(), text.as_bytes());
+    }
 }

@@ -1,4 +1,4 @@
-//! The hub, and everything between a socket and its place in the hub.
+//! The hub, and the way of a connection from its socket to its entry in the hub.
 mod admission;
 mod hub;
 mod mount;

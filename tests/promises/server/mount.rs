@@ -1,4 +1,4 @@
-//! Rows S1 and X6 of the specification: the hub at a path of the user's own HTTP server, axum or plain hyper.
+//! The hub at a path of the user's own HTTP server, axum or plain hyper.
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -49,7 +49,8 @@ async fn hyper(door: WsHandler<Station>) -> String {
     address
 }
 
-/// The whole way through somebody else's server: in, a reply, a command, a refusal, what comes early, a close, a shutdown.
+/// Everything that has to work through another HTTP server: a message, a reply, a command, a
+/// rejection, a frame right after the request, a close, a shutdown.
 async fn works_behind(address: String, hub: Hub<Station>) {
     let url = |id: &str| format!("ws://{address}/ws?id={id}");
     let mut peer = Peer::connect(&url("box-7")).await;
@@ -60,7 +61,7 @@ async fn works_behind(address: String, hub: Hub<Station>) {
     assert_eq!(peer.hear_data().await, ("cmd".into(), json!(true)));
 
     let Err(tungstenite::Error::Http(answer)) = Peer::try_connect(&format!("ws://{address}/ws")).await else {
-        panic!("let in without an id")
+        panic!("it connected without an id")
     };
     assert_eq!(answer.status(), 400);
 
@@ -76,7 +77,7 @@ async fn works_behind(address: String, hub: Hub<Station>) {
 
     hub.connection("box-7").unwrap().close_with(CloseCode::POLICY_VIOLATION, "enough");
     assert_eq!(peer.close().await, (1008, "enough".into()));
-    // Its answer leaves with its next read.
+    // The answer to the close leaves with the next read.
     while let Some(Ok(_)) = peer.next().await {}
 
     let mut last = Peer::connect(&url("last")).await;
@@ -87,10 +88,13 @@ async fn works_behind(address: String, hub: Hub<Station>) {
     assert_eq!(last.close().await.0, 1001);
     while let Some(Ok(_)) = last.next().await {}
     assert_eq!(within(ending).await.unwrap(), 0);
-    let Err(tungstenite::Error::Http(answer)) = Peer::try_connect(&url("late")).await else { panic!("let in late") };
+    let Err(tungstenite::Error::Http(answer)) = Peer::try_connect(&url("late")).await else {
+        panic!("it connected after the shutdown")
+    };
     assert_eq!(answer.status(), 503);
 }
 
+/// Row S1: in axum.
 #[tokio::test]
 async fn a_hub_works_behind_axum() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
@@ -98,6 +102,7 @@ async fn a_hub_works_behind_axum() {
     works_behind(address, hub).await;
 }
 
+/// Row S1: in plain hyper.
 #[tokio::test]
 async fn a_hub_works_behind_hyper() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
@@ -105,14 +110,15 @@ async fn a_hub_works_behind_hyper() {
     works_behind(address, hub).await;
 }
 
-/// The same promises hold for the hub's own listener.
+/// Row S1: the same promises hold for the hub's own listener.
 #[tokio::test]
 async fn a_hub_works_on_its_own() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let door = hub.ws_handler(query_id, |_| {});
-    // Goes on accepting after the shutdown, as an HTTP server does, so that the late get an answer.
+    // Accepts also after the shutdown, as an HTTP server does, so that later connections get an
+    // answer.
     tokio::spawn(async move {
         loop {
             let (stream, peer) = listener.accept().await.unwrap();
@@ -123,7 +129,8 @@ async fn a_hub_works_on_its_own() {
     works_behind(address, hub).await;
 }
 
-/// Serves with axum until then, and the hub's end comes first: as the documentation of `wsx`'s module `hyper` has it.
+/// Serves with axum until `stop`. The hub shuts down first, as the documentation of wsx's module
+/// `hyper` shows.
 async fn axum_until(door: WsHandler<Station>, hub: Hub<Station>, stop: Arc<Notify>) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -138,7 +145,7 @@ async fn axum_until(door: WsHandler<Station>, hub: Hub<Station>, stop: Arc<Notif
     (address, program)
 }
 
-/// The same with hyper, as the example `mount_hyper` has it.
+/// The same with hyper, as the example `mount_hyper` shows.
 async fn hyper_until(door: WsHandler<Station>, hub: Hub<Station>, stop: Arc<Notify>) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -161,7 +168,8 @@ async fn hyper_until(door: WsHandler<Station>, hub: Hub<Station>, stop: Arc<Noti
     (address, program)
 }
 
-/// Row X6: each upgraded connection gets what is queued for it and 1001, the late get 503 meanwhile, and then the program ends.
+/// Row X8: each upgraded connection receives its queued messages and 1001. New connections get 503
+/// meanwhile. Then the program ends.
 async fn ends_gracefully(address: String, hub: Hub<Station>, stop: &Notify, program: JoinHandle<()>) {
     let url = |id: usize| format!("ws://{address}/ws?id={id}");
     let mut peers = Vec::new();
@@ -182,12 +190,14 @@ async fn ends_gracefully(address: String, hub: Hub<Station>, stop: &Notify, prog
         }
         assert_eq!(peer.close().await.0, 1001);
     }
-    // Nobody has answered the close yet, so the hub is still ending.
-    let Err(tungstenite::Error::Http(answer)) = Peer::try_connect(&url(99)).await else { panic!("let in late") };
+    // The peers have not answered the close yet, so the shutdown is still in progress.
+    let Err(tungstenite::Error::Http(answer)) = Peer::try_connect(&url(99)).await else {
+        panic!("it connected during the shutdown")
+    };
     assert_eq!(answer.status(), 503);
     assert!(!program.is_finished());
     for peer in &mut peers {
-        // Its answer leaves with its next read; then the end comes, and no reset.
+        // The answer to the close leaves with the next read; then the stream ends without a reset.
         while let Some(next) = peer.next().await {
             next.unwrap();
         }
@@ -195,9 +205,10 @@ async fn ends_gracefully(address: String, hub: Hub<Station>, stop: &Notify, prog
     drop(peers);
     within(program).await.unwrap();
     assert!(hub.is_empty());
-    assert!(TcpStream::connect(&address).await.is_err(), "somebody listens still");
+    assert!(TcpStream::connect(&address).await.is_err(), "the port is still open");
 }
 
+/// Row X8: with axum's own shutdown.
 #[tokio::test]
 async fn a_program_with_axum_ends_when_its_hub_has_ended() {
     let (hub, stop) = (Hub::builder().endpoint(Station::default()).build().unwrap(), Arc::new(Notify::new()));
@@ -205,6 +216,7 @@ async fn a_program_with_axum_ends_when_its_hub_has_ended() {
     ends_gracefully(address, hub, &stop, program).await;
 }
 
+/// Row X8: with hyper's own shutdown.
 #[tokio::test]
 async fn a_program_with_hyper_ends_when_its_hub_has_ended() {
     let (hub, stop) = (Hub::builder().endpoint(Station::default()).build().unwrap(), Arc::new(Notify::new()));
@@ -212,7 +224,8 @@ async fn a_program_with_hyper_ends_when_its_hub_has_ended() {
     ends_gracefully(address, hub, &stop, program).await;
 }
 
-/// Row X6: whom `build_id` has not decided about is told 503 behind an HTTP server too.
+/// Row X8: a handshake that waits for `build_id` is answered with 503 behind another HTTP server
+/// too.
 #[tokio::test]
 async fn a_handshake_that_is_half_done_behind_a_server_is_answered_503() {
     let (hub, deciding) = (Hub::builder().endpoint(Station::default()).build().unwrap(), Log::default());
@@ -225,11 +238,12 @@ async fn a_handshake_that_is_half_done_behind_a_server_is_answered_503() {
     let trying = tokio::spawn(async move { Peer::try_connect(&format!("ws://{address}/ws")).await });
     deciding.next().await;
     assert_eq!(within(hub.shutdown(Duration::from_secs(15))).await, 0);
-    let Err(tungstenite::Error::Http(answer)) = within(trying).await.unwrap() else { panic!("let in") };
+    let Err(tungstenite::Error::Http(answer)) = within(trying).await.unwrap() else { panic!("it connected") };
     assert_eq!(answer.status(), 503);
 }
 
-/// Row X2: a `build_id` that never decides holds nothing for longer than the handshake may take, whosever server it is.
+/// Row X2: a `build_id` that never returns is dropped when the handshake times out, behind every
+/// HTTP server.
 #[tokio::test]
 async fn a_build_id_that_takes_too_long_is_dropped_and_answered_408() {
     struct Dropped(Log<()>);
@@ -254,7 +268,7 @@ async fn a_build_id_that_takes_too_long_is_dropped_and_answered_408() {
     for address in [axum(door.clone()).await, hyper(door).await, alone.address.clone()] {
         let Err(tungstenite::Error::Http(answer)) = within(Peer::try_connect(&format!("ws://{address}/ws"))).await
         else {
-            panic!("let in")
+            panic!("it connected")
         };
         assert_eq!(answer.status(), 408);
         dropped.next().await;
@@ -262,7 +276,8 @@ async fn a_build_id_that_takes_too_long_is_dropped_and_answered_408() {
     }
 }
 
-/// A request that is no handshake gets an HTTP answer, and the server's other pages are not touched.
+/// A request that is not a handshake gets an HTTP answer, and the other pages of the server still
+/// work.
 #[tokio::test]
 async fn other_requests_get_an_http_answer() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();

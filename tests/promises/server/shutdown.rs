@@ -1,4 +1,5 @@
-//! Row X7 of the specification: how a hub ends, for those who are here, those who come, and those who wait for it.
+//! Row X7 of the specification: a shutdown, as open connections, new connections and its callers
+//! see it.
 use futures_util::{SinkExt, StreamExt};
 use serde::Serialize;
 use serde_json::json;
@@ -22,7 +23,7 @@ use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 use wsx::{Closed, ClosedBy, Connection, Hub, Observer, Rejection, SendError, http::request::Parts, server::WsHandler};
 use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, recorder, within};
 
-/// Longer than anything here takes.
+/// Longer than anything in this file takes.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 #[derive(wsx::Endpoint, Default)]
@@ -70,33 +71,35 @@ fn station() -> Hub<Station> {
     Hub::builder().endpoint(Station::default()).build().unwrap()
 }
 
-/// Shuts the hub down in a task of its own; the number of those who were cut off comes back.
+/// Shuts the hub down in a task of its own, which returns the number of connections that were cut
+/// off.
 fn shut_down(hub: &Hub<Station>, deadline: Duration) -> tokio::task::JoinHandle<usize> {
     let hub = hub.clone();
     tokio::spawn(async move { hub.shutdown(deadline).await })
 }
 
-/// What is left of a connection whose peer answers the close and hangs up.
+/// Lets the peer answer the close and hang up.
 async fn finish(peer: &mut Peer) {
     while let Some(Ok(_)) = peer.next().await {}
 }
 
-/// A connection over memory, so that no system's timing comes in.
+/// Opens a connection over memory, so that the timing of the kernel does not matter.
 async fn in_memory(door: &WsHandler<Station>, id: &str) -> WebSocketStream<DuplexStream> {
     in_memory_through(1024, door, id).await
 }
 
-/// One that holds so many bytes.
+/// The same over a pipe that holds `width` bytes.
 async fn in_memory_through(width: usize, door: &WsHandler<Station>, id: &str) -> WebSocketStream<DuplexStream> {
     let (near, far) = tokio::io::duplex(width);
     let door = door.clone();
     let opening = tokio::spawn(async move { door.serve_connection(near, None).await });
-    let (ws, _) = within(client_async(format!("ws://a/ws?id={id}"), far)).await.expect("it is let in");
-    within(opening).await.expect("a handshake does not panic").expect("it is let in");
+    let (ws, _) = within(client_async(format!("ws://a/ws?id={id}"), far)).await.expect("the handshake succeeds");
+    within(opening).await.expect("the handshake does not panic").expect("the handshake succeeds");
     ws
 }
 
-/// What is queued leaves, 1001 comes, what was on its way is handled, and nobody listens any more.
+/// Queued messages leave, then 1001. Messages that were on their way are handled, and the port is
+/// closed.
 #[tokio::test]
 async fn a_shutdown_loses_nothing_and_says_1001() {
     let server = Server::start(station()).await;
@@ -120,10 +123,10 @@ async fn a_shutdown_loses_nothing_and_says_1001() {
     assert!(server.hub.is_empty());
     let address = server.address.clone();
     within(server.stop()).await;
-    assert!(TcpStream::connect(&address).await.is_err(), "somebody listens still");
+    assert!(TcpStream::connect(&address).await.is_err(), "the port is still open");
 }
 
-/// Handlers in flight, `__close__` handlers and observers have ended when a shutdown is over.
+/// Running handlers, `__close__` handlers and observers have finished when the shutdown returns.
 #[tokio::test]
 async fn a_shutdown_waits_for_handlers_and_observers() {
     let (recorder, mut memory) = recorder();
@@ -146,8 +149,8 @@ async fn a_shutdown_waits_for_handlers_and_observers() {
     assert_eq!((&*id, u16::from(closed.code), closed.by), ("busy", 1001, ClosedBy::Us));
 }
 
-/// What a handler returns that began before the shutdown leaves in front of 1001; what comes later is handled, and has no
-/// answer.
+/// The reply of a handler that started before the shutdown leaves before 1001. Later messages are
+/// handled, and their replies are dropped.
 #[tokio::test]
 async fn a_shutdown_lets_out_the_reply_of_a_handler_in_flight() {
     let server = Server::start(station()).await;
@@ -173,7 +176,8 @@ async fn a_shutdown_lets_out_the_reply_of_a_handler_in_flight() {
     assert_eq!(within(ended).await.unwrap(), 0);
 }
 
-/// A handler that takes long delays 1001 by a quarter of the close timeout, and by no more than the deadline.
+/// A slow handler delays 1001 by at most a quarter of the close timeout, and not past the grace
+/// period.
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_takes_long_does_not_keep_1001_from_its_peer() {
     for (deadline, told) in [(60, 2500), (1, 1000)] {
@@ -191,7 +195,8 @@ async fn a_handler_that_takes_long_does_not_keep_1001_from_its_peer() {
     }
 }
 
-/// A reply that is too late does not come behind the close frame, even if that has not left to its end (RFC 6455 section 5.5.1).
+/// A reply that is too late does not follow the close frame, even when that frame is only partly
+/// written (RFC 6455 section 5.5.1).
 #[tokio::test(start_paused = true)]
 async fn a_reply_that_is_too_late_is_dropped() {
     let hub = station();
@@ -209,18 +214,18 @@ async fn a_reply_that_is_too_late_is_dropped() {
     ended.await.unwrap();
 }
 
-/// A peer that does not answer the close is cut off at the deadline, and its `__close__` handler runs before the shutdown
-/// is over.
+/// A peer that does not answer the close is cut off when the grace period expires. Its `__close__`
+/// handler runs before the shutdown returns.
 #[tokio::test]
 async fn a_shutdown_does_not_wait_longer_than_its_deadline() {
     let server = Server::start(station()).await;
     let _silent = server.peer("silent").await;
     assert_eq!(within(server.hub.shutdown(Duration::from_millis(100))).await, 1);
     assert_eq!(server.hub.endpoint().said.try_next(), Some("closed"));
-    assert_eq!(within(server.hub.shutdown(PATIENCE)).await, 0, "it was cut off");
+    assert_eq!(within(server.hub.shutdown(PATIENCE)).await, 0, "it is gone already");
 }
 
-/// A `__close__` handler that hangs gets a second after the deadline, and no more.
+/// A `__close__` handler that hangs gets one second after the grace period.
 #[tokio::test(start_paused = true)]
 async fn a_close_handler_that_hangs_does_not_hold_up_a_shutdown() {
     let hub = station();
@@ -232,7 +237,8 @@ async fn a_close_handler_that_hangs_does_not_hold_up_a_shutdown() {
     assert!((Duration::from_secs(4)..Duration::from_millis(4100)).contains(&took), "{took:?}");
 }
 
-/// With no time at all everybody is told all the same what his socket takes at once: what is queued, and 1001.
+/// Without a grace period every peer still receives what its socket takes at once: the queued
+/// messages and 1001.
 #[tokio::test]
 async fn a_shutdown_without_time_tells_everybody_and_cuts_them_off() {
     let server = Server::start(station()).await;
@@ -253,7 +259,7 @@ async fn a_shutdown_without_time_tells_everybody_and_cuts_them_off() {
     }
 }
 
-/// Both callers learn of the end, and the earlier deadline holds for both.
+/// Both callers wait for the shutdown, and the shorter grace period applies to both.
 #[tokio::test]
 async fn two_shutdowns_at_once_are_one_with_the_earlier_deadline() {
     let server = Server::start(station()).await;
@@ -261,11 +267,11 @@ async fn two_shutdowns_at_once_are_one_with_the_earlier_deadline() {
     let patient = shut_down(&server.hub, PATIENCE);
     let hasty = shut_down(&server.hub, Duration::from_millis(50));
     assert_eq!(within(hasty).await.unwrap(), 1);
-    assert_eq!(within(patient).await.unwrap(), 0, "its own deadline has cut off nobody");
+    assert_eq!(within(patient).await.unwrap(), 0, "the longer grace period cut off no connection");
     assert_eq!(within(server.hub.shutdown(Duration::ZERO)).await, 0);
 }
 
-/// A shutdown whose future is dropped closes everybody, and keeps its deadline.
+/// A shutdown whose future is dropped still closes every connection, and keeps its grace period.
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_that_is_dropped_goes_on_with_its_deadline() {
     let hub = station();
@@ -285,7 +291,7 @@ async fn a_shutdown_that_is_dropped_goes_on_with_its_deadline() {
     assert!((Duration::from_secs(3)..Duration::from_millis(3100)).contains(&took), "{took:?}");
 }
 
-/// Connections close in batches: other tasks have their turns between them.
+/// Connections close in batches, and other tasks run between the batches.
 #[tokio::test]
 async fn other_work_goes_on_while_a_thousand_connections_close() {
     const MANY: usize = 1000;
@@ -307,7 +313,7 @@ async fn other_work_goes_on_while_a_thousand_connections_close() {
     let ended = shut_down(&hub, PATIENCE);
     let (mut before, mut most) = (0, 0);
     while before < MANY {
-        // On a runtime of one thread, this is the other work's turn.
+        // On a runtime of one thread, the shutdown's task runs here.
         yield_now().await;
         let now = conns.iter().filter(|conn| conn.is_closed()).count();
         most = most.max(now - before);
@@ -319,21 +325,21 @@ async fn other_work_goes_on_while_a_thousand_connections_close() {
     assert_eq!(ends.0.load(Ordering::Relaxed), MANY);
 }
 
-/// The first half of a request, and the whole.
+/// Returns the first half of a request, and the whole request.
 fn request(id: &str) -> (String, String) {
     let request = upgrade(&format!("/ws?id={id}"), "");
     (request[..request.len() / 2].to_owned(), request)
 }
 
-/// Everything that comes, up to the end, which is no reset.
+/// Reads everything up to the end of the stream, which must not be a reset.
 async fn answer(tcp: &mut TcpStream) -> String {
     let mut answer = String::new();
-    within(tcp.read_to_string(&mut answer)).await.expect("the end is clean");
+    within(tcp.read_to_string(&mut answer)).await.expect("the stream ends without a reset");
     answer
 }
 
-/// Who is half-way through a handshake is told 503, whether his request is not whole or `build_id` has not decided yet;
-/// and by the time that the shutdown is over, he has been told.
+/// A handshake in progress is answered with 503, whether its request is incomplete or `build_id`
+/// has not returned. The shutdown waits until these answers are sent.
 #[tokio::test]
 async fn half_done_handshakes_are_answered_503() {
     let (hub, deciding) = (station(), Log::default());
@@ -360,19 +366,19 @@ async fn half_done_handshakes_are_answered_503() {
     }
 }
 
-/// A shutdown that has nobody to wait for waits all the same until a refusal has left.
+/// A shutdown of an empty hub still waits until a rejection has been sent.
 #[tokio::test]
 async fn a_shutdown_waits_until_the_late_have_their_answer() {
     let hub = station();
     let door = hub.ws_handler(query_id, |_| {});
-    // So narrow that the answer leaves in parts, and none of it before somebody reads.
+    // So narrow that the answer leaves in pieces, and only when the peer reads.
     let (near, mut far) = tokio::io::duplex(1);
     let opening = tokio::spawn(async move { door.serve_connection(near, None).await.map(drop) });
     far.write_all(b"G").await.unwrap();
     let ended = shut_down(&hub, PATIENCE);
     let mut answer = String::new();
     assert_eq!(within(far.read_u8()).await.unwrap(), b'H');
-    assert!(!ended.is_finished(), "there is more to come");
+    assert!(!ended.is_finished(), "the answer is not complete");
     within(far.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("TTP/1.1 503 "), "{answer:?}");
     drop(far);
@@ -380,11 +386,12 @@ async fn a_shutdown_waits_until_the_late_have_their_answer() {
     assert!(within(opening).await.unwrap().is_err());
 }
 
-/// Who has connected and was not accepted yet is told 503 too, not reset.
+/// A connection that is not accepted yet is answered with 503 instead of a reset.
 #[tokio::test]
 async fn those_in_the_systems_queue_are_answered_503() {
     let server = Server::start(station()).await;
-    // The system makes the connection while this thread, the runtime's only one, is here: nobody has accepted it.
+    // The kernel opens the connections while this thread, the only one of the runtime, is here. The
+    // server has not accepted them.
     let mut late: Vec<_> = (0..50).map(|_| std::net::TcpStream::connect(&server.address).unwrap()).collect();
     for tcp in &mut late {
         tcp.write_all(request("late").1.as_bytes()).unwrap();
@@ -399,12 +406,13 @@ async fn those_in_the_systems_queue_are_answered_503() {
     });
     assert_eq!(within(server.hub.shutdown(PATIENCE)).await, 0);
     for answer in within(reading).await.unwrap() {
-        let answer = answer.expect("the end is clean");
+        let answer = answer.expect("the stream ends without a reset");
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer:?}");
     }
 }
 
-/// A listener that its program holds and does not poll is no reason to wait until the deadline.
+/// A listener that its program does not poll does not delay the shutdown until the grace period
+/// expires.
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_nobody_polls_does_not_hold_up_a_shutdown() {
     let hub = station();
