@@ -97,9 +97,9 @@ impl<S: Declared + Receives<M, From>, M, From: ?Sized> Receives<Envelope<M>, Fro
 
 /// A type that can be sent: a [`Message`], or an [`Envelope`] of any type that serializes.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be sent",
-    label = "neither a message nor an envelope",
-    note = "add `#[derive(serde::Serialize, wsx::Message)]` to `{Self}`, or send `Envelope::with_type(\"…\", …)`"
+    message = "`{Self}` is not a message that can be sent",
+    label = "not a message with `Serialize`",
+    note = "add `#[derive(serde::Serialize, wsx::Message)]` to `{Self}`"
 )]
 pub trait Outbound {
     /// Encodes the finished frame.
@@ -144,9 +144,10 @@ impl<T: Serialize> Outbound for Envelope<T> {
 /// # Ok::<_, wsx::BuildError>(())
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{S}` may not send `{Self}` to `{To}`",
-    label = "`{Self}` does not travel in this direction",
-    note = "`{S}` sends the messages on the lines `{S} -> ..` of the `wsx::protocol!` block"
+    message = "`{Self}` cannot be sent from `{S}` to `{To}`",
+    label = "not a message that may be sent here",
+    note = "a message has `#[derive(serde::Serialize, wsx::Message)]`; the `wsx::protocol!` block says which side sends it",
+    note = "without a protocol, other data can be sent as `Envelope::with_type(\"..\", ..)`"
 )]
 pub trait SentBy<S, To>: Outbound {}
 

@@ -20,7 +20,7 @@ pub type HandlerResult = Result<Option<Frame>, HandlerError>;
     message = "a handler cannot return `{Self}`",
     label = "not a handler's return type",
     note = "a handler returns nothing, a message, an `Option` of one, or a `Result` of these",
-    note = "a message has `#[derive(serde::Serialize, wsx::Message)]`; other data goes out as `wsx::Envelope::with_type(\"…\", ..)`",
+    note = "a message has `#[derive(serde::Serialize, wsx::Message)]`; send other data as `wsx::Envelope::with_type(\"..\", ..)`",
     note = "the error of a `Result` is a `wsx::BoxError`, or any `std::error::Error` that is `Send` and `Sync`"
 )]
 pub trait IntoReply {
