@@ -162,13 +162,14 @@ impl<E: Endpoint> ClientBuilder<E> {
         self
     }
 
-    /// When not to try again, though reconnecting is on. Asked after each attempt that failed and each connection that
-    /// ended; on `true` the client is [`Disconnected`](ClientState::Disconnected), `connect` returns the error if it still
-    /// waits for its first connection, and can be called again. A decision that panics counts as `false`.
+    /// Sets a function that decides when to stop reconnecting. The client calls it after each failed
+    /// attempt and after each connection that ended. On `true` the client is
+    /// [`Disconnected`](crate::ClientState::Disconnected). A `connect` that still waits for its first
+    /// connection returns the error, and can be called again. A decision that panics counts as `false`.
     ///
-    /// By default it never gives up: a box that nobody can reach had better go on, since a refusal can be a mistake of the
-    /// server's. Where somebody looks, let it stop on a refusal; two programs with one id replace each other for ever
-    /// otherwise.
+    /// By default the client never gives up: a rejection can be a mistake of the server, and nobody can
+    /// reach the box to start it again. Where a person watches, stop on a rejection. Otherwise two
+    /// programs with one id replace each other for ever.
     ///
     /// ```standalone_crate
     /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws").give_up(wsx::Setback::is_refusal).build();
@@ -198,10 +199,11 @@ impl<E: Endpoint> ClientBuilder<E> {
         self
     }
 
-    /// Dials through this in place of TCP: a proxy, a Unix socket, a stack of its own, a simulated network. It is asked at
-    /// each attempt, and what it returns carries the handshakes, that of TLS included, and the connection.
-    /// [`Config::handshake_timeout`] bounds it too: it is dropped then. Its error is [`ConnectError::Dial`], and so is its
-    /// panic. The host and port of the URL still make the `Host` header.
+    /// Sets a function that connects in place of TCP: through a proxy, over a Unix socket, in a
+    /// simulated network. The client calls it at each attempt. Its stream carries the handshakes, that
+    /// of TLS included, and the connection. [`Config::handshake_timeout`] limits it too: it is dropped
+    /// then. Its error or panic is a [`ConnectError::Dial`](crate::ConnectError::Dial). The host and port
+    /// of the URL still make the `Host` header.
     ///
     /// ```no_run
     /// # #[cfg(unix)]

@@ -21,7 +21,8 @@ pub struct Description {
     pub name: &'static str,
     /// Its version.
     pub version: u32,
-    /// Changes whenever a message or its direction does, as far as [`Message::FINGERPRINT`] sees: of a field's type that is no
+    /// Changes whenever a message or its direction does, as far as
+    /// [`Message::FINGERPRINT`](crate::Message::FINGERPRINT) covers it: of a field's type that is not a
     /// message, only the name counts.
     pub fingerprint: u64,
     /// Every message, in the order of the protocol.

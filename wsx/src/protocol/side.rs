@@ -1,6 +1,6 @@
 //! The sides of a protocol, and which messages each may send and receive.
 
-/// One end of a conversation; [`protocol!`](crate::protocol) makes one type for each.
+/// One end of a conversation; [`protocol!`](crate::protocol!) makes one type for each.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a side of a protocol",
     label = "not a side",
