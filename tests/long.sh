@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# The campaigns that take too long for every change: one after the other, and none is left out because another has failed.
-# Each ends with a line that has its figures; the last lines repeat them all. Works from any directory, on a fresh Debian 12
-# with Rust.
+# The campaigns that take too long for every change, one after the other. A failure does not skip
+# the others. The last line of each has its figures, and the last lines of the output repeat them
+# all. Works from any directory, on a fresh Debian 12 with Rust.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=SCRIPTDIR/scripts/packages.sh
 source tests/scripts/packages.sh
 
 mkdir -p target
-# What the current step has said.
+# The output of the current step.
 said="$PWD/target/long-step.txt"
 summary=()
 failed=0
 
-# step NAME COMMAND...: announces a campaign, runs it, and keeps its last line. One that hangs is ended.
+# step NAME COMMAND...: announces a campaign, runs it, and keeps its last line. A campaign that
+# hangs is killed.
 step() {
   local start=$SECONDS name="$1" verdict="passed"
   shift

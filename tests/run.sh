@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# The whole check, as CI runs it: installs what is missing, then one step after the other, and stops at the first that
-# fails. Works from any directory, on a fresh Debian 12 with Rust, Python, Node.js and npm.
+# Runs the whole check, as CI does: installs what is missing, then runs one step after the other,
+# and stops at the first failure. Works from any directory, on a fresh Debian 12 with Rust, Python,
+# Node.js and npm.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=SCRIPTDIR/scripts/packages.sh
 source tests/scripts/packages.sh
 
 current="preparing"
-# What cannot run on this machine.
+# The steps that cannot run on this machine.
 not_run=""
-# However it ends, the last line says how.
+# The last line always has the result.
 conclude() {
   local status=$?
   if ((status == 0)); then
@@ -21,10 +22,11 @@ conclude() {
 trap conclude EXIT
 
 mkdir -p target
-# What the current step has said so far.
+# The output of the current step.
 said="$PWD/target/run-step.txt"
 
-# step NAME COMMAND...: announces a step, runs it, and says how long it took. One that hangs is ended.
+# step NAME COMMAND...: announces a step, runs it, and prints how long it took. A step that hangs is
+# killed.
 step() {
   local start=$SECONDS
   current="$1"
@@ -34,7 +36,7 @@ step() {
   echo "-- $current: $((SECONDS - start)) s"
 }
 
-# What `cargo test` said of its many programs, as one line that counts them all.
+# count_tests: counts the results of all programs that `cargo test` ran, in one line.
 count_tests() {
   awk '
     /^test result: / {
@@ -48,8 +50,8 @@ count_tests() {
   ' "$said"
 }
 
-# The demo judges itself in its last line: nothing was lost, and each of its boxes came back to the server that it
-# stopped meanwhile.
+# check_demo: checks the last line of the demo. Nothing was lost, and each box reconnected to the
+# server that the demo had stopped meanwhile.
 check_demo() {
   local last
   last="$(tail --lines=1 "$said")"
@@ -87,7 +89,7 @@ step "abuse, in short" cargo run --locked --release --package wsx-tests --bin ab
 step "fuzzing, in short" tests/scripts/fuzz.sh 8
 step "shutdown, in short" cargo run --locked --release --package wsx-tests --bin mass_shutdown -- --clients 1000
 step "return after an outage, in short" cargo run --locked --release --package wsx-tests --bin mass_return -- --clients 300 --outage 2
-# Networks of one's own take root, and a kernel that lets one have them, which not every container does.
+# New networks need root and a kernel that allows them, which not every container has.
 if [[ "$(id -u)" == 0 ]] && unshare --net true 2>/dev/null; then
   step "weak networks, in short" tests/scripts/weak_networks.sh 1000
 else
@@ -97,5 +99,5 @@ step "instructions" tests/scripts/instructions.sh
 step "oldest compiler" tests/scripts/msrv.sh
 step "main example" cargo run --locked --release --package wsx-examples --bin fleet -- --for 6s
 check_demo
-# Near the end, where those look who count the tests of a run.
+# Near the end, where a reader looks for the number of tests.
 echo "$tests"

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Autobahn's cases against wsx in both roles: a server (the example `echo`) and a client. PyPI's `kosoku` carries the cases
-# for Python 3. Fails unless all cases that apply pass; those for compression, which wsx does not negotiate, do not.
+# Runs Autobahn's cases against wsx in both roles: a server (the example `echo`) and a client.
+# PyPI's `kosoku` has the cases for Python 3. Fails unless all cases pass that apply. The cases for
+# compression do not apply, because wsx does not negotiate it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh
 source tests/scripts/packages.sh
 
-# As many of the 517 cases apply to an endpoint without compression.
+# The number of the 517 cases that apply to an endpoint without compression.
 expected=301
 # The longest message of the cases has 16 MiB.
 longest=$((64 << 20))
@@ -18,27 +19,29 @@ cargo build --locked --release --package wsx-examples --bin echo --package wsx-t
 rm -rf "$reports"
 mkdir -p "$reports"
 background=""
-# stop: ends the program in the background, which may have ended by itself: the suite does once it has written its report.
+# stop: ends the program in the background. It may have exited already: the suite does once it has
+# written its report.
 stop() {
   [[ -z "$background" ]] || kill "$background" 2>/dev/null || true
   background=""
 }
 trap stop EXIT
 
-# line FILE PATTERN: waits for the line that a program prints when it is ready, and prints what the pattern's group has.
+# line FILE PATTERN: waits for the line that a program prints when it is ready, and prints the group
+# of the pattern.
 line() {
   for _ in {1..100}; do
     sed --quiet --regexp-extended "s|.*$2.*|\1|p" "$1" | grep --max-count=1 . && return
     sleep 0.1
   done
-  fail "nothing like '$2' within 10 s in $1"
+  fail "no line matched '$2' within 10 s in $1"
 }
 
-# count ROLE: how the cases went, from the report.
+# count ROLE: prints the results of the cases from the report.
 count() {
   [[ -f "$reports/$1/index.json" ]] || {
     tail --lines=20 "$reports/$1.txt"
-    fail "there is no report; the suite's last words are above"
+    fail "there is no report; the last output of the suite is above"
   }
   python3 - "$reports/$1/index.json" "$1" "$expected" <<'PYTHON'
 import json, sys
@@ -60,7 +63,7 @@ PYTHON
 target/release/echo --listen 127.0.0.1:0 --max-message-size "$longest" >"$reports/echo.txt" &
 background=$!
 url="$(line "$reports/echo.txt" '(ws://[^ ]+)')"
-# Its status tells of the cases that need compression too, so only its report counts.
+# Its exit status also covers the cases that need compression, so only its report counts.
 timeout 5m "$kosoku" --mode fuzzingclient --outdir "$reports/server" "$url" >"$reports/server.txt" 2>&1 || true
 stop
 count server
