@@ -10,7 +10,7 @@ fn a_mistake_is_told_at_its_own_place() {
     trybuild::TestCases::new().compile_fail("compile/fail/*.rs");
 }
 
-/// Rows M1, M3: unusual but correct programs compile and run.
+/// Rows L1, M1, M3: unusual but correct programs compile and run.
 #[test]
 fn what_is_no_mistake_compiles_and_runs() {
     trybuild::TestCases::new().pass("compile/pass/*.rs");

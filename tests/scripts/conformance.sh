@@ -2,6 +2,7 @@
 # Runs Autobahn's cases against wsx in both roles: a server (the example `echo`) and a client.
 # PyPI's `kosoku` has the cases for Python 3. Fails unless all cases pass that apply. The cases for
 # compression do not apply, because wsx does not negotiate it.
+# Row R3 of the specification.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh

@@ -3,6 +3,7 @@
 # seconds (10 by default), and prints the number of runs of each. Fails at the first broken promise,
 # and prints the file with the bytes. The inputs that libFuzzer keeps are in target/fuzz/corpus, so
 # that a later run continues from there. Installs cargo-fuzz into target/tools.
+# Row R9 of the specification.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh

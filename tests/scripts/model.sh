@@ -2,6 +2,7 @@
 # Checks the wake-ups of a connection with a model checker: every order of its threads with at most
 # this many preemptions, 3 unless given as the first argument. Built in a directory of its own,
 # because the checker's lock then replaces std's.
+# Row R11 of the specification.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh

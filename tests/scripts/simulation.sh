@@ -2,6 +2,7 @@
 # Runs server and client through a simulated network with faults, once for each seed. The seeds are
 # the first argument, a number or a range like 0..1000 (0..50 by default). The last line has the
 # figures, whatever the test runner prints around them.
+# Row R12 of the specification.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh

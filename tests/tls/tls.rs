@@ -1,4 +1,4 @@
-//! Rows L1 to L7 of the specification: TLS at both ends.
+//! TLS at both ends.
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
@@ -167,7 +167,7 @@ async fn a_server_without_tls_is_told_from_none() {
     let error = connect(edge(plain.url("a").replace("ws:", "wss:"), authority.client())).await.unwrap_err();
     assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
     let error = chain(&error);
-    assert!(error.starts_with(&format!("no TLS connection to {}: ", plain.address)), "{error}");
+    assert!(error.starts_with(&format!("cannot make a TLS connection to {}: ", plain.address)), "{error}");
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = connect(edge(format!("wss://{free}/ws"), authority.client())).await.unwrap_err();
     assert!(matches!(error, ConnectError::Dial { .. }), "{error:?}");
@@ -194,7 +194,7 @@ async fn by_default_a_client_trusts_whom_the_platform_trusts() {
         (
             "none.pem",
             String::new(),
-            &format!("no TLS connection to localhost:{}: this system has no usable root", server.port),
+            &format!("cannot make a TLS connection to localhost:{}: this system has no usable root", server.port),
         ),
     ] {
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);

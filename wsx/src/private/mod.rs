@@ -18,7 +18,7 @@ pub use crate::{
         registration::{Call, HandledOnceBy, HandlerEntry, Outcome, Registration, StateKey},
     },
     envelope::{
-        Envelope,
+        Envelope, SentBy,
         incoming::Incoming,
         reply::{HandlerResult, IntoReply},
     },
@@ -26,7 +26,7 @@ pub use crate::{
     message::{Derived, Message},
     protocol::side::Declared,
     protocol::{
-        AnyPeer, AnySide, Description, MessageType, Receives, SentBy, Side, Travel,
+        AnyPeer, AnySide, Description, MessageType, Receives, Side, Travel,
         endpoint::{Endpoint, Untyped},
     },
     server::hub::Hub,
