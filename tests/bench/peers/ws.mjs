@@ -19,7 +19,7 @@ const handlers = new Map([
     (_socket, data) => {
       // Encoded once for all, as ws's documentation shows for a broadcast.
       const text = Buffer.from(encode("publish", data));
-      for (const client of door.clients) {
+      for (const client of sockets.clients) {
         client.send(text, { binary: false });
       }
     },
@@ -28,8 +28,8 @@ const handlers = new Map([
 
 // ws sets TCP_NODELAY itself.
 const server = createServer();
-const door = new WebSocketServer({ server, path: "/ws" });
-door.on("connection", (socket) => {
+const sockets = new WebSocketServer({ server, path: "/ws" });
+sockets.on("connection", (socket) => {
   socket.on("error", () => socket.terminate());
   socket.on("message", (text) => {
     const { type, data } = JSON.parse(text);

@@ -45,7 +45,7 @@ fn answer(pieces: Vec<Vec<u8>>, takes: Takes) -> Answered {
     let wire = Wire::new(pieces, takes);
     wire.finish();
     let served = within(Duration::from_secs(60), async {
-        let served = door().serve_connection(wire.clone(), None).await;
+        let served = upgrade().serve_connection(wire.clone(), None).await;
         if let Ok(conn) = &served {
             conn.closed().await;
         }
@@ -73,7 +73,7 @@ fn answer(pieces: Vec<Vec<u8>>, takes: Takes) -> Answered {
     Answered { status, key: key.map(str::to_owned) }
 }
 
-fn door() -> WsHandler {
+fn upgrade() -> WsHandler {
     // Another target covers what follows the handshake, so the connection closes at its first
     // message.
     let config = Config::default().max_message_size(1);
