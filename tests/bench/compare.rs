@@ -1,5 +1,5 @@
-//! The program as a whole, against the one server that needs nothing installed. What it measures is not looked at, as a test
-//! asserts no speed; that it measures is.
+//! Runs the whole program against the one server that needs no installation. A test asserts no
+//! speed, so this checks only that it measures.
 use serde_json::Value;
 use std::{fs, path::Path, process::Command};
 
@@ -25,7 +25,7 @@ fn workloads_run_and_are_written_as_json() {
         for key in ["cpu_us", "p50_us", "p95_us", "p99_us"] {
             assert!(line[key].as_f64().is_some_and(|value| value > 0.0), "{key} in {line}");
         }
-        // There is no gorilla to compare with.
+        // Without gorilla there is no ratio.
         assert_eq!(line["ratio"], Value::Null);
     }
     assert_eq!(lines[0]["rss_kb_per_conn"], Value::Null);
@@ -36,13 +36,12 @@ fn workloads_run_and_are_written_as_json() {
 fn the_tables_go_into_the_document() {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("document");
     let document = directory.join("benchmarks.md");
-    fs::create_dir_all(&directory).expect("a directory of our own");
-    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/benchmarks.md"), &document)
-        .expect("the document is there");
+    fs::create_dir_all(&directory).expect("the test can make its directory");
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/benchmarks.md"), &document).expect("the document exists");
     let to = directory.to_str().expect("the path is text");
     let (success, stdout, stderr) = compare(&["--workload", "handshake", "--plot", to]);
     assert!(success, "{stderr}");
-    let written = fs::read_to_string(&document).expect("the document is there still");
+    let written = fs::read_to_string(&document).expect("the document still exists");
     assert!(stdout.contains("### `handshake`"), "{stdout}");
     assert!(written.contains(stdout.trim_end()), "{written}");
 }

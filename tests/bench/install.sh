@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the benchmark's peers that are no Rust crates: Go and gorilla/websocket from Debian, and npm's ws, which the
-# interoperation tests pin and install. What is there already stays.
+# Installs the benchmark's peers that are not Rust crates: Go and gorilla/websocket from Debian, and
+# npm's ws, which the interoperation tests pin and install. Keeps what is installed already.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=SCRIPTDIR/../scripts/packages.sh

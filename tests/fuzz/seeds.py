@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/fuzz/seeds anew: what each target starts from. Run it after changing what a target's bytes mean."""
+"""Writes tests/fuzz/seeds, the first inputs of each target. Run it after changing the meaning of a target's bytes."""
 import pathlib
 import shutil
 import struct
@@ -32,7 +32,7 @@ def frame(first, payload=b"", masked=True, key=b"\x37\xfa\x21\x3d"):
 TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
 MORE, LAST, BEGIN = 0x00, 0x80, 0x01
 
-# How the wire behaves, how the request is cut into pieces, and the request.
+# The behaviour of the wire, how the request is cut into pieces, and the request.
 good = [
     "GET /ws?id=7 HTTP/1.1",
     "Host: a:1",
@@ -99,7 +99,8 @@ envelopes = {
 }
 write("envelope", {name: text.encode() for name, text in envelopes.items()})
 
-# How the wire behaves (bit 0: a client reads), how much it takes, how the bytes are cut into pieces, and the bytes.
+# The behaviour of the wire (bit 0: a client reads), how much it accepts, how the bytes are cut into
+# pieces, and the bytes.
 conversations = {
     "text": lambda frame: frame(TEXT, b"hello") + frame(CLOSE, b"\x03\xe8bye"),
     "envelope": lambda frame: frame(TEXT, b'{"ver":1,"type":"a","ts":0,"data":1}') * 3 + frame(CLOSE),
@@ -122,14 +123,14 @@ frames["unmasked-server"] = b"\0\0\0\0" + frame(TEXT, b"x", masked=False)
 frames["masked-client"] = b"\1\0\0\0" + frame(TEXT, b"x")
 frames["bytes-client"] = b"\1\0\xff\xff" + frame(BINARY, b"x" * 200, masked=False) + frame(CLOSE, masked=False)
 frames["early-server"] = b"\4\6\0\0" + frame(TEXT, b"hello") + frame(TEXT, b"hello") + frame(CLOSE)
-# Pieces of 700 bytes, so that more comes at a time than a reader takes.
+# Pieces of 700 bytes, so that more arrives at a time than a reader takes.
 frames["long-server"] = b"\0\0\xdb\x66" + frame(TEXT, b"x" * 900) * 4 + frame(CLOSE)
 frames["long-client"] = b"\1\0\xdb\x66" + frame(BINARY, b"x" * 900, masked=False) * 4 + frame(CLOSE, masked=False)
 frames["slow-server"] = b"\2\1\0\0" + frame(BINARY, b"x" * 900) * 5 + frame(CLOSE)
 write("frames", frames)
 
 
-# How the wire behaves, how much it takes, and steps: see `act` in src/close.rs.
+# The behaviour of the wire, how much it accepts, and steps: see `act` in src/close.rs.
 def peer(first, payload=b""):
     return bytes([2, first, len(payload)]) + payload
 

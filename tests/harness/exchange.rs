@@ -56,8 +56,8 @@ impl Exchange {
             .build()
             .expect("a hub without handlers has nothing to check");
         let arrivals = at_server.clone();
-        let door = hub.ws_handler(query_id, move |conn| arrivals.note(conn));
-        let server = Server::start_on(hub, door, listener);
+        let upgrade = hub.ws_handler(query_id, move |conn| arrivals.note(conn));
+        let server = Server::start_on(hub, upgrade, listener);
         let backoff = Backoff::default().initial(Duration::from_millis(5)).max(Duration::from_millis(20));
         let client =
             Client::builder(format!("ws://{address}/ws?id=box-7")).config(config).backoff(backoff).build().unwrap();

@@ -82,8 +82,8 @@ pub struct Server<E: Endpoint> {
 impl<E: Endpoint> Server<E> {
     /// Starts the hub on a free port. Ids come from `?id=…`; `register` does nothing.
     pub async fn start(hub: Hub<E>) -> Self {
-        let door = hub.ws_handler(query_id, |_| {});
-        Self::start_at(hub, door, "127.0.0.1:0").await
+        let upgrade = hub.ws_handler(query_id, |_| {});
+        Self::start_at(hub, upgrade, "127.0.0.1:0").await
     }
 
     /// Starts the hub with this `WsHandler`, at this address.
@@ -91,8 +91,8 @@ impl<E: Endpoint> Server<E> {
     /// # Panics
     ///
     /// When the address is in use.
-    pub async fn start_at(hub: Hub<E>, door: WsHandler<E>, address: &str) -> Self {
-        Self::start_on(hub, door, TcpListener::bind(address).await.expect("a free port"))
+    pub async fn start_at(hub: Hub<E>, upgrade: WsHandler<E>, address: &str) -> Self {
+        Self::start_on(hub, upgrade, TcpListener::bind(address).await.expect("a free port"))
     }
 
     /// Starts the hub with this `WsHandler`, on this listener.
@@ -101,9 +101,9 @@ impl<E: Endpoint> Server<E> {
     ///
     /// When the listener is not bound.
     #[must_use]
-    pub fn start_on(hub: Hub<E>, door: WsHandler<E>, listener: TcpListener) -> Self {
+    pub fn start_on(hub: Hub<E>, upgrade: WsHandler<E>, listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("a bound socket has an address").to_string();
-        Self { hub, address, listener: tokio::spawn(door.serve(listener)) }
+        Self { hub, address, listener: tokio::spawn(upgrade.serve(listener)) }
     }
 
     /// Returns the URL for this id.

@@ -396,8 +396,8 @@ async fn gets_what_is_for_it_alone_and_what_is_for_all(language: Language) {
 async fn is_refused_with_the_status_of_build_id(language: Language) {
     let hub = Hub::builder().endpoint(Ours::default()).build().unwrap();
     let nobody = |_| async { Err::<String, _>(Rejection::new(StatusCode::UNAUTHORIZED, "no token")) };
-    let door = hub.ws_handler(nobody, |_| {});
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let upgrade = hub.ws_handler(nobody, |_| {});
+    let server = Server::start_at(hub, upgrade, "127.0.0.1:0").await;
     let mut peer = Peer::start(language, End::Client);
     peer.ask(json!({"op": "connect", "url": server.url("box-7")})).await;
     assert_eq!(peer.hears("refused").await["status"], 401);

@@ -8,7 +8,7 @@ import { act, hear, tell, work } from "./lines.mjs";
 let connection;
 
 function listen({ host, port, refuse, greeting }) {
-  const door = new WebSocketServer({
+  const upgrader = new WebSocketServer({
     noServer: true,
     // Rejects every handshake with this HTTP status.
     verifyClient: (_info, answer) => answer(refuse === undefined, refuse),
@@ -18,7 +18,7 @@ function listen({ host, port, refuse, greeting }) {
     // Holds back the output, so that the answer to the handshake and the greeting leave in one
     // segment.
     socket.cork();
-    door.handleUpgrade(request, socket, head, (accepted) => {
+    upgrader.handleUpgrade(request, socket, head, (accepted) => {
       connection = accepted;
       hear(connection);
       if (greeting !== undefined) {

@@ -53,14 +53,14 @@ struct Server {
 impl Server {
     async fn start(hub: HubBuilder<Station>, tls: impl Into<Arc<wsx::rustls::ServerConfig>>) -> Self {
         let hub = hub.build().unwrap();
-        let door = hub.ws_handler(query_id, |_| {});
-        Self::start_at(hub, door, Tls::new(tls)).await
+        let upgrade = hub.ws_handler(query_id, |_| {});
+        Self::start_at(hub, upgrade, Tls::new(tls)).await
     }
 
-    async fn start_at(hub: Hub<Station>, door: WsHandler<Station>, tls: Tls) -> Self {
+    async fn start_at(hub: Hub<Station>, upgrade: WsHandler<Station>, tls: Tls) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let _listener = tokio::spawn(door.serve_tls(listener, tls.clone()));
+        let _listener = tokio::spawn(upgrade.serve_tls(listener, tls.clone()));
         Self { hub, port, tls, _listener }
     }
 
@@ -239,8 +239,8 @@ async fn build_id_sees_the_certificate_of_the_client() {
     };
     let (recorder, mut memory) = recorder();
     let hub = station().observer(recorder).build().unwrap();
-    let door = hub.ws_handler(build_id, |_| {});
-    let server = Server::start_at(hub, door, Tls::new(authority.server_for_clients_with(&server))).await;
+    let upgrade = hub.ws_handler(build_id, |_| {});
+    let server = Server::start_at(hub, upgrade, Tls::new(authority.server_for_clients_with(&server))).await;
     let client = connect(edge(server.url(""), authority.client_with(&device))).await.unwrap();
     talk(&client, "hello").await;
     assert!(server.hub.connection("box-7").is_some());
@@ -264,14 +264,14 @@ async fn a_resumed_session_keeps_the_certificate() {
     let hub = station().build().unwrap();
     let seen = Log::default();
     let log = seen.clone();
-    let door = hub.ws_handler(
+    let upgrade = hub.ws_handler(
         move |request: Parts| {
             log.add(request.extensions.get::<PeerCertificates>().cloned());
             async { Ok("a") }
         },
         |_| {},
     );
-    let server = Server::start_at(hub, door, Tls::new(authority.server_for_clients_with(&server))).await;
+    let server = Server::start_at(hub, upgrade, Tls::new(authority.server_for_clients_with(&server))).await;
     let config = Arc::new(authority.client_with(&device));
     for resumed in [false, true] {
         let connector = TlsConnector::from(config.clone());
@@ -321,10 +321,10 @@ async fn tls_and_http_have_one_deadline() {
     let tls = Tls::new(authority.issue(&["localhost"]).server());
     let config = Config::default().handshake_timeout(Duration::from_secs(10));
     let hub = station().config(config).build().unwrap();
-    let door = hub.ws_handler(query_id, |_| {});
+    let upgrade = hub.ws_handler(query_id, |_| {});
     let (near, far) = tokio::io::duplex(1024);
     let since = Instant::now();
-    let opening = tokio::spawn(async move { door.serve_tls_connection(far, None, &tls).await.map(drop) });
+    let opening = tokio::spawn(async move { upgrade.serve_tls_connection(far, None, &tls).await.map(drop) });
     sleep(Duration::from_secs(6)).await;
     let connector = TlsConnector::from(Arc::new(authority.client()));
     let mut idle = connector.connect(ServerName::try_from("localhost").unwrap(), near).await.unwrap();
@@ -359,15 +359,15 @@ async fn a_stream_without_a_place_ends_before_tls() {
     let (recorder, mut memory) = recorder();
     let tls = Tls::new(Authority::default().issue(&["localhost"]).server());
     let hub = station().observer(recorder).max_handshakes(1).build().unwrap();
-    let door = hub.ws_handler(query_id, |_| {});
+    let upgrade = hub.ws_handler(query_id, |_| {});
     let (silent, theirs) = tokio::io::duplex(1024);
     let first = tokio::spawn({
-        let (door, tls) = (door.clone(), tls.clone());
-        async move { door.serve_tls_connection(theirs, None, &tls).await.map(drop) }
+        let (upgrade, tls) = (upgrade.clone(), tls.clone());
+        async move { upgrade.serve_tls_connection(theirs, None, &tls).await.map(drop) }
     });
     tokio::task::yield_now().await;
     let (mut near, far) = tokio::io::duplex(1024);
-    let error = within(door.serve_tls_connection(far, None, &tls)).await.unwrap_err();
+    let error = within(upgrade.serve_tls_connection(far, None, &tls)).await.unwrap_err();
     assert!(matches!(error, HandshakeError::Rejected { status: StatusCode::SERVICE_UNAVAILABLE, .. }), "{error:?}");
     assert_eq!(near.read(&mut [0]).await.unwrap(), 0);
     memory.find(|seen| if let Seen::Refused(503, _) = seen { Some(()) } else { None }).await;
@@ -446,7 +446,7 @@ async fn an_abrupt_end_is_a_lost_link() {
 }
 
 /// Connects a client to a TLS hub through a link of 4 KB a second.
-fn slowly(door: &WsHandler<Station>, tls: &Tls) -> DuplexStream {
+fn slowly(upgrade: &WsHandler<Station>, tls: &Tls) -> DuplexStream {
     async fn carry(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin) {
         let mut some = [0; 1024];
         while let Ok(n @ 1..) = from.read(&mut some).await {
@@ -461,8 +461,8 @@ fn slowly(door: &WsHandler<Station>, tls: &Tls) -> DuplexStream {
     let ((up_from, down_to), (down_from, up_to)) = (tokio::io::split(one), tokio::io::split(other));
     tokio::spawn(carry(up_from, up_to));
     tokio::spawn(carry(down_from, down_to));
-    let (door, tls) = (door.clone(), tls.clone());
-    tokio::spawn(async move { door.serve_tls_connection(far, None, &tls).await.map(drop) });
+    let (upgrade, tls) = (upgrade.clone(), tls.clone());
+    tokio::spawn(async move { upgrade.serve_tls_connection(far, None, &tls).await.map(drop) });
     near
 }
 
@@ -473,9 +473,9 @@ async fn a_slow_link_is_not_cut_for_its_slowness() {
     let authority = Authority::default();
     let tls = Tls::new(authority.issue(&["localhost"]).server());
     let hub = station().build().unwrap();
-    let door = hub.ws_handler(query_id, |_| {});
+    let upgrade = hub.ws_handler(query_id, |_| {});
     let client = edge("wss://localhost/ws?id=a".to_owned(), authority.client())
-        .connector(move |_| std::future::ready(Ok(slowly(&door, &tls))))
+        .connector(move |_| std::future::ready(Ok(slowly(&upgrade, &tls))))
         .build()
         .unwrap();
     client.connect(CancellationToken::new(), |_| {}).await.unwrap();

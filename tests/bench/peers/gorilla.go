@@ -1,5 +1,5 @@
-// gorilla/websocket, as its documentation has it: for each connection a goroutine that reads and one that writes, and a
-// channel between them. Prints its port, and ends when standard input does.
+// gorilla/websocket as its documentation shows: for each connection a goroutine that reads and one
+// that writes, and a channel between them. Prints its port, and exits when standard input ends.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Messages that wait for one connection.
+// Maximum number of messages in the queue of a connection.
 const queueLength = 1024
 
 type incoming struct {
@@ -90,7 +90,7 @@ func onReading(c *client, data json.RawMessage) error {
 	return c.reply("reading", &decoded)
 }
 
-// onPublish closes a connection whose queue is full: the others do not wait for it.
+// onPublish closes a connection whose queue is full, so that the others do not wait for it.
 func onPublish(_ *client, data json.RawMessage) error {
 	text, err := encode("publish", data)
 	if err != nil {
@@ -156,7 +156,7 @@ func connect(w http.ResponseWriter, r *http.Request) {
 	everyone[c] = struct{}{}
 	everyoneMu.Unlock()
 	go c.write()
-	// The handler returns, so that net/http can free what it holds for a request.
+	// The handler returns, so that net/http can free the memory of the request.
 	go c.read()
 }
 

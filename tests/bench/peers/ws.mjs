@@ -1,8 +1,9 @@
-// npm's ws, as its documentation has it. Its queue is the socket's own. Prints its port, and ends when standard input does.
+// npm's ws as its documentation shows. Its queue is that of the socket. Prints its port, and exits
+// when standard input ends.
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 
-// The package that the interoperation tests have installed, at the version that they pin.
+// The package that the interoperation tests have installed, in the version that they pin.
 const { WebSocketServer } = createRequire(new URL("../../interop/", import.meta.url))("ws");
 
 const encode = (type, data) => JSON.stringify({ ver: 1, type, ts: Math.floor(Date.now() / 1000), data });
@@ -16,9 +17,9 @@ const handlers = new Map([
   [
     "publish",
     (_socket, data) => {
-      // Encoded once for all, as ws has it for a broadcast.
+      // Encoded once for all, as ws's documentation shows for a broadcast.
       const text = Buffer.from(encode("publish", data));
-      for (const client of door.clients) {
+      for (const client of sockets.clients) {
         client.send(text, { binary: false });
       }
     },
@@ -27,14 +28,14 @@ const handlers = new Map([
 
 // ws sets TCP_NODELAY itself.
 const server = createServer();
-const door = new WebSocketServer({ server, path: "/ws" });
-door.on("connection", (socket) => {
+const sockets = new WebSocketServer({ server, path: "/ws" });
+sockets.on("connection", (socket) => {
   socket.on("error", () => socket.terminate());
   socket.on("message", (text) => {
     const { type, data } = JSON.parse(text);
     handlers.get(type)(socket, data);
   });
 });
-// Many handshakes at once find room, as they do with the other peers.
+// Room for many handshakes at once, as with the other peers.
 server.listen({ host: "127.0.0.1", port: 0, backlog: 4096 }, () => console.log(server.address().port));
 process.stdin.on("end", () => process.exit(0)).resume();

@@ -1,4 +1,4 @@
-//! The comparison: rounds in which every peer has its turn at every workload.
+//! The comparison: rounds in which every peer runs every workload.
 use crate::{
     machine::Cores,
     measure::{Pace, Sample, measure},
@@ -18,44 +18,44 @@ pub(crate) struct Plan {
     pub(crate) workloads: Vec<&'static Workload>,
     pub(crate) rounds: usize,
     pub(crate) pace: Pace,
-    /// When to begin no more measurements.
+    /// When to start no more measurements.
     pub(crate) end: Option<Instant>,
-    /// What was not asked for by name, and takes too long to be done unasked.
+    /// The workloads that were not named and take too long to run by default.
     pub(crate) left_out: Vec<&'static Workload>,
 }
 
-/// All that one peer did at one workload.
+/// All results of one peer at one workload.
 #[derive(Debug)]
 pub(crate) struct Cell {
     pub(crate) workload: &'static Workload,
     pub(crate) peer: Peer,
     pub(crate) missing: Option<Missing>,
-    /// One for each round; none where it failed.
+    /// One for each round; `None` where it failed.
     pub(crate) samples: Vec<Option<Sample>>,
     /// Why rounds failed.
     pub(crate) faults: Vec<String>,
-    /// How many rounds there was no time for.
+    /// How many rounds were skipped for lack of time.
     pub(crate) left_out: usize,
 }
 
 impl Cell {
-    /// The median over the rounds.
+    /// Returns the median over the rounds.
     pub(crate) fn median(&self, value: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
         median(self.samples.iter().flatten().filter_map(value))
     }
 
-    /// How many times as much CPU time, or whatever `value` is, the other peer took.
+    /// Returns how many times as much CPU time, or other `value`, the other peer took.
     pub(crate) fn ratio_to(&self, other: &Self, value: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
         let each = |cell: &Self| cell.samples.iter().map(|sample| sample.as_ref().and_then(&value)).collect::<Vec<_>>();
         ratio(&each(other), &each(self))
     }
 
-    /// Rounds that it finished.
+    /// Returns the number of finished rounds.
     pub(crate) fn rounds(&self) -> usize {
         self.samples.iter().flatten().count()
     }
 
-    /// The number of connections and the median CPU time of each step of the growth.
+    /// Returns the number of connections and the median CPU time of each step of the growth.
     pub(crate) fn steps(&self) -> Vec<(usize, f64)> {
         let Some(first) = self.samples.iter().flatten().next() else { return Vec::new() };
         let at = |index: usize| self.median(|sample| sample.steps.get(index).map(|step| step.1));
@@ -71,7 +71,7 @@ pub(crate) struct Results {
 }
 
 impl Results {
-    /// The cell of the peer that all are compared with.
+    /// Returns the cell of the peer that all are compared with.
     pub(crate) fn reference(&self, workload: &Workload) -> Option<&Cell> {
         self.cell(workload, Peer::Gorilla)
     }
@@ -85,7 +85,7 @@ impl Results {
     }
 }
 
-/// Measures it all, and says on standard error where it is.
+/// Runs all measurements, and reports the progress on standard error.
 pub(crate) fn compare(plan: &Plan, cores: Cores) -> Results {
     let began = Instant::now();
     let starts: Vec<Result<Start, Missing>> = plan.peers.iter().map(|peer| peer.prepare()).collect();
@@ -109,7 +109,7 @@ pub(crate) fn compare(plan: &Plan, cores: Cores) -> Results {
         }
     }
     for workload in &plan.left_out {
-        tell(format_args!("{} is left out, as there is no time for it", workload.name));
+        tell(format_args!("{} is skipped for lack of time", workload.name));
     }
     for round in 0..plan.rounds {
         for (index, workload) in plan.workloads.iter().enumerate() {
@@ -120,7 +120,7 @@ pub(crate) fn compare(plan: &Plan, cores: Cores) -> Results {
                 if plan.end.is_some_and(|end| Instant::now() > end) {
                     cell.left_out += 1;
                     cell.samples.push(None);
-                    tell(format_args!("{place}: left out, no time was left"));
+                    tell(format_args!("{place}: skipped for lack of time"));
                     continue;
                 }
                 match measure(workload, start, cores, plan.pace) {
@@ -140,8 +140,8 @@ pub(crate) fn compare(plan: &Plan, cores: Cores) -> Results {
     Results { cells, took: began.elapsed() }
 }
 
-/// In which order the peers of a round have their turns: every second round goes backwards, and every two begin with another peer,
-/// so that nobody always runs behind the same one.
+/// Returns the order of the peers in a round. Every second round is reversed, and every two rounds
+/// start with another peer, so that a peer does not always run after the same one.
 fn order(peers: usize, round: usize) -> impl Iterator<Item = usize> {
     (0..peers).map(move |at| {
         let turned = (at + round / 2) % peers;
@@ -164,7 +164,7 @@ fn brief(sample: &Sample) -> String {
     brief
 }
 
-/// To standard error; nobody is left to be told if that is closed.
+/// Writes to standard error. If that is closed, the message is lost.
 fn tell(what: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{what}");
 }

@@ -4,14 +4,15 @@ use std::{fs, io, path::Path};
 const BEGIN: &str = "<!-- Written by `wsx-bench compare --plot`, up to the end marker. -->";
 const END: &str = "<!-- The end of what is written. -->";
 
-/// Writes `tables` into the document at `path`. A directory without a document has charts only.
+/// Writes `tables` into the document at `path`. A directory without a document gets only the
+/// charts.
 pub(crate) fn refresh(path: &Path, tables: &str) -> io::Result<()> {
     let text = match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         text => text?,
     };
     let replaced = replace(&text, tables)
-        .ok_or_else(|| io::Error::other(format!("{} has not the two markers of its tables", path.display())))?;
+        .ok_or_else(|| io::Error::other(format!("{} does not have the two markers of its tables", path.display())))?;
     fs::write(path, replaced)
 }
 

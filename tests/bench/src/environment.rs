@@ -1,4 +1,4 @@
-//! Where and with what it was measured: figures without that say nothing.
+//! Where and with which versions the figures were measured.
 use crate::{
     compare::Plan,
     machine::Cores,
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// As Markdown, which is legible as it is.
+/// Returns the description as Markdown.
 pub(crate) fn describe(plan: &Plan, cores: Cores, took: Duration) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "- Machine: {}", machine());
@@ -72,7 +72,7 @@ fn version(peer: Peer) -> String {
     }
 }
 
-/// The version of a crate that this program was built with; of several, the last.
+/// Returns the version of a crate that this program was built with; the last, if there are several.
 fn locked(name: &str) -> Option<String> {
     const LOCK: &str = include_str!("../../../Cargo.lock");
     let wanted = format!("name = \"{name}\"");
@@ -85,16 +85,17 @@ fn known(what: Option<String>) -> String {
     what.unwrap_or_else(|| "(unknown)".into())
 }
 
-/// In UTC.
+/// Returns the date in UTC.
 fn today() -> String {
     let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 86_400;
     let (year, month, day) = date(days);
     format!("{year}-{month:02}-{day:02}")
 }
 
-/// The date so many days after 1970-01-01. Years begin with March here, so that the day that is sometimes missing is the last.
+/// Returns the date this many days after 1970-01-01. Years start in March here, so that the leap
+/// day is the last day.
 fn date(days: u64) -> (u64, u64, u64) {
-    // Since 0000-03-01; an era is 400 years.
+    // Days since 0000-03-01. An era is 400 years.
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

@@ -1,5 +1,5 @@
-//! The load generator: one thread, one epoll loop, frames that were encoded beforehand. It checks what comes back, and gives up on
-//! a server that says nothing for too long.
+//! The load generator: one thread, one epoll loop, frames that were encoded before. It checks the
+//! replies, and gives up on a server that is silent for too long.
 use crate::{
     message::{Replies, Script, Wrong},
     request::{ACCEPT, upgrade},
@@ -22,19 +22,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Without a byte from the server for so long, a run is over. The longest honest silence is a broadcast to thousands.
+/// Time without a byte from the server after which a run fails. The longest valid silence is a
+/// broadcast to thousands of connections.
 const SILENCE: Duration = Duration::from_secs(10);
-/// For all that is asked of one server, for one that is never silent and never done. The longest, the growth, takes a slow
-/// server a quarter of that.
+/// Time limit for all work of one server, for a server that sends bytes but never finishes. The
+/// longest workload, the growth, takes a slow server a quarter of that.
 const LONGEST: Duration = Duration::from_secs(120);
-/// Handshakes under way at once: fewer than any server's backlog.
+/// Handshakes in progress at once: fewer than the backlog of every server.
 const HANDSHAKES: usize = 64;
-/// Connections from one address. The kernel searches for a free port, and searches long when half of them are taken.
+/// Connections from one address. The kernel searches for a free port, which takes long when half of
+/// them are in use.
 const PORTS: usize = 5000;
-/// What one read takes at most.
+/// Maximum number of bytes of one read.
 const READ: usize = 256 << 10;
 
-/// No server's answer to a handshake is longer.
+/// Maximum length of the answer to a handshake; every server's is shorter.
 const LONGEST_ANSWER: usize = 4096;
 
 /// Why a run ended early.
@@ -59,10 +61,11 @@ impl fmt::Display for Fault {
     }
 }
 
-/// How long things took, in microseconds, each with how many took that long.
+/// Durations in microseconds, each with how many items took that long.
 pub(crate) type Latencies = Vec<(f64, u32)>;
 
-/// What a phase did, from its first message until all replies were back, so that no work of it is counted elsewhere.
+/// The result of a phase, from its first message until all replies are back, so that its work is
+/// not counted elsewhere.
 #[derive(Debug, Default)]
 pub(crate) struct Phase {
     /// Replies, or deliveries of a broadcast.
@@ -71,17 +74,17 @@ pub(crate) struct Phase {
     pub(crate) latencies: Latencies,
 }
 
-/// When a phase stops to send.
+/// When a phase stops sending.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Until {
     pub(crate) duration: Duration,
-    /// Of batches, or publishes: with few and long ones, one alone says little.
+    /// Minimum number of batches or publishes: a few long ones alone are not significant.
     pub(crate) at_least: u32,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// Waits for the answer to the handshake; what has come of it.
+    /// Waits for the answer to the handshake, and holds its bytes so far.
     Handshake(Vec<u8>),
     Open,
 }
@@ -91,16 +94,17 @@ struct Connection {
     stream: TcpStream,
     stage: Stage,
     replies: Replies,
-    /// What the socket had no room for, and how much of the first is gone.
+    /// The bytes that the socket had no room for, and how many of the first are written.
     waiting: VecDeque<Rc<[u8]>>,
     written: usize,
     /// Messages without a reply yet.
     outstanding: u32,
-    /// When they, or the handshake, began.
+    /// When these messages, or the handshake, started.
     since: Instant,
 }
 
-/// What a turn of the loop brought: connections, and how many replies each got. None of them: the end of a handshake.
+/// The result of one turn of the loop: connections, and the number of replies on each. Zero replies
+/// mean that a handshake has finished.
 type Arrived = Vec<(usize, u32)>;
 
 /// Connections to one server.
@@ -114,7 +118,7 @@ pub(crate) struct Load {
     buffer: Box<[u8]>,
     request: Rc<[u8]>,
     began: Instant,
-    /// When the server was last heard.
+    /// When the server last sent something.
     heard: Instant,
 }
 
@@ -133,7 +137,8 @@ impl Load {
         })
     }
 
-    /// From now on sends this, and looks at the first replies in full again. Nothing may be outstanding.
+    /// Changes the script, and checks the first replies in full again. No message may be
+    /// outstanding.
     pub(crate) fn speak(&mut self, script: Script) {
         self.script = script;
         for connection in &mut self.connections {
@@ -141,7 +146,8 @@ impl Load {
         }
     }
 
-    /// Opens connections until there are this many; returns how long each handshake took, its TCP connection included.
+    /// Opens connections until there are this many. Returns how long each handshake took, including
+    /// its TCP connection.
     pub(crate) fn open(&mut self, total: usize) -> Result<Latencies, Fault> {
         let mut arrived = Arrived::new();
         let mut latencies = Latencies::new();
@@ -167,7 +173,7 @@ impl Load {
             stream,
             stage: Stage::Handshake(Vec::new()),
             replies: Replies::default(),
-            // Leaves when the socket says that it is connected.
+            // Is written when the socket reports that it is connected.
             waiting: VecDeque::from([self.request.clone()]),
             written: 0,
             outstanding: 0,
@@ -176,8 +182,8 @@ impl Load {
         Ok(())
     }
 
-    /// Each of these connections sends a batch and gets its replies. After that a server has entered them wherever it enters
-    /// connections, and each has had a batch that was looked at in full.
+    /// Sends a batch on each of these connections and waits for the replies. After that the server
+    /// has registered them, and a batch of each was checked in full.
     pub(crate) fn greet(&mut self, connections: Range<usize>) -> Result<(), Fault> {
         let mut arrived = Arrived::new();
         let mut under_way = 0;
@@ -197,7 +203,7 @@ impl Load {
         Ok(())
     }
 
-    /// Every connection sends a batch, and the next one when all of its replies are back.
+    /// Sends a batch on every connection, and the next one when all of its replies are back.
     pub(crate) fn exchange(&mut self, until: Until) -> Result<Phase, Fault> {
         let mut arrived = Arrived::new();
         let mut phase = Phase::default();
@@ -229,15 +235,17 @@ impl Load {
         Ok(phase)
     }
 
-    /// The first connection publishes, and everyone gets it, itself included. So many publishes are under way at once; a latency
-    /// is the time until the last connection has a message.
+    /// Publishes on the first connection; every connection gets the message, the first one
+    /// included. `in_flight` publishes are in progress at once. A latency is the time until the
+    /// last connection has the message.
     pub(crate) fn broadcast(&mut self, in_flight: usize, until: Until) -> Result<Phase, Fault> {
         let everyone = self.connections.len();
         let mut arrived = Arrived::new();
         let mut phase = Phase::default();
-        // Each publish that somebody has not got yet: when it was sent, and how many have not.
+        // Each publish that is not complete: when it was sent, and how many connections do not have
+        // it yet.
         let mut under_way: VecDeque<(Instant, usize)> = VecDeque::with_capacity(in_flight);
-        // How many publishes everyone has, and how many each connection has.
+        // How many publishes are complete, and how many each connection has.
         let (mut complete, mut received) = (0, vec![0; everyone]);
         let start = Instant::now();
         self.heard = start;
@@ -246,7 +254,7 @@ impl Load {
         loop {
             if now - start < until.duration || complete < until.at_least as usize {
                 if free > 0 {
-                    // In one write, since they are free at one time.
+                    // In one write, because they became free at the same time.
                     self.write(0, self.script.frames.repeat(free).into())?;
                 }
                 under_way.extend(iter::repeat_n((now, everyone), free));
@@ -257,9 +265,9 @@ impl Load {
             self.turn(&mut arrived)?;
             for (at, deliveries) in &arrived {
                 for _ in 0..*deliveries {
-                    // Each connection gets them in their order.
+                    // Each connection gets them in order.
                     let Some((_, left)) = under_way.get_mut(received[*at] - complete) else {
-                        return Err(Fault(format!("connection {at} got a message that was not published")));
+                        return Err(Fault(format!("connection {at} received a message that was not published")));
                     };
                     received[*at] += 1;
                     *left -= 1;
@@ -278,7 +286,8 @@ impl Load {
         Ok(phase)
     }
 
-    /// One connection after the other sends a message, so many each second in all, whether replies are back or not.
+    /// Sends messages at this rate, on one connection after the other, without waiting for the
+    /// replies.
     pub(crate) fn paced(&mut self, rate: u32, duration: Duration) -> Result<Phase, Fault> {
         let mut arrived = Arrived::new();
         let mut phase = Phase::default();
@@ -287,7 +296,8 @@ impl Load {
         let start = Instant::now();
         self.heard = start;
         while phase.messages < total {
-            // As epoll sleeps whole milliseconds, the messages of one leave together, each on a connection of its own.
+            // epoll sleeps whole milliseconds, so the messages of one millisecond are sent
+            // together, each on a connection of its own.
             let due =
                 (u64::from(rate) * u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX) / 1000).min(total);
             while sent < due {
@@ -297,7 +307,7 @@ impl Load {
             }
             self.turn_for(&mut arrived, Duration::from_millis(1))?;
             if sent == phase.messages {
-                // Silence is right while nothing is asked.
+                // Silence is valid while no reply is outstanding.
                 self.heard = Instant::now();
             }
             for (at, replies) in &arrived {
@@ -309,7 +319,7 @@ impl Load {
         Ok(phase)
     }
 
-    /// A batch on this connection.
+    /// Sends a batch on this connection.
     fn send(&mut self, at: usize) -> Result<(), Fault> {
         let connection = &mut self.connections[at];
         if connection.outstanding == 0 {
@@ -319,19 +329,19 @@ impl Load {
         self.write(at, self.script.frames.clone())
     }
 
-    /// Counts replies that arrived; whether they were the last of what is outstanding.
+    /// Counts replies. Returns whether they were the last outstanding ones.
     fn is_through(&mut self, at: usize, replies: u32) -> Result<bool, Fault> {
         let outstanding = &mut self.connections[at].outstanding;
         *outstanding = outstanding
             .checked_sub(replies)
-            .ok_or_else(|| Fault(format!("connection {at} got more replies than it had sent messages")))?;
+            .ok_or_else(|| Fault(format!("connection {at} received more replies than it had sent messages")))?;
         Ok(*outstanding == 0)
     }
 
     fn write(&mut self, at: usize, bytes: Rc<[u8]>) -> Result<(), Fault> {
         let connection = &mut self.connections[at];
         connection.waiting.push_back(bytes);
-        // Otherwise the socket is full, and says when it no longer is.
+        // Otherwise the socket is full, and reports when it has room.
         if connection.waiting.len() == 1 { connection.flush() } else { Ok(()) }
     }
 
@@ -340,7 +350,8 @@ impl Load {
         self.turn_for(arrived, Duration::from_millis(500))
     }
 
-    /// Waits so long, and takes what there is. A server that has been silent for too long is a fault.
+    /// Waits at most this long, and reads what has arrived. A server that has been silent for too
+    /// long is a fault.
     fn turn_for(&mut self, arrived: &mut Arrived, longest: Duration) -> Result<(), Fault> {
         arrived.clear();
         match self.poll.poll(&mut self.events, Some(longest)) {
@@ -398,7 +409,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads until the socket has no more; returns how many replies that completes.
+    /// Reads until the socket is empty. Returns how many replies are complete.
     fn read(&mut self, buffer: &mut [u8], script: &Script) -> Result<u32, Fault> {
         let mut replies = 0;
         loop {
@@ -413,21 +424,21 @@ impl Connection {
                 answer.extend_from_slice(bytes);
                 let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
                     if answer.len() > LONGEST_ANSWER {
-                        return Err(Fault("the answer to a handshake does not end".into()));
+                        return Err(Fault("the answer to a handshake is too long".into()));
                     }
                     continue;
                 };
                 if !answer.starts_with(b"HTTP/1.1 101 ")
                     || !answer[..end].windows(ACCEPT.len()).any(|at| at == ACCEPT.as_bytes())
                 {
-                    return Err(Fault(format!("refused: {}", answer[..end].escape_ascii())));
+                    return Err(Fault(format!("the handshake failed: {}", answer[..end].escape_ascii())));
                 }
-                // What came behind the answer.
+                // The bytes after the answer.
                 bytes = &bytes[length - (answer.len() - end - 4)..];
                 self.stage = Stage::Open;
             }
             replies += self.replies.take(bytes, &script.expected)?;
-            // A read that leaves room has emptied the socket, and the next byte is a new event.
+            // A short read has emptied the socket, and the next byte is a new event.
             if length < buffer.len() {
                 return Ok(replies);
             }
@@ -435,12 +446,12 @@ impl Connection {
     }
 }
 
-/// Begins a connection from the loopback's address number `from`.
+/// Starts a connection from the loopback address with this number.
 fn connect(to: SocketAddrV4, from: usize) -> io::Result<TcpStream> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket::socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
-    // Closed by a reset: tens of thousands of them would otherwise wait for a minute for what may still come, and make the
-    // next server's handshakes dearer.
+    // Closes with a reset: otherwise tens of thousands of sockets would wait for a minute after
+    // their close, and slow down the handshakes of the next server.
     socket::setsockopt(&socket, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 })?;
     let [a, b, c, d] = Ipv4Addr::LOCALHOST.octets();
     let from = d.saturating_add(u8::try_from(from).unwrap_or(u8::MAX));

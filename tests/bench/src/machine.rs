@@ -1,4 +1,5 @@
-//! What is asked of the operating system: cores, open files, and another process's CPU time and memory.
+//! Requests to the operating system: cores, open files, and the CPU time and memory of another
+//! process.
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     sys::{
@@ -10,7 +11,8 @@ use nix::{
 };
 use std::{fs, io, time::Duration};
 
-/// The core of the servers and the core of the load. With one core only, both share it, and the figures say little.
+/// The core of the servers and the core of the load. On a machine with one core both share it, and
+/// the figures are not reliable.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cores {
     pub(crate) server: usize,
@@ -18,7 +20,7 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// The first two that this process may use.
+    /// Returns the first two cores that this process may use.
     pub(crate) fn choose() -> nix::Result<Self> {
         let allowed = sched_getaffinity(Pid::from_raw(0))?;
         let mut cores = (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false));
@@ -27,26 +29,29 @@ impl Cores {
     }
 }
 
-/// Pins the calling thread. What it starts afterwards inherits that, so a runtime that counts its cores sees one.
+/// Pins the calling thread to a core. Its children inherit that, so a runtime that counts its cores
+/// finds one.
 pub(crate) fn pin(core: usize) -> nix::Result<()> {
     let mut set = CpuSet::new();
     set.set(core)?;
     sched_setaffinity(Pid::from_raw(0), &set)
 }
 
-/// Raises the limit on open files as far as it goes, for this process and those that it starts, and returns it.
+/// Raises the limit of open files to its maximum, for this process and those that it starts, and
+/// returns it.
 pub(crate) fn raise_open_files() -> nix::Result<u64> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     Ok(most)
 }
 
-/// CPU time that a process has used, all its threads together, those that ended included.
+/// The CPU time that a process has used, all threads together, including those that have finished.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CpuTime {
-    /// From the process's own clock, which counts nanoseconds. What `/proc/PID/stat` says counts ticks of 10 ms.
+    /// From the process's own clock, which counts nanoseconds. `/proc/PID/stat` counts ticks of 10
+    /// ms.
     pub(crate) total: Duration,
-    /// Ticks in user mode and in the kernel: good for their proportion only.
+    /// Ticks in user mode and in the kernel, used only for their ratio.
     user: u64,
     system: u64,
 }
@@ -59,16 +64,16 @@ impl CpuTime {
         Ok(Self { total: read(clock)?, user, system })
     }
 
-    /// Time since `earlier`, and the share of it that was in user mode, if there were ticks enough to tell.
+    /// Returns the time since `earlier`, and the share of user mode if there were enough ticks.
     pub(crate) fn since(self, earlier: Self) -> (Duration, Option<f64>) {
         let (user, system) = (self.user - earlier.user, self.system - earlier.system);
-        // Below ten ticks the proportion is chance.
+        // Below ten ticks the ratio is random.
         let share = (user + system >= 10).then(|| user as f64 / (user + system) as f64);
         (self.total.saturating_sub(earlier.total), share)
     }
 }
 
-/// CPU time of the calling thread.
+/// Returns the CPU time of the calling thread.
 pub(crate) fn own_cpu_time() -> io::Result<Duration> {
     read(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
@@ -77,13 +82,15 @@ fn read(clock: ClockId) -> io::Result<Duration> {
     Ok(Duration::from_nanos(clock_gettime(clock)?.num_nanoseconds().cast_unsigned()))
 }
 
-/// Fields 14 and 15 of `/proc/PID/stat`. Field 2 is the program's name, in parentheses, with anything in it.
+/// Fields 14 and 15 of `/proc/PID/stat`. Field 2 is the program's name in parentheses, which may
+/// contain anything.
 fn ticks(stat: &str) -> Option<(u64, u64)> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
-/// Resident memory in KB. From `smaps_rollup`, which walks the pages; the counters of `statm` lag behind on several cores.
+/// Returns the resident memory in KB. From `smaps_rollup`, which walks the pages; the counters of
+/// `statm` lag on several cores.
 pub(crate) fn resident_kb(pid: u32) -> io::Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     rollup

@@ -1,5 +1,5 @@
-//! Measures wsx beside the WebSocket libraries that people use: every peer does the same work, in a process of its own on a core of
-//! its own, and each round gives every peer its turn.
+//! Measures wsx against other WebSocket libraries. Every peer does the same work, in a process and
+//! on a core of its own, and each round runs every peer.
 //!
 //! ```text
 //! cargo run --release -p wsx-bench -- compare --quick
@@ -7,9 +7,10 @@
 //!
 //! # Layout
 //!
-//! `peers` are the servers. `message` is what the load says and expects to hear, `load` says it, `workload` names who says when.
-//! `machine` and `server` are a process and what it uses; `measure` is one measurement, `compare` all of them; `statistics`,
-//! `report`, `plot` and `document` are what is made of them, and `environment` says where it was.
+//! `peers` has the servers. `message` has the messages and the expected replies, `load` sends them,
+//! `workload` defines how many and when. `machine` and `server` run a process and measure it.
+//! `measure` is one measurement, `compare` all of them. `statistics`, `report`, `plot` and
+//! `document` evaluate them, and `environment` describes the machine.
 mod compare;
 mod document;
 mod environment;
@@ -20,7 +21,7 @@ mod message;
 mod peers;
 mod plot;
 mod report;
-#[expect(unreachable_pub, reason = "the tests' own file")]
+#[expect(unreachable_pub, reason = "this file is shared with the tests")]
 #[path = "../../harness/request.rs"]
 mod request;
 mod server;
@@ -41,7 +42,7 @@ use std::{
 };
 use workload::Workload;
 
-/// Measures wsx beside the WebSocket libraries that people use.
+/// Measures wsx against other WebSocket libraries.
 #[derive(Parser)]
 #[command(name = "wsx-bench")]
 struct Arguments {
@@ -53,36 +54,38 @@ struct Arguments {
 enum Command {
     /// Measures every peer at every workload, and prints a table for each workload
     Compare(Compare),
-    /// Is the server of a Rust peer
+    /// Runs the server of a Rust peer
     #[command(hide = true)]
     Serve { peer: Peer },
 }
 
 #[derive(Args)]
 struct Compare {
-    /// Less than a minute: one round, short measurements, no idle-19k, the growth to 1,000 connections only
+    /// Takes less than a minute: one round, short measurements, no idle-19k, the growth only up to
+    /// 1,000 connections
     #[arg(long)]
     quick: bool,
-    /// One JSON object for each peer and workload, in place of the tables
+    /// Prints one JSON object for each peer and workload instead of the tables
     #[arg(long)]
     json: bool,
-    /// How often every peer has its turn, 5 times if not said, or once with --quick; the figures are medians
+    /// Number of rounds, 5 by default or 1 with --quick; the figures are medians
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     rounds: Option<u8>,
-    /// These workloads only
+    /// Runs only these workloads
     #[arg(long, value_name = "NAME", num_args = 1..)]
     workload: Vec<workload::Name>,
-    /// These peers only
+    /// Runs only these peers
     #[arg(long, value_name = "NAME", num_args = 1..)]
     peer: Vec<Peer>,
-    /// Draws the charts into this directory, docs if none is named, and puts the tables into its benchmarks.md
+    /// Draws the charts into this directory, by default docs, and puts the tables into its
+    /// benchmarks.md
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "docs")]
     plot: Option<PathBuf>,
 }
 
-/// File descriptors that a process needs beside its connections.
+/// File descriptors that a process needs in addition to its connections.
 const OTHER_FILES: u64 = 64;
-/// When `--quick` begins no more measurements.
+/// When `--quick` stops starting measurements.
 const QUICK: Duration = Duration::from_secs(55);
 
 fn main() -> ExitCode {
@@ -91,7 +94,7 @@ fn main() -> ExitCode {
         Command::Serve { peer } => peers::serve(peer).map_err(Into::into).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
-        // Nobody is left to be told if this fails too.
+        // If standard error is closed, the message is lost.
         let _ = writeln!(io::stderr(), "wsx-bench: {error}");
         ExitCode::FAILURE
     })
@@ -126,7 +129,7 @@ fn run(arguments: &Compare) -> Result<ExitCode, Box<dyn Error>> {
     let tables = report::tables(&results);
     let mut stdout = io::stdout().lock();
     if arguments.json {
-        // Standard output has nothing but JSON.
+        // Standard output has only JSON.
         write!(io::stderr(), "\n{header}")?;
         stdout.write_all(report::json(&results).as_bytes())?;
     } else {

@@ -10,20 +10,20 @@ use crate::{
 };
 use std::time::{Duration, Instant};
 
-/// How long the parts of a measurement take.
+/// How long the phases of a measurement take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// Not measured: buffers, caches and Node's compiler come to what they stay at.
+    /// Not measured: buffers, caches and Node's compiler reach their steady state.
     warm_up: Duration,
     measure: Duration,
     /// Of each step of the growth.
     step: Duration,
-    /// How far it goes, in connections.
+    /// Maximum number of connections of the growth.
     growth: usize,
     handshakes: usize,
-    /// Of batches or publishes, however long they take.
+    /// Minimum number of batches or publishes, however long they take.
     at_least: u32,
-    /// How many connections there may be: what the limit on open files leaves, or what there is time for.
+    /// Maximum number of connections: from the limit of open files, or for lack of time.
     pub(crate) most_connections: usize,
 }
 
@@ -32,7 +32,7 @@ impl Pace {
         Self {
             warm_up: Duration::from_millis(300),
             measure: Duration::from_secs(1),
-            // At 10,000 messages a second, each of 19,000 connections has its turn.
+            // At 10,000 messages a second, each of 19,000 connections sends a message.
             step: Duration::from_secs(2),
             growth: most_connections,
             handshakes: 3000,
@@ -41,7 +41,7 @@ impl Pace {
         }
     }
 
-    /// Every peer has its turn in less than a minute.
+    /// Every peer runs in less than a minute.
     pub(crate) fn quick(most_connections: usize) -> Self {
         Self {
             warm_up: Duration::from_millis(30),
@@ -58,41 +58,42 @@ impl Pace {
 /// Messages each second of the growth, over all connections.
 const GROWTH_RATE: u32 = 10_000;
 
-/// What one measurement gave. What does not apply is none.
+/// The results of one measurement. A value that does not apply is `None`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sample {
-    /// Connections that there were at most.
+    /// Maximum number of connections.
     pub(crate) connections: usize,
-    /// Server CPU time for each message, delivery or handshake, in microseconds; in all, in user mode, in the kernel.
+    /// Server CPU time for each message, delivery or handshake in microseconds: in all, in user
+    /// mode, in the kernel.
     pub(crate) cpu_us: Option<f64>,
     pub(crate) user_us: Option<f64>,
     pub(crate) system_us: Option<f64>,
     /// The load generator's CPU time for each.
     pub(crate) load_us: Option<f64>,
-    /// Which part of its core the server had.
+    /// The share of its core that the server used.
     pub(crate) busy: Option<f64>,
     pub(crate) p50_us: Option<f64>,
     pub(crate) p95_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
     /// Resident memory above that of the empty server, for each connection.
     pub(crate) rss_kb_per_conn: Option<f64>,
-    /// The same after each has sent a message and got its reply.
+    /// The same after each connection has sent a message and received its reply.
     pub(crate) rss_kb_per_conn_used: Option<f64>,
-    /// Resident memory above that of the empty server that is left after the messages.
+    /// Resident memory above that of the empty server that remains after the messages.
     pub(crate) rss_kb_left: Option<f64>,
     /// CPU time of each step of the growth, with its number of connections.
     pub(crate) steps: Vec<(usize, f64)>,
-    /// That of the last over that of the first.
+    /// CPU time of the last step divided by that of the first.
     pub(crate) growth: Option<f64>,
 }
 
-/// Starts the server, asks this of it, and ends it.
+/// Starts the server, runs the workload, and stops the server.
 pub(crate) fn measure(workload: &Workload, start: &Start, cores: Cores, pace: Pace) -> Result<Sample, Fault> {
     let server = Server::start(start, cores.server, cores.load)?;
     let batch = if let Shape::Exchange { batch, .. } = workload.shape { batch } else { 1 };
     let script = Script::new(workload.kind, workload.length, batch);
     let mut load = Load::new(server.address, script)?;
-    // The first connection makes the server load what it needs for any.
+    // The first connection makes the server load everything that every connection needs.
     load.open(1)?;
     let empty_kb = if workload.asks_for_memory() { server.resident_kb_at_rest()? } else { 0 };
     let mut bench = Bench { load, server, empty_kb, pace, sample: Sample::default() };
@@ -108,7 +109,7 @@ pub(crate) fn measure(workload: &Workload, start: &Start, cores: Cores, pace: Pa
 
 /// A server under load.
 struct Bench {
-    /// Goes before the server, so that its connections are reset.
+    /// Dropped before the server, so that its connections are reset.
     load: Load,
     server: Server,
     pace: Pace,
@@ -118,7 +119,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Opens connections until there are this many, or as many as there may be.
+    /// Opens connections until there are this many, or as many as are allowed.
     fn open(&mut self, connections: usize) -> Result<usize, Fault> {
         let connections = connections.min(self.pace.most_connections);
         self.load.open(connections)?;
@@ -140,7 +141,8 @@ impl Bench {
     }
 
     fn broadcast(&mut self, connections: usize, in_flight: usize, workload: &Workload) -> Result<(), Fault> {
-        // Whoever is not entered yet would miss what is published; whoever has had a reply is.
+        // A connection that the server has not registered yet would miss a publish. One that has
+        // received a reply is registered.
         self.load.speak(Script::new(Kind::Telemetry, workload.length, 1));
         let connections = self.open(connections)?;
         self.load.greet(0..connections)?;
@@ -179,7 +181,7 @@ impl Bench {
         for step in steps {
             let connections = *step.min(&self.pace.most_connections);
             if connections == before || connections > self.pace.growth {
-                // There may be no more, or there is no time for more.
+                // More connections are not allowed, or there is no time for them.
                 break;
             }
             self.open(connections)?;
@@ -197,7 +199,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Runs a phase between two looks at the clocks.
+    /// Runs a phase, and reads the clocks before and after it.
     fn timed(&mut self, run: impl FnOnce(&mut Load) -> Result<Phase, Fault>) -> Result<Timed, Fault> {
         let (own_before, before) = (machine::own_cpu_time()?, self.server.cpu_time()?);
         let phase = run(&mut self.load)?;
@@ -206,10 +208,10 @@ impl Bench {
         Ok(Timed { phase, cpu, user_share, own })
     }
 
-    /// Puts what a phase gave into the sample.
+    /// Puts the results of a phase into the sample.
     fn keep(&mut self, mut timed: Timed) -> Result<(), Fault> {
         if timed.phase.messages == 0 {
-            return Err(Fault("no message came back".into()));
+            return Err(Fault("no reply arrived".into()));
         }
         let cpu_us = timed.per_message(timed.cpu);
         let sample = &mut self.sample;
@@ -229,12 +231,12 @@ impl Bench {
     }
 
     fn above_empty_per_connection(&self) -> Result<f64, Fault> {
-        // The empty server has one already.
+        // The empty server already has one connection.
         Ok(self.above_empty()? / self.sample.connections.saturating_sub(1).max(1) as f64)
     }
 }
 
-/// A phase, and what it cost.
+/// A phase, and its CPU time.
 struct Timed {
     phase: Phase,
     /// Server CPU time, and the share of it in user mode.
@@ -245,7 +247,7 @@ struct Timed {
 }
 
 impl Timed {
-    /// In microseconds.
+    /// Returns the time for each message in microseconds.
     fn per_message(&self, time: Duration) -> f64 {
         time.as_secs_f64() * 1e6 / self.phase.messages as f64
     }

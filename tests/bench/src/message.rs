@@ -1,4 +1,4 @@
-//! What the load sends, and what it expects to come back.
+//! The messages that the load sends, and the replies that it expects.
 use serde::Deserialize;
 use serde_json::Value;
 use std::{
@@ -10,11 +10,11 @@ use std::{
 /// What a server's handler does with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Its data comes back as it went.
+    /// Sends its data back unchanged.
     Telemetry,
-    /// It is decoded into eight fields, and they come back.
+    /// Decodes it into eight fields, and sends them back.
     Reading,
-    /// It goes to everyone.
+    /// Sends it to everyone.
     Publish,
 }
 
@@ -28,36 +28,38 @@ impl Kind {
     }
 }
 
-/// Of the messages that are sent: 2024-11-30. A reply has the time of its making, which is as long in decimal digits.
+/// Time stamp of the messages: 2024-11-30. A reply has its own time, which has as many decimal
+/// digits.
 const SENT_AT: u64 = 1_732_969_200;
 
-/// A batch of messages, numbered, all of one length, as frames of a client; and what a server answers to them.
+/// A batch of numbered messages of one length, as frames of a client, and the expected replies of a
+/// server.
 #[derive(Debug)]
 pub(crate) struct Script {
-    /// The frames, one behind the other, masked.
+    /// The masked frames, one after the other.
     pub(crate) frames: Rc<[u8]>,
-    /// How many they are.
+    /// The number of frames.
     pub(crate) batch: u32,
     pub(crate) expected: Expected,
 }
 
 impl Script {
-    /// `length` is that of a message's text, envelope included.
+    /// `length` is the length of a message's text, including the envelope.
     pub(crate) fn new(kind: Kind, length: usize, batch: u32) -> Self {
         let data: Vec<String> = (0..batch).map(|number| data(kind, length, number)).collect();
         let mut frames = Vec::new();
         for data in &data {
             let text = format!(r#"{{"ver":1,"type":"{}","ts":{SENT_AT},"data":{data}}}"#, kind.type_string());
-            assert_eq!(text.len(), length, "a message has the length that its workload names");
+            assert_eq!(text.len(), length, "a message has the length of its workload");
             push_frame(&mut frames, text.as_bytes());
         }
         Self { frames: frames.into(), batch, expected: Expected::new(kind, length, &data) }
     }
 }
 
-/// A payload that makes an envelope of this length.
+/// Returns the data for an envelope of this length.
 fn data(kind: Kind, length: usize, number: u32) -> String {
-    // As many digits for every number of a batch.
+    // The same number of digits for every number of a batch.
     let number = 1000 + number;
     let around = format!(r#"{{"ver":1,"type":"{}","ts":{SENT_AT},"data":}}"#, kind.type_string()).len();
     let room = length - around;
@@ -66,7 +68,7 @@ fn data(kind: Kind, length: usize, number: u32) -> String {
             format!(r#"{{"id":"b-17","n":{number},"t":21.5,"h":48,"v":3.29,"ok":true,"e":-7,"note":""#)
         }
         Kind::Telemetry | Kind::Publish => {
-            // Dense, as telemetry is: many short values.
+            // Dense like telemetry: many short values.
             let mut data = format!(r#"{{"n":{number},"at":["#);
             let sample = r#"{"c":21.5,"h":48,"ok":true},"#;
             while data.len() + sample.len() + r#"0],"note":""}"#.len() < room {
@@ -82,7 +84,8 @@ fn data(kind: Kind, length: usize, number: u32) -> String {
     data
 }
 
-/// RFC 6455, section 5.2, with the mask that a client has to use. One key serves all: the server cannot know.
+/// RFC 6455, section 5.2, with the mask that a client has to use. All frames share one key, which a
+/// server cannot notice.
 fn push_frame(out: &mut Vec<u8>, text: &[u8]) {
     const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     push_header(out, text.len(), 0x80);
@@ -106,19 +109,20 @@ fn push_header(out: &mut Vec<u8>, length: usize, masked: u8) {
     }
 }
 
-/// What the frames of the replies look like. They are all of one length, since a server writes the fields that it was sent.
+/// The frames of the replies. They are all of one length, because a server writes the fields that
+/// it received.
 #[derive(Debug)]
 pub(crate) struct Expected {
-    /// Header and the beginning of the text, up to the time: how every reply begins.
+    /// The start of every reply: the header, and the text up to the time.
     start: Vec<u8>,
     header: usize,
-    /// Header and text.
+    /// Length of header and text.
     length: usize,
     message_type: &'static str,
     data: Vec<Value>,
 }
 
-/// A reply is not what it should be.
+/// A wrong reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wrong(pub(crate) String);
 
@@ -133,7 +137,7 @@ impl Expected {
         Self { start, header, length: header + length, message_type, data }
     }
 
-    /// Looks at all of a reply's text.
+    /// Checks the whole text of a reply.
     fn check(&self, text: &[u8], number: usize) -> Result<(), Wrong> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -146,7 +150,8 @@ impl Expected {
         let shown = || String::from_utf8_lossy(&text[..text.len().min(200)]).into_owned();
         let reply: Reply = serde_json::from_slice(text).map_err(|error| Wrong(format!("{error} in {}", shown())))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        // Minutes late is a stuck server, and the deadlines' business; the time that was sent is years ago.
+        // A delay of minutes is a stuck server, which the time limits detect. The time in the
+        // message itself is years old.
         let fresh = reply.ts.abs_diff(now) < 600;
         if reply.ver == 1 && reply.r#type == self.message_type && fresh && reply.data == self.data[number] {
             return Ok(());
@@ -157,20 +162,21 @@ impl Expected {
     }
 }
 
-/// Counts and checks the replies of one connection, in whatever pieces they arrive. The first batch is decoded and compared;
-/// of later frames it sees opcode, length and the beginning, since it must cost less than any server.
+/// Counts and checks the replies of one connection, in any pieces. The first batch is decoded and
+/// compared. Of later frames only opcode, length and start are checked, because the load must cost
+/// less than any server.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
-    /// Bytes of the current frame that have come.
+    /// Bytes of the current frame that have arrived.
     at: usize,
     /// Replies that have been decoded.
     decoded: usize,
-    /// The current frame, as long as whole ones are looked at.
+    /// The current frame, while whole frames are checked.
     frame: Vec<u8>,
 }
 
 impl Replies {
-    /// Takes what was read, and returns how many replies it completes.
+    /// Takes bytes that were read. Returns how many replies they complete.
     pub(crate) fn take(&mut self, mut bytes: &[u8], expected: &Expected) -> Result<u32, Wrong> {
         let mut complete = 0;
         while !bytes.is_empty() {
@@ -224,7 +230,7 @@ fn lossy(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// The frames of a server that does what it should.
+    /// Returns the frames of a correct server.
     fn answers(script: &Script) -> Vec<Vec<u8>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let Expected { message_type, data, .. } = &script.expected;

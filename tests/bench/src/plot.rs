@@ -17,12 +17,13 @@ type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn Error>>;
 type Value = fn(&Sample) -> Option<f64>;
 
-/// Writes `benchmarks-cpu.svg`, `-latency`, `-memory` and `-growth` into the directory, as far as there is something to draw.
+/// Writes `benchmarks-cpu.svg`, `-latency`, `-memory` and `-growth` into the directory, each if
+/// there is something to draw.
 pub(crate) fn draw(results: &Results, directory: &Path) -> Drawn {
     fs::create_dir_all(directory)?;
     let is_idle = |workload: &Workload| matches!(workload.shape, Shape::Idle { .. });
     let is_growth = |workload: &Workload| matches!(workload.shape, Shape::Growth { .. });
-    // Of bursts and long messages it says how much work is in one, not how soon it is done.
+    // The latency of bursts and long messages shows the amount of work, not the delay.
     let is_latency = |workload: &Workload| match workload.shape {
         Shape::Exchange { connections, batch } => connections == 1 && batch == 1 && workload.length < 1000,
         Shape::Broadcast { .. } => true,
@@ -94,7 +95,7 @@ fn color(peer: Peer) -> RGBColor {
 }
 
 fn text(size: i32, color: RGBColor, horizontal: HPos) -> TextStyle<'static> {
-    // The backend takes a size that is larger than the letters by this.
+    // The backend's size is larger than the letters by this factor.
     let size = (f64::from(size) * 1.24).round();
     ("sans-serif", size).into_font().color(&color).pos(Pos::new(horizontal, VPos::Center))
 }
@@ -119,7 +120,7 @@ fn draw_panels(path: &Path, title: &str, panels: &[Panel]) -> Drawn {
 }
 
 fn draw_panel(area: &Canvas<'_>, panel: &Panel) -> Drawn {
-    // Names stand to the left of the bars, figures to the right.
+    // Names are to the left of the bars, figures to the right.
     let (left, right) = (135, area.dim_in_pixel().0.cast_signed() - 130);
     let longest = panel.bars.iter().map(|bar| bar.ratio).fold(1.0, f64::max);
     let x = |ratio: f64| left + (f64::from(right - left) * ratio / longest).round() as i32;
@@ -130,7 +131,8 @@ fn draw_panel(area: &Canvas<'_>, panel: &Panel) -> Drawn {
         let label = format!("{tick}×");
         area.draw(&Text::new(label, (x(tick), bottom + 10), text(11, FAINT, HPos::Center)))?;
     }
-    // Gorilla is the measure: its line goes through all bars, and all figures stand to the right of it.
+    // Gorilla is the reference: its line goes through all bars, and all figures are to the right of
+    // it.
     let line = x(1.0);
     for (at, bar) in panel.bars.iter().enumerate() {
         let top = TITLE + ROW * i32::try_from(at)?;
@@ -145,7 +147,7 @@ fn draw_panel(area: &Canvas<'_>, panel: &Panel) -> Drawn {
     Ok(())
 }
 
-/// Round numbers up to `longest`, four or so beside the one that is always there.
+/// Returns round numbers up to `longest`, about four in addition to 0 and 1.
 fn ticks(longest: f64) -> Vec<f64> {
     let step = [1.0, 2.0, 4.0, 5.0, 10.0, 20.0, 50.0].into_iter().find(|step| longest / step <= 5.0).unwrap_or(100.0);
     let mut ticks = vec![0.0, 1.0];
@@ -190,7 +192,8 @@ fn draw_growth(path: &Path, cells: &[&Cell]) -> Drawn {
         let stroke = color(*peer).stroke_width(if *peer == Peer::Wsx { 3 } else { 2 });
         chart.draw_series(LineSeries::new(steps.iter().copied(), stroke).point_size(3))?;
     }
-    // Each line's name stands at its end, in the order of the ends, moved apart where they would overlap.
+    // Each line's name is at its end, in the order of the ends, with enough space between the
+    // names.
     let mut ends: Vec<(i32, &Peer, f64)> = Vec::new();
     for (peer, steps) in &lines {
         let last = steps[steps.len() - 1];
@@ -202,7 +205,7 @@ fn draw_growth(path: &Path, cells: &[&Cell]) -> Drawn {
         *y = (*y).max(free);
         free = *y + 16;
     }
-    // Nor may they run into the axis below.
+    // The names must not overlap the axis below.
     let mut free = chart.backend_coord(&(most, 0.0)).1 - 8;
     for (y, ..) in ends.iter_mut().rev() {
         *y = (*y).min(free);

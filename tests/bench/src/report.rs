@@ -8,7 +8,7 @@ use crate::{
 use serde::Serialize;
 use std::fmt::Write;
 
-/// One line of JSON. What does not apply is null.
+/// One line of JSON. A value that does not apply is null.
 #[derive(Serialize)]
 struct Line<'a> {
     workload: &'a str,
@@ -35,7 +35,7 @@ struct Line<'a> {
     faults: &'a [String],
 }
 
-/// One object for each peer and workload, each on its line.
+/// Returns one object for each peer and workload, each on a line.
 pub(crate) fn json(results: &Results) -> String {
     let mut out = String::new();
     for cell in &results.cells {
@@ -73,11 +73,11 @@ pub(crate) fn json(results: &Results) -> String {
     out
 }
 
-/// A column: its heading, and what a peer has in it.
+/// A column: its heading, and its value for a peer.
 type Column<'a> = (String, Box<dyn Fn(&Cell) -> Option<String> + 'a>);
 
-/// One table for each workload, in Markdown, which is legible as it is; and before them one that answers what wsx costs over what
-/// it stands on.
+/// Returns a Markdown table for each workload. Before them comes a table of wsx against the library
+/// that it uses.
 pub(crate) fn tables(results: &Results) -> String {
     let mut out = over_raw(results);
     for cells in results.cells.chunk_by(|a, b| a.workload.name == b.workload.name) {
@@ -97,7 +97,8 @@ pub(crate) fn tables(results: &Results) -> String {
     out
 }
 
-/// wsx beside raw tokio-tungstenite; nothing if one of them was not measured.
+/// Returns the table of wsx against raw tokio-tungstenite, or nothing if one of them was not
+/// measured.
 fn over_raw(results: &Results) -> String {
     let headings = ["workload", "measured", "wsx", "tuned", "wsx ÷ tuned", "default", "wsx ÷ default"];
     let mut rows = vec![headings.map(str::to_owned).to_vec()];
@@ -127,7 +128,7 @@ fn over_raw(results: &Results) -> String {
     out
 }
 
-/// What does not apply, or was not measured, is a dash.
+/// A value that does not apply, or was not measured, is a dash.
 fn figure(text: Option<String>) -> String {
     text.unwrap_or_else(|| "–".into())
 }
@@ -212,14 +213,14 @@ fn table(out: &mut String, cells: &[Cell], columns: &[Column<'_>]) {
     }
 }
 
-/// A table whose first row is its heading, with columns as wide as they need.
+/// Writes a table whose first row is its heading, with columns as wide as necessary.
 fn align(out: &mut String, rows: &[Vec<String>]) {
     let widths: Vec<usize> =
         (0..rows[0].len()).map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0)).collect();
     for (index, row) in rows.iter().enumerate() {
         for (at, text) in row.iter().enumerate() {
             let width = widths[at];
-            // Names stand at the left, numbers at the right.
+            // Names are on the left, numbers on the right.
             let _ = if at == 0 { write!(out, "| {text:width$} |") } else { write!(out, " {text:>width$} |") };
         }
         out.push('\n');
@@ -233,7 +234,7 @@ fn align(out: &mut String, rows: &[Vec<String>]) {
     }
 }
 
-/// Three digits that mean something, and a comma for the thousands.
+/// Three significant digits, and a comma for the thousands.
 pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         ..0.9995 => 3,

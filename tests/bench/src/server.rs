@@ -1,4 +1,4 @@
-//! A server process: started on its core, asked for its CPU time and memory, and ended.
+//! A server process: starts it on its core, reads its CPU time and memory, and kills it.
 use crate::{
     machine::{self, CpuTime},
     peers::Start,
@@ -12,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-/// Node takes a tenth of a second to start; a machine that is busy takes longer.
+/// Node takes a tenth of a second to start; a busy machine takes longer.
 const START: Duration = Duration::from_secs(10);
 
-/// Ended when it is dropped.
+/// Dropping it kills the process.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -23,9 +23,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it on a core, and waits until it listens. The calling thread is on `back` afterwards.
+    /// Starts a server on a core, and waits until it listens. The calling thread is on `back`
+    /// afterwards.
     pub(crate) fn start(start: &Start, core: usize, back: usize) -> io::Result<Self> {
-        // A child is where its parent was, so the server has one core from its first instruction.
+        // A child inherits the core of its parent, so the server has one core from its first
+        // instruction.
         machine::pin(core)?;
         let child = Command::new(&start.program)
             .args(&start.arguments)
@@ -43,7 +45,7 @@ impl Server {
     fn read_port(&mut self) -> io::Result<u16> {
         let stdout = self.child.stdout.take().ok_or_else(|| io::Error::other("the server has no standard output"))?;
         let (sender, port) = mpsc::channel();
-        // A thread can be given up on; a read cannot.
+        // A thread can be abandoned; a read cannot.
         thread::spawn(move || {
             let mut line = String::new();
             let _ = BufReader::new(stdout).read_line(&mut line);
@@ -51,7 +53,7 @@ impl Server {
         });
         let line = port
             .recv_timeout(START)
-            .map_err(|_| io::Error::other(format!("no port from the server within {START:?}")))?;
+            .map_err(|_| io::Error::other(format!("the server printed no port within {START:?}")))?;
         line.trim().parse().map_err(|_| io::Error::other(format!("the server's port is {line:?}")))
     }
 
@@ -63,7 +65,8 @@ impl Server {
         machine::resident_kb(self.child.id())
     }
 
-    /// Memory once it has come to rest: what a handshake or a collector still frees is waited for, for a while.
+    /// Returns the memory once it is stable: waits for a while until a handshake or a collector has
+    /// freed its memory.
     pub(crate) fn resident_kb_at_rest(&self) -> io::Result<u64> {
         let mut last = self.resident_kb()?;
         for _ in 0..10 {
@@ -80,7 +83,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It has nothing to lose.
+        // The server has nothing to save.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

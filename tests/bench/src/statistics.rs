@@ -1,6 +1,6 @@
-//! Medians, percentiles, and ratios between peers of one round.
+//! Medians, percentiles, and ratios between the peers of a round.
 
-/// The middle one, or the mean of the middle two.
+/// Returns the middle value, or the mean of the middle two.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
@@ -12,8 +12,9 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     }
 }
 
-/// How many times as much `theirs` is as `ours`: round by round, as what else the machine does changes between rounds, and then the
-/// median. A round that one of them did not finish does not count.
+/// Returns how many times as large `theirs` is as `ours`: the median of the ratios of each round,
+/// because other work of the machine changes between rounds. A round that one of them did not
+/// finish does not count.
 pub(crate) fn ratio(theirs: &[Option<f64>], ours: &[Option<f64>]) -> Option<f64> {
     median(theirs.iter().zip(ours).filter_map(|pair| match pair {
         (Some(theirs), Some(ours)) if *ours > 0.0 => Some(theirs / ours),
@@ -21,7 +22,8 @@ pub(crate) fn ratio(theirs: &[Option<f64>], ours: &[Option<f64>]) -> Option<f64>
     }))
 }
 
-/// The values below which these shares of all lie, of values that each count so many times. Sorts them.
+/// Returns the values below which these shares lie, of values that each count this many times.
+/// Sorts them.
 pub(crate) fn percentiles<const N: usize>(values: &mut [(f64, u32)], shares: [f64; N]) -> Option<[f64; N]> {
     values.sort_by(|a, b| a.0.total_cmp(&b.0));
     let total: u64 = values.iter().map(|(_, count)| u64::from(*count)).sum();
@@ -53,7 +55,8 @@ mod tests {
 
     #[test]
     fn a_ratio_pairs_the_rounds() {
-        // The second round was three times as slow for both: no ratio of medians would see that.
+        // The second round was three times as slow for both: the ratio of the medians would miss
+        // that.
         let theirs = [Some(10.0), Some(60.0), Some(20.0)];
         let ours = [Some(1.0), Some(3.0), Some(4.0)];
         assert_eq!(ratio(&theirs, &ours), Some(10.0));

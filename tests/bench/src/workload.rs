@@ -1,4 +1,4 @@
-//! What is asked of the servers.
+//! The work that the servers have to do.
 use crate::message::Kind;
 use clap::builder::PossibleValue;
 
@@ -6,44 +6,44 @@ use clap::builder::PossibleValue;
 #[derive(Debug)]
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
-    /// For the heading of its table.
+    /// The heading of its table.
     pub(crate) title: &'static str,
     pub(crate) kind: Kind,
-    /// Of a message, envelope included, in bytes.
+    /// Length of a message in bytes, envelope included.
     pub(crate) length: usize,
     pub(crate) shape: Shape,
 }
 
 impl Workload {
-    /// Whether the server's memory is a result, which takes a moment to come to rest: what connections keep, and what long
-    /// messages leave behind.
+    /// Whether the server's memory is a result, which takes a moment to become stable: the memory
+    /// of connections, and the memory that remains after long messages.
     pub(crate) fn asks_for_memory(&self) -> bool {
         self.length >= LARGE || matches!(self.shape, Shape::Idle { .. } | Shape::Broadcast { .. })
     }
 
-    /// Whether `--quick` has time for it: to make 19,000 connections takes a slow server three seconds.
+    /// Whether `--quick` has time for it: 19,000 connections take a slow server three seconds.
     pub(crate) fn is_quick(&self) -> bool {
         !matches!(self.shape, Shape::Idle { connections } if connections > 5000)
     }
 }
 
-/// Who sends when.
+/// Which connection sends when.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Shape {
-    /// Each connection sends so many messages, and as many again when all replies are back.
+    /// Each connection sends this many messages, and as many again when all replies are back.
     Exchange { connections: usize, batch: u32 },
-    /// One connection publishes to all, with so many publishes under way.
+    /// One connection publishes to all, with this many publishes in progress.
     Broadcast { connections: usize, in_flight: usize },
-    /// Connections are there.
+    /// Connections stay open.
     Idle { connections: usize },
-    /// Connections are made.
+    /// Connections are opened.
     Handshake,
     /// Messages at a constant rate, over more and more connections.
     Growth { connections: &'static [usize] },
 }
 
 impl Shape {
-    /// The most that it needs.
+    /// Returns the maximum number of connections.
     pub(crate) fn connections(self) -> usize {
         match self {
             Self::Exchange { connections, .. } | Self::Broadcast { connections, .. } | Self::Idle { connections } => {
@@ -55,9 +55,9 @@ impl Shape {
     }
 }
 
-/// From this length on a message is a long one.
+/// A message of at least this length is a long one.
 const LARGE: usize = 100_000;
-/// Below wsx's default limit of 2 MiB, which other peers have set higher.
+/// Below wsx's default limit of 2 MiB; other peers have higher limits.
 const ALMOST_2_MIB: usize = (2 << 20) - 1024;
 
 const BURSTS: Shape = Shape::Exchange { connections: 32, batch: 64 };
@@ -173,7 +173,7 @@ pub(crate) static ALL: [Workload; 17] = [
     ),
 ];
 
-/// A name on the command line.
+/// A workload's name on the command line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Name(pub(crate) &'static Workload);
 

@@ -1,5 +1,5 @@
-//! The close handshake: whatever a program and its peer do, and in whatever order, there is one close frame, nothing behind
-//! it, what was accepted before it, and an end in time.
+//! The close handshake. Whatever a program and its peer do, in any order: there is one close frame,
+//! no frame after it, all accepted messages before it, and the connection closes in time.
 use crate::{
     frame::{self, BINARY, CLOSE, Frame, PING, TEXT},
     input::Input,
@@ -10,13 +10,14 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use wsx::{__private::fuzz, CloseCode, Closed, ClosedBy, Config, Connection, SendError};
 
-/// The defaults of the write and the close timeout, a handler of `__close__` that may take the close timeout as well, and the
-/// second that the socket lingers.
+/// Longest time from the close to the end: the defaults of the write and the close timeout, a
+/// `__close__` handler that may take the close timeout as well, and the second for which the socket
+/// lingers.
 const END: Duration = Duration::from_secs(10 + 10 + 10 + 1);
-/// How much a program may want to say in one run, so that what is live is a matter of the connection.
+/// Maximum number of steps in one run, so that only the connection decides how much memory is used.
 const STEPS: usize = 64;
 
-/// A byte of how the wire behaves, two of how much it takes, and then what is done, step by step.
+/// Input: one byte for the behaviour of the wire, two for how much it accepts, then the steps.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let (ways, most) = (input.byte(), usize::from(input.short()));
@@ -42,7 +43,7 @@ pub fn run(data: &[u8]) {
             let ((done, asked), ended) = tokio::join!(acting, ending);
             (done, conn.closed().await, ended.saturating_duration_since(asked))
         });
-        assert!(took <= END, "the end took {took:?}");
+        assert!(took <= END, "the close took {took:?}");
         judge(role, takes, &done, &closed, &wire.written());
     });
 }
@@ -50,13 +51,13 @@ pub fn run(data: &[u8]) {
 /// What the program has done.
 #[derive(Default)]
 struct Done {
-    /// What was accepted, in order.
+    /// The accepted messages, in order.
     sent: Vec<Frame>,
-    /// The first request to close.
+    /// The first call of `close_with`.
     asked: Option<(u16, String)>,
 }
 
-/// Step by step; at last the program closes, and the peer hangs up or does not.
+/// Performs the steps. In the end the program closes, and the peer may hang up.
 async fn act(conn: &Connection, wire: &Wire, role: Role, input: &mut Input<'_>) -> Done {
     let mut done = Done::default();
     for _ in 0..STEPS {
@@ -117,9 +118,9 @@ impl Done {
                 assert!(self.asked.is_none(), "a message was accepted after close");
                 self.sent.push(Frame { opcode, payload });
             }
-            Ok(Err(SendError::Closed)) => assert!(conn.is_closed(), "a send failed without a reason"),
-            Ok(Err(error)) => panic!("there is no reason for {error:?}"),
-            // Taken back.
+            Ok(Err(SendError::Closed)) => assert!(conn.is_closed(), "a send failed on an open connection"),
+            Ok(Err(error)) => panic!("unexpected error: {error:?}"),
+            // The send was dropped, so the message is not sent.
             Err(_) => {}
         }
     }
@@ -134,27 +135,27 @@ fn judge(role: Role, takes: Takes, done: &Done, closed: &Closed, written: &[u8])
     let frames = frame::decode(written, role == Role::Client);
     let close = frames.iter().find(|frame| frame.opcode == CLOSE);
     let sent: Vec<_> = frames.iter().filter(|frame| [TEXT, BINARY, PING].contains(&frame.opcode)).cloned().collect();
-    assert!(done.sent.starts_with(&sent), "what was accepted leaves in its order, and nothing else");
+    assert!(done.sent.starts_with(&sent), "only accepted messages are sent, in order");
     let code = u16::from(closed.code);
-    assert!(may_be_sent(code) || code == 1005 || code == 1006, "no connection ends with {code}");
+    assert!(may_be_sent(code) || code == 1005 || code == 1006, "{code} is not a valid close code");
     if closed.by == ClosedBy::Link {
-        assert_eq!((code, close), (1006, None), "a broken link carries no close frame");
+        assert_eq!((code, close), (1006, None), "a broken link has no close frame");
         return;
     }
     if closed.by == ClosedBy::Us && ![1002, 1007, 1009].contains(&code) {
-        let (asked, reason) = done.asked.as_ref().expect("it was closed at last");
+        let (asked, reason) = done.asked.as_ref().expect("the program closes in the end");
         assert_eq!(code, if may_be_sent(*asked) { *asked } else { 1000 }, "the program's own code");
         assert_eq!(&closed.reason, reason);
     }
     let Some(close) = close else {
-        assert!(matches!(takes, Takes::UpTo(_)), "only a peer that takes no more is not told");
+        assert!(matches!(takes, Takes::UpTo(_)), "only a peer that stops reading receives no close frame");
         return;
     };
-    assert_eq!(close.code(), code, "the peer is told what the program is");
+    assert_eq!(close.code(), code, "the peer and the program get the same code");
     let reason = close.payload.get(2..).unwrap_or_default();
-    assert!(closed.reason.as_bytes().starts_with(reason), "{reason:?} is not of {:?}", closed.reason);
+    assert!(closed.reason.as_bytes().starts_with(reason), "{reason:?} is not the start of {:?}", closed.reason);
     assert!(std::str::from_utf8(reason).is_ok(), "a reason is UTF-8");
-    assert_eq!(sent, done.sent, "what was accepted leaves before the close frame");
+    assert_eq!(sent, done.sent, "accepted messages are sent before the close frame");
 }
 
 /// RFC 6455 section 7.4, with the codes that were registered since.

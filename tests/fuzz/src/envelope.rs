@@ -1,5 +1,5 @@
-//! Envelopes: one pass over the text and two give the same, and that is what the specification's table says, read by an
-//! independent reader.
+//! Envelopes: reading in one pass and in two passes gives the same result, which is that of an
+//! independent reader written from the specification's table.
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 use wsx::{__private::fuzz, Envelope};
 
-/// The text of an envelope, from any bytes.
+/// Input: the text of an envelope, from any bytes.
 pub fn run(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let expected = expected(&text);
@@ -20,19 +20,19 @@ pub fn run(data: &[u8]) {
     agree::<&str>(&text, expected.as_ref());
     agree::<Vec<u8>>(&text, expected.as_ref());
     agree::<()>(&text, expected.as_ref());
-    // It has no equality.
+    // `RawValue` has no equality.
     if let Some((ver, message_type, ts, data)) = fuzz::one_pass::<&RawValue>(&text) {
         assert_eq!(Some((ver, message_type.into(), ts, data.get())), expected, "the text of the data");
     }
-    // As users parse one.
+    // With the public function.
     let parsed = Envelope::<&RawValue>::parse(&text).ok();
     let parsed = parsed.map(|envelope| (envelope.ver, envelope.message_type.into(), envelope.ts, envelope.data.get()));
-    assert_eq!(parsed, expected, "as users parse one");
+    assert_eq!(parsed, expected, "the public function");
 }
 
 type Read<T> = (u32, String, i64, T);
 
-/// One pass may only say yes, and then to the very same.
+/// One pass may give up. If it succeeds, the result must be the same.
 fn agree<'t, T: Deserialize<'t> + PartialEq + fmt::Debug>(text: &'t str, expected: Option<&Read<&'t str>>) {
     let Some((ver, message_type, ts, data)) = fuzz::one_pass::<T>(text) else { return };
     let expected =
@@ -51,13 +51,14 @@ struct Telemetry<'t> {
     tags: Vec<i16>,
 }
 
-/// The envelope by the table of the specification: an object with known keys, each at most once, and of its type.
+/// Reads an envelope by the table of the specification: an object with known keys, each at most
+/// once, and of its type.
 fn expected(text: &str) -> Option<Read<&str>> {
     let Entries(entries) = serde_json::from_str(text).ok()?;
     let one = |key: &str| {
         let mut found = entries.iter().filter(|(name, _)| name == key).map(|(_, value)| value.get());
         let first = found.next();
-        // A key that comes twice leaves no envelope.
+        // With a key twice it is not an envelope.
         found.next().is_none().then_some(first)
     };
     let ver = one("ver")?.map_or(Ok(1), serde_json::from_str).ok()?;
@@ -68,7 +69,7 @@ fn expected(text: &str) -> Option<Read<&str>> {
     is_for_peers.then_some((ver, message_type, ts, data))
 }
 
-/// The entries of an object, in order, with their values as they stand there.
+/// The entries of an object, in order, with their values unchanged.
 struct Entries<'t>(Vec<(String, &'t RawValue)>);
 
 impl<'de> Deserialize<'de> for Entries<'de> {

@@ -1,6 +1,6 @@
-//! Frames as RFC 6455 section 5.2 draws them, written and read without any library, and slowly.
+//! Frames as in RFC 6455 section 5.2, written and read slowly, without a library.
 
-/// One whole frame of an endpoint that fragments nothing.
+/// One complete frame of an endpoint that does not fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) opcode: u8,
@@ -14,13 +14,13 @@ pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
 impl Frame {
-    /// The code of a close frame; 1005 stands for none.
+    /// Returns the code of a close frame. 1005 means that it has none.
     pub(crate) fn code(&self) -> u16 {
         self.payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code))
     }
 }
 
-/// A frame with this first byte; masked as a client's, or not.
+/// Returns a frame with this first byte, masked as a client's or not.
 pub(crate) fn encode(first: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     let mask = if masked { 0x80 } else { 0 };
@@ -45,7 +45,7 @@ pub(crate) fn encode(first: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Whether a header is against the rules whatever stands behind it, in front of the first frame that is not whole.
+/// Whether a header breaks a rule, whatever follows it, before the first incomplete frame.
 pub(crate) fn breaks_a_rule_by_a_header(mut wire: &[u8], masked: bool) -> bool {
     let mut fragmented = false;
     loop {
@@ -83,22 +83,23 @@ pub(crate) fn breaks_a_rule_by_a_header(mut wire: &[u8], masked: bool) -> bool {
     }
 }
 
-/// The whole frames of what an endpoint wrote; at its end may be a part of one.
+/// Returns the complete frames that an endpoint wrote. The last frame may be incomplete.
 ///
 /// # Panics
 ///
-/// When one is none that wsx may send: a fragment, a reserved bit, the wrong mask, a long control frame, a header that is
-/// longer than it needs to be, anything but a pong behind a close frame (RFC 6455 section 5.5.2 goes on asking for those).
+/// When a frame is not one that wsx may send: a fragment, a reserved bit, the wrong mask, a long
+/// control frame, a header that is longer than necessary, or a frame other than a pong after a
+/// close frame (RFC 6455 section 5.5.2 still requires those).
 pub(crate) fn decode(mut wire: &[u8], masked: bool) -> Vec<Frame> {
     let mut frames: Vec<Frame> = Vec::new();
     let mut closed = false;
     while let Some((frame, rest)) = first(wire, masked) {
-        assert!(!closed || frame.opcode == PONG, "a frame behind a close frame: {frame:?}");
+        assert!(!closed || frame.opcode == PONG, "a frame after a close frame: {frame:?}");
         closed |= frame.opcode == CLOSE;
         frames.push(frame);
         wire = rest;
     }
-    assert!(!closed || wire.is_empty() || wire[0] == 0x80 | PONG, "bytes behind a close frame: {wire:?}");
+    assert!(!closed || wire.is_empty() || wire[0] == 0x80 | PONG, "bytes after a close frame: {wire:?}");
     frames
 }
 
@@ -106,8 +107,8 @@ fn first(wire: &[u8], masked: bool) -> Option<(Frame, &[u8])> {
     let (&[first, second], rest) = wire.split_first_chunk()?;
     let opcode = first & 0x0f;
     assert!(matches!(opcode, TEXT | BINARY | CLOSE | PING | PONG), "opcode {opcode}");
-    assert_eq!(first & 0xf0, 0x80, "FIN alone is set");
-    assert_eq!(second & 0x80 != 0, masked, "the mask is the role's");
+    assert_eq!(first & 0xf0, 0x80, "only FIN is set");
+    assert_eq!(second & 0x80 != 0, masked, "the mask fits the role");
     let (length, rest) = match second & 0x7f {
         126 => {
             let (length, rest) = rest.split_first_chunk()?;
@@ -125,7 +126,7 @@ fn first(wire: &[u8], masked: bool) -> Option<(Frame, &[u8])> {
     };
     assert!(opcode < CLOSE || length <= 125, "a control frame of {length} bytes");
     let (key, rest) = if masked { rest.split_first_chunk()? } else { (&[0; 4], rest) };
-    let (payload, rest) = rest.split_at_checked(usize::try_from(length).expect("it was written"))?;
+    let (payload, rest) = rest.split_at_checked(usize::try_from(length).expect("the length fits a usize"))?;
     let payload = payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
     Some((Frame { opcode, payload }, rest))
 }

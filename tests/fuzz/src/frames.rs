@@ -1,6 +1,7 @@
-//! Frames through a connection of either role: the same bytes, in whatever pieces, give the messages, pongs and close code
-//! that tungstenite alone makes of them in one piece, but that what is against the rules by its header is told before its
-//! payload has come, or was found too long; and what is written back is read by an independent decoder.
+//! Frames through a connection of either role. The same bytes, in any pieces, give the messages,
+//! pongs and close code that tungstenite alone reads from one piece. One difference is allowed: wsx
+//! may reject an invalid header before the payload arrives, or before the length is found too long.
+//! An independent decoder reads what wsx writes.
 use crate::{
     frame::{self, BINARY, CLOSE, Frame, PONG, TEXT},
     input::{Input, pieces},
@@ -18,10 +19,11 @@ use tokio_tungstenite::tungstenite::{
 };
 use wsx::{__private::fuzz, Closed, ClosedBy, Config, Connection, RawFrame};
 
-/// Longest message, in bytes: small, so that the fuzzer gets there.
+/// Longest message in bytes, small enough for the fuzzer to reach.
 const LONGEST: usize = 1000;
 
-/// Two bytes of how the wire behaves, two of how it is cut into pieces, and then what the peer sends.
+/// Input: two bytes for the behaviour of the wire, two for how it is cut into pieces, then the
+/// peer's bytes.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let (ways, narrow, pattern) = (input.byte(), input.byte(), input.short());
@@ -30,7 +32,7 @@ pub fn run(data: &[u8]) {
     let bytes = input.0;
     let early = if ways & 4 == 0 { 0 } else { bytes.len().min(usize::from(narrow)) };
     let mut expected = expected(role, bytes);
-    // The buffers of the thread, and what the run itself keeps of the messages.
+    // The thread's buffers, and the messages that this run keeps.
     let seen = bounded((512 << 10) + 16 * bytes.len(), || {
         let (early, rest) = bytes.split_at(early);
         seen(role, early.to_vec(), pieces(rest, pattern), takes)
@@ -44,7 +46,7 @@ pub fn run(data: &[u8]) {
     compare(role, &expected, &seen);
 }
 
-/// What the peer's bytes amount to.
+/// The messages and pongs in the peer's bytes.
 #[derive(Debug, Default, PartialEq)]
 struct Heard {
     /// Text as `TEXT`, binary as `BINARY`.
@@ -61,15 +63,15 @@ struct Expected {
 
 #[derive(Debug, PartialEq)]
 enum End {
-    /// The peer closed, with this code; 1005 stands for none.
+    /// The peer closed with this code; 1005 means without a code.
     Closed(u16),
-    /// What it sent is refused with this code.
+    /// The peer's bytes are rejected with this code.
     Refused(u16),
-    /// It hung up without a close frame.
+    /// The peer hung up without a close frame.
     Lost,
 }
 
-/// By tungstenite alone, from one piece.
+/// The result of tungstenite alone, from one piece.
 fn expected(role: Role, bytes: &[u8]) -> Expected {
     let limits = WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST));
     let mut ws = WebSocket::from_raw_socket(OneWay(bytes), role, Some(limits));
@@ -85,18 +87,18 @@ fn expected(role: Role, bytes: &[u8]) -> Expected {
             Ok(Message::Ping(payload)) => expected.pings.push(payload.to_vec()),
             Ok(Message::Pong(payload)) => expected.heard.pongs.push(payload.to_vec()),
             Ok(Message::Close(frame)) => break End::Closed(frame.map_or(1005, |frame| frame.code.into())),
-            Ok(Message::Frame(_)) => unreachable!("it is never read"),
+            Ok(Message::Frame(_)) => unreachable!("tungstenite does not return frames"),
             Err(Error::Capacity(_)) => break End::Refused(1009),
             Err(Error::Utf8(_)) => break End::Refused(1007),
             Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => break End::Lost,
             Err(Error::Protocol(_)) => break End::Refused(1002),
-            Err(error) => panic!("from memory there is no such error: {error:?}"),
+            Err(error) => panic!("unexpected error in memory: {error:?}"),
         }
     };
     expected
 }
 
-/// Bytes to read; what is written is of no interest.
+/// Bytes to read. Written bytes are dropped.
 struct OneWay<'d>(&'d [u8]);
 
 impl Read for OneWay<'_> {
@@ -115,7 +117,7 @@ impl Write for OneWay<'_> {
     }
 }
 
-/// What came of a connection that echoes.
+/// What a connection that echoes has done.
 struct Seen {
     heard: Heard,
     written: Vec<u8>,
@@ -128,14 +130,14 @@ fn seen(role: Role, early: Vec<u8>, pieces: Vec<Vec<u8>>, takes: Takes) -> Seen 
     let config = Config::default().max_message_size(LONGEST).queue_messages(8).queue_bytes(4 * LONGEST);
     let (conn, driving) = fuzz::connection(wire.clone(), role, early, config);
     let heard = Arc::new(Mutex::new(Heard::default()));
-    // Between them they get every message, whole.
+    // The two handlers together get every message.
     for message_type in ["__raw__", "__unknown__"] {
         let heard = heard.clone();
         conn.register_handler(message_type, move |frame: RawFrame<'static>, conn: Connection| {
             let opcode = if frame.as_text().is_some() { TEXT } else { BINARY };
             heard.lock().unwrap().messages.push(Frame { opcode, payload: frame.as_bytes().to_vec() });
             async move {
-                // Refused when the connection ends meanwhile.
+                // Fails when the connection closes meanwhile.
                 let _ = match frame.as_text() {
                     Some(text) => conn.send_bytes(text).await,
                     None => conn.send_binary(frame.as_bytes()).await,
@@ -162,18 +164,18 @@ fn compare(role: Role, expected: &Expected, seen: &Seen) {
             TEXT | BINARY => echoes.push(frame),
             PONG => pongs.push(frame.payload),
             CLOSE => close = Some(frame.code()),
-            opcode => panic!("nobody has sent a frame of opcode {opcode}"),
+            opcode => panic!("unexpected frame with opcode {opcode}"),
         }
     }
     let mut pings = expected.pings.iter();
     for pong in &pongs {
-        assert!(pings.any(|ping| ping == pong), "{pong:?} answers no ping, or not in order");
+        assert!(pings.any(|ping| ping == pong), "{pong:?} does not answer a ping, or is out of order");
     }
     let closed = (u16::from(seen.closed.code), seen.closed.by);
     match expected.end {
         End::Lost => {
             assert_eq!(closed, (1006, ClosedBy::Link));
-            assert_eq!(close, None, "nobody is there to close with");
+            assert_eq!(close, None, "a lost link has no close frame");
             assert!(expected.heard.messages.starts_with(&echoes));
             return;
         }
@@ -183,9 +185,9 @@ fn compare(role: Role, expected: &Expected, seen: &Seen) {
         }
         End::Refused(code) => {
             assert_eq!(closed, (code, ClosedBy::Us));
-            assert_eq!(close, Some(code), "the peer is told");
+            assert_eq!(close, Some(code), "the peer receives the code");
         }
     }
-    assert_eq!(echoes, expected.heard.messages, "what was accepted leaves before the close frame");
+    assert_eq!(echoes, expected.heard.messages, "accepted messages are sent before the close frame");
     assert!(expected.pings.is_empty() || !pongs.is_empty(), "no ping was answered");
 }

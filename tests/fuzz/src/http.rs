@@ -1,18 +1,23 @@
-//! The HTTP stage: a request in whatever pieces has one answer, the same one; only what a slow and plain reader of RFC 6455
-//! section 4.2.1 takes for a handshake becomes a WebSocket; and the limit on the head holds to the byte.
+//! The HTTP stage. A request gets the same answer in any pieces. A request becomes a WebSocket only
+//! if a slow and simple reader of RFC 6455 section 4.2.1 accepts it. The limit on the HTTP head is
+//! exact to the byte.
 use crate::{
     input::{Input, pieces},
     wire::{Takes, Wire, bounded, within},
 };
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use wsx::{Config, Hub, server::{HandshakeError, WsHandler}};
+use wsx::{
+    Config, Hub,
+    server::{HandshakeError, WsHandler},
+};
 
-/// The longest head and the most headers that are read, as SECURITY.md has them.
+/// The limits on the HTTP head and on its headers, as in SECURITY.md.
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 
-/// A byte of how the wire behaves, two of how it is cut into pieces, and then the request.
+/// Input: one byte for the behaviour of the wire, two for how it is cut into pieces, then the
+/// request.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let (narrow, pattern) = (input.byte(), input.short());
@@ -20,15 +25,15 @@ pub fn run(data: &[u8]) {
     let request = input.0;
     let answered = bounded((512 << 10) + 16 * request.len(), || answer(pieces(request, pattern), takes));
     let whole = answer(vec![request.to_vec()], Takes::Everything);
-    assert_eq!(answered, whole, "the pieces make a difference");
+    assert_eq!(answered, whole, "the answer depends on the pieces");
     if answered.status == Some(101) {
-        let head = Plain::read(request).expect("a head that was accepted has an end");
-        assert_eq!(answered.key, Some(head.assert_handshake()), "the key is answered");
+        let head = Plain::read(request).expect("an accepted HTTP head is complete");
+        assert_eq!(answered.key, Some(head.assert_handshake()), "the answer has the right key");
         head.assert_limit();
     }
 }
 
-/// What a request was told.
+/// The answer to a request.
 #[derive(Debug, PartialEq)]
 struct Answered {
     /// `None` when the stream ended before the request did.
@@ -40,7 +45,7 @@ fn answer(pieces: Vec<Vec<u8>>, takes: Takes) -> Answered {
     let wire = Wire::new(pieces, takes);
     wire.finish();
     let served = within(Duration::from_secs(60), async {
-        let served = door().serve_connection(wire.clone(), None).await;
+        let served = upgrade().serve_connection(wire.clone(), None).await;
         if let Ok(conn) = &served {
             conn.closed().await;
         }
@@ -48,41 +53,44 @@ fn answer(pieces: Vec<Vec<u8>>, takes: Takes) -> Answered {
     });
     let written = wire.written();
     let end = written.windows(4).position(|end| end == b"\r\n\r\n");
-    let head = end.map(|end| std::str::from_utf8(&written[..end]).expect("an answer's head is ASCII"));
+    let head = end.map(|end| std::str::from_utf8(&written[..end]).expect("the head of an answer is ASCII"));
     let told = head.map(|head| head[9..12].parse().expect("an answer has a status"));
     let status = match served {
         Ok(_) => Some(101),
         Err(HandshakeError::Rejected { status, reason: why }) => {
-            let end = end.expect("a refusal has an end") + 4;
-            assert_eq!(&written[end..], why.as_bytes(), "a refusal says why");
+            let end = end.expect("the head of an answer is complete") + 4;
+            assert_eq!(&written[end..], why.as_bytes(), "the body of a rejection is its reason");
             Some(status.as_u16())
         }
         Err(HandshakeError::Io(_)) => None,
-        Err(error) => panic!("there is no other error: {error:?}"),
+        Err(error) => panic!("unexpected error: {error:?}"),
     };
-    assert_eq!(told, status, "the peer is told what the program is");
+    assert_eq!(told, status, "the peer and the program get the same status");
     if let Some(status) = status {
-        assert!([101, 400, 405, 426, 431, 505].contains(&status), "nothing else is answered here: {status}");
+        assert!([101, 400, 405, 426, 431, 505].contains(&status), "unexpected status {status}");
     }
     let key = head.and_then(|head| head.lines().find_map(|line| line.strip_prefix("sec-websocket-accept: ")));
     Answered { status, key: key.map(str::to_owned) }
 }
 
-fn door() -> WsHandler {
-    // What follows a handshake is another target's matter, and is to end at once.
+fn upgrade() -> WsHandler {
+    // Another target covers what follows the handshake, so the connection closes at its first
+    // message.
     let config = Config::default().max_message_size(1);
-    let hub = Hub::builder().config(config).without_handlers().build().expect("nothing can be missing");
+    let hub =
+        Hub::builder().config(config).without_handlers().build().expect("a hub without handlers has nothing to check");
     hub.ws_handler(wsx::unique_id, |_| {})
 }
 
-/// A request head, read line by line.
+/// An HTTP head of a request, read line by line.
 struct Plain<'r> {
     text: &'r [u8],
     lines: Vec<&'r [u8]>,
 }
 
 impl<'r> Plain<'r> {
-    /// Up to the first empty line; empty lines in front are passed over (RFC 9112 section 2.2).
+    /// Reads up to the first empty line. Empty lines before the request are skipped (RFC 9112
+    /// section 2.2).
     fn read(request: &'r [u8]) -> Option<Self> {
         let (mut lines, mut length) = (Vec::new(), 0);
         for raw in request.split_inclusive(|&byte| byte == b'\n') {
@@ -98,7 +106,7 @@ impl<'r> Plain<'r> {
         None
     }
 
-    /// The values of a header, without the space around them.
+    /// Returns the values of a header, without the spaces around them.
     fn values(&self, name: &str) -> Vec<String> {
         let fields = self.lines[1..].iter().filter_map(|line| {
             let (given, value) = line.split_at(line.iter().position(|&byte| byte == b':')?);
@@ -107,11 +115,11 @@ impl<'r> Plain<'r> {
         fields.collect()
     }
 
-    /// The key that answers it.
+    /// Returns the key for the answer.
     ///
     /// # Panics
     ///
-    /// When it is no handshake.
+    /// When it is not a handshake.
     fn assert_handshake(&self) -> String {
         let first = String::from_utf8_lossy(self.lines[0]);
         assert!(first.starts_with("GET ") && first.ends_with(" HTTP/1.1"), "{first}");
@@ -119,12 +127,12 @@ impl<'r> Plain<'r> {
         for line in &self.lines[1..] {
             let plain = |&byte: &u8| byte >= b' ' && byte != 0x7f || byte == b'\t';
             assert!(line.iter().all(plain), "a control character in a header: {line:?}");
-            assert!(line.contains(&b':') && line[0] != b' ' && line[0] != b'\t', "no header: {line:?}");
+            assert!(line.contains(&b':') && line[0] != b' ' && line[0] != b'\t', "not a header: {line:?}");
         }
         assert_eq!(self.values("host").len(), 1, "one Host");
         assert_eq!(self.values("sec-websocket-version"), ["13"]);
-        assert!(self.values("content-length").is_empty() && self.values("transfer-encoding").is_empty(), "no body");
-        // tungstenite takes a space for a comma here, which lets in nobody who did not ask for it.
+        assert!(self.values("content-length").is_empty() && self.values("transfer-encoding").is_empty(), "a body");
+        // tungstenite accepts a space as a comma here. That accepts only requests for a WebSocket.
         let names = |name: &str, token: &str| {
             self.values(name).iter().any(|value| value.split([',', ' ']).any(|each| each.eq_ignore_ascii_case(token)))
         };
@@ -132,15 +140,16 @@ impl<'r> Plain<'r> {
         let keys = self.values("sec-websocket-key");
         let [key] = &*keys else { panic!("{} keys", keys.len()) };
         // 16 bytes in base64.
-        assert!(key.len() == 24 && key.ends_with("==") && !key[..22].contains('='), "{key:?} is no key");
+        assert!(key.len() == 24 && key.ends_with("==") && !key[..22].contains('='), "{key:?} is not a key");
         derive_accept_key(key.as_bytes())
     }
 
-    /// A head of exactly the longest length is read, and a byte more is too much; so with the number of headers.
+    /// Asserts that an HTTP head of exactly the maximum length is read, and that one more byte is
+    /// too much. The same for the number of headers.
     ///
     /// # Panics
     ///
-    /// When the limits are others.
+    /// When the limits differ.
     fn assert_limit(&self) {
         assert!(self.text.len() <= MAX_HEAD, "a head of {} bytes was read", self.text.len());
         let end = if self.text.ends_with(b"\r\n") { self.text.len() - 2 } else { self.text.len() - 1 };

@@ -1,6 +1,6 @@
-//! What libFuzzer made up, taken apart from its beginning. Where it is too short, zeros follow.
+//! Splits libFuzzer's input from its start. A short input is continued with zeros.
 
-/// The part that nobody has taken yet.
+/// The unread rest of the input.
 pub(crate) struct Input<'d>(pub(crate) &'d [u8]);
 
 impl<'d> Input<'d> {
@@ -14,7 +14,7 @@ impl<'d> Input<'d> {
         u16::from_be_bytes([self.byte(), self.byte()])
     }
 
-    /// So many bytes, or as many as there are.
+    /// Takes this many bytes, or all that are left.
     pub(crate) fn bytes(&mut self, most: usize) -> &'d [u8] {
         let (taken, rest) = self.0.split_at(most.min(self.0.len()));
         self.0 = rest;
@@ -22,17 +22,17 @@ impl<'d> Input<'d> {
     }
 }
 
-/// Cuts bytes into pieces, whose lengths a pattern chooses among eight, again and again: all zeros leave one piece, all ones
-/// make single bytes.
+/// Cuts bytes into pieces. The pattern chooses their lengths again and again from eight values: all
+/// zeros leave one piece, all ones make single bytes.
 pub(crate) fn pieces(bytes: &[u8], pattern: u16) -> Vec<Vec<u8>> {
     let lengths = [usize::MAX, 2, 3, 6, 14, 64, 700, 1];
     let (mut rest, mut pieces, mut at) = (bytes, Vec::new(), 0);
     while !rest.is_empty() {
-        // Three bits choose each length; a rotation makes the sequence long.
+        // Three bits choose each length; the rotation makes the sequence long.
         let length = lengths[usize::from(pattern.rotate_left(at) & 7)];
-        let (piece, behind) = rest.split_at(length.min(rest.len()));
+        let (piece, more) = rest.split_at(length.min(rest.len()));
         pieces.push(piece.to_vec());
-        rest = behind;
+        rest = more;
         at += 3;
     }
     pieces

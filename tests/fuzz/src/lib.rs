@@ -1,4 +1,5 @@
-//! The targets, each a function that takes what libFuzzer made up and panics when a promise is broken.
+//! The fuzz targets. Each is a function that takes libFuzzer's input and panics when a promise is
+//! broken.
 //!
 //! `cargo fuzz` builds them; `tests/scripts/fuzz.sh` runs them all.
 #![forbid(unsafe_code)]

@@ -1,5 +1,5 @@
-//! A stream in memory that gives what the fuzzer made up, piece by piece, and keeps what is written to it; and a clock that
-//! makes every deadline pass at once when nothing else is to be done.
+//! A stream in memory that delivers the fuzzer's bytes piece by piece and records what is written
+//! to it, and a clock on which every deadline passes at once when there is nothing else to do.
 use std::{
     collections::VecDeque,
     future::Future,
@@ -15,28 +15,28 @@ use tokio::{
     time::timeout,
 };
 
-/// How much a stream takes at a time.
+/// How many bytes a stream accepts at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Takes {
     Everything,
-    /// So many bytes, and nothing every other time.
+    /// At most this many bytes, and nothing every other time.
     Little(usize),
-    /// So many bytes in all, and then nothing more.
+    /// This many bytes in all, and then nothing.
     UpTo(usize),
 }
 
-/// Both a stream, and the peer behind it. Clones are one stream.
+/// A stream, and the peer at its other end. Clones are the same stream.
 #[derive(Clone)]
 pub(crate) struct Wire(Arc<Mutex<State>>);
 
 struct State {
     pieces: VecDeque<Vec<u8>>,
-    /// No more pieces come: FIN.
+    /// Whether there are no more pieces, as after a FIN.
     over: bool,
     reader: Option<Waker>,
     takes: Takes,
     written: Vec<u8>,
-    /// The next call is told to come again, so that pieces come one by one.
+    /// Whether the next read is pending, so that pieces arrive one by one.
     pause: bool,
     blocked: bool,
 }
@@ -44,7 +44,7 @@ struct State {
 impl Wire {
     pub(crate) fn new(pieces: Vec<Vec<u8>>, takes: Takes) -> Self {
         Self(Arc::new(Mutex::new(State {
-            // An empty one would look like the end.
+            // An empty piece would look like the end of the stream.
             pieces: pieces.into_iter().filter(|piece| !piece.is_empty()).collect(),
             over: false,
             reader: None,
@@ -59,7 +59,7 @@ impl Wire {
         self.0.lock().expect("nothing panics under this lock")
     }
 
-    /// The peer sends this.
+    /// Sends this as the peer.
     pub(crate) fn send(&self, piece: Vec<u8>) {
         if piece.is_empty() {
             return;
@@ -69,14 +69,14 @@ impl Wire {
         state.reader.take().into_iter().for_each(Waker::wake);
     }
 
-    /// The peer sends no more.
+    /// Ends the peer's bytes.
     pub(crate) fn finish(&self) {
         let mut state = self.state();
         state.over = true;
         state.reader.take().into_iter().for_each(Waker::wake);
     }
 
-    /// What was written to the peer.
+    /// Returns what was written to the peer.
     pub(crate) fn written(&self) -> Vec<u8> {
         self.state().written.clone()
     }
@@ -123,7 +123,7 @@ impl AsyncWrite for Wire {
             Takes::UpTo(most) => {
                 let most = most.saturating_sub(state.written.len()).min(bytes.len());
                 if most == 0 {
-                    // Nobody wakes it: a deadline must.
+                    // Nothing wakes this write, so a deadline has to.
                     return Poll::Pending;
                 }
                 most
@@ -144,26 +144,26 @@ impl AsyncWrite for Wire {
 
 thread_local! {
     static RUNTIME: Runtime =
-        Builder::new_current_thread().enable_time().start_paused(true).build().expect("it needs nothing of the system");
+        Builder::new_current_thread().enable_time().start_paused(true).build().expect("the runtime needs no resources of the system");
 }
 
-/// Runs to the end, within so long on the paused clock.
+/// Runs the future, with a time limit on the paused clock.
 ///
 /// # Panics
 ///
-/// When it takes longer: something waits for ever.
+/// When the time limit expires: the future waits for ever.
 pub(crate) fn within<F: Future>(limit: Duration, future: F) -> F::Output {
     RUNTIME.with(|runtime| {
         runtime.block_on(async {
-            timeout(limit, future).await.unwrap_or_else(|_| panic!("it has not ended in {limit:?}"))
+            timeout(limit, future).await.unwrap_or_else(|_| panic!("the future is still waiting after {limit:?}"))
         })
     })
 }
 
-/// Panics when it makes more than `most` bytes live at a time.
+/// Panics when the function has more than `most` bytes allocated at a time.
 pub(crate) fn bounded<T>(most: usize, run: impl FnOnce() -> T) -> T {
     let mut result = None;
     let info = allocation_counter::measure(|| result = Some(run()));
-    assert!(info.bytes_max <= most as u64, "{} bytes were live, and at most {most} may be", info.bytes_max);
-    result.expect("it has run")
+    assert!(info.bytes_max <= most as u64, "{} bytes were allocated at a time, more than {most}", info.bytes_max);
+    result.expect("the function has run")
 }

@@ -161,8 +161,8 @@ async fn with_reconnecting_connect_keeps_trying() {
     }
     assert!(matches!(client.connect(CancellationToken::new(), |_| {}).await, Err(ConnectError::AlreadyConnected)));
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
-    let door = hub.ws_handler(query_id, |_| {});
-    let server = Server::start_at(hub, door, &address).await;
+    let upgrade = hub.ws_handler(query_id, |_| {});
+    let server = Server::start_at(hub, upgrade, &address).await;
     within(connecting).await.unwrap().unwrap();
     client.send(&Telemetry { n: 5 }).await.unwrap();
     assert_eq!(server.hub.endpoint().telemetry.next().await, 5);
@@ -234,8 +234,8 @@ async fn a_client_comes_back_after_a_clean_restart() {
     let closed = within(first.closed()).await;
     assert_eq!((closed.code, closed.by), (CloseCode::GOING_AWAY, ClosedBy::Peer));
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
-    let door = hub.ws_handler(query_id, |_| {});
-    let server = Server::start_at(hub, door, &address).await;
+    let upgrade = hub.ws_handler(query_id, |_| {});
+    let server = Server::start_at(hub, upgrade, &address).await;
     within(client.connected()).await.unwrap();
     client.send(&Telemetry { n: 1 }).await.unwrap();
     assert_eq!(server.hub.endpoint().telemetry.next().await, 1);
@@ -302,8 +302,8 @@ async fn a_refusal_is_an_error_with_its_status() {
         Err(Rejection::new(StatusCode::FORBIDDEN, "access denied"))
     }
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
-    let door = hub.ws_handler(nobody, |_| {});
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let upgrade = hub.ws_handler(nobody, |_| {});
+    let server = Server::start_at(hub, upgrade, "127.0.0.1:0").await;
     let client = Client::builder(server.url("a")).reconnect(false).build().unwrap();
     let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
     assert!(matches!(error, ConnectError::Rejected { status: StatusCode::FORBIDDEN, .. }));
@@ -413,7 +413,7 @@ async fn headers_are_made_for_each_attempt() {
     let log = Log::default();
     let seen = log.clone();
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
-    let door = hub.ws_handler(
+    let upgrade = hub.ws_handler(
         move |request: Parts| {
             let text = |name: &str| request.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
             seen.add((text("x-fixed"), text("authorization")));
@@ -421,7 +421,7 @@ async fn headers_are_made_for_each_attempt() {
         },
         |_| {},
     );
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let server = Server::start_at(hub, upgrade, "127.0.0.1:0").await;
     let token = Arc::new(AtomicU32::new(1));
     let client = Client::builder(server.url("a"))
         .header("x-fixed".parse().unwrap(), HeaderValue::from_static("yes"))
@@ -462,14 +462,14 @@ async fn a_client_that_is_closed_as_its_connection_ends_is_closed() {
 #[tokio::test]
 async fn a_client_goes_through_the_connector_it_was_given() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
-    let door = hub.ws_handler(query_id, |_| {});
+    let upgrade = hub.ws_handler(query_id, |_| {});
     let asked = Log::default();
     let log = asked.clone();
     let connector = move |destination: Destination| {
         log.add(destination.to_string());
         let (near, far) = tokio::io::duplex(64);
-        let door = door.clone();
-        tokio::spawn(async move { door.serve_connection(far, None).await.map(drop) });
+        let upgrade = upgrade.clone();
+        tokio::spawn(async move { upgrade.serve_connection(far, None).await.map(drop) });
         async move { Ok(near) }
     };
     // The name has no listener.

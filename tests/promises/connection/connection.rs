@@ -58,8 +58,8 @@ async fn on_flood(count: u32, conn: &Connection) -> Result<(), SendError> {
 /// blocks the writer at once.
 async fn narrow(hub: &Hub<Station>, bytes: usize) -> (WebSocketStream<DuplexStream>, Connection) {
     let (near, far) = tokio::io::duplex(bytes);
-    let door = hub.ws_handler(wsx::unique_id, |_| {});
-    let opening = tokio::spawn(async move { door.serve_connection(near, None).await });
+    let upgrade = hub.ws_handler(wsx::unique_id, |_| {});
+    let opening = tokio::spawn(async move { upgrade.serve_connection(near, None).await });
     let config = WebSocketConfig::default().max_write_buffer_size(1 << 20);
     let (ws, _) = within(tokio_tungstenite::client_async_with_config("ws://a/ws", far, Some(config))).await.unwrap();
     (ws, opening.await.unwrap().unwrap())
@@ -562,12 +562,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HoldsBack<S> {
 #[tokio::test]
 async fn what_is_written_is_flushed_at_both_ends() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
-    let door = hub.ws_handler(wsx_tests::query_id, |_| {});
+    let upgrade = hub.ws_handler(wsx_tests::query_id, |_| {});
     let connector = move |_| {
         // So narrow that one flush does not write everything.
         let (near, far) = tokio::io::duplex(16);
-        let door = door.clone();
-        tokio::spawn(async move { door.serve_connection(HoldsBack::new(far), None).await.map(drop) });
+        let upgrade = upgrade.clone();
+        tokio::spawn(async move { upgrade.serve_connection(HoldsBack::new(far), None).await.map(drop) });
         std::future::ready(Ok(HoldsBack::new(near)))
     };
     let got = Log::default();

@@ -96,14 +96,14 @@ async fn a_socket_of_hyper_has_the_options_too() {
         3,
     );
     let hub = hub(&config);
-    let door = hub.ws_handler(query_id, |_| {});
+    let upgrade = hub.ws_handler(query_id, |_| {});
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = tokio::spawn(async move {
         let socket = listener.accept().await.unwrap().0.into_std().unwrap();
         let same = socket.try_clone().unwrap();
         let io = hyper_util::rt::TokioIo::new(TcpStream::from_std(socket).unwrap());
-        tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, door).with_upgrades());
+        tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, upgrade).with_upgrades());
         same
     });
     let client = connected(format!("ws://{address}/ws?id=box-7"), &patient()).await;

@@ -96,9 +96,9 @@ async fn input_without_an_end_leaves_the_others_their_turns() {
         let turns = Arc::new(AtomicUsize::new(0));
         let neighbour = tokio::spawn(neighbour(turns.clone()));
         let hub = Hub::builder().without_handlers().build().unwrap();
-        let door = hub.ws_handler(wsx::unique_id, |_| {});
+        let handler = hub.ws_handler(wsx::unique_id, |_| {});
         let stream = Endless { asked: false, begun: false, frames, reads: Reads::default(), turns };
-        let conn = within(door.serve_connection(stream, None)).await.unwrap();
+        let conn = within(handler.serve_connection(stream, None)).await.unwrap();
         // The stream panics after too many reads in one turn. Otherwise it ends.
         let closed = within(conn.closed()).await;
         assert_eq!(u16::from(closed.code), 1006, "{closed}");

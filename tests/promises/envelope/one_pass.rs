@@ -130,10 +130,10 @@ async fn a_payload_that_does_not_fit_is_told_in_the_same_words() {
 #[tokio::test]
 async fn a_connections_own_handler_goes_first() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
-    let door = hub.ws_handler(wsx_tests::query_id, |conn: &Connection| {
+    let upgrade = hub.ws_handler(wsx_tests::query_id, |conn: &Connection| {
         conn.register_handler("number", |n: i64, _| async move { Envelope::with_type("own", n) });
     });
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let server = Server::start_at(hub, upgrade, "127.0.0.1:0").await;
     let mut peer = server.peer("box-7").await;
     let own = ("own".to_owned(), json!(7));
     assert_eq!(both(&mut peer, "number", "7").await, [own.clone(), own]);

@@ -87,8 +87,8 @@ impl Narrow {
 
     async fn join(hub: &Hub, id: &'static str) -> Self {
         let (near, far) = tokio::io::duplex(64);
-        let door = hub.ws_handler(move |_| async move { Ok(id) }, |_: &Connection| {});
-        let opening = tokio::spawn(async move { door.serve_connection(near, None).await });
+        let handler = hub.ws_handler(move |_| async move { Ok(id) }, |_: &Connection| {});
+        let opening = tokio::spawn(async move { handler.serve_connection(near, None).await });
         let config = WebSocketConfig::default().max_write_buffer_size(1 << 20);
         let opened = tokio_tungstenite::client_async_with_config("ws://a/ws", far, Some(config));
         let (peer, _) = within(opened).await.unwrap();
@@ -295,7 +295,7 @@ async fn a_shutdown_that_is_dropped_goes_on() {
 /// Returns a hub that allows one handshake at a time, and a `WsHandler` whose `build_id` awaits.
 fn patient() -> (Hub, WsHandler) {
     let hub = Hub::builder().max_handshakes(1).without_handlers().build().unwrap();
-    let door = hub.ws_handler(
+    let handler = hub.ws_handler(
         |request: Parts| async move {
             for _ in 0..3 {
                 yield_now().await;
@@ -304,7 +304,7 @@ fn patient() -> (Hub, WsHandler) {
         },
         |_| {},
     );
-    (hub, door)
+    (hub, handler)
 }
 
 /// Sends an upgrade request, and reads until the stream ends or the answer is complete.
@@ -320,13 +320,13 @@ async fn ask(mut far: DuplexStream) -> (Vec<u8>, DuplexStream) {
 /// Row X5: a dropped handshake leaves nothing: no connection, no place in use, no task.
 #[tokio::test]
 async fn a_handshake_that_is_dropped_leaves_nothing_behind() {
-    let (hub, door) = patient();
+    let (hub, handler) = patient();
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let (before, mut done, mut waits) = (tasks(), [false; 2], 0);
     for (times, dropped) in each() {
         // So narrow that reading the request and writing the answer take many polls.
         let (near, far) = tokio::io::duplex(16);
-        let own = door.clone();
+        let own = handler.clone();
         let serving = polled(times, dropped, async move { own.serve_connection(near, None).await });
         let asking = tokio::spawn(ask(far));
         let outcome = within(serving).await.unwrap();
@@ -356,7 +356,7 @@ async fn a_handshake_that_is_dropped_leaves_nothing_behind() {
 /// Row X5: the same behind another HTTP server.
 #[tokio::test]
 async fn an_upgrade_that_is_dropped_leaves_nothing_behind() {
-    let (hub, door) = patient();
+    let (hub, handler) = patient();
     for (times, dropped) in each() {
         let request = Request::get("/ws?id=a")
             .header("host", "a")
@@ -366,7 +366,7 @@ async fn an_upgrade_that_is_dropped_leaves_nothing_behind() {
             .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
             .body(())
             .unwrap();
-        let own = door.clone();
+        let own = handler.clone();
         let answer = within(polled(times, dropped, async move { own.upgrade(request).await })).await.unwrap();
         assert!(hub.is_empty());
         if let Some(answer) = answer {
@@ -386,10 +386,10 @@ async fn a_listener_that_is_dropped_leaves_its_connections() {
             .on("item", |label: String, _| async move { Envelope::with_type("echo", label) })
             .build()
             .unwrap();
-        let door = hub.ws_handler(wsx::unique_id, |_| {});
+        let handler = hub.ws_handler(wsx::unique_id, |_| {});
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/ws", listener.local_addr().unwrap());
-        let listening = polled(times, Dropped::Waiting, door.serve(listener));
+        let listening = polled(times, Dropped::Waiting, handler.serve(listener));
         settle().await;
         let mut peers = Vec::new();
         // Each connection makes the listener wait once more.
@@ -468,8 +468,8 @@ async fn a_connect_that_is_dropped_can_be_called_again() {
 async fn a_connect_that_is_dropped_between_attempts_can_be_called_again() {
     let hub = Hub::builder().without_handlers().build().unwrap();
     let no = |_| async { Err::<String, _>(Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "later")) };
-    let door = hub.ws_handler(no, |_: &Connection| {});
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let handler = hub.ws_handler(no, |_: &Connection| {});
+    let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
     let quick = Backoff::default().initial(Duration::from_millis(2)).max(Duration::from_millis(4));
     let client = Client::builder(server.url("a")).backoff(quick).build().unwrap();
     for (times, dropped) in (0..20).flat_map(|times| [(times, Dropped::Waiting), (times, Dropped::Woken)]) {

@@ -208,8 +208,8 @@ fn by_hand(conn: &Connection) {
 async fn fragile() -> Server<Fragile> {
     let config = Config::default().close_timeout(Duration::from_millis(200));
     let hub = Hub::builder().endpoint(Fragile).config(config).observer(Touchy).build().unwrap();
-    let door = hub.ws_handler(query_id, by_hand);
-    Server::start_at(hub, door, "127.0.0.1:0").await
+    let handler = hub.ws_handler(query_id, by_hand);
+    Server::start_at(hub, handler, "127.0.0.1:0").await
 }
 
 /// Asserts that this connection and the hub still work.
@@ -311,7 +311,7 @@ async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
     let (recorder, mut memory) = recorder();
     let config = Config::default().close_timeout(Duration::from_millis(200));
     let hub = Hub::builder().endpoint(Fragile).config(config).observer(recorder).build().unwrap();
-    let door = hub.ws_handler(query_id, |conn| {
+    let handler = hub.ws_handler(query_id, |conn| {
         if conn.id() == "hangs" {
             conn.register_handler("__close__", |_: Closed, _| async {
                 let _grudge = Grudge;
@@ -319,7 +319,7 @@ async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
             });
         }
     });
-    let (narrow, server) = (door.clone(), Server::start_at(hub, door, "127.0.0.1:0").await);
+    let (narrow, server) = (handler.clone(), Server::start_at(hub, handler, "127.0.0.1:0").await);
     for (id, says) in [("handler", "pending with a grudge"), ("hangs", "closing")] {
         let mut bad = server.peer(id).await;
         let conn = server.hub.connection(id).unwrap();
@@ -410,9 +410,9 @@ async fn a_panic_in_a_handshake_refuses_it_and_the_door_stays_open() {
     // One place for the listener, which holds it while it waits, and one more. A handshake that
     // panics must give its place back.
     let hub = Hub::builder().endpoint(Fragile).observer(Touchy).max_handshakes(2).build().unwrap();
-    let door = hub.ws_handler(touchy_id, by_hand);
-    let (own, behind) = (door.clone(), door.clone());
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let handler = hub.ws_handler(touchy_id, by_hand);
+    let (own, behind) = (handler.clone(), handler.clone());
+    let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
 
     // A loop of the program around `serve_connection`, which a panic would end.
     let by_program = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -596,14 +596,14 @@ async fn a_client_comes_back_after_a_panic_of_its_own() {
 async fn a_stream_that_panics_ends_its_connection_alone() {
     let server = fragile().await;
     let mut good = server.peer("good").await;
-    let door = server.hub.ws_handler(query_id, |_| {});
+    let handler = server.hub.ws_handler(query_id, |_| {});
     for at in [Panics::Reading, Panics::Writing] {
         let (near, mut far) = tokio::io::duplex(1024);
         let switch = Arc::new(AtomicBool::new(false));
         let stream = Explosive { inner: near, at, switch: switch.clone() };
         let request = upgrade("/ws?id=bad", "");
         far.write_all(request.as_bytes()).await.unwrap();
-        let conn = within(door.serve_connection(stream, None)).await.unwrap();
+        let conn = within(handler.serve_connection(stream, None)).await.unwrap();
         switch.store(true, Ordering::Relaxed);
         far.write_all(b"\x89\x80\0\0\0\0").await.unwrap();
         within(conn.closed()).await;

@@ -27,9 +27,9 @@ fn beating() -> Config {
 #[tokio::test(start_paused = true)]
 async fn a_message_that_trickles_in_keeps_its_connection() {
     let hub = Hub::builder().config(beating()).without_handlers().build().unwrap();
-    let door = hub.ws_handler(query_id, |_| {});
+    let handler = hub.ws_handler(query_id, |_| {});
     let (mut peer, far) = tokio::io::duplex(1024);
-    let opening = tokio::spawn(async move { door.serve_connection(far, None).await });
+    let opening = tokio::spawn(async move { handler.serve_connection(far, None).await });
     peer.write_all(upgrade("/ws?id=slow", "").as_bytes()).await.unwrap();
     head(&mut peer).await;
     let conn = within(opening).await.unwrap().unwrap();
@@ -52,7 +52,7 @@ async fn a_handler_that_takes_long_is_no_silent_peer() {
     let (done, answer) = (Log::default(), Log::default());
     let hub = Hub::builder().config(beating()).without_handlers().build().unwrap();
     let log = done.clone();
-    let door = hub.ws_handler(query_id, move |conn| {
+    let handler = hub.ws_handler(query_id, move |conn| {
         let log = log.clone();
         conn.register_handler("work", move |for_ms: u64, conn: Connection| {
             let log = log.clone();
@@ -63,7 +63,7 @@ async fn a_handler_that_takes_long_is_no_silent_peer() {
             }
         });
     });
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
     let log = answer.clone();
     let client = Client::builder(server.url("box-7")).reconnect(false).build().unwrap();
     let register = move |conn: &Connection| {
@@ -84,10 +84,10 @@ async fn a_handler_that_takes_long_is_no_silent_peer() {
 #[tokio::test]
 async fn a_dead_link_is_found_after_a_handler_that_took_long() {
     let hub = Hub::builder().config(beating()).without_handlers().build().unwrap();
-    let door = hub.ws_handler(query_id, |conn| {
+    let handler = hub.ws_handler(query_id, |conn| {
         conn.register_handler("work", |_: u64, _| tokio::time::sleep(Duration::from_millis(300)));
     });
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
     // This peer never reads, so it does not answer pings.
     let mut peer = server.peer("box-7").await;
     let conn = server.hub.connection("box-7").unwrap();
@@ -132,7 +132,7 @@ async fn a_message_is_sent_at_every_interval_of_a_connection() {
     let beats = Log::default();
     let beating = |log: Log<u64>, address: &str| {
         let hub = Hub::builder().without_handlers().build().unwrap();
-        let door = hub.ws_handler(query_id, move |conn| {
+        let handler = hub.ws_handler(query_id, move |conn| {
             let log = log.clone();
             conn.register_handler("beat", move |n: u64, _| {
                 log.add(n);
@@ -140,7 +140,7 @@ async fn a_message_is_sent_at_every_interval_of_a_connection() {
             });
         });
         let address = address.to_owned();
-        async move { Server::start_at(hub, door, &address).await }
+        async move { Server::start_at(hub, handler, &address).await }
     };
     let server = beating(beats.clone(), "127.0.0.1:0").await;
     let client =
@@ -191,10 +191,10 @@ fn nothing_pings_by_default() {
 /// Starts a server that rejects with this status, and returns its URL.
 async fn refusing(status: StatusCode) -> String {
     let hub = Hub::builder().without_handlers().build().unwrap();
-    let door =
+    let handler =
         hub.ws_handler(move |_| async move { Err::<String, _>(Rejection::new(status, "no")) }, |_: &Connection| {});
     // Its task runs until the test's runtime is dropped.
-    Server::start_at(hub, door, "127.0.0.1:0").await.url("box-7")
+    Server::start_at(hub, handler, "127.0.0.1:0").await.url("box-7")
 }
 
 /// Row R2: the application decides which rejections end the attempts.

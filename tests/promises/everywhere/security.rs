@@ -78,7 +78,7 @@ fn the_document_names_the_default_of_every_limit() {
 /// headers.
 async fn status(length: usize, headers: usize) -> u16 {
     let hub = Hub::builder().without_handlers().build().unwrap();
-    let door = hub.ws_handler(wsx::unique_id, |_| {});
+    let handler = hub.ws_handler(wsx::unique_id, |_| {});
     let (mut near, far) = tokio::io::duplex(64 * 1024);
     let request =
         |filler: usize| upgrade("/", &format!("{}X: {}\r\n", "X: y\r\n".repeat(headers - 6), "x".repeat(filler)));
@@ -86,7 +86,7 @@ async fn status(length: usize, headers: usize) -> u16 {
     let request = request(filler);
     assert!(request.len() == length || filler == 0);
     near.write_all(request.as_bytes()).await.unwrap();
-    let _ = within(door.serve_connection(far, None)).await;
+    let _ = within(handler.serve_connection(far, None)).await;
     handshake::status(&head(&mut near).await)
 }
 
@@ -134,15 +134,15 @@ fn assert_took(since: Instant, limit: &str) {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_stays_is_dropped_when_the_document_says() {
     let hub = Hub::builder().without_handlers().build().unwrap();
-    let door = hub.ws_handler(wsx::unique_id, |_| {});
+    let handler = hub.ws_handler(wsx::unique_id, |_| {});
     let (mut near, far) = tokio::io::duplex(1024);
     near.write_all(b"POST / HTTP/1.1\r\n\r\n").await.unwrap();
     let start = Instant::now();
-    door.serve_connection(far, None).await.unwrap_err();
+    handler.serve_connection(far, None).await.unwrap_err();
     assert_took(start, "time for a rejected peer to read its answer");
 
     let (near, far) = tokio::io::duplex(1024);
-    let opening = tokio::spawn(async move { door.serve_connection(far, None).await });
+    let opening = tokio::spawn(async move { handler.serve_connection(far, None).await });
     let (mut ws, _) = tokio_tungstenite::client_async("ws://a/ws", near).await.unwrap();
     let conn = opening.await.unwrap().unwrap();
     let start = Instant::now();

@@ -330,7 +330,7 @@ async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
         })
         .build()?;
     let (link, there, last) = (world.link(), world.clone(), Mutex::new(BTreeMap::new()));
-    let door = hub.ws_handler(query_id, move |conn| {
+    let upgrade = hub.ws_handler(query_id, move |conn| {
         link(conn);
         let before = last.lock().expect("nothing panics under this lock").insert(conn.id().to_owned(), conn.clone());
         if before.is_some_and(|before: Connection| !before.is_closed()) {
@@ -340,9 +340,9 @@ async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
     let accepting = tokio::spawn(async move {
         while let Ok((stream, peer)) = listener.accept().await {
-            let door = door.clone();
+            let upgrade = upgrade.clone();
             // The observer gets the errors.
-            tokio::spawn(async move { door.serve_connection(stream, Some(peer)).await.is_ok() });
+            tokio::spawn(async move { upgrade.serve_connection(stream, Some(peer)).await.is_ok() });
         }
     });
     let mut talking = JoinSet::new();

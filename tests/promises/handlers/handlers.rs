@@ -275,7 +275,7 @@ async fn a_handler_added_by_hand_serves_its_connection_alone() {
     let hub = Hub::builder().state(0_u32).build().unwrap();
     let ends = Log::default();
     let (theirs, seen) = (ends.clone(), ends.clone());
-    let door = hub.ws_handler(wsx_tests::query_id, move |conn: &Connection| {
+    let upgrade = hub.ws_handler(wsx_tests::query_id, move |conn: &Connection| {
         if conn.id() != "special" {
             return;
         }
@@ -293,7 +293,7 @@ async fn a_handler_added_by_hand_serves_its_connection_alone() {
             async {}
         });
     });
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let server = Server::start_at(hub, upgrade, "127.0.0.1:0").await;
     let (mut special, mut plain) = (server.peer("special").await, server.peer("plain").await);
     special.say("ping", json!({"n": 2})).await;
     assert_eq!(special.hear_data().await.1, json!({"n": 2000}));

@@ -320,10 +320,10 @@ async fn a_protocol_may_have_three_sides() {
 #[tokio::test]
 async fn register_sees_a_connection_of_the_side() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
-    let door = hub.ws_handler(wsx_tests::query_id, |conn: &Connection<Server>| {
+    let upgrade = hub.ws_handler(wsx_tests::query_id, |conn: &Connection<Server>| {
         conn.try_send(&Cmd { reboot: true }).unwrap();
         assert_eq!(conn.untyped(), conn.untyped());
     });
-    let server = Listening::start_at(hub, door, "127.0.0.1:0").await;
+    let server = Listening::start_at(hub, upgrade, "127.0.0.1:0").await;
     assert_eq!(server.peer("a").await.hear_data().await.0, "cmd");
 }

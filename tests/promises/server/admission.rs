@@ -92,13 +92,13 @@ async fn silent_handshakes_keep_others_waiting_but_not_for_ever() {
 #[tokio::test]
 async fn a_stream_that_the_program_accepted_is_refused_when_too_many_are_half_done() {
     let hub = small().max_handshakes(1).build().unwrap();
-    let door = hub.ws_handler(wsx_tests::query_id, |_| {});
+    let handler = hub.ws_handler(wsx_tests::query_id, |_| {});
     let (silent, theirs) = tokio::io::duplex(1024);
-    let first = door.clone();
+    let first = handler.clone();
     let first = tokio::spawn(async move { first.serve_connection(theirs, None).await });
     tokio::task::yield_now().await;
     let (mut near, far) = tokio::io::duplex(1024);
-    let refused = tokio::spawn(async move { door.serve_connection(far, None).await.unwrap_err().to_string() });
+    let refused = tokio::spawn(async move { handler.serve_connection(far, None).await.unwrap_err().to_string() });
     let mut answer = String::new();
     within(near.read_to_string(&mut answer)).await.unwrap();
     assert_eq!(status(&answer), 503);
@@ -113,10 +113,10 @@ async fn the_subprotocol_is_agreed_on_and_told_to_the_program() {
     let hub = small().build().unwrap();
     let agreed = Log::default();
     let log = agreed.clone();
-    let door = hub
+    let handler = hub
         .ws_handler(wsx_tests::query_id, move |conn: &Connection| log.add(conn.extension::<Subprotocol>()))
         .protocols(["fleet.v2", "fleet.v1"]);
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
     for (asked, expected) in [
         ("Sec-WebSocket-Protocol: fleet.v1, fleet.v2\r\n", Some("fleet.v1")),
         ("Sec-WebSocket-Protocol: other\r\n", None),
@@ -133,8 +133,8 @@ async fn the_subprotocol_is_agreed_on_and_told_to_the_program() {
 #[tokio::test]
 async fn a_page_of_another_host_is_refused() {
     let hub = small().build().unwrap();
-    let door = hub.ws_handler(wsx_tests::query_id, |_| {}).same_origin();
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let handler = hub.ws_handler(wsx_tests::query_id, |_| {}).same_origin();
+    let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
     for (origin, expected) in
         [("Origin: http://a\r\n", 101), ("Origin: https://a\r\n", 101), ("Origin: http://b\r\n", 403), ("", 101)]
     {

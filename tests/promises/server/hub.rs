@@ -116,11 +116,11 @@ async fn the_hub_knows_who_is_here() {
 async fn register_sees_each_new_connection() {
     let (hub, log) = (station(), Log::default());
     let seen = log.clone();
-    let door = hub.ws_handler(query_id, move |conn| {
+    let handler = hub.ws_handler(query_id, move |conn| {
         conn.try_send(&Notice { n: 7 }).unwrap();
         seen.add(conn.id().to_owned());
     });
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
     let mut peer = server.peer("x").await;
     assert_eq!(log.next().await, "x");
     assert_eq!(peer.hear_data().await, ("notice".into(), json!({"n": 7})));
@@ -130,8 +130,8 @@ async fn register_sees_each_new_connection() {
 #[tokio::test]
 async fn a_panic_in_register_refuses_that_connection_alone() {
     let hub = station();
-    let door = hub.ws_handler(query_id, |conn| assert_ne!(conn.id(), "bad"));
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let handler = hub.ws_handler(query_id, |conn| assert_ne!(conn.id(), "bad"));
+    let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
     let Err(tungstenite::Error::Http(answer)) = Peer::try_connect(&server.url("bad")).await else {
         panic!("it connected")
     };
@@ -177,8 +177,8 @@ async fn build_id_refuses_with_a_status_and_attaches_values() {
     }
     let (recorder, mut memory) = recorder();
     let hub = Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap();
-    let door = hub.ws_handler(identify, |_| {});
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let handler = hub.ws_handler(identify, |_| {});
+    let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
     let status = |token: Option<&'static str>| {
         let mut request = server.url("ignored").into_client_request().unwrap();
         if let Some(token) = token {
@@ -218,8 +218,8 @@ async fn an_origin_list_turns_other_web_pages_away() {
     let open = Server::start(station()).await;
     assert_eq!(status_for(&open, "Origin: https://evil.example\r\n").await, 101);
     let hub = station();
-    let door = hub.ws_handler(query_id, |_| {}).allow_origins(["https://ops.example.com"]);
-    let strict = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let handler = hub.ws_handler(query_id, |_| {}).allow_origins(["https://ops.example.com"]);
+    let strict = Server::start_at(hub, handler, "127.0.0.1:0").await;
     assert_eq!(status_for(&strict, "Origin: https://evil.example\r\n").await, 403);
     assert_eq!(status_for(&strict, "Origin: https://ops.example.com\r\n").await, 101);
     assert_eq!(status_for(&strict, "").await, 101);
@@ -229,8 +229,8 @@ async fn an_origin_list_turns_other_web_pages_away() {
 #[tokio::test]
 async fn another_path_is_not_found() {
     let hub = station();
-    let door = hub.ws_handler(query_id, |_| {}).path("/ws");
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let handler = hub.ws_handler(query_id, |_| {}).path("/ws");
+    let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
     let wrong = format!("ws://{}/other?id=a", server.address);
     let Err(tungstenite::Error::Http(answer)) = Peer::try_connect(&wrong).await else { panic!("it connected") };
     assert_eq!(answer.status(), 404);
@@ -305,11 +305,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 #[tokio::test]
 async fn sending_does_not_read() {
     let hub = station();
-    let door = hub.ws_handler(query_id, |_| {});
+    let handler = hub.ws_handler(query_id, |_| {});
     let (near, far) = tokio::io::duplex(4096);
     let reads = Arc::new(AtomicUsize::new(0));
     let stream = Counted(near, reads.clone());
-    let served = tokio::spawn(async move { door.serve_connection(stream, None).await });
+    let served = tokio::spawn(async move { handler.serve_connection(stream, None).await });
     let (mut peer, _) = within(tokio_tungstenite::client_async("ws://hub/ws?id=box-7", far)).await.unwrap();
     within(served).await.unwrap().unwrap();
     // Once its handler has run, the connection waits for more bytes.

@@ -27,23 +27,25 @@ fn on_telemetry(station: &Station, celsius: f64) -> wsx::Envelope<&'static str> 
 }
 
 /// Serves the hub at `/ws` beside an ordinary page, with axum.
-async fn axum(door: WsHandler<Station>) -> String {
+async fn axum(handler: WsHandler<Station>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let app = axum::Router::new().route("/", axum::routing::get(|| async { "a page" })).route_service("/ws", door);
+    let app = axum::Router::new().route("/", axum::routing::get(|| async { "a page" })).route_service("/ws", handler);
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     address
 }
 
 /// Serves the hub at every path, with plain hyper.
-async fn hyper(door: WsHandler<Station>) -> String {
+async fn hyper(handler: WsHandler<Station>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let io = TokioIo::new(stream);
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, door.clone()).with_upgrades());
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(io, handler.clone()).with_upgrades(),
+            );
         }
     });
     address
@@ -116,14 +118,14 @@ async fn a_hub_works_on_its_own() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let door = hub.ws_handler(query_id, |_| {});
+    let handler = hub.ws_handler(query_id, |_| {});
     // Accepts also after the shutdown, as an HTTP server does, so that later connections get an
     // answer.
     tokio::spawn(async move {
         loop {
             let (stream, peer) = listener.accept().await.unwrap();
-            let door = door.clone();
-            tokio::spawn(async move { door.serve_connection(stream, Some(peer)).await.map(drop) });
+            let handler = handler.clone();
+            tokio::spawn(async move { handler.serve_connection(stream, Some(peer)).await.map(drop) });
         }
     });
     works_behind(address, hub).await;
@@ -131,10 +133,10 @@ async fn a_hub_works_on_its_own() {
 
 /// Serves with axum until `stop`. The hub shuts down first, as the documentation of wsx's module
 /// `hyper` shows.
-async fn axum_until(door: WsHandler<Station>, hub: Hub<Station>, stop: Arc<Notify>) -> (String, JoinHandle<()>) {
+async fn axum_until(handler: WsHandler<Station>, hub: Hub<Station>, stop: Arc<Notify>) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let app = axum::Router::new().route("/", axum::routing::get(|| async { "a page" })).route_service("/ws", door);
+    let app = axum::Router::new().route("/", axum::routing::get(|| async { "a page" })).route_service("/ws", handler);
     let hub_has_ended = async move {
         stop.notified().await;
         assert_eq!(hub.shutdown(Duration::from_secs(15)).await, 0);
@@ -146,7 +148,7 @@ async fn axum_until(door: WsHandler<Station>, hub: Hub<Station>, stop: Arc<Notif
 }
 
 /// The same with hyper, as the example `mount_hyper` shows.
-async fn hyper_until(door: WsHandler<Station>, hub: Hub<Station>, stop: Arc<Notify>) -> (String, JoinHandle<()>) {
+async fn hyper_until(handler: WsHandler<Station>, hub: Hub<Station>, stop: Arc<Notify>) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let program = tokio::spawn(async move {
@@ -155,7 +157,8 @@ async fn hyper_until(door: WsHandler<Station>, hub: Hub<Station>, stop: Arc<Noti
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let http = auto::Builder::new(TokioExecutor::new());
-                let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), door.clone()).into_owned();
+                let connection =
+                    http.serve_connection_with_upgrades(TokioIo::new(stream), handler.clone()).into_owned();
                 tokio::spawn(watcher.watch(connection));
             }
         };
@@ -263,9 +266,9 @@ async fn a_build_id_that_takes_too_long_is_dropped_and_answered_408() {
         }
     };
     let hub = Hub::builder().endpoint(Station::default()).config(config).build().unwrap();
-    let door = hub.ws_handler(undecided, |_| {});
-    let alone = Server::start_at(hub.clone(), door.clone(), "127.0.0.1:0").await;
-    for address in [axum(door.clone()).await, hyper(door).await, alone.address.clone()] {
+    let handler = hub.ws_handler(undecided, |_| {});
+    let alone = Server::start_at(hub.clone(), handler.clone(), "127.0.0.1:0").await;
+    for address in [axum(handler.clone()).await, hyper(handler).await, alone.address.clone()] {
         let Err(tungstenite::Error::Http(answer)) = within(Peer::try_connect(&format!("ws://{address}/ws"))).await
         else {
             panic!("it connected")

@@ -84,15 +84,15 @@ async fn finish(peer: &mut Peer) {
 }
 
 /// Opens a connection over memory, so that the timing of the kernel does not matter.
-async fn in_memory(door: &WsHandler<Station>, id: &str) -> WebSocketStream<DuplexStream> {
-    in_memory_through(1024, door, id).await
+async fn in_memory(handler: &WsHandler<Station>, id: &str) -> WebSocketStream<DuplexStream> {
+    in_memory_through(1024, handler, id).await
 }
 
 /// The same over a pipe that holds `width` bytes.
-async fn in_memory_through(width: usize, door: &WsHandler<Station>, id: &str) -> WebSocketStream<DuplexStream> {
+async fn in_memory_through(width: usize, handler: &WsHandler<Station>, id: &str) -> WebSocketStream<DuplexStream> {
     let (near, far) = tokio::io::duplex(width);
-    let door = door.clone();
-    let opening = tokio::spawn(async move { door.serve_connection(near, None).await });
+    let handler = handler.clone();
+    let opening = tokio::spawn(async move { handler.serve_connection(near, None).await });
     let (ws, _) = within(client_async(format!("ws://a/ws?id={id}"), far)).await.expect("the handshake succeeds");
     within(opening).await.expect("the handshake does not panic").expect("the handshake succeeds");
     ws
@@ -229,8 +229,8 @@ async fn a_shutdown_does_not_wait_longer_than_its_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_close_handler_that_hangs_does_not_hold_up_a_shutdown() {
     let hub = station();
-    let door = hub.ws_handler(query_id, |_| {});
-    let _busy = in_memory(&door, "busy").await;
+    let handler = hub.ws_handler(query_id, |_| {});
+    let _busy = in_memory(&handler, "busy").await;
     let start = Instant::now();
     assert_eq!(hub.shutdown(Duration::from_secs(3)).await, 1);
     let took = start.elapsed();
@@ -275,10 +275,10 @@ async fn two_shutdowns_at_once_are_one_with_the_earlier_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_that_is_dropped_goes_on_with_its_deadline() {
     let hub = station();
-    let door = hub.ws_handler(query_id, |_| {});
+    let handler = hub.ws_handler(query_id, |_| {});
     let mut silent = Vec::new();
     for id in 0..300 {
-        silent.push(in_memory(&door, &id.to_string()).await);
+        silent.push(in_memory(&handler, &id.to_string()).await);
     }
     let conns: Vec<_> = hub.ids().iter().map(|id| hub.connection(id).unwrap()).collect();
     let start = Instant::now();
@@ -304,10 +304,10 @@ async fn other_work_goes_on_while_a_thousand_connections_close() {
     }
     let ends = Ends::default();
     let hub = Hub::builder().endpoint(Station::default()).observer(ends.clone()).build().unwrap();
-    let door = hub.ws_handler(query_id, |_| {});
+    let handler = hub.ws_handler(query_id, |_| {});
     let mut peers = Vec::new();
     for id in 0..MANY {
-        peers.push(in_memory(&door, &id.to_string()).await);
+        peers.push(in_memory(&handler, &id.to_string()).await);
     }
     let conns: Vec<_> = hub.ids().iter().map(|id| hub.connection(id).unwrap()).collect();
     let ended = shut_down(&hub, PATIENCE);
@@ -348,8 +348,8 @@ async fn half_done_handshakes_are_answered_503() {
         log.add(());
         pending::<Result<String, Rejection>>()
     };
-    let door = hub.ws_handler(undecided, |_| {});
-    let server = Server::start_at(hub, door, "127.0.0.1:0").await;
+    let handler = hub.ws_handler(undecided, |_| {});
+    let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
     let (half, whole) = request("a");
     let mut halfway = TcpStream::connect(&server.address).await.unwrap();
     halfway.write_all(half.as_bytes()).await.unwrap();
@@ -370,10 +370,10 @@ async fn half_done_handshakes_are_answered_503() {
 #[tokio::test]
 async fn a_shutdown_waits_until_the_late_have_their_answer() {
     let hub = station();
-    let door = hub.ws_handler(query_id, |_| {});
+    let handler = hub.ws_handler(query_id, |_| {});
     // So narrow that the answer leaves in pieces, and only when the peer reads.
     let (near, mut far) = tokio::io::duplex(1);
-    let opening = tokio::spawn(async move { door.serve_connection(near, None).await.map(drop) });
+    let opening = tokio::spawn(async move { handler.serve_connection(near, None).await.map(drop) });
     far.write_all(b"G").await.unwrap();
     let ended = shut_down(&hub, PATIENCE);
     let mut answer = String::new();

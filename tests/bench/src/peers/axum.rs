@@ -1,4 +1,4 @@
-//! axum, in the shape of its own documentation: an upgrade, split, and a task around `send`.
+//! axum as its documentation shows: an upgrade, split, and a task around `send`.
 use super::everyone;
 use axum::{
     Router,
@@ -14,7 +14,7 @@ pub(super) async fn serve(listener: TcpListener) {
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });
-    // Accepting goes on for ever, and its errors are axum's to wait out.
+    // Accepting does not end, and axum handles its errors.
     let _ = axum::serve(listener, app).await;
 }
 

@@ -1,4 +1,4 @@
-//! Who is connected to a raw peer: the queues that a broadcast goes to.
+//! The connections of a raw peer: the queues that a broadcast goes to.
 use std::{
     collections::HashMap,
     sync::{
@@ -8,22 +8,23 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Messages that wait for one connection: what wsx has by default, and what people give gorilla's channel.
+/// Maximum number of messages in the queue of a connection: wsx's default, and a usual size of
+/// gorilla's channel.
 const QUEUE: usize = 1024;
 
 static EVERYONE: Mutex<Option<HashMap<u64, mpsc::Sender<Outgoing>>>> = Mutex::new(None);
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// Text on its way out. Its memory is shared by all who get it.
+/// Text to send. All recipients share its memory.
 pub(super) type Outgoing = bytes::Bytes;
 
-/// A place among everyone, given up when it is dropped.
+/// A registered connection. Dropping it removes the connection.
 pub(super) struct Place {
     id: u64,
     queue: mpsc::Sender<Outgoing>,
 }
 
-/// Enters a connection; its writer takes from the receiver until everyone has forgotten it.
+/// Registers a connection. Its writer takes from the receiver until the connection is removed.
 pub(super) fn enter() -> (Place, mpsc::Receiver<Outgoing>) {
     let (queue, receiver) = mpsc::channel(QUEUE);
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -33,7 +34,7 @@ pub(super) fn enter() -> (Place, mpsc::Receiver<Outgoing>) {
 }
 
 impl Place {
-    /// Handles a message that came from this connection. Returns whether it goes on.
+    /// Handles a message of this connection. Returns whether the connection continues.
     pub(super) async fn handle(&self, text: &[u8]) -> bool {
         match super::work::handle(text) {
             // Waits for room: a peer that does not read its replies is not read either.
@@ -47,7 +48,8 @@ impl Place {
     }
 }
 
-/// A connection whose queue is full loses its place, and ends with that: the others do not wait for it.
+/// Removes a connection whose queue is full, which closes it, so that the others do not wait for
+/// it.
 fn publish(text: &Outgoing) {
     let mut everyone = EVERYONE.lock().unwrap_or_else(PoisonError::into_inner);
     everyone.get_or_insert_default().retain(|_, queue| queue.try_send(text.clone()).is_ok());

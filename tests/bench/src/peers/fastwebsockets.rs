@@ -1,5 +1,5 @@
-//! fastwebsockets, in the shape of its own example: hyper takes the handshake, the halves are split, and each frame is written when
-//! it is taken from the queue.
+//! fastwebsockets as its example shows: hyper does the handshake, the halves are split, and each
+//! frame is written when it is taken from the queue.
 use super::everyone;
 use bytes::Bytes;
 use fastwebsockets::{
@@ -38,7 +38,8 @@ async fn connection(upgraded: UpgradeFut) {
             }
         }
     });
-    // A pong, or the answer to a close, would have to go through the writer; the load sends nothing that asks for one.
+    // A pong, or the answer to a close, would have to go through the writer. The load sends nothing
+    // that requires one.
     let mut no_answer = |_: Frame<'_>| async { Err(WebSocketError::ConnectionClosed) };
     while let Ok(frame) = reader.read_frame(&mut no_answer).await {
         match frame.opcode {

@@ -3,17 +3,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// Passed on as it came: what an `-envelope` workload sends.
+/// Passed through unchanged: the message of an `-envelope` workload.
 #[derive(Serialize, Deserialize, wsx::Message)]
 #[serde(transparent)]
 pub(super) struct Telemetry<'a>(#[serde(borrow)] &'a RawValue);
 
-/// Passed on as it came, to everyone: what a `broadcast` workload sends.
+/// Passed through unchanged to everyone: the message of a `broadcast` workload.
 #[derive(Serialize, Deserialize, wsx::Message)]
 #[serde(transparent)]
 pub(super) struct Publish<'a>(#[serde(borrow)] &'a RawValue);
 
-/// Decoded into its eight fields and encoded from them: what a `-typed` workload sends.
+/// Decoded into its eight fields and encoded from them: the message of a `-typed` workload.
 #[derive(Serialize, Deserialize, wsx::Message)]
 pub(super) struct Reading<'a> {
     #[serde(borrow)]

@@ -1,4 +1,5 @@
-//! The servers that are compared: what they are called, how each is started, and what is missing when one cannot be.
+//! The servers that are compared: their names, how each is started, and what is missing when one
+//! cannot start.
 mod axum;
 mod everyone;
 mod fastwebsockets;
@@ -43,7 +44,7 @@ impl Peer {
         Self::Ws,
     ];
 
-    /// As on the command line, in JSON and in the tables.
+    /// Returns the name on the command line, in JSON and in the tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Wsx => "wsx",
@@ -57,7 +58,7 @@ impl Peer {
         }
     }
 
-    /// How to start it; builds what has to be built.
+    /// Returns how to start the server, after building what has to be built.
     pub(crate) fn prepare(self) -> Result<Start, Missing> {
         match self {
             Self::Gorilla => gorilla(),
@@ -71,24 +72,25 @@ impl Peer {
     }
 }
 
-/// The command line of a server. It prints its port, and ends when its standard input does.
+/// The command line of a server. The server prints its port, and exits when its standard input
+/// ends.
 #[derive(Debug, Clone)]
 pub(crate) struct Start {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
 }
 
-/// Why a peer cannot run here, and what to install.
+/// Why a peer cannot run on this machine, and what to install.
 #[derive(Debug, Clone)]
 pub(crate) struct Missing(pub(crate) String);
 
-/// This package's directory.
+/// Returns the directory of this package.
 pub(crate) fn home() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 const INSTALL: &str = "tests/bench/install.sh installs it";
-/// Where Debian's packages of Go sources are.
+/// The folder of Debian's packages of Go sources.
 const GO_PATH: &str = "/usr/share/gocode";
 
 fn gorilla() -> Result<Start, Missing> {
@@ -108,7 +110,7 @@ fn gorilla() -> Result<Start, Missing> {
         .args(["build", "-o"])
         .arg(&program)
         .arg(home().join("peers/gorilla.go"))
-        // As Debian's packages have it: no modules, nothing from the network.
+        // As Debian's packages require: no modules, nothing from the network.
         .envs([("GO111MODULE", "off"), ("GOPATH", GO_PATH), ("GOFLAGS", "")])
         .env("GOCACHE", target.join("go-cache"))
         .output()
@@ -130,7 +132,7 @@ fn ws() -> Result<Start, Missing> {
     Ok(Start { program: "node".into(), arguments: vec![script] })
 }
 
-/// What a program says; an error when there is no such program, or it fails.
+/// Returns the output of a program, or an error when there is no such program or it fails.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> io::Result<String> {
     let Output { status, stdout, .. } = Command::new(program).args(arguments).output()?;
     if !status.success() {
@@ -139,11 +141,11 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&stdout).trim().to_owned())
 }
 
-/// Is the server process of a Rust peer: prints the port that it listens on, and ends when standard input does, so that no
-/// server outlives the comparison.
+/// Runs the server process of a Rust peer: prints its port, and exits when standard input ends, so
+/// that a server does not outlive the comparison.
 ///
-/// The runtime is the multi-threaded one, as programs have it; it starts one worker for the one core that the process is pinned
-/// to.
+/// The runtime is the multi-threaded one, as in most programs. It starts one worker for the one
+/// core that the process is pinned to.
 #[tokio::main]
 pub(crate) async fn serve(peer: Peer) -> io::Result<()> {
     thread::spawn(|| {
@@ -154,8 +156,8 @@ pub(crate) async fn serve(peer: Peer) -> io::Result<()> {
     let mut stdout = io::stdout();
     writeln!(stdout, "{}", listener.local_addr()?.port())?;
     stdout.flush()?;
-    // On the worker, where the connections are; this function is on the main thread, and a switch between the two for each
-    // connection would cost more than accepting it.
+    // On the worker, like the connections. This function is on the main thread, and a switch
+    // between the two for each connection would cost more than accepting it.
     let server = match peer {
         Peer::Wsx => tokio::spawn(wsx::serve(listener)),
         Peer::Tungstenite => tokio::spawn(tungstenite::serve(listener)),
@@ -163,8 +165,8 @@ pub(crate) async fn serve(peer: Peer) -> io::Result<()> {
         Peer::Fastwebsockets => tokio::spawn(fastwebsockets::serve(listener)),
         Peer::TokioWebsockets => tokio::spawn(tokio_websockets::serve(listener)),
         Peer::Axum => tokio::spawn(axum::serve(listener)),
-        Peer::Gorilla | Peer::Ws => return Err(io::Error::other(format!("{} is no Rust program", peer.name()))),
+        Peer::Gorilla | Peer::Ws => return Err(io::Error::other(format!("{} is not a Rust program", peer.name()))),
     };
     server.await?;
-    Err(io::Error::other("the server ended by itself"))
+    Err(io::Error::other("the server stopped by itself"))
 }

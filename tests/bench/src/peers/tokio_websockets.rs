@@ -1,4 +1,4 @@
-//! tokio-websockets, in the shape of its own examples: accept, split, and `send` for each message.
+//! tokio-websockets as its examples show: accept, split, and `send` for each message.
 use super::everyone;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,7 +13,7 @@ pub(super) async fn serve(listener: TcpListener) {
 async fn connection(stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let Ok((_, socket)) = ServerBuilder::new().accept(stream).await else { return };
-    // A task of its own, so that nothing of the handshake stays in its memory.
+    // A task of its own, so that its memory has nothing of the handshake.
     tokio::spawn(async move {
         let (mut sink, mut incoming) = socket.split();
         let (place, mut queue) = everyone::enter();

@@ -1,6 +1,6 @@
-//! tokio-tungstenite, in the shape of its own example of a chat server: split, a queue, and a writer that forwards the queue into
-//! the sink. `forward` flushes when the queue is empty, so frames that wait together leave together; a loop around `send`, as it
-//! is often written, makes a system call for each.
+//! tokio-tungstenite as its chat server example shows: split, a queue, and a writer that forwards
+//! the queue into the sink. `forward` flushes when the queue is empty, so queued frames leave
+//! together. A loop around `send`, which many programs have, makes a system call for each frame.
 use super::everyone;
 use futures_util::{StreamExt, stream};
 use tokio::net::{TcpListener, TcpStream};
@@ -9,7 +9,8 @@ use tokio_tungstenite::{
     tungstenite::{Message, Utf8Bytes, protocol::WebSocketConfig},
 };
 
-/// As the library has it: a read buffer of 128 KiB for each connection, filled with zeros before each read.
+/// The library's defaults: a read buffer of 128 KiB for each connection, filled with zeros before
+/// each read.
 pub(super) async fn serve(listener: TcpListener) {
     accept(listener, WebSocketConfig::default()).await;
 }
@@ -26,10 +27,11 @@ async fn accept(listener: TcpListener, config: WebSocketConfig) {
 }
 
 async fn connection(stream: TcpStream, config: WebSocketConfig) {
-    // The example does not, but a broadcast would wait 40 ms for acknowledgements that are delayed.
+    // The example does not set this, but without it a broadcast would wait 40 ms for delayed
+    // acknowledgements.
     let _ = stream.set_nodelay(true);
     let Ok(socket) = accept_async_with_config(stream, Some(config)).await else { return };
-    // A task of its own, so that nothing of the handshake stays in its memory.
+    // A task of its own, so that its memory has nothing of the handshake.
     tokio::spawn(async move {
         let (sink, mut incoming) = socket.split();
         let (place, mut queue) = everyone::enter();
@@ -41,7 +43,7 @@ async fn connection(stream: TcpStream, config: WebSocketConfig) {
         while let Some(Ok(message)) = incoming.next().await {
             match message {
                 Message::Text(text) if place.handle(text.as_bytes()).await => {}
-                // Answered by the library, as soon as something is read.
+                // The library answers these with its next read.
                 Message::Ping(_) | Message::Pong(_) => {}
                 _ => return,
             }

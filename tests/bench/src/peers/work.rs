@@ -1,5 +1,5 @@
-//! What every Rust peer but wsx does with a message: parse the envelope, find its handler in a map, and encode the answer in an
-//! envelope made now. Only the WebSocket library around it differs.
+//! The work of every Rust peer except wsx for a message: parse the envelope, find its handler in a
+//! map, and encode the answer in a new envelope. Only the WebSocket library around it differs.
 use super::messages::Reading;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -10,7 +10,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// What becomes of a message, encoded.
+/// The encoded result of a message.
 pub(super) enum Answer {
     /// For the sender.
     Reply(String),
@@ -18,7 +18,8 @@ pub(super) enum Answer {
     Publish(String),
 }
 
-/// An envelope. What is optional on the wire is not so here: a benchmark's client sends it all.
+/// An envelope. Keys that are optional on the wire are required here, because the load sends all of
+/// them.
 #[derive(Deserialize, Serialize)]
 struct Envelope<'f, T> {
     ver: u32,
@@ -34,7 +35,7 @@ static HANDLERS: LazyLock<HashMap<&str, Handler>> = LazyLock::new(|| {
     HashMap::from([("telemetry", on_telemetry as Handler), ("reading", on_reading), ("publish", on_publish)])
 });
 
-/// Handles one message; an error is for the connection to end with.
+/// Handles one message. An error closes the connection.
 pub(super) fn handle(text: &[u8]) -> serde_json::Result<Answer> {
     let envelope: Envelope<'_, &RawValue> = serde_json::from_slice(text)?;
     let handler = HANDLERS

@@ -1,5 +1,5 @@
-//! wsx, as its guide has it: a protocol that the compiler checks, a complete endpoint, and the door of its hub. All defaults, so
-//! all bounds and deadlines are on.
+//! wsx as its guide shows: a protocol that the compiler checks, a complete endpoint, and the hub's
+//! listener. All settings are the defaults, so all bounds and timeouts apply.
 use super::messages::{Publish, Reading, Telemetry};
 use tokio::net::TcpListener;
 use wsx::{Hub, SendError};
