@@ -190,7 +190,7 @@ impl<E: Endpoint> Client<E> {
     ///
     /// # Errors
     ///
-    /// [`SendError::Encode`]: a message cannot be written as JSON. The future ends then.
+    /// - [`SendError::Encode`]: a message cannot be written as JSON. The future ends then.
     ///
     /// # Cancel safety
     ///
