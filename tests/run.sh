@@ -78,6 +78,7 @@ if [[ "$tests" == "0 passed"* ]]; then
   exit 1
 fi
 step "documents" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features
+step "public API" tests/scripts/public_api.sh
 step "wake-ups" tests/scripts/model.sh
 step "conformance" tests/scripts/conformance.sh
 # Against the `echo` that the step before has built.

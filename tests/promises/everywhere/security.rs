@@ -1,4 +1,4 @@
-//! docs/SECURITY.md has the limits of the code, and the lock files have the fixes that it names.
+//! Docs/SECURITY.md has the limits of the code, and the lock files have the fixes that it names.
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
 use wsx::{Backoff, CancellationToken, Client, Config, ConnectError, Hub};
