@@ -140,7 +140,7 @@ impl<E: Endpoint> HubBuilder<E> {
         self
     }
 
-    /// Sets the maximum number of connections, including those that are closing; default 100,000.
+    /// Sets the maximum number of connections, including closing ones; default 100,000.
     /// One more is rejected with 503 (row R4 of the specification).
     ///
     /// Too low: healthy boxes are rejected. Too high: the server runs out of memory. An idle

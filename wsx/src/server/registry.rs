@@ -89,5 +89,5 @@ impl Registry {
 pub(crate) struct Closing;
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().expect("no code of the program runs under this lock")
+    shard.lock().expect("the application's code does not run under this lock")
 }
