@@ -119,7 +119,7 @@ impl<E: Endpoint> Hub<E> {
     ///
     /// # Cancel safety
     ///
-    /// As [`WsHandler::serve`]: if this future is dropped, the hub stops accepting, and open
+    /// Not cancel safe: dropping this future closes the listener; see [`WsHandler::serve`]. Open
     /// connections stay.
     pub async fn serve(&self, listener: tokio::net::TcpListener) {
         self.ws_handler(upgrade::unique_id, |_| {}).serve(listener).await;
@@ -129,8 +129,8 @@ impl<E: Endpoint> Hub<E> {
     ///
     /// # Cancel safety
     ///
-    /// As [`WsHandler::serve_tls`]: if this future is dropped, the hub stops accepting, and open
-    /// connections stay.
+    /// Not cancel safe: dropping this future closes the listener; see [`WsHandler::serve_tls`].
+    /// Open connections stay.
     #[cfg(feature = "rustls")]
     pub async fn serve_tls(&self, listener: tokio::net::TcpListener, tls: crate::server::tls::Tls) {
         self.ws_handler(upgrade::unique_id, |_| {}).serve_tls(listener, tls).await;
@@ -212,8 +212,9 @@ impl<E: Endpoint> Hub<E> {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped before its first poll, the message is not sent. If it is dropped
-    /// later, connections that were full may not get the message; all others have it.
+    /// Not cancel safe: if this future is dropped before its first poll, the message is not sent.
+    /// If it is dropped later, connections that were full may not get the message; all others have
+    /// it.
     pub fn broadcast<M: SentBy<E::Side, E::Peer> + ?Sized>(
         &self,
         message: &M,
@@ -305,7 +306,7 @@ impl<E: Endpoint> Hub<E> {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, the shutdown goes on, with its grace period.
+    /// Cancel safe: if this future is dropped, the shutdown goes on, with its grace period.
     ///
     /// # Examples
     ///

@@ -175,8 +175,8 @@ impl<E: Endpoint> WsHandler<E> {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, the listener is closed. Handshakes in progress continue, and open
-    /// connections stay.
+    /// Not cancel safe: dropping this future closes the listener, and resets the connections in its
+    /// queue. Handshakes in progress continue, and open connections stay.
     pub async fn serve(self, listener: TcpListener) {
         accept::each(self, listener, |upgrade, stream, peer, place| async move {
             // The observer has already received the error.
@@ -195,8 +195,8 @@ impl<E: Endpoint> WsHandler<E> {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, the listener is closed. Handshakes in progress continue, and open
-    /// connections stay.
+    /// Not cancel safe: dropping this future closes the listener, and resets the connections in its
+    /// queue. Handshakes in progress continue, and open connections stay.
     #[cfg(feature = "rustls")]
     pub async fn serve_tls(self, listener: TcpListener, tls: crate::server::tls::Tls) {
         accept::each(self, listener, |upgrade, stream, peer, place| {
@@ -220,9 +220,9 @@ impl<E: Endpoint> WsHandler<E> {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped before it is done, the stream is dropped, and the hub does not
-    /// have the connection. If the new connection had already replaced one with the same id, that
-    /// one stays closed.
+    /// Not cancel safe: if this future is dropped before it is done, the stream is dropped, and the
+    /// hub does not have the connection. If the new connection had already replaced one with the
+    /// same id, that one stays closed.
     pub async fn serve_connection<S>(
         &self,
         io: S,
@@ -313,8 +313,8 @@ impl<E: Endpoint> WsHandler<E> {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped before it is done, the connection is not made. After it has
-    /// returned the answer, the connection starts by itself.
+    /// Not cancel safe: if this future is dropped before it is done, the connection is not made.
+    /// After it has returned the answer, the connection starts by itself.
     #[cfg(feature = "hyper")]
     pub async fn upgrade<B>(&self, request: http::Request<B>) -> crate::server::hyper::Answer {
         crate::server::hyper::answer(self, request).await
