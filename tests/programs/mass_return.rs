@@ -1,5 +1,5 @@
 //! Thousands of clients whose server is killed and started again: how long they need to reconnect,
-//! and how they are spread over that time. Rows K2 and K4 of the specification.
+//! and how they are spread over that time. Row K4 of the specification.
 //!
 //! ```text
 //! cargo run --release -p wsx-tests --bin mass_return -- --clients 5000 --outage 10
@@ -8,7 +8,7 @@
 //! The server is a process of its own, killed as by `kill -9` and started again at the same
 //! address. `tests/run.sh` runs a short form, `tests/long.sh` the whole one. The program fails when
 //! a client is not connected within a minute or gets no answer then, or when too many clients
-//! reconnect at once. With the intervals of row K2, 500 ms × 1.8 ± 50 %, the last client is
+//! reconnect at once. With the default intervals, 500 ms × 1.8 ± 50 %, the last client is
 //! connected 14 s after an outage of 10 s, and the busiest second has a fifth of the clients.
 use futures_util::StreamExt;
 use std::{

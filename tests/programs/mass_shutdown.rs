@@ -1,5 +1,5 @@
 //! Thousands of raw clients of a server that shuts down while messages to each of them are queued,
-//! and messages from them are on their way: what the clients receive, and how long it takes. Row X5
+//! and messages from them are on their way: what the clients receive, and how long it takes. Row X7
 //! of the specification.
 //!
 //! ```text

@@ -1,5 +1,5 @@
 //! Hostile peers against a server in a process of its own, so that its memory can be measured: the
-//! memory that they use, and the close codes that they receive. Rows R5, R11 and R12 of the
+//! memory that they use, and the close codes that they receive. Rows R5, R13 and R14 of the
 //! specification.
 //!
 //! ```text
