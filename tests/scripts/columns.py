@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks that comments and Markdown are at most 100 columns wide. With `--wrap`, wraps the paragraphs that are wider.
 
-Not checked are code blocks, tables, lines with a URL, and what programs wrote: `.stderr` and lock files.
+Not checked are code blocks, tables, lines with a URL, and what programs wrote: `.stderr` and lock files, and the part of a
+page below `<!-- Written by`.
 """
 
 import pathlib
@@ -39,12 +40,14 @@ def split(path, line):
 
 def lines(path, text):
     """Every line with its mark and words, and whether it is to be checked."""
-    in_code = False
+    in_code = generated = False
     for line in text.splitlines():
+        if line.startswith("<!--"):
+            generated = "Written by" in line
         mark, words = split(path, line) or (None, "")
         fence = words.strip().startswith(("```", "~~~"))
         in_code = mark is not None and in_code != fence
-        prose = mark is not None and not in_code and not fence and words.strip() != ""
+        prose = mark is not None and not (in_code or fence or generated) and words.strip() != ""
         yield line, mark, words, prose and "://" not in words and not words.strip().startswith(("|", "---", "shellcheck "))
 
 

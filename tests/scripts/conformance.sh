@@ -15,7 +15,7 @@ reports="$PWD/target/conformance"
 kosoku="$PWD/tests/interop/.venv/bin/kosoku"
 
 [[ -x "$kosoku" ]] || tests/scripts/install.sh
-cargo build --locked --release --package wsx-examples --bin echo --package wsx-tests --bin conformance_client
+tests/scripts/campaigns.sh
 rm -rf "$reports"
 mkdir -p "$reports"
 background=""
@@ -60,7 +60,7 @@ sys.exit(bool(failed) or len(passed) != expected)
 PYTHON
 }
 
-target/release/echo --listen 127.0.0.1:0 --max-message-size "$longest" >"$reports/echo.txt" &
+target/campaign/echo --listen 127.0.0.1:0 --max-message-size "$longest" >"$reports/echo.txt" &
 background=$!
 url="$(line "$reports/echo.txt" '(ws://[^ ]+)')"
 # Its status tells of the cases that need compression too, so only its report counts.
@@ -71,7 +71,7 @@ count server
 port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
 timeout 5m "$kosoku" --mode fuzzingserver --outdir "$reports/client" "127.0.0.1:$port" >"$reports/client.txt" 2>&1 &
 background=$!
-timeout 5m target/release/conformance_client "ws://127.0.0.1:$port" "$longest"
+timeout 5m target/campaign/conformance_client "ws://127.0.0.1:$port" "$longest"
 line "$reports/client.txt" '(wrote reports) for' >/dev/null
 stop
 count client

@@ -15,4 +15,4 @@ if [[ "$("$tools/bin/gungraun-runner" --version 2>/dev/null)" != *"$version"* ]]
   quietly cargo install --locked --root "$tools" --version "=$version" gungraun-runner ||
     fail "cargo install gungraun-runner failed; its own words are above"
 fi
-GUNGRAUN_RUNNER="$tools/bin/gungraun-runner" cargo bench --locked --package wsx-tests --bench instructions "$@"
+GUNGRAUN_RUNNER="$tools/bin/gungraun-runner" cargo bench --locked --package wsx-costs --bench instructions "$@"

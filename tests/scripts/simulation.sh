@@ -9,5 +9,5 @@ source tests/scripts/packages.sh
 
 mkdir -p target
 said="$PWD/target/simulation.txt"
-WSX_SEEDS="${1:-0..50}" cargo test --locked --release --quiet --package wsx-tests --test simulation -- --nocapture 2>&1 | tee "$said"
+WSX_SEEDS="${1:-0..50}" cargo test --locked --profile campaign --quiet --package wsx-tests --test simulation -- --nocapture 2>&1 | tee "$said"
 grep --only-matching '[0-9]* seeds, .*' "$said"

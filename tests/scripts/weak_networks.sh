@@ -22,7 +22,7 @@ clean_up() {
 
 [[ "$(id -u)" == 0 ]] || fail "this needs root, as it makes networks: run it with sudo"
 need_packages iproute2 iptables
-cargo build --locked --release --package wsx-tests --bin weak_links_campaign
+tests/scripts/campaigns.sh
 
 trap clean_up EXIT
 ip netns add "$server" || fail "this kernel, or this container, lets nobody make networks (CAP_SYS_ADMIN, CAP_NET_ADMIN)"
@@ -39,4 +39,4 @@ for network in "$server" "$client"; do
   tc -n "$network" qdisc add dev cable root tbf rate 256kbit burst 3200 latency 400ms
   number=$((number + 1))
 done
-target/release/weak_links_campaign --messages "$messages" --networks "$server" "$client"
+target/campaign/weak_links_campaign --messages "$messages" --networks "$server" "$client"
