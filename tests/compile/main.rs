@@ -9,13 +9,13 @@ fn a_mistake_is_told_at_its_own_place() {
     trybuild::TestCases::new().compile_fail("compile/fail/*.rs");
 }
 
-/// Rows M1, M3: what looks odd and is right compiles, and runs.
+/// Rows L1, M1, M3: what looks odd and is right compiles, and runs.
 #[test]
 fn what_is_no_mistake_compiles_and_runs() {
     trybuild::TestCases::new().pass("compile/pass/*.rs");
 }
 
-/// Row M1, M3: one mistake, one error; the words beside each mistake are what the compiler said.
+/// Rows M1, M3: one mistake, one error; the words beside each mistake are what the compiler said.
 #[test]
 fn a_mistake_is_one_error() {
     let mistakes = Path::new(env!("CARGO_MANIFEST_DIR")).join("compile/fail");

@@ -1,4 +1,4 @@
-//! What a message costs in allocations, counted: row M3 of the specification.
+//! Counts the allocations of a message: row M3 of the specification.
 use allocation_counter::measure;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, future::Future, pin::pin, task::Poll};
@@ -35,7 +35,7 @@ struct Station {
 #[wsx::handler(on = Station)]
 fn on_telemetry(station: &Station, msg: Telemetry<'_>) {
     assert!(matches!(msg.device, Cow::Borrowed("box-7")));
-    let mut hottest = station.hottest.lock().expect("nobody panics");
+    let mut hottest = station.hottest.lock().expect("no thread panics with the lock held");
     *hottest = hottest.max(msg.celsius);
 }
 #[wsx::handler(on = Station)]
@@ -47,20 +47,20 @@ fn on_ping(ping: Ping) -> Ping {
     ping
 }
 
-/// Allocations of one message from its text to the end of its handler.
+/// Returns the allocations of one message, from its text to the return of its handler.
 fn allocations(bench: &Bench<Station>, text: &str, replies: bool) -> u64 {
     let once = || {
         let mut dispatch = pin!(bench.dispatch(text));
         let poll = dispatch.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
         assert_eq!(poll, Poll::Ready(replies));
     };
-    // The first one fills the thread's buffers.
+    // The first message fills the thread's buffers.
     once();
     measure(once).count_total
 }
 
-/// Row M3: parsing, routing, decoding and a sync handler cost no allocation; an async handler costs its box; a reply
-/// goes into what the thread keeps.
+/// Row M3: parsing, routing, decoding and a sync handler allocate nothing. An async handler
+/// allocates its future. A reply uses the thread's buffers.
 #[test]
 fn a_sync_dispatch_allocates_nothing_and_an_async_one_its_box() {
     let bench = Bench::new(Hub::builder().endpoint(Station::default()).build().unwrap());

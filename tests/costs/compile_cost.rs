@@ -1,6 +1,6 @@
-//! Measures what the macros cost the compiler: 200 messages with a handler each, written without macros, with untyped
-//! handlers, and with a protocol that is checked. Each is a program of its own; only it is built anew, and the order is
-//! interleaved.
+//! Measures what the macros cost the compiler: 200 messages with a handler each, written without
+//! macros, with untyped handlers, and with a checked protocol. Each form is a program of its own,
+//! and only that program is rebuilt. The forms take turns.
 //!
 //! ```text
 //! cargo run --release -p wsx-tests --bin compile_cost
@@ -16,7 +16,7 @@ use std::{
 const HANDLERS: usize = 200;
 const ROUNDS: usize = 5;
 
-/// How a program says that a message has a handler.
+/// How a program assigns a handler to a message.
 #[derive(Clone, Copy)]
 enum Form {
     /// A `match` on the type string, by hand.
@@ -94,7 +94,7 @@ fn main() {
         for round in 0..=ROUNDS {
             for (form, took) in Form::ALL.into_iter().zip(&mut took) {
                 let duration = compile(verb, &root.join(form.name()), &root.join("target"));
-                // The first round builds what the programs depend on.
+                // The first round builds the dependencies.
                 if round > 0 {
                     took.push(duration);
                 }
@@ -116,29 +116,29 @@ fn main() {
 
 fn write_program(form: Form, tests: &Path, root: &Path) {
     let program = root.join(form.name());
-    fs::create_dir_all(program.join("src")).expect("target can be written");
+    fs::create_dir_all(program.join("src")).expect("`target` is writable");
     let manifest = format!(
         "[package]\nname = \"cost-{}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\nserde = {{ version = \"1\", features = [\"derive\"] }}\nserde_json = \"1\"\nwsx = {{ path = {:?} }}\n[profile.dev]\nincremental = false\n",
         form.name(),
         tests.join("../wsx"),
     );
     write_if_changed(&program.join("Cargo.toml"), &manifest);
-    // The versions of this workspace, so that nothing but the form differs.
-    fs::copy(tests.join("../Cargo.lock"), program.join("Cargo.lock")).expect("the lock file is here");
+    // The versions of this workspace, so that the programs differ only in their form.
+    fs::copy(tests.join("../Cargo.lock"), program.join("Cargo.lock")).expect("the workspace has a lock file");
     write_if_changed(&program.join("src/main.rs"), &form.source());
 }
 
 fn write_if_changed(path: &PathBuf, text: &str) {
     if fs::read_to_string(path).ok().as_deref() != Some(text) {
-        fs::write(path, text).expect("target can be written");
+        fs::write(path, text).expect("`target` is writable");
     }
 }
 
-/// How long this verb takes for the program alone.
+/// Returns how long this command takes for the program alone.
 fn compile(verb: &str, program: &Path, target: &Path) -> Duration {
     let source = program.join("src/main.rs");
-    let text = fs::read(&source).expect("it was written");
-    fs::write(&source, text).expect("target can be written");
+    let text = fs::read(&source).expect("the program was written before");
+    fs::write(&source, text).expect("`target` is writable");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([verb, "--quiet", "--manifest-path"]).arg(program.join("Cargo.toml")).arg("--target-dir").arg(target);
     let start = Instant::now();

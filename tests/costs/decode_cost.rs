@@ -1,4 +1,4 @@
-//! Measures what an envelope adds to decoding its payload, at 200 bytes and at 2 KB.
+//! Measures what an envelope adds to decoding its data, at 200 bytes and at 2 KB.
 //!
 //! ```text
 //! cargo run --release -p wsx-tests --bin decode_cost
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, hint::black_box, time::Instant};
 use wsx::{__private::Bench, Untyped};
 
-/// Of so many rounds the median counts, so that a noisy moment does not.
+/// The median of this many rounds counts, so that a disturbed round does not matter.
 const ROUNDS: usize = 101;
 const TIMES: u32 = 2_000;
 
@@ -31,7 +31,7 @@ fn main() {
         let (data, text) = texts(size);
         let (mut alone, mut enveloped, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            // One right after the other, so that both see the same machine.
+            // One right after the other, so that both run under the same conditions.
             let payload = nanoseconds(|| serde_json::from_str::<Telemetry<'_>>(black_box(&data)).is_ok());
             let envelope = nanoseconds(|| Bench::<Untyped>::decode::<Telemetry<'_>>(black_box(&text)).is_some());
             ratios.push(envelope / payload);
@@ -48,7 +48,7 @@ fn main() {
     }
 }
 
-/// A payload, and an envelope of this size around it.
+/// Returns a payload, and an envelope of this size around it.
 fn texts(size: usize) -> (String, String) {
     let mut telemetry = Telemetry {
         device: "box-7".into(),
@@ -61,7 +61,7 @@ fn texts(size: usize) -> (String, String) {
         note: "".into(),
     };
     let enveloped = |telemetry: &Telemetry<'_>| {
-        let data = serde_json::to_string(telemetry).expect("it is JSON");
+        let data = serde_json::to_string(telemetry).expect("telemetry can be encoded");
         let text = format!(r#"{{"ver":1,"type":"telemetry","ts":1732969200,"data":{data}}}"#);
         (data, text)
     };

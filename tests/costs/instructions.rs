@@ -1,19 +1,20 @@
-//! What the engine's parts cost in instructions, counted by callgrind: the same figure on a busy machine as on a quiet one.
-//! Each part has a budget, and the run fails when one is passed by more than 5 %.
+//! Counts the instructions of the engine's operations with callgrind, which gives the same figure
+//! on a busy machine as on an idle one. Each operation has a budget, and the run fails when one
+//! exceeds it by more than 5 %.
 //!
 //! ```text
 //! ./tests/scripts/instructions.sh
 //! ```
 //!
-//! A budget is what the part cost when it was last looked at. It goes up only with a reason in the commit, and down
-//! whenever the part has become cheaper: the run prints the new figure.
+//! A budget is the last measured cost of the operation. Raise it only with a reason in the commit.
+//! Lower it whenever the operation has become cheaper: the run prints the new figure.
 #![allow(
     missing_docs,
     missing_debug_implementations,
     unused_qualifications,
     unreachable_pub,
     clippy::needless_pass_by_value,
-    reason = "the macros of gungraun make public items, and take arguments by value"
+    reason = "the macros of gungraun generate public items, and take arguments by value"
 )]
 use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ use std::{borrow::Cow, future::Future, hint::black_box, pin::pin, task::Poll};
 use wsx::__private::Bench;
 use wsx::{Connection, Envelope, Hub};
 
-/// Each benchmark does its work so many times, so that a budget is not a matter of the first time.
+/// How often each benchmark repeats its work, so that one-time costs do not matter.
 const TIMES: usize = 100;
 
 #[derive(Serialize, Deserialize, wsx::Message)]
@@ -90,12 +91,12 @@ fn telemetry(readings: usize) -> Telemetry<'static> {
 
 const HEALTH: &str = r#"{"ver":1,"type":"health","ts":1732969200,"data":{"ok":true,"load":0.5}}"#;
 
-/// A payload that makes an envelope of about so many bytes.
+/// Returns a payload for an envelope of about this many bytes.
 fn payload(bytes: usize) -> String {
-    serde_json::to_string(&telemetry(bytes.saturating_sub(200) * 2 / 9)).expect("it is JSON")
+    serde_json::to_string(&telemetry(bytes.saturating_sub(200) * 2 / 9)).expect("telemetry can be encoded")
 }
 
-/// An envelope as an edge box writes it.
+/// Returns an envelope as an edge box writes it.
 fn text(message_type: &str, bytes: usize) -> String {
     let data = payload(bytes);
     format!(r#"{{"ver":1,"type":"{message_type}","ts":1732969200,"data":{data}}}"#)
@@ -104,22 +105,22 @@ fn text(message_type: &str, bytes: usize) -> String {
 fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => unreachable!("nothing in here waits"),
+        Poll::Pending => unreachable!("the future does not wait"),
     }
 }
 
-/// What a client sends: as many text messages, each a masked frame.
+/// Returns the bytes of a client that sends `TIMES` text messages, each a masked frame.
 fn frames(bytes: usize) -> Vec<u8> {
     let mask = [7, 11, 13, 17];
     let text = text("telemetry", bytes);
     let mut frame = vec![0x81, 0x80 | 126];
-    frame.extend_from_slice(&u16::try_from(text.len()).expect("it is short").to_be_bytes());
+    frame.extend_from_slice(&u16::try_from(text.len()).expect("the text is short").to_be_bytes());
     frame.extend_from_slice(&mask);
     frame.extend(text.bytes().enumerate().map(|(at, byte)| byte ^ mask[at % 4]));
     frame.repeat(TIMES)
 }
 
-/// Warm, so that the thread's buffers are there.
+/// The first run fills the thread's buffers.
 fn reader(frames: Vec<u8>) -> (Bench<Station>, Vec<u8>) {
     let bench = Bench::new(Hub::builder().endpoint(Station).build().unwrap());
     assert_eq!(bench.read(frames.clone()), TIMES);
@@ -147,11 +148,11 @@ fn queue() -> Bench<Station> {
 fn members(connections: usize) -> (Bench<Station>, Vec<Connection>) {
     let bench = Bench::new(Hub::builder().endpoint(Station).build().unwrap());
     let members = bench.join(connections);
-    at_once(bench.hub().broadcast(&Cmd { restart: true, after: 5 })).expect("it is JSON");
+    at_once(bench.hub().broadcast(&Cmd { restart: true, after: 5 })).expect("the command can be encoded");
     (bench, members)
 }
 
-/// At most 5 % over the budget.
+/// Allows 5 % over the budget.
 fn budget(instructions: u64) -> LibraryBenchmarkConfig {
     let mut config = LibraryBenchmarkConfig::default();
     let mut callgrind = Callgrind::with_args(["--cache-sim=no"]);
@@ -169,23 +170,23 @@ fn read((bench, frames): (Bench<Station>, Vec<u8>)) -> Bench<Station> {
     bench
 }
 
-// The whole envelope, data raw: what an unusual frame costs.
+// The whole envelope with raw data: the cost of an unusual frame.
 #[library_benchmark]
 #[bench::of_200_bytes(args = (text("telemetry", 200)), config = budget(613_920))]
 #[bench::of_2_kb(args = (text("telemetry", 2048)), config = budget(8_783_018))]
 fn parse(frame: String) {
     for _ in 0..TIMES {
-        black_box(Envelope::<&RawValue>::parse(black_box(&frame)).expect("it is one"));
+        black_box(Envelope::<&RawValue>::parse(black_box(&frame)).expect("the text is an envelope"));
     }
 }
 
-// The payload alone, which no dispatch can be cheaper than.
+// The data alone, the lower limit of a dispatch.
 #[library_benchmark]
 #[bench::of_200_bytes(args = (payload(200)), config = budget(327_416))]
 #[bench::of_2_kb(args = (payload(2048)), config = budget(8_328_580))]
 fn decode(data: String) {
     for _ in 0..TIMES {
-        black_box(serde_json::from_str::<Telemetry<'_>>(black_box(&data)).expect("it fits"));
+        black_box(serde_json::from_str::<Telemetry<'_>>(black_box(&data)).expect("the data fits"));
     }
 }
 
@@ -212,7 +213,7 @@ fn dispatch_raw((bench, text): (Bench<wsx::Untyped>, String)) -> Bench<wsx::Unty
     bench
 }
 
-// Encoding, queueing and taking, as many as stand in one write.
+// Encoding, queueing and taking all messages of one write.
 #[library_benchmark]
 #[bench::of_a_small_message(args = (), setup = queue, teardown = drop, config = budget(127_569))]
 fn encode_and_queue(bench: Bench<Station>) -> Bench<Station> {
@@ -223,7 +224,7 @@ fn encode_and_queue(bench: Bench<Station>) -> Bench<Station> {
     bench
 }
 
-// The same of replies.
+// The same for replies.
 #[library_benchmark]
 #[bench::of_a_small_message(args = (), setup = queue, teardown = drop, config = budget(90_055))]
 fn reply(bench: Bench<Station>) -> Bench<Station> {
@@ -234,12 +235,12 @@ fn reply(bench: Bench<Station>) -> Bench<Station> {
     bench
 }
 
-// One message into the queues of all.
+// One message into the queues of all connections.
 #[library_benchmark]
 #[bench::to_1000(args = (1000), setup = members, teardown = drop, config = budget(140_431))]
 fn broadcast((bench, members): (Bench<Station>, Vec<Connection>)) -> (Bench<Station>, Vec<Connection>) {
     let sent = at_once(bench.hub().broadcast(black_box(&Cmd { restart: true, after: 5 })));
-    assert_eq!(sent.expect("it is JSON"), members.len());
+    assert_eq!(sent.expect("the command can be encoded"), members.len());
     (bench, members)
 }
 

@@ -1,5 +1,5 @@
-//! Measures row P1 of the specification: how long a small message takes from `send` until the peer's socket has it, on
-//! loopback, one connection, messages of 2 KiB.
+//! Measures row P1 of the specification: how long a small message takes from `send` until the
+//! peer's socket has it, on loopback, with one connection and messages of 2 KiB.
 //!
 //! ```text
 //! cargo run --release -p wsx-tests --bin write_latency
@@ -20,8 +20,14 @@ struct Station;
 
 #[tokio::main]
 async fn main() {
-    let server =
-        Server::start(Hub::builder().endpoint(Station).without_handlers().build().expect("nothing to fit")).await;
+    let server = Server::start(
+        Hub::builder()
+            .endpoint(Station)
+            .without_handlers()
+            .build()
+            .expect("a hub without handlers has nothing to check"),
+    )
+    .await;
     let mut tcp = TcpStream::connect(&server.address).await.expect("the server listens");
     tcp.write_all(upgrade("/ws?id=a", "").as_bytes()).await.expect("the server reads");
     head(&mut tcp).await;
@@ -30,12 +36,12 @@ async fn main() {
     let mut frame = Vec::new();
     for _ in 0..MESSAGES {
         let start = Instant::now();
-        server.hub.send_to("a", &message).await.expect("the peer is here");
-        let header = [tcp.read_u8().await, tcp.read_u8().await].map(|byte| byte.expect("a header"));
+        server.hub.send_to("a", &message).await.expect("the peer is in the hub");
+        let header = [tcp.read_u8().await, tcp.read_u8().await].map(|byte| byte.expect("the frame has a header"));
         assert_eq!(header, [0x81, 126]);
-        let length = usize::from(tcp.read_u16().await.expect("a length"));
+        let length = usize::from(tcp.read_u16().await.expect("the frame has a length"));
         frame.resize(length, 0);
-        tcp.read_exact(&mut frame).await.expect("a payload");
+        tcp.read_exact(&mut frame).await.expect("the frame has a payload");
         took.push(start.elapsed());
     }
     took.sort_unstable();
@@ -44,7 +50,7 @@ async fn main() {
     let goal = Duration::from_millis(2);
     let within_goal = took.iter().filter(|took| **took < goal).count();
     println!(
-        "{:.2} % under {goal:?}; the specification's row P1 wants 95 %",
+        "{:.2} % under {goal:?}; row P1 of the specification requires 95 %",
         within_goal as f64 * 100.0 / MESSAGES as f64
     );
 }

@@ -2,6 +2,8 @@
 //! receives raw WebSocket messages, an observer that records, and a time limit for every wait.
 //!
 //! The peer is tokio-tungstenite, so that wsx is never tested only against itself.
+//!
+//! The doctests are the code of the documents: row D2 of the specification.
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use std::{fmt, future::Future, sync::Arc, time::Duration};

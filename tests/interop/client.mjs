@@ -1,4 +1,5 @@
-// A client on the library `ws`. Beside the operations of `act`: connect {url}, told as open or refused.
+// A client with the library `ws`. In addition to the operations of `act`: connect {url}. Its event
+// is `open` or `rejected`.
 import { WebSocket } from "ws";
 import { act, hear, tell, work } from "./lines.mjs";
 

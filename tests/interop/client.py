@@ -1,4 +1,4 @@
-"""A client on the library `websockets`. Beside the operations of `act`: connect {url}, told as open or refused."""
+"""A client on the library `websockets`. In addition to the operations of `act`: connect {url}, with the event open or rejected."""
 
 import asyncio
 
@@ -9,14 +9,14 @@ from websockets.exceptions import InvalidStatus
 
 async def main():
     connection = None
-    # Held, since the event loop alone does not keep a task alive.
+    # Held, because the event loop alone does not keep a task alive.
     hearing = None
     async for operation in operations():
         if operation["op"] != "connect":
             await act(connection, operation)
             continue
         try:
-            # A proxy from the environment must not stand between two programs of one machine.
+            # A proxy from the environment must not be used between two programs of one machine.
             connection = await connect(operation["url"], max_size=LONGEST, proxy=None)
         except InvalidStatus as refusal:
             tell("refused", status=refusal.response.status_code)

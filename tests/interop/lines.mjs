@@ -1,11 +1,12 @@
-// What the two Node programs share: operations come in and events go out, each a JSON object on a line of its own.
+// The shared parts of the two Node programs: operations come in and events go out, each a JSON
+// object on a line.
 import { createInterface } from "node:readline";
 
 export function tell(event, values = {}) {
   process.stdout.write(`${JSON.stringify({ event, ...values })}\n`);
 }
 
-/** Does each operation in turn until standard input ends, as it does when the test that started this program is gone. */
+/** Performs each operation in turn until standard input ends, which happens when the test exits. */
 export async function work(perform) {
   for await (const line of createInterface({ input: process.stdin })) {
     perform(JSON.parse(line));
@@ -13,7 +14,7 @@ export async function work(perform) {
   process.exit();
 }
 
-/** Tells of what comes in, and of the end. */
+/** Writes an event for each message, and for the close. */
 export function hear(connection) {
   connection.on("message", (data, isBinary) => {
     if (isBinary) {
@@ -26,7 +27,7 @@ export function hear(connection) {
   connection.on("close", (code, reason) => tell("close", { code, reason: reason.toString() }));
 }
 
-/** Does what can be done on a connection, whichever end of it this program is. */
+/** Performs an operation on a connection, at either end of it. */
 export function act(connection, operation) {
   switch (operation.op) {
     case "send_text":

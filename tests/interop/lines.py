@@ -1,4 +1,4 @@
-"""What the two Python programs share: operations come in and events go out, each a JSON object on a line of its own."""
+"""The shared parts of the two Python programs: operations come in and events go out, each a JSON object on a line."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ def tell(event, **values):
 
 
 async def operations():
-    """Yields operations until standard input ends, as it does when the test that started this program is gone."""
+    """Yields operations until standard input ends, which happens when the test exits."""
     reader = asyncio.StreamReader(limit=LONGEST)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -24,7 +24,7 @@ async def operations():
 
 
 async def hear(connection):
-    """Tells of what comes in, and of the end."""
+    """Writes an event for each message, and for the close."""
     try:
         async for message in connection:
             if isinstance(message, str):
@@ -32,23 +32,23 @@ async def hear(connection):
             else:
                 tell("binary", bytes=list(message))
     except ConnectionClosed:
-        # Raised for every code but 1000 and 1001; the event below says which one it was.
+        # Raised for every code except 1000 and 1001; the event below has the code.
         pass
     tell("close", code=connection.close_code, reason=connection.close_reason)
 
 
 async def act(connection, operation):
-    """Does what can be done on a connection, whichever end of it this program is."""
+    """Performs an operation on a connection, at either end of it."""
     match operation:
         case {"op": "send_text", "text": text}:
             await connection.send(text)
         case {"op": "send_binary", "bytes": numbers}:
             await connection.send(bytes(numbers))
         case {"op": "send_fragments", "parts": parts}:
-            # The library sends a list as one message of so many frames.
+            # The library sends a list as one message, each item a frame.
             await connection.send(parts)
         case {"op": "ping", "text": text}:
-            # The library waits for a pong of this very payload.
+            # The library waits for a pong with this payload.
             await (await connection.ping(text))
             tell("pong", text=text)
         case {"op": "close", "code": code, "reason": reason}:

@@ -1,9 +1,10 @@
-//! wsx at one end, a WebSocket library that others wrote at the other: Python's `websockets` and Node's `ws`, each as our
-//! hub's client and as our client's server.
+//! wsx at one end, a WebSocket library of others at the other: Python's `websockets` and Node's
+//! `ws`, each as a client of our hub and as a server for our client.
 //!
-//! The foreign programs are in `interop/`. They take operations on standard input and tell events on standard output,
-//! each a JSON object on a line. One set of promises is kept with all of them; each is a function here, named after what
-//! the foreign peer meets with, and the modules at the end call it.
+//! The foreign programs are in `interop/`. They read operations from standard input and write
+//! events to standard output, each a JSON object on a line. Each promise is a function here, named
+//! after what the foreign peer does or gets. The modules at the end run every promise with every
+//! peer.
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{borrow::Cow, path::Path, process::Stdio, time::Duration};
@@ -27,7 +28,8 @@ use wsx_tests::{
     within,
 };
 
-/// Of each wait for a foreign program. Starting one takes most of a second on a busy machine.
+/// Time limit for each wait for a foreign program. Starting one takes most of a second on a busy
+/// machine.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 const ANY_PORT: (&str, u16) = ("127.0.0.1", 0);
@@ -42,7 +44,7 @@ struct Cmd {
     n: u32,
 }
 
-/// Our end, the same on the hub and on the client: remembers what it handled.
+/// Our endpoint, the same for the hub and for the client. It logs what it handles.
 #[derive(wsx::Endpoint, Clone, Default)]
 struct Ours {
     telemetry: Log<Telemetry>,
@@ -83,19 +85,19 @@ enum Language {
     Node,
 }
 
-/// Which end of the connection the foreign program is.
+/// The end of the connection that the foreign program is.
 #[derive(Clone, Copy)]
 enum End {
     Client,
     Server,
 }
 
-/// A foreign program, killed when dropped.
+/// A foreign program. Dropping it kills it.
 struct Peer {
     process: Child,
     operations: ChildStdin,
-    /// Read by a task of its own, so that a program that tells much is never stopped by a full pipe. Unbounded, as what
-    /// a test makes it tell is bounded.
+    /// Filled by a task of its own, so that a full pipe never blocks the program. Unbounded,
+    /// because a test causes a bounded number of events.
     events: mpsc::UnboundedReceiver<String>,
 }
 
@@ -123,8 +125,8 @@ impl Peer {
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("{} cannot be started: {error}", program.display()));
-        let operations = process.stdin.take().expect("it was asked for");
-        let mut lines = BufReader::new(process.stdout.take().expect("it was asked for")).lines();
+        let operations = process.stdin.take().expect("standard input is piped");
+        let mut lines = BufReader::new(process.stdout.take().expect("standard output is piped")).lines();
         let (sender, events) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
@@ -136,7 +138,7 @@ impl Peer {
         Self { process, operations, events }
     }
 
-    /// A client that is connected to this URL.
+    /// Starts a client and connects it to this URL.
     async fn connected(language: Language, url: &str) -> Self {
         let mut peer = Self::start(language, End::Client);
         peer.ask(json!({"op": "connect", "url": url})).await;
@@ -144,7 +146,7 @@ impl Peer {
         peer
     }
 
-    /// A server that listens here, with what else it is to do, and its URL.
+    /// Starts a server at this address with these options, and returns its URL.
     async fn listening(language: Language, (host, port): (&str, u16), mut options: Value) -> (Self, String) {
         let mut peer = Self::start(language, End::Server);
         options["op"] = "listen".into();
@@ -158,16 +160,16 @@ impl Peer {
     async fn ask(&mut self, operation: Value) {
         let line = format!("{operation}\n");
         let written = timeout(DEADLINE, self.operations.write_all(line.as_bytes())).await;
-        written.expect("the foreign program reads").expect("the foreign program lives");
+        written.expect("the foreign program reads").expect("the foreign program runs");
     }
 
-    /// The next event, which must be of this kind.
+    /// Returns the next event, which must be of this kind.
     async fn hears(&mut self, kind: &str) -> Value {
         let Ok(line) = timeout(DEADLINE, self.events.recv()).await else {
-            panic!("the foreign program told nothing within {DEADLINE:?} where {kind:?} should have come");
+            panic!("the foreign program wrote nothing within {DEADLINE:?}, expected {kind:?}");
         };
         let line = line.unwrap_or_else(|| {
-            panic!("the foreign program ended where {kind:?} should have come; its words are on standard error")
+            panic!("the foreign program exited, expected {kind:?}; its errors are on standard error")
         });
         let event: Value = serde_json::from_str(&line).expect("an event is JSON");
         assert!(event["event"] == kind, "expected {kind:?}, got {line:.300}");
@@ -179,7 +181,7 @@ impl Peer {
         self.ask(json!({"op": "send_text", "text": envelope.to_string()})).await;
     }
 
-    /// The data of the next message, which must be an envelope of this type.
+    /// Returns the data of the next message, which must be an envelope of this type.
     async fn hears_data(&mut self, message_type: &str) -> Value {
         let event = self.hears("message").await;
         let mut envelope: Value = serde_json::from_str(event["text"].as_str().unwrap()).expect("an envelope is JSON");
@@ -192,21 +194,21 @@ impl Peer {
         (event["code"].as_u64().unwrap(), event["reason"].as_str().unwrap().to_owned())
     }
 
-    /// Ends the program as `kill -9` does, and waits until its sockets are gone.
+    /// Kills the program as `kill -9` does, and waits until its sockets are closed.
     async fn kill(mut self) {
-        timeout(DEADLINE, self.process.kill()).await.expect("a killed process ends").expect("it was alive");
+        timeout(DEADLINE, self.process.kill()).await.expect("a killed process exits").expect("the process was running");
     }
 }
 
-/// A foreign peer and us, connected.
+/// A foreign peer and wsx, connected.
 struct Talk {
     peer: Peer,
     /// Our end of the connection.
     conn: Connection,
     ours: Ours,
-    /// What our observer saw.
+    /// The events of our observer.
     memory: Memory,
-    /// Between the two, where it is not a good one.
+    /// The link between the two, if it is a weak one.
     _link: Option<WeakLink>,
 }
 
@@ -215,7 +217,7 @@ impl Talk {
         Self::begin_over(None, language, end).await
     }
 
-    /// With a weak link between the two.
+    /// Connects the two over a weak link.
     async fn begin_over(weakness: Option<Weakness>, language: Language, end: End) -> Self {
         let ours = Ours::default();
         let (recorder, memory) = recorder();
@@ -225,31 +227,34 @@ impl Talk {
                 let server = Server::start(hub).await;
                 let (url, link) = over(weakness, server.url("box-7"));
                 let peer = Peer::connected(language, &url).await;
-                let conn = server.hub.connection("box-7").expect("it is in the hub before its handshake is answered");
+                let conn = server
+                    .hub
+                    .connection("box-7")
+                    .expect("the connection is in the hub before its handshake is answered");
                 Self { peer, conn, ours, memory, _link: link }
             }
             End::Server => {
                 let (mut peer, url) = Peer::listening(language, ANY_PORT, json!({})).await;
                 let (url, link) = over(weakness, url);
                 let client = Client::builder(url).endpoint(ours.clone()).reconnect(false).observer(recorder);
-                let conn = connect(client).await.connection().expect("it has just connected");
+                let conn = connect(client).await.connection().expect("the client has just connected");
                 peer.hears("open").await;
                 Self { peer, conn, ours, memory, _link: link }
             }
         }
     }
 
-    /// Shows that the connection is whole and both ends are at work.
+    /// Asserts that the connection is open and that both ends work.
     async fn goes_on(&mut self) {
-        self.peer.says("note", json!("still here")).await;
-        assert_eq!(self.peer.hears_data("noted").await, "still here");
+        self.peer.says("note", json!("still working")).await;
+        assert_eq!(self.peer.hears_data("noted").await, "still working");
     }
 }
 
-/// The URL of the way to this one, and the link that is on it.
+/// Returns the URL to use for this one, with the link in between if there is one.
 fn over(weakness: Option<Weakness>, direct: String) -> (String, Option<WeakLink>) {
     let Some(weakness) = weakness else { return (direct, None) };
-    let address = direct.parse::<Uri>().expect("a URL").authority().expect("it names the address").to_string();
+    let address = direct.parse::<Uri>().expect("a URL").authority().expect("the URL has an address").to_string();
     let link = WeakLink::start(&address, weakness);
     (link.url(&direct), Some(link))
 }
@@ -260,13 +265,13 @@ async fn connect(client: ClientBuilder<Ours>) -> Client<Ours> {
     client
 }
 
-/// Code, reason, and who closed.
+/// Code, reason, and which end closed.
 fn parts(closed: Closed) -> (u16, String, ClosedBy) {
     (closed.code.into(), closed.reason, closed.by)
 }
 
-/// Rows E1, K1, M1, T1 of the specification: telemetry reaches its typed handler, whose reply comes back, and a command
-/// goes out by itself.
+/// Rows E1, K1, M1, T1 of the specification: telemetry reaches its typed handler, the reply comes
+/// back, and a command is sent on its own.
 async fn sends_telemetry_and_gets_commands(language: Language, end: End) {
     let Talk { mut peer, conn, ours, .. } = Talk::begin(language, end).await;
     peer.says("telemetry", json!({"celsius": 21.5})).await;
@@ -276,7 +281,7 @@ async fn sends_telemetry_and_gets_commands(language: Language, end: End) {
     assert_eq!(peer.hears_data("cmd").await, json!({"n": 2}));
 }
 
-/// Row C5: a close without more is one of 1000, and a send after it fails.
+/// Row C5: a plain close has code 1000, and a send after it fails.
 async fn sees_a_plain_close_as_1000(language: Language, end: End) {
     let Talk { mut peer, conn, .. } = Talk::begin(language, end).await;
     conn.close();
@@ -285,7 +290,7 @@ async fn sees_a_plain_close_as_1000(language: Language, end: End) {
     assert!(matches!(conn.send(&Cmd { n: 1 }).await, Err(SendError::Closed)));
 }
 
-/// Row C5: our close code and reason arrive, behind what was queued before.
+/// Row C5: our close code and reason arrive, after the queued messages.
 async fn sees_our_close_code_and_reason(language: Language, end: End) {
     let Talk { mut peer, conn, ours, .. } = Talk::begin(language, end).await;
     conn.send(&Cmd { n: 1 }).await.unwrap();
@@ -295,7 +300,8 @@ async fn sees_our_close_code_and_reason(language: Language, end: End) {
     assert_eq!(parts(ours.closed.next().await), (4002, "stopping".to_owned(), ClosedBy::Us));
 }
 
-/// Row C5: the peer's close code and reason reach our `__close__`, and the peer sees its code answered.
+/// Row C5: the peer's close code and reason reach our `__close__` handler, and the peer receives
+/// its code as the answer.
 async fn tells_us_its_close_code_and_reason(language: Language, end: End) {
     let Talk { mut peer, conn, ours, .. } = Talk::begin(language, end).await;
     peer.ask(json!({"op": "close", "code": 4001, "reason": "going"})).await;
@@ -304,7 +310,8 @@ async fn tells_us_its_close_code_and_reason(language: Language, end: End) {
     assert!(conn.is_closed());
 }
 
-/// Row E2: a frame that is no JSON and a binary one go whole to `__raw__`, and the connection stays.
+/// Row E2: a text frame that is not JSON, and a binary frame, go to `__raw__` unchanged. The
+/// connection stays open.
 async fn sends_broken_and_binary_frames_into_raw(language: Language, end: End) {
     let mut talk = Talk::begin(language, end).await;
     talk.peer.ask(json!({"op": "send_text", "text": "{\"type\": broken, 21 °C"})).await;
@@ -314,7 +321,7 @@ async fn sends_broken_and_binary_frames_into_raw(language: Language, end: End) {
     talk.goes_on().await;
 }
 
-/// Row C1: text that is no envelope, and binary, arrive as they were sent.
+/// Row C1: text that is not an envelope, and binary data, arrive unchanged.
 async fn gets_plain_text_and_binary_frames(language: Language, end: End) {
     let Talk { mut peer, conn, .. } = Talk::begin(language, end).await;
     conn.send_bytes("21 °C").await.unwrap();
@@ -323,7 +330,8 @@ async fn gets_plain_text_and_binary_frames(language: Language, end: End) {
     assert_eq!(peer.hears("binary").await["bytes"], json!([0, 255, 123, 125]));
 }
 
-/// Row E3: an envelope whose type has no handler is ignored and seen by the observer, and the connection stays.
+/// Row E3: an envelope without a handler for its type is ignored and reported to the observer. The
+/// connection stays open.
 async fn is_ignored_where_nobody_handles_its_type(language: Language, end: End) {
     let mut talk = Talk::begin(language, end).await;
     talk.peer.says("weather", json!("fine")).await;
@@ -331,7 +339,8 @@ async fn is_ignored_where_nobody_handles_its_type(language: Language, end: End) 
     talk.goes_on().await;
 }
 
-/// Row T6: a message over the limit of 2 MiB is refused, and the peer sees why, though it was still sending.
+/// Row T6: a message over the limit of 2 MiB is rejected, and the peer receives the code although
+/// it is still sending.
 async fn is_refused_with_1009_over_the_limit(language: Language, end: End) {
     let Talk { mut peer, ours, .. } = Talk::begin(language, end).await;
     peer.says("note", "x".repeat(3 << 20).into()).await;
@@ -340,7 +349,7 @@ async fn is_refused_with_1009_over_the_limit(language: Language, end: End) {
     assert_eq!((code, by), (1009, ClosedBy::Us));
 }
 
-/// Row B1: a ping is answered with a pong of the same payload, and ours is too.
+/// Row B1: a ping is answered with a pong of the same payload, in both directions.
 async fn answers_pings_and_gets_its_own_answered(language: Language, end: End) {
     let Talk { mut peer, conn, .. } = Talk::begin(language, end).await;
     peer.ask(json!({"op": "ping", "text": "are you there"})).await;
@@ -352,15 +361,15 @@ async fn answers_pings_and_gets_its_own_answered(language: Language, end: End) {
     assert_eq!(pongs.next().await, b"and you");
 }
 
-/// Row V1: a message of 1 MiB, which is under the limit, arrives unchanged both ways.
+/// Row V1: a message of 1 MiB, which is under the limit, arrives unchanged in both directions.
 async fn exchanges_messages_of_a_mebibyte(language: Language, end: End) {
     let Talk { mut peer, .. } = Talk::begin(language, end).await;
     let text: String = ('a'..='z').cycle().take(1 << 20).collect();
     peer.says("note", text.clone().into()).await;
-    assert!(peer.hears_data("noted").await == text, "a long message changed on its way");
+    assert!(peer.hears_data("noted").await == text, "a long message was changed on its way");
 }
 
-/// Row E1: a message that comes in several frames is one message.
+/// Row E1: a message in several frames is one message.
 async fn sends_fragments_that_arrive_whole(language: Language, end: End) {
     let Talk { mut peer, ours, .. } = Talk::begin(language, end).await;
     let parts = ["{\"type\":\"tele", "metry\",\"data\":{\"cel", "sius\":", "-4.0}}"];
@@ -368,7 +377,7 @@ async fn sends_fragments_that_arrive_whole(language: Language, end: End) {
     assert_eq!(ours.telemetry.next().await, Telemetry { celsius: -4.0 });
 }
 
-/// Rows S2, S3, T2: `send_to` reaches that client alone, and a broadcast all of them, each once.
+/// Rows S2, S3, T2: `send_to` reaches one client, and a broadcast reaches all of them once.
 async fn gets_what_is_for_it_alone_and_what_is_for_all(language: Language) {
     let server = Server::start(Hub::builder().endpoint(Ours::default()).build().unwrap()).await;
     let mut one = Peer::connected(language, &server.url("one")).await;
@@ -383,7 +392,7 @@ async fn gets_what_is_for_it_alone_and_what_is_for_all(language: Language) {
     }
 }
 
-/// Row X2: the application refuses a handshake, and the client sees the status.
+/// Row X2: the application rejects a handshake, and the client receives the status.
 async fn is_refused_with_the_status_of_build_id(language: Language) {
     let hub = Hub::builder().endpoint(Ours::default()).build().unwrap();
     let nobody = |_| async { Err::<String, _>(Rejection::new(StatusCode::UNAUTHORIZED, "no token")) };
@@ -394,7 +403,7 @@ async fn is_refused_with_the_status_of_build_id(language: Language) {
     assert_eq!(peer.hears("refused").await["status"], 401);
 }
 
-/// Rows K3, X4: a server that refuses the handshake is an error with its status.
+/// Rows K3, X4: a server that rejects the handshake is an error with its status.
 async fn refuses_us_with_its_status(language: Language) {
     let (_peer, url) = Peer::listening(language, ANY_PORT, json!({"refuse": 403})).await;
     let client = Client::builder(url).endpoint(Ours::default()).reconnect(false).build().unwrap();
@@ -402,7 +411,7 @@ async fn refuses_us_with_its_status(language: Language) {
     assert!(matches!(&refused, Err(ConnectError::Rejected { status, .. }) if *status == 403), "{refused:?}");
 }
 
-/// Row K1: a message that comes in one segment with the answer to the handshake is not lost.
+/// Row K1: a message in the same segment as the answer to the handshake is not lost.
 async fn is_heard_right_behind_its_handshake(language: Language) {
     let greeting = json!({"type": "telemetry", "data": {"celsius": 1.0}}).to_string();
     let (mut peer, url) = Peer::listening(language, ANY_PORT, json!({"greeting": greeting})).await;
@@ -413,16 +422,16 @@ async fn is_heard_right_behind_its_handshake(language: Language) {
     assert_eq!(peer.hears_data("cmd").await, json!({"n": 1}));
 }
 
-/// Rows K2, K4, T5: the server's process is killed and started again; the client comes back by itself, goes on sending,
-/// and its handlers work as before.
+/// Rows K2, K4, T5: the server's process is killed and started again. The client reconnects and
+/// sends, and its handlers work as before.
 async fn is_found_again_after_it_was_killed(language: Language) {
-    // An address of its own, so that no other test can be given the port while nobody listens on it.
+    // An address of its own, so that no other test gets the port while it is free.
     let host = match language {
         Language::Python => "127.0.0.2",
         Language::Node => "127.0.0.3",
     };
     let (mut peer, url) = Peer::listening(language, (host, 0), json!({})).await;
-    let port = url.parse::<Uri>().unwrap().port_u16().expect("the URL names the port");
+    let port = url.parse::<Uri>().unwrap().port_u16().expect("the URL has a port");
     let ours = Ours::default();
     let backoff = Backoff::default().initial(Duration::from_millis(20)).max(Duration::from_millis(100));
     let client = connect(Client::builder(&url).endpoint(ours.clone()).backoff(backoff)).await;
@@ -443,7 +452,8 @@ async fn is_found_again_after_it_was_killed(language: Language) {
     assert_eq!(peer.hears_close().await, (1000, String::new()));
 }
 
-/// Row R7: over a link that is late and gives byte by byte, nothing is lost, doubled or reordered, both ways at once.
+/// Row R7: over a link with delay that delivers single bytes, nothing is lost, duplicated or
+/// reordered, in both directions at once.
 async fn keeps_its_numbers_over_a_weak_link(language: Language, end: End) {
     const MESSAGES: u64 = 300;
     let delay = Duration::from_millis(50)..Duration::from_millis(200);
@@ -457,14 +467,14 @@ async fn keeps_its_numbers_over_a_weak_link(language: Language, end: End) {
     for _ in 0..MESSAGES {
         theirs.add(0, peer.hears_data("n").await.as_u64().expect("a number"));
     }
-    // Whatever came, the verdict says it better.
+    // A missing message is reported by the verdict, in more detail.
     let _ = ours.numbers.reach(300).await;
     for verdict in [ours.numbers.verdict(MESSAGES), theirs.verdict(MESSAGES)] {
         assert!(verdict.is_perfect(), "{verdict}");
     }
 }
 
-/// A test for each promise, which is called with these arguments.
+/// Makes a test for each promise, which calls it with these arguments.
 macro_rules! keep {
     ($with:tt: $($promise:ident)+) => {
         $(#[tokio::test]
@@ -474,7 +484,7 @@ macro_rules! keep {
     };
 }
 
-/// The promises to one peer: those to every peer, and those to this end alone.
+/// The promises to one peer: those to every peer, and those to this end.
 macro_rules! peer {
     ($module:ident, $language:ident, $end:ident: $($promise:ident)+) => {
         mod $module {

@@ -1,5 +1,6 @@
-// A server on the library `ws`. Beside the operations of `act`, which go to the newest connection:
-// listen {host, port, and if wanted refuse or greeting}, told as listening; each connection is told as open.
+// A server with the library `ws`. In addition to the operations of `act`, which use the newest
+// connection: listen {host, port, and optionally reject or greeting}. Its events are `listening`,
+// and `open` for each connection.
 import { createServer } from "node:http";
 import { WebSocketServer } from "ws";
 import { act, hear, tell, work } from "./lines.mjs";
@@ -9,12 +10,13 @@ let connection;
 function listen({ host, port, refuse, greeting }) {
   const door = new WebSocketServer({
     noServer: true,
-    // Refuses every handshake with this HTTP status.
+    // Rejects every handshake with this HTTP status.
     verifyClient: (_info, answer) => answer(refuse === undefined, refuse),
   });
   const server = createServer();
   server.on("upgrade", (request, socket, head) => {
-    // Holds back what is written, so that the answer to the handshake and the greeting leave in one segment.
+    // Holds back the output, so that the answer to the handshake and the greeting leave in one
+    // segment.
     socket.cork();
     door.handleUpgrade(request, socket, head, (accepted) => {
       connection = accepted;

@@ -1,5 +1,5 @@
-"""A server on the library `websockets`. Beside the operations of `act`, which go to the newest connection:
-listen {host, port, and if wanted refuse or greeting}, told as listening; each connection is told as open."""
+"""A server on the library `websockets`. In addition to the operations of `act`, which use the newest connection:
+listen {host, port, and optionally reject or greeting}. Its events are listening, and open for each connection."""
 
 import asyncio
 import socket
@@ -10,9 +10,9 @@ from websockets.asyncio.server import serve
 
 class Server:
     def __init__(self, options):
-        # The HTTP status with which every handshake is refused.
+        # The HTTP status with which every handshake is rejected.
         self.refuse = options.get("refuse")
-        # Text that leaves right behind the answer to the handshake.
+        # Text that is sent right after the answer to the handshake.
         self.greeting = options.get("greeting")
         self.connection = None
 
@@ -32,7 +32,7 @@ class Server:
 
 
 def cork(connection, hold):
-    """Holds back what is written, so that the answer to the handshake and the greeting leave in one segment."""
+    """Holds back the output, so that the answer to the handshake and the greeting leave in one segment."""
     connection.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, hold)
 
 

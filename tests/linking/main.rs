@@ -1,6 +1,7 @@
-//! What a linker may drop, and what it cannot: row M3 of the specification.
+//! Which handlers a linker may drop, and which it cannot: row M3 of the specification.
 //!
-//! The programs under `linking` are built in the development profile, whose many small objects are what a linker drops.
+//! The programs under `linking` are built in the development profile, because a linker drops some
+//! of its many small objects.
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -13,20 +14,20 @@ fn run(command: &mut Command) -> String {
     out.into_owned()
 }
 
-/// Builds a package in a target directory of this test's own, and returns where its products are.
+/// Builds a package in a target directory of this test, and returns the directory of its products.
 fn build(package: &str, features: &str) -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("linking");
     let mut cargo = Command::new(env!("CARGO"));
-    // The development profile's own setting, whatever the environment says.
+    // The setting of the development profile, whatever the environment has.
     cargo.env("CARGO_INCREMENTAL", "1");
     cargo.current_dir(manifest).args(["build", "--locked", "--quiet", "--package", package, "--features", features]);
     run(cargo.arg("--target-dir").arg(&target));
     target.join("debug")
 }
 
-/// Row M3: a crate that nothing refers to is not linked, and its handlers are missing; those of a complete endpoint never
-/// are. A handler from another crate joins an endpoint that is open to it.
+/// Row M3: a crate that nothing refers to is not linked, and its handlers are missing. The handlers
+/// of a complete endpoint never are. A handler of another crate may join a partial endpoint.
 #[test]
 fn a_forgotten_crate_loses_its_handlers_and_a_complete_endpoint_none() {
     let programs = build("wsx-linking-programs", "");
@@ -34,14 +35,15 @@ fn a_forgotten_crate_loses_its_handlers_and_a_complete_endpoint_none() {
     assert_eq!(forgets, "complete: __raw__ health note\nopen: health\nuntyped: \n");
     let remembers = run(&mut Command::new(programs.join("linking_remembers")));
     assert_eq!(remembers, "complete: __raw__ health note\nopen: health note\nuntyped: plugged\n");
-    // Two handlers for one message, in two crates: nothing but the start can see it.
+    // Two handlers for one message in two crates: only the start-up check can see that.
     let programs = build("wsx-linking-programs", "twice");
     let twice = run(&mut Command::new(programs.join("linking_remembers")));
     assert!(twice.contains("two handlers for \"health\": wsx_linking_endpoint::handlers::open_health (tests/linking/endpoint/src/lib.rs:"), "{twice}");
     assert!(twice.contains(" and wsx_linking_plugin::on_health (tests/linking/plugin/src/lib.rs:"), "{twice}");
 }
 
-/// Row M3: a C program that links a static library loses what only `inventory` knows, and keeps what the type system does.
+/// Row M3: a C program that links a static library loses the handlers that only `inventory`
+/// collects, and keeps those that the type system collects.
 #[test]
 fn a_static_library_in_a_c_program_keeps_the_table_of_a_complete_endpoint() {
     let products = build("wsx-linking-archive", "");
@@ -52,5 +54,5 @@ fn a_static_library_in_a_c_program_keeps_the_table_of_a_complete_endpoint() {
     run(&mut compiler);
     let report = run(&mut Command::new(program));
     assert!(report.starts_with("complete: __raw__ health note\n"), "{report}");
-    assert!(!report.contains("archived"), "the linker keeps more than it used to; say so in the documents:\n{report}");
+    assert!(!report.contains("archived"), "the linker keeps more than before; update the documents:\n{report}");
 }

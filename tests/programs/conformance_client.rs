@@ -1,4 +1,5 @@
-//! The client under Autobahn's cases: asks the suite how many there are, and echoes through each of them.
+//! The client for Autobahn's cases: asks the suite for their number, and echoes the messages of
+//! each.
 //!
 //! `tests/scripts/conformance.sh` runs it, with the suite's URL and the longest message in bytes.
 use std::{env, error::Error, sync::Arc, time::Duration};
@@ -8,7 +9,7 @@ use tokio::{
 };
 use wsx::{CancellationToken, Client, Config, Connection, RawFrame, SendError};
 
-/// No case may take longer; the slowest, which send a million bytes one by one, take some seconds.
+/// Time limit for a case. The slowest cases send a million single bytes and take some seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::main]
@@ -24,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The one message that the suite answers with. The suite may be starting still.
+/// Returns the one message that the suite answers with. Retries while the suite starts.
 async fn ask(url: &str, config: &Config) -> Result<String, Box<dyn Error>> {
     for _ in 0..100 {
         let answer = Arc::new(Mutex::new(String::new()));
@@ -46,7 +47,7 @@ async fn ask(url: &str, config: &Config) -> Result<String, Box<dyn Error>> {
     Err(format!("{url} does not answer").into())
 }
 
-/// Sends everything back until the suite has enough.
+/// Sends every message back until the suite closes the connection.
 async fn echo(url: &str, config: &Config) -> Result<(), Box<dyn Error>> {
     let client = Client::builder(url)
         .config(config.clone())
@@ -61,7 +62,7 @@ async fn echo(url: &str, config: &Config) -> Result<(), Box<dyn Error>> {
 
 async fn end_of(client: &Client, url: &str) -> Result<(), Box<dyn Error>> {
     if let Some(conn) = client.connection() {
-        timeout(PATIENCE, conn.closed()).await.map_err(|_| format!("{url} did not end"))?;
+        timeout(PATIENCE, conn.closed()).await.map_err(|_| format!("{url} did not close"))?;
     }
     Ok(())
 }

@@ -1,14 +1,17 @@
-//! Thousands of raw clients whose server shuts down while messages for each of them are queued, and messages of theirs on
-//! their way: what they see, and how long it takes. Row X5 of the specification.
+//! Thousands of raw clients of a server that shuts down while messages to each of them are queued,
+//! and messages from them are on their way: what the clients receive, and how long it takes. Row X7
+//! of the specification.
 //!
 //! ```text
 //! cargo run --release -p wsx-tests --bin mass_shutdown -- --clients 10000
 //! ```
 //!
-//! The server is a process of its own, since one process may not have descriptors for both ends. Its send buffers and the
-//! clients' receive buffers are so small, and the clients read so late, that most of the messages are in the hub's queues
-//! when the shutdown begins. `tests/run.sh` runs a short form, `tests/long.sh` the whole one. It fails when a client misses
-//! a message or the close code, sees a reset, or is cut off by the shutdown's deadline, and when a message of theirs is lost.
+//! The server is a process of its own, because one process may not have enough descriptors for both
+//! ends. Its send buffers and the clients' receive buffers are small, and the clients start to read
+//! late. So most of the messages are in the hub's queues when the shutdown starts. `tests/run.sh`
+//! runs a short form, `tests/long.sh` the whole one. The program fails when a client misses a
+//! message or the close code, gets a reset, or is cut off by the shutdown, and when the server
+//! loses a message of a client.
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -25,17 +28,18 @@ use tokio::{
 use wsx::{Envelope, Hub};
 use wsx_tests::handshake::{head, upgrade};
 
-/// The shutdown's deadline.
+/// Grace period of the shutdown.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Nothing here takes longer.
+/// Time limit for everything else.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// For each client, and the bytes of padding in each.
+/// Messages to each client, and the bytes of padding in each.
 const MESSAGES: usize = 64;
 const PADDING: usize = 1000;
-/// What each client says when the shutdown begins, a masked text frame with a mask of zeroes, and how often.
+/// The message that each client sends when the shutdown starts, a masked text frame with a mask of
+/// zeroes, and how often.
 const NOTE: &[u8] = b"\x81\x98\0\0\0\0{\"type\":\"note\",\"data\":1}";
 const NOTES: usize = 10;
-/// What the sockets of one connection are asked to hold, in bytes: at each end.
+/// Size of the socket buffers of a connection at each end, in bytes.
 const BUFFER: u32 = 8 * 1024;
 /// Clients that connect from one address, so that ports do not run out.
 const PER_ADDRESS: usize = 4000;
@@ -60,12 +64,12 @@ fn main() -> Result<(), Failure> {
     runtime.block_on(run(clients))
 }
 
-/// Prints where it listens; on a line of input queues messages for everybody, says so, and shuts down at once; then says how
-/// that went.
+/// Prints its address. On a line of input it queues messages to every connection, prints that, and
+/// shuts down at once. Then it prints the result.
 async fn serve() -> Result<(), Failure> {
     let hub = Hub::new();
     let socket = TcpSocket::new_v4()?;
-    // Accepted sockets have the listener's.
+    // Accepted sockets inherit the listener's buffer size.
     socket.set_send_buffer_size(BUFFER)?;
     socket.bind("127.0.0.1:0".parse()?)?;
     let listener = socket.listen(4096)?;
@@ -93,17 +97,17 @@ async fn run(clients: usize) -> Result<(), Failure> {
     let mut server = Command::new(program).arg("--serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let judged = campaign(clients, &mut server).await;
     if judged.is_err() {
-        // It may have ended already.
+        // The server may have exited already.
         let _ = server.kill();
     }
     let status = server.wait()?;
     judged?;
-    if status.success() { Ok(()) } else { Err(format!("the server ended with {status}").into()) }
+    if status.success() { Ok(()) } else { Err(format!("the server exited with {status}").into()) }
 }
 
 async fn campaign(clients: usize, server: &mut Child) -> Result<(), Failure> {
     let mut lines = BufReader::new(server.stdout.take().ok_or("no output")?).lines();
-    let mut line = move || lines.next().ok_or("the server has ended")?.map_err(Failure::from);
+    let mut line = move || lines.next().ok_or("the server has exited")?.map_err(Failure::from);
     let address = line()?;
     let (begin, begun) = watch::channel(false);
     let mut connecting = futures_util::stream::iter(0..clients).map(|n| connect(&address, n)).buffer_unordered(100);
@@ -129,11 +133,11 @@ async fn campaign(clients: usize, server: &mut Child) -> Result<(), Failure> {
     }
     let result = line()?;
     let [cut_off, noted, took] = result.split(' ').collect::<Vec<_>>()[..] else {
-        return Err(format!("the server has said {result:?}").into());
+        return Err(format!("the server has printed {result:?}").into());
     };
     println!(
-        "{clients} clients, {MESSAGES} messages of 1 KB queued for each: {told} saw 1001, {complete} got every message in order, \
-        {} saw a reset or no end, {cut_off} were cut off, {noted} of {} of their own messages were handled; it took {took} ms",
+        "{clients} clients, {MESSAGES} messages of 1 KB queued for each: {told} received 1001, {complete} received every message in order, \
+        {} got a reset or no FIN, {cut_off} were cut off, {noted} of {} of their own messages were handled; it took {took} ms",
         clients - clean,
         clients * NOTES
     );
@@ -141,11 +145,11 @@ async fn campaign(clients: usize, server: &mut Child) -> Result<(), Failure> {
     if (told, complete, clean, cut_off, handled) == (clients, clients, clients, "0", true) {
         Ok(())
     } else {
-        Err("the shutdown has lost something".into())
+        Err("the shutdown has lost messages or close frames".into())
     }
 }
 
-/// A connection behind its handshake.
+/// Returns a socket after its handshake.
 async fn connect(address: &str, n: usize) -> Result<TcpStream, Failure> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(BUFFER)?;
@@ -156,17 +160,17 @@ async fn connect(address: &str, n: usize) -> Result<TcpStream, Failure> {
     if head.starts_with("HTTP/1.1 101 ") { Ok(tcp) } else { Err(head.into()) }
 }
 
-/// What one client has heard up to its connection's end.
+/// What one client has received on its connection.
 #[derive(Default)]
 struct Heard {
     messages: usize,
     in_order: bool,
     code: Option<u16>,
-    /// The end was a FIN, and no reset came.
+    /// Whether the stream ended with a FIN, without a reset.
     clean: bool,
 }
 
-/// Says what it has to say, reads everything, and answers the close frame.
+/// Sends its messages, reads everything, and answers the close frame.
 async fn hear(mut tcp: TcpStream) -> Heard {
     let mut heard = Heard { in_order: true, ..Heard::default() };
     if tcp.write_all(&NOTE.repeat(NOTES)).await.is_err() {
@@ -176,7 +180,7 @@ async fn hear(mut tcp: TcpStream) -> Heard {
     loop {
         match tcp.read_buf(&mut bytes).await {
             Ok(0) => {
-                // A reset that answers our close frame comes behind the FIN, and is seen here alone.
+                // A reset that answers our close frame arrives after the FIN. Only this shows it.
                 heard.clean = bytes.is_empty() && matches!(tcp.take_error(), Ok(None));
                 return heard;
             }
@@ -187,7 +191,7 @@ async fn hear(mut tcp: TcpStream) -> Heard {
         while let Some((opcode, payload, length)) = frame(&bytes[at..]) {
             if opcode == 0x88 {
                 heard.code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
-                // 1001, under a mask of zeroes; the end that comes next says whether it arrived.
+                // 1001, with a mask of zeroes. The end of the stream shows whether it arrived.
                 let _ = tcp.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]).await;
             } else {
                 let expected = format!("\"data\":[{},", heard.messages);
@@ -200,7 +204,7 @@ async fn hear(mut tcp: TcpStream) -> Heard {
     }
 }
 
-/// The first frame, if it is whole: its first byte, its payload, its length.
+/// Returns the first frame if it is complete: its first byte, its payload, its length.
 fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     let (start, length) = match *bytes.get(1)? {
         126 => (4, usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),

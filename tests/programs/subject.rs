@@ -1,11 +1,12 @@
-//! The server that tests and campaigns press where the example `echo` is not enough: a hub in a process of its own, ruled by
-//! lines on its standard input, each answered by one line. It ends with its input.
+//! The server for tests and campaigns for which the example `echo` is not enough: a hub in a
+//! process of its own. Lines on its standard input control it; it answers each with one line. It
+//! exits when its input ends.
 //!
 //! | line | answer |
 //! |---|---|
-//! | `tasks` | the runtime's live tasks |
-//! | `connections` | the hub's connections |
-//! | `broadcast RATE SECONDS LENGTH` | `broadcasting`, and so many messages a second begin |
+//! | `tasks` | the number of live tasks of the runtime |
+//! | `connections` | the number of connections of the hub |
+//! | `broadcast RATE SECONDS LENGTH` | `broadcasting`; then this many messages a second are sent |
 use nix::sys::resource::{Resource, setrlimit};
 use serde::Serialize;
 use std::{error::Error, io::Write, str::FromStr, time::Duration};
@@ -29,18 +30,18 @@ async fn on_raw(frame: RawFrame<'_>, conn: &Connection) -> Result<(), SendError>
 
 #[wsx::handler("policy", on = Subject)]
 async fn on_policy(conn: &Connection) {
-    conn.close_with(CloseCode::POLICY_VIOLATION, "as asked");
+    conn.close_with(CloseCode::POLICY_VIOLATION, "on request");
 }
 
 #[wsx::handler("panic", on = Subject)]
 fn on_panic(_conn: &Connection) {
-    panic!("as asked")
+    panic!("on request")
 }
 
 #[wsx::handler("panic_later", on = Subject)]
 async fn on_panic_later(_conn: &Connection) {
     tokio::time::sleep(Duration::from_millis(1)).await;
-    panic!("as asked")
+    panic!("on request")
 }
 
 #[wsx::handler("numbers", on = Subject)]
@@ -59,7 +60,7 @@ struct Tick {
     rest: String,
 }
 
-/// The value of an option, or its default.
+/// Returns the value of an option, or its default.
 fn option<T: FromStr<Err: Error + 'static>>(name: &str, default: T) -> Result<T, Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     let at = arguments.iter().position(|argument| argument == name);
@@ -74,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if open_files > 0 {
         setrlimit(Resource::RLIMIT_NOFILE, open_files, open_files)?;
     }
-    // It is asked for thousands of them.
+    // Tests ask for thousands of panics.
     std::panic::set_hook(Box::new(|_| {}));
     let workers = option("--workers", 2)?;
     tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?.block_on(run())
@@ -100,25 +101,25 @@ async fn run() -> Result<(), Box<dyn Error>> {
                 tokio::spawn(broadcast(hub.clone(), rate.parse()?, seconds.parse()?, length.parse()?));
                 say("broadcasting")?;
             }
-            _ => return Err(format!("there is no such line: {line}").into()),
+            _ => return Err(format!("unknown command: {line}").into()),
         }
     }
     Ok(())
 }
 
-/// A line to whoever rules it.
+/// Prints a line for the controlling program.
 fn say(line: &str) -> Result<(), Box<dyn Error>> {
     let mut output = std::io::stdout();
     writeln!(output, "{line}")?;
     Ok(output.flush()?)
 }
 
-/// One after the other; whoever is late catches up.
+/// Broadcasts at this rate. Late messages are sent at once.
 async fn broadcast(hub: Hub<Subject>, rate: u32, seconds: u32, length: usize) {
     let mut pace = tokio::time::interval(Duration::from_secs(1) / rate);
     for n in 0..rate * seconds {
         pace.tick().await;
         let tick = Tick { n: n as usize, rest: "x".repeat(length) };
-        hub.broadcast(&Envelope::with_type("tick", tick)).await.expect("it is JSON");
+        hub.broadcast(&Envelope::with_type("tick", tick)).await.expect("a tick can be encoded");
     }
 }

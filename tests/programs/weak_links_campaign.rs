@@ -1,13 +1,14 @@
-//! Weak links, with as many messages as one likes: row R7 of the specification. Prints a line for each fault, and fails when
-//! one does not keep its promise.
+//! Weak links, with any number of messages: row R7 of the specification. Prints a line for each
+//! fault, and fails when a connection breaks its promise.
 //!
 //! ```text
 //! cargo run --release -p wsx-tests --bin weak_links_campaign -- --messages 100000
 //! tests/scripts/weak_networks.sh 100000
 //! ```
 //!
-//! The first has a proxy between server and client. The second makes two networks, joined by a cable that loses packets, and
-//! runs this program with `--networks SERVER CLIENT`: the listener is bound in the one, and the client dials in the other.
+//! The first command puts a proxy between server and client. The second makes two networks, joined
+//! by a cable that loses packets, and runs this program with `--networks SERVER CLIENT`. The
+//! listener is bound in the first network, and the client dials in the second.
 use nix::sched::{CloneFlags, setns};
 use std::{
     error::Error,
@@ -29,7 +30,8 @@ use wsx_tests::{
 
 /// 256 kbit/s.
 const SLOW: u32 = 32_000;
-/// How much later than promised a dead link may be found, since the machine does other things too.
+/// How much later than promised a dead link may be detected, because the machine has other work
+/// too.
 const SLACK: Duration = Duration::from_secs(1);
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -50,16 +52,16 @@ async fn main() -> Result<()> {
     }
 }
 
-/// What a proxy can do to a connection.
+/// The faults that a proxy can cause.
 async fn bad_links(messages: u64) -> Result<()> {
     let delay = Duration::from_millis(50)..Duration::from_millis(200);
-    let late = Weakness { delay, ..Weakness::default() };
+    let delayed = Weakness { delay, ..Weakness::default() };
     let byte_by_byte = Weakness { byte_by_byte: true, ..Weakness::default() };
-    let all_at_once = Weakness { rate: Some(SLOW), byte_by_byte: true, ..late.clone() };
+    let all_at_once = Weakness { rate: Some(SLOW), byte_by_byte: true, ..delayed.clone() };
     for (fault, weakness) in [
-        ("50 to 200 ms late", late),
+        ("50 to 200 ms delay", delayed),
         ("byte by byte", byte_by_byte),
-        ("256 kbit/s, 50 to 200 ms late, byte by byte", all_at_once),
+        ("256 kbit/s, 50 to 200 ms delay, byte by byte", all_at_once),
     ] {
         let (ends, _link) = Exchange::over(weakness, Config::default()).await;
         all_arrive(fault, &ends, messages).await?;
@@ -75,12 +77,12 @@ async fn bad_links(messages: u64) -> Result<()> {
     };
     tokio::select! {
         arrived = all_arrive("pauses of 200 ms", &ends, messages) => arrived?,
-        () = pausing => unreachable!("it goes on for ever"),
+        () = pausing => unreachable!("the pauses have no end"),
     }
     resets(messages).await
 }
 
-/// Sends both ways at once by one connection, which must live and lose nothing.
+/// Sends in both directions at once over one connection, which must stay open and lose nothing.
 async fn all_arrive(fault: &str, ends: &Exchange, messages: u64) -> Result<()> {
     let start = Instant::now();
     ends.send(0..messages).await;
@@ -88,10 +90,14 @@ async fn all_arrive(fault: &str, ends: &Exchange, messages: u64) -> Result<()> {
     report(fault, ends, messages, start);
     let perfect = ends.verdicts(messages).iter().all(Verdict::is_perfect) && ends.connections() == 1;
     ends.close().await;
-    if perfect { Ok(()) } else { Err(format!("{fault}: this should have been one connection without a fault").into()) }
+    if perfect {
+        Ok(())
+    } else {
+        Err(format!("{fault}: messages were lost, duplicated or reordered, or the connection broke").into())
+    }
 }
 
-/// Connections that are reset in the middle of whatever they carry.
+/// Connections that are reset in the middle of frames.
 async fn resets(messages: u64) -> Result<()> {
     const BURST: u64 = 20;
     let (start, fault) = (Instant::now(), "resets");
@@ -102,14 +108,18 @@ async fn resets(messages: u64) -> Result<()> {
         let end = messages.min(first + BURST);
         ends.send(first..end).await;
         first = end;
-        // So that most of it arrives before the next reset, and there is something to be doubled.
+        // Most of it arrives before the next reset, so that a duplicate is possible.
         sleep(Duration::from_millis(1)).await;
     }
     ends.close().await;
     report(fault, &ends, messages, start);
     let kept =
         ends.verdicts(messages).iter().all(|verdict| verdict.is_at_most_once() && verdict.arrived > messages / 2);
-    if kept && ends.connections() > 1 { Ok(()) } else { Err(format!("{fault}: this is not at most once").into()) }
+    if kept && ends.connections() > 1 {
+        Ok(())
+    } else {
+        Err(format!("{fault}: a message was duplicated or reordered, or too many were lost").into())
+    }
 }
 
 fn report(fault: &str, ends: &Exchange, messages: u64, start: Instant) {
@@ -120,33 +130,34 @@ fn report(fault: &str, ends: &Exchange, messages: u64, start: Instant) {
     );
 }
 
-/// Two network namespaces, by the names that `ip netns` gave them.
+/// Two network namespaces, by their names in `ip netns`.
 struct Networks<'n> {
     server: &'n str,
     client: &'n str,
 }
 
 impl Networks<'_> {
-    /// A listener in the server's network, at its only address that is not the loopback's.
+    /// Returns a listener in the server's network, at its only address outside the loopback.
     fn listen(&self) -> Result<StdTcpListener> {
         let address =
             output(Command::new("ip").args(["-n", self.server, "-4", "-o", "address", "show", "scope", "global"]))?;
-        let address = address.split_whitespace().find_map(|word| word.split_once('/')).ok_or("it has no address")?.0;
+        let address =
+            address.split_whitespace().find_map(|word| word.split_once('/')).ok_or("the network has no address")?.0;
         let server = self.server.to_owned();
         let bound = std::thread::scope(|scope| {
-            // A thread of its own, as a thread is in one network.
+            // A thread of its own, because a network namespace belongs to a thread.
             scope
                 .spawn(|| {
                     enter(&server).and_then(|()| Ok(StdTcpListener::bind((address, 0))?)).map_err(|e| e.to_string())
                 })
                 .join()
         });
-        let listener = bound.map_err(|_| "the thread that listens panicked")??;
+        let listener = bound.map_err(|_| "the thread of the listener panicked")??;
         listener.set_nonblocking(true)?;
         Ok(listener)
     }
 
-    /// Changes what both networks do with the packets that they receive.
+    /// Adds or removes a rule for incoming packets in both networks.
     fn rule(&self, change: &str, rule: &[&str]) -> Result<()> {
         for network in [self.server, self.client] {
             output(
@@ -157,7 +168,7 @@ impl Networks<'_> {
     }
 }
 
-/// Sockets that this thread makes from now on are in this network.
+/// New sockets of this thread are in this network from now on.
 fn enter(network: &str) -> Result<()> {
     Ok(setns(File::open(format!("/run/netns/{network}"))?, CloneFlags::CLONE_NEWNET)?)
 }
@@ -170,16 +181,16 @@ fn output(command: &mut Command) -> Result<String> {
     Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim()).into())
 }
 
-/// Every packet is lost.
+/// Drops every packet.
 const BLACK_HOLE: &[&str] = &["-j", "DROP"];
-/// One packet in five is lost, in each direction.
+/// Drops one packet in five, in each direction.
 const LOSS: &[&str] = &["-m", "statistic", "--mode", "random", "--probability", "0.2", "-j", "DROP"];
 
-/// What only a network can do: lose packets, and take them for ever. The rate is the cable's.
+/// The faults that need a network: lost packets, and a black hole. The cable limits the rate.
 async fn lossy_network(networks: &Networks<'_>, messages: u64) -> Result<()> {
     enter(networks.client)?;
     networks.rule("-A", LOSS)?;
-    // At this loss TCP doubles its waits to ten seconds and more now and then: that is no dead link.
+    // At this loss TCP sometimes backs off for more than ten seconds. That is not a dead link.
     let patient = Config::default().write_timeout(Duration::from_secs(60)).handshake_timeout(Duration::from_secs(30));
     let ends = Exchange::on(TcpListener::from_std(networks.listen()?)?, patient).await;
     all_arrive("20 % loss, 256 kbit/s", &ends, messages).await?;
@@ -189,10 +200,10 @@ async fn lossy_network(networks: &Networks<'_>, messages: u64) -> Result<()> {
     let quick = Config::default().handshake_timeout(2 * second);
     let beating = quick.clone().heartbeat(second, 2 * second);
     black_hole(networks, "a heartbeat", "silent", beating, InFlight::Nothing, 3 * second).await?;
-    // Linux counts from when it first sends something again, here after up to a second.
+    // Linux counts from its next transmission, here after up to a second.
     let impatient = quick.clone().tcp_user_timeout(3 * second);
     black_hole(networks, "the user timeout", "timed out", impatient, InFlight::Messages, 4 * second).await?;
-    // Idle for a second, then two probes a second apart without an answer.
+    // One second idle, then two probes one second apart without an answer.
     let probing = quick.tcp_keepalive(second, second, 2);
     black_hole(networks, "the keepalive", "timed out", probing, InFlight::Nothing, 3 * second).await
 }
@@ -200,11 +211,12 @@ async fn lossy_network(networks: &Networks<'_>, messages: u64) -> Result<()> {
 #[derive(PartialEq)]
 enum InFlight {
     Nothing,
-    /// One each way, sent into the black hole.
+    /// One in each direction, sent into the black hole.
     Messages,
 }
 
-/// A link that dies without a word: both ends must find it within `bound`, and talk again once it lives.
+/// A silently dead link: both ends must detect it within `bound`, and exchange messages again once
+/// it works.
 async fn black_hole(
     networks: &Networks<'_>,
     what: &str,
@@ -216,8 +228,8 @@ async fn black_hole(
     let ends = Exchange::on(TcpListener::from_std(networks.listen()?)?, config).await;
     ends.send(0..100).await;
     ends.arrive(100).await;
-    // Until both have acknowledged the last of it, which TCP delays by up to 200 ms: the system sends no keepalive while
-    // something is in flight.
+    // Waits until both ends have acknowledged everything, which TCP delays by up to 200 ms. The
+    // kernel sends no keepalive before that.
     sleep(Duration::from_millis(500)).await;
     let [near, far] = ends.connection();
     networks.rule("-I", BLACK_HOLE)?;
@@ -228,7 +240,7 @@ async fn black_hole(
     }
     let ended = |conn: Connection| async move { (conn.closed().await, dead.elapsed()) };
     let both = timeout(10 * bound, async { tokio::join!(ended(near), ended(far)) }).await;
-    let (near, far) = both.map_err(|_| format!("{what}: a dead link was not found within {:?}", 10 * bound))?;
+    let (near, far) = both.map_err(|_| format!("{what}: a dead link was not detected within {:?}", 10 * bound))?;
     networks.rule("-D", BLACK_HOLE)?;
     let healed = Instant::now();
     timeout(10 * bound, ends.client.connected()).await??;
@@ -237,18 +249,18 @@ async fn black_hole(
     ends.close().await;
     let [to_server, to_client] = ends.verdicts(200);
     println!(
-        "a black hole, by {what}: found by the client after {:.1} s, by the server after {:.1} s; back {:.1} s after it was \
-         mended; to the server {to_server}; to the client {to_client}",
+        "a black hole, by {what}: detected by the client after {:.1} s, by the server after {:.1} s; reconnected {:.1} s after it was \
+         repaired; to the server {to_server}; to the client {to_client}",
         near.1.as_secs_f64(),
         far.1.as_secs_f64(),
         back.as_secs_f64(),
     );
     for (closed, after) in [near, far] {
         if closed.by != ClosedBy::Link || !closed.reason.contains(reason) || after > bound + SLACK {
-            return Err(format!("{what}: {closed} after {after:?}, and not within {bound:?} as {reason:?}").into());
+            return Err(format!("{what}: {closed} after {after:?} instead of {reason:?} within {bound:?}").into());
         }
     }
-    // The number 100 went into the black hole, or was not used.
+    // The number 100 was sent into the black hole, or was not used.
     if [to_server, to_client].iter().all(|verdict| verdict.is_at_most_once() && verdict.lost == 1) {
         Ok(())
     } else {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Autobahn's cases against wsx in both roles: a server (the example `echo`) and a client. PyPI's `kosoku` carries the cases
 # for Python 3. Fails unless all cases that apply pass; those for compression, which wsx does not negotiate, do not.
+# Row R3 of the specification.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh

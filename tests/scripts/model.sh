@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The wake-ups of a connection under a model checker: every order of its threads with at most so many preemptions, 3 unless
 # given as the first argument. Built apart, since the checker's lock is in the place of std's then.
+# Row R11 of the specification.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh

@@ -1,4 +1,4 @@
-//! A certificate authority for the tests, and what both ends of TLS make of its certificates.
+//! A certificate authority for the tests, and TLS configurations with its certificates.
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use std::{fmt, sync::Arc};
 use wsx::rustls::{
@@ -26,22 +26,22 @@ impl Default for Authority {
 }
 
 impl Authority {
-    /// An authority of this name.
+    /// Makes an authority with this name.
     #[must_use]
     pub fn named(name: &str) -> Self {
         let mut params = params(&[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
-        Self(CertifiedIssuer::self_signed(params, key()).expect("its parameters fit together"))
+        Self(CertifiedIssuer::self_signed(params, key()).expect("the parameters are consistent"))
     }
 
-    /// A certificate for these names.
+    /// Issues a certificate for these names.
     #[must_use]
     pub fn issue(&self, names: &[&str]) -> Issued {
         self.sign(&params(names))
     }
 
-    /// A certificate for these names that has expired.
+    /// Issues a certificate for these names that has expired.
     #[must_use]
     pub fn issue_expired(&self, names: &[&str]) -> Issued {
         let mut params = params(names);
@@ -52,11 +52,11 @@ impl Authority {
 
     fn sign(&self, params: &CertificateParams) -> Issued {
         let key = key();
-        let certificate = params.signed_by(&key, &self.0).expect("its parameters fit together");
+        let certificate = params.signed_by(&key, &self.0).expect("the parameters are consistent");
         Issued { certificate: certificate.der().clone(), key }
     }
 
-    /// The authority's own certificate, as files have it.
+    /// Returns the authority's own certificate in PEM.
     #[must_use]
     pub fn pem(&self) -> String {
         self.0.pem()
@@ -64,33 +64,34 @@ impl Authority {
 
     fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).expect("it is an authority's certificate");
+        roots.add(self.0.der().clone()).expect("the certificate is an authority's");
         roots
     }
 
-    /// A client that trusts this authority.
+    /// Returns the configuration of a client that trusts this authority.
     #[must_use]
     pub fn client(&self) -> ClientConfig {
         with_ring(ClientConfig::builder_with_provider).with_root_certificates(self.roots()).with_no_client_auth()
     }
 
-    /// A client that trusts this authority, and has a certificate of its own.
+    /// Returns the configuration of a client that trusts this authority and has a certificate.
     #[must_use]
     pub fn client_with(&self, own: &Issued) -> ClientConfig {
         with_ring(ClientConfig::builder_with_provider)
             .with_root_certificates(self.roots())
             .with_client_auth_cert(vec![own.certificate.clone()], own.private_key())
-            .expect("the key is the certificate's")
+            .expect("the key belongs to the certificate")
     }
 
-    /// A server with this certificate, which asks clients for one of this authority.
+    /// Returns the configuration of a server with this certificate that requires client
+    /// certificates of this authority.
     #[must_use]
     pub fn server_for_clients_with(&self, own: &Issued) -> ServerConfig {
         let clients = WebPkiClientVerifier::builder_with_provider(self.roots().into(), provider()).build();
         with_ring(ServerConfig::builder_with_provider)
-            .with_client_cert_verifier(clients.expect("there is a root"))
+            .with_client_cert_verifier(clients.expect("the store has a root certificate"))
             .with_single_cert(vec![own.certificate.clone()], own.private_key())
-            .expect("the key is the certificate's")
+            .expect("the key belongs to the certificate")
     }
 }
 
@@ -101,13 +102,13 @@ impl fmt::Debug for Authority {
 }
 
 impl Issued {
-    /// A server with this certificate.
+    /// Returns the configuration of a server with this certificate.
     #[must_use]
     pub fn server(&self) -> ServerConfig {
         with_ring(ServerConfig::builder_with_provider)
             .with_no_client_auth()
             .with_single_cert(vec![self.certificate.clone()], self.private_key())
-            .expect("the key is the certificate's")
+            .expect("the key belongs to the certificate")
     }
 
     fn private_key(&self) -> PrivateKeyDer<'static> {
@@ -117,11 +118,11 @@ impl Issued {
 
 fn params(names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-    CertificateParams::new(names).expect("these are names")
+    CertificateParams::new(names).expect("the names are valid")
 }
 
 fn key() -> KeyPair {
-    KeyPair::generate().expect("there is randomness")
+    KeyPair::generate().expect("the system has randomness")
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -131,5 +132,5 @@ fn provider() -> Arc<CryptoProvider> {
 fn with_ring<Side: ConfigSide>(
     builder: impl FnOnce(Arc<CryptoProvider>) -> ConfigBuilder<Side, wsx::rustls::WantsVersions>,
 ) -> ConfigBuilder<Side, WantsVerifier> {
-    builder(provider()).with_safe_default_protocol_versions().expect("ring speaks them")
+    builder(provider()).with_safe_default_protocol_versions().expect("ring supports the default versions")
 }

@@ -1,5 +1,5 @@
-//! Dials a URL once, trusting whom the platform trusts, and says in one line what came of it: whom that is, is decided in
-//! the environment, which a test cannot change for itself.
+//! Dials a URL once with the platform's trusted roots, and prints the result in one line. The
+//! environment decides which roots these are, and a test cannot change it for its own process.
 use wsx::{CancellationToken, Client};
 
 #[tokio::main(flavor = "current_thread")]

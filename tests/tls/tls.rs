@@ -1,4 +1,4 @@
-//! Rows L1 to L7 of the specification: TLS at both ends.
+//! TLS at both ends.
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
@@ -42,7 +42,7 @@ fn on_answer(edge: &EdgeBox, msg: Telemetry) {
     edge.answers.add(msg);
 }
 
-/// A hub that listens with TLS on a port of its own.
+/// A hub that serves TLS on a port of its own.
 struct Server {
     hub: Hub<Station>,
     port: u16,
@@ -72,7 +72,7 @@ impl Server {
         within(TcpStream::connect(("127.0.0.1", self.port))).await.unwrap()
     }
 
-    /// A peer that is not wsx.
+    /// Connects a peer that is not wsx.
     async fn peer(&self, authority: &Authority, id: &str) -> WebSocketStream<Box<TlsStream<TcpStream>>> {
         let connector = TlsConnector::from(Arc::new(authority.client()));
         let name = ServerName::try_from("localhost").unwrap();
@@ -85,7 +85,7 @@ fn station() -> HubBuilder<Station> {
     Hub::builder().endpoint(Station)
 }
 
-/// A client that tries once.
+/// Returns a client that tries once.
 fn edge(url: String, tls: wsx::rustls::ClientConfig) -> ClientBuilder<EdgeBox> {
     Client::builder(url).endpoint(EdgeBox::default()).tls(tls).reconnect(false)
 }
@@ -100,7 +100,7 @@ async fn talk(client: &Client<EdgeBox>, text: &str) {
     assert!(client.endpoint().answers.next().await.text == text, "{} bytes", text.len());
 }
 
-/// Row L1: messages of every size go both ways, and the close is a clean one.
+/// Row L1: messages of every size go in both directions, and the close is clean.
 #[tokio::test]
 async fn a_client_talks_to_a_hub_over_tls() {
     let authority = Authority::default();
@@ -115,7 +115,7 @@ async fn a_client_talks_to_a_hub_over_tls() {
     assert_eq!((closed.code, closed.by), (CloseCode::NORMAL, ClosedBy::Peer));
 }
 
-/// Row L1: an address can be the server's name too.
+/// Row L1: a certificate may be for an IP address.
 #[tokio::test]
 async fn a_certificate_can_be_for_an_address() {
     let authority = Authority::default();
@@ -125,7 +125,7 @@ async fn a_certificate_can_be_for_an_address() {
     talk(&client, "x").await;
 }
 
-/// Row L1: what is refused by HTTP keeps its status.
+/// Row L1: a rejected handshake keeps its HTTP status.
 #[tokio::test]
 async fn a_refusal_over_tls_has_its_status() {
     let authority = Authority::default();
@@ -135,7 +135,7 @@ async fn a_refusal_over_tls_has_its_status() {
     assert!(matches!(error, ConnectError::Rejected { status: StatusCode::BAD_REQUEST, .. }), "{error:?}");
 }
 
-/// Row L2: each kind of bad certificate is one, and says what is wrong with it.
+/// Row L2: each kind of bad certificate is an error of its own, with the reason.
 #[tokio::test]
 async fn a_certificate_that_is_not_to_be_trusted_says_why() {
     let (authority, other) = (Authority::default(), Authority::named("another authority"));
@@ -159,7 +159,7 @@ async fn a_certificate_that_is_not_to_be_trusted_says_why() {
     }
 }
 
-/// Row L2: a server that is not there, or speaks no TLS, is no matter of certificates.
+/// Row L2: a server that is missing, or does not use TLS, is not a certificate error.
 #[tokio::test]
 async fn a_server_without_tls_is_told_from_none() {
     let authority = Authority::default();
@@ -167,13 +167,13 @@ async fn a_server_without_tls_is_told_from_none() {
     let error = connect(edge(plain.url("a").replace("ws:", "wss:"), authority.client())).await.unwrap_err();
     assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
     let error = chain(&error);
-    assert!(error.starts_with(&format!("no TLS connection to {}: ", plain.address)), "{error}");
+    assert!(error.starts_with(&format!("cannot make a TLS connection to {}: ", plain.address)), "{error}");
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = connect(edge(format!("wss://{free}/ws"), authority.client())).await.unwrap_err();
     assert!(matches!(error, ConnectError::Dial { .. }), "{error:?}");
 }
 
-/// Row L2: the handshake has its deadline on the client too.
+/// Row L2: the handshake timeout of the client covers TLS.
 #[tokio::test]
 async fn a_server_that_is_silent_before_tls_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -183,7 +183,7 @@ async fn a_server_that_is_silent_before_tls_is_given_up() {
     assert!(matches!(error, ConnectError::Timeout(_)), "{error:?}");
 }
 
-/// Row L3: without a configuration of its own a client trusts whom the platform trusts.
+/// Row L3: by default a client trusts the platform's roots.
 #[tokio::test]
 async fn by_default_a_client_trusts_whom_the_platform_trusts() {
     let (authority, other) = (Authority::default(), Authority::named("another authority"));
@@ -194,7 +194,7 @@ async fn by_default_a_client_trusts_whom_the_platform_trusts() {
         (
             "none.pem",
             String::new(),
-            &format!("no TLS connection to localhost:{}: this system has no usable root", server.port),
+            &format!("cannot make a TLS connection to localhost:{}: this system has no usable root", server.port),
         ),
     ] {
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -206,7 +206,7 @@ async fn by_default_a_client_trusts_whom_the_platform_trusts() {
     }
 }
 
-/// Row L4: a new certificate is the next connection's, and nothing happens to the old ones.
+/// Row L4: a new certificate applies to new connections. Open connections are not touched.
 #[tokio::test]
 async fn a_reload_reaches_the_next_connection_alone() {
     let (old, new) = (Authority::default(), Authority::named("a new authority"));
@@ -217,11 +217,11 @@ async fn a_reload_reaches_the_next_connection_alone() {
     let after = connect(edge(server.url("after"), new.client())).await.unwrap();
     let error = connect(edge(server.url("b"), old.client())).await.unwrap_err();
     assert!(matches!(error, ConnectError::Certificate { .. }), "{error:?}");
-    talk(&before, "still here").await;
-    talk(&after, "here too").await;
+    talk(&before, "still working").await;
+    talk(&after, "working too").await;
 }
 
-/// Row L5: the client's certificate tells `build_id` who it is.
+/// Row L5: `build_id` gets the client's certificate.
 #[tokio::test]
 async fn build_id_sees_the_certificate_of_the_client() {
     let authority = Authority::default();
@@ -242,12 +242,12 @@ async fn build_id_sees_the_certificate_of_the_client() {
     let door = hub.ws_handler(build_id, |_| {});
     let server = Server::start_at(hub, door, Tls::new(authority.server_for_clients_with(&server))).await;
     let client = connect(edge(server.url(""), authority.client_with(&device))).await.unwrap();
-    talk(&client, "it is me").await;
+    talk(&client, "hello").await;
     assert!(server.hub.connection("box-7").is_some());
-    // A resumed session has the certificate of the first.
+    // Another device has another certificate.
     let error = connect(edge(server.url(""), authority.client_with(&authority.issue(&["box-8"])))).await.unwrap_err();
     assert!(matches!(error, ConnectError::Rejected { status: StatusCode::FORBIDDEN, .. }), "{error:?}");
-    // Without a certificate, or with one of another authority, it comes no further than TLS.
+    // Without a certificate, or with one of another authority, the TLS handshake fails.
     for config in [authority.client(), authority.client_with(&Authority::named("a stranger").issue(&["box-7"]))] {
         let error = connect(edge(server.url(""), config)).await.unwrap_err();
         assert!(matches!(&error, ConnectError::Tls { .. }), "{error:?}");
@@ -256,7 +256,7 @@ async fn build_id_sees_the_certificate_of_the_client() {
     assert_eq!(server.hub.len(), 1);
 }
 
-/// Row L5: a session that is resumed has the certificate that it began with.
+/// Row L5: a resumed session has the certificate of the first one.
 #[tokio::test]
 async fn a_resumed_session_keeps_the_certificate() {
     let authority = Authority::default();
@@ -286,7 +286,8 @@ async fn a_resumed_session_keeps_the_certificate() {
     }
 }
 
-/// Row L6: who says nothing, or stops in the middle, is cut at the deadline of the handshake.
+/// Row L6: a peer that is silent, or stops in the middle of its handshake, is cut off at the
+/// handshake timeout.
 #[tokio::test]
 async fn a_tls_handshake_that_is_not_finished_is_cut() {
     let (recorder, mut memory) = recorder();
@@ -295,16 +296,16 @@ async fn a_tls_handshake_that_is_not_finished_is_cut() {
     let server =
         Server::start(station().config(config).observer(recorder), authority.issue(&["localhost"]).server()).await;
     let mut silent = server.tcp().await;
-    // The first bytes of a ClientHello of 512 bytes, of which no more come.
+    // The first bytes of a ClientHello of 512 bytes.
     let mut half_done = server.tcp().await;
     half_done.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]).await.unwrap();
     for tcp in [&mut silent, &mut half_done] {
-        // An end, in order or not.
+        // The stream may end with an error.
         let _ = within(tcp.read_to_end(&mut Vec::new())).await;
         let why = memory.find(|seen| if let Seen::TlsFailed(why) = seen { Some(why) } else { None }).await;
         assert_eq!(why, "the TLS handshake was not finished within 200ms");
     }
-    // Behind TLS the deadline is the same one.
+    // After TLS the same deadline applies.
     let connector = TlsConnector::from(Arc::new(authority.client()));
     let name = ServerName::try_from("localhost").unwrap();
     let mut idle = within(connector.connect(name, server.tcp().await)).await.unwrap();
@@ -313,7 +314,7 @@ async fn a_tls_handshake_that_is_not_finished_is_cut() {
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
 }
 
-/// Row L6: the time that TLS took is none for what follows.
+/// Row L6: TLS and HTTP share one handshake timeout.
 #[tokio::test(start_paused = true)]
 async fn tls_and_http_have_one_deadline() {
     let authority = Authority::default();
@@ -335,7 +336,7 @@ async fn tls_and_http_have_one_deadline() {
     assert!(opening.await.unwrap().is_err());
 }
 
-/// Row L6: a half-done TLS handshake has a place among the half-done handshakes.
+/// Row L6: a TLS handshake in progress counts as a handshake in progress.
 #[tokio::test]
 async fn half_done_tls_handshakes_are_counted() {
     let timeout = Duration::from_millis(200);
@@ -345,13 +346,14 @@ async fn half_done_tls_handshakes_are_counted() {
     let server = Server::start(station().config(config).max_handshakes(1), tls).await;
     let since = Instant::now();
     let _silent = [server.tcp().await, server.tcp().await, server.tcp().await];
-    // It waits until the three before it have run out of time, one after the other.
+    // It waits until the three before it have timed out, one after the other.
     let client = connect(edge(server.url("late"), authority.client())).await.unwrap();
     assert!(since.elapsed() >= 3 * timeout, "{:?}", since.elapsed());
-    talk(&client, "here at last").await;
+    talk(&client, "connected").await;
 }
 
-/// Row L6: a stream that the program accepted is not kept waiting for a place, and costs no cryptography without one.
+/// Row L6: a stream that the program accepted does not wait for a place. Without a place there is
+/// no TLS handshake.
 #[tokio::test]
 async fn a_stream_without_a_place_ends_before_tls() {
     let (recorder, mut memory) = recorder();
@@ -374,7 +376,7 @@ async fn a_stream_without_a_place_ends_before_tls() {
     assert!(matches!(error, HandshakeError::Tls(_)), "{error:?}");
 }
 
-/// Row L6: an address that has enough connections is turned away before TLS.
+/// Row L6: an address that has reached its limit is rejected before TLS.
 #[tokio::test]
 async fn an_address_with_enough_connections_is_turned_away_before_tls() {
     let (recorder, mut memory) = recorder();
@@ -385,10 +387,11 @@ async fn an_address_with_enough_connections_is_turned_away_before_tls() {
     let error = connect(edge(server.url("b"), authority.client())).await.unwrap_err();
     assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
     memory.find(|seen| if let Seen::Refused(429, _) = seen { Some(()) } else { None }).await;
-    talk(&client, "still here").await;
+    talk(&client, "still working").await;
 }
 
-/// Row L6: who speaks no TLS gets an alert and a clean end, whatever it still sends, and the next one is served.
+/// Row L6: a peer that does not use TLS gets an alert and a FIN, whatever it still sends. The next
+/// connection is served.
 #[tokio::test]
 async fn plain_http_at_the_tls_port_ends_cleanly() {
     let authority = Authority::default();
@@ -398,13 +401,13 @@ async fn plain_http_at_the_tls_port_ends_cleanly() {
     within(plain.write_all(request.as_bytes())).await.unwrap();
     plain.shutdown().await.unwrap();
     let mut answer = Vec::new();
-    within(plain.read_to_end(&mut answer)).await.expect("an end without a reset");
+    within(plain.read_to_end(&mut answer)).await.expect("the stream ends without a reset");
     assert_eq!((answer.len(), answer[0]), (7, 21), "a TLS alert: {answer:?}");
     let client = connect(edge(server.url("a"), authority.client())).await.unwrap();
     talk(&client, "x").await;
 }
 
-/// Row L7: the close code for what is refused gets through TLS, unread input or not.
+/// Row L7: the close code for rejected input arrives through TLS, with unread input or without.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_close_code_for_refused_input_gets_through() {
     let authority = Authority::default();
@@ -412,7 +415,8 @@ async fn the_close_code_for_refused_input_gets_through() {
     let server = Server::start(station().config(config), authority.issue(&["localhost"]).server()).await;
     for try_ in 0..20 {
         let mut peer = server.peer(&authority, "a").await;
-        // More than the system keeps: the peer still writes when the server has refused.
+        // More than the kernel buffers: the peer is still writing when the server rejects the
+        // message.
         within(peer.send(Message::text("x".repeat(3_000_000)))).await.unwrap();
         let close = loop {
             match within(peer.next()).await {
@@ -425,14 +429,14 @@ async fn the_close_code_for_refused_input_gets_through() {
     }
 }
 
-/// Row L7: a peer that goes without a word of TLS or WebSocket has gone; nothing else happens.
+/// Row L7: a peer that hangs up without closing TLS or WebSocket is a lost link.
 #[tokio::test]
 async fn an_abrupt_end_is_a_lost_link() {
     let (recorder, mut memory) = recorder();
     let authority = Authority::default();
     let server = Server::start(station().observer(recorder), authority.issue(&["localhost"]).server()).await;
     let peer = server.peer(&authority, "a").await;
-    // The socket below TLS ends, with a FIN and no more.
+    // The socket below TLS ends with a FIN.
     let (mut tcp, _session) = peer.into_inner().into_inner();
     tcp.shutdown().await.unwrap();
     let (_, closed) = memory.closed().await;
@@ -441,7 +445,7 @@ async fn an_abrupt_end_is_a_lost_link() {
     talk(&client, "x").await;
 }
 
-/// Carries what the client says to a door behind TLS and back, but no more than 4 KB a second.
+/// Connects a client to a TLS hub through a link of 4 KB a second.
 fn slowly(door: &WsHandler<Station>, tls: &Tls) -> DuplexStream {
     async fn carry(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin) {
         let mut some = [0; 1024];
@@ -462,8 +466,8 @@ fn slowly(door: &WsHandler<Station>, tls: &Tls) -> DuplexStream {
     near
 }
 
-/// Row L7: a link over which something gets through is not taken for one that takes nothing, though TLS does not say how
-/// far a flush is.
+/// Row L7: a slow link that makes progress is not cut off, although TLS does not report the
+/// progress of a flush.
 #[tokio::test(start_paused = true)]
 async fn a_slow_link_is_not_cut_for_its_slowness() {
     let authority = Authority::default();
@@ -475,7 +479,7 @@ async fn a_slow_link_is_not_cut_for_its_slowness() {
         .build()
         .unwrap();
     client.connect(CancellationToken::new(), |_| {}).await.unwrap();
-    // 300 KB each way, at 4 KB a second.
+    // 300 KB in each direction, at 4 KB a second.
     for _ in 0..5 {
         client.send(&Telemetry { text: "x".repeat(60_000) }).await.unwrap();
     }
@@ -488,7 +492,8 @@ async fn a_slow_link_is_not_cut_for_its_slowness() {
     assert_eq!(*client.state().borrow(), ClientState::Connected);
 }
 
-/// Row L1: Python's `websockets` and Node's `ws` come in over TLS, with the authority in their environment.
+/// Row L1: Python's `websockets` and Node's `ws` connect over TLS, with the authority from their
+/// environment.
 #[tokio::test]
 async fn foreign_clients_talk_over_tls() {
     let authority = Authority::default();
@@ -515,7 +520,7 @@ async fn foreign_clients_talk_over_tls() {
             (close, "close", "1000"),
         ] {
             operations.write_all(format!("{operation}\n").as_bytes()).await.unwrap();
-            let said = within(events.next_line()).await.unwrap().unwrap_or_else(|| panic!("{script} has ended"));
+            let said = within(events.next_line()).await.unwrap().unwrap_or_else(|| panic!("{script} has exited"));
             assert!(said.contains(&format!("\"{event}\"")) && said.contains(part), "{script}: {said}");
         }
     }

@@ -1,7 +1,8 @@
-//! Code of the user's that panics ends what it was part of, and nothing else.
+//! Runs code of the application so that a panic ends only its own connection.
 //!
-//! Unwind safe in fact: what this library was doing ends there, and what the user's code shares with the rest of the
-//! program has its own locks to tell.
+//! `AssertUnwindSafe` is sound here. After a panic, wsx does not use the state that the panic
+//! interrupted. State that the application shares with the rest of its program has locks of its
+//! own.
 use std::{
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -9,12 +10,13 @@ use std::{
     task::Poll,
 };
 
-/// `None` when it panics.
+/// Returns the result, or `None` if `code` panicked.
 pub(crate) fn call<T>(code: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(code)).ok()
 }
 
-/// `None` when it panics, which dropping it at its end may do as well.
+/// Returns the output, or `None` if the future panicked, in a poll or when it was dropped at its
+/// end.
 #[allow(clippy::redundant_async_block, reason = "the block drops the future inside of its last poll, and so guarded")]
 pub(crate) async fn run<F: Future>(future: F) -> Option<F::Output> {
     let mut guarded = pin!(async move { future.await });

@@ -1,24 +1,26 @@
-//! How a connection ended: a value and not an error, because every connection ends.
+//! The end of a connection. It is a value and not an error, because every connection ends.
 use crate::wire::close_code::CloseCode;
 use std::fmt;
 
-/// How a connection ended.
+/// How a connection ended. A handler of `__close__` takes it, and
+/// [`Connection::closed`](crate::Connection::closed) returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
-    /// The close code, ours or the peer's. [`CloseCode::NO_STATUS`] when the peer gave none, [`CloseCode::ABNORMAL`] when
-    /// the link broke (RFC 6455 section 7.1.5).
+    /// The close code of this end or of the peer. It is [`CloseCode::NO_STATUS`] if the peer sent a
+    /// close frame without a code, and [`CloseCode::ABNORMAL`] if the link broke (RFC 6455 section
+    /// 7.1.5).
     pub code: CloseCode,
-    /// The reason that came with the code, or the error of a broken link. May be empty.
+    /// The reason in the close frame, or the error of a broken link. It may be empty.
     pub reason: String,
-    /// Who ended it.
+    /// Which end, or the link, ended the connection.
     pub by: ClosedBy,
 }
 
-/// Who ended a connection.
+/// Which end, or the link, ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClosedBy {
-    /// This program: it closed, or it rejected what the peer sent.
+    /// This program: it closed the connection, or rejected the peer's input.
     Us,
     /// The peer, with a close frame.
     Peer,
@@ -31,8 +33,11 @@ impl Closed {
         Self { code, reason: reason.into(), by }
     }
 
-    /// Whether the peer ended it for a reason that a later attempt meets too: [`CloseCode::POLICY_VIOLATION`], or
-    /// [`CloseCode::REPLACED`] because this id has connected elsewhere.
+    /// Whether the peer rejected this connection, so that a later one would be rejected too (row R2
+    /// of the specification).
+    ///
+    /// That is a close by the peer with [`CloseCode::POLICY_VIOLATION`], or with
+    /// [`CloseCode::REPLACED`], because another connection has this id.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         self.by == ClosedBy::Peer && matches!(self.code, CloseCode::POLICY_VIOLATION | CloseCode::REPLACED)

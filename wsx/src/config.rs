@@ -1,14 +1,18 @@
-//! Every bound of a connection, with its default and the effect of a lower or higher value.
+//! The bounds of a connection, each with its default and the effect of a lower or higher value. It
+//! does not know what applies them.
 use std::time::Duration;
 
-/// How much written data a TLS session keeps while its socket takes nothing, in bytes: one record of maximum length.
+/// Maximum number of bytes that a TLS session buffers while its socket takes nothing: one full
+/// record.
 ///
-/// The progress of a flush cannot be seen, so the whole buffer must be written within [`Config::write_timeout`]. Any link of
-/// 13 kbit/s does that in 10 s. The 64 KiB of rustls itself would need a link of 52 kbit/s.
+/// The progress of a flush cannot be seen, so the whole buffer must be written within
+/// [`Config::write_timeout`]. A link of 13 kbit/s does that in 10 s. The default of rustls, 64 KiB,
+/// would need 52 kbit/s.
 #[cfg(feature = "rustls")]
 pub(crate) const TLS_BUFFER: usize = 16 * 1024;
 
-/// The bounds of a connection. Everything that a peer can make grow is bounded here.
+/// The bounds of a connection. Each resource that a peer could use up has a bound here (row V1 of
+/// the specification).
 ///
 /// ```
 /// let config = wsx::Config::default().max_message_size(64 * 1024);
@@ -17,51 +21,62 @@ pub(crate) const TLS_BUFFER: usize = 16 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// Maximum length of a received message, in bytes; default 2 MiB (row V1 of the specification).
+    /// Maximum length of a received message, in bytes; default 2 MiB.
     ///
-    /// A longer message is rejected with close code 1009. Too low: valid messages end their connection. Too high: each
-    /// connection may hold that much memory while a message arrives.
+    /// A longer message is rejected with close code 1009. Too low: valid messages end their
+    /// connection. Too high: each connection may hold that much memory while a message arrives.
     pub max_message_size: usize,
-    /// Maximum number of messages that wait for one peer; default 1,024 (row V1 of the specification).
+    /// Maximum number of messages in a connection's send queue; default 1,024 (row C4 of the
+    /// specification).
     ///
-    /// Too low: senders wait at every short stall. Too high: a dead peer holds more memory until the write timeout.
+    /// Too low: senders wait at every short pause of the link. Too high: a dead peer holds more
+    /// memory until the write timeout.
     pub queue_messages: usize,
-    /// Maximum number of bytes that wait for one peer; default 4 MiB, which is twice 1,024 messages of 2 KiB, or two
-    /// messages of maximum length.
+    /// Maximum number of bytes in a connection's send queue; default 4 MiB. That is twice the size
+    /// of 1,024 messages of 2 KiB, or two messages of maximum length.
     ///
-    /// When the queue is empty, it accepts one message of any length.
+    /// An empty queue accepts one message of any length. Too low: senders wait although few
+    /// messages are queued. Too high: a dead peer holds more memory until the write timeout.
     pub queue_bytes: usize,
-    /// How long writing may make no progress before the connection ends; default 10 s (row V1 of the specification).
+    /// Maximum time without progress of a write; default 10 s. Then the connection ends.
     ///
-    /// Too low: a link that pauses is cut. Too high: a dead peer is noticed late, and holds its queue until then. Over TLS
-    /// the progress of the last 16 KiB cannot be seen, so a link must be able to take that much within this time.
+    /// Too low: a link that pauses is cut. Too high: a dead peer is noticed late, and holds its
+    /// queue until then. Over TLS the progress of the last 16 KiB cannot be seen. So a link must be
+    /// able to take 16 KiB within this time.
     ///
-    /// A socket reports progress when it takes more. On Linux wsx lets at most 128 KiB wait unsent in the socket
-    /// (`TCP_NOTSENT_LOWAT`), so that a slow link reports it in time. A stream that the program or hyper brings may hold
-    /// megabytes and then take nothing for long: set that option on it too, or a longer timeout.
+    /// A socket reports progress when it takes more bytes. On Linux wsx limits the unsent bytes in
+    /// a socket to 128 KiB (`TCP_NOTSENT_LOWAT`), so that a slow link reports progress in time. A
+    /// stream of the program or of hyper may hold megabytes, and then take nothing for a long time.
+    /// Set that option on it too, or a longer timeout.
     pub write_timeout: Duration,
-    /// How long closing may take in all; default 10 s. It includes queued messages, the close frames and a running handler.
+    /// Maximum time for closing; default 10 s. It includes the queued messages, a running handler
+    /// and the close frames.
     ///
-    /// After that the socket is dropped, and a handler that still runs with it.
+    /// After this time the socket and the running handler are dropped. Too low: a slow link loses
+    /// queued messages, and slow handlers are cut off. Too high: a dead peer holds its socket
+    /// longer.
     pub close_timeout: Duration,
-    /// How long a handshake may take in all, that of TLS included; default 10 s. A client's includes dialling.
+    /// Maximum time for a handshake, including TLS; default 10 s. At a client it includes dialling.
     ///
-    /// Too low: distant clients never connect. Too high: silent connections hold their sockets longer.
+    /// Too low: distant clients never connect. Too high: silent connections hold their sockets
+    /// longer.
     pub handshake_timeout: Duration,
-    /// Pings that find a dead link; default `None` (row B1 of the specification).
+    /// When to ping a silent peer; default `None`, which means never (row B1 of the specification).
+    ///
+    /// See [`heartbeat`](Self::heartbeat()).
     pub heartbeat: Option<Heartbeat>,
-    /// How long the operating system waits for the acknowledgement of written data before it ends the connection; default
-    /// `None`, which is the system's own value, about 15 minutes on Linux.
+    /// How long the operating system waits for the acknowledgement of written data; default `None`,
+    /// which means the time of the system. On Linux that is about 15 minutes.
     ///
     /// See [`tcp_user_timeout`](Self::tcp_user_timeout()).
     pub tcp_user_timeout: Option<Duration>,
-    /// Probes of an idle connection by the operating system; default `None`, no probes.
+    /// When the operating system probes an idle connection; default `None`, which means never.
     ///
     /// See [`tcp_keepalive`](Self::tcp_keepalive()).
     pub tcp_keepalive: Option<TcpKeepalive>,
 }
 
-/// When to ping a silent peer, and how long to wait for its answer.
+/// When to ping a silent peer, and how long to wait for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Heartbeat {
@@ -71,7 +86,7 @@ pub struct Heartbeat {
     pub timeout: Duration,
 }
 
-/// When the operating system probes an idle connection, and how often without an answer.
+/// When the operating system probes an idle connection, and how many unanswered probes end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpKeepalive {
@@ -142,58 +157,66 @@ impl Config {
         self
     }
 
-    /// Pings a peer that has been silent for `interval`, and ends the connection with 1006 if no byte arrives within
-    /// `timeout` after that. So a link that died without a FIN or a reset is noticed within their sum.
+    /// Sets the heartbeat: wsx pings a peer that has been silent for `interval`. If not a byte
+    /// arrives within `timeout` after the ping, the connection ends with code 1006 (row R1 of the
+    /// specification).
     ///
-    /// Any byte from the peer is a sign of life, so a busy link carries no pings. Over TLS the sign is a whole record, of up
-    /// to 16 KiB. The pong reaches [`Connection::on_pong`](crate::Connection::on_pong) with an empty payload. While a
-    /// handler of the connection runs, nothing is read, and silence does not count.
+    /// A link that died silently is so noticed within the sum of both times. 30 s and 10 s suit
+    /// most links. Too low: a `timeout` below the slowest round trip ends healthy connections. A
+    /// short `interval` drains the battery of a radio that wakes for each ping. Too high: a dead
+    /// peer keeps its place longer. Mobile networks forget a silent connection after some minutes.
     ///
-    /// 30 s and 10 s suit most links. Mobile networks forget a silent connection after some minutes; a radio that wakes for
-    /// each ping drains a battery. Too low: a `timeout` below the slowest round trip ends healthy connections. Too high: a
-    /// dead peer keeps its place for longer.
+    /// Any byte from the peer is a sign of life, so a busy link carries no pings. Over TLS the sign
+    /// is a whole record of up to 16 KiB. While a handler of the connection runs, wsx reads
+    /// nothing, and silence does not count. The pong reaches
+    /// [`Connection::on_pong`](crate::Connection::on_pong) with an empty payload.
     ///
-    /// The peer's connection answers a ping, whatever its handlers do. To prove that the peer's program works, let it send
-    /// a message of its own: see `Client::send_every`.
+    /// The peer's wsx answers a ping even if the peer's handlers hang. A message of the application
+    /// proves that its program works: see `Client::send_every`.
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
         self.heartbeat = Some(Heartbeat { interval, timeout });
         self
     }
 
-    /// Sets TCP's user timeout (RFC 5482): the operating system ends a connection whose written data has not been
-    /// acknowledged for this long.
+    /// Sets the user timeout of TCP (RFC 5482): the operating system ends a connection whose
+    /// written data is not acknowledged within `timeout` (row R6 of the specification).
     ///
-    /// It finds a dead link as soon as there is data to send, and costs no traffic. When there is nothing to send, only a
-    /// [`heartbeat`](Self::heartbeat()) finds it. Linux counts from its first retransmission, which comes after 0.2 s or
-    /// some round trips.
+    /// It finds a dead link when there is data to send, and costs no traffic. Without data to send,
+    /// only a [`heartbeat`](Self::heartbeat()) finds it. Linux counts from its first
+    /// retransmission, after 0.2 s or a few round trips.
     ///
-    /// From 1 ms to about 24 days; a value outside is taken as the nearest. 20 s to 30 s suit most links. Too low: a link
-    /// that pauses is cut, and so is a peer that reads nothing for this long. Too high:
-    /// [`write_timeout`](Self::write_timeout) and the heartbeat come first.
+    /// The range is 1 ms to about 24 days; a value outside counts as the nearer bound. 20 s to 30 s
+    /// suit most links. Too low: a link that pauses is cut, and so is a peer that does not read for
+    /// this long. Too high: [`write_timeout`](Self::write_timeout) and the heartbeat end the
+    /// connection earlier.
     ///
-    /// It is set on the sockets that `Client` dials, that `WsHandler::serve` accepts, and that hyper hands over as TCP. A
-    /// stream that the program brings is not changed. Only Linux and Android have this option; elsewhere this has no
-    /// effect.
+    /// It applies to the TCP sockets that `Client` dials, that `Hub::serve` and `WsHandler::serve`
+    /// accept, and that hyper hands over. Streams of the program are not changed. Only Linux and
+    /// Android have this option; on other systems it has no effect.
     #[must_use]
     pub fn tcp_user_timeout(mut self, timeout: Duration) -> Self {
         self.tcp_user_timeout = Some(timeout);
         self
     }
 
-    /// Turns on TCP's keepalive (RFC 9293 section 3.8.4): the operating system probes a connection that has been idle for
-    /// `idle`, then every `interval`, and ends it when `probes` of them were not answered.
+    /// Sets the keepalive of TCP (RFC 9293 section 3.8.4): the operating system probes a connection
+    /// that has been idle for `idle`, then every `interval`. It ends the connection after `probes`
+    /// unanswered probes (row R6 of the specification).
     ///
-    /// It keeps the entry of a NAT alive, and finds a dead link without WebSocket pings. But a peer's system answers even
-    /// if its program hangs, and a proxy answers in place of the peer; a [`heartbeat`](Self::heartbeat()) goes through to
-    /// the peer. There are no probes while written data is not acknowledged: that wait is the user timeout's.
+    /// Keepalive keeps the entry of a NAT alive, and finds a dead link without WebSocket pings. But
+    /// the peer's system answers even if its program hangs, and a proxy answers in place of the
+    /// peer. A [`heartbeat`](Self::heartbeat()) reaches the peer itself. While written data is not
+    /// acknowledged, there are no probes; the user timeout applies then.
     ///
-    /// Times are rounded up to whole seconds, from 1 s to about 9 hours, and there are 1 to 127 probes; a value outside is
-    /// taken as the nearest. If [`tcp_user_timeout`](Self::tcp_user_timeout()) is set too, Linux ends the connection by
-    /// that time instead of the number of probes.
+    /// Times are rounded up to whole seconds, from 1 s to about 9 hours. The number of probes is 1
+    /// to 127. A value outside counts as the nearer bound. If
+    /// [`tcp_user_timeout`](Self::tcp_user_timeout()) is set too, Linux ends the connection after
+    /// that time, and ignores the number of probes. Too low: a healthy link that pauses is cut. Too
+    /// high: a dead link is noticed late.
     ///
-    /// It is set on the same sockets as the user timeout. Some systems, such as OpenBSD and Solaris, keep their own interval
-    /// and number.
+    /// It applies to the same sockets as the user timeout. Some systems, such as OpenBSD and
+    /// Solaris, keep their own interval and number.
     #[must_use]
     pub fn tcp_keepalive(mut self, idle: Duration, interval: Duration, probes: u32) -> Self {
         self.tcp_keepalive = Some(TcpKeepalive { idle, interval, probes });

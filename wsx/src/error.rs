@@ -1,14 +1,14 @@
-//! Every error type, one for each caller who acts differently on it.
+//! The error types, one for each kind of caller that has to act differently.
 //!
-//! `Display` says what happened at this level, and `source()` has the cause; [`Report`] prints both. The end of a connection
-//! is not an error but a value, [`Closed`](crate::Closed).
+//! `Display` says what happened at this level, and `source()` has the cause; [`Report`] prints
+//! both. The end of a connection is not an error but a value, [`Closed`](crate::Closed).
 use http::StatusCode;
 use std::{borrow::Cow, error::Error, fmt, io, time::Duration};
 
-/// An error of the program's own, as a handler returns it.
+/// An error of the application, such as a handler returns.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Prints an error with all of its causes in one line, separated by colons.
+/// Prints an error and all its causes in one line, separated by colons.
 ///
 /// ```
 /// # let error: Result<u8, _> = "x".parse::<u8>();
@@ -30,7 +30,7 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// An error that a send returns: the message was not accepted.
+/// An error that a send returns. The message was not queued.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -40,16 +40,17 @@ pub enum SendError {
     /// The hub has no connection with this id.
     #[error("no such connection: {0:?}")]
     NoSuchConnection(String),
-    /// The client is between two connections, or has given up. Its state says which.
+    /// The client has no connection now: it is reconnecting, or has given up.
+    /// [`ClientState`](crate::ClientState) says which.
     #[error("not connected")]
     NotConnected,
-    /// The send queue has no room. Only sends that do not wait return this.
+    /// The send queue has no room. Only a send that does not wait returns this.
     #[error("the send queue is full")]
     Full,
     /// The message cannot be written as JSON.
     #[error("the message cannot be written as JSON")]
     Encode(#[source] serde_json::Error),
-    /// `send_bytes` was given bytes that a text frame may not carry (RFC 6455 section 5.6).
+    /// `send_bytes` was called with bytes that a text frame must not carry (RFC 6455 section 5.6).
     #[error("a text frame carries UTF-8, and these bytes are not UTF-8: send them with `send_binary`")]
     NotUtf8(#[source] std::str::Utf8Error),
     /// A ping's payload is longer than the 125 bytes that RFC 6455 section 5.5 allows.
@@ -57,7 +58,8 @@ pub enum SendError {
     PingTooLong(usize),
 }
 
-/// An error that the [`Observer`](crate::Observer) receives for a message: its handler failed, or could not be called.
+/// An error that the [`Observer`](crate::Observer) receives for a message. The handler failed, or
+/// could not be called.
 ///
 /// The connection stays open.
 #[derive(Debug, thiserror::Error)]
@@ -68,9 +70,9 @@ pub enum HandlerError {
     Decode {
         /// The Rust type that the handler takes.
         expected: &'static str,
-        /// The place in the data, as in `sensors[2].celsius`; `.` is the data itself.
+        /// The place in the data, for example `sensors[2].celsius`. `.` is the data itself.
         path: String,
-        /// The error that serde returned. Its line and column are those of the whole message.
+        /// The error of serde. Its line and column are those of the whole message.
         source: serde_json::Error,
     },
     /// The handler returned `Err`.
@@ -89,20 +91,20 @@ pub enum HandlerError {
     },
 }
 
-/// An error that `build` returns: the handlers do not fit together, something that they need is missing, or a client's URL
-/// is wrong.
+/// An error that `build` returns: the handlers do not fit together, a state is missing, or the URL
+/// of a client is wrong.
 ///
-/// `Display` lists every problem, each on a line of its own if there are several. The problem of a handler names its file and
-/// line.
+/// `Display` lists every problem. Several problems have a line each. The problem of a handler names
+/// its file and line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildError {
-    /// As in "the hub of endpoint Station".
+    /// For example "the hub of endpoint Station".
     pub(crate) subject: String,
     pub(crate) problems: Vec<String>,
 }
 
 impl BuildError {
-    /// Returns the problems, one sentence each.
+    /// Returns the problems, a sentence each.
     #[must_use]
     pub fn problems(&self) -> &[String] {
         &self.problems
@@ -125,11 +127,11 @@ impl Error for BuildError {}
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URL or the handlers are wrong, as [`ClientBuilder::build`](crate::client::ClientBuilder::build) would have
-    /// reported. A later attempt fails too.
+    /// The URL or the handlers are wrong. A later attempt fails too.
+    /// [`ClientBuilder::build`](crate::client::ClientBuilder::build) reports this earlier.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// The TCP connection to the server failed.
+    /// The TCP connection to the server failed, or the connector of the program returned an error.
     #[error("cannot reach {address}")]
     Dial {
         /// Host and port.
@@ -137,55 +139,58 @@ pub enum ConnectError {
         /// The error of the operating system, or of the program's connector.
         source: io::Error,
     },
-    /// The server's certificate is not trusted: it is for another name, has expired, is not valid yet, or is from an
-    /// unknown authority. Only for `wss://`.
+    /// The server's certificate is not trusted (row L2 of the specification): the name or the time
+    /// is wrong, or its authority is unknown. Only for `wss://`.
     ///
-    /// A later attempt succeeds if the server renews the certificate, or if this machine's clock was wrong and is set.
+    /// A later attempt succeeds if the server renews the certificate, or if the clock of this
+    /// machine was wrong and is set.
     #[error("the certificate of {host} is not trusted")]
     Certificate {
         /// The host of the URL, which the certificate must name.
         host: String,
-        /// The cause; inside is the `rustls::Error`.
+        /// The cause, with a `rustls::Error` inside.
         source: io::Error,
     },
-    /// The TLS handshake failed, the server rejected the client's certificate, or this machine has no root certificates.
-    /// Only for `wss://`.
-    #[error("no TLS connection to {address}")]
+    /// The TLS handshake failed, the server rejected the client's certificate, or this machine has
+    /// no root certificates. Only for `wss://`.
+    #[error("cannot make a TLS connection to {address}")]
     Tls {
         /// Host and port.
         address: String,
-        /// The cause; inside is the `rustls::Error`, unless the link broke.
+        /// The cause. It has a `rustls::Error` inside, unless the link broke.
         source: io::Error,
     },
-    /// The server answered the handshake with a status other than 101. Redirects are not followed, because the program
-    /// decides which servers it trusts.
+    /// The server answered the handshake with a status other than 101. Redirects are not followed,
+    /// because the program decides which servers it trusts.
     #[error("the server rejected the handshake with {status}{hint}", hint = hint(*status))]
     Rejected {
         /// The HTTP status.
         status: StatusCode,
-        /// The time in the server's `Retry-After` header, if that is in seconds. A client that reconnects waits for at
-        /// least this long, up to `Backoff::max`. A date is ignored, because the clocks of edge boxes are often wrong.
+        /// The time in the server's `Retry-After` header, if it is in seconds. A client that
+        /// reconnects waits at least this long, up to `Backoff::max`. A date is ignored, because
+        /// the clocks of edge boxes are often wrong.
         retry_after: Option<Duration>,
     },
-    /// The server's answer breaks RFC 6455, or the server ended the stream before it answered.
+    /// The server's answer violates RFC 6455, or the server closed the stream before it answered.
     #[error("the handshake failed")]
     Handshake(#[source] BoxError),
-    /// Dialling and the handshakes together took longer than `Config::handshake_timeout`.
-    #[error("no connection within {0:?}")]
+    /// Dialling and the handshakes took longer than `Config::handshake_timeout` in total.
+    #[error("the connection was not made within {0:?}")]
     Timeout(Duration),
-    /// The program could not make the headers for the handshake.
+    /// The function given to `ClientBuilder::headers` returned an error, or panicked.
     #[error("the headers for the handshake could not be made")]
     Headers(#[source] BoxError),
-    /// `connect` was called before on this client.
-    #[error("this client is connected already: build another one for a second connection")]
+    /// An earlier `connect` of this client has not ended.
+    #[error("this client is already connected or connecting: build another client for a second connection")]
     AlreadyConnected,
-    /// The client was closed, or its cancellation was triggered, before a connection was made.
+    /// The client was closed or cancelled before it was connected.
     #[error("closed")]
     Closed,
 }
 
 impl ConnectError {
-    /// Whether the server rejected this client with a status that a later attempt would get too: 401, 403, 404 or 410.
+    /// Whether the server rejected this client with a status that a later attempt would get too:
+    /// 401, 403, 404 or 410 (row R2 of the specification).
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Rejected { status, .. } if matches!(status.as_u16(), 401 | 403 | 404 | 410))
@@ -198,7 +203,7 @@ impl ConnectError {
     }
 }
 
-/// What to do about a status whose own text does not say it.
+/// Returns the advice for a status whose own text does not give it.
 fn hint(status: StatusCode) -> &'static str {
     if status.is_redirection() { "; redirects are not followed: dial the new address" } else { "" }
 }

@@ -1,4 +1,5 @@
-//! Typed messages over WebSocket: derive a message, annotate a handler, get a hub and a client that reconnects.
+//! Typed messages over WebSocket: derive a message, annotate a handler, get a hub and a client that
+//! reconnects.
 //!
 //! ```no_run
 //! use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@
 //! #[derive(Serialize, Deserialize, wsx::Message)]
 //! struct Cmd { reboot: bool }
 //!
-//! /// Runs for each `{"type":"telemetry","data":{"celsius":…}}`. The message that it returns goes back to the sender.
+//! /// Runs for each `{"type":"telemetry","data":{"celsius":…}}`. Its result goes to the sender.
 //! #[wsx::handler("telemetry")]
 //! async fn on_telemetry(msg: Telemetry, conn: Connection) -> Option<Cmd> {
 //!     println!("{}: {} °C", conn.id(), msg.celsius);
@@ -25,20 +26,22 @@
 //! }
 //! ```
 //!
-//! # Behind axum
+//! # In an axum router
 //!
-//! With the feature `hyper`, a hub is a service for an axum router:
+//! With the feature `hyper`, [`Hub::ws_handler`] returns a service for an axum router:
 //!
 //! ```no_run
 //! # #[cfg(feature = "hyper")]
 //! # async fn example() -> std::io::Result<()> {
 //! let hub = wsx::Hub::new();
-//! let app: axum::Router = axum::Router::new().route_service("/ws", hub.ws_handler(wsx::unique_id, |_| {}));
+//! let upgrade = hub.ws_handler(wsx::unique_id, |_| {});
+//! let app: axum::Router = axum::Router::new().route_service("/ws", upgrade);
 //! axum::serve(tokio::net::TcpListener::bind("127.0.0.1:9001").await?, app).await
 //! # }
 //! ```
 //!
-//! [`WsHandler::upgrade`](server::WsHandler::upgrade) has the graceful shutdown of such a program.
+//! [`WsHandler::upgrade`](server::WsHandler::upgrade) shows the graceful shutdown of such a
+//! program.
 //!
 //! # Features
 //!
@@ -55,17 +58,21 @@
 //!
 //! # Delivery
 //!
-//! At most once, in order, on one connection. A send that returned `Ok` has its message in the queue. Messages that are
-//! queued when the link breaks are lost; those that are queued when either end closes are sent.
+//! A message is delivered at most once, and in order on one connection. When a send returns `Ok`,
+//! its message is in the queue of the connection.
+//!
+//! If either end closes the connection, queued messages are still sent. If the link breaks, queued
+//! messages are lost.
 //!
 //! # Cancel safety
 //!
-//! A future of this library that is dropped before it is done has torn no message and doubled none, and its hub, client or
-//! connection goes on. Each says for itself how much of its work is done by then.
+//! A future of wsx can be dropped at any of its await points (row X5 of the specification). No
+//! message is then torn or duplicated, and its hub, client or connection goes on working. The docs
+//! of each future say what is lost.
 //!
 //! # The path of a message
 //!
-//! The folders of the source are listed in the order in which a message meets them. Each imports only from those before it.
+//! The folders of the source, in the order in which a message meets them:
 //!
 //! ```text
 //! a peer's bytes
@@ -75,20 +82,21 @@
 //! envelope          {"ver","type","ts","data"}: parsed up to its payload, and written
 //!   |
 //!   v
-//! dispatch          type -> handler; takes the handler's arguments, decodes the payload, runs the handler
+//! dispatch          type -> handler; makes its arguments, decodes the payload, runs the handler
 //!   |
 //!   v
-//! a handler         the program's function; what it may take, send and return is checked by `protocol`
+//! a handler         the program's function; `protocol` checks its message, its sends and its reply
 //!   |
 //!   v
-//! connection        the handle: a send encodes its message and queues the frame; the task writes it
+//! connection        the handle: a send encodes a message and queues its frame; the task writes it
 //!
 //! server            the hub: a registry of connections, and the handshake that makes them
-//! client            dials, makes the handshake, and reconnects
+//! client            dials, shakes hands, and reconnects
 //! ```
 //!
-//! `server` and `client` stand at the end: both start the task. The hub and `dispatch` know each other, because a handler
-//! may take `&Hub`.
+//! A folder imports only from folders before it in this order: `protocol`, `wire`, `envelope`,
+//! `connection`, `dispatch`, `task`, `handshake`, then `server` and `client`. There is one
+//! exception: the hub and `dispatch` know each other, because a handler may take `&Hub`.
 
 // docs.rs marks each item with the feature that it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]

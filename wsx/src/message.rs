@@ -1,9 +1,12 @@
-//! A message: a Rust type with a type string. Knows no wire format and no protocol.
+//! The trait of a message: a Rust type with a type string. It does not know the wire format or any
+//! protocol.
 
-/// A typed message: the link between a Rust type and the envelope's `type`.
+/// A message: a Rust type and the envelope's `type` that it has on the wire.
 ///
-/// Derive it with `#[derive(wsx::Message)]`, which is the only way to implement it. The type string is the name in snake
-/// case, so a renamed type is another message on the wire; `#[wsx(type = "…")]` gives a type string that stays.
+/// Derive it with `#[derive(wsx::Message)]`, which is the only way to implement it.
+///
+/// The type string is the name in snake case. So a renamed type is another message on the wire.
+/// `#[wsx(type = "…")]` sets a type string that stays.
 ///
 /// ```
 /// use wsx::Message;
@@ -18,15 +21,18 @@
     note = "add `#[derive(wsx::Message)]` to `{Self}`"
 )]
 pub trait Message: Derived {
-    /// The envelope's `type`: never empty, and never beginning with `__`.
+    /// The envelope's `type`. It is not empty and does not begin with `__`.
     const TYPE: &'static str;
-    /// Changes when the type string, a field's name or type, or a serde attribute does. A field that is a message counts
-    /// with its own fingerprint, any other by the name of its type. Not cryptographic.
+    /// A hash of the message's shape. It changes with the type string, and with the name, the type
+    /// or a serde attribute of a field.
+    ///
+    /// A field that is a message counts with its own fingerprint. Any other field counts with the
+    /// name of its type. The hash is not cryptographic.
     const FINGERPRINT: u64;
 }
 
-/// Keeps [`Message`] from being implemented by hand: the compiler finds a message's handler by a type that the derive
-/// makes of the type string.
+/// Prevents an implementation of [`Message`] by hand. The compiler finds the handler of a message by
+/// a type that only the derive makes of the type string.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`wsx::Message` is implemented by hand for `{Self}`",

@@ -1,4 +1,5 @@
-//! The application's hook for things that go wrong. wsx neither needs nor knows a logging or metrics library.
+//! The application's hook for problems. wsx does not depend on a logging or metrics library (row X3
+//! of the specification).
 use crate::{
     closed::Closed,
     connection::Connection,
@@ -9,10 +10,12 @@ use crate::{
 use http::StatusCode;
 use std::{fmt, io, net::SocketAddr, time::Duration};
 
-/// Receives a call when a connection opens or closes, and when something goes wrong that does not end the program.
+/// Receives a call when a connection opens or closes, and when a problem occurs that does not end
+/// the program.
 ///
-/// Each method does nothing by default. The methods run in the connection's task, so they must not block. A panic in one
-/// ends that connection with 1011. Where there is not a connection, or it has ended, a panic has no effect.
+/// Each method does nothing by default. The methods run in the task of the connection, so they must
+/// not block. A panic in a method closes that connection with code 1011. Without an open
+/// connection, a panic has no effect.
 ///
 /// ```
 /// struct Log;
@@ -36,20 +39,21 @@ pub trait Observer: Send + Sync + 'static {
 
     /// The handler of a message failed, or could not be called. The connection stays open.
     ///
-    /// `message_type` is the handler's, so there are only as many as there are handlers.
+    /// `message_type` is the type of the handler, so a metric may use it as a label.
     fn handler_failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
         let _ = (conn, message_type, error);
     }
 
-    /// A message has no handler.
+    /// A message does not have a handler (row E3 of the specification). The connection stays open.
     ///
-    /// `message_type` is the peer's text. Escape it before you print it (`{:?}` does), and do not use it as a metric's
-    /// label.
+    /// `message_type` is text of the peer. Escape it before you print it, as `{:?}` does, and do
+    /// not use it as the label of a metric.
     fn message_ignored(&self, conn: &Connection, message_type: &str) {
         let _ = (conn, message_type);
     }
 
-    /// A message is not an envelope, and there is no handler of `__raw__`. [`RawFrame::envelope_error`] says why.
+    /// A message is not an envelope, and `__raw__` does not have a handler.
+    /// [`RawFrame::envelope_error`] has the reason.
     ///
     /// By default this calls [`message_ignored`](Self::message_ignored) with `"__raw__"`.
     fn envelope_rejected(&self, conn: &Connection, frame: &RawFrame<'_>) {
@@ -57,32 +61,34 @@ pub trait Observer: Send + Sync + 'static {
         self.message_ignored(conn, RAW);
     }
 
-    /// A handshake was rejected with this status.
+    /// The server rejected a handshake with this status.
     fn handshake_rejected(&self, peer: Option<SocketAddr>, status: StatusCode, reason: &str) {
         let _ = (peer, status, reason);
     }
 
-    /// A TLS handshake failed: the peer does not trust the server's certificate, has not the certificate that the server
-    /// asks for, does not speak TLS, or has closed the stream.
+    /// A TLS handshake at the server failed.
     ///
-    /// On a public port, port scanners cause this.
+    /// The peer may not trust the server's certificate, may lack the certificate that the server
+    /// requests, may not speak TLS, or may have closed the stream. On a public port, port scanners
+    /// cause this.
     fn tls_failed(&self, peer: Option<SocketAddr>, error: &io::Error) {
         let _ = (peer, error);
     }
 
-    /// A client could not connect, and tries again after `delay`. `failures` counts the failures in a row, including
-    /// connections that did not last.
+    /// A client could not connect, and dials again after `delay`.
+    ///
+    /// `failures` counts the failures in a row. A connection that did not last counts too.
     fn connect_failed(&self, failures: u32, delay: Duration, error: &ConnectError) {
         let _ = (failures, delay, error);
     }
 
-    /// A client does not try again, because its `give_up` said so.
+    /// A client stops dialling, because its `give_up` returned `true`.
     fn client_gave_up(&self, setback: &Setback) {
         let _ = setback;
     }
 }
 
-/// Why a client that reconnects has no connection.
+/// The reason why a reconnecting client has no connection.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Setback {
@@ -93,8 +99,12 @@ pub enum Setback {
 }
 
 impl Setback {
-    /// Whether the server rejected this client, so that a later attempt would fail too: a status 401, 403, 404 or 410, or a
-    /// close with 1008 or [`CloseCode::REPLACED`](crate::CloseCode::REPLACED).
+    /// Whether the server rejected this client, so that a later attempt would fail too (row R2 of
+    /// the specification).
+    ///
+    /// That is a status of 401, 403, 404 or 410, or a close with
+    /// [`CloseCode::POLICY_VIOLATION`](crate::CloseCode::POLICY_VIOLATION) or
+    /// [`CloseCode::REPLACED`](crate::CloseCode::REPLACED).
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
@@ -113,14 +123,15 @@ impl fmt::Display for Setback {
     }
 }
 
-/// The observer of a program that has none.
+/// The observer of a program that did not give one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Silent;
 impl Observer for Silent {}
 
-/// Prints each problem to standard error, one line each, with all its causes.
+/// Prints each problem to standard error, in a line with all its causes.
 ///
-/// Connections that open, and those that close with 1000, 1001 or without a code, are not problems.
+/// An opened connection is not a problem, nor is a connection closed with 1000, 1001 or without a
+/// code.
 ///
 /// ```standalone_crate
 /// let hub = wsx::Hub::builder().observer(wsx::StderrObserver).without_handlers().build()?;
@@ -148,7 +159,7 @@ impl Observer for StderrObserver {
     fn envelope_rejected(&self, conn: &Connection, frame: &RawFrame<'_>) {
         let why = frame.envelope_error().unwrap_or_default();
         let shown: String = why.chars().take(256).collect();
-        eprintln!("wsx: {:?}: a message that is not an envelope, and no handler for {RAW:?}: {shown}", conn.id());
+        eprintln!("wsx: {:?}: a message is not an envelope, and {RAW:?} has no handler: {shown}", conn.id());
     }
 
     fn handshake_rejected(&self, peer: Option<SocketAddr>, status: StatusCode, reason: &str) {

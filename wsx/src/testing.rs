@@ -1,5 +1,7 @@
-//! The engine without a socket, for tests that count allocations or instructions, and for the fuzzer. Behind the hidden
-//! feature `__testing`; not for users, and not stable.
+//! The engine without a socket, for the fuzzer and for tests that count allocations or
+//! instructions.
+//!
+//! It is behind the hidden feature `__testing`. It is not for users, and not stable.
 use crate::{
     config::Config,
     connection::queue::{self, Taken},
@@ -18,28 +20,31 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
-/// A hub with one connection that has no task.
+/// A hub and one connection that has no task.
 #[derive(Debug)]
+/// The hub whose handlers run.
 pub struct Bench<E: Endpoint> {
+    /// The connection, which is not in the hub.
     hub: Hub<E>,
     conn: Handle,
 }
 
 impl<E: Endpoint> Bench<E> {
-    /// Creates the connection; it is not in the hub.
+    /// Returns a bench with a new connection. The connection is not in the hub.
     #[must_use]
     pub fn new(hub: Hub<E>) -> Self {
         Self { hub, conn: Handle::new("".into(), Role::Server, &Config::default()) }
     }
 
-    /// Parses, routes, decodes, and runs the handler to its end. Returns whether it replied.
+    /// Parses a message, decodes it, and runs its handler to the end. Returns whether the handler
+    /// replied.
     pub async fn dispatch(&self, text: &str) -> bool {
         let scope = Scope { program: self.hub.program(), hub: Some(&self.hub) };
         let frame = RawFrame::Text(text.into());
         scope.message(&self.conn, &frame).await.is_some()
     }
 
-    /// Reads all messages out of what a peer sent; their number.
+    /// Reads all messages in the bytes of a peer. Returns their number.
     #[must_use]
     pub fn read(&self, sent: Vec<u8>) -> usize {
         let mut reader = Reader::new(Role::Server, sent, self.hub.config());
@@ -52,7 +57,7 @@ impl<E: Endpoint> Bench<E> {
         messages
     }
 
-    /// The payload of an envelope, as a handler gets it, and nothing else.
+    /// Decodes only the payload of an envelope, as for a handler.
     #[must_use]
     pub fn decode<'f, T: Deserialize<'f>>(text: &'f str) -> Option<T> {
         Parsed::by_shortcut(text)?.data.decode()
@@ -63,12 +68,12 @@ impl<E: Endpoint> Bench<E> {
         Connection::<crate::protocol::AnySide>::of(&self.conn).try_send(message).is_ok()
     }
 
-    /// Encodes the message and queues it as a handler's reply, if there is room.
+    /// Encodes the message and queues it as the reply of a handler, if there is room.
     pub fn reply<M: Outbound>(&self, message: &M) -> bool {
         message.encode(Role::Server).is_ok_and(|reply| self.conn.queue().try_append(reply.as_bytes()).is_ok())
     }
 
-    /// Takes what is queued, as the task does before a write; the number of bytes.
+    /// Takes the queued frames, as the task does before a write. Returns the number of bytes.
     pub fn take(&self) -> usize {
         let mut bytes = 0;
         loop {
@@ -83,19 +88,19 @@ impl<E: Endpoint> Bench<E> {
         }
     }
 
-    /// Enters so many connections into the hub.
+    /// Adds this many connections to the hub.
     #[must_use]
     pub fn join(&self, connections: usize) -> Vec<Connection> {
         (0..connections).filter_map(|n| self.hub.open(n.to_string().into())).map(Connection::from_handle).collect()
     }
 
-    /// The hub, to broadcast through.
+    /// Returns the hub, for a broadcast.
     pub fn hub(&self) -> &Hub<E> {
         &self.hub
     }
 }
 
-/// A peer that says no more.
+/// A peer that sends nothing more.
 struct Silence;
 
 impl Link for Silence {
@@ -108,25 +113,27 @@ impl Link for Silence {
     }
 }
 
-/// What an envelope says: `ver`, `type`, `ts`, `data`.
+/// The keys of an envelope: `ver`, `type`, `ts`, `data`.
 pub type Read<'f, T> = (u32, Cow<'f, str>, i64, T);
 
-/// An envelope, read in one pass over its text.
+/// Reads an envelope in one pass over its text.
 #[must_use]
 pub fn one_pass<'f, T: Deserialize<'f>>(text: &'f str) -> Option<Read<'f, T>> {
     let parsed = Parsed::by_shortcut(text)?;
     Some((parsed.ver, parsed.message_type, parsed.ts, parsed.data.decode()?))
 }
 
-/// An envelope, read in two passes: the text of its data is left to the second.
+/// Reads an envelope in two passes. The second one would decode the text of its data.
 #[must_use]
 pub fn two_passes(text: &str) -> Option<Read<'_, &str>> {
     let parsed = Parsed::parse(text).ok()?;
     Some((parsed.ver, parsed.message_type, parsed.ts, parsed.data))
 }
 
-/// A connection of this role behind a finished handshake, as a hub or a client makes it, and the future that runs it to its end.
-/// `early` is what came in right behind the handshake.
+/// Returns a connection after its handshake, as a hub or a client makes it, and the future that
+/// runs it to its end.
+///
+/// `early` has the bytes that arrived together with the end of the handshake.
 pub fn connection<S>(stream: S, role: Role, early: Vec<u8>, config: Config) -> (Connection, impl Future<Output = ()>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,

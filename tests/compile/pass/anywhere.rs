@@ -1,4 +1,5 @@
-//! Handlers inside function bodies and modules, behind `cfg`, with docs and other attributes, in either order.
+//! Handlers inside function bodies and modules, behind `cfg`, with docs and other attributes, in
+//! either order.
 #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
 struct Health {
     ok: bool,
@@ -17,7 +18,7 @@ wsx::protocol! {
 struct Station;
 
 fn inside() {
-    /// Documented, and in a function's body.
+    /// Has docs, and is inside a function body.
     #[wsx::handler(on = Station)]
     #[inline]
     fn on_health(health: Health) {

@@ -1,5 +1,5 @@
-//! A program under every lint that it may set for itself, with items that it never uses: generated code is silent under
-//! all of them, and asks for no exception where `forbid` allows none.
+//! A program under every lint that it may set for itself, with items that it never uses. Generated
+//! code passes all of them, and needs no exception where `forbid` allows none.
 #![forbid(unsafe_code, dead_code)]
 #![deny(warnings, unused, missing_docs, nonstandard_style, future_incompatible, let_underscore, keyword_idents)]
 #![deny(rust_2018_idioms, rust_2021_compatibility, rust_2024_compatibility)]
@@ -13,13 +13,13 @@ use wsx::{Connection, Endpoint, Envelope, Hub, Message, Meta, SendError, handler
 mod messages {
     use super::*;
     use std::borrow::Cow;
-    /// What a box measures.
+    /// A measurement by a box.
     #[derive(Debug, Serialize, Deserialize, Message)]
     pub(crate) struct Telemetry<'a> {
-        /// Which box.
+        /// Id of the box.
         #[serde(borrow)]
         pub(crate) device: Cow<'a, str>,
-        /// How hot.
+        /// Its temperature.
         pub(crate) celsius: f64,
     }
     #[derive(Debug, Serialize, Deserialize, Message)]
@@ -87,7 +87,7 @@ async fn on_free2(n: Vec<u8>) -> Never {
 
 #[handler("__raw__", on = Station)]
 fn on_raw(frame: wsx::RawFrame<'_>, conn: &Connection<Server>) {
-    conn.close_with(wsx::CloseCode::POLICY_VIOLATION, format!("{} bytes of what?", frame.as_bytes().len()));
+    conn.close_with(wsx::CloseCode::POLICY_VIOLATION, format!("{} unknown bytes", frame.as_bytes().len()));
 }
 
 fn main() {

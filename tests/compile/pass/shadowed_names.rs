@@ -1,4 +1,5 @@
-//! Names that generated code must not mean: those of the prelude, of primitive types, of `std`, and of wsx itself.
+//! Names that generated code must not pick up: names of the prelude, of primitive types, of `std`,
+//! and of wsx itself.
 #![allow(dead_code, unused_macros, non_camel_case_types)]
 
 struct bool;

@@ -1,5 +1,5 @@
-//! Without the feature `rustls`, a client of `wss://` says at once which feature to turn on. Here, since the tests
-//! themselves may be built with it.
+//! Without the feature `rustls`, the error of a client with a `wss://` URL names the missing
+//! feature. It is a program of its own because the tests may be built with that feature.
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let client = wsx::Client::new("wss://127.0.0.1/ws");

@@ -1,4 +1,5 @@
-//! Connections that come and go in every way: at the end the server has the memory, the tasks and the descriptors that it had.
+//! Connections that open and close in every way. Afterwards the server must have as much memory and
+//! as many tasks and descriptors as before.
 use crate::{
     Result,
     server::{Server, drain, reset},
@@ -7,17 +8,17 @@ use crate::{
 use std::{io::Write, net::Shutdown, thread, time::Instant};
 use wsx_tests::handshake::upgrade;
 
-/// What may stay, in KiB.
+/// How much the resident memory may grow, in KiB.
 const BOUND: u64 = 5 * 1024;
 /// Peers at the same time.
 const THREADS: usize = 8;
-/// How many come and go before the first look, so that what the first ones make is not counted.
+/// Connections before the first measurement, so that one-time costs are not counted.
 const WARM: usize = 2000;
 
-/// How a connection goes.
+/// How a connection closes.
 #[derive(Clone, Copy)]
 enum Way {
-    /// A message, its echo, and a close frame from either side.
+    /// A message, its echo, and a close frame from each side.
     Closed,
     ServerCloses,
     ServerPanics,
@@ -28,7 +29,7 @@ enum Way {
     /// In the middle of the request, with a FIN or a reset.
     HalfRequest,
     HalfRequestReset,
-    /// A reset before the answer to the request was read.
+    /// With a reset before the answer to the request was read.
     Unanswered,
 }
 const WAYS: [Way; 8] = [
@@ -47,7 +48,7 @@ pub(crate) fn churn(path: &str, connections: usize) -> Result<Vec<String>> {
     come_and_go(&server, WARM)?;
     server.settle("connections", 0)?;
     let tasks = {
-        // One that is there says how many there are with it.
+        // The tasks with one connection, less the task of that connection.
         let tcp = server.connect()?;
         let with = server.settle("connections", 1)?;
         let tasks = server.count("tasks")?;
@@ -63,7 +64,7 @@ pub(crate) fn churn(path: &str, connections: usize) -> Result<Vec<String>> {
     let tasks_after = server.settle("tasks", tasks)?;
     let (descriptors_after, after) = (server.descriptors()?, server.resident()?);
     println!(
-        "{connections} connections came and went in {:.1} s: {} KiB resident before and {} after, tasks {tasks} and {tasks_after}, \
+        "{connections} connections opened and closed in {:.1} s: {} KiB resident before and {} after, tasks {tasks} and {tasks_after}, \
          descriptors {descriptors} and {descriptors_after}",
         took.as_secs_f64(),
         before,
@@ -88,7 +89,8 @@ fn come_and_go(server: &Server, connections: usize) -> Result<()> {
             .map(|thread| {
                 scope.spawn(move || {
                     for n in (thread..connections).step_by(THREADS) {
-                        // Two addresses each: one has fewer ports than there are connections in a minute.
+                        // Two addresses for each thread: one address has fewer ports than the
+                        // connections of a minute.
                         let from = (2 + thread * 2 + n / THREADS % 2) as u8;
                         come(server, from, WAYS[(n / THREADS) % WAYS.len()])
                             .map_err(|error| format!("connection {n}: {error}"))?;
@@ -123,7 +125,7 @@ fn come(server: &Server, from: u8, way: Way) -> Result<()> {
     }
     tcp.write_all(&frame(TEXT, b"come"))?;
     if read_frame(&mut tcp)? != (TEXT, b"come".to_vec()) {
-        return Err("the echo is something else".into());
+        return Err("the echo differs".into());
     }
     match way {
         Way::Reset => return reset(tcp),
@@ -137,7 +139,7 @@ fn come(server: &Server, from: u8, way: Way) -> Result<()> {
     }
     let (opcode, payload) = read_frame(&mut tcp)?;
     if opcode != CLOSE {
-        return Err("no close frame came".into());
+        return Err("expected a close frame".into());
     }
     if !matches!(way, Way::Closed) {
         tcp.write_all(&frame(CLOSE, &payload[..2]))?;

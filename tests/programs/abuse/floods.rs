@@ -1,5 +1,5 @@
-//! Peers that send as fast as they can, and peers that declare much and send little: what they cost the server, and the honest
-//! client beside them.
+//! Peers that send as fast as they can, and peers that declare long messages and send little: the
+//! memory that they use in the server, and the delay of a well-behaved client meanwhile.
 use crate::{
     Result,
     server::Server,
@@ -13,20 +13,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What one flood may cost the server, in KiB.
+/// Maximum growth of the server's resident memory by one flood, in KiB.
 const BOUND: u64 = 16 * 1024;
-/// So long an honest client may wait meanwhile, in 99 of 100 cases.
+/// Maximum wait of the well-behaved client meanwhile, as a 99th percentile.
 const WAIT: Duration = Duration::from_millis(50);
 
 struct Flood {
     name: &'static str,
-    /// Comes once on each connection.
+    /// Sent once on each connection.
     first: Vec<u8>,
-    /// Comes again and again.
+    /// Sent again and again.
     repeated: Vec<u8>,
-    /// Whether the flooders read what comes back.
+    /// Whether the flooders read the answers.
     reads: bool,
-    /// So many at the same time.
+    /// Number of flooders at the same time.
     flooders: usize,
 }
 
@@ -51,13 +51,13 @@ fn kinds() -> Vec<Flood> {
     ]
 }
 
-/// Each flood with an honest client beside it.
+/// Runs each flood with a well-behaved client beside it.
 pub(crate) fn floods(path: &str, bytes: usize, judged: bool) -> Result<Vec<String>> {
     let (mut failures, mut worst, kinds) = (Vec::new(), (0, Duration::ZERO), kinds());
     for flood in &kinds {
         let name = flood.name;
         let echo = Server::start(path, &[])?;
-        // Warm: what the first message makes is not the flood's.
+        // The first message allocates memory that the flood must not count.
         honest(&mut echo.connect()?, &AtomicBool::new(true))?;
         let (before, busy, start) = (echo.resident()?, echo.cpu()?, Instant::now());
         let over = AtomicBool::new(false);
@@ -66,14 +66,14 @@ pub(crate) fn floods(path: &str, bytes: usize, judged: bool) -> Result<Vec<Strin
             let client = scope.spawn(|| honest(&mut client, &over).map_err(|error| error.to_string()));
             let flooded = pour(&echo, flood, bytes);
             over.store(true, Ordering::Relaxed);
-            let waits = client.join().map_err(|_| "the honest client panicked")??;
+            let waits = client.join().map_err(|_| "the well-behaved client panicked")??;
             flooded.map(|(sent, most)| (sent, most, waits))
         })?;
         waits.sort_unstable();
         let p99 = waits[waits.len() * 99 / 100];
         let grown = most.saturating_sub(before);
         println!(
-            "flood of {name}: {} MB sent in {:.1} s for {:.1} s of CPU, {:.1} MB more resident; an honest client's p99 {:.1} ms of {}",
+            "flood of {name}: {} MB sent in {:.1} s for {:.1} s of CPU, {:.1} MB more resident; a well-behaved client's p99 {:.1} ms of {}",
             sent >> 20,
             start.elapsed().as_secs_f64(),
             (echo.cpu()? - busy).as_secs_f64(),
@@ -83,14 +83,14 @@ pub(crate) fn floods(path: &str, bytes: usize, judged: bool) -> Result<Vec<Strin
         );
         worst = (worst.0.max(grown), worst.1.max(p99));
         if grown > BOUND {
-            failures.push(format!("a flood of {name} made {grown} KiB resident"));
+            failures.push(format!("a flood of {name} made the resident memory grow by {grown} KiB"));
         }
         if judged && p99 > WAIT {
-            failures.push(format!("a flood of {name} made an honest client wait for {p99:?}"));
+            failures.push(format!("a flood of {name} made a well-behaved client wait for {p99:?}"));
         }
     }
     println!(
-        "{} floods of {} MB: at most {:.1} MB more resident, an honest client's p99 at most {:.1} ms",
+        "{} floods of {} MB: at most {:.1} MB more resident, a well-behaved client's p99 at most {:.1} ms",
         kinds.len(),
         bytes >> 20,
         worst.0 as f64 / 1024.0,
@@ -99,7 +99,7 @@ pub(crate) fn floods(path: &str, bytes: usize, judged: bool) -> Result<Vec<Strin
     Ok(failures)
 }
 
-/// How much the flooders sent, and the most that was resident meanwhile.
+/// Returns the bytes sent by the flooders, and the maximum resident memory meanwhile.
 fn pour(echo: &Server, flood: &Flood, bytes: usize) -> Result<(usize, u64)> {
     thread::scope(|scope| {
         let flooder = || send(echo, flood, bytes / flood.flooders).map_err(|error| error.to_string());
@@ -109,7 +109,7 @@ fn pour(echo: &Server, flood: &Flood, bytes: usize) -> Result<(usize, u64)> {
             most = most.max(echo.resident()?);
             thread::sleep(Duration::from_millis(5));
         }
-        // What the server has taken and not worked off shows a moment later.
+        // Input that the server has taken and not yet handled shows a moment later.
         for _ in 0..10 {
             most = most.max(echo.resident()?);
             thread::sleep(Duration::from_millis(20));
@@ -122,7 +122,8 @@ fn pour(echo: &Server, flood: &Flood, bytes: usize) -> Result<(usize, u64)> {
     })
 }
 
-/// Sends until it has sent so much, on a new connection where one was ended, or until nothing is taken any more.
+/// Sends this many bytes, on a new connection when the server closes one. Stops early when the
+/// server takes no more.
 fn send(echo: &Server, flood: &Flood, bytes: usize) -> Result<usize> {
     let mut sent = 0;
     loop {
@@ -146,7 +147,7 @@ fn send(echo: &Server, flood: &Flood, bytes: usize) -> Result<usize> {
     }
 }
 
-/// Says something every 5 ms and waits for its echo, at least once; how long each took.
+/// Sends a message every 5 ms and waits for its echo, at least once. Returns how long each took.
 fn honest(tcp: &mut TcpStream, over: &AtomicBool) -> Result<Vec<Duration>> {
     let (sent, mut waits) = (frame(TEXT, b"honest"), Vec::new());
     loop {
@@ -155,7 +156,7 @@ fn honest(tcp: &mut TcpStream, over: &AtomicBool) -> Result<Vec<Duration>> {
         let mut echo = [0; 8];
         tcp.read_exact(&mut echo)?;
         if &echo != b"\x81\x06honest" {
-            return Err("an honest client got something else back".into());
+            return Err("the well-behaved client received a wrong echo".into());
         }
         waits.push(start.elapsed());
         if over.load(Ordering::Relaxed) {
@@ -165,7 +166,7 @@ fn honest(tcp: &mut TcpStream, over: &AtomicBool) -> Result<Vec<Duration>> {
     }
 }
 
-/// 300 peers that declare a message of 2 MB, send a byte of it, and no more.
+/// 300 peers that declare a message of 2 MB, send one byte of it, and stop.
 pub(crate) fn declared(path: &str) -> Result<Vec<String>> {
     let echo = Server::start(path, &[])?;
     honest(&mut echo.connect()?, &AtomicBool::new(true))?;
@@ -183,5 +184,9 @@ pub(crate) fn declared(path: &str) -> Result<Vec<String>> {
     honest(&mut echo.connect()?, &AtomicBool::new(true))?;
     let grown = echo.resident()?.saturating_sub(before);
     println!("300 declared messages of 2 MB: {:.1} MB more resident", grown as f64 / 1024.0);
-    Ok(if grown > BOUND { vec![format!("300 declared messages made {grown} KiB resident")] } else { Vec::new() })
+    Ok(if grown > BOUND {
+        vec![format!("300 declared messages made the resident memory grow by {grown} KiB")]
+    } else {
+        Vec::new()
+    })
 }

@@ -1,4 +1,5 @@
-//! Short JSON that becomes long, or deep: what handlers of both kinds make of it costs what their types cost, and no more.
+//! Short JSON that decodes into a long list, or is deeply nested. For both kinds of handlers the
+//! cost must be that of the decoded types.
 use crate::{
     Result,
     server::Server,
@@ -11,21 +12,22 @@ use std::{
     thread,
 };
 
-/// Zeros in one message of nearly 2 MiB, the longest that is read.
+/// Zeros in one message of nearly 2 MiB, the default limit.
 const ZEROS: usize = (2 << 20) / 2 - 64;
-/// Brackets of the deep ones.
+/// Number of brackets in the nested messages.
 const DEPTH: usize = 1_000_000;
-/// So often all of them: what one time left behind would be beyond the bound after so many.
+/// How often all peers send. Memory that one wave leaks exceeds the bound after this many.
 const WAVES: usize = 5;
-/// Threads of the server's.
+/// Threads of the server.
 const THREADS: usize = 2;
-/// What a message takes, and what a list of that many values does, in KiB; either may be there twice while it grows.
+/// Memory of a message, and of a decoded list with that many values, in KiB. Both may exist twice
+/// while they grow.
 const MESSAGE: usize = 2 * 1024;
 const LIST: usize = 32 * 1024;
 
 pub(crate) fn amplification(path: &str, peers: usize) -> Result<Vec<String>> {
     let mut failures = Vec::new();
-    // Into a list of numbers, and into any JSON.
+    // Decoded into a list of numbers, and into any JSON.
     for kind in ["numbers", "any"] {
         let server = Server::start(path, &["--workers", &THREADS.to_string()])?;
         count(&mut server.connect()?, kind, "[0]", Some(1))?;
@@ -46,11 +48,12 @@ pub(crate) fn amplification(path: &str, peers: usize) -> Result<Vec<String>> {
         let bound = peers * 2 * MESSAGE + THREADS * 2 * LIST;
         if peak > bound as u64 {
             failures.push(format!(
-                "{WAVES} x {peers} x 2 MB of zeros as {kind} made {peak} KiB resident, more than {bound}"
+                "{WAVES} x {peers} x 2 MB of zeros as {kind} made the resident memory grow by {peak} KiB, more than {bound}"
             ));
         }
 
-        // What is closed again is JSON, and decodes into nothing; what is not is none, and comes back as it is.
+        // Closed brackets are JSON that fails to decode. Open brackets are not JSON, and are echoed
+        // unchanged.
         let mut tcp = server.connect()?;
         let (open_only, whole) = ("[".repeat(DEPTH), format!("{}{}", "[".repeat(DEPTH), "]".repeat(DEPTH)));
         count(&mut tcp, kind, &whole, None)?;
@@ -58,15 +61,15 @@ pub(crate) fn amplification(path: &str, peers: usize) -> Result<Vec<String>> {
         let torn = format!(r#"{{"type":"{kind}","data":{open_only}"#);
         tcp.write_all(&frame(TEXT, torn.as_bytes()))?;
         if read_frame(&mut tcp)?.1 != torn.as_bytes() {
-            return Err("the echo of what is no JSON is something else".into());
+            return Err("the echo of text that is not JSON differs".into());
         }
         count(&mut tcp, kind, "[0,0]", Some(2))?;
-        println!("{DEPTH} brackets as {kind}: nothing overflows, and the connection goes on");
+        println!("{DEPTH} brackets as {kind}: nothing overflows, and the connection stays open");
     }
     Ok(failures)
 }
 
-/// All peers at once, each with one message of zeros.
+/// All peers send one message of zeros at once.
 fn wave(server: &Server, kind: &'static str, size: usize) -> Result<()> {
     let start = Arc::new(Barrier::new(size));
     let mut peers = Vec::new();
@@ -84,7 +87,8 @@ fn wave(server: &Server, kind: &'static str, size: usize) -> Result<()> {
     Ok(())
 }
 
-/// Sends an envelope, and hears how many elements its list had. Where none are expected, nothing comes.
+/// Sends an envelope, and checks the number of elements in the answer. With `None` no answer is
+/// expected.
 fn count(tcp: &mut TcpStream, kind: &str, data: &str, expected: Option<usize>) -> Result<()> {
     tcp.write_all(&frame(TEXT, format!(r#"{{"type":"{kind}","data":{data}}}"#).as_bytes()))?;
     let Some(expected) = expected else { return Ok(()) };

@@ -1,14 +1,16 @@
-//! Hostile peers against a server in a process of its own, so that its memory can be told: what they may cost, and what they
-//! are told. Rows R5, R11 and R12 of the specification.
+//! Hostile peers against a server in a process of its own, so that its memory can be measured: the
+//! memory that they use, and the close codes that they receive. Rows R5, R13 and R14 of the
+//! specification.
 //!
 //! ```text
 //! cargo build --release -p wsx-examples --bin echo -p wsx-tests --bin subject
 //! cargo run --release -p wsx-tests --bin abuse -- --echo target/release/echo --subject target/release/subject
 //! ```
 //!
-//! `tests/run.sh` runs a short form, `tests/long.sh` the whole one, which is the default. It fails when memory grows beyond its
-//! bound, a close code is wrong, or a healthy client misses something; how long an honest client waited meanwhile is printed
-//! and judged only in the whole form, since machines differ and share their cores.
+//! `tests/run.sh` runs a short form, `tests/long.sh` the whole one, which is the default. The
+//! program fails when memory grows beyond its bound, a close code is wrong, or a healthy client
+//! misses a message. The delay of the well-behaved client is printed, and checked only in the whole
+//! form, because machines differ and share their cores.
 
 mod churn;
 mod codes;
@@ -25,17 +27,17 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const USAGE: &str =
     "usage: abuse --echo PATH --subject PATH [--short] [--only floods|declared|json|codes|readers|churn]";
 
-/// How much of everything.
+/// How much of each kind.
 struct Size {
-    /// Of each flood, in bytes.
+    /// Bytes of each flood.
     flood: usize,
-    /// An honest client's p99 is judged.
+    /// Whether the well-behaved client's p99 is checked.
     judged: bool,
-    /// Of each refusal.
+    /// Tries of each close code.
     tries: usize,
-    /// That send JSON at the same time.
+    /// Peers that send JSON at the same time.
     senders: usize,
-    /// That open and close.
+    /// Connections that open and close.
     connections: usize,
     readers: readers::Size,
 }
@@ -76,7 +78,7 @@ fn main() -> Result<()> {
     run("readers", &|| readers::stopped(subject, &size.readers))?;
     run("churn", &|| churn::churn(subject, size.connections))?;
     if campaigns == 0 {
-        return Err(format!("there is no campaign of the name {only}").into());
+        return Err(format!("there is no campaign with the name {only}").into());
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ").into()) }
 }

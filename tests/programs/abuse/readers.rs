@@ -1,4 +1,5 @@
-//! Readers that stop under a broadcast, or nearly: what they hold up is bounded, they are closed in time, and healthy clients miss nothing.
+//! Readers that stop, or nearly stop, under a broadcast. Their memory is bounded, they are closed
+//! in time, and healthy clients miss nothing.
 use crate::{
     Result,
     server::{Server, Small},
@@ -28,14 +29,15 @@ pub(crate) const WHOLE: Size =
     Size { readers: 1000, rate: 1000, seconds: 20, write_timeout: Duration::from_secs(10), queue_bytes: 4 << 20 };
 
 const HEALTHY: usize = 10;
-/// So many of the readers take a byte in each third of the write timeout, which is no progress: the system opens the window
-/// again when there is room worth it.
+/// This many of the readers read one byte in each third of the write timeout. That is not progress:
+/// the kernel opens the window again only when there is enough room.
 const NEARLY: usize = 8;
 const LENGTH: usize = 200;
-/// Of the receive buffer of a reader that stops, and of a segment to it, so that it stops its server soon: the system's own
-/// buffer for sending is some segments long, and those of the loopback have 64 KB.
+/// Receive buffer and segment size of a reader that stops, small enough to block the server soon.
+/// The kernel's send buffer holds several segments, and a segment of the loopback has 64 KB.
 const SMALL: Small = Small { buffer: 4096, segment: 536 };
-/// What a connection may hold beyond its queue, in bytes: what is being written, at most 64 KiB, and its task.
+/// Memory of a connection beyond its queue, in bytes: the bytes being written, at most 64 KiB, and
+/// its task.
 const BEYOND: usize = 80 << 10;
 /// How much later than the write timeout a reader may be closed.
 const LATE: Duration = Duration::from_secs(1);
@@ -57,7 +59,7 @@ pub(crate) fn stopped(path: &str, size: &Size) -> Result<Vec<String>> {
     }
     let expected = size.readers + HEALTHY;
     if server.settle("connections", expected)? != expected {
-        return Err("not all are in".into());
+        return Err("not all readers are connected".into());
     }
     let before = server.resident()?;
     let start = Instant::now();
@@ -75,7 +77,7 @@ pub(crate) fn stopped(path: &str, size: &Size) -> Result<Vec<String>> {
         if start.elapsed() > size.write_timeout / 3 * sips {
             sips += 1;
             for reader in readers.iter_mut().take(NEARLY) {
-                // It has been closed, or has something left to read.
+                // The socket is closed, or has bytes left to read.
                 let _ = reader.read(&mut [0]);
             }
         }
@@ -94,8 +96,8 @@ pub(crate) fn stopped(path: &str, size: &Size) -> Result<Vec<String>> {
     let (grown, each) = ((most - before) as usize, (most - before) as usize / size.readers);
     let gap = gaps.iter().max().copied().unwrap_or_default();
     println!(
-        "{} stopped readers, {NEARLY} of them nearly, {} messages a second for {} s: {:.1} MB more resident ({each} KiB each), closed {:.1} s after \
-         their last byte at the latest (write timeout {:.1} s); {HEALTHY} healthy clients got {messages} in order, with at most \
+        "{} stopped readers, {NEARLY} of them nearly, {} messages a second for {} s: {:.1} MB more resident ({each} KiB each), closed at most {:.1} s after \
+         their last byte (write timeout {:.1} s); {HEALTHY} healthy clients received {messages} in order, with at most \
          {:.1} s between two",
         size.readers,
         size.rate,
@@ -106,28 +108,28 @@ pub(crate) fn stopped(path: &str, size: &Size) -> Result<Vec<String>> {
         gap.as_secs_f64(),
     );
     if open > 0 || latest > size.write_timeout + LATE {
-        failures.push(format!("{open} stopped readers were not closed, the last other one after {latest:?}"));
+        failures.push(format!("{open} stopped readers were not closed, the last of the others after {latest:?}"));
     }
     if left > 0 {
-        failures.push(format!("{left} connections were left"));
+        failures.push(format!("{left} connections are still in the hub"));
     }
     if grown > size.readers * (size.queue_bytes + BEYOND) / 1024 {
-        failures.push(format!("stopped readers made {grown} KiB resident"));
+        failures.push(format!("stopped readers made the resident memory grow by {grown} KiB"));
     }
     drop(readers);
     Ok(failures)
 }
 
-/// What the server's system says of its connection to a reader.
+/// The kernel's view of the server's connection to a reader.
 struct Watched {
-    /// Bytes that it has taken from the server and not passed on.
+    /// Bytes that the server has written and the kernel has not sent.
     queued: u64,
     /// When that last changed.
     changed: Instant,
     ended: Option<Instant>,
 }
 
-/// Looks at the server's sockets, by the ports of their peers.
+/// Reads the state of the server's sockets, by the ports of their peers.
 fn look(port: u16, watched: &mut HashMap<u16, Watched>) -> Result<()> {
     let (table, now) = (fs::read_to_string("/proc/net/tcp")?, Instant::now());
     let mut established = HashMap::new();
@@ -154,7 +156,7 @@ fn look(port: u16, watched: &mut HashMap<u16, Watched>) -> Result<()> {
     Ok(())
 }
 
-/// Hears all messages in their order, and says how long the longest silence was.
+/// Receives all messages in order, and returns the longest pause between two.
 fn listen(tcp: TcpStream, messages: usize) -> Result<Duration> {
     let mut tcp = BufReader::new(tcp);
     let (mut gap, mut last) = (Duration::ZERO, None);

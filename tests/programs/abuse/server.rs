@@ -1,4 +1,5 @@
-//! A server in a process of its own, which ends with this value: what it costs, and lines in and out.
+//! A server in a process of its own: its resources, and its control lines. Dropping the value kills
+//! it.
 use crate::{Result, wire};
 use nix::{
     libc::linger,
@@ -16,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// No answer within this is none.
+/// Time limit for an answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Server {
@@ -26,7 +27,7 @@ pub(crate) struct Server {
     output: BufReader<ChildStdout>,
 }
 
-/// What a peer's system buffers, in bytes.
+/// Buffers of a peer's socket, in bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Small {
     pub(crate) buffer: usize,
@@ -47,11 +48,11 @@ impl Server {
         let mut line = String::new();
         output.read_line(&mut line)?;
         let address = line.trim().strip_prefix("listening on ws://").and_then(|rest| rest.strip_suffix("/ws"));
-        let address = address.ok_or("the first line names no address")?.parse()?;
+        let address = address.ok_or("the first line has no address")?.parse()?;
         Ok(Self { process, address, input, output })
     }
 
-    /// Writes a line, and reads the one that answers it.
+    /// Writes a line, and reads the answer.
     pub(crate) fn ask(&mut self, line: &str) -> Result<String> {
         writeln!(self.input, "{line}")?;
         let mut answer = String::new();
@@ -64,29 +65,30 @@ impl Server {
         Ok(self.ask(of)?.parse()?)
     }
 
-    /// Resident memory in KiB.
+    /// Returns the resident memory in KiB.
     pub(crate) fn resident(&self) -> Result<u64> {
-        // Counted page by page; what `status` says can be off by some for each core.
+        // Counted page by page; `status` can be off by some pages for each core.
         self.memory("smaps_rollup", "Rss:")
     }
 
-    /// The most that was ever resident, in KiB.
+    /// Returns the maximum resident memory so far, in KiB.
     pub(crate) fn peak(&self) -> Result<u64> {
         self.memory("status", "VmHWM:")
     }
 
     fn memory(&self, file: &str, key: &str) -> Result<u64> {
         let text = fs::read_to_string(self.proc(file))?;
-        let line = text.lines().find_map(|line| line.strip_prefix(key)).ok_or("no memory: has it died?")?;
+        let line = text.lines().find_map(|line| line.strip_prefix(key)).ok_or("no memory: has the server died?")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
-    /// Open file descriptors.
+    /// Returns the number of open file descriptors.
     pub(crate) fn descriptors(&self) -> Result<usize> {
         Ok(fs::read_dir(self.proc("fd"))?.count())
     }
 
-    /// CPU time so far, in the kernel and outside. Linux counts it in hundredths of a second.
+    /// Returns the CPU time so far, in the kernel and outside. Linux counts it in hundredths of a
+    /// second.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         let stat = fs::read_to_string(self.proc("stat"))?;
         // The second field is the program's name, which may contain anything.
@@ -99,13 +101,13 @@ impl Server {
         format!("/proc/{}/{file}", self.process.id())
     }
 
-    /// A socket behind a handshake.
+    /// Returns a socket after its handshake.
     pub(crate) fn connect(&self) -> Result<TcpStream> {
         let tcp = TcpStream::connect(self.address)?;
         wire::open(tcp)
     }
 
-    /// A bare socket from the loopback's address of this number.
+    /// Returns a raw socket from the loopback address with this last number.
     pub(crate) fn dial(&self, from: u8, small: Option<Small>) -> Result<TcpStream> {
         let tcp = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
         if let Some(Small { buffer, segment }) = small {
@@ -117,7 +119,7 @@ impl Server {
         Ok(tcp.into())
     }
 
-    /// Waits until the answer is this number; the last one if it never is.
+    /// Waits until the answer is this number. Returns the last answer if it never is.
     pub(crate) fn settle(&mut self, of: &str, expected: usize) -> Result<usize> {
         let start = Instant::now();
         loop {
@@ -132,32 +134,32 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have died already, which the next look at its memory has told.
+        // The server may have died already; the next measurement has reported that.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// As many open files as this process may have, for it and those that it starts.
+/// Raises the limit of open files to its maximum, for this process and those that it starts.
 pub(crate) fn raise_open_files() -> Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     Ok(())
 }
 
-/// Lets a socket's system take no more than so many bytes at once.
+/// Sets the size of the socket's send buffer.
 pub(crate) fn narrow(tcp: &TcpStream, buffer: usize) -> Result<()> {
     Ok(socket::setsockopt(tcp, sockopt::SndBuf, &buffer)?)
 }
 
-/// Lets a socket end with a reset.
+/// Closes a socket with a reset.
 pub(crate) fn reset(tcp: TcpStream) -> Result<()> {
     socket::setsockopt(&tcp, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 })?;
     drop(tcp);
     Ok(())
 }
 
-/// Reads what comes until the peer's FIN; a reset is an error.
+/// Reads up to the peer's FIN. A reset is an error.
 pub(crate) fn drain(tcp: &mut TcpStream) -> Result<()> {
     tcp.read_to_end(&mut Vec::new())?;
     Ok(())

@@ -1,4 +1,4 @@
-//! What a client says, byte by byte.
+//! The bytes that a client sends.
 use crate::{Result, server::PATIENCE};
 use std::{
     io::{Read, Write},
@@ -6,7 +6,7 @@ use std::{
 };
 use wsx_tests::handshake::{accepted, upgrade};
 
-/// Opcodes, with the FIN bit where the message ends.
+/// Opcodes, with the FIN bit if the message ends there.
 pub(crate) const TEXT: u8 = 0x81;
 pub(crate) const BINARY: u8 = 0x82;
 pub(crate) const FIRST_FRAGMENT: u8 = 0x01;
@@ -15,7 +15,7 @@ pub(crate) const CLOSE: u8 = 0x88;
 pub(crate) const PING: u8 = 0x89;
 pub(crate) const PONG: u8 = 0x8a;
 
-/// A socket behind a handshake.
+/// Does the handshake on this socket.
 pub(crate) fn open(mut tcp: TcpStream) -> Result<TcpStream> {
     tcp.set_nodelay(true)?;
     tcp.set_read_timeout(Some(PATIENCE))?;
@@ -25,7 +25,7 @@ pub(crate) fn open(mut tcp: TcpStream) -> Result<TcpStream> {
     Ok(tcp)
 }
 
-/// A client's frame, under a mask of zeroes, which leaves the payload as it is.
+/// Returns a client's frame. Its mask is zero, so the payload stays readable.
 pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![opcode];
     match u16::try_from(payload.len()) {
@@ -44,7 +44,7 @@ pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The opcode and the payload of a frame of the server's.
+/// Reads a frame of the server, and returns its opcode and payload.
 pub(crate) fn read_frame(tcp: &mut impl Read) -> Result<(u8, Vec<u8>)> {
     let mut head = [0; 2];
     tcp.read_exact(&mut head)?;
@@ -60,7 +60,7 @@ pub(crate) fn read_frame(tcp: &mut impl Read) -> Result<(u8, Vec<u8>)> {
             tcp.read_exact(&mut long)?;
             usize::try_from(u64::from_be_bytes(long))?
         }
-        _ => return Err("a frame of a server's that is masked".into()),
+        _ => return Err("a server's frame is masked".into()),
     };
     let mut payload = vec![0; length];
     tcp.read_exact(&mut payload)?;

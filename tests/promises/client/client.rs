@@ -1,5 +1,4 @@
-//! Rows K1, K3 to K5, T5, X4 of the specification: connecting, reconnecting, and the errors of
-//! both.
+//! Connecting, reconnecting, and the errors of both.
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -222,7 +221,7 @@ async fn a_client_comes_back_after_its_server_was_killed() {
     within(client.closed()).await;
 }
 
-/// Rows K4, X4: a server that shuts down closes with 1001, and the client connects to its
+/// Rows K4, X7: a server that shuts down closes with 1001, and the client connects to its
 /// successor.
 #[tokio::test]
 async fn a_client_comes_back_after_a_clean_restart() {

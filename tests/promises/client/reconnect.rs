@@ -1,4 +1,4 @@
-//! Rows K2 and R2 of the specification: how long a client waits before a retry, to the millisecond.
+//! How long a client waits before a retry, to the millisecond: row K2 of the specification.
 //!
 //! The clock is paused, the random numbers have a seed, and the client dials through memory, so
 //! that the timing of the kernel does not matter.

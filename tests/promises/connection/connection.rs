@@ -1,5 +1,4 @@
-//! Rows C1 to C6, B1, V1, L7, T3, T4 of the specification: one connection, with the same API at
-//! both ends.
+//! One connection, with the same API at both ends.
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -242,7 +241,7 @@ async fn a_peer_that_takes_nothing_is_cut_after_the_write_timeout() {
     assert!(hub.is_empty());
 }
 
-/// Row X4: a shutdown's grace period also applies to a peer that reads nothing.
+/// Row X7: a shutdown's grace period also applies to a peer that reads nothing.
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_cuts_off_a_peer_that_takes_nothing() {
     let hub = hub(Config::default());

@@ -1,4 +1,4 @@
-//! Rows V1 and T6 of the specification: the defaults, and the maximum length of a message.
+//! The defaults, and the maximum length of a message.
 use futures_util::SinkExt;
 use std::{
     io::{Read, Write},

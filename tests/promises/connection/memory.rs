@@ -1,4 +1,4 @@
-//! The memory that peers and idle connections use: rows T6, P2 and P3 of the specification.
+//! The memory that peers and idle connections use.
 use serde_json::json;
 use std::{
     io::{Read, Write},

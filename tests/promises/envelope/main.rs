@@ -1,3 +1,3 @@
-//! The bytes on the wire, and how the engine reads them: rows E1 to E4 of the specification.
+//! The bytes on the wire, and how the engine reads them.
 mod one_pass;
 mod wire;

@@ -1,5 +1,4 @@
-//! What goes over the wire, and what happens to a frame that is not an envelope: rows E1 to E3, M1,
-//! M2 of the specification.
+//! What goes over the wire, and what happens to a frame that is not an envelope.
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 use std::{borrow::Cow, time::SystemTime};

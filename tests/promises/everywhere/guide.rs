@@ -267,8 +267,8 @@ fn the_guides_program_does_what_the_guide_prints() {
     assert!(runs >= 6 && mistakes >= 5, "{runs} runs and {mistakes} mistakes");
 }
 
-/// Row D2: the programs of the quick start are the examples of that name. Their box waits for its
-/// server, and reconnects after the server was away.
+/// Rows D1, D2: the programs of the quick start are the examples of that name. Their box waits for
+/// its server, and reconnects after the server was away.
 #[test]
 fn the_quick_starts_box_comes_back_to_its_server() {
     let readme = page("README.md");

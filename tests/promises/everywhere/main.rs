@@ -2,6 +2,7 @@
 //! documented limits.
 mod cancellation;
 mod clock;
+mod dependencies;
 mod layout;
 mod panics;
 mod reentrance;

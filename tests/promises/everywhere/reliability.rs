@@ -1,4 +1,4 @@
-//! Dead links, and servers that reject: rows R1 and R2 of the specification.
+//! Dead links, and servers that reject.
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -1,4 +1,5 @@
-//! docs/SECURITY.md has the limits of the code, and the lock files have the fixes that it names.
+//! `docs/SECURITY.md` has the limits of the code, and the lock files have the fixes that it names:
+//! row R10 of the specification.
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
 use wsx::{Backoff, CancellationToken, Client, Config, ConnectError, Hub};

@@ -1,4 +1,4 @@
-//! What a handler may take and return: rows M1, M2 and X4 of the specification.
+//! The arguments that a handler may take, and the values that it may return: row M1 of the specification.
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
@@ -210,7 +210,7 @@ async fn an_endpoint_sees_opening_messages_and_end_in_order() {
     assert_eq!(server.hub.endpoint().seen.load(Ordering::Relaxed), 1);
 }
 
-/// Row X4: data that does not fit is reported to the observer with connection, type, path and
+/// Rows X3, X4: data that does not fit is reported to the observer with connection, type, path and
 /// serde's message. The connection stays open.
 #[tokio::test]
 async fn data_that_does_not_fit_goes_to_the_observer() {

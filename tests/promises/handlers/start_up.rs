@@ -28,13 +28,13 @@ fn a_start_up_error_lists_every_problem_with_its_place() {
     let place = format!("start_up.rs:{FIRST}");
     for part in [
         "start_up::stateful (tests/promises/handlers/start_up.rs:",
-        "takes State<alloc::string::String>, but no such state was given",
+        "takes State<alloc::string::String>: give it to the builder's `state`",
         "two handlers for \"twice\": start_up::first (",
         &place,
         " and start_up::second (tests/promises/handlers/start_up.rs:",
         "two handlers for \"stateful\": start_up::stateful",
         "the closure added at tests/promises/handlers/start_up.rs:",
-        "no message has the type \"__mine__\"",
+        "a message cannot have the type \"__mine__\"",
     ] {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
@@ -77,7 +77,7 @@ async fn a_client_reports_every_problem() {
     let error = Client::builder("ws://127.0.0.1:1/").state(String::new()).build().unwrap_err();
     let text = error.to_string();
     assert_eq!(error.problems().len(), 2, "{text}");
-    assert!(text.contains("start_up::hub_user") && text.contains("this is a client"), "{text}");
+    assert!(text.contains("start_up::hub_user") && text.contains("which a client does not have"), "{text}");
 }
 
 /// Row X4: state and closures belong to the untyped endpoint, so another endpoint reports them.

@@ -1,5 +1,4 @@
-//! Rows S1 to S3, T1, T2, X1, X2, X4 of the specification: which connections enter the hub, and
-//! which receive a message.
+//! Which connections enter the hub, and which receive a message.
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;

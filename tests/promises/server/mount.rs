@@ -1,5 +1,4 @@
-//! Rows S1 and X6 of the specification: the hub at a path of the user's own HTTP server, axum or
-//! plain hyper.
+//! The hub at a path of the user's own HTTP server, axum or plain hyper.
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -95,6 +94,7 @@ async fn works_behind(address: String, hub: Hub<Station>) {
     assert_eq!(answer.status(), 503);
 }
 
+/// Row S1: in axum.
 #[tokio::test]
 async fn a_hub_works_behind_axum() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
@@ -102,6 +102,7 @@ async fn a_hub_works_behind_axum() {
     works_behind(address, hub).await;
 }
 
+/// Row S1: in plain hyper.
 #[tokio::test]
 async fn a_hub_works_behind_hyper() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
@@ -109,7 +110,7 @@ async fn a_hub_works_behind_hyper() {
     works_behind(address, hub).await;
 }
 
-/// The same promises hold for the hub's own listener.
+/// Row S1: the same promises hold for the hub's own listener.
 #[tokio::test]
 async fn a_hub_works_on_its_own() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
@@ -167,7 +168,7 @@ async fn hyper_until(door: WsHandler<Station>, hub: Hub<Station>, stop: Arc<Noti
     (address, program)
 }
 
-/// Row X6: each upgraded connection receives its queued messages and 1001. New connections get 503
+/// Row X8: each upgraded connection receives its queued messages and 1001. New connections get 503
 /// meanwhile. Then the program ends.
 async fn ends_gracefully(address: String, hub: Hub<Station>, stop: &Notify, program: JoinHandle<()>) {
     let url = |id: usize| format!("ws://{address}/ws?id={id}");
@@ -207,6 +208,7 @@ async fn ends_gracefully(address: String, hub: Hub<Station>, stop: &Notify, prog
     assert!(TcpStream::connect(&address).await.is_err(), "the port is still open");
 }
 
+/// Row X8: with axum's own shutdown.
 #[tokio::test]
 async fn a_program_with_axum_ends_when_its_hub_has_ended() {
     let (hub, stop) = (Hub::builder().endpoint(Station::default()).build().unwrap(), Arc::new(Notify::new()));
@@ -214,6 +216,7 @@ async fn a_program_with_axum_ends_when_its_hub_has_ended() {
     ends_gracefully(address, hub, &stop, program).await;
 }
 
+/// Row X8: with hyper's own shutdown.
 #[tokio::test]
 async fn a_program_with_hyper_ends_when_its_hub_has_ended() {
     let (hub, stop) = (Hub::builder().endpoint(Station::default()).build().unwrap(), Arc::new(Notify::new()));
@@ -221,7 +224,7 @@ async fn a_program_with_hyper_ends_when_its_hub_has_ended() {
     ends_gracefully(address, hub, &stop, program).await;
 }
 
-/// Row X6: a handshake that waits for `build_id` is answered with 503 behind another HTTP server
+/// Row X8: a handshake that waits for `build_id` is answered with 503 behind another HTTP server
 /// too.
 #[tokio::test]
 async fn a_handshake_that_is_half_done_behind_a_server_is_answered_503() {

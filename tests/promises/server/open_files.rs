@@ -1,4 +1,4 @@
-//! A server whose file descriptors are used up: row R13 of the specification.
+//! A server whose file descriptors are used up: row R15 of the specification.
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},

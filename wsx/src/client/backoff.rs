@@ -1,9 +1,11 @@
-//! The delay before a client's next attempt: a pure function of the number of failures and a random
-//! number.
+//! How long a client waits before it dials again: a pure function of the number of failures and a
+//! random number. It does not know the clock or the client.
 use std::time::Duration;
 
-/// The delays of a reconnecting client (row K2 of the specification). Each is random within ± 50 %,
-/// so that the clients of a failed server do not all return at once.
+/// The waits of a client that reconnects (row K2 of the specification).
+///
+/// Each wait is varied by ± 50 %, so that a fleet whose server failed does not reconnect all at
+/// once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,16 +19,27 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Backoff {
-    /// Delay before the second attempt; default 500 ms.
+    /// The wait before the second attempt; default 500 ms.
+    ///
+    /// Too low: a busy server is dialled again too soon. Too high: a short outage lasts longer than
+    /// it must.
     pub initial: Duration,
-    /// Factor from one delay to the next; default 1.8.
+    /// Each wait is this many times as long as the previous one; default 1.8.
+    ///
+    /// Too low: a fleet keeps dialling a dead server often. Too high: the second or third failure
+    /// already leads to a long wait.
     pub factor: f64,
-    /// Maximum delay; default 30 s. Too high: a client returns late after a long outage. It also
-    /// limits the delay that the server requests with `Retry-After`, which the client exceeds by up
-    /// to half.
+    /// Maximum wait; default 30 s.
+    ///
+    /// A busy server can ask for up to this time with `Retry-After`. The client then waits for up
+    /// to half as long again. Too low: an outage causes many attempts. Too high: a client
+    /// reconnects late after a long outage.
     pub max: Duration,
-    /// After a connection that lasted this long, the delays start again at `initial`; default 5 s.
-    /// Too low: a server that accepts and drops each connection is dialled twice a second for ever.
+    /// A connection that lasted this long starts the waits again from [`initial`](Self::initial);
+    /// default 5 s.
+    ///
+    /// Too low: a server that accepts and drops each connection is dialled twice a second, forever.
+    /// Too high: a healthy client waits long after a short interruption.
     pub stable_after: Duration,
 }
 
@@ -70,9 +83,10 @@ impl Backoff {
         self
     }
 
-    /// Returns the delay after this number of failures in a row, from 0. `random` is from 0 to 1.
+    /// Returns the wait after `failures` earlier failures in a row; `random` is from 0 to 1.
     ///
-    /// The delays are spread evenly over the whole window, also if `max` shortens it.
+    /// `random` selects a point between the shortest and the longest wait. Where `max` cuts the
+    /// range off, the rest of the range is used evenly.
     #[must_use]
     pub fn delay(&self, failures: u32, random: f64) -> Duration {
         let max = self.max.as_secs_f64();
@@ -82,9 +96,10 @@ impl Backoff {
         Duration::try_from_secs_f64(low + (high - low) * random.clamp(0.0, 1.0)).unwrap_or(self.max)
     }
 
-    /// Returns the [`delay`](Self::delay), but at least the one that the server requested, up to
-    /// `max`. Every client gets the same request, so they are spread over half of that time after
-    /// it.
+    /// As [`delay`](Self::delay), but at least the time that the server asked for, up to `max`.
+    ///
+    /// A busy server asks all clients for the same time. So up to half of that time is added, by
+    /// `random`.
     pub(crate) fn delay_asked(&self, failures: u32, random: f64, asked: Duration) -> Duration {
         let asked = asked.min(self.max);
         let spread = Duration::try_from_secs_f64(asked.as_secs_f64() * 0.5 * random.clamp(0.0, 1.0));

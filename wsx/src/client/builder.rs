@@ -1,4 +1,4 @@
-//! Builds a client.
+//! The builder of a client: collects its options and checks them. It does not dial; `session` does.
 use crate::{
     client::{
         Client, Inner,
@@ -35,24 +35,39 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+/// Makes the headers of one handshake.
 type Headers = dyn Fn() -> BoxFuture<'static, Result<HeaderMap, BoxError>> + Send + Sync;
+/// Decides whether the client stops trying.
 type GiveUp = dyn Fn(&Setback) -> bool + Send + Sync;
+/// Runs for each new connection. It takes the handle without a side, so that its type does not name
+/// the endpoint.
 pub(super) type OnConnect = dyn Fn(&Handle) + Send + Sync;
 
-/// What only a client has, beside its program.
+/// The options that only a client has. The hub and the client share all others, in
+/// `ProgramBuilder`.
 pub(super) struct Options {
+    /// How long to wait before the next attempt.
     pub(super) backoff: Backoff,
+    /// Returns the random number of one wait. It is replaceable, so that a test or a fleet can
+    /// choose the numbers.
     pub(super) jitter: Box<dyn Fn() -> f64 + Send + Sync>,
+    /// Whether to dial again after a failed attempt or an ended connection.
     pub(super) reconnect: bool,
+    /// The headers that are the same in each handshake.
     pub(super) fixed_headers: HeaderMap,
+    /// Makes the headers that differ from one handshake to the next, such as a token that expires.
     pub(super) headers: Option<Arc<Headers>>,
+    /// Dials in place of TCP.
     pub(super) connector: Option<Box<Connector>>,
+    /// The certificates that a `wss://` client trusts, and its own certificate.
     pub(super) trust: Trust,
+    /// Decides whether to stop although `reconnect` is on.
     pub(super) give_up: Option<Box<GiveUp>>,
+    /// Shows each new connection to the program, before the `register` of `connect`.
     pub(super) on_connect: Option<Box<OnConnect>>,
 }
 
-/// Builds a [`Client`].
+/// Builds a [`Client`]. [`Client::builder`] returns it.
 ///
 /// ```standalone_crate
 /// use std::time::Duration;
@@ -60,7 +75,7 @@ pub(super) struct Options {
 ///
 /// let client = Client::builder("ws://127.0.0.1:9001/ws")
 ///     .header(header::USER_AGENT, HeaderValue::from_static("box/1.0"))
-///     // Asked for at each attempt, so that an expired token is no reason to stay away.
+///     // Called at each attempt, so that an expired token does not stop the client.
 ///     .headers(|| async {
 ///         let token = String::from("Bearer …");
 ///         Ok(HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(&token)?)]))
@@ -70,8 +85,12 @@ pub(super) struct Options {
 /// # Ok::<_, wsx::BuildError>(())
 /// ```
 pub struct ClientBuilder<E = Untyped> {
+    /// Parsed in `build`, so that its problem is reported together with the problems of the
+    /// handlers.
     url: String,
+    /// The endpoint and the options that a hub has too.
     program: ProgramBuilder<E>,
+    /// The options that only a client has.
     options: Options,
 }
 
@@ -96,15 +115,16 @@ impl ClientBuilder {
 
     /// Sets the endpoint, whose handlers run on each connection. Its value is their state.
     ///
-    /// Call it before the other methods: the endpoint has its own state and handlers, so [`build`](Self::build) reports
-    /// [`state`](Self::state) and [`on`](Self::on) as problems.
+    /// Call this before the other methods. An endpoint has its own state and handlers, so
+    /// [`build`](Self::build) reports an earlier [`state`](Self::state) or [`on`](Self::on) as a
+    /// problem.
     #[must_use]
     pub fn endpoint<E: Endpoint>(self, endpoint: E) -> ClientBuilder<E> {
         let Self { url, program, options } = self;
         ClientBuilder { url, program: program.endpoint(endpoint), options }
     }
 
-    /// Gives the handlers a value of this type, which they take as [`State<T>`](crate::State). It replaces an earlier
+    /// Adds a value, which handlers take as [`State<T>`](crate::State). It replaces an earlier
     /// value of the same type.
     #[must_use]
     pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
@@ -112,7 +132,24 @@ impl ClientBuilder {
         self
     }
 
-    /// Adds a closure as the handler of a type, for all connections. [`Connection::register_handler`] does so for one.
+    /// Adds a closure as the handler of a message type, on every connection.
+    ///
+    /// [`build`](Self::build) returns an error if the type has another handler.
+    /// [`Connection::register_handler`] adds a closure to a single connection.
+    ///
+    /// ```standalone_crate
+    /// use wsx::{Client, Connection};
+    ///
+    /// #[derive(serde::Deserialize, wsx::Message)]
+    /// struct Cmd { reboot: bool }
+    ///
+    /// let client = Client::builder("ws://127.0.0.1:9001/ws")
+    ///     .on("cmd", |cmd: Cmd, conn: Connection| async move {
+    ///         println!("{}: {}", conn.id(), cmd.reboot);
+    ///     })
+    ///     .build()?;
+    /// # Ok::<_, wsx::BuildError>(())
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn on<T, Via, F, Fut>(mut self, message_type: impl Into<String>, handler: F) -> Self
@@ -128,51 +165,64 @@ impl ClientBuilder {
 }
 
 impl<E: Endpoint> ClientBuilder<E> {
-    /// The bounds of each connection.
+    /// Sets the bounds of each connection; default [`Config::default`].
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.program.config = config;
         self
     }
 
-    /// How long to wait between attempts. A server that says `Retry-After` in its refusal, in seconds, is left alone for so
-    /// long, up to [`Backoff::max`].
+    /// Sets the waits between two attempts; default [`Backoff::default`] (row K2 of the
+    /// specification).
+    ///
+    /// A server can reject a handshake with a `Retry-After` header in seconds. The client then
+    /// waits at least that long, up to [`Backoff::max`] (row R2).
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.options.backoff = backoff;
         self
     }
 
-    /// Where the waits between attempts have their random numbers from, one for each: from 0, the shortest wait, to 1, the
-    /// longest; what is outside counts as the nearer of the two. By default the thread's generator.
+    /// Sets the source of random numbers for the waits between attempts; default the random
+    /// generator of the thread.
     ///
-    /// For tests that want the same waits each time, and for fleets whose boxes shall keep their places in the window, each
-    /// with a number made of its serial number. A number that all boxes share brings them all back at once.
-    /// Where it panics, the thread's generator serves.
+    /// `random` is called once for each wait. It returns 0 for the shortest wait and 1 for the
+    /// longest. A number outside counts as the nearer of the two. If it panics, the generator of
+    /// the thread is used.
+    ///
+    /// A test can return the same numbers in each run. A fleet can spread its boxes evenly, if each
+    /// box returns a number made from its serial number. If all boxes return the same number, they
+    /// all reconnect at the same time.
     #[must_use]
     pub fn jitter(mut self, random: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
         self.options.jitter = Box::new(random);
         self
     }
 
-    /// Whether a connection that cannot be made, or that has ended, is tried again; default true.
+    /// Sets whether the client dials again after a failed attempt or an ended connection; default
+    /// `true` (row K3 of the specification).
     #[must_use]
     pub fn reconnect(mut self, reconnect: bool) -> Self {
         self.options.reconnect = reconnect;
         self
     }
 
-    /// Sets a function that decides when to stop reconnecting. The client calls it after each failed
-    /// attempt and after each connection that ended. On `true` the client is
-    /// [`Disconnected`](crate::ClientState::Disconnected). A `connect` that still waits for its first
-    /// connection returns the error, and can be called again. A decision that panics counts as `false`.
+    /// Sets a function that decides whether the client stops trying although reconnecting is on.
     ///
-    /// By default the client never gives up: a rejection can be a mistake of the server, and nobody can
-    /// reach the box to start it again. Where a person watches, stop on a rejection. Otherwise two
-    /// programs with one id replace each other for ever.
+    /// `decide` runs after each failed attempt and after each ended connection. When it returns
+    /// `true`, the state becomes [`Disconnected`](crate::ClientState::Disconnected), and `connect` can be
+    /// called again. If `connect` still waits for the first connection, it returns the error. A
+    /// panic counts as `false`.
+    ///
+    /// By default a client never gives up: a rejection can be a mistake at the server, and an
+    /// unattended box must not stay away for it. A program that an operator watches should stop on
+    /// a rejection. Otherwise two programs with the same id replace each other forever.
     ///
     /// ```standalone_crate
-    /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws").give_up(wsx::Setback::is_refusal).build();
+    /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws")
+    ///     .give_up(wsx::Setback::is_refusal)
+    ///     .build()?;
+    /// # Ok::<_, wsx::BuildError>(())
     /// ```
     #[must_use]
     pub fn give_up(mut self, decide: impl Fn(&Setback) -> bool + Send + Sync + 'static) -> Self {
@@ -180,15 +230,17 @@ impl<E: Endpoint> ClientBuilder<E> {
         self
     }
 
-    /// A header for each handshake.
+    /// Adds a header to each handshake. A second header with the same name does not replace the
+    /// first.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.options.fixed_headers.append(name, value);
         self
     }
 
-    /// Headers that are made anew for each handshake, such as a token that expires. An error counts as a failed attempt, and a
-    /// panic does too.
+    /// Sets a function that makes headers for each handshake, such as a token that expires.
+    ///
+    /// An error or a panic counts as a failed attempt, with [`ConnectError::Headers`](crate::ConnectError::Headers).
     #[must_use]
     pub fn headers<F, Fut>(mut self, headers: F) -> Self
     where
@@ -199,11 +251,15 @@ impl<E: Endpoint> ClientBuilder<E> {
         self
     }
 
-    /// Sets a function that connects in place of TCP: through a proxy, over a Unix socket, in a
-    /// simulated network. The client calls it at each attempt. Its stream carries the handshakes, that
-    /// of TLS included, and the connection. [`Config::handshake_timeout`] limits it too: it is dropped
-    /// then. Its error or panic is a [`ConnectError::Dial`](crate::ConnectError::Dial). The host and port
-    /// of the URL still make the `Host` header.
+    /// Sets a function that dials in place of TCP: through a proxy, to a Unix socket, or into a
+    /// simulated network (row K5 of the specification).
+    ///
+    /// `dial` runs at each attempt. The stream that it returns carries the TLS handshake, the
+    /// WebSocket handshake and the connection. The `Host` header still has the host and port of the
+    /// URL.
+    ///
+    /// [`Config::handshake_timeout`] includes this function: its future is dropped when the time is
+    /// over. An error or a panic is [`ConnectError::Dial`](crate::ConnectError::Dial).
     ///
     /// ```no_run
     /// # #[cfg(unix)]
@@ -228,8 +284,12 @@ impl<E: Endpoint> ClientBuilder<E> {
         self
     }
 
-    /// Whom a client of `wss://` trusts, and the certificate that it shows if the server asks for one. By default it trusts
-    /// those that the platform trusts, as of its first attempt in this process, and has no certificate of its own.
+    /// Sets the TLS configuration of a `wss://` client: the certificates that it trusts, and its
+    /// own certificate if the server requests one.
+    ///
+    /// By default the client trusts the roots of the platform (row L3 of the specification). They
+    /// are read once in each process, at the first attempt. By default it has no certificate of its
+    /// own.
     ///
     /// ```no_run
     /// use std::sync::Arc;
@@ -260,26 +320,31 @@ impl<E: Endpoint> ClientBuilder<E> {
         self
     }
 
-    /// Who sees what goes wrong.
+    /// Sets the observer, which receives the problems of this client. By default nothing is
+    /// reported.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.program.observer = Arc::new(observer);
         self
     }
 
-    /// Runs `register` for each new connection, before its first message and before the `register` of
-    /// [`Client::connect`]. If it panics, that connection closes with 1011.
+    /// Sets a function that runs for each new connection, before its first message and before the
+    /// `register` of [`Client::connect`].
+    ///
+    /// If it panics, that connection is closed with code 1011.
     #[must_use]
     pub fn on_connect(mut self, register: impl Fn(&Connection<E::Side, E::Peer>) + Send + Sync + 'static) -> Self {
         self.options.on_connect = Some(Box::new(move |conn| register(Connection::of(conn))));
         self
     }
 
-    /// Checks the URL, collects the handlers, and builds the client. It is not connected yet.
+    /// Checks the URL, collects the handlers, and builds the client. The client is not connected
+    /// yet.
     ///
     /// # Errors
     ///
-    /// A URL that cannot be dialled, two handlers for one type, a state that was not given: every problem.
+    /// [`BuildError`] lists every problem: a URL that cannot be dialled, two handlers for one type,
+    /// or a missing state.
     pub fn build(self) -> Result<Client<E>, BuildError> {
         let client = self.build_unchecked();
         match &client.0.target {
@@ -288,7 +353,8 @@ impl<E: Endpoint> ClientBuilder<E> {
         }
     }
 
-    /// As [`build`](Self::build), but `connect` returns the error.
+    /// As [`build`](Self::build), but a client with problems is built too, and its `connect`
+    /// returns them.
     pub(super) fn build_unchecked(self) -> Client<E> {
         let Self { url, mut program, options } = self;
         let target = Target::parse(&url).map_err(|problem| program.problem(problem)).ok();

@@ -1,4 +1,5 @@
-//! The client's end: a connection that is dialled, and dialled again when it breaks. All public methods of the client.
+//! The client: dials, reconnects, and has all public methods of [`Client`]. It does not read or
+//! write messages; `task` does.
 pub(crate) mod backoff;
 pub(crate) mod builder;
 mod dial;
@@ -38,9 +39,10 @@ use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
-/// A connection to a server that is dialled again when it breaks. Cheap to clone; all clones are one client.
+/// A client: a connection to a server, which is dialled again when it breaks.
 ///
-/// The client lives until it is closed or its cancellation is triggered, whether or not a handle is left.
+/// A clone is cheap, and all clones are the same client. A connected client goes on until it is
+/// closed or cancelled, even if all its clones are dropped.
 ///
 /// ```no_run
 /// # #[derive(serde::Serialize, wsx::Message)]
@@ -48,7 +50,8 @@ use tokio_util::sync::CancellationToken;
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use wsx::{CancellationToken, Client, StderrObserver};
 ///
-/// let client = Client::builder("ws://127.0.0.1:9001/ws?id=box-7").observer(StderrObserver).build()?;
+/// let client =
+///     Client::builder("ws://127.0.0.1:9001/ws?id=box-7").observer(StderrObserver).build()?;
 /// client.start(CancellationToken::new()).await?;
 /// client.send(&Telemetry { celsius: 21.5 }).await?;
 /// client.close();
@@ -58,22 +61,30 @@ use tokio_util::sync::CancellationToken;
 pub struct Client<E: Endpoint = Untyped>(Arc<Inner<E>>);
 
 struct Inner<E: Endpoint> {
+    /// As the program gave it. It is the id of each connection.
     url: String,
+    /// The endpoint, its handlers, the bounds and the observer, for all connections of this client.
     program: Program<E>,
-    /// Where the URL leads, or why the client cannot be started: only [`Client::new`] makes one that cannot.
+    /// The parsed URL, or the problems that prevent a start. Only [`Client::new`] makes a client
+    /// with problems.
     target: Result<Target, BuildError>,
+    /// The options that a hub does not have.
     options: Options,
+    /// The connection that sends go to; `None` between two connections.
     current: Mutex<Option<Handle>>,
+    /// The state that the program watches, and whether a session is running.
     status: Status,
-    /// Triggered by `close`.
+    /// Triggered by `close`, so that the session and waiting sends end.
     stop: CancellationToken,
 }
 
 impl Client {
-    /// Creates a client of the untyped endpoint, on which handlers without `on = …` register.
+    /// Returns a client of the untyped endpoint, with the annotated handlers that do not name an
+    /// endpoint.
     ///
-    /// It does nothing until [`connect`](Self::connect) or [`start`](Self::start), which also reports what is wrong with
-    /// the URL or the handlers. [`Client::builder`] reports that at once.
+    /// It does nothing until [`connect`](Self::connect) or [`start`](Self::start). These also
+    /// return the problems of the URL and of the handlers; [`Client::builder`] reports them
+    /// earlier.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self::builder(url).build_unchecked()
@@ -87,25 +98,30 @@ impl Client {
 }
 
 impl<E: Endpoint> Client<E> {
-    /// Connects, and connects again whenever the connection ends, until the client is closed or `cancel` is triggered. Both
-    /// close the connection with 1000.
+    /// Connects, and connects again whenever the connection ends, until the client is closed or
+    /// `cancel` is triggered. Both close the connection with code 1000.
     ///
-    /// `register` sees each new connection before its first message. If it panics, that connection closes with 1011.
-    /// [`start`](Self::start) is the same without it.
+    /// `register` runs for each new connection, before its first message. If it panics, that
+    /// connection is closed with code 1011. [`start`](Self::start) does the same without
+    /// `register`.
     ///
-    /// Returns when the first connection is made, with another handle of this client. With reconnecting, it tries until
-    /// then; a client without an observer does so in silence, so give it one.
+    /// Returns another handle of this client when the first connection is made. With reconnecting,
+    /// it keeps trying until then (row K3 of the specification). Only an
+    /// [`Observer`](crate::Observer) sees the failed attempts.
     ///
     /// # Errors
     ///
-    /// At once, whatever the options: [`ConnectError::Build`] for a wrong URL or handlers that do not fit together,
-    /// [`ConnectError::AlreadyConnected`] from a second call while the first has not ended. Without reconnecting also every
-    /// other failure. [`ConnectError::Closed`] when the client is closed or cancelled before the first connection.
+    /// - [`ConnectError::Build`], at once: the URL is wrong, or the handlers do not fit together.
+    /// - [`ConnectError::AlreadyConnected`], at once: an earlier `connect` of this client has not
+    ///   ended.
+    /// - [`ConnectError::Closed`]: the client was closed or cancelled before the first connection.
+    /// - Every other error of an attempt, if reconnecting is off or the client gave up.
     ///
     /// # Cancel safety
     ///
-    /// If this is dropped before it is done, no connection is made, `register` has not run, and `connect` can be called
-    /// again. The server may have seen a handshake that was not finished.
+    /// Cancel safe. If this future is dropped before it is done, there is no connection and
+    /// `register` has not run. `connect` can be called again. The server may have seen an
+    /// unfinished handshake.
     pub async fn connect(
         &self,
         cancel: CancellationToken,
@@ -116,7 +132,8 @@ impl<E: Endpoint> Client<E> {
         Ok(self.clone())
     }
 
-    /// As [`connect`](Self::connect), for programs that gave `on_connect` to the builder, or that need none.
+    /// As [`connect`](Self::connect), without `register`: for programs that gave `on_connect` to
+    /// the builder, or do not need it.
     ///
     /// # Errors
     ///
@@ -129,30 +146,34 @@ impl<E: Endpoint> Client<E> {
         self.connect(cancel, |_| {}).await
     }
 
-    /// Queues a message or an envelope on the current connection, and waits for room in its queue.
+    /// Queues a message or an envelope on the current connection. Waits until its queue has room.
     ///
-    /// Messages that are queued when a connection breaks are lost: delivery is at most once.
+    /// Delivery is at most once: messages that are queued when a connection breaks are lost.
     ///
     /// # Errors
     ///
-    /// [`SendError::NotConnected`] before the first connection and between two, [`SendError::Closed`] once the client is
-    /// closed, [`SendError::Encode`] when the message cannot be written as JSON.
+    /// - [`SendError::NotConnected`]: the client has no connection now.
+    /// - [`SendError::Closed`]: the client is closed.
+    /// - [`SendError::Encode`]: the message cannot be written as JSON.
     ///
     /// # Cancel safety
     ///
-    /// If this is dropped while it waits for room, the message is not sent; see [`Sending`].
+    /// Cancel safe. If this future is dropped while it waits for room, the message is not sent; see
+    /// [`Sending`].
     pub fn send<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, message: &M) -> Sending<'static> {
         let conn = self.0.current().clone().ok_or(SendError::Closed);
         Sending::on_owned(conn, message.encode(Role::Client).map(Frame::into_bytes)).of_client(self.0.stop.clone())
     }
 
-    /// Sends the message that `message` makes, at once and then every `interval`, until the client is closed. Spawn it.
+    /// Calls `message` now and then at every `interval`, and sends its result, until the client is
+    /// closed. Spawn the future that this returns.
     ///
-    /// It is the application's own heartbeat, by which a server's handlers see that the program works, and not only its
-    /// network stack.
+    /// Use it as a heartbeat of the application: the server's handlers see that the program works,
+    /// and not only its network stack (row R1 of the specification).
     ///
-    /// Between two connections no message is made. While the queue is full, one message waits for room, and no further one
-    /// is made; the interval counts from then on. It is at least a millisecond.
+    /// `message` is not called without a connection, or while the previous message waits for room
+    /// in the queue. The next interval begins after that wait. An `interval` below 1 ms counts as 1
+    /// ms.
     ///
     /// ```no_run
     /// # async fn example(client: wsx::Client) {
@@ -162,33 +183,35 @@ impl<E: Endpoint> Client<E> {
     /// struct Alive { uptime: u64 }
     ///
     /// let start = Instant::now();
-    /// tokio::spawn(client.send_every(Duration::from_secs(30), move || Alive { uptime: start.elapsed().as_secs() }));
+    /// let alive = move || Alive { uptime: start.elapsed().as_secs() };
+    /// tokio::spawn(client.send_every(Duration::from_secs(30), alive));
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`SendError::Encode`] when a message cannot be written as JSON. It ends with that.
+    /// [`SendError::Encode`]: a message cannot be written as JSON. The future ends then.
     ///
     /// # Cancel safety
     ///
-    /// If this is dropped, it makes no more messages. A message that waits for room is not sent.
+    /// Cancel safe. If this future is dropped, `message` is not called again. A message that waits
+    /// for room is not sent.
     pub fn send_every<M: SentBy<E::Side, E::Peer>>(
         &self,
         interval: Duration,
         mut message: impl FnMut() -> M + Send + 'static,
     ) -> BoxFuture<'static, Result<(), SendError>> {
         let client = self.clone();
-        // Boxed, so that its type does not name the message: see `sending`.
+        // Boxed, so that its type does not name the message; `sending` has the reason.
         Box::pin(async move {
-            // Tokio's interval must not be zero.
+            // The interval of tokio must not be zero.
             let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while client.0.stop.run_until_cancelled(ticks.tick()).await.is_some() {
                 if client.0.current().is_none() {
                     continue;
                 }
-                // The message itself is not kept while its frame waits.
+                // The message itself is dropped here; only its frame waits.
                 let sending = client.send(&message());
                 if let Err(error @ SendError::Encode(_)) = sending.await {
                     return Err(error);
@@ -204,18 +227,19 @@ impl<E: Endpoint> Client<E> {
         self.0.current().clone().map(Connection::from_handle)
     }
 
-    /// Returns a receiver of the client's state, now and from now on.
+    /// Returns a receiver of the client's state: the current state, then each change.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<ClientState> {
         self.0.status.subscribe()
     }
 
-    /// Waits until the client is connected. Before [`connect`](Self::connect) it waits until that has been called too.
+    /// Waits until the client is connected. It can be called before [`connect`](Self::connect).
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] when the client is closed, now or while this waits. [`SendError::NotConnected`] when it does
-    /// not try any more: without reconnecting, or because it gave up.
+    /// - [`SendError::Closed`]: the client is closed, or is closed while this waits.
+    /// - [`SendError::NotConnected`]: the client has stopped trying, because reconnecting is off or
+    ///   because it gave up.
     ///
     /// # Cancel safety
     ///
@@ -228,7 +252,8 @@ impl<E: Endpoint> Client<E> {
         }
     }
 
-    /// Closes for good. Queued messages are sent, then the connection closes with 1000. A second call changes nothing.
+    /// Closes the client for good. Queued messages are sent, then the connection is closed with
+    /// code 1000. A second call has no effect.
     pub fn close(&self) {
         self.0.stop.cancel();
         if let Some(conn) = self.connection() {
@@ -237,11 +262,13 @@ impl<E: Endpoint> Client<E> {
         self.0.status.close();
     }
 
-    /// Waits until nothing of this client runs any more. Either it is closed and its last connection has ended, or it does
-    /// not try again: without reconnecting, or because it gave up. Its state says which, [`Closed`](ClientState::Closed) or
-    /// [`Disconnected`](ClientState::Disconnected).
+    /// Waits until the client has ended: its last connection has ended, and it does not dial again.
     ///
-    /// Before [`connect`](Self::connect) nothing has begun that could end, so this waits for that too.
+    /// The state then gives the reason. It is [`Closed`](ClientState::Closed) after
+    /// [`close`](Self::close) or a cancellation. It is [`Disconnected`](ClientState::Disconnected)
+    /// if reconnecting is off or the client gave up.
+    ///
+    /// Before [`connect`](Self::connect) this waits too, because the client has not begun.
     ///
     /// # Cancel safety
     ///
@@ -256,13 +283,13 @@ impl<E: Endpoint> Client<E> {
         self.0.stop.is_cancelled()
     }
 
-    /// Returns the endpoint's value: the state that the handlers see.
+    /// Returns the value of the endpoint, which is the state of the handlers.
     #[must_use]
     pub fn endpoint(&self) -> &E {
         &self.0.program.endpoint
     }
 
-    /// Returns how many messages had no handler since the start.
+    /// Returns how many received messages did not have a handler, since the client was built.
     #[must_use]
     pub fn ignored(&self) -> u64 {
         self.0.program.ignored()
@@ -276,7 +303,8 @@ impl<E: Endpoint> Inner<E> {
 
     fn set_current(&self, conn: Option<Handle>) {
         let ended = std::mem::replace(&mut *self.current(), conn);
-        // Dropped after the lock: values that the program attached go with the last handle, and their code may take it.
+        // Dropped after the lock is released. With the last handle, values of the application are
+        // dropped, and their code may take this lock.
         drop(ended);
     }
 }

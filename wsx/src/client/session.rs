@@ -1,4 +1,5 @@
-//! The reconnect loop: dials, serves a connection, waits, and dials again.
+//! The reconnect loop: dials, serves a connection, waits, and dials again. It does not know HTTP or
+//! TLS; `dial` does.
 use crate::{
     catch_panic,
     client::{
@@ -21,27 +22,33 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
-/// What one call of `connect` began: connection after connection.
+/// A session: all attempts and connections of one call of `connect`. Dropping it ends the session.
 pub(super) struct Session<E: Endpoint> {
+    /// A clone of the client, so that the session goes on when the program has dropped its own.
     client: Client<E>,
+    /// Given to `connect`; closes the client.
     cancel: CancellationToken,
+    /// Given to `connect`; runs for each new connection.
     register: Box<OnConnect>,
-    /// Failures in a row, since the last connection that lasted.
+    /// How many attempts failed in a row since the last connection that lasted. The waits grow with
+    /// it.
     failures: u32,
 }
 
+/// A connection after its handshake, and its transport.
 type Dialled = (Handle, SocketTransport<Socket>);
 
-/// When the next attempt starts.
+/// When the next attempt begins.
 #[derive(Clone, Copy, PartialEq)]
 enum Start {
+    /// For the first connection.
     AtOnce,
-    /// A connection has just ended.
+    /// After a connection has ended.
     AfterWait,
 }
 
 impl<E: Endpoint> Session<E> {
-    /// Begins, unless the client cannot be started or another session runs.
+    /// Begins a session. Returns an error if the client has problems or another session is running.
     pub(super) fn begin(
         client: &Client<E>,
         cancel: CancellationToken,
@@ -56,16 +63,16 @@ impl<E: Endpoint> Session<E> {
         Ok(Self { client: client.clone(), cancel, register, failures: 0 })
     }
 
-    /// Makes the first connection, and goes on in a task of its own.
+    /// Makes the first connection, then spawns the loop.
     pub(super) async fn connect(mut self) -> Result<(), ConnectError> {
         let (conn, transport) = self.next(Start::AtOnce).await?;
-        // Before this returns, so that the caller can send.
+        // Before this returns, so that the caller can send at once.
         self.enter(&conn);
         tokio::spawn(self.run(conn, transport));
         Ok(())
     }
 
-    /// Makes the next connection, after as many attempts as it takes and the options allow.
+    /// Makes the next connection, unless the client is closed or cancelled before.
     async fn next(&mut self, start: Start) -> Result<Dialled, ConnectError> {
         let (stop, cancel) = (self.inner().stop.clone(), self.cancel.clone());
         tokio::select! {
@@ -76,6 +83,7 @@ impl<E: Endpoint> Session<E> {
         }
     }
 
+    /// Dials until an attempt succeeds, or the options do not allow another one.
     async fn attempts(&mut self, start: Start) -> Result<Dialled, ConnectError> {
         if start == Start::AfterWait {
             self.wait(None).await;
@@ -99,6 +107,8 @@ impl<E: Endpoint> Session<E> {
         }
     }
 
+    /// Dials once: makes the headers, connects, and makes the handshakes, all within the handshake
+    /// timeout.
     async fn attempt(&self) -> Result<Dialled, ConnectError> {
         let Inner { url, program, target, options, .. } = self.inner();
         let Options { headers, fixed_headers, connector, trust, .. } = options;
@@ -108,7 +118,7 @@ impl<E: Endpoint> Session<E> {
             let mut all = fixed_headers.clone();
             if let Some(headers) = headers {
                 let made = catch_panic::run(async { headers().await }).await;
-                let made = made.unwrap_or_else(|| Err("the program panicked".into()));
+                let made = made.unwrap_or_else(|| Err("the program's `headers` function panicked".into()));
                 all.extend(made.map_err(ConnectError::Headers)?);
             }
             dial(target, connector.as_deref(), trust, &all, &program.config).await
@@ -118,7 +128,8 @@ impl<E: Endpoint> Session<E> {
         Ok((conn, SocketTransport::new(socket, Role::Client, early, &program.config)))
     }
 
-    /// Waits before the next attempt, after one that failed or a connection that ended.
+    /// Waits before the next attempt. `error` is the error of the last attempt, or `None` after an
+    /// ended connection.
     async fn wait(&mut self, error: Option<&ConnectError>) {
         let Options { backoff, jitter, .. } = self.options();
         let random = catch_panic::call(jitter).unwrap_or_else(rand::random);
@@ -137,7 +148,8 @@ impl<E: Endpoint> Session<E> {
         sleep(delay).await;
     }
 
-    /// Whether the program wants no further attempt, which the observer then receives. A decision that panics counts as no.
+    /// Whether the program's `give_up` stops the client; the observer then learns it. A panic
+    /// counts as `false`.
     fn gives_up(&self, setback: &Setback) -> bool {
         let given_up = match &self.options().give_up {
             Some(decide) => catch_panic::call(|| decide(setback)).unwrap_or(false),
@@ -149,7 +161,7 @@ impl<E: Endpoint> Session<E> {
         given_up
     }
 
-    /// Serves connection after connection, until the client is closed.
+    /// Serves one connection after the other, until the client stops.
     async fn run(mut self, mut conn: Handle, mut transport: SocketTransport<Socket>) {
         loop {
             let closed = self.serve(conn, transport).await;
@@ -161,13 +173,13 @@ impl<E: Endpoint> Session<E> {
                     (conn, transport) = next;
                     self.enter(&conn);
                 }
-                // Closed, or given up, which the observer has received.
+                // Closed or gave up. The observer already knows it.
                 Err(_) => break,
             }
         }
     }
 
-    /// Shows a new connection to the program, and lets sends go to it from now on.
+    /// Shows a new connection to the program, and makes it the target of sends.
     fn enter(&self, conn: &Handle) {
         let shown = catch_panic::call(|| {
             if let Some(register) = &self.options().on_connect {
@@ -182,14 +194,14 @@ impl<E: Endpoint> Session<E> {
         self.inner().status.set(ClientState::Connected);
     }
 
-    /// Serves one connection, from its first message to its end.
+    /// Serves one connection from its first message to its end. Returns the reason for the end.
     async fn serve(&mut self, conn: Handle, transport: SocketTransport<Socket>) -> Closed {
         let inner = &self.client.0;
         let scope = Scope { program: &inner.program, hub: None };
         let since = Instant::now();
         let kill = CancellationToken::new();
         let mut transport = Some(transport);
-        // A stream that the program's connector gave may panic in there.
+        // The stream of an application's connector can panic here.
         let served = catch_panic::run(task::run(&mut transport, &conn, &scope, &kill));
         tokio::pin!(served);
         tokio::select! {

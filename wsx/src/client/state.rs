@@ -1,20 +1,21 @@
-//! What a client is doing, for the program to watch, and whether anything of it still runs.
+//! The state of a client, which the program can watch, and whether a session of the client is
+//! running. It does not know connections.
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 use tokio::sync::watch;
 
-/// What a client is doing.
+/// The state of a client.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum ClientState {
-    /// Not connected, and not about to be: before `connect`, after the end of a connection without reconnecting, and after
-    /// giving up.
+    /// Not connected, and not trying to connect: before `connect`, after a connection ended without
+    /// reconnecting, or after the client gave up.
     Disconnected,
-    /// Dialling.
+    /// Dialling, or in the handshake.
     Connecting {
-        /// The number of the attempt, from 1, since the last connection that lasted.
+        /// The number of the attempt since the last connection that lasted, from 1.
         attempt: u32,
     },
     /// Connected: messages can be sent.
@@ -26,11 +27,11 @@ pub enum ClientState {
         /// The length of the wait.
         delay: Duration,
     },
-    /// Closed for good.
+    /// Closed for good. A closed client cannot connect again.
     Closed,
 }
 
-/// The state, and the facts that tell an end from a beginning.
+/// The state, and two facts that distinguish an ended client from a new one.
 ///
 /// ```text
 ///                 begin                 dialled
@@ -41,14 +42,17 @@ pub enum ClientState {
 ///      |   +-- gave up --- Waiting <-------------------+
 ///      +---------- ended, without reconnecting --------+
 ///
-/// Closed: from any state, once `close` was called and nothing runs.
+/// Closed: from any state, after `close` was called and the session has ended.
 /// ```
 #[derive(Debug)]
 pub(super) struct Status {
+    /// The value that the program watches.
     state: watch::Sender<ClientState>,
-    /// Between `connect` and the end of what it began.
+    /// Whether a session is running, from `connect` until the session has ended. A second `connect`
+    /// is rejected meanwhile.
     running: AtomicBool,
-    /// Whether `connect` has ever begun anything: `Disconnected` is the beginning before, and an end after.
+    /// Whether `connect` has ever started to dial. Before that, `Disconnected` means a new client;
+    /// after it, an ended one.
     begun: AtomicBool,
 }
 
@@ -61,7 +65,7 @@ impl Status {
         }
     }
 
-    /// Whether this call is the first one since the last end.
+    /// Marks a session as running. Returns `false` if another session already runs.
     pub(super) fn begin(&self) -> bool {
         !self.running.swap(true, Ordering::AcqRel)
     }
@@ -69,13 +73,16 @@ impl Status {
     pub(super) fn set(&self, state: ClientState) {
         self.state.send_replace(state);
         if matches!(state, ClientState::Connecting { .. }) {
-            // After the state has changed: until then `Disconnected` is the beginning, from then on an end.
+            // After the change of the state, so that a `Disconnected` from before is not taken for
+            // an end.
             self.begun.store(true, Ordering::Release);
         }
     }
 
-    /// What `connect` began has ended. Under the state's lock: a `close` that comes at the same time either is seen here or
-    /// sees that this has ended, and the next `connect` sets its state after this one.
+    /// Marks the session as ended.
+    ///
+    /// It does so under the lock of the state. A concurrent `close` is then either seen here, or
+    /// sees that the session has ended. The next `connect` sets its state after this one.
     pub(super) fn end(&self, is_closed: impl FnOnce() -> bool) {
         self.state.send_modify(|state| {
             self.running.store(false, Ordering::Release);
@@ -83,7 +90,8 @@ impl Status {
         });
     }
 
-    /// The client was closed. If nothing runs, that is its end.
+    /// Marks the client as closed, if no session is running. Otherwise the end of the session does
+    /// that.
     pub(super) fn close(&self) {
         self.state.send_if_modified(|state| {
             let ended = !self.running.load(Ordering::Acquire);
@@ -99,7 +107,8 @@ impl Status {
         self.state.subscribe()
     }
 
-    /// Waits until `done` holds of the state and of whether nothing runs any more. Returns the state.
+    /// Waits until `done` returns `true`, and returns the state. `done` takes the state and whether
+    /// the client has ended.
     pub(super) async fn wait_for(&self, mut done: impl FnMut(&ClientState, bool) -> bool) -> ClientState {
         let mut states = self.subscribe();
         let seen = states.wait_for(|state| done(state, self.is_over(*state))).await;
@@ -107,7 +116,7 @@ impl Status {
         seen.map_or(ClientState::Closed, |state| *state)
     }
 
-    /// Whether nothing that `connect` began still runs.
+    /// Whether the client has ended: a session began, and none is running now.
     fn is_over(&self, state: ClientState) -> bool {
         match state {
             ClientState::Closed => true,

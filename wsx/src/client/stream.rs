@@ -1,5 +1,5 @@
-//! The stream of a client's connection: a TCP socket, or another stream, such as TLS or one of the
-//! program's connector.
+//! The stream of bytes below a client's connection: a TCP socket, or any other stream, such as TLS
+//! or the stream of a connector. It does not know WebSocket.
 use crate::{config::Config, task::tcp_options};
 use futures_util::future::BoxFuture;
 use std::{fmt, io};
@@ -9,14 +9,14 @@ use tokio::{
 };
 use tokio_util::either::Either;
 
-/// The host and port of a client's URL, to which a
-/// [connector](crate::client::ClientBuilder::connector) connects.
+/// The host and port of a client's URL, which a
+/// [connector](crate::client::ClientBuilder::connector) receives.
 ///
-/// `Display` writes it as `host:port`, with brackets around an IPv6 address.
+/// `Display` writes `host:port`, with brackets around an IPv6 address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Destination {
-    /// A name or an address. An IPv6 address has no brackets.
+    /// A host name or an address. An IPv6 address has no brackets.
     pub host: String,
     /// The port. If the URL has none, it is 80 for `ws://` and 443 for `wss://`.
     pub port: u16,
@@ -29,18 +29,19 @@ impl fmt::Display for Destination {
     }
 }
 
-/// The function with which the program connects instead of TCP.
+/// The application's function that dials in place of TCP.
 pub(crate) type Connector = dyn Fn(Destination) -> BoxFuture<'static, io::Result<Socket>> + Send + Sync;
 
-/// A stream to the server. A plain socket is neither boxed nor called through a table.
+/// A stream of bytes to the server. A plain socket is not boxed and not called through a virtual
+/// table. The other streams are TLS and those of a connector.
 pub(crate) type Socket = Either<TcpStream, Box<dyn Stream>>;
 
-/// Any stream that a connection can run over.
+/// Any stream that can carry a connection.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Connects over TCP, to the first address of the host that answers.
+/// Dials over TCP. The first address of the host that accepts is used.
 pub(super) async fn connect(destination: &Destination, config: &Config) -> io::Result<Socket> {
     let socket = TcpStream::connect((&*destination.host, destination.port)).await?;
     tcp_options::prepare(&socket, config);

@@ -77,6 +77,7 @@ fn with_scheme(url: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Row X4: the error of a wrong URL says what is wrong with it.
     #[test]
     fn a_url_that_cannot_be_dialled_says_why() {
         for (url, why) in [

@@ -1,4 +1,5 @@
-//! Handlers that a program adds with a closure, to one connection or to a builder.
+//! Handlers that are closures, added to a connection or a builder. It does not know the table of
+//! annotated handlers.
 use crate::{
     closed::Closed,
     connection::{Connection, handle::Handle},
@@ -14,14 +15,16 @@ use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use std::{future::Future, marker::PhantomData, sync::Arc};
 
-/// A handler that was added with a closure.
+/// A closure that is a handler.
 pub(crate) trait OwnHandler: Send + Sync {
-    /// Takes what it needs out of `incoming` at once, and owns it.
+    /// Takes its message out of `incoming` at once, so that the future owns it.
     fn call(&self, conn: &Handle, incoming: &Incoming<'_>) -> BoxFuture<'static, HandlerResult>;
 }
 
-/// The message of a handler that is added with a closure: any type with `DeserializeOwned`, an [`Envelope`], a
-/// [`RawFrame<'static>`](RawFrame), or in `__close__` a [`Closed`].
+/// The message of a handler that is a closure.
+///
+/// It is any type with `DeserializeOwned`, an [`Envelope`], a [`RawFrame<'static>`](RawFrame), or a
+/// [`Closed`] in a handler of `__close__`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the message of a handler that is added with a closure",
     label = "not a message",
@@ -32,13 +35,14 @@ pub trait FromMessage<Via = ViaContext>: Sized {
     fn from_message(incoming: &Incoming<'_>) -> Result<Self, HandlerError>;
 }
 
-/// Marks the arguments that are taken from the context by their type.
+/// Marks an argument that is selected by its type.
 #[derive(Debug)]
 #[doc(hidden)]
 #[non_exhaustive]
 pub struct ViaContext;
 
-/// Marks the argument that is the payload: any type that deserializes. The marker keeps the two kinds apart.
+/// Marks the argument that is the payload: any type with `Deserialize`. The two marks keep the
+/// implementations apart.
 #[derive(Debug)]
 #[doc(hidden)]
 #[non_exhaustive]
@@ -69,7 +73,7 @@ impl FromMessage for Closed {
     }
 }
 
-/// Makes a handler of a closure.
+/// Returns a handler that calls a closure.
 pub(crate) fn by_hand<T, Via, F, Fut>(handler: F) -> Arc<dyn OwnHandler>
 where
     T: FromMessage<Via> + 'static,
@@ -80,6 +84,7 @@ where
     Arc::new(ByHand { handler, message: PhantomData })
 }
 
+/// A closure, with the type of its message.
 struct ByHand<T, Via, F> {
     handler: F,
     message: PhantomData<fn(T, Via)>,

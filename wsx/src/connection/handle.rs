@@ -1,7 +1,8 @@
-//! What a connection's handles and its task share: the queue, the state of closing, and what is attached.
+//! The state that the handles and the task of a connection share: the queue, the close, and the
+//! attached values.
 //!
-//! The task, the hub and the sends work on a [`Handle`]; [`Connection`](super::Connection) is its public face, which adds
-//! the side that sends. A handle knows neither the socket nor the hub.
+//! The task, the hub and the sends use a [`Handle`]. [`Connection`](super::Connection) is its
+//! public form and adds the side. A handle does not know the socket or the hub.
 use crate::{
     closed::Closed,
     config::Config,
@@ -26,45 +27,53 @@ use std::{
 use tokio::sync::SetOnce;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// A connection, whatever its side.
+/// A handle of a connection, without its side.
 #[derive(Clone)]
 pub(crate) struct Handle(Arc<Shared>);
 
 struct Shared {
+    /// The key of the connection in the hub's registry, or the URL of a client.
     id: Arc<str>,
-    /// Decides whether frames are masked, because a frame is finished where it is made.
+    /// Decides whether frames are masked. It is here because a sender makes the finished frame.
     role: Role,
+    /// The frames that wait for the task.
     queue: Queue,
-    /// Set by the first caller that closes, before the queue is closed.
+    /// Set by the first close of this program, before the queue is closed.
     closing: OnceLock<Box<Closing>>,
     /// Set when the connection has ended.
     closed: SetOnce<Box<Closed>>,
-    /// An [`Intake`], apart from `closing` because it is read for every message.
+    /// An [`Intake`]. It is not part of `closing`, because it is read for every message.
     intake: AtomicU8,
-    /// What only few connections have, so that the others do not pay for it.
+    /// Only few connections have this, so the others do not carry its memory.
     extra: OnceLock<Box<Extra>>,
 }
 
+/// The state that only few connections have. Each value has a lock of its own.
 #[derive(Default)]
 struct Extra {
+    /// The handlers of this connection only.
     handlers: Mutex<HashMap<String, Arc<dyn OwnHandler>>>,
+    /// The function of `on_pong`.
     pong: Mutex<Option<PongHandler>>,
+    /// The values that the program attached.
     extensions: Mutex<Extensions>,
+    /// The task of a connection made by `Connection::new`, until `start` takes it.
     start: Mutex<Option<Start>>,
 }
 
+/// A function of the program that takes the payload of a pong.
 pub(crate) type PongHandler = Arc<dyn Fn(&[u8]) + Send + Sync>;
-/// What `Connection::start` runs: the socket's task, not yet started.
+/// Returns the task of a socket, which has not started. `Connection::start` calls it.
 pub(crate) type Start = Box<dyn FnOnce(Handle) -> BoxFuture<'static, ()> + Send>;
 
-/// How a connection is to be closed.
+/// The code and the reason with which this program closes the connection.
 #[derive(Debug)]
 pub(crate) struct Closing {
     pub(crate) code: CloseCode,
     pub(crate) reason: String,
 }
 
-/// What happens to a message that arrives.
+/// The use of a message that arrives.
 ///
 /// ```text
 /// Open --close_draining--> Draining --close, end--> Shut
@@ -73,11 +82,11 @@ pub(crate) struct Closing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Intake {
-    /// It is handled.
+    /// The message is handled.
     Open,
-    /// It is handled, because the peer may have sent it before it learned of the close.
+    /// The message is handled, because the peer may have sent it before it learned of the close.
     Draining,
-    /// It is dropped.
+    /// The message is dropped.
     Shut,
 }
 
@@ -92,7 +101,7 @@ impl Intake {
 }
 
 impl Handle {
-    /// Creates a connection that waits for its task.
+    /// Returns a connection whose task has not started.
     pub(crate) fn new(id: Arc<str>, role: Role, config: &Config) -> Self {
         let bound = Bound { messages: config.queue_messages, bytes: config.queue_bytes };
         Self(Arc::new(Shared {
@@ -118,27 +127,30 @@ impl Handle {
         &self.0.queue
     }
 
-    /// Queues a finished frame if there is room for it.
+    /// Queues a finished frame, if there is room.
     pub(crate) fn try_push(&self, frame: Bytes) -> Result<(), PushError> {
         self.0.queue.try_push(frame)
     }
 
-    /// Closes: queued messages are sent, then the close frame; messages that still arrive are dropped. A code that no
-    /// close frame may carry is sent as 1000.
+    /// Closes the connection: queued messages are sent, then the close frame. Messages that still
+    /// arrive are dropped.
+    ///
+    /// A code that must not be in a close frame is sent as 1000.
     pub(crate) fn close(&self, code: CloseCode, reason: String) {
         let code = if code.is_sendable() { code } else { CloseCode::NORMAL };
         self.begin_close(Closing { code, reason }, Intake::Shut);
     }
 
-    /// Closes, but messages that the peer sent before it learned of it are still handled, and the running handler may
-    /// reply.
+    /// Closes the connection as a shutdown does. Messages that the peer sent before it learned of
+    /// the close are handled, and the running handler may reply.
     pub(crate) fn close_draining(&self, code: CloseCode, reason: &str) {
         self.begin_close(Closing { code, reason: reason.to_owned() }, Intake::Draining);
     }
 
+    /// Records the close, unless there was one before, and closes the queue.
     fn begin_close(&self, closing: Closing, intake: Intake) {
         if self.0.closing.set(Box::new(closing)).is_ok() {
-            // `fetch_max`: the intake that the task has shut stays shut.
+            // `fetch_max`, because the task may already have set `Shut`, which must stay.
             self.0.intake.fetch_max(intake as u8, Ordering::Relaxed);
             match intake {
                 Intake::Draining => self.0.queue.close_after_reply(),
@@ -147,7 +159,7 @@ impl Handle {
         }
     }
 
-    /// For the task: the connection ends for another reason than a request.
+    /// For the task: closes the queue, because the connection ends without a close by this program.
     pub(crate) fn shut(&self) {
         self.0.intake.store(Intake::Shut as u8, Ordering::Relaxed);
         self.0.queue.close();
@@ -162,32 +174,33 @@ impl Handle {
         self.0.queue.is_closed()
     }
 
-    /// How the program asked for the close, if it did.
+    /// Returns the close of this program, if there was one.
     pub(crate) fn closing(&self) -> Option<&Closing> {
         self.0.closing.get().map(|closing| &**closing)
     }
 
-    /// Waits until the connection has ended.
+    /// Waits until the connection has ended. Returns the reason.
     pub(crate) async fn closed(&self) -> Closed {
         (**self.0.closed.wait().await).clone()
     }
 
-    /// Records the end. The first one stands: a second one would be that of a second task.
+    /// Records the end. Only the first call counts; a second one could only come from a second
+    /// task.
     pub(crate) fn set_closed(&self, closed: Closed) {
         let _ = self.0.closed.set(Box::new(closed));
     }
 
-    /// A waker for the task's reader. It is the connection itself, so no connection pays for it.
+    /// Returns the waker of the task's reader. It is the connection itself, so it needs no memory.
     pub(crate) fn reader_waker(&self) -> Waker {
         self.0.clone().into()
     }
 
-    /// Whether both are handles of one connection.
+    /// Whether both are handles of the same connection.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// An attached value, which the caller clones without a lock.
+    /// Returns an attached value, in its `Arc`. So the caller clones it without a lock.
     pub(crate) fn extension<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         lock(&self.0.extra.get()?.extensions).get()
     }
@@ -209,7 +222,7 @@ impl Handle {
         drop(replaced);
     }
 
-    /// The handler that this connection alone has for the type.
+    /// Returns the connection's own handler for this type.
     pub(crate) fn own_handler(&self, message_type: &str) -> Option<Arc<dyn OwnHandler>> {
         lock(&self.0.extra.get()?.handlers).get(message_type).cloned()
     }
@@ -219,7 +232,7 @@ impl Handle {
         drop(replaced);
     }
 
-    /// Runs the program's pong handler, if there is one.
+    /// Runs the function of `on_pong`, if there is one.
     pub(crate) fn pong(&self, payload: &[u8]) {
         let handler = self.0.extra.get().and_then(|extra| lock(&extra.pong).clone());
         if let Some(handler) = handler {
@@ -227,20 +240,24 @@ impl Handle {
         }
     }
 
+    /// Stores the task, for a connection made by `Connection::new`.
     pub(crate) fn set_start(&self, start: Start) {
         let replaced = lock(&self.extra().start).replace(start);
         drop(replaced);
     }
 
+    /// Takes the task, once.
     pub(crate) fn take_start(&self) -> Option<Start> {
         lock(&self.0.extra.get()?.start).take()
     }
 
+    /// Returns the state that few connections have, and creates it if necessary.
     fn extra(&self) -> &Extra {
         self.0.extra.get_or_init(Box::default)
     }
 }
 
+/// Wakes the reader of the task.
 impl Wake for Shared {
     fn wake(self: Arc<Self>) {
         self.queue.wake_reader();
@@ -257,7 +274,8 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// None of these locks is held while a value of the program is cloned, called or dropped: its code may take the lock.
+/// Locks. The caller must not clone, call or drop a value of the program under the lock, because
+/// its code may take the lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
-//! A connection's handle, with all of its public methods.
+//! The handle of a connection, with all its public methods.
 //!
-//! Sending only queues. The connection's task owns the socket and empties the queue into it; the handle knows neither the
-//! socket nor the hub.
+//! A send only queues. The task of the connection owns the socket and writes the queue into it. The
+//! handle does not know the socket or the hub.
 pub(crate) mod by_hand;
 pub(crate) mod extensions;
 pub(crate) mod handle;
@@ -30,14 +30,16 @@ use ref_cast::{RefCastCustom, ref_cast_custom};
 use std::{fmt, future::Future, marker::PhantomData, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
-/// A handle of one WebSocket connection, the same type on both sides of the wire. Cheap to clone.
+/// A handle of a WebSocket connection, the same type at both ends. A clone is cheap.
 ///
-/// `S` is the side that this program speaks for, and `To` its peer: the connection sends only the messages that the
-/// protocol lets `S` send to `To`. A handler on a typed endpoint takes `&Connection<Server>`, or `Connection<Server>` to
-/// keep it. Without a protocol the type is `Connection`, which sends any message.
+/// `S` is the side of this program, and `To` is its peer. The connection sends only the messages
+/// that the protocol allows from `S` to `To`. A handler on a typed endpoint takes
+/// `&Connection<Server>`, or `Connection<Server>` to keep it. Without a protocol the type is
+/// `Connection`, which sends any message.
 ///
-/// Sending queues the message and never touches the socket. Messages leave in the order in which they were queued, each in
-/// a frame of its own. A handle does not keep its connection open.
+/// A send queues the message and does not touch the socket. Messages leave in the order in which
+/// they were queued, each in its own frame (row C3 of the specification). A handle does not keep
+/// its connection open.
 ///
 /// ```
 /// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
@@ -62,17 +64,20 @@ use tokio_util::sync::CancellationToken;
 ///
 /// # Cancel safety
 ///
-/// A send that is dropped while it waits for room has not sent its message; see [`Sending`].
+/// Every async method is cancel safe. If a send is dropped while it waits for room, its message is
+/// not sent; see [`Sending`].
 #[derive(RefCastCustom)]
 #[repr(transparent)]
 pub struct Connection<S: Side = AnySide, To = <S as Side>::Peer> {
+    /// The queue and the other state that all handles of the connection share.
     handle: Handle,
+    /// The side and its peer, for the compiler alone.
     #[trivial]
     direction: PhantomData<fn() -> (S, To)>,
 }
 
 impl<S: Side, To> Connection<S, To> {
-    /// The connection of this handle.
+    /// Returns the connection of this handle.
     #[ref_cast_custom]
     pub(crate) const fn of(handle: &Handle) -> &Self;
 
@@ -80,24 +85,26 @@ impl<S: Side, To> Connection<S, To> {
         Self { handle, direction: PhantomData }
     }
 
-    /// Returns the connection's id: on a server the one that `build_id` made, on a client the URL.
+    /// Returns the id of the connection. At a server `build_id` made it; at a client it is the URL.
     #[must_use]
     pub fn id(&self) -> &str {
         self.handle.id()
     }
 
-    /// Queues a message or an envelope, and waits for room in the queue.
+    /// Queues a message or an envelope. Waits until the queue has room.
     ///
-    /// The message is encoded at once, so the future holds no part of it.
+    /// The message is encoded at once, so the future does not borrow it.
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] when the connection has ended or ends while this waits, [`SendError::Encode`] when the message
-    /// cannot be written as JSON.
+    /// - [`SendError::Closed`]: the connection has ended or is closing, or this happens while the
+    ///   send waits.
+    /// - [`SendError::Encode`]: the message cannot be written as JSON.
     ///
     /// # Cancel safety
     ///
-    /// If this is dropped while it waits for room, the message is not sent; see [`Sending`].
+    /// Cancel safe. If this future is dropped while it waits for room, the message is not sent; see
+    /// [`Sending`].
     pub fn send<M: SentBy<S, To> + ?Sized>(&self, message: &M) -> Sending<'_> {
         Sending::on(&self.handle, message.encode(self.handle.role()).map(Frame::into_bytes))
     }
@@ -106,7 +113,7 @@ impl<S: Side, To> Connection<S, To> {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`SendError::Full`] when the queue has no room.
+    /// As [`send`](Self::send). Also [`SendError::Full`]: the queue does not have room.
     pub fn try_send<M: SentBy<S, To> + ?Sized>(&self, message: &M) -> Result<(), SendError> {
         let frame = message.encode(self.handle.role())?.into_bytes();
         self.handle.try_push(frame).map_err(|error| match error {
@@ -115,15 +122,18 @@ impl<S: Side, To> Connection<S, To> {
         })
     }
 
-    /// Queues a ping frame. wsx itself pings only where [`Config::heartbeat`](crate::Config::heartbeat()) is set.
+    /// Queues a ping frame. wsx sends pings of its own only if
+    /// [`Config::heartbeat`](crate::Config::heartbeat()) is set (row B1 of the specification).
     ///
     /// # Errors
     ///
-    /// [`SendError::PingTooLong`] over 125 bytes (RFC 6455 section 5.5), [`SendError::Closed`] as in [`send`](Self::send).
+    /// - [`SendError::PingTooLong`]: the payload has more than 125 bytes (RFC 6455 section 5.5).
+    /// - [`SendError::Closed`]: as in [`send`](Self::send).
     ///
     /// # Cancel safety
     ///
-    /// If this is dropped while it waits for room, the ping is not sent; see [`Sending`].
+    /// Cancel safe. If this future is dropped while it waits for room, the ping is not sent; see
+    /// [`Sending`].
     pub fn ping(&self, payload: &[u8]) -> Sending<'_> {
         let frame = match payload.len() {
             0..=MAX_CONTROL => Ok(write::frame(Opcode::PING, self.handle.role(), payload)),
@@ -132,53 +142,58 @@ impl<S: Side, To> Connection<S, To> {
         Sending::on(&self.handle, frame)
     }
 
-    /// Runs `handler` with the payload of each pong. It replaces the handler that was set before, and must not block.
+    /// Sets a function that runs with the payload of each pong. It replaces an earlier one, and
+    /// must not block.
     pub fn on_pong(&self, handler: impl Fn(&[u8]) + Send + Sync + 'static) {
         self.handle.set_pong_handler(Arc::new(handler));
     }
 
-    /// Closes with code 1000. Queued messages are sent first, then the close frame. A second call changes nothing.
+    /// Closes the connection with code 1000. Queued messages are sent first, then the close frame.
+    /// A second call has no effect.
     ///
-    /// From now on sends fail with [`SendError::Closed`], and messages that still arrive are not handled.
+    /// Later sends return [`SendError::Closed`], and messages that still arrive are dropped (row C5
+    /// of the specification).
     pub fn close(&self) {
         self.close_with(CloseCode::NORMAL, "");
     }
 
-    /// Closes with a code and a reason, otherwise as [`close`](Self::close).
+    /// Closes the connection with a code and a reason; otherwise as [`close`](Self::close).
     ///
-    /// A reason is cut at 123 bytes (RFC 6455 section 5.5). A code that no close frame may carry (section 7.4: 1004, 1005,
-    /// 1006, 1015 and undefined ones) is sent as 1000.
+    /// The reason is cut at 123 bytes (RFC 6455 section 5.5). A code that must not be in a close
+    /// frame is sent as 1000. These are 1004, 1005, 1006, 1015 and undefined codes (RFC 6455
+    /// section 7.4).
     pub fn close_with(&self, code: CloseCode, reason: impl Into<String>) {
         self.handle.close(code, reason.into());
     }
 
-    /// Whether the connection has ended or is closing, so that nothing can be sent any more.
+    /// Whether the connection has ended or is closing. Sends then fail.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.handle.is_closed()
     }
 
-    /// Waits until the connection has ended, and returns how. Returns at once if it has ended already.
+    /// Waits until the connection has ended. Returns the reason, at once if it has already ended.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: a second wait gives the same answer.
+    /// Cancel safe: a second call returns the same value.
     pub async fn closed(&self) -> Closed {
         self.handle.closed().await
     }
 
-    /// Returns a value that `build_id` attached to this connection, such as the user that it authenticated.
+    /// Returns a value attached to this connection, for example the user that `build_id`
+    /// authenticated.
     #[must_use]
     pub fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
         self.handle.extension().map(|value| T::clone(&value))
     }
 
-    /// Attaches a value. It replaces an earlier value of the same type.
+    /// Attaches a value to this connection. It replaces an earlier value of the same type.
     pub fn set_extension<T: Clone + Send + Sync + 'static>(&self, value: T) {
         self.handle.set_extension(value);
     }
 
-    /// Returns the same connection, but one that sends any message: the protocol is not checked.
+    /// Returns this connection as one that sends any message. The protocol is then not checked.
     #[must_use]
     pub fn untyped(&self) -> Connection {
         Connection::from_handle(self.handle.clone())
@@ -186,11 +201,15 @@ impl<S: Side, To> Connection<S, To> {
 }
 
 impl Connection {
-    /// Creates a connection on a WebSocket whose handshake is done, at either end. It does nothing until it is
-    /// [started](Self::start); messages that are sent before wait in the queue.
+    /// Returns a connection on a WebSocket whose handshake is done, at either end (row C1 of the
+    /// specification).
     ///
-    /// Only handlers from [`register_handler`](Self::register_handler) run on it. Its bounds are those of
-    /// [`Config::default`](crate::Config), except that the longest message is that of `ws`'s own configuration.
+    /// It does nothing until [`start`](Self::start). Messages that are sent before wait in the
+    /// queue.
+    ///
+    /// Only handlers from [`register_handler`](Self::register_handler) run on it. Its bounds are
+    /// those of [`Config::default`](crate::Config), except that `ws` has its own maximum length of
+    /// a message.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -207,20 +226,21 @@ impl Connection {
     /// ```
     #[cfg(feature = "tungstenite")]
     pub fn new<W: OpenWebSocket>(ws: W) -> Self {
-        // The stream masks frames itself, so they are finished as a server's are, whichever end this is.
+        // The stream masks frames itself, so they are made as a server makes them, at either end.
         let handle =
             Handle::new("".into(), tokio_tungstenite::tungstenite::protocol::Role::Server, &crate::Config::default());
         handle.set_start(ws.into_start().0);
         Self::from_handle(handle)
     }
 
-    /// Starts reading and writing, in a task of its own. When `cancel` is triggered, the connection closes with 1000.
+    /// Starts the task of the connection, which reads and writes. When `cancel` is triggered, the
+    /// connection is closed with code 1000 (row C6 of the specification).
     ///
-    /// A second call, or a call on a connection of a hub or a client, changes nothing.
+    /// A second call has no effect, nor has a call on a connection of a hub or a client.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     pub fn start(&self, cancel: CancellationToken) {
         let Some(start) = self.handle.take_start() else { return };
         let (conn, task) = (self.clone(), start(self.handle.clone()));
@@ -234,11 +254,12 @@ impl Connection {
         });
     }
 
-    /// Adds a handler to this connection alone, for the messages that come after. It goes before the annotated handler
-    /// of the same type, and replaces the one that was added here before.
+    /// Adds a handler to this connection only, for messages that arrive later.
     ///
-    /// The handler takes the message and the connection, and returns what an annotated handler may return. With the type
-    /// `"__raw__"` and a [`RawFrame`] it gets the frames that are not an envelope.
+    /// It takes precedence over the annotated handler of the same type, and replaces an earlier one
+    /// of this connection. It takes the message and the connection, and returns the same results as
+    /// an annotated handler. For the type `"__raw__"` it takes a [`RawFrame`]: a message that is
+    /// not an envelope.
     ///
     /// ```
     /// # fn example(conn: wsx::Connection) {
@@ -260,16 +281,18 @@ impl Connection {
         self.handle.set_handler(message_type.into(), by_hand(handler));
     }
 
-    /// Queues bytes as a text message, unchanged: an envelope's JSON, or any other text.
+    /// Queues bytes as a text message, unchanged: the JSON of an envelope, or any other text.
     ///
     /// # Errors
     ///
-    /// [`SendError::NotUtf8`] when no text frame may carry them (use [`send_binary`](Self::send_binary)),
-    /// [`SendError::Closed`] as in [`send`](Self::send).
+    /// - [`SendError::NotUtf8`]: the bytes are not UTF-8. [`send_binary`](Self::send_binary) sends
+    ///   them.
+    /// - [`SendError::Closed`]: as in [`send`](Self::send).
     ///
     /// # Cancel safety
     ///
-    /// If this is dropped while it waits for room, the message is not sent; see [`Sending`].
+    /// Cancel safe. If this future is dropped while it waits for room, the message is not sent; see
+    /// [`Sending`].
     pub fn send_bytes(&self, text: impl AsRef<[u8]>) -> Sending<'_> {
         let frame = std::str::from_utf8(text.as_ref())
             .map(|text| write::frame(Opcode::TEXT, self.handle.role(), text.as_bytes()))
@@ -281,16 +304,17 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] as in [`send`](Self::send).
+    /// [`SendError::Closed`]: as in [`send`](Self::send).
     ///
     /// # Cancel safety
     ///
-    /// If this is dropped while it waits for room, the message is not sent; see [`Sending`].
+    /// Cancel safe. If this future is dropped while it waits for room, the message is not sent; see
+    /// [`Sending`].
     pub fn send_binary(&self, bytes: impl AsRef<[u8]>) -> Sending<'_> {
         Sending::on(&self.handle, Ok(write::frame(Opcode::BINARY, self.handle.role(), bytes.as_ref())))
     }
 
-    /// Queues a frame as it came: text as a text message, bytes as a binary message.
+    /// Queues a received message unchanged: text as a text message, bytes as a binary message.
     ///
     /// ```
     /// use wsx::{Connection, RawFrame};
@@ -303,11 +327,12 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] as in [`send`](Self::send).
+    /// [`SendError::Closed`]: as in [`send`](Self::send).
     ///
     /// # Cancel safety
     ///
-    /// If this is dropped while it waits for room, the frame is not sent; see [`Sending`].
+    /// Cancel safe. If this future is dropped while it waits for room, the message is not sent; see
+    /// [`Sending`].
     pub fn send_raw(&self, frame: &RawFrame<'_>) -> Sending<'_> {
         let kind = match frame {
             RawFrame::Text(_) => Opcode::TEXT,
@@ -317,14 +342,15 @@ impl Connection {
     }
 }
 
-/// A WebSocket whose handshake is done, for [`Connection::new`]: `tokio_tungstenite::WebSocketStream`.
+/// A WebSocket whose handshake is done, for [`Connection::new`].
+/// `tokio_tungstenite::WebSocketStream` implements it.
 pub trait OpenWebSocket {
-    /// The socket's task, not yet started.
+    /// Returns the task of the socket, which has not started.
     #[doc(hidden)]
     fn into_start(self) -> StartTask;
 }
 
-/// What [`OpenWebSocket::into_start`] returns. It has no methods.
+/// The task of a socket, which has not started. It has no methods.
 #[doc(hidden)]
 #[allow(missing_debug_implementations, reason = "a task that was not started has nothing to show")]
 pub struct StartTask(pub(crate) Start);
@@ -335,7 +361,7 @@ impl<S: Side, To> Clone for Connection<S, To> {
     }
 }
 
-/// Whether both are handles of one connection.
+/// Whether both are handles of the same connection.
 impl<S: Side, To> PartialEq for Connection<S, To> {
     fn eq(&self, other: &Self) -> bool {
         self.handle.is_same(&other.handle)

@@ -1,7 +1,7 @@
-//! The future of a send: a finished frame on its way into a connection's queue.
+//! The future of a send: it moves a finished frame into the queue of a connection.
 //!
-//! It does not name the message's type. So a message that may not be sent is one error, at the call, and not a second one
-//! at the `.await`.
+//! It does not name the type of the message. So a message that must not be sent is one compiler
+//! error at the call, and not a second one at the `.await`.
 use crate::{
     connection::{
         handle::Handle,
@@ -17,48 +17,63 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// A send, which resolves once the message is queued. The message is encoded already; it is queued when this is awaited.
+/// A send. It resolves when the message is in the queue.
+///
+/// The message is already encoded. It is queued when this future is polled, not before.
 ///
 /// # Cancel safety
 ///
-/// If this is dropped before its first poll, or while it waits for room, the message is not sent. If room came after its
-/// last poll, the message is already in the queue, and is sent whole and once. A program that must know which of the two
-/// happened awaits this to its end.
+/// Cancel safe. If this is dropped before its first poll, or while it waits for room, the message
+/// is not sent. If room came after the last poll, the message is already queued, and is sent. A
+/// program that must know which of both happened has to await this to the end.
 #[derive(Debug)]
 #[must_use = "a message is sent when this is awaited"]
 pub struct Sending<'c> {
+    /// The connection whose queue takes the frame.
     conn: Target<'c>,
+    /// How far the send is.
     step: Step,
+    /// The kind of sender. It decides whether a closing queue accepts the frame, and which error a
+    /// closed one returns.
     sender: Sender,
 }
 
+/// The connection of a send.
 #[derive(Debug)]
 enum Target<'c> {
     Borrowed(&'c Handle),
     Owned(Handle),
-    /// The send has failed already.
+    /// The send has already failed.
     Missing,
 }
 
+/// The progress of a send.
 #[derive(Debug)]
 enum Step {
+    /// Not yet polled.
     Frame(Bytes),
+    /// The queue is full and has noted this send.
     Waiting(Ticket),
+    /// Returns this error at the first poll.
     Failed(SendError),
+    /// Has returned its result.
     Done,
 }
 
-/// Who sends.
+/// The kind of sender.
 #[derive(Debug)]
 enum Sender {
+    /// The application.
     Program,
-    /// A handler that replies, and that began before any close. A close for a shutdown lets this reply out.
+    /// A handler's reply. The handler began before the close, so a shutdown still sends the reply.
     Handler,
-    /// A client, until this token is triggered. The end of a connection is not the end of the client.
+    /// A client, until the token is triggered. Before that, a closed connection is not the end of
+    /// the client.
     Client(CancellationToken),
 }
 
 impl<'c> Sending<'c> {
+    /// Returns a send of the application on this connection.
     pub(crate) fn on(conn: &'c Handle, frame: Result<Bytes, SendError>) -> Self {
         Self::new(Target::Borrowed(conn), frame.map_or_else(Step::Failed, Step::Frame))
     }
@@ -75,6 +90,7 @@ impl<'c> Sending<'c> {
 }
 
 impl Sending<'static> {
+    /// Returns a send that owns its connection.
     pub(crate) fn on_owned(conn: Result<Handle, SendError>, frame: Result<Bytes, SendError>) -> Self {
         match (frame, conn) {
             (Ok(frame), Ok(conn)) => Self::new(Target::Owned(conn), Step::Frame(frame)),
@@ -82,7 +98,8 @@ impl Sending<'static> {
         }
     }
 
-    /// Makes this a client's send: between two connections it fails as [`SendError::NotConnected`].
+    /// Makes this the send of a client. Between two connections it returns
+    /// [`SendError::NotConnected`].
     pub(crate) fn of_client(mut self, stop: CancellationToken) -> Self {
         self.sender = Sender::Client(stop);
         self

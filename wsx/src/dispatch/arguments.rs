@@ -1,4 +1,5 @@
-//! The arguments of a handler: each is taken from the context by its type.
+//! The arguments of a handler: each is taken from the context by its type. It does not know which
+//! handler takes them.
 use crate::{
     closed::Closed,
     connection::Connection,
@@ -35,7 +36,7 @@ impl<'f, E: Endpoint> FromContext<'f, E> for &'f E {
 
 impl<'f, E> FromContext<'f, E> for &'f Hub<E> {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
-        context.hub.ok_or(HandlerError::Argument { argument: "Hub", why: "a client has no hub".into() })
+        context.hub.ok_or(HandlerError::Argument { argument: "Hub", why: "a client does not have a hub".into() })
     }
 }
 
@@ -45,7 +46,7 @@ impl<'f, E> FromContext<'f, E> for Hub<E> {
     }
 }
 
-/// Only the endpoint's own side: a handler cannot speak for the other.
+/// Only for the side of the endpoint: a handler cannot send as the other side.
 impl<'f, S: Side, To: 'f, E: Endpoint<Side = S, Peer = To>> FromContext<'f, E> for &'f Connection<S, To> {
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
         Ok(context.connection())
@@ -70,15 +71,15 @@ impl<'f, E> FromContext<'f, E> for Closed {
     }
 }
 
-/// The envelope's keys, except for the payload.
+/// The keys of an envelope, except for `data`. A handler can take it as an argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Meta<'f> {
-    /// The envelope's `type`.
+    /// The key `type`.
     pub message_type: Cow<'f, str>,
-    /// The envelope's `ver`; 1 if it was missing.
+    /// The key `ver`, or 1 if it was missing.
     pub ver: u32,
-    /// The envelope's `ts`, in seconds since 1970-01-01 UTC; 0 if it was missing.
+    /// The key `ts`, in seconds since 1970-01-01 UTC, or 0 if it was missing.
     pub ts: i64,
 }
 
@@ -90,10 +91,25 @@ impl<'f, E> FromContext<'f, E> for Meta<'f> {
     }
 }
 
-/// State of the untyped endpoint, by its type. The builder of a hub or a client takes it with `state`, and each call of a
-/// handler gets a clone. If the builder was not given it, `build` returns an error.
+/// A value of the untyped endpoint, which a handler takes by its type.
 ///
-/// An endpoint of your own is itself the state; its handlers take `&Station` instead.
+/// The builder of a hub or a client takes the value with `state`. Each call of a handler gets a
+/// clone. If a handler takes a value that the builder was not given, `build` returns an error.
+///
+/// An endpoint of your own is the state itself; its handlers take `&Station` instead.
+///
+/// ```standalone_crate
+/// #[derive(Clone)]
+/// struct Limit(f64);
+///
+/// #[wsx::handler("telemetry")]
+/// fn on_telemetry(celsius: f64, limit: wsx::State<Limit>) {
+///     println!("{}", celsius > limit.0.0);
+/// }
+///
+/// let hub = wsx::Hub::builder().state(Limit(90.0)).build()?;
+/// # Ok::<_, wsx::BuildError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct State<T>(pub T);
 
@@ -102,7 +118,7 @@ impl<'f, T: Clone + Send + Sync + 'static> FromContext<'f, Untyped> for State<T>
         let given = context.endpoint.get::<T>().cloned();
         given.map(State).ok_or(HandlerError::Argument {
             argument: type_name::<Self>(),
-            why: "the builder was not given such a state".into(),
+            why: "it was not given to the builder's `state`".into(),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What a handler may look at, and the trait by which it takes its arguments from it.
+//! The context of a handler's call, and the trait that takes an argument from it.
 use crate::{
     connection::{Connection, handle::Handle},
     envelope::incoming::Incoming,
@@ -11,32 +11,35 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 pub use crate::connection::by_hand::{ViaContext, ViaPayload};
 
-/// Everything that a handler of endpoint `E` may look at, all of it borrowed.
+/// The context of a handler's call on endpoint `E`: everything that an argument can be taken from.
 ///
-/// Only implementations of [`FromContext`] see it; handlers name the arguments that they want.
+/// Only implementations of [`FromContext`] see it. A handler names the arguments that it needs.
 pub struct Context<'f, E> {
+    /// The state of the handlers.
     pub(crate) endpoint: &'f E,
-    /// A client has none.
+    /// The hub of the connection; `None` at a client.
     pub(crate) hub: Option<&'f Hub<E>>,
+    /// The connection that received the message.
     pub(crate) conn: &'f Handle,
+    /// The message, or the opening or end of the connection.
     pub(crate) incoming: &'f Incoming<'f>,
 }
 
 impl<'f, E> Context<'f, E> {
-    /// Returns the endpoint's value.
+    /// Returns the value of the endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &'f E {
         self.endpoint
     }
 
-    /// Decides whether a reply is masked.
+    /// Returns the role, which decides whether a reply is masked.
     #[doc(hidden)]
     #[must_use]
     pub fn role(&self) -> Role {
         self.conn.role()
     }
 
-    /// Returns the connection on which the message came.
+    /// Returns the connection that received the message.
     #[must_use]
     pub fn connection(&self) -> &'f Connection<E::Side, E::Peer>
     where
@@ -54,10 +57,18 @@ impl<E> fmt::Debug for Context<'_, E> {
 
 /// An argument of a handler.
 ///
-/// The payload is any type with `Deserialize`, borrowed or owned. Others are the connection (`&Connection` or `Connection`,
-/// on a typed endpoint `&Connection<Side>`), `&Hub<E>`, `Hub<E>`, `&E`, [`Meta`](crate::Meta),
-/// [`Envelope`](crate::Envelope), [`RawFrame`](crate::RawFrame), [`Closed`](crate::Closed) (in `__close__`), and on the
-/// untyped endpoint [`State<T>`](crate::State). Implement this trait for an argument of your own:
+/// The payload is any type with `Deserialize`, borrowed or owned. A handler can also take:
+///
+/// - the connection: `&Connection` or `Connection`, and on a typed endpoint `&Connection<Side>` or
+///   `Connection<Side>`;
+/// - the hub: `&Hub<E>` or `Hub<E>`;
+/// - the value of the endpoint: `&E`;
+/// - the message with its keys: [`Meta`](crate::Meta), [`Envelope`](crate::Envelope) or
+///   [`RawFrame`](crate::RawFrame);
+/// - [`Closed`](crate::Closed), in a handler of `__close__`;
+/// - [`State<T>`](crate::State), on the untyped endpoint.
+///
+/// Implement this trait for an argument of your own:
 ///
 /// ```
 /// use wsx::{Endpoint, HandlerError, dispatch::{Context, FromContext}};
@@ -77,7 +88,8 @@ impl<E> fmt::Debug for Context<'_, E> {
 /// }
 /// ```
 ///
-/// Such a type must not derive `Deserialize`. It would be a payload too, and the compiler could not choose.
+/// Such a type must not derive `Deserialize`. It would then be a payload too, and the compiler
+/// could not choose.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a handler on `{E}`",
     label = "neither a payload nor an extractor",
@@ -89,6 +101,6 @@ pub trait FromContext<'f, E, Via = ViaContext>: Sized {
     ///
     /// # Errors
     ///
-    /// When the payload does not fit the type, or the argument is not available for this message.
+    /// [`HandlerError::Decode`]: the payload does not fit the type. [`HandlerError::Argument`]: the argument is not available for this message.
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError>;
 }

@@ -1,7 +1,7 @@
-//! From a message to its handler: the table of handlers, their arguments, and how one is run.
+//! From a message to its handler: the table of handlers, their arguments, and how a handler runs.
 //!
-//! The hub and this folder know each other, because a handler may take `&Hub`. No other folder before `server` knows the
-//! hub.
+//! The hub and this folder know each other, because a handler may take `&Hub`. Other folders before
+//! `server` do not know the hub.
 pub(crate) mod arguments;
 pub(crate) mod context;
 pub(crate) mod program;

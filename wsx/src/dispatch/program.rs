@@ -1,6 +1,7 @@
-//! The program at one end of a conversation: its endpoint with the handlers, its bounds and its observer.
+//! The program at one end of a conversation: its endpoint, handlers, bounds and observer.
 //!
-//! A hub and a client own one each, so both run a handler in the same way.
+//! A hub and a client own one each, so both run handlers in the same way. It does not know which of
+//! them owns it.
 use crate::{
     config::Config,
     connection::by_hand::OwnHandler,
@@ -17,16 +18,22 @@ use std::{
     },
 };
 
+/// Everything that the connections of a hub or a client share.
 pub(crate) struct Program<E> {
+    /// The state of the handlers.
     pub(crate) endpoint: E,
+    /// The handlers. Fixed when the program is built, so that finding one needs no lock.
     pub(crate) router: Router<E>,
+    /// The bounds of each connection.
     pub(crate) config: Config,
+    /// Receives the problems of each connection.
     pub(crate) observer: Arc<dyn Observer>,
+    /// How many messages did not have a handler. An atomic, because every connection counts here.
     ignored: AtomicU64,
 }
 
 impl<E> Program<E> {
-    /// A program without handlers, except those that a connection brings.
+    /// Returns a program without handlers. Only the handlers of a connection itself run.
     pub(crate) fn without_handlers(endpoint: E, config: Config) -> Self {
         Self::new(endpoint, Router::empty(), config, Arc::new(Silent))
     }
@@ -35,7 +42,7 @@ impl<E> Program<E> {
         Self { endpoint, router, config, observer, ignored: AtomicU64::new(0) }
     }
 
-    /// How many messages had no handler.
+    /// Returns how many messages did not have a handler.
     pub(crate) fn ignored(&self) -> u64 {
         self.ignored.load(Ordering::Relaxed)
     }
@@ -45,12 +52,17 @@ impl<E> Program<E> {
     }
 }
 
-/// What the builders of a hub and of a client collect alike.
+/// The options that the builders of a hub and of a client have in common.
 pub(crate) struct ProgramBuilder<E> {
+    /// The state of the handlers.
     endpoint: E,
+    /// Becomes [`Program::config`].
     pub(crate) config: Config,
+    /// Becomes [`Program::observer`].
     pub(crate) observer: Arc<dyn Observer>,
+    /// The closures given to `on`.
     added: Vec<Added>,
+    /// Problems found before `build`, which reports them together with its own.
     problems: Vec<String>,
 }
 
@@ -80,7 +92,8 @@ impl ProgramBuilder<Untyped> {
         self.added.push(Added { message_type, handler, location });
     }
 
-    /// Replaces the untyped endpoint. State and closures that were given to it have no place on another one.
+    /// Replaces the untyped endpoint. Earlier state and closures belong to the untyped endpoint, so
+    /// each is a problem.
     pub(crate) fn endpoint<E: Endpoint>(self, endpoint: E) -> ProgramBuilder<E> {
         let Self { endpoint: untyped, config, observer, added, mut problems } = self;
         if !untyped.is_empty() {
@@ -92,7 +105,7 @@ impl ProgramBuilder<Untyped> {
         }
         problems.extend(added.into_iter().map(|Added { message_type, location, .. }| {
             format!(
-                "the handler of {message_type:?} that was added with `on` ({}:{}) is not on endpoint {}: write \
+                "the handler of {message_type:?} added with `on` ({}:{}) is not on endpoint {}: write \
                  `#[wsx::handler(on = {})]` instead",
                 location.file(),
                 location.line(),
@@ -105,12 +118,12 @@ impl ProgramBuilder<Untyped> {
 }
 
 impl<E: Endpoint> ProgramBuilder<E> {
-    /// Adds a problem of the builder's own to those that [`build`](Self::build) returns.
+    /// Adds a problem that [`build`](Self::build) returns with its own.
     pub(crate) fn problem(&mut self, problem: String) {
         self.problems.push(problem);
     }
 
-    /// Collects the handlers. Returns every problem beside the program.
+    /// Collects the handlers. Returns the program, and an error with every problem.
     pub(crate) fn build(self, owner: Owner, no_handlers: NoHandlers) -> (Program<E>, Result<(), BuildError>) {
         let Self { endpoint, config, observer, added, mut problems } = self;
         let (router, more) = Router::build(&endpoint, added, owner, no_handlers);
@@ -121,7 +134,7 @@ impl<E: Endpoint> ProgramBuilder<E> {
     }
 }
 
-/// What cannot be built, as an error names it.
+/// Returns the name of the thing that cannot be built, for an error.
 fn subject<E: Endpoint>(owner: Owner) -> String {
     let owner = match owner {
         Owner::Hub => "the hub",

@@ -1,4 +1,5 @@
-//! Annotated handlers: what `#[wsx::handler]` registers, and what the compiler checks of it.
+//! The record of an annotated handler: `#[wsx::handler]` makes it, and the compiler checks it. It
+//! does not know any table.
 use crate::{dispatch::context::Context, envelope::reply::HandlerResult};
 use futures_util::future::BoxFuture;
 use std::{
@@ -6,35 +7,37 @@ use std::{
     fmt,
 };
 
-/// The outcome of calling a handler. A sync handler is done, without an allocation; an async one is a boxed future.
+/// The result of calling a handler. A sync handler is done, without an allocation. An async handler
+/// is a boxed future.
 #[allow(missing_debug_implementations, reason = "a future has nothing to show")]
 pub enum Outcome<'f> {
-    /// The handler has returned.
+    /// The handler is done.
     Ready(HandlerResult),
-    /// The handler's future.
+    /// The handler is async; this is its future.
     Pending(BoxFuture<'f, HandlerResult>),
 }
 
-/// The function that `#[wsx::handler]` generates: takes the arguments from the context and calls the handler.
+/// The function that `#[wsx::handler]` generates. It takes the arguments from the context, and
+/// calls the handler.
 pub type Call<E> = for<'f> fn(&'f Context<'f, E>) -> Outcome<'f>;
 
 /// An annotated handler, as `#[wsx::handler]` describes it.
 pub struct HandlerEntry<E> {
-    /// The routing key.
+    /// The type string of its messages.
     pub message_type: &'static str,
-    /// Calls the handler.
+    /// Takes the arguments and calls the handler.
     pub call: Call<E>,
-    /// Whether it takes the payload, and so finds invalid JSON after the payload's key.
+    /// Whether the handler takes the payload. Taking it also finds invalid JSON after `data`.
     pub payload: bool,
-    /// The states that it takes by their types.
+    /// The states that the handler takes by their types.
     pub states: &'static [Option<StateKey>],
-    /// Whether it takes the hub, which a client does not have.
+    /// Whether the handler takes the hub. A client does not have one.
     pub takes_hub: bool,
-    /// The function's path.
+    /// The path of the function, for error messages.
     pub name: &'static str,
-    /// The function's file.
+    /// The file of the function.
     pub file: &'static str,
-    /// The function's line.
+    /// The line of the function.
     pub line: u32,
 }
 
@@ -54,36 +57,39 @@ impl<E> fmt::Debug for HandlerEntry<E> {
 /// A state that a handler takes by its type.
 #[derive(Debug, Clone, Copy)]
 pub struct StateKey {
-    /// Whether the endpoint was given such a state.
+    /// Whether the builder was given such a value.
     pub given: fn(&http::Extensions) -> bool,
-    /// The name of the state's type.
+    /// The name of the type.
     pub name: fn() -> &'static str,
 }
 
-/// An entry as `inventory` collects it: one type for all endpoints, so the entry is behind `Any`. It is taken out once, when
-/// a hub or a client is built; calls do not go through `Any`.
+/// An entry as `inventory` collects it.
+///
+/// It is one type for all endpoints, so it returns the entry as `Any`. The entry is taken out of
+/// `Any` once, when a hub or a client is built. Calls do not go through `Any`.
 #[derive(Debug)]
 pub struct Registration {
-    /// The endpoint's type.
+    /// Returns the type of the endpoint.
     pub endpoint: fn() -> TypeId,
-    /// The entry, a boxed `HandlerEntry` of that endpoint.
+    /// Returns the entry: a boxed `HandlerEntry` of that endpoint.
     pub entry: fn() -> Box<dyn Any>,
 }
 inventory::collect!(Registration);
 
-/// The type string `Self` is handled by endpoint `On`, and by one handler only.
+/// The endpoint `On` has exactly one handler for the type string `Self`.
 ///
-/// `#[wsx::handler(on = Station)]` implements it, and nobody else. The compiler says "conflicting implementations of trait
-/// `HandledOnceBy<Station>` for type `MessageType<'c', 'm', 'd'>`" where two handlers of `Station` take the messages of type
-/// `cmd`, and shows both: delete one of them, or give it a message of another type.
-// `Endpoint` is the endpoint in any case. Where that is another crate's, a local type stands in for `On`, lest the compiler's
-// own error hide the one that explains.
+/// Only `#[wsx::handler(on = Station)]` implements this trait. If two handlers of `Station` take
+/// messages of type `cmd`, the compiler reports "conflicting implementations of trait
+/// `HandledOnceBy<Station>` for type `MessageType<'c', 'm', 'd'>`". It shows both handlers. Delete
+/// one of them, or give it a message of another type.
+// `Endpoint` is always the endpoint itself. If it is from another crate, `On` is a local type.
+// Otherwise the compiler would report an error of its own that hides the helpful one.
 #[diagnostic::on_unimplemented(
     message = "`{Endpoint}` has no handler for a message that it receives",
     label = "no `#[wsx::handler(on = {Endpoint})]` takes it"
 )]
 pub trait HandledOnceBy<On, Endpoint = On> {
-    /// The handler.
+    /// The entry of the handler.
     #[doc(hidden)]
     const ENTRY: HandlerEntry<Endpoint>;
 }

@@ -1,6 +1,7 @@
-//! An endpoint's frozen table, from type string to handler. All connections of a hub or a client share it.
+//! The table of an endpoint, from type string to handler. All connections of a hub or a client
+//! share it, and it never changes.
 //!
-//! Finds a message's handler, and does not run it.
+//! It finds the handler of a message, but does not run it.
 use crate::{
     connection::{by_hand::OwnHandler, handle::Handle},
     dispatch::registration::{HandlerEntry, Registration},
@@ -16,24 +17,29 @@ use std::{
     sync::Arc,
 };
 
+/// The table of an endpoint's handlers.
 pub(crate) struct Router<E> {
+    /// The handler of each type.
     table: HashMap<Arc<str>, Route<E>, Fnv>,
 }
 
+/// A handler in the table.
 enum Route<E> {
+    /// From `#[wsx::handler]`.
     Annotated(HandlerEntry<E>),
+    /// A closure given to a builder.
     ByHand(Arc<dyn OwnHandler>),
 }
 
-/// A handler that a builder was given.
+/// A closure given to a builder as a handler.
 pub(crate) struct Added {
     pub(crate) message_type: String,
     pub(crate) handler: Arc<dyn OwnHandler>,
-    /// Where the builder was given it.
+    /// The place of the call in the program, for error messages.
     pub(crate) location: &'static Location<'static>,
 }
 
-/// Which end of a connection owns the table.
+/// The kind of the table's owner.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
     Hub,
@@ -47,19 +53,19 @@ pub(crate) enum NoHandlers {
     Problem,
 }
 
-/// A handler that was found.
+/// The handler of a message.
 pub(crate) enum Found<'r, E> {
     Annotated(&'r HandlerEntry<E>),
     ByHand(Arc<dyn OwnHandler>),
 }
 
 impl<E> Router<E> {
-    /// A table without handlers, except those that a connection brings.
+    /// Returns a table without handlers. Only the handlers of a connection itself are then found.
     pub(crate) fn empty() -> Self {
         Self { table: HashMap::default() }
     }
 
-    /// Finds the connection's own handler of this type, or else the table's.
+    /// Returns the connection's own handler for this type, or else the table's, with its key.
     pub(crate) fn find<'r>(&'r self, conn: &Handle, message_type: &'r str) -> Option<(&'r str, Found<'r, E>)> {
         if let Some(own) = conn.own_handler(message_type) {
             return Some((message_type, Found::ByHand(own)));
@@ -74,14 +80,15 @@ impl<E> Router<E> {
 }
 
 impl<E: Endpoint> Router<E> {
-    /// Returns the types that have a handler, the reserved ones included, in alphabetical order.
+    /// Returns the types that have a handler, including the reserved ones, in alphabetical order.
     pub(crate) fn types(&self) -> Vec<String> {
         let mut types: Vec<String> = self.table.keys().map(|key| (**key).to_owned()).collect();
         types.sort_unstable();
         types
     }
 
-    /// Collects all annotated handlers of `E`, and those that were added with closures. Returns every problem beside it.
+    /// Collects the annotated handlers of `E` and the closures of the builder. Returns the table
+    /// and every problem.
     pub(crate) fn build(endpoint: &E, added: Vec<Added>, owner: Owner, no_handlers: NoHandlers) -> (Self, Vec<String>) {
         let mut problems = Vec::new();
         let mut table = HashMap::<Arc<str>, Route<E>, Fnv>::default();
@@ -90,7 +97,8 @@ impl<E: Endpoint> Router<E> {
             let key: Arc<str> = message_type.into();
             if message_type.is_empty() || (message_type.starts_with("__") && !RESERVED.contains(&message_type)) {
                 problems.push(format!(
-                    "{place}: no message has the type {message_type:?}; the reserved ones are {RESERVED:?}"
+                    "{place}: a message cannot have the type {message_type:?}: use a name that does not begin with \
+                     `__`, or one of {RESERVED:?}"
                 ));
             } else if let Some(first) = places.get(&key) {
                 problems.push(format!("two handlers for {message_type:?}: {first} and {place}"));
@@ -110,15 +118,16 @@ impl<E: Endpoint> Router<E> {
         }
         problems.extend(without_endpoint::<E>());
         if table.is_empty() && problems.is_empty() && no_handlers == NoHandlers::Problem {
-            // A linker drops the handlers of a crate that nothing refers to. The program would then ignore every message.
+            // A linker drops the handlers of a crate that the program does not refer to. The
+            // program would then ignore every message.
             let others = inventory::iter::<Registration>.into_iter().count();
             let elsewhere = match others {
                 0 => String::new(),
-                count => format!("{count} are on other endpoints, which the builder takes with `endpoint`; "),
+                count => format!("{count} are on other endpoints, so give the right one to `endpoint`; "),
             };
             problems.push(format!(
-                "no handler was found: {elsewhere}if they are in a crate of their own, refer to it, as in \
-                `use my_handlers as _;`; if there are none, or each connection brings its own, call \
+                "no handler was found: {elsewhere}if they are in another crate, refer to it, as in \
+                `use my_handlers as _;`; if handlers are not needed, or are added to each connection, call \
                 `without_handlers()`"
             ));
         }
@@ -126,8 +135,10 @@ impl<E: Endpoint> Router<E> {
     }
 }
 
-/// Returns the annotated handlers of `E`: those that the type system knows, and those that `inventory` collects. Sorted,
-/// because `inventory` promises no order.
+/// Returns the annotated handlers of `E`: those that the compiler knows, and those that `inventory`
+/// collects.
+///
+/// They are sorted, because `inventory` does not promise an order.
 fn annotated<E: Endpoint>() -> Vec<HandlerEntry<E>> {
     let typed =
         |entry: Box<dyn Any>| *entry.downcast::<HandlerEntry<E>>().expect("the macros name one endpoint in both");
@@ -146,8 +157,8 @@ fn annotated<E: Endpoint>() -> Vec<HandlerEntry<E>> {
     entries
 }
 
-/// Reports the handlers of reserved types that name no endpoint, in a program whose messages all have handlers with one.
-/// Such a handler never runs.
+/// Returns a problem for each handler of a reserved type that does not name an endpoint, if all
+/// messages of the program have handlers on endpoints. Such a handler never runs.
 fn without_endpoint<E: Endpoint>() -> Vec<String> {
     let stray = annotated::<Untyped>();
     if TypeId::of::<E>() == TypeId::of::<Untyped>() || stray.iter().any(|entry| !RESERVED.contains(&entry.message_type))
@@ -165,18 +176,20 @@ fn without_endpoint<E: Endpoint>() -> Vec<String> {
     stray.iter().map(problem).collect()
 }
 
-/// Reports the arguments of a handler that are not available to it.
+/// Adds a problem for each argument of a handler that is never available to it.
 fn missing_arguments<E: Endpoint>(entry: &HandlerEntry<E>, endpoint: &E, owner: Owner, problems: &mut Vec<String>) {
     let HandlerEntry { name, file, line, .. } = entry;
     if let Some(states) = endpoint.states() {
         for state in entry.states.iter().flatten().filter(|state| !(state.given)(states)) {
-            problems
-                .push(format!("{name} ({file}:{line}) takes State<{}>, but no such state was given", (state.name)()));
+            problems.push(format!(
+                "{name} ({file}:{line}) takes State<{}>: give it to the builder's `state`",
+                (state.name)()
+            ));
         }
     }
     if entry.takes_hub && owner == Owner::Client {
         problems.push(format!(
-            "{name} ({file}:{line}) takes the hub, but this is a client; give each end an endpoint of its own"
+            "{name} ({file}:{line}) takes the hub, which a client does not have: give each end an endpoint of its own"
         ));
     }
 }
@@ -187,7 +200,8 @@ impl<E> fmt::Debug for Router<E> {
     }
 }
 
-/// Fowler–Noll–Vo, 64 bits. The keys are the program's own, so nobody can choose colliding ones.
+/// The hash function Fowler–Noll–Vo with 64 bits. Only the program chooses keys, so an attacker
+/// cannot choose colliding ones.
 #[derive(Default, Clone, Copy)]
 struct Fnv;
 struct FnvHasher(u64);

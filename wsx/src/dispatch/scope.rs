@@ -1,4 +1,5 @@
-//! Runs the handler of a message, and reports what goes wrong to the observer. Knows no socket.
+//! Runs the handler of a message, and reports problems to the observer. It does not know the
+//! socket.
 use crate::{
     connection::{Connection, handle::Handle},
     dispatch::{context::Context, program::Program, registration::Outcome, router::Found},
@@ -11,18 +12,19 @@ use crate::{
     wire::write::Frame,
 };
 
-/// What a message meets besides its connection.
+/// The program and the hub in which the messages of a connection are handled.
 pub(crate) struct Scope<'a, E> {
+    /// The handlers and their state.
     pub(crate) program: &'a Program<E>,
-    /// A client has none.
+    /// The hub of the connection; `None` at a client.
     pub(crate) hub: Option<&'a Hub<E>>,
 }
 
 impl<E: Endpoint> Scope<'_, E> {
-    /// Runs the handler of a frame to its end, and returns the finished frame of its reply.
+    /// Runs the handler of a message to its end. Returns the finished frame of the reply.
     pub(crate) async fn message<'f>(&self, conn: &Handle, frame: &'f RawFrame<'f>) -> Option<Frame> {
-        // In a block of its own, and each way with an await of its own: so every idle connection carries the room for the
-        // larger of the two, and not for both.
+        // This block and its own await keep the future small: an idle connection carries room for
+        // the larger of both ways, not for both.
         {
             let undecoded = Incoming::by_shortcut(frame);
             if let Some(incoming) = &undecoded {
@@ -39,7 +41,8 @@ impl<E: Endpoint> Scope<'_, E> {
         self.event(conn, &Incoming::message(frame)).await
     }
 
-    /// As [`message`](Self::message), for a message that was parsed whole, and for the opening and the end.
+    /// As [`message`](Self::message), for a message that was parsed completely, or for the opening
+    /// or end of a connection.
     pub(crate) async fn event(&self, conn: &Handle, incoming: &Incoming<'_>) -> Option<Frame> {
         let context = self.context(conn, incoming);
         let (message_type, outcome) = self.call(&context)?;
@@ -54,14 +57,14 @@ impl<E: Endpoint> Scope<'_, E> {
         Context { endpoint: &self.program.endpoint, hub: self.hub, conn, incoming }
     }
 
-    /// Calls the handler of a message that was parsed only up to its payload, if it is an annotated handler that reads the
-    /// payload.
+    /// Calls the handler of a message that was parsed only up to its payload. Returns `None` if the
+    /// handler does not read the payload, or is not annotated.
     fn call_reader<'f>(&'f self, context: &'f Context<'f, E>) -> Option<(&'f str, Outcome<'f>)> {
         match self.program.router.find(context.conn, &context.incoming.message_type)? {
             (message_type, Found::Annotated(entry)) if entry.payload => {
                 let outcome = (entry.call)(context);
-                // A handler that got its arguments has read the payload, and so the whole frame. If it did not get them,
-                // the frame may not be an envelope at all.
+                // A handler that got its arguments has read the payload, and so the whole message.
+                // Otherwise the message may not be an envelope at all.
                 let is_envelope = !matches!(outcome, Outcome::Ready(Err(_))) || context.incoming.is_envelope();
                 is_envelope.then_some((message_type, outcome))
             }
@@ -69,7 +72,7 @@ impl<E: Endpoint> Scope<'_, E> {
         }
     }
 
-    /// Calls the handler. A message without a handler is not an error; it is counted.
+    /// Calls the handler of a message. A message without a handler is not an error; it is counted.
     fn call<'f>(&'f self, context: &'f Context<'f, E>) -> Option<(&'f str, Outcome<'f>)> {
         let Context { conn, incoming, .. } = *context;
         let router = &self.program.router;
@@ -77,7 +80,7 @@ impl<E: Endpoint> Scope<'_, E> {
         let found = router.find(conn, key);
         let (message_type, found) = match key {
             OPEN | CLOSE => found?,
-            // An envelope whose type has no handler goes to `__unknown__`.
+            // An envelope whose type does not have a handler goes to `__unknown__`.
             _ => match found.or_else(|| if key == RAW { None } else { router.find(conn, UNKNOWN) }) {
                 Some(found) => found,
                 None => {
@@ -93,6 +96,7 @@ impl<E: Endpoint> Scope<'_, E> {
         Some((message_type, outcome))
     }
 
+    /// Counts a message without a handler, and reports it to the observer.
     fn ignored(&self, conn: &Handle, incoming: &Incoming<'_>) {
         let Program { observer, .. } = self.program;
         self.program.count_ignored();
@@ -102,7 +106,7 @@ impl<E: Endpoint> Scope<'_, E> {
         }
     }
 
-    /// Returns the reply. An error goes to the observer instead.
+    /// Returns the reply of a handler. Reports an error to the observer instead.
     fn reply(&self, conn: &Handle, message_type: &str, result: HandlerResult) -> Option<Frame> {
         result.unwrap_or_else(|error| {
             self.program.observer.handler_failed(Connection::of(conn), message_type, &error);

@@ -1,8 +1,9 @@
-//! A protocol as a value, to print or to serialize.
+//! A protocol as a value, to print or to serialize. The compiler's checks do not use it.
 use serde::Serialize;
 use std::fmt;
 
-/// What a protocol says, in a form to print or to serialize.
+/// A protocol as a value, to print or to serialize. [`protocol!`](crate::protocol!) makes one for
+/// each protocol.
 ///
 /// ```
 /// # mod fleet {
@@ -17,13 +18,14 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Description {
-    /// The protocol's name.
+    /// The name of the protocol.
     pub name: &'static str,
-    /// Its version.
+    /// The version of the protocol.
     pub version: u32,
-    /// Changes whenever a message or its direction does, as far as
-    /// [`Message::FINGERPRINT`](crate::Message::FINGERPRINT) covers it: of a field's type that is not a
-    /// message, only the name counts.
+    /// A hash of all messages and their directions.
+    ///
+    /// It covers as much as [`Message::FINGERPRINT`](crate::Message::FINGERPRINT): a field's type
+    /// that is not a message counts only by its name.
     pub fingerprint: u64,
     /// Every message, in the order of the protocol.
     pub messages: &'static [Travel],
@@ -37,9 +39,9 @@ pub struct Travel {
     pub from: &'static str,
     /// The side that receives it.
     pub to: &'static str,
-    /// The type string.
+    /// The type string of the message.
     pub message_type: &'static str,
-    /// The message's own.
+    /// The fingerprint of the message.
     pub fingerprint: u64,
 }
 

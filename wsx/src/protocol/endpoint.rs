@@ -1,11 +1,11 @@
-//! A program's implementation of one side: the type on which handlers register. Its value is their state.
-//!
-//! Knows no handlers; `dispatch` collects them.
+//! The trait of an endpoint: the type on which handlers register, and whose value is their state.
+//! It does not know the handlers; `dispatch` collects them.
 use crate::protocol::side::{AnyPeer, AnySide, Side};
 use http::Extensions;
 use std::{any::Any, fmt};
 
-/// A type on which handlers register with `#[wsx::handler(on = …)]`. They take its value as `&Self`.
+/// An endpoint: a program's implementation of one side. Handlers register on it with
+/// `#[wsx::handler(on = …)]` and take its value as `&Self`.
 ///
 /// ```
 /// #[derive(wsx::Endpoint)]
@@ -27,32 +27,37 @@ pub trait Endpoint: Sized + Send + Sync + 'static {
     type Side: Side;
     /// The side at the other end.
     type Peer: Send + Sync + 'static;
-    /// The endpoint's name, as written in the program. A [`BuildError`](crate::BuildError) names it.
+    /// The name of the endpoint, as written in the program. A [`BuildError`](crate::BuildError)
+    /// contains it.
     const NAME: &'static str;
-    /// The module that declares it. The first part of the path is its crate.
+    /// The module that declares the endpoint. The first part of the path is its crate.
     #[doc(hidden)]
     const MODULE: &'static str;
-    /// The handlers that the type system knows, each a `HandlerEntry<Self>`. A linker cannot drop them.
+    /// The handlers that the compiler knows, each a `HandlerEntry<Self>`. A linker cannot drop
+    /// them.
     #[doc(hidden)]
     fn entries() -> Vec<Box<dyn Any>> {
         Vec::new()
     }
-    /// The state that is given by type, which only [`Untyped`] has.
+    /// The state that is selected by its type. Only [`Untyped`] has it.
     #[doc(hidden)]
     fn states(&self) -> Option<&Extensions> {
         None
     }
 }
 
-/// The endpoint of handlers without `on = …`. Its state is given by type, with
-/// [`HubBuilder::state`](crate::server::HubBuilder::state), and taken as [`State<T>`](crate::State).
+/// The endpoint of handlers without `on = …`.
 ///
-/// A program that is both ends of a conversation needs an endpoint for each: a handler here runs at both.
+/// Its state is given to the builder with [`state`](crate::server::HubBuilder::state), and handlers
+/// take it as [`State<T>`](crate::State).
+///
+/// Its handlers run at every end that uses it. A program that has a hub and a client needs an
+/// endpoint for each.
 #[derive(Default)]
 pub struct Untyped(Extensions);
 
 impl Untyped {
-    /// Adds a state. It replaces an earlier one of the same type.
+    /// Adds a value. It replaces an earlier value of the same type.
     pub(crate) fn insert<T: Clone + Send + Sync + 'static>(&mut self, value: T) {
         self.0.insert(value);
     }

@@ -1,9 +1,10 @@
-//! A type string as a type, by which the compiler tells handlers apart.
+//! A type string as a Rust type, so that the compiler can distinguish handlers.
 
-/// A type string as a type, which the compiler prints letter by letter: `MessageType<'c', 'm', 'd'>`. Errors show it, programs
-/// have no use for it.
+/// A type string as a Rust type. The compiler prints it letter by letter:
+/// `MessageType<'c', 'm', 'd'>`.
 ///
-/// What is longer than 12 letters counts by its hash.
+/// It appears in compiler errors; programs do not need it. Of a type string with more than 12
+/// letters, the rest counts by its hash.
 #[derive(Debug)]
 pub struct MessageType<
     const A: char = '\0',

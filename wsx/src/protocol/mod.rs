@@ -1,4 +1,5 @@
-//! What the compiler checks: the sides of a protocol, and the endpoint on which handlers register.
+//! The side of a program in a protocol, which the compiler checks. It does not know the wire or the
+//! handlers.
 pub(crate) mod description;
 pub(crate) mod endpoint;
 pub(crate) mod message_type;

@@ -1,23 +1,24 @@
-//! The sides of a protocol, and which messages each may send and receive.
+//! The sides of a protocol, and the messages that each side may send and receive.
 
-/// One end of a conversation; [`protocol!`](crate::protocol!) makes one type for each.
+/// One end of a conversation. [`protocol!`](crate::protocol!) makes a type for each side.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a side of a protocol",
     label = "not a side",
     note = "the sides are the names before and after the arrows of a `wsx::protocol!` block, as in `Edge -> Server: Telemetry;`"
 )]
 pub trait Side: Send + Sync + 'static {
-    /// The side's name, as written in the protocol.
+    /// The name of the side, as written in the protocol.
     const NAME: &'static str;
-    /// The protocol's name; empty for [`AnySide`].
+    /// The name of the protocol. It is empty for [`AnySide`].
     const PROTOCOL: &'static str;
-    /// The types that this side receives, the reserved ones included. An empty list means any type.
+    /// The types that this side receives, including the reserved ones. An empty list means any
+    /// type.
     const INBOUND: &'static [&'static str];
-    /// The side at the other end; [`AnyPeer`] if the protocol has several.
+    /// The side at the other end, or [`AnyPeer`] if the protocol has several.
     type Peer: Send + Sync + 'static;
 }
 
-/// `Self` is a side that receives `M` from side `From`.
+/// The side `Self` may receive `M` from the side `From`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` never receives `{M}` from `{From}`, so this handler could not run",
     label = "wrong direction: `{M}` is not sent to `{Self}` by `{From}`",
@@ -25,12 +26,12 @@ pub trait Side: Send + Sync + 'static {
 )]
 pub trait Receives<M: ?Sized, From: ?Sized> {}
 
-/// The side of an endpoint without a protocol: sends and receives everything.
+/// The side of an endpoint without a protocol. It may send and receive every message.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct AnySide;
 
-/// The peer of a side without a protocol, or of a side with several peers.
+/// The peer of an endpoint without a protocol, or of a side that has several peers.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct AnyPeer;
@@ -42,7 +43,7 @@ impl Side for AnySide {
     const INBOUND: &'static [&'static str] = &[];
     type Peer = AnyPeer;
 }
-/// A side that a protocol declares; neither [`AnySide`] nor the protocol's own type is one.
+/// A side that a protocol declares. [`AnySide`] is not one.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a side of a protocol",

@@ -100,6 +100,7 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    /// Row R4: the limit on the connections of one address.
     #[test]
     fn an_address_is_counted_until_its_connections_end() {
         let admission = Arc::new(Admission::new(Limits { connections_per_address: 2, ..Limits::default() }));

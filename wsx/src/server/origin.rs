@@ -65,7 +65,7 @@ impl Origin {
 mod tests {
     use super::*;
 
-    /// Row X1: a page may connect to the server that it came from.
+    /// Rows R4, X1: a page may connect to the server that it came from.
     #[test]
     fn only_a_page_of_the_same_host_is_allowed() {
         let allow = |origin: &str, host: &str| {

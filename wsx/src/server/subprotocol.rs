@@ -26,6 +26,7 @@ pub(crate) fn agree(headers: &HeaderMap, spoken: &[String]) -> Option<(Subprotoc
 mod tests {
     use super::*;
 
+    /// Row R4: the negotiation of a subprotocol.
     #[test]
     fn the_first_subprotocol_that_both_speak_is_selected() {
         let spoken = ["v2".to_owned(), "v1".to_owned()];

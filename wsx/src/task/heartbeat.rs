@@ -93,6 +93,7 @@ mod tests {
         poll_fn(|cx| timer.poll(cx)).await
     }
 
+    /// Row R1: a silent peer is noticed within the interval and the timeout.
     #[tokio::test(start_paused = true)]
     async fn a_silent_peer_is_pinged_and_then_lost() {
         let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));
@@ -111,7 +112,7 @@ mod tests {
         assert_eq!((due(&mut timer).await, start.elapsed()), (Due::Ping, 89 * SECOND));
     }
 
-    /// The thread was blocked, or the machine was suspended, so no ping was sent yet.
+    /// Row X6: the thread was blocked, or the machine was suspended, so no ping was sent yet.
     #[tokio::test(start_paused = true)]
     async fn a_late_ping_still_gives_the_peer_its_time_to_answer() {
         let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));

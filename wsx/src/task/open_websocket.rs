@@ -1,4 +1,5 @@
-//! The task of a WebSocket that tokio-tungstenite has opened: without a hub and without a client.
+//! The task of a `WebSocketStream` of tokio-tungstenite, for `Connection::new`. It has no hub, no
+//! client and no endpoint.
 use crate::{
     config::Config,
     connection::{OpenWebSocket, StartTask, handle::Handle},

@@ -102,6 +102,7 @@ mod tests {
         SockRef::from(socket).tcp_user_timeout().unwrap().filter(|timeout| !timeout.is_zero())
     }
 
+    /// Row R6: the options of the configuration are set.
     #[tokio::test]
     async fn the_socket_has_the_options_of_the_configuration() {
         let config = Config::default().tcp_user_timeout(Duration::from_millis(20_500)).tcp_keepalive(

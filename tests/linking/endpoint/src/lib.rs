@@ -1,38 +1,39 @@
-//! A complete endpoint, whose table the type system holds, and one that is open to handlers of other crates.
+//! A complete endpoint, whose table the type system collects, and a partial one that accepts
+//! handlers of other crates.
 use serde::{Deserialize, Serialize};
 
-/// How a box is.
+/// The health of a box.
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
 pub struct Health {
-    /// Well or not.
+    /// Whether the box works.
     pub ok: bool,
 }
 
-/// What a box says.
+/// A note from a box.
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
 pub struct Note {
-    /// In words.
+    /// Its text.
     pub text: String,
 }
 
 wsx::protocol! {
-    /// Edge fleet.
+    /// The protocol of an edge fleet.
     pub Fleet v1 {
         Edge -> Server: Health, Note;
     }
 }
 
-/// Handles all that a server receives, in this crate.
+/// Handles everything that a server receives, in this crate.
 #[derive(Debug, wsx::Endpoint)]
 #[wsx(side = Server)]
 pub struct Complete;
 
-/// Handles a part; other crates may add to it.
+/// Handles some messages; other crates may add handlers.
 #[derive(Debug, wsx::Endpoint)]
 #[wsx(side = Server, partial)]
 pub struct Open;
 
-/// A module that nothing refers to but the compiler's table.
+/// A module that only the compiler's table refers to.
 mod handlers {
     use super::{Complete, Health, Note, Open};
 
@@ -49,7 +50,7 @@ mod handlers {
     fn open_health(_health: Health) {}
 }
 
-/// What each endpoint handles, and what the untyped one does, in this program: `complete`, `open` and `untyped`.
+/// Returns the types that each endpoint handles in this program: `complete`, `open` and `untyped`.
 #[must_use]
 pub fn report() -> String {
     let types = |types: Vec<String>| types.join(" ");

@@ -1,4 +1,5 @@
-//! Handlers in a crate of their own, on the untyped endpoint and on another crate's. Nothing of it is ever named.
+//! Handlers in a crate of their own, on the untyped endpoint and on another crate's. No code refers
+//! to this crate.
 use wsx_linking_endpoint::{Note, Open};
 
 #[wsx::handler("plugged")]

@@ -1,4 +1,4 @@
-//! Depends on the plugin and never names it, so the linker leaves it out.
+//! Depends on the plugin without a `use`, so the linker leaves it out.
 fn main() {
     print!("{}", wsx_linking_endpoint::report());
 }

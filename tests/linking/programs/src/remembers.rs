@@ -1,4 +1,4 @@
-//! Names the plugin, which is all that it takes.
+//! Has a `use` of the plugin, which is enough to link it.
 use wsx_linking_plugin as _;
 
 fn main() {

@@ -1,15 +1,16 @@
-//! Takes the place of TLS when the feature `rustls` is off. A `wss://` URL is an error that names
-//! the feature.
+//! Takes the place of `enabled.rs` without the feature `rustls`. A `wss://` URL is then an error
+//! that names the feature.
 use crate::{
     client::stream::{Destination, Socket},
     error::ConnectError,
 };
 use std::{convert::Infallible, io};
 
+/// Empty: without TLS a client does not trust any certificate.
 #[derive(Default)]
 pub(crate) struct Trust(());
 
-/// A value that cannot exist, so that code that needs one cannot run.
+/// Has no value, so `Trust::connect` can never be called.
 #[derive(Debug)]
 pub(crate) struct ServerName(Infallible);
 

@@ -1,5 +1,5 @@
-//! The client's half of TLS: which certificates it trusts, and the TLS handshake of a `wss://`
-//! connection.
+//! TLS for a client: the certificates that it trusts, and the TLS handshake of a `wss://`
+//! connection. It does not know HTTP.
 use crate::{
     client::stream::{self, Destination, Socket},
     config::TLS_BUFFER,
@@ -13,7 +13,7 @@ use std::{
 };
 use tokio_rustls::TlsConnector;
 
-/// The TLS configuration of the program, or `None` for the certificates that the platform trusts.
+/// The TLS configuration of the application, or `None` for the roots of the platform.
 #[derive(Default)]
 pub(crate) struct Trust(pub(crate) Option<Arc<ClientConfig>>);
 
@@ -29,7 +29,7 @@ impl ServerName {
 }
 
 impl Trust {
-    /// Makes the TLS handshake on this socket. Returns the encrypted stream.
+    /// Makes the TLS handshake over this socket.
     pub(crate) async fn connect(
         &self,
         name: &ServerName,
@@ -39,7 +39,7 @@ impl Trust {
         let failed = |source| failure(destination, source);
         let config = match &self.0 {
             Some(config) => config.clone(),
-            // This reads files, so it does not run in a thread that runs connections.
+            // Reading the roots reads files, so it does not run in a thread that runs connections.
             None => tokio::task::spawn_blocking(platform)
                 .await
                 .unwrap_or_else(|gone| Err(io::Error::other(gone)))
@@ -51,6 +51,7 @@ impl Trust {
     }
 }
 
+/// Returns the error for a certificate that is not trusted, or for any other failure of TLS.
 fn failure(destination: &Destination, source: io::Error) -> ConnectError {
     match inside(&source) {
         Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
@@ -60,36 +61,37 @@ fn failure(destination: &Destination, source: io::Error) -> ConnectError {
     }
 }
 
-/// Whether TLS caused this error. That can happen after the TLS handshake: a server checks the
-/// client's certificate only then in TLS 1.3.
+/// Whether TLS caused this error. It can do so after the handshake: with TLS 1.3, the server checks
+/// the client's certificate then.
 pub(crate) fn is_failure(error: &io::Error) -> bool {
     inside(error).is_some()
 }
 
+/// Returns the error of rustls inside an I/O error.
 fn inside(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// Returns the platform's configuration, which is read once for all clients of the process.
+/// Returns the roots of the platform. They are read once for all clients of the process.
 fn platform() -> io::Result<Arc<ClientConfig>> {
     static READ: Mutex<Option<Arc<ClientConfig>>> = Mutex::new(None);
     let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(config) = &*read {
         return Ok(config.clone());
     }
-    // The provider is named here. Otherwise a program with two would have to choose one for the
-    // whole process.
+    // The provider is named here. Otherwise a program with two providers would have to choose one
+    // for the whole process.
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().and_then(BuilderVerifierExt::with_platform_verifier);
     let builder = builder.map_err(|error| {
         io::Error::other(format!(
-            "this system has no usable root certificates ({error}): install them, or set those to trust with \
+            "this system has no usable root certificates ({error}): install some, or give the trusted ones to \
             `ClientBuilder::tls`"
         ))
     })?;
     let mut config = builder.with_no_client_auth();
-    // The opening handshake is HTTP/1.1, so a server that prefers HTTP/2 must not select that (RFC
-    // 7301).
+    // The WebSocket handshake is HTTP/1.1. Without this, a server that prefers HTTP/2 may choose it
+    // (RFC 7301).
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(read.insert(Arc::new(config)).clone())
 }

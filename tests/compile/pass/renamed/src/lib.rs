@@ -1,11 +1,11 @@
 //! A program whose `Cargo.toml` gives wsx another name: each macro gets `crate = sockets`.
 use serde::{Deserialize, Serialize};
 
-/// How a box is.
+/// The health of a box.
 #[derive(Debug, Serialize, Deserialize, sockets::Message)]
 #[wsx(crate = sockets)]
 pub struct Health {
-    /// Well or not.
+    /// Whether the box works.
     pub ok: bool,
 }
 
@@ -16,11 +16,11 @@ sockets::protocol! {
     }
 }
 
-/// What a box is to do.
+/// A command to a box.
 #[derive(Debug, Serialize, Deserialize, sockets::Message)]
 #[wsx(crate = sockets)]
 pub struct Cmd {
-    /// Start anew.
+    /// Whether the box has to restart.
     pub reboot: bool,
 }
 

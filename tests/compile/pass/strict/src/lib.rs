@@ -1,4 +1,4 @@
-//! A program under the strictest lints: what wsx generates passes them all.
+//! A program under the strictest lints: generated code passes all of them.
 #![forbid(unsafe_code, dead_code)]
 #![deny(warnings, unused, missing_docs, missing_debug_implementations, unreachable_pub, unnameable_types)]
 #![deny(clippy::all, clippy::pedantic, clippy::nursery)]
@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use wsx::{Connection, Envelope, Meta, SendError};
 
-/// What a box measures.
+/// A measurement by a box.
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
 pub struct Telemetry<'a> {
-    /// Which box.
+    /// Id of the box.
     #[serde(borrow)]
     pub device: Cow<'a, str>,
-    /// How hot.
+    /// Its temperature.
     pub celsius: f64,
 }
 
-/// What a box is to do.
+/// A command to a box.
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
 pub struct Cmd {
-    /// Start anew.
+    /// Whether the box has to restart.
     pub reboot: bool,
 }
 
 wsx::protocol! {
-    /// Edge fleet.
+    /// The protocol of an edge fleet.
     pub Fleet v1 {
         Edge -> Server: Telemetry<'_>;
         Server -> Edge: Cmd;
@@ -52,7 +52,7 @@ async fn on_telemetry(
     Ok((message.celsius > station.limit).then_some(Cmd { reboot: true }))
 }
 
-/// Documented, and public.
+/// Has docs, and is public.
 #[wsx::handler(on = Station)]
 pub fn on_cmd(command: Envelope<Cmd>) {
     drop(command);
@@ -60,7 +60,7 @@ pub fn on_cmd(command: Envelope<Cmd>) {
 
 #[wsx::handler("__raw__", on = Station)]
 fn on_raw(frame: wsx::RawFrame<'_>, conn: &wsx::Connection<Server>) {
-    conn.close_with(wsx::CloseCode::POLICY_VIOLATION, format!("{} bytes of what?", frame.as_bytes().len()));
+    conn.close_with(wsx::CloseCode::POLICY_VIOLATION, format!("{} unknown bytes", frame.as_bytes().len()));
 }
 
 #[test]
