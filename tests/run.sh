@@ -1,32 +1,42 @@
 #!/usr/bin/env bash
-# Runs the whole check, as CI does: installs what is missing, then runs one step after the other,
-# and stops at the first failure. Works from any directory, on a fresh Debian 12 with Rust, Python,
-# Node.js and npm.
+# The whole check, as CI runs it. Installs the packages that are missing, then runs one step after
+# the other, and stops at the first step that fails. Works from any directory, on a fresh Debian 12
+# with Rust, Python, Node.js and npm.
+#
+# `tests/run.sh quick` is for running by hand, in less than five minutes once everything was built.
+# It installs nothing, and runs the lints, the unit tests, the promises that need no other build, and
+# the documents.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=SCRIPTDIR/scripts/packages.sh
 source tests/scripts/packages.sh
 
+mode="$*"
+case "$mode" in
+  "" | quick) ;;
+  *) fail "usage: tests/run.sh [quick]" ;;
+esac
+
 current="preparing"
-# The steps that cannot run on this machine.
+# What cannot run on this machine.
 not_run=""
-# The last line always has the result.
+# However it ends, the last line says how.
 conclude() {
   local status=$?
   if ((status == 0)); then
-    echo "tests/run.sh: everything passed in $SECONDS s${not_run:+; NOT RUN: $not_run}"
+    echo "tests/run.sh${mode:+ $mode}: everything passed in $SECONDS s${not_run:+; NOT RUN: $not_run}"
   else
-    echo "tests/run.sh: FAILED at: $current (exit status $status)"
+    echo "tests/run.sh${mode:+ $mode}: FAILED at: $current (exit status $status)"
   fi
 }
 trap conclude EXIT
 
 mkdir -p target
-# The output of the current step.
+# What the current step has said so far.
 said="$PWD/target/run-step.txt"
 
-# step NAME COMMAND...: announces a step, runs it, and prints how long it took. A step that hangs is
-# killed.
+# step NAME COMMAND...: announces a step, runs it, and says how long it took. One that hangs is
+# ended.
 step() {
   local start=$SECONDS
   current="$1"
@@ -36,7 +46,7 @@ step() {
   echo "-- $current: $((SECONDS - start)) s"
 }
 
-# count_tests: counts the results of all programs that `cargo test` ran, in one line.
+# What `cargo test` said of its many programs, as one line that counts them all.
 count_tests() {
   awk '
     /^test result: / {
@@ -50,55 +60,51 @@ count_tests() {
   ' "$said"
 }
 
-# check_demo: checks the last line of the demo. Nothing was lost, and each box reconnected to the
-# server that the demo had stopped meanwhile.
-check_demo() {
-  local last
-  last="$(tail --lines=1 "$said")"
-  if [[ ! "$last" =~ ^received\ [0-9]+,\ lost\ 0,\ reconnected\ ([0-9]+)$ ]]; then
-    echo "the last line should be 'received N, lost 0, reconnected R', and is: $last"
-    return 1
-  fi
-  if ((BASH_REMATCH[1] < 3)); then
-    echo "three boxes should have reconnected: $last"
-    return 1
-  fi
+# cargo_test ARGUMENT...: runs tests, and keeps their number for the end.
+tests=""
+cargo_test() {
+  step "tests" cargo test --locked --workspace --all-features "$@"
+  tests="$(count_tests)"
+  [[ "$tests" != "0 passed"* ]] || fail "not one test ran"
 }
 
-step "install what is missing" tests/scripts/install.sh
+[[ "$mode" == quick ]] || step "install what is missing" tests/scripts/install.sh
 step "formatting" cargo fmt --all --check
 step "formatting of the fuzz targets" cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 step "lints" cargo clippy --locked --workspace --all-features --all-targets -- -D warnings
-for features in "" server client macros server,macros client,macros server,rustls client,rustls; do
+if [[ "$mode" == quick ]]; then
+  quick=(--lib --bins)
+  for name in allocations client connection envelope everywhere handlers server start_up; do
+    quick+=(--test "$name")
+  done
+  cargo_test "${quick[@]}"
+  step "documents" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features
+  echo "$tests"
+  exit
+fi
+
+for features in "" macros client server tungstenite client,macros server,macros client,rustls server,rustls hyper; do
   step "wsx with features: ${features:-none}" \
     cargo clippy --locked --package wsx --no-default-features --features "$features" -- -D warnings
 done
-step "tests" cargo test --locked --workspace --all-features
-tests="$(count_tests)"
-if [[ "$tests" == "0 passed"* ]]; then
-  echo "no test ran"
-  exit 1
-fi
+cargo_test
 step "documents" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features
 step "public API" tests/scripts/public_api.sh
 step "wake-ups" tests/scripts/model.sh
+step "programs of the campaigns" tests/scripts/campaigns.sh
 step "conformance" tests/scripts/conformance.sh
-# Against the `echo` that the step before has built.
-step "the subject of abuse" cargo build --locked --release --package wsx-tests --bin subject
-step "abuse, in short" cargo run --locked --release --package wsx-tests --bin abuse -- \
-  --echo target/release/echo --subject target/release/subject --short
-step "fuzzing, in short" tests/scripts/fuzz.sh 8
-step "shutdown, in short" cargo run --locked --release --package wsx-tests --bin mass_shutdown -- --clients 1000
-step "return after an outage, in short" cargo run --locked --release --package wsx-tests --bin mass_return -- --clients 300 --outage 2
-# New networks need root and a kernel that allows them, which not every container has.
+step "abuse, in short" target/campaign/abuse --echo target/campaign/echo --subject target/campaign/subject --short
+step "shutdown, in short" target/campaign/mass_shutdown --clients 1000
+step "return after an outage, in short" target/campaign/mass_return --clients 300 --outage 2
+# Networks of one's own take root, and a kernel that lets one have them, which not every container
+# does.
 if [[ "$(id -u)" == 0 ]] && unshare --net true 2>/dev/null; then
   step "weak networks, in short" tests/scripts/weak_networks.sh 1000
 else
   not_run="weak networks, which need root, CAP_SYS_ADMIN and CAP_NET_ADMIN"
 fi
+step "fuzzing, in short" tests/scripts/fuzz.sh 8
 step "instructions" tests/scripts/instructions.sh
 step "oldest compiler" tests/scripts/msrv.sh
-step "main example" cargo run --locked --release --package wsx-examples --bin fleet -- --for 6s
-check_demo
-# Near the end, where a reader looks for the number of tests.
+# Near the end, where those look who count the tests of a run.
 echo "$tests"

@@ -3,7 +3,7 @@
 //! and only that program is rebuilt. The forms take turns.
 //!
 //! ```text
-//! cargo run --release -p wsx-tests --bin compile_cost
+//! cargo run --release -p wsx-programs --bin compile_cost
 //! ```
 use std::{
     fmt::Write,
@@ -84,10 +84,10 @@ impl Form {
 }
 
 fn main() {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let root = tests.join("../target/compile_cost");
     for form in Form::ALL {
-        write_program(form, tests, &root);
+        write_program(form, &tests, &root);
     }
     for (what, verb) in [("check", "check"), ("build", "build")] {
         let mut took = [const { Vec::new() }; 4];

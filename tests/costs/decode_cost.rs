@@ -1,7 +1,7 @@
 //! Measures what an envelope adds to decoding its data, at 200 bytes and at 2 KB.
 //!
 //! ```text
-//! cargo run --release -p wsx-tests --bin decode_cost
+//! cargo run --release -p wsx-programs --bin decode_cost
 //! ```
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, hint::black_box, time::Instant};

@@ -2,7 +2,7 @@
 //! peer's socket has it, on loopback, with one connection and messages of 2 KiB.
 //!
 //! ```text
-//! cargo run --release -p wsx-tests --bin write_latency
+//! cargo run --release -p wsx-programs --bin write_latency
 //! ```
 use std::time::{Duration, Instant};
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream};

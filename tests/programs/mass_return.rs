@@ -2,7 +2,7 @@
 //! and how they are spread over that time. Row K4 of the specification.
 //!
 //! ```text
-//! cargo run --release -p wsx-tests --bin mass_return -- --clients 5000 --outage 10
+//! cargo run --release -p wsx-programs --bin mass_return -- --clients 5000 --outage 10
 //! ```
 //!
 //! The server is a process of its own, killed as by `kill -9` and started again at the same

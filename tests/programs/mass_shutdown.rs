@@ -3,7 +3,7 @@
 //! of the specification.
 //!
 //! ```text
-//! cargo run --release -p wsx-tests --bin mass_shutdown -- --clients 10000
+//! cargo run --release -p wsx-programs --bin mass_shutdown -- --clients 10000
 //! ```
 //!
 //! The server is a process of its own, because one process may not have enough descriptors for both

@@ -2,7 +2,7 @@
 //! fault, and fails when a connection breaks its promise.
 //!
 //! ```text
-//! cargo run --release -p wsx-tests --bin weak_links_campaign -- --messages 100000
+//! cargo run --release -p wsx-programs --bin weak_links_campaign -- --messages 100000
 //! tests/scripts/weak_networks.sh 100000
 //! ```
 //!

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# Runs Autobahn's cases against wsx in both roles: a server (the example `echo`) and a client.
-# PyPI's `kosoku` has the cases for Python 3. Fails unless all cases pass that apply. The cases for
-# compression do not apply, because wsx does not negotiate it.
-# Row R3 of the specification.
+# Autobahn's cases against wsx in both roles: a server (the example `echo`) and a client. PyPI's
+# `kosoku` carries the cases for Python 3. Fails unless all cases that apply pass; those for
+# compression, which wsx does not negotiate, do not. Row R3 of the specification.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh
 source tests/scripts/packages.sh
 
-# The number of the 517 cases that apply to an endpoint without compression.
+# As many of the 517 cases apply to an endpoint without compression.
 expected=301
 # The longest message of the cases has 16 MiB.
 longest=$((64 << 20))
@@ -16,33 +15,33 @@ reports="$PWD/target/conformance"
 kosoku="$PWD/tests/interop/.venv/bin/kosoku"
 
 [[ -x "$kosoku" ]] || tests/scripts/install.sh
-cargo build --locked --release --package wsx-examples --bin echo --package wsx-tests --bin conformance_client
+tests/scripts/campaigns.sh
 rm -rf "$reports"
 mkdir -p "$reports"
 background=""
-# stop: ends the program in the background. It may have exited already: the suite does once it has
-# written its report.
+# stop: ends the program in the background, which may have ended by itself: the suite does once it
+# has written its report.
 stop() {
   [[ -z "$background" ]] || kill "$background" 2>/dev/null || true
   background=""
 }
 trap stop EXIT
 
-# line FILE PATTERN: waits for the line that a program prints when it is ready, and prints the group
-# of the pattern.
+# line FILE PATTERN: waits for the line that a program prints when it is ready, and prints what the
+# pattern's group has.
 line() {
   for _ in {1..100}; do
     sed --quiet --regexp-extended "s|.*$2.*|\1|p" "$1" | grep --max-count=1 . && return
     sleep 0.1
   done
-  fail "no line matched '$2' within 10 s in $1"
+  fail "nothing like '$2' within 10 s in $1"
 }
 
-# count ROLE: prints the results of the cases from the report.
+# count ROLE: how the cases went, from the report.
 count() {
   [[ -f "$reports/$1/index.json" ]] || {
     tail --lines=20 "$reports/$1.txt"
-    fail "there is no report; the last output of the suite is above"
+    fail "there is no report; the suite's last words are above"
   }
   python3 - "$reports/$1/index.json" "$1" "$expected" <<'PYTHON'
 import json, sys
@@ -61,10 +60,10 @@ sys.exit(bool(failed) or len(passed) != expected)
 PYTHON
 }
 
-target/release/echo --listen 127.0.0.1:0 --max-message-size "$longest" >"$reports/echo.txt" &
+target/campaign/echo --listen 127.0.0.1:0 --max-message-size "$longest" >"$reports/echo.txt" &
 background=$!
 url="$(line "$reports/echo.txt" '(ws://[^ ]+)')"
-# Its exit status also covers the cases that need compression, so only its report counts.
+# Its status tells of the cases that need compression too, so only its report counts.
 timeout 5m "$kosoku" --mode fuzzingclient --outdir "$reports/server" "$url" >"$reports/server.txt" 2>&1 || true
 stop
 count server
@@ -72,7 +71,7 @@ count server
 port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
 timeout 5m "$kosoku" --mode fuzzingserver --outdir "$reports/client" "127.0.0.1:$port" >"$reports/client.txt" 2>&1 &
 background=$!
-timeout 5m target/release/conformance_client "ws://127.0.0.1:$port" "$longest"
+timeout 5m target/campaign/conformance_client "ws://127.0.0.1:$port" "$longest"
 line "$reports/client.txt" '(wrote reports) for' >/dev/null
 stop
 count client

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: the WebSocket libraries of Python and Node, in the
-# versions pinned in tests/interop. Keeps what is installed already, and prints a line for each
-# installation.
+# Installs what the tests need beside Rust: Python's and Node's WebSocket libraries, at the versions
+# that are pinned in tests/interop. What is there already stays; what is installed is told in one
+# line.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=SCRIPTDIR/packages.sh
@@ -20,21 +20,21 @@ command -v cc >/dev/null || need_packages gcc libc6-dev
 
 cd ../interop
 
-# Installed means: from the present version of the file.
+# Installed means: from the very file that is here now.
 if ! cmp --silent requirements.txt .venv/installed.txt || ! .venv/bin/python -c 'import websockets' 2>/dev/null; then
   echo "installing Python packages into tests/interop/.venv: $(paste --serial --delimiters=' ' requirements.txt)"
-  # Debian's Python has the module `venv`, but not the files that the module copies into each
+  # Debian's Python has the module `venv` in it, but not what the module copies into each
   # environment.
   python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages python3-venv
   rm -rf .venv
-  quietly python3 -m venv .venv || fail "python3 -m venv failed; its output is above"
+  quietly python3 -m venv .venv || fail "python3 -m venv failed; its own words are above"
   quietly .venv/bin/python -m pip install --requirement requirements.txt ||
-    fail "pip could not install tests/interop/requirements.txt; its output is above"
+    fail "pip could not install tests/interop/requirements.txt; its own words are above"
   cp requirements.txt .venv/installed.txt
 fi
 
 if ! cmp --silent package-lock.json node_modules/installed.json; then
   echo "installing npm packages into tests/interop/node_modules: those of package-lock.json"
-  quietly npm ci || fail "npm ci failed in tests/interop; its output is above"
+  quietly npm ci || fail "npm ci failed in tests/interop; its own words are above"
   cp package-lock.json node_modules/installed.json
 fi

@@ -1,5 +1,5 @@
-# Sourced by the scripts in this folder: Debian packages, the compiler, and the message with which a
-# script fails.
+# Sourced by the scripts beside it: Debian packages, the compiler, and the words with which a script
+# fails.
 # shellcheck shell=bash
 
 fail() {
@@ -7,13 +7,13 @@ fail() {
   exit 1
 }
 
-# need_command COMMAND HINT: fails with the hint when the command is missing. For tools whose
-# version is the user's choice, so that no script installs them.
+# need_command COMMAND HINT: fails with the hint when there is no such command. For tools whose
+# version is the user's to choose, so that they are not installed on the way.
 need_command() {
   command -v "$1" >/dev/null || fail "$1 is missing: $2"
 }
 
-# need_packages PACKAGE...: installs the Debian packages that are missing, and prints their names.
+# need_packages PACKAGE...: installs the Debian packages that are missing, and names them.
 need_packages() {
   local package missing=()
   for package in "$@"; do
@@ -25,18 +25,18 @@ need_packages() {
   [[ "$(id -u)" == 0 ]] || fail "this needs root: run 'apt-get install ${missing[*]}' and try again"
   update_package_lists
   DEBIAN_FRONTEND=noninteractive quietly apt-get install --yes --no-install-recommends "${missing[@]}" ||
-    fail "apt-get could not install ${missing[*]}; its output is above"
+    fail "apt-get could not install ${missing[*]}; its own words are above"
 }
 
-# Once for each script, because the lists of a fresh machine are empty, and an old list names files
-# that are gone. Only root can update them; others use the present lists.
+# Once for each script, as a fresh machine's lists are empty and an old list names files that have
+# gone. Only root can; others go on with the lists that are there.
 update_package_lists() {
   [[ "$(id -u)" == 0 && -z "${package_lists_are_fresh:-}" ]] || return 0
-  quietly apt-get update || fail "apt-get update failed; its output is above"
+  quietly apt-get update || fail "apt-get update failed; its own words are above"
   package_lists_are_fresh=yes
 }
 
-# quietly COMMAND...: shows the output of a command only if it fails.
+# Shows what a command says only if it fails.
 quietly() {
   local output
   output="$("$@" 2>&1)" || {
@@ -46,9 +46,9 @@ quietly() {
   }
 }
 
-# use_the_pinned_compiler: rustup knows the compiler of rust-toolchain.toml only by its version, and
-# would download it again if it is installed as `stable`. This chooses any installed toolchain of
-# that version instead.
+# use_the_pinned_compiler: rustup knows the compiler of rust-toolchain.toml by its version alone,
+# and would download it again where it is installed as `stable`. Any installed toolchain of that
+# version is chosen instead.
 use_the_pinned_compiler() {
   local pinned toolchain installed
   [[ -z "${RUSTUP_TOOLCHAIN:-}" ]] && command -v rustup >/dev/null || return 0

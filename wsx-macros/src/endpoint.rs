@@ -18,18 +18,21 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
             partial = Some(meta.path.clone());
         } else {
             return Err(
-                meta.error("an endpoint has the options `#[wsx(side = Side, peer = Side, partial, crate = path)]`")
+                meta.error("the options of an endpoint are `#[wsx(side = Side, peer = Side, partial, crate = path)]`")
             );
         }
         Ok(())
     });
     if !input.generics.params.is_empty() {
-        errors.at(&input.generics, "an endpoint is one type, so it is not generic; put what varies into a field");
+        errors.at(&input.generics, "an endpoint cannot be generic: put what varies into a field");
     }
     for needs_side in [peer.as_ref(), partial.as_ref()].into_iter().flatten().filter(|_| side.is_none()) {
-        errors.at(needs_side, "this says something of a side's messages, so name the side: `#[wsx(side = Side)]`");
+        errors.at(
+            needs_side,
+            "this option is about the messages of a side: name the side too, as in `#[wsx(side = Server)]`",
+        );
     }
-    // Not for a generic one: that would be a second error, about what its parameters are.
+    // A generic endpoint would cause a second error, about its parameters.
     let item = input.generics.params.is_empty().then(|| {
         let complete = partial.is_none() && errors.is_empty();
         endpoint(&wsx, &input.ident, side.as_ref(), peer.as_ref(), complete)
@@ -65,8 +68,8 @@ fn endpoint(wsx: &Wsx, name: &Ident, side: Option<&Path>, peer: Option<&Path>, c
     }
 }
 
-/// The side and its peer. Each is mentioned once, so that a name that is not there is one error; and what is no side stands
-/// for any side, so that the check made here is the only one that fails.
+/// The side and its peer. Each is named once, so that an unknown name is one error. A type that is
+/// not a side is replaced by `AnySide`, so that only the check made here fails.
 fn sides(p: &TokenStream, side: &Path, peer: Option<&Path>) -> TokenStream {
     let side_span = path_span(side);
     let at_side = respan(p, side_span);
@@ -96,14 +99,15 @@ fn sides(p: &TokenStream, side: &Path, peer: Option<&Path>) -> TokenStream {
 
 /// The list of a complete endpoint's handlers, which does not compile while one is missing.
 fn entries(p: &TokenStream, name: &Ident, peer: Option<&Path>) -> TokenStream {
-    // The protocol makes a function for each peer, since only a function of its own can say what it needs.
+    // The protocol makes a function for each peer, because the bounds of the function are the
+    // check.
     let list = match peer.and_then(last) {
         Some(peer) => format_ident!("__wsx_entries_from_{peer}", span = Span::call_site()),
         None => format_ident!("__wsx_entries"),
     };
     let reserved = ["RawKey", "OpenKey", "CloseKey", "UnknownKey"].map(|key| format_ident!("{key}"));
-    // What is no side, or does not speak with this peer, has no such function; that has been said. A side's own function
-    // goes first.
+    // A type that is not a side, or a side without this peer, does not have the function. Another
+    // check reports that. A side's own function takes precedence over this one.
     let otherwise = quote! {
         trait __Unlisted {
             fn #list<__E>() -> #p::Vec<#p::Box<dyn #p::Any>> {
@@ -113,7 +117,7 @@ fn entries(p: &TokenStream, name: &Ident, peer: Option<&Path>) -> TokenStream {
         impl<__T> __Unlisted for __T {}
     };
     let result = quote!(#p::Vec<#p::Box<dyn #p::Any>>);
-    // Spanned at the endpoint's name, which is where a missing handler shows.
+    // The compiler reports a missing handler at this span, the endpoint's name.
     quote_spanned! {name.span()=>
         fn entries() -> #result {
             use #p::Unhandled as _;

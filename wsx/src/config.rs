@@ -161,7 +161,7 @@ impl Config {
     /// arrives within `timeout` after the ping, the connection ends with code 1006 (row R1 of the
     /// specification).
     ///
-    /// A link that died silently is so noticed within the sum of both times. 30 s and 10 s suit
+    /// So a link that died silently is noticed within the sum of both times. 30 s and 10 s suit
     /// most links. Too low: a `timeout` below the slowest round trip ends healthy connections. A
     /// short `interval` drains the battery of a radio that wakes for each ping. Too high: a dead
     /// peer keeps its place longer. Mobile networks forget a silent connection after some minutes.

@@ -54,6 +54,8 @@
 //! | `rustls` | no | TLS: `wss://` in the client, `serve_tls` on the hub |
 //! | `tungstenite` | no | `Connection::new` on a `WebSocketStream` of tokio-tungstenite |
 //!
+//! Every feature needs Rust 1.85 or later.
+//!
 //! # Delivery
 //!
 //! A message is delivered at most once, and in order on one connection. When a send returns `Ok`,
@@ -96,6 +98,8 @@
 //! `connection`, `dispatch`, `task`, `handshake`, then `server` and `client`. There is one
 //! exception: the hub and `dispatch` know each other, because a handler may take `&Hub`.
 
+// docs.rs marks each item with the feature that it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(all(feature = "server", feature = "client", feature = "tungstenite")),
     allow(dead_code, reason = "each of the three uses a part of the engine that they share")
@@ -124,8 +128,10 @@ mod wire;
 
 pub use closed::{Closed, ClosedBy};
 pub use config::{Config, Heartbeat, TcpKeepalive};
+#[doc(inline)]
 pub use connection::Connection;
 pub use dispatch::arguments::{Meta, State};
+#[doc(inline)]
 pub use envelope::{Envelope, incoming::RawFrame};
 pub use error::{BoxError, BuildError, ConnectError, HandlerError, Report, SendError};
 pub use message::Message;
@@ -135,6 +141,7 @@ pub use server::hub::Hub;
 pub use wire::close_code::CloseCode;
 
 #[cfg(feature = "client")]
+#[doc(inline)]
 pub use client::{Client, backoff::Backoff, state::ClientState};
 #[cfg(all(feature = "server", feature = "rustls"))]
 pub use server::tls::Tls;

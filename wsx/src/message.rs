@@ -31,8 +31,8 @@ pub trait Message: Derived {
     const FINGERPRINT: u64;
 }
 
-/// Prevents an implementation of [`Message`] by hand. The compiler finds the handler of a message by
-/// a type that only the derive makes of the type string.
+/// Prevents an implementation of [`Message`] by hand. The compiler finds the handler of a message
+/// by a type that only the derive makes of the type string.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`wsx::Message` is implemented by hand for `{Self}`",

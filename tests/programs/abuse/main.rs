@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cargo build --release -p wsx-examples --bin echo -p wsx-tests --bin subject
-//! cargo run --release -p wsx-tests --bin abuse -- --echo target/release/echo --subject target/release/subject
+//! cargo run --release -p wsx-programs --bin abuse -- --echo target/release/echo --subject target/release/subject
 //! ```
 //!
 //! `tests/run.sh` runs a short form, `tests/long.sh` the whole one, which is the default. The

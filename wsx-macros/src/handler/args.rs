@@ -1,21 +1,20 @@
-//! What stands in the parentheses of `#[wsx::handler(..)]`.
+//! The options in the parentheses of `#[wsx::handler(..)]`.
 use super::argument::{Argument, Place, candidates, place};
 use crate::shared::{Errors, key_of, last, once, snake_case};
 use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
 use syn::{Ident, LitStr, Path, Token, Type, parse::ParseStream};
 
-const KNOWN: &str =
-    "a handler has the options `#[wsx::handler(\"type\", on = Endpoint, foreign, crate = path)]`, all optional";
+const KNOWN: &str = "the options are `#[wsx::handler(\"type\", on = Endpoint, foreign, crate = path)]`, all optional";
 
-/// Reserved types, which stand for what is no message.
+/// The reserved types, which never come from a peer.
 pub(super) const RESERVED: [&str; 4] = ["__raw__", "__open__", "__close__", "__unknown__"];
 
 /// `"type", on = Endpoint, foreign, crate = path`: all optional, in any order.
 #[derive(Default)]
 pub(super) struct Args {
     pub(super) message_type: Option<LitStr>,
-    /// Named properly, or by a mistake that leaves no doubt about it.
+    /// The endpoint, named correctly or by a mistake that leaves no doubt about it.
     pub(super) on: Option<Path>,
     /// A type that stands alone between two commas.
     pub(super) lone: Option<Path>,
@@ -30,20 +29,23 @@ impl Args {
             if self.message_type.is_some() {
                 return Err(syn::Error::new(
                     literal.span(),
-                    "a handler has one message type; write a second function for a second type",
+                    "a handler has one message type: write a second function for the second type",
                 ));
             }
             let text = literal.value();
-            // Kept all the same, so that nothing else is asked for in its place.
+            // Kept in spite of the error, so that another check does not ask for a type.
             self.message_type = Some(literal.clone());
             if text.is_empty() {
-                return Err(syn::Error::new(literal.span(), "a message's type is not empty"));
+                return Err(syn::Error::new(
+                    literal.span(),
+                    "the message type is empty: name it, as in `\"telemetry\"`",
+                ));
             }
             if text.starts_with("__") && !RESERVED.contains(&&*text) {
                 let reserved = RESERVED.join("`, `");
                 return Err(syn::Error::new(
                     literal.span(),
-                    format!("no message's type begins with `__`; the reserved types are `{reserved}`"),
+                    format!("only the reserved types `{reserved}` begin with `__`: choose another name"),
                 ));
             }
             return Ok(());
@@ -80,15 +82,16 @@ impl Args {
         Ok(())
     }
 
-    /// What the meaning of an argument depends on.
+    /// The arguments, in the context of these options.
     pub(super) fn arguments<'t>(&self, p: &TokenStream, types: &[&'t Type]) -> Vec<Argument<'t>> {
         let message_type = self.message_type.as_ref().map(LitStr::value);
         let place = Place { on: self.on.as_ref(), message_type: message_type.as_deref() };
         types.iter().map(|ty| Argument::new(p, ty, place)).collect()
     }
 
-    /// The type string as a type. A literal that is the name of an argument's type is taken at its word, which spares the
-    /// compiler work; any other may be mistyped, and its message is not to be reported as missing too.
+    /// The type string as a type. A literal that is the name of an argument's type is used as it
+    /// is, which saves the compiler work. Any other literal may be mistyped; then the key of the
+    /// argument that is a message counts, so that the message is not reported as missing too.
     pub(super) fn key(&self, p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
         let is_a_name = |text: &str| {
             arguments.iter().any(|argument| match argument.ty {
@@ -114,8 +117,9 @@ impl Args {
         quote!(<<(#(#keyed,)* #otherwise,) as #p::At<{ #place }, __Elsewhere>>::Type as #p::Keyed<__Elsewhere>>::Key)
     }
 
-    /// The one argument that must be the message: on an endpoint of this crate, without a literal. To take it as the
-    /// message at once spares the compiler the search for it, once for each pair of handlers that it compares.
+    /// The only argument that can be the message: on an endpoint of this crate, without a literal.
+    /// The compiler then need not search for the message, once for each pair of handlers that it
+    /// compares.
     pub(super) fn sole_message<'a, 't>(&self, arguments: &'a [Argument<'t>]) -> Option<&'a Argument<'t>> {
         let mut all = candidates(arguments);
         match (all.next(), all.next()) {
@@ -126,23 +130,24 @@ impl Args {
         }
     }
 
-    /// The reserved type that it handles, if it is one.
+    /// The reserved type, if the handler names one.
     pub(super) fn reserved(&self) -> Option<String> {
         self.message_type.as_ref().map(LitStr::value).filter(|text| RESERVED.contains(&&**text))
     }
 }
 
-/// As much as can be understood: what is wrong is an error, and what is right still counts.
+/// Parses the options. Reports each that is wrong, and keeps each that is right.
 pub(super) fn parse_args(tokens: TokenStream, errors: &mut Errors) -> Args {
     let mut args = Args::default();
     let parser = |input: ParseStream<'_>| {
         while !input.is_empty() {
             if errors.take(args.parse_one(input)).is_some() && !input.is_empty() && !input.peek(Token![,]) {
                 errors.push(input.error("expected `,` before the next option"));
-                // What is right of it still counts; what is not has been reported by now.
+                // Keeps the next option if it is right. If it is wrong, the missing comma is the
+                // only error.
                 let _ = args.parse_one(input);
             }
-            // On to the next option, whatever is left of this one.
+            // Skips the rest of this option.
             while !input.is_empty() && !input.peek(Token![,]) {
                 input.parse::<TokenTree>()?;
             }
@@ -157,24 +162,21 @@ pub(super) fn parse_args(tokens: TokenStream, errors: &mut Errors) -> Args {
     if let Some(lone) = args.lone.take() {
         let name = last(&lone).expect("a path has a part");
         match args.on {
-            None => errors.at(name, &format!("an endpoint is named as in `on = {name}`; {KNOWN}")),
+            None => errors.at(name, &format!("to name the endpoint, write `on = {name}`; {KNOWN}")),
             Some(_) => errors.at(
                 name,
-                &format!("a message's type is a string, and may be left out where an argument is the message; {KNOWN}"),
+                &format!("a message type is a string, and may be left out if an argument is the message; {KNOWN}"),
             ),
         }
         args.on.get_or_insert(lone);
     }
     if let (Some(foreign), None) = (&args.foreign, &args.on) {
-        errors.at(
-            foreign,
-            "`foreign` says that the endpoint is another crate's, so name the endpoint: `on = other::Station`",
-        );
+        errors.at(foreign, "`foreign` is for an endpoint of another crate: name it, as in `on = other::Station`");
     }
     args
 }
 
-/// A type that stands alone between two commas, as an endpoint does that was forgotten to be called one.
+/// A type that stands alone between two commas: an endpoint without its `on =`.
 fn lone_type(input: ParseStream<'_>) -> Option<Path> {
     let ahead = input.fork();
     let path = ahead.call(Path::parse_mod_style).ok()?;

@@ -1,13 +1,13 @@
-//! A handler's arguments, and what each of them may be by mistake.
+//! The arguments of a handler, and the mistakes that each may be.
 //!
-//! Names only raise a doubt: a type called `Arc` is looked at for a message inside, which costs the compiler something, and
-//! any other is not. What the type is, the compiler says.
+//! A name only raises a doubt: the compiler then says what the type is. So it looks for a message
+//! only in a type that is called `Arc`, `Option` and so on, because each look costs compile time.
 use crate::shared::{key_of, respan, snake_case, type_span, with_lifetimes};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{GenericArgument, Path, PathArguments, Type};
 
-/// What an argument's meaning depends on.
+/// The options on which an argument's meaning depends.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     /// The endpoint, if one is named.
@@ -18,17 +18,17 @@ pub(super) struct Place<'a> {
 
 pub(super) struct Argument<'a> {
     pub(super) ty: &'a Type,
-    /// The type, usable outside of the function.
+    /// The type with `'static` lifetimes, for use outside of the function.
     pub(super) outside: TokenStream,
     doubts: Vec<Doubt>,
-    /// Whether it may be something around a message, in a handler that is told its type by no literal.
+    /// Whether it may be a type around a message, in a handler without a literal.
     pub(super) wraps: bool,
-    /// The type string that a message behind a reference would have by its name. It is guessed, since a lifetime that is left
-    /// out of its type, as it may be behind a reference, would be a second mistake where the compiler is asked.
+    /// The type string that a message behind a reference has by its name. The compiler is not
+    /// asked: a lifetime that is left out, as behind a reference, would be a second error.
     named: Option<String>,
-    /// The message inside, where the macro sees it and the compiler does not.
+    /// The message in a wrapper that wsx does not know.
     inside: Option<TokenStream>,
-    /// The endpoint that a handler without one may be meant for.
+    /// The endpoint for which a handler without `on = ..` may be meant.
     pub(super) meant: Option<TokenStream>,
 }
 
@@ -38,10 +38,10 @@ struct Doubt {
     error: Error,
 }
 
-/// What the compiler says of a mistake.
+/// The error about a mistake.
 enum Error {
     Text(String),
-    /// The endpoint knows which connection its handlers take.
+    /// Names the connection that the endpoint's handlers take.
     Connection,
 }
 
@@ -58,12 +58,13 @@ impl<'a> Argument<'a> {
         type_span(self.ty)
     }
 
-    /// Whether it can be the message, or be taken for it by mistake. A reference cannot, which spares the compiler the look.
+    /// Whether it can be the message, or a message in a wrapper. A reference cannot, which saves
+    /// the compiler the look.
     pub(super) fn may_be_message(&self) -> bool {
         self.wraps || !matches!(self.ty, Type::Reference(_))
     }
 
-    /// The type string of the message that it is, or that makes it a mistake.
+    /// The type string of the message that it is, or that it wraps by mistake.
     pub(super) fn message(&self, p: &TokenStream) -> TokenStream {
         let outside = &self.outside;
         match &self.inside {
@@ -73,7 +74,7 @@ impl<'a> Argument<'a> {
         }
     }
 
-    /// The key of the message that it must be.
+    /// The key of the message, for an argument that must be the message.
     pub(super) fn key(&self, p: &TokenStream) -> TokenStream {
         let span = self.span();
         let (at_type, ty) = (respan(p, span), respan(self.inside.as_ref().unwrap_or(&self.outside), span));
@@ -86,7 +87,7 @@ impl<'a> Argument<'a> {
         }
     }
 
-    /// What has the key of the message that it may be.
+    /// A type with the key of the message, for an argument that may be the message.
     pub(super) fn keyed(&self, p: &TokenStream) -> TokenStream {
         let outside = &self.outside;
         match &self.named {
@@ -99,7 +100,7 @@ impl<'a> Argument<'a> {
         }
     }
 
-    /// Says what is wrong with it.
+    /// The checks for its mistakes.
     pub(super) fn check(&self, p: &TokenStream) -> Option<TokenStream> {
         let span = self.span();
         let checks = self.doubts.iter().map(|Doubt { condition, error }| match error {
@@ -109,7 +110,8 @@ impl<'a> Argument<'a> {
         (!self.doubts.is_empty()).then(|| quote_spanned!(span=> const _: () = { #(#checks)* };))
     }
 
-    /// The endpoint from which it is drawn: none where another check rejects it, so that it is one error.
+    /// The endpoint whose context gives the argument. It is not an endpoint if another check
+    /// rejects the argument, so that there is one error.
     pub(super) fn drawn_from(&self, p: &TokenStream, sole: bool) -> TokenStream {
         let span = self.span();
         let mut conditions: Vec<TokenStream> = self.doubts.iter().map(|doubt| respan(&doubt.condition, span)).collect();
@@ -140,6 +142,7 @@ impl<'a> Argument<'a> {
             }),
             _ => None,
         };
+        let inside = parameter.map(readable).unwrap_or_default();
         match &*name {
             "Hub" => {
                 if let (None, Some(endpoint)) = (place.on, parameter) {
@@ -171,49 +174,52 @@ impl<'a> Argument<'a> {
                 let probe = quote!(#p::Probe::<#outside>);
                 let condition = match literal {
                     None => quote!(#p::is_some(#probe::WRAPPED)),
-                    // serde can be told to decode it, and then it is a payload as any other.
+                    // With serde's feature `rc` it is a payload like any other.
                     Some(_) => quote!((#p::is_some(#probe::WRAPPED) && !#probe::PAYLOAD)),
                 };
-                self.add(condition, format!("a handler takes its message by value: take it out of the `{name}`"));
+                self.add(
+                    condition,
+                    format!("a handler takes its message by value: write `{inside}` in place of `{name}<{inside}>`"),
+                );
             }
             "Option" | "Vec" | "Box" if literal.is_none() => {
                 self.wraps = true;
                 let why = match place.on {
-                    Some(_) => format!(
-                        "this is a message inside of `{name}`, which is no message of the protocol: take the message itself"
-                    ),
+                    Some(_) => format!("`{name}<{inside}>` is not a message of the protocol: take `{inside}` itself"),
                     None => format!(
-                        "this is a message inside of `{name}`, and that has no type of its own: take the message itself, or name \
-                         the type of this data, as in `#[wsx::handler(\"telemetry\")]`"
+                        "`{name}<{inside}>` has no message type of its own: take `{inside}` itself, or name the type, as in \
+                         `#[wsx::handler(\"telemetry\")]`"
                     ),
                 };
                 self.add(quote!(#p::is_some(#p::Probe::<#outside>::WRAPPED)), why);
             }
-            // Of another framework: the message inside is meant.
+            // A wrapper of another framework: the user means the message inside.
             "Json" if literal.is_none() => {
                 let Some(message) = parameter else { return };
-                let (text, message) = (readable(message), with_lifetimes(message.to_token_stream(), "'static"));
+                let message = with_lifetimes(message.to_token_stream(), "'static");
                 self.wraps = true;
-                let why = format!("a handler takes its message as it is: write `{text}` in place of `{name}<{text}>`");
+                let why =
+                    format!("a handler takes its message by value: write `{inside}` in place of `{name}<{inside}>`");
                 self.add(quote!(#p::is_some(#p::Probe::<#message>::MESSAGE)), why);
                 self.inside = Some(message);
             }
             "State" => {
-                if let (Some(on), Some(state)) = (place.on.and_then(|on| on.segments.last()), parameter) {
-                    let (on, state) = (&on.ident, readable(state));
-                    let why =
-                        format!("`{on}` carries its state itself: make `{state}` a field of it, and take `&{on}`");
+                if let Some(on) = place.on.and_then(|on| on.segments.last()) {
+                    let on = &on.ident;
+                    let why = format!(
+                        "`State` is for handlers without an endpoint: make `{inside}` a field of `{on}`, and take `&{on}`"
+                    );
                     let state = quote!(match #p::Probe::<#outside>::STATE { #p::Option::Some(_) => true, _ => false });
                     self.add(state, why);
                 }
             }
             "Closed" if literal != Some("__close__") => {
-                let why = "only a handler of `__close__` takes `Closed`: the connection has not ended here";
+                let why = "only a `__close__` handler takes `Closed`: in any other, the connection is still open";
                 self.add(quote!(#p::Probe::<#outside>::CLOSED), why.to_owned());
             }
             "RawFrame" => {
                 if let Some(reserved @ ("__open__" | "__close__")) = literal {
-                    let why = format!("a handler of `{reserved}` has no frame to take: none came in");
+                    let why = format!("a `{reserved}` handler cannot take `RawFrame`: it does not run for a frame");
                     self.add(quote!(#p::Probe::<#outside>::FRAME), why);
                 }
             }
@@ -225,7 +231,7 @@ impl<'a> Argument<'a> {
         self.doubts.push(Doubt { condition, error: Error::Text(why) });
     }
 
-    /// An argument that only a handler on this endpoint has, in one that names none.
+    /// An argument that only a handler on this endpoint may take, in a handler without `on = ..`.
     fn meant(&mut self, p: &TokenStream, endpoint: &Type, message_type: Option<&str>) {
         if matches!(endpoint, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Untyped"))
         {
@@ -234,36 +240,34 @@ impl<'a> Argument<'a> {
         let name = readable(endpoint);
         let literal = message_type.map_or_else(String::new, |text| format!("\"{text}\", "));
         let ty = readable(self.ty);
-        let why = format!(
-            "`{ty}` is for a handler on `{name}`, and this one names no endpoint: write `#[wsx::handler({literal}on = {name})]`"
-        );
+        let why = format!("`{ty}` is for a handler on `{name}`: write `#[wsx::handler({literal}on = {name})]`");
         let endpoint = with_lifetimes(endpoint.to_token_stream(), "'static");
         self.add(quote!(#p::Probe::<#endpoint>::ENDPOINT), why);
-        // What is called as the message is rather the message itself.
+        // A type with the message's name is the message, not an endpoint.
         if message_type.is_none_or(|text| text != snake_case(&name)) {
             self.meant = Some(endpoint);
         }
     }
 }
 
-/// Those of the arguments that may be the message.
+/// The arguments that may be the message.
 pub(super) fn candidates<'a, 't>(arguments: &'a [Argument<'t>]) -> impl Iterator<Item = &'a Argument<'t>> {
     arguments.iter().filter(|argument| argument.may_be_message())
 }
 
-/// The type strings that they have.
+/// The type strings of the candidates.
 pub(super) fn messages(p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
     let messages = candidates(arguments).map(|argument| argument.message(p));
     quote!(&[#(#messages),*])
 }
 
-/// Which of them is the message; their number if none.
+/// The place of the message among the candidates; their number if none is a message.
 pub(super) fn place(p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
     let messages = messages(p, arguments);
     quote!(#p::position(#messages))
 }
 
-/// A type as it is written, near enough.
+/// A type in the form in which a user writes it.
 fn readable(ty: &Type) -> String {
     let text = ty.to_token_stream().to_string();
     let mut out = String::new();

@@ -1,4 +1,4 @@
-//! The entry of a handler, which draws its arguments and calls it.
+//! The entry of a handler, which takes its arguments from the context and calls it.
 use super::{
     args::{Args, RESERVED},
     argument::{Argument, messages},
@@ -24,7 +24,7 @@ pub(super) fn entry(args: &Args, function: &Function) -> TokenStream {
     let doubts = arguments.iter().filter_map(|argument| argument.check(&respan(&p, argument.span())));
     let endpoint = endpoint(args, &p);
     let typed = args.on.as_ref().map(|on| typed(args, &p, name, on, &arguments));
-    // Where nothing else can be the message, it is what the argument is meant to be.
+    // Only with a message or a type string is it clear what the handler is meant to handle.
     let has_type =
         args.message_type.is_some() || arguments.iter().any(|argument| argument.may_be_message() && !argument.wraps);
     let meant = arguments.iter().find_map(|argument| argument.meant.as_ref()).filter(|_| has_type).map(|meant| {
@@ -66,19 +66,20 @@ pub(super) fn entry(args: &Args, function: &Function) -> TokenStream {
     }
 }
 
-/// In place of an entry with a mistake: says that the message is handled, lest it be reported as missing too.
+/// Replaces the entry of a handler with a mistake. The message counts as handled, so that it is not
+/// reported as missing too.
 pub(super) fn stand_in(args: &Args, function: Option<&Function>) -> Option<TokenStream> {
     let function = function?;
-    // In an `impl` it could not stand: that would be a second error.
+    // The items cannot stand in an `impl`: that would be a second error.
     if args.on.is_none() || args.foreign.is_some() || function.signature.receiver().is_some() {
         return None;
     }
     let Wsx { import, path: p } = Wsx::new(args.krate.as_ref());
     let cfgs = cfgs(&function.attrs);
-    // `impl Trait` has no place outside of a signature, and is a mistake already.
+    // `impl Trait` and type parameters cannot be named outside of the signature.
     let mut types = function.signature.types();
     types.retain(|ty| !matches!(ty, Type::ImplTrait(_)));
-    // Nor has a type parameter.
+    // Types that name a parameter.
     let parameters = function.signature.generics.params.iter().filter_map(|parameter| match parameter {
         GenericParam::Type(parameter) => Some(&parameter.ident),
         GenericParam::Const(parameter) => Some(&parameter.ident),
@@ -106,8 +107,8 @@ pub(super) fn stand_in(args: &Args, function: Option<&Function>) -> Option<Token
     })
 }
 
-/// The endpoint, named once: what cannot be found is reported once. And the endpoint where its being one is needed: something
-/// that is none is reported by the check made for it.
+/// Names the endpoint once, so that an unknown name is one error. `__Endpoint` is always an
+/// endpoint: the check of `__On` reports a type that is not one.
 fn endpoint(args: &Args, p: &TokenStream) -> TokenStream {
     let on = args.on.as_ref().map_or_else(|| quote!(#p::Untyped), ToTokens::to_token_stream);
     quote! {
@@ -116,13 +117,13 @@ fn endpoint(args: &Args, p: &TokenStream) -> TokenStream {
     }
 }
 
-/// The routing key, checked against the payload's own where both are there.
+/// The routing key, compared with the payload's own type string if both are given.
 fn message_type(args: &Args, p: &TokenStream, name: &Ident, arguments: &[Argument<'_>]) -> TokenStream {
     let found = messages(p, arguments);
     let str = quote!(#p::str);
     let Some(literal) = &args.message_type else {
         if args.sole_message(arguments).is_some() {
-            // That it is none is said where its key is asked for.
+            // An argument that is not a message is reported where its key is needed.
             return quote!(const __TYPE: &#p::str = #p::first(#found, ""););
         }
         let span = name.span();
@@ -131,7 +132,7 @@ fn message_type(args: &Args, p: &TokenStream, name: &Ident, arguments: &[Argumen
             "no argument of `{name}` is a message: derive `wsx::Message` for the payload, or name the type, as in #[wsx::handler(\"{}\")]",
             name.to_string().strip_prefix("on_").unwrap_or(&name.to_string())
         );
-        // What cannot be an argument is reported where it is drawn.
+        // A type that cannot be an argument is reported at the argument.
         let drawn = arguments.iter().map(|argument| {
             let outside = &argument.outside;
             quote!((#p::Probe::<#outside>::PAYLOAD || #p::Probe::<(#outside, __On)>::DRAWN))
@@ -152,16 +153,16 @@ fn message_type(args: &Args, p: &TokenStream, name: &Ident, arguments: &[Argumen
     }
 }
 
-/// A frame carries one payload: the second one is blamed, and any where there is no envelope. By probes, so that a type
-/// that is no argument at all is reported once, where it is drawn.
+/// Rejects a second payload, and any payload of a reserved type without an envelope. A probe asks:
+/// a type that cannot be an argument is reported elsewhere.
 fn payload_checks(args: &Args, p: &TokenStream, name: &Ident, arguments: &[Argument<'_>]) -> TokenStream {
     let reserved = args.reserved().filter(|text| text != "__unknown__");
     let why = match &reserved {
-        Some(reserved) => format!("a handler of `{reserved}` has no payload: there is no envelope to take it from"),
-        None => format!("`{name}` takes a second payload here, but a message carries one"),
+        Some(reserved) => format!("a `{reserved}` handler cannot take a payload: it does not run for an envelope"),
+        None => format!("this is a second payload of `{name}`, and a message carries one: put both into one struct"),
     };
     let allowed = reserved.is_none();
-    // The first argument can only be a payload too many where there may be none.
+    // The first argument can only be one payload too many if none is allowed.
     let suspects = arguments.iter().enumerate().skip(usize::from(allowed));
     let checks = suspects.map(|(at, argument)| {
         let (span, ty) = (argument.span(), &argument.outside);
@@ -177,10 +178,12 @@ fn payload_checks(args: &Args, p: &TokenStream, name: &Ident, arguments: &[Argum
     quote!(#(#checks)*)
 }
 
-/// Draws the arguments outside of the future, so that a payload that does not fit costs no box, and calls the function.
+/// Takes the arguments outside of the future, so that a payload that does not fit costs no box, and
+/// calls the function.
 fn call(args: &Args, p: &TokenStream, signature: &Signature, arguments: &[Argument<'_>]) -> TokenStream {
     let name = &signature.ident;
-    // One identifier for all its uses: under `macro_rules`, a name that is spanned at the user's token is another name.
+    // One identifier for all its uses: under `macro_rules`, the same name at a user's span is
+    // another variable.
     let context = Ident::new("__context", Span::call_site());
     let variables: Vec<Ident> = arguments
         .iter()
@@ -195,7 +198,7 @@ fn call(args: &Args, p: &TokenStream, signature: &Signature, arguments: &[Argume
             #p::Result::Err(error) => return #p::Outcome::Ready(#p::Result::Err(error)),
         };
         let p = respan(p, span);
-        // A lifetime that the handler names is unknown here.
+        // A lifetime that the handler declares is unknown here.
         let ty_here = with_lifetimes(argument.ty.to_token_stream(), "'_");
         let drawn_from = argument.drawn_from(&p, sole == Some(std::ptr::from_ref(argument)));
         quote_spanned! {span=>
@@ -206,7 +209,7 @@ fn call(args: &Args, p: &TokenStream, signature: &Signature, arguments: &[Argume
         ReturnType::Default => name.span(),
         ReturnType::Type(_, ty) => type_span(ty),
     };
-    // A variable spanned at the return type: a value that cannot be returned is blamed there.
+    // The compiler reports a value that cannot be returned at this span, the return type.
     let value = Ident::new("__returned", returned);
     let reply = {
         let p = respan(p, returned);
@@ -218,7 +221,7 @@ fn call(args: &Args, p: &TokenStream, signature: &Signature, arguments: &[Argume
     };
     let call = quote!(#name(#(#variables),*));
     let body = if signature.asyncness.is_some() {
-        // Spanned at the function's name: this is where "future is not `Send`" shows.
+        // The compiler reports a future that is not `Send` at this span, the function's name.
         let p = respan(p, name.span());
         quote_spanned! {name.span()=>
             #p::Handling::<__On>::pending(async move {
@@ -240,7 +243,7 @@ fn call(args: &Args, p: &TokenStream, signature: &Signature, arguments: &[Argume
     }
 }
 
-/// Whether one of these names stands in the tokens.
+/// Whether the tokens contain one of these names.
 fn names_any(tokens: TokenStream, names: &[&Ident]) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Ident(ident) => names.contains(&&ident),

@@ -1,4 +1,5 @@
-//! `#[handler]`: the function as it is written, and beside it an entry that draws its arguments and calls it.
+//! `#[handler]`: the function as it is written, and beside it an entry that takes its arguments
+//! from the context and calls it.
 use crate::shared::Errors;
 use args::parse_args;
 use expand::{entry, stand_in};
@@ -30,8 +31,8 @@ pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
         function => stand_in(&args, function.as_ref()),
     };
     let errors = errors.finish();
-    // The function always survives as it is written, so that nothing else fails because of this error. Its signature is
-    // the message's, so lints that would have it changed are of no use to its author.
+    // The function survives as it is written, so that an error here causes no other. Its signature
+    // follows from the message, so its author cannot follow these two lints.
     quote! {
         #[allow(clippy::needless_pass_by_value, clippy::unused_async, reason = "a handler's signature says what it takes")]
         #item

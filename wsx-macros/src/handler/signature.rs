@@ -1,4 +1,4 @@
-//! The handler's function, as far as its signature.
+//! The signature of the handler's function.
 use crate::shared::Errors;
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -7,10 +7,11 @@ use syn::{
     parse::{Parse, ParseStream},
 };
 
-/// More arguments than this are a sign of state that wants a struct.
+/// With more arguments, shared state belongs into a struct.
 const MAX_ARGUMENTS: usize = 6;
 
-/// Only the signature is parsed, so that a body that is half typed keeps its entry, and an editor its completion.
+/// The body is not parsed, so that a handler with a half-written body keeps its entry, and an
+/// editor its completion.
 pub(super) struct Function {
     pub(super) attrs: Vec<Attribute>,
     pub(super) visibility: Visibility,
@@ -47,13 +48,13 @@ pub(super) fn check(signature: &Signature, errors: &mut Errors) {
     if let Some(generic) =
         signature.generics.params.iter().find(|parameter| !matches!(parameter, GenericParam::Lifetime(_)))
     {
-        errors.at(generic, "a handler is registered once, under one type, so it is not generic");
+        errors.at(generic, "a handler cannot be generic: write one function for each message type");
     }
     if let Some(variadic) = &signature.variadic {
-        errors.at(variadic, "a handler is not variadic");
+        errors.at(variadic, "a handler cannot be variadic");
     }
     if let Safety::Unsafe(token) = &signature.safety {
-        errors.at(token, "a handler is called by the library, so it is not `unsafe`");
+        errors.at(token, "a handler cannot be `unsafe`, because wsx calls it: put the unsafe code into a block inside");
     }
     for (count, argument) in signature.inputs.iter().enumerate() {
         match argument {
@@ -61,11 +62,11 @@ pub(super) fn check(signature: &Signature, errors: &mut Errors) {
                 .at(receiver, "a handler is a free function: take the endpoint's value as `&Endpoint`, not as `self`"),
             FnArg::Typed(argument) => {
                 if let Some(cfg) = argument.attrs.iter().find(|attr| attr.path().is_ident("cfg")) {
-                    errors.at(cfg, "`cfg` goes on the handler, not on its argument");
+                    errors.at(cfg, "`#[cfg]` goes on the handler, not on its argument: write a handler for each case");
                 }
                 check_type(&argument.ty, errors);
                 if count == MAX_ARGUMENTS {
-                    errors.at(argument, "a handler takes at most 6 arguments; put shared state into one struct");
+                    errors.at(argument, "a handler takes at most 6 arguments: put shared state into one struct");
                 }
             }
         }
@@ -74,11 +75,11 @@ pub(super) fn check(signature: &Signature, errors: &mut Errors) {
 
 fn check_type(ty: &Type, errors: &mut Errors) {
     match ty {
-        Type::ImplTrait(ty) => errors.at(ty, "an argument of a handler has a concrete type"),
+        Type::ImplTrait(ty) => errors.at(ty, "an argument of a handler cannot be `impl Trait`: name its type"),
         Type::Reference(ty) if ty.mutability.is_some() => {
             errors.at(
                 ty,
-                "handlers run on many connections at once, so no argument is `&mut`; put a `Mutex` into the state",
+                "a handler cannot take `&mut`, because handlers of many connections run at once: put a `Mutex` into the state",
             );
         }
         _ => {}

@@ -1,14 +1,15 @@
-//! A connection or a hub by reference that is moved into a task, which the compiler rejects without a cure.
+//! A reference to a connection or a hub that is moved into a task. rustc rejects it, but does not
+//! say what to write.
 use super::signature::Function;
 use crate::shared::{Errors, last};
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 use syn::{FnArg, Pat, Type};
 
-/// Looks for `tokio::spawn(async move { .. })` with such an argument inside. A body that gives the name to something else
-/// is left to the compiler.
+/// Looks for `tokio::spawn(async move { .. })` with such an argument inside. rustc decides about a
+/// body that gives the name to another variable.
 ///
-/// Returns whether there is one. The argument has then lost its `&`, so that the compiler does not say the same in its own
-/// words.
+/// Returns whether there is one. It removes the `&` of the argument, so that rustc does not report
+/// it too.
 pub(super) fn check_tasks(function: &mut Function, errors: &mut Errors) -> bool {
     let mut found = false;
     let Function { signature, body, .. } = function;
@@ -33,7 +34,8 @@ pub(super) fn check_tasks(function: &mut Function, errors: &mut Errors) -> bool 
     found
 }
 
-/// Whether the body gives the name to something else: in a `let`, in a closure's arguments, or in an arm of a `match`.
+/// Whether the body gives the name to another variable: in a `let`, in a closure's arguments, or in
+/// an arm of a `match`.
 fn renamed(tokens: &TokenStream, name: &Ident) -> bool {
     let (mut in_let, mut in_arguments) = (false, false);
     let mut mentioned = false;
@@ -66,12 +68,12 @@ fn renamed(tokens: &TokenStream, name: &Ident) -> bool {
     false
 }
 
-/// Where a task uses the name.
+/// The use of the name in a task.
 fn moved(tokens: &TokenStream, name: &Ident) -> Option<Ident> {
     let tokens: Vec<TokenTree> = tokens.clone().into_iter().collect();
     tokens.iter().enumerate().find_map(|(at, token)| {
         let TokenTree::Group(group) = token else { return None };
-        // A method called `spawn` may let its tasks borrow.
+        // The tasks of a method called `spawn` may be allowed to borrow.
         let before = |back: usize| at.checked_sub(back).map(|before| tokens[before].to_string());
         let spawns = group.delimiter() == Delimiter::Parenthesis
             && before(1).as_deref() == Some("spawn")
@@ -86,7 +88,7 @@ fn moved(tokens: &TokenStream, name: &Ident) -> Option<Ident> {
     })
 }
 
-/// The name, if it stands alone: neither a field nor a method.
+/// The name on its own, not as a field or a method.
 fn find(tokens: &TokenStream, name: &Ident) -> Option<Ident> {
     let mut after_dot = false;
     tokens.clone().into_iter().find_map(|token| match token {

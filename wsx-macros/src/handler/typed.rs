@@ -1,4 +1,4 @@
-//! What a handler on an endpoint tells the compiler, and what the compiler checks of it.
+//! The checks of a handler on an endpoint.
 use super::{
     args::Args,
     argument::{Argument, candidates, place},
@@ -8,8 +8,8 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{LitStr, Path};
 
-/// What the compiler is told, and asked, of a handler on an endpoint of the program's own: that there is one for this
-/// message, that there is no second, and that the message comes to this side.
+/// Registers the handler with the type system, and checks that it is the only one for its message,
+/// and that its side receives the message.
 pub(super) fn typed(args: &Args, p: &TokenStream, name: &Ident, on: &Path, arguments: &[Argument<'_>]) -> TokenStream {
     let on_span = path_span(on);
     let at_on = respan(p, on_span);
@@ -24,13 +24,14 @@ pub(super) fn typed(args: &Args, p: &TokenStream, name: &Ident, on: &Path, argum
             quote_spanned!(on_span=> #at_on::ensure(__IS_HERE, #why);)
         }
         Some(foreign) => {
-            let why = format!("`{on_text}` is an endpoint of this crate, so its handlers are not `foreign`");
+            let why = format!("`{on_text}` is an endpoint of this crate: remove `foreign`");
             let p = respan(p, foreign.span());
             quote_spanned!(foreign.span()=> #p::ensure(!__IS_HERE, #why);)
         }
     };
     let is_here = is_here(p);
-    // Two handlers for one message conflict here: the error shows both, at the literal or at the function's name.
+    // Two handlers for one message conflict here. The error shows both, at the literal or at the
+    // function's name.
     let place = args.message_type.as_ref().map_or_else(|| name.span(), LitStr::span);
     let handles = args.foreign.is_none().then(|| {
         let key = args.key(p, arguments);
@@ -42,7 +43,8 @@ pub(super) fn typed(args: &Args, p: &TokenStream, name: &Ident, on: &Path, argum
         }
     });
     let direction = direction_checks(args, p, arguments);
-    // One constant for all, since each costs the compiler. What is no endpoint fails by its type, and the rest is not asked.
+    // One constant, because each costs compile time. A type that is not an endpoint fails first, by
+    // its type; the rest is then not evaluated.
     quote! {
         #is_here
         #handles
@@ -50,7 +52,8 @@ pub(super) fn typed(args: &Args, p: &TokenStream, name: &Ident, on: &Path, argum
     }
 }
 
-/// The message must come to this side: blamed on the argument that is the message, or on the literal where none is.
+/// Checks that the side receives the message. The error is at the argument that is the message, or
+/// at the literal if none is.
 fn direction_checks(args: &Args, p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
     if args.reserved().is_some() {
         return TokenStream::new();
@@ -59,7 +62,7 @@ fn direction_checks(args: &Args, p: &TokenStream, arguments: &[Argument<'_>]) ->
     let found = place(p, arguments);
     let directions = candidates(arguments).enumerate().filter(|(_, argument)| !argument.wraps).map(|(at, argument)| {
         let (span, ty) = (argument.span(), &argument.outside);
-        // Who receives it: what is not the message may come to anybody.
+        // An argument that is not the message may come to any side.
         let (to, at_type) = (Ident::new("__To", span), respan(p, span));
         let check = quote_spanned!(span=> #at_type::receives::<#to, __From, #ty>(););
         quote! {{
@@ -76,7 +79,7 @@ fn direction_checks(args: &Args, p: &TokenStream, arguments: &[Argument<'_>]) ->
     quote!(#(#directions)* #literal)
 }
 
-/// Says that `__On` handles this message, though it does not.
+/// Declares that `__On` handles this message, for a handler with a mistake.
 pub(super) fn handled(args: &Args, p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
     let key = args.key(p, arguments);
     let is_here = is_here(p);
@@ -89,7 +92,7 @@ pub(super) fn handled(args: &Args, p: &TokenStream, arguments: &[Argument<'_>]) 
     }
 }
 
-/// Whether the endpoint is of this crate.
+/// Whether the endpoint belongs to this crate.
 fn is_here(p: &TokenStream) -> TokenStream {
     quote!(const __IS_HERE: #p::bool = #p::same_crate(#p::Probe::<__On>::MODULE, #p::module_path!());)
 }

@@ -5,9 +5,10 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::DeriveInput;
 
-/// What is borrowed from a JSON string cannot hold one with an escape in it, such as a quote or a line end, and a program
-/// would learn it in the field. Refused where the message is decoded at all, unless the field says that it is never escaped.
-/// Only what the field's type spells is seen: not inside of another type, nor behind an alias.
+/// Rejects fields that borrow text from a JSON string, unless the field says that the text is never
+/// escaped. Such a field cannot hold a string with an escape, and the program would find out in
+/// production. A message that is never decoded may have them. The check sees the field's own type,
+/// not the inside of another type or of an alias.
 pub(super) fn borrowed_text(input: &DeriveInput, private: &TokenStream, errors: &mut Errors) -> TokenStream {
     let name = &input.ident;
     let arguments = with_lifetimes(input.generics.split_for_impl().1.into_token_stream(), "'static");
@@ -16,7 +17,7 @@ pub(super) fn borrowed_text(input: &DeriveInput, private: &TokenStream, errors: 
         let mut never_escaped = false;
         shared::options(&field.attrs, errors, |meta| {
             if !meta.path.is_ident("never_escaped") {
-                return Err(meta.error("a field of a message has the option `#[wsx(never_escaped)]`"));
+                return Err(meta.error("the only option of a field is `#[wsx(never_escaped)]`"));
             }
             never_escaped = true;
             Ok(())
@@ -24,13 +25,13 @@ pub(super) fn borrowed_text(input: &DeriveInput, private: &TokenStream, errors: 
         let why = match borrowed(field.ty.to_token_stream()) {
             Some(_) if never_escaped => continue,
             Some(Borrowed::Text) => {
-                "a `&str` cannot hold a JSON string that has an escape in it, and fails when one comes: make it \
-                 `Cow<'a, str>` with `#[serde(borrow)]`, or say that none comes with `#[wsx(never_escaped)]`"
+                "a `&str` cannot hold a JSON string with an escape, such as a quote or a line end: write `Cow<'a, str>` with \
+                 `#[serde(borrow)]`, or `#[wsx(never_escaped)]` if no peer sends an escape"
             }
             Some(Borrowed::Bytes) => {
-                "a `&[u8]` is decoded from a JSON string alone, though it is written as an array, and fails when an escape \
-                 comes: make it `Vec<u8>` for an array of numbers, or `Cow<'a, str>` with `#[serde(borrow)]` for text, or \
-                 say that no escape comes with `#[wsx(never_escaped)]`"
+                "a `&[u8]` is written as an array and decoded only from a string without escapes: write `Vec<u8>` for an \
+                 array of numbers, `Cow<'a, str>` with `#[serde(borrow)]` for text, or `#[wsx(never_escaped)]` if peers send \
+                 such a string"
             }
             None => continue,
         };
@@ -43,7 +44,7 @@ pub(super) fn borrowed_text(input: &DeriveInput, private: &TokenStream, errors: 
     checks
 }
 
-/// What is borrowed from a JSON string.
+/// What a field borrows from a JSON string.
 #[derive(Debug, PartialEq)]
 enum Borrowed {
     Text,
@@ -57,7 +58,7 @@ fn borrowed(tokens: TokenStream) -> Option<Borrowed> {
     while let Some(token) = tokens.next() {
         match token {
             TokenTree::Punct(punct) if punct.as_char() == '&' => after_reference = true,
-            // The name of a lifetime, which may stand between the two.
+            // A lifetime may stand between the two.
             TokenTree::Punct(punct) if punct.as_char() == '\'' => drop(tokens.next()),
             TokenTree::Ident(ident) if after_reference && ident == "str" => return Some(Borrowed::Text),
             TokenTree::Group(group) => {

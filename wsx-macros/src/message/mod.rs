@@ -14,12 +14,15 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let mut given: Option<LitStr> = None;
     let wsx = shared::options(&input.attrs, &mut errors, |meta| {
         if !meta.path.is_ident("type") {
-            return Err(meta.error("a message has the options `#[wsx(type = \"..\", crate = path)]`"));
+            return Err(meta.error("the options of a message are `#[wsx(type = \"..\", crate = path)]`"));
         }
         once(given.is_some(), &meta.path)?;
         let literal: LitStr = meta.value()?.parse()?;
         if literal.value().is_empty() || literal.value().starts_with("__") {
-            return Err(syn::Error::new(literal.span(), "a message's type is not empty and does not begin with `__`"));
+            return Err(syn::Error::new(
+                literal.span(),
+                "a message type cannot be empty or begin with `__`: choose another",
+            ));
         }
         given = Some(literal);
         Ok(())
@@ -36,7 +39,7 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let key = key_of(p, &message_type.value());
     let fingerprint = fingerprint(input, p, &message_type);
     let (import, errors) = (&wsx.import, errors.finish());
-    // Made even beside an error, so that what uses the type does not fail too.
+    // Generated in spite of an error, so that the uses of the type do not fail too.
     quote! {
         #errors
         const _: () = {
@@ -63,11 +66,11 @@ fn check(input: &DeriveInput, errors: &mut Errors) {
     {
         errors.at(
             parameter,
-            "a message has one type string, so it has no type parameters; derive `Message` for a type without them",
+            "a message cannot have type parameters, because it has one type string: derive `Message` for a type without them",
         );
     }
     if let Data::Union(data) = &input.data {
-        errors.at(data.union_token, "a union cannot be a message");
+        errors.at(data.union_token, "a union cannot be a message: use a struct or an enum");
     }
 }
 

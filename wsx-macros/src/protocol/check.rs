@@ -1,4 +1,4 @@
-//! Mistakes in a protocol that its text shows.
+//! Mistakes in a protocol that the macro sees in its text.
 use super::parse::Protocol;
 use crate::shared::Errors;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,12 +8,12 @@ pub(super) fn check(protocol: &Protocol, errors: &mut Errors) {
         let mut seen = BTreeSet::new();
         for message in &flow.messages {
             if message.short_name().is_none() {
-                errors.at(&message.ty, "a message is a type with `#[derive(wsx::Message)]`, named by its path");
+                errors.at(&message.ty, "this is not the path of a type: name a type with `#[derive(wsx::Message)]`");
             }
             if !seen.insert(&message.alias) {
                 errors.push(syn::Error::new(
                     message.span(),
-                    format!("this message travels from `{}` to `{}` already", flow.from, flow.to),
+                    format!("`{}` already sends this message to `{}`: remove one of the two", flow.from, flow.to),
                 ));
             }
         }
@@ -26,7 +26,7 @@ pub(super) fn check(protocol: &Protocol, errors: &mut Errors) {
                 errors.push(syn::Error::new(
                     name.span(),
                     format!(
-                        "`{side}` receives another message called `{name}`; import one of them under a name of its own"
+                        "`{side}` already receives a message called `{name}`: import one of the two under another name"
                     ),
                 ));
             }

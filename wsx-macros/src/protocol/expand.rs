@@ -9,7 +9,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use std::collections::BTreeSet;
 use syn::Ident;
 
-/// The types stand in the user's module; all the rest is in a block of its own, where wsx is imported once.
+/// The types go into the user's module. The rest goes into a block, which imports wsx once.
 pub(super) fn expand(protocol: &Protocol, wsx: &Wsx) -> TokenStream {
     let Wsx { import, path: p } = wsx;
     let sides = protocol.sides();
@@ -44,20 +44,21 @@ pub(super) fn expand(protocol: &Protocol, wsx: &Wsx) -> TokenStream {
     }
 }
 
-/// What generated code calls each message. Private, so that documentation shows the type itself.
+/// The name of each message in generated code. It is private, so documentation shows the type
+/// itself.
 fn aliases(protocol: &Protocol) -> TokenStream {
     let each = protocol.messages().into_iter().map(|message| {
         let span = message.span();
         let alias = Ident::new(&message.alias, span);
         let ty = with_lifetimes(message.ty.to_token_stream(), "'frame");
-        // All have the lifetime, so that the compiler's advice on one that was left out fits.
+        // Every alias has the lifetime, so that rustc's advice about one that was left out fits.
         quote_spanned!(span=> type #alias<'frame> = #ty;)
     });
     quote!(#(#each)*)
 }
 
-/// What stands for each message where its handler is looked for. What is not a message counts as handled: it cannot be sent
-/// either, which is the error about it.
+/// The type whose handler an endpoint needs: the message itself, or a stand-in for a type that is
+/// not a message. The stand-in counts as handled, since `SentBy` reports the mistake.
 fn known_messages(protocol: &Protocol, p: &TokenStream) -> TokenStream {
     let each = protocol.messages().into_iter().map(|message| {
         let (known, fixed) = (known(message), message.fixed());
@@ -106,8 +107,9 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
     let unit = unit_impls(p, name);
     quote! {
         #unit
-        // Not a side that an endpoint may have. Where a program names the protocol in place of a side, as in
-        // `Connection<Fleet>`, this makes it one error instead of one for each time that the compiler looks at the type.
+        // Not a side that an endpoint may have. If a program names the protocol in place of a side,
+        // as in `Connection<Fleet>`, this makes one error of the many that rustc has about the
+        // type.
         #[doc(hidden)]
         impl #p::Side for #name {
             const NAME: &'static #p::str = #name_text;
@@ -124,7 +126,7 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
             pub const DESCRIPTION: #p::Description =
                 #p::Description::new(#name_text, Self::VERSION, Self::FINGERPRINT, &[#(#travels),*]);
         }
-        // A program need not use what the macro makes, under any lint.
+        // Uses the items once, since no lint may report those that a program does not use.
         const _: #p::Description = #name::DESCRIPTION;
     }
 }
@@ -133,7 +135,7 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
 fn marker(protocol: &Protocol, side: &Ident) -> TokenStream {
     let Protocol { visibility, name, .. } = protocol;
     let doc = format!("The side `{side}` of [`{name}`].");
-    // Spanned at the side: this is the line that an error about a side shows.
+    // The compiler shows this line with an error about the side.
     let visibility = respan(&visibility.to_token_stream(), side.span());
     let declared = quote_spanned!(side.span()=> #visibility struct #side;);
     quote! {
@@ -142,7 +144,8 @@ fn marker(protocol: &Protocol, side: &Ident) -> TokenStream {
     }
 }
 
-/// `Debug`, `Clone` and `Copy` of a type without fields: `derive` is in a prelude that a module may be without.
+/// `Debug`, `Clone` and `Copy` of a type without fields. `derive` is not available in a module
+/// without a prelude.
 fn unit_impls(p: &TokenStream, name: &Ident) -> TokenStream {
     let text = name.to_string();
     quote! {
@@ -164,7 +167,7 @@ fn unit_impls(p: &TokenStream, name: &Ident) -> TokenStream {
     }
 }
 
-/// What a side is: its names, what it receives, and whom it speaks with.
+/// The traits of a side: its names, the types that it receives, and its peers.
 fn side_impls(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     let (name_text, side_text) = (protocol.name.to_string(), side.to_string());
     let inbound: Vec<TokenStream> = protocol.inbound(side).into_iter().map(|message| type_string(p, message)).collect();
@@ -203,11 +206,11 @@ fn side_impls(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream
     }
 }
 
-/// The lists that a complete endpoint's table is made from: one of all messages, one for each peer. Each is a function of its
-/// own, since its bounds are what the compiler checks.
+/// The functions that list a complete endpoint's handlers: one for all messages, and one for each
+/// peer. The compiler checks the bounds of each.
 fn lists(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     let list = |function: Ident, messages: Vec<&Message>| {
-        // Spanned at the message: this is the line that an error about a missing handler shows.
+        // The compiler shows this line with an error about a missing handler.
         let bounds = messages.iter().map(|message| {
             let (span, message) = (message.span(), known(message));
             let p = respan(p, span);
@@ -240,7 +243,7 @@ fn lists(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     }
 }
 
-/// Who sends and who receives the messages of a flow.
+/// The directions of a flow's messages.
 fn directions(flow: &Flow, p: &TokenStream) -> TokenStream {
     let Flow { from, to, messages, .. } = flow;
     let mut seen = BTreeSet::new();
@@ -251,7 +254,7 @@ fn directions(flow: &Flow, p: &TokenStream) -> TokenStream {
     quote!(#(#each)*)
 }
 
-/// A side with several peers, where an endpoint does not say which one it speaks to: any of them.
+/// The directions of a side with several peers, for an endpoint that does not name its peer.
 fn union(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     let any = quote!(#p::AnyPeer);
     let sends = protocol.outbound(side).into_iter().map(|message| sent_by(p, message, side, &any));
@@ -259,7 +262,8 @@ fn union(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     quote!(#(#sends)* #(#receives)*)
 }
 
-/// A message that one side may send to another. What is not a message, or cannot be written, is an error here.
+/// A message that one side may send to another. The compiler rejects a type here that is not a
+/// message or does not serialize.
 fn sent_by(p: &TokenStream, message: &Message, from: &Ident, to: impl ToTokens) -> TokenStream {
     let (lifetime, sent) = (quote!('f), message.anywhere());
     quote_spanned!(message.span()=> impl<#lifetime> #p::SentBy<#from, #to> for #sent {})
@@ -271,7 +275,7 @@ fn received_by(p: &TokenStream, message: &Message, to: &Ident, from: impl ToToke
     quote_spanned!(message.span()=> impl<#lifetime> #p::Receives<#received, #from> for #to {})
 }
 
-/// A message's type string, by a probe: what is not a message is reported once, by the check made for it.
+/// A message's type string. A probe asks: a type that is not a message is reported elsewhere.
 pub(super) fn type_string(p: &TokenStream, message: &Message) -> TokenStream {
     let message = message.fixed();
     quote!(#p::found(#p::Probe::<#message>::MESSAGE))

@@ -18,7 +18,7 @@ pub(super) fn item(protocol: &Protocol, side: &Ident) -> TokenStream {
         if docs.is_empty() { quote!(#[doc = #plain]) } else { quote!(#(#docs)*) }
     });
     let payloads = messages.iter().map(|message| message.generic());
-    // The doc comments of the lines that arrive here.
+    // The doc comments of the lines to this side.
     let lines = protocol.flows.iter().filter(|flow| flow.to == *side && !flow.docs.is_empty()).map(|flow| {
         let (from, docs) = (format!("From [`{}`]:", flow.from), &flow.docs);
         quote!(#[doc = ""] #[doc = #from] #(#docs)*)
@@ -32,15 +32,16 @@ pub(super) fn item(protocol: &Protocol, side: &Ident) -> TokenStream {
     }
 }
 
-/// Its `decode`, and `Debug`.
+/// `decode` and `Debug`.
 pub(super) fn impls(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     let Inbound { name, messages, variants, lifetime } = Inbound::new(protocol, side);
     let on_decode = lifetime.is_none().then(|| quote!(<'f>));
-    // One identifier for all its uses: under `macro_rules`, a name that is spanned at the user's token is another name.
+    // One identifier for all its uses: under `macro_rules`, the same name at a user's span is
+    // another variable.
     let [message_type, data] = ["message_type", "data"].map(|name| Ident::new(name, Span::call_site()));
     let decodes = messages.iter().zip(&variants).map(|(message, variant)| {
         let (type_string, ty) = (type_string(p, message), message.generic());
-        // Spanned at the message: this is where one that cannot be decoded shows.
+        // The compiler reports a message that cannot be decoded at this span.
         let span = message.span();
         let at_message = respan(p, span);
         quote_spanned! {span=>
@@ -68,13 +69,14 @@ pub(super) fn impls(protocol: &Protocol, p: &TokenStream, side: &Ident) -> Token
                 #p::Option::None
             }
         }
-        // Not marked as derived: then the compiler would say that nothing reads the messages.
+        // Not marked as derived: the compiler would ignore it and report that nothing reads the
+        // messages.
         impl #lifetime #p::Debug for #name #lifetime {
             fn fmt(&self, f: &mut #p::Formatter<'_>) -> #p::FmtResult {
                 #shown
             }
         }
-        // A program need not use what the macro makes, under any lint.
+        // Uses the items once, since no lint may report those that a program does not use.
         const _: () = { let _ = #name::decode; };
     }
 }
@@ -83,7 +85,7 @@ struct Inbound<'a> {
     name: Ident,
     messages: Vec<&'a Message>,
     variants: Vec<&'a Ident>,
-    /// Where a message borrows.
+    /// If a message borrows.
     lifetime: Option<TokenStream>,
 }
 

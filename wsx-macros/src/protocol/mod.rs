@@ -19,7 +19,7 @@ pub(crate) fn expand(input: TokenStream) -> TokenStream {
         return errors.finish().unwrap_or_default();
     };
     let wsx = shared::options(&protocol.attrs, &mut errors, |meta| {
-        Err(meta.error("a protocol has the option `#[wsx(crate = path)]`"))
+        Err(meta.error("the only option of a protocol is `#[wsx(crate = path)]`"))
     });
     check(&protocol, &mut errors);
     protocol.flows.iter_mut().for_each(|flow| flow.messages.retain(|message| message.short_name().is_some()));

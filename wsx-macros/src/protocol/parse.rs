@@ -5,7 +5,7 @@ use quote::{ToTokens, quote_spanned};
 use std::collections::{BTreeMap, BTreeSet};
 use syn::{Attribute, Ident, Lifetime, Token, Type, Visibility, braced, parse::ParseStream, token::Brace};
 
-/// `/// Doc.` `pub Fleet v1 { Edge -> Server: Telemetry<'_>, Health; Server -> Edge: Cmd; Edge <-> Server: Note; }`
+/// `/// Doc.` `pub Fleet v1 { Edge -> Server: Telemetry<'_>, Health; Edge <-> Server: Note; }`
 pub(super) struct Protocol {
     pub(super) attrs: Vec<Attribute>,
     pub(super) visibility: Visibility,
@@ -14,7 +14,7 @@ pub(super) struct Protocol {
     pub(super) flows: Vec<Flow>,
 }
 
-/// What one side sends to another. Flows of one direction are joined.
+/// The messages that one side sends to another. Lines of one direction are joined.
 #[derive(Clone)]
 pub(super) struct Flow {
     pub(super) docs: Vec<Attribute>,
@@ -23,18 +23,18 @@ pub(super) struct Flow {
     pub(super) messages: Vec<Message>,
 }
 
-/// A message where it is mentioned.
+/// A message on a line.
 #[derive(Clone)]
 pub(super) struct Message {
     pub(super) docs: Vec<Attribute>,
     pub(super) ty: Type,
-    /// A type alias that stands for it in all that is generated: the compiler looks at the user's own tokens once, so that
-    /// what is wrong with them is one error. The same for all mentions.
+    /// The alias that replaces it in generated code. The compiler sees the user's own tokens once,
+    /// so that a mistake in them is one error. All mentions of a message share it.
     pub(super) alias: String,
 }
 
 impl Protocol {
-    /// In the order of their first appearance.
+    /// The sides, in the order of their first appearance.
     pub(super) fn sides(&self) -> Vec<Ident> {
         let mut sides: Vec<Ident> = Vec::new();
         for side in self.flows.iter().flat_map(|flow| [&flow.from, &flow.to]) {
@@ -56,12 +56,12 @@ impl Protocol {
         peers
     }
 
-    /// What a side receives from anybody, each message once.
+    /// The messages that a side receives, each once.
     pub(super) fn inbound(&self, side: &Ident) -> Vec<&Message> {
         self.distinct(|flow| flow.to == *side)
     }
 
-    /// What a side sends to anybody, each message once.
+    /// The messages that a side sends, each once.
     pub(super) fn outbound(&self, side: &Ident) -> Vec<&Message> {
         self.distinct(|flow| flow.from == *side)
     }
@@ -115,14 +115,14 @@ impl Message {
     }
 
     fn with(&self, lifetime: &str) -> TokenStream {
-        // The macro's own lifetime, which no lint of the user's looks at.
+        // The macro's own lifetime: the user's lints do not apply to it.
         let (alias, lifetime) = (Ident::new(&self.alias, self.span()), Lifetime::new(lifetime, Span::call_site()));
         quote_spanned!(self.span()=> #alias<#lifetime>)
     }
 }
 
 impl Protocol {
-    /// As much as can be understood: a line that cannot is an error, and its sides are still made.
+    /// Parses the protocol. Reports a line that is wrong, and keeps its sides.
     pub(super) fn parse(input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<Self> {
         let attrs = input.call(Attribute::parse_outer)?;
         let visibility = input.parse()?;
@@ -135,19 +135,21 @@ impl Protocol {
         let body;
         braced!(body in input);
         if !input.is_empty() {
-            errors.push(input.error("a protocol ends here; a second one is a `wsx::protocol!` of its own"));
+            errors.push(
+                input.error("the protocol ended before this: write a second protocol in a `wsx::protocol!` of its own"),
+            );
             input.parse::<TokenStream>()?;
         }
         if body.is_empty() {
             return Err(syn::Error::new(
                 name.span(),
-                "a protocol says at least one thing, as in `Edge -> Server: Telemetry;`",
+                "a protocol has at least one line, such as `Edge -> Server: Telemetry;`",
             ));
         }
         let mut protocol = Self { attrs, visibility, name, version, flows: Vec::new() };
         while !body.is_empty() {
             errors.take(parse_flow(&body, &mut protocol.flows));
-            // On to the next line, whatever is left of this one.
+            // Skips the rest of this line.
             while !body.is_empty() && !body.peek(Token![;]) {
                 body.parse::<TokenTree>()?;
             }
@@ -177,7 +179,7 @@ fn version(input: ParseStream<'_>) -> syn::Result<u32> {
     }
 }
 
-/// One line, up to its `;`. What of it could be read is there, even if it ends in an error.
+/// Parses one line, up to its `;`. Keeps the part before an error.
 fn parse_flow(body: ParseStream<'_>, flows: &mut Vec<Flow>) -> syn::Result<()> {
     let side = |body: ParseStream<'_>| -> syn::Result<Ident> {
         body.parse().map_err(|error| {
@@ -194,7 +196,10 @@ fn parse_flow(body: ParseStream<'_>, flows: &mut Vec<Flow>) -> syn::Result<()> {
         .map_err(|error| syn::Error::new(error.span(), "expected `->` or `<->` between the two sides"))?;
     let to = side(body)?;
     if from == to {
-        return Err(syn::Error::new(to.span(), "a message travels between two different sides"));
+        return Err(syn::Error::new(
+            to.span(),
+            "both sides are the same: a message travels between two different sides",
+        ));
     }
     let mut flow = Flow { docs, from, to, messages: Vec::new() };
     let end = parse_messages(body, &mut flow.messages);
@@ -230,13 +235,13 @@ fn parse_messages(body: ParseStream<'_>, messages: &mut Vec<Message>) -> syn::Re
     }
 }
 
-/// The doc comment in front of a line or of a message.
+/// The doc comment before a line or a message.
 fn docs(body: ParseStream<'_>) -> syn::Result<Vec<Attribute>> {
     let attrs = body.call(Attribute::parse_outer)?;
     match attrs.iter().find(|attr| !attr.path().is_ident("doc")) {
         Some(other) => Err(syn::Error::new_spanned(
             other,
-            "a line of a protocol, and a message, may have a doc comment and no other attribute",
+            "only a doc comment is allowed here: put other attributes on the message's type",
         )),
         None => Ok(attrs),
     }

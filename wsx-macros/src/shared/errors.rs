@@ -1,8 +1,8 @@
-//! Gathers the errors of one macro call.
+//! Collects the errors of one macro call.
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 
-/// Gathers every error, so that one build shows them all.
+/// Collects every error, so that one build shows them all.
 #[derive(Default)]
 pub(crate) struct Errors(Option<syn::Error>);
 
@@ -14,7 +14,7 @@ impl Errors {
         }
     }
 
-    /// An error about these tokens.
+    /// Adds an error at these tokens.
     pub(crate) fn at(&mut self, tokens: impl ToTokens, message: &str) {
         self.push(syn::Error::new_spanned(tokens, message));
     }

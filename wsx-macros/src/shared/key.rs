@@ -2,10 +2,10 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-/// How many letters of a string its key spells; as in `wsx::__private`.
+/// Number of letters of a type string that its key spells; the same as in `wsx::__private`.
 const LETTERS: usize = 12;
 
-/// A string as a type, spelled out: what the compiler need not compute costs it nothing.
+/// A string as a type. The macro spells it, so the compiler need not compute it.
 pub(crate) fn key_of(private: &TokenStream, text: &str) -> TokenStream {
     let letter = |at: usize| text.as_bytes().get(at).map_or('\0', |byte| char::from(*byte));
     if text.len() <= LETTERS {

@@ -1,6 +1,6 @@
-//! What the macros share.
+//! The parts that the macros share.
 //!
-//! Knows no macro.
+//! Does not know any of the macros.
 
 mod errors;
 mod key;

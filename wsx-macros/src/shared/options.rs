@@ -23,16 +23,16 @@ pub(crate) fn options(
     wsx
 }
 
-/// An error if the option was given before.
+/// Returns an error if the option was given before.
 pub(crate) fn once(given: bool, option: impl ToTokens) -> syn::Result<()> {
     if given {
         let name = option.to_token_stream();
-        return Err(syn::Error::new_spanned(&option, format!("`{name}` is given twice")));
+        return Err(syn::Error::new_spanned(&option, format!("`{name}` is given twice: remove one of the two")));
     }
     Ok(())
 }
 
-/// How generated code names wsx: by one import in each block, so that a wrong name is one error.
+/// The name of wsx in generated code: one import in each block, so that a wrong name is one error.
 pub(crate) struct Wsx {
     /// Brings `path` into scope.
     pub(crate) import: TokenStream,
@@ -45,8 +45,8 @@ impl Wsx {
         let path = quote!(__wsx);
         let import = match krate {
             Some(krate) => quote!(use #krate::__private as #path;),
-            // A macro cannot know the name that a program gives wsx. Where `::wsx` is not there, rustc names the macro
-            // that wrote the import: its name says what to write.
+            // A macro cannot see the name that a program gives wsx. If `::wsx` does not exist,
+            // rustc names the macro that wrote the import, whose name says what to write.
             None => quote! {
                 macro_rules! if_wsx_is_renamed_write_crate_equals_its_name {
                     () => { use ::wsx::__private as #path; };

@@ -1,9 +1,9 @@
-//! Where an error points.
+//! The spans of errors.
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use syn::{Path, Type, spanned::Spanned};
 
-/// The same tokens, blamed on `span`. An expression's span begins at its first token, so a path that was interpolated as
-/// it is would drag the error back to the attribute.
+/// The same tokens at another span. An expression's span begins at its first token, so a path at
+/// the attribute's span would move the error to the attribute.
 pub(crate) fn respan(tokens: &TokenStream, span: Span) -> TokenStream {
     tokens
         .clone()
@@ -21,17 +21,17 @@ pub(crate) fn respan(tokens: &TokenStream, span: Span) -> TokenStream {
         .collect()
 }
 
-/// A path's last part, which is the name of what it stands for.
+/// The last part of a path, which is the item's name.
 pub(crate) fn last(path: &Path) -> Option<&Ident> {
     path.segments.last().map(|segment| &segment.ident)
 }
 
-/// Where an error about a path points: its last part.
+/// The span of an error about a path: its last part.
 pub(crate) fn path_span(path: &Path) -> Span {
     last(path).map_or_else(|| path.span(), Ident::span)
 }
 
-/// Where an error about a type points: as of its path.
+/// The span of an error about a type: the last part of its path.
 pub(crate) fn type_span(ty: &Type) -> Span {
     match ty {
         Type::Path(path) => path_span(&path.path),

@@ -210,9 +210,9 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// Sets a function that decides whether the client stops trying although reconnecting is on.
     ///
     /// `decide` runs after each failed attempt and after each ended connection. When it returns
-    /// `true`, the state becomes [`Disconnected`](crate::ClientState::Disconnected), and `connect` can be
-    /// called again. If `connect` still waits for the first connection, it returns the error. A
-    /// panic counts as `false`.
+    /// `true`, the state becomes [`Disconnected`](crate::ClientState::Disconnected), and `connect`
+    /// can be called again. If `connect` still waits for the first connection, it returns the
+    /// error. A panic counts as `false`.
     ///
     /// By default a client never gives up: a rejection can be a mistake at the server, and an
     /// unattended box must not stay away for it. A program that an operator watches should stop on
@@ -240,7 +240,8 @@ impl<E: Endpoint> ClientBuilder<E> {
 
     /// Sets a function that makes headers for each handshake, such as a token that expires.
     ///
-    /// An error or a panic counts as a failed attempt, with [`ConnectError::Headers`](crate::ConnectError::Headers).
+    /// An error or a panic counts as a failed attempt, with
+    /// [`ConnectError::Headers`](crate::ConnectError::Headers).
     #[must_use]
     pub fn headers<F, Fut>(mut self, headers: F) -> Self
     where

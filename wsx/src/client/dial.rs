@@ -1,5 +1,5 @@
-//! Dials a server once: connects, makes the TLS handshake of `wss://`, and makes the opening
-//! handshake.
+//! Dials a server once: resolves, connects, and makes the handshakes of TLS and WebSocket. It does
+//! not reconnect; `session` does.
 use crate::{
     catch_panic,
     client::{
@@ -14,7 +14,7 @@ use crate::{
 use http::HeaderMap;
 use std::io;
 
-/// Returns a stream after a finished handshake, and the bytes that came after the server's answer.
+/// Dials. Returns a stream after its handshake, and the bytes after the server's answer.
 pub(super) async fn dial(
     target: &Target,
     connector: Option<&Connector>,

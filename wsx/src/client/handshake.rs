@@ -1,7 +1,7 @@
-//! The client's half of the opening handshake (RFC 6455 section 4.1): writes the request, reads the
-//! answer and checks it.
+//! The handshake at the client (RFC 6455 section 4.1): writes the request, reads the answer and
+//! checks it.
 //!
-//! Works on any stream, and knows of TLS only the error that it can leave on one.
+//! It works on any stream. Of TLS it only knows an error that can come after the TLS handshake.
 use crate::{
     client::{tls, url::Target},
     error::ConnectError,
@@ -21,7 +21,7 @@ use std::{io, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
-/// Makes a WebSocket of the stream. Returns the bytes that came after the answer.
+/// Makes the handshake on a stream. Returns the bytes after the answer.
 pub(super) async fn perform<S>(stream: &mut S, target: &Target, headers: &HeaderMap) -> Result<Vec<u8>, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -43,7 +43,7 @@ where
     Ok(buffer)
 }
 
-/// Returns the bytes of the request, or says which header the program must not give.
+/// Returns the bytes of the request. The error names a header that the program must not set.
 fn request(target: &Target, key: &str, headers: &HeaderMap, protocols: &[&[u8]]) -> Result<Vec<u8>, String> {
     let own = [HOST, CONNECTION, UPGRADE, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_KEY];
     if let Some(name) = own.iter().find(|name| headers.contains_key(*name)) {
@@ -57,11 +57,11 @@ fn request(target: &Target, key: &str, headers: &HeaderMap, protocols: &[&[u8]])
     .into_bytes();
     let mut line = |name: &str, value: &[u8]| head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
     if !protocols.is_empty() {
-        // In one line: not every server reads a second one.
+        // In one line, because not every server reads a second one.
         line("Sec-WebSocket-Protocol", &protocols.join(&b", "[..]));
     }
     for (name, value) in headers.iter().filter(|(name, _)| *name != SEC_WEBSOCKET_PROTOCOL) {
-        // Some servers compare names with case, and expect this one as browsers write it.
+        // Some servers compare names with case, and expect this name as browsers write it.
         line(if name == ORIGIN { "Origin" } else { name.as_str() }, value.as_bytes());
     }
     head.extend(b"\r\n");
@@ -86,14 +86,13 @@ fn head_error(error: HeadError, target: &Target) -> ConnectError {
     ConnectError::Handshake(why.into())
 }
 
-/// Returns the time in the `Retry-After` header, if that is in seconds.
+/// Returns the time in the `Retry-After` header, if it is in seconds.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
-/// Checks an answer with the status 101 against RFC 6455 section 4.1. The error says what is wrong
-/// with it.
+/// Checks an answer with the status 101 against RFC 6455 section 4.1. The error names the mistake.
 fn check(answer: &Response<()>, accept: &str, requested: &[&[u8]]) -> Result<(), String> {
     let headers = answer.headers();
     if answer.version() != Version::HTTP_11 {
@@ -113,7 +112,7 @@ fn check(answer: &Response<()>, accept: &str, requested: &[&[u8]]) -> Result<(),
         }
         Some(_) => {}
     }
-    // The client requests no extension. With one, the frames would not be those that it reads.
+    // The client does not request an extension, and could not read the frames of one.
     if headers.contains_key("Sec-WebSocket-Extensions") {
         return Err("the answer has a `Sec-WebSocket-Extensions` header, but no extension was requested".to_owned());
     }
@@ -125,7 +124,7 @@ fn check(answer: &Response<()>, accept: &str, requested: &[&[u8]]) -> Result<(),
     }
 }
 
-/// Returns the value of a header that comes at most once.
+/// Returns the value of a header that may occur only once.
 fn sole<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderValue>, String> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();

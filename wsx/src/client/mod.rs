@@ -119,7 +119,7 @@ impl<E: Endpoint> Client<E> {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe. If this future is dropped before it is done, there is no connection and
+    /// Cancel safe. If this future is dropped before it is done, a connection was not made and
     /// `register` has not run. `connect` can be called again. The server may have seen an
     /// unfinished handshake.
     pub async fn connect(
@@ -190,7 +190,7 @@ impl<E: Endpoint> Client<E> {
     ///
     /// # Errors
     ///
-    /// [`SendError::Encode`]: a message cannot be written as JSON. The future ends then.
+    /// - [`SendError::Encode`]: a message cannot be written as JSON. The future ends then.
     ///
     /// # Cancel safety
     ///

@@ -1,11 +1,11 @@
-//! Parses the URL of a server, and reports what is wrong with one that cannot be dialled.
+//! Parses the URL of a server. The error for a wrong URL shows how to write it.
 use crate::{
     client::{stream::Destination, tls::ServerName},
     handshake::authority,
 };
 use http::{Uri, uri::InvalidUri};
 
-/// The parts of a URL that can be dialled.
+/// The parts of a URL, as dialling needs them.
 #[derive(Debug)]
 pub(crate) struct Target {
     /// The path and query, as in the first line of the request.
@@ -13,12 +13,12 @@ pub(crate) struct Target {
     /// The host and port, as in the `Host` header.
     pub(super) host: String,
     pub(super) destination: Destination,
-    /// The name for TLS, for `wss://` only.
+    /// The name that the server's certificate must contain. Only for `wss://`.
     pub(super) tls: Option<ServerName>,
 }
 
 impl Target {
-    /// Parses a URL. The error says what is wrong with it, and how to write it.
+    /// Parses a URL. The error names the mistake, and shows how to write the URL.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let wrong = |why: &str| format!("cannot dial {url:?}: {why}");
         let uri: Uri = match url.parse() {
@@ -34,7 +34,7 @@ impl Target {
         };
         let authority = uri.authority().ok_or_else(|| wrong("it does not name a host"))?;
         if authority.as_str().contains('@') {
-            // Otherwise they would be dropped silently.
+            // Without this error they would be dropped silently.
             return Err(wrong("credentials in a URL are not sent: set them with `header`"));
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
@@ -42,7 +42,7 @@ impl Target {
             return Err(wrong("it does not name a host"));
         }
         let tls = if secure { Some(ServerName::parse(host).map_err(wrong)?) } else { None };
-        // A text that is not a port must not stand for the default port: another server may listen
+        // A text that is not a port must not mean the default port: another server may listen
         // there.
         let port = match authority::port(authority) {
             Ok(Some(0)) => Err(":0"),
@@ -54,14 +54,14 @@ impl Target {
                 "`{port}` after its host is not a port: write one from 1 to 65535, as in ws://{host}:9001/ws"
             ))
         })?;
-        // `Display` starts with a slash if the URL has a query but not a path.
+        // `Display` begins with a slash if the URL has a query but not a path.
         let path = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
         let destination = Destination { host: host.to_owned(), port };
         Ok(Self { path, host: authority.as_str().to_owned(), destination, tls })
     }
 }
 
-/// Returns what to write instead of a URL without the scheme `ws` or `wss`.
+/// Returns the correct form of a URL without the scheme `ws` or `wss`.
 fn with_scheme(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => {
@@ -77,7 +77,7 @@ fn with_scheme(url: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Row X4: the error of a wrong URL says what is wrong with it.
+    /// Row X4: the error of a wrong URL names the mistake.
     #[test]
     fn a_url_that_cannot_be_dialled_says_why() {
         for (url, why) in [

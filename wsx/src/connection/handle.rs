@@ -48,7 +48,7 @@ struct Shared {
     extra: OnceLock<Box<Extra>>,
 }
 
-/// The state that only few connections have. Each value has a lock of its own.
+/// The state that only few connections have. Each value has its own lock.
 #[derive(Default)]
 struct Extra {
     /// The handlers of this connection only.

@@ -304,7 +304,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`]: as in [`send`](Self::send).
+    /// - [`SendError::Closed`]: as in [`send`](Self::send).
     ///
     /// # Cancel safety
     ///
@@ -327,7 +327,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`]: as in [`send`](Self::send).
+    /// - [`SendError::Closed`]: as in [`send`](Self::send).
     ///
     /// # Cancel safety
     ///

@@ -101,6 +101,7 @@ pub trait FromContext<'f, E, Via = ViaContext>: Sized {
     ///
     /// # Errors
     ///
-    /// [`HandlerError::Decode`]: the payload does not fit the type. [`HandlerError::Argument`]: the argument is not available for this message.
+    /// - [`HandlerError::Decode`]: the payload does not fit the type.
+    /// - [`HandlerError::Argument`]: the argument is not available for this message.
     fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError>;
 }

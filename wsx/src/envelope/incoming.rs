@@ -1,6 +1,6 @@
-//! An event for a handler: a received frame, or the opening or the end of its connection.
+//! An event for a handler: a received message, or the opening or end of its connection.
 //!
-//! Borrows from the frame, and knows neither the connection nor the handler.
+//! It borrows the message. It does not know the connection or the handler.
 use crate::{
     closed::Closed,
     envelope::{parse::Parsed, shortcut::Undecoded},
@@ -8,27 +8,30 @@ use crate::{
 };
 use std::borrow::Cow;
 
-/// The type of frames that are not an envelope: bad JSON, no `type`, a reserved `type`, a key
-/// twice, or binary.
+/// The type of messages that are not an envelope: invalid JSON, a missing, reserved or repeated
+/// key, or a binary message.
 pub(crate) const RAW: &str = "__raw__";
 /// The type of the event before the first message of a connection.
 pub(crate) const OPEN: &str = "__open__";
 /// The type of the event after the last message of a connection.
 pub(crate) const CLOSE: &str = "__close__";
-/// The type of envelopes whose own type has no handler.
+/// The type of envelopes whose own type does not have a handler.
 pub(crate) const UNKNOWN: &str = "__unknown__";
 /// The types that a handler may name although a peer cannot send them.
 pub(crate) const RESERVED: [&str; 4] = [RAW, OPEN, CLOSE, UNKNOWN];
 
-/// A received frame, unchanged. A handler of any type may take it; a handler of `__raw__` has
-/// nothing else to take.
+/// A received message, unchanged: its whole text, or its bytes.
+///
+/// A handler of any type may take it. For a handler of `__raw__` it is the only form of the
+/// message, because the message is not an envelope.
 ///
 /// ```
 /// use wsx::{Connection, RawFrame};
 ///
 /// #[wsx::handler("__raw__")]
 /// fn on_raw(frame: RawFrame<'_>, conn: &Connection) {
-///     eprintln!("{} sent a frame that is not an envelope: {}", conn.id(), frame.envelope_error().unwrap_or_default());
+///     let reason = frame.envelope_error().unwrap_or_default();
+///     eprintln!("{} sent a message that is not an envelope: {reason}", conn.id());
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +43,7 @@ pub enum RawFrame<'f> {
 }
 
 impl<'f> RawFrame<'f> {
-    /// Returns the message's bytes, of either kind.
+    /// Returns the bytes of a text or binary message.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -49,7 +52,7 @@ impl<'f> RawFrame<'f> {
         }
     }
 
-    /// Returns the message's text, if it is a text message.
+    /// Returns the text of a text message.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -58,8 +61,10 @@ impl<'f> RawFrame<'f> {
         }
     }
 
-    /// Returns why it is not an envelope, with the key that is wrong; `None` if it is one. The text
-    /// may quote the peer, and so be as long as the message.
+    /// Returns the reason why this is not an envelope, with the wrong key. Returns `None` for an
+    /// envelope.
+    ///
+    /// The reason may quote the peer, so it can be as long as the message.
     #[must_use]
     pub fn envelope_error(&self) -> Option<String> {
         match self {
@@ -68,7 +73,7 @@ impl<'f> RawFrame<'f> {
         }
     }
 
-    /// Returns the frame in memory of its own.
+    /// Returns this message in memory that it owns.
     #[must_use]
     pub fn into_owned(self) -> RawFrame<'static> {
         match self {
@@ -77,7 +82,7 @@ impl<'f> RawFrame<'f> {
         }
     }
 
-    /// Returns the same frame, borrowed from this one.
+    /// Returns the same message, borrowed from this one.
     pub(crate) fn borrowed<'b>(&'b self) -> RawFrame<'b>
     where
         'f: 'b,
@@ -107,31 +112,35 @@ impl From<RawFrame<'_>> for DataMessage {
     }
 }
 
-/// An event, parsed as far as routing needs it.
+/// An event, parsed as far as its routing needs.
 #[derive(Debug)]
 pub struct Incoming<'f> {
-    /// The routing key: the envelope's type, or a reserved one.
+    /// The type of the envelope, or a reserved type. It selects the handler.
     pub(crate) message_type: Cow<'f, str>,
+    /// The key `ver`, as far as it was found; see `ver_and_ts`.
     ver: u32,
+    /// The key `ts`, as far as it was found; see `ver_and_ts`.
     ts: i64,
+    /// The payload. It is decoded later, into the type that the handler takes.
     pub(crate) data: Data<'f>,
-    /// `None` for the opening and the end.
+    /// The whole message; `None` for the opening or end of a connection.
     pub(crate) frame: Option<&'f RawFrame<'f>>,
-    /// Only for the end.
+    /// The reason for the end of a connection; `None` for other events.
     pub(crate) closed: Option<&'f Closed>,
 }
 
 /// The payload, before it is decoded.
 #[derive(Debug)]
 pub(crate) enum Data<'f> {
-    /// Its JSON.
+    /// The JSON of the payload.
     Json(&'f str),
-    /// Still part of a text that was parsed only up to here.
+    /// The rest of a text that was parsed only up to its payload.
     Undecoded(Undecoded<'f>),
 }
 
 impl<'f> Incoming<'f> {
-    /// A message of the peer, parsed whole, or `__raw__`.
+    /// Returns a received message, parsed completely. If it is not an envelope, its type is
+    /// `__raw__`.
     pub(crate) fn message(frame: &'f RawFrame<'f>) -> Self {
         match frame.as_text().and_then(|text| Parsed::parse(text).ok()) {
             Some(Parsed { ver, message_type, ts, data }) => {
@@ -142,15 +151,15 @@ impl<'f> Incoming<'f> {
         }
     }
 
-    /// A message of the peer, parsed only up to its payload, so it may still turn out to be
-    /// `__raw__`. `None` says nothing about the frame.
+    /// Returns a received message, parsed only up to its payload. It may still prove not to be an
+    /// envelope. `None` does not say anything about the message.
     pub(crate) fn by_shortcut(frame: &'f RawFrame<'f>) -> Option<Self> {
         let Parsed { ver, message_type, ts, data } = Parsed::by_shortcut(frame.as_text()?)?;
         Some(Self { message_type, ver, ts, data: Data::Undecoded(data), frame: Some(frame), closed: None })
     }
 
-    /// Returns `ver` and `ts`. In a text that was parsed only up to its payload, they may follow
-    /// the payload.
+    /// Returns `ver` and `ts`. If the text was parsed only up to its payload, they may come after
+    /// it.
     pub(crate) fn ver_and_ts(&self) -> (u32, i64) {
         match &self.data {
             Data::Undecoded(data) if !data.has_ver_and_ts => {
@@ -160,7 +169,7 @@ impl<'f> Incoming<'f> {
         }
     }
 
-    /// Whether the whole text is an envelope, and not only the part before the payload.
+    /// Whether the complete text is an envelope, and not only the part before the payload.
     pub(crate) fn is_envelope(&self) -> bool {
         match &self.data {
             Data::Json(_) => true,

@@ -1,7 +1,5 @@
-//! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}`: its type for users, and
-//! how it is written.
-//!
-//! Knows neither handlers nor connections.
+//! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}`: its Rust type, and how
+//! it is written. It does not know handlers or connections.
 pub(crate) mod incoming;
 pub(crate) mod parse;
 pub(crate) mod payload;
@@ -24,11 +22,11 @@ use std::{
 };
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// The JSON object on the wire, with its payload. `Envelope` alone has raw JSON,
-/// `Envelope<Telemetry>` a typed payload.
+/// The JSON object on the wire, with its payload. `Envelope` alone has raw JSON;
+/// `Envelope<Telemetry>` has a typed payload.
 ///
-/// As a handler's argument it gives the payload and the other keys together. It can be sent
-/// wherever a message can.
+/// A handler can take it as an argument, and so gets the payload and the other keys together. It
+/// can be sent like a message.
 ///
 /// ```
 /// use wsx::Envelope;
@@ -47,20 +45,21 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Envelope<T = Box<RawValue>> {
-    /// The version of the envelope's format: 1.
+    /// The version of the envelope's format, which is 1.
     pub ver: u32,
-    /// The routing key.
+    /// The type of the message. It selects the handler.
     #[serde(rename = "type")]
     pub message_type: Cow<'static, str>,
-    /// When the message was made, in seconds since 1970-01-01 UTC; 0 if the sender did not say.
+    /// The time when the message was made, in seconds since 1970-01-01 UTC. It is 0 if the sender
+    /// did not set it.
     pub ts: i64,
     /// The payload.
     pub data: T,
 }
 
 impl<T> Envelope<T> {
-    /// Creates an envelope of this type, with the present time. The type is not checked: a peer may
-    /// use any.
+    /// Returns an envelope with this type and the current time. The type is not checked, because a
+    /// peer may use any type.
     pub fn with_type(message_type: impl Into<Cow<'static, str>>, data: T) -> Self {
         Self { ver: VERSION, message_type: message_type.into(), ts: now(), data }
     }
@@ -69,8 +68,8 @@ impl<T> Envelope<T> {
     ///
     /// # Errors
     ///
-    /// When the text is not an envelope (row E1 of the specification), or its data does not fit
-    /// `T`. Line and column are those of the whole text.
+    /// An error of serde, if the text is not an envelope (row E1 of the specification), or if its
+    /// data does not fit `T`. Line and column are those of the whole text.
     pub fn parse<'f>(text: &'f str) -> Result<Self, serde_json::Error>
     where
         T: Deserialize<'f>,
@@ -91,18 +90,19 @@ impl<M: Message> From<M> for Envelope<M> {
     }
 }
 
-/// Who receives a message may take it with its envelope.
+/// A side that receives a message may take it in its envelope.
 #[diagnostic::do_not_recommend]
 impl<S: Declared + Receives<M, From>, M, From: ?Sized> Receives<Envelope<M>, From> for S {}
 
-/// A type that can be sent: a [`Message`], or an [`Envelope`] of any type that serializes.
+/// A type that can be sent: a [`Message`], or an [`Envelope`] with data of any type that implements
+/// `Serialize`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be sent",
-    label = "neither a message nor an envelope",
-    note = "add `#[derive(serde::Serialize, wsx::Message)]` to `{Self}`, or send `Envelope::with_type(\"…\", …)`"
+    message = "`{Self}` is not a message that can be sent",
+    label = "not a message with `Serialize`",
+    note = "add `#[derive(serde::Serialize, wsx::Message)]` to `{Self}`"
 )]
 pub trait Outbound {
-    /// Encodes the finished frame.
+    /// Returns the finished frame.
     #[doc(hidden)]
     fn encode(&self, role: Role) -> Result<Frame, SendError>;
 }
@@ -120,14 +120,14 @@ impl<T: Serialize> Outbound for Envelope<T> {
     }
 }
 
-/// A message that side `S` may send to side `To`. It follows from the protocol.
+/// A message that the side `S` may send to the side `To`. The protocol decides this.
 ///
-/// The trait is on the message and not on the side, so that an error names the message.
+/// The trait is on the message and not on the side, so that a compiler error names the message.
 ///
 /// A generic function that sends any message should return the
-/// [`Sending`](crate::connection::Sending) and not be an `async fn`. The type of an `async fn`
-/// contains the type of the message. So a message that goes the wrong way would be two errors: at
-/// the call, and at the `.await`.
+/// [`Sending`](crate::connection::Sending), and not be an `async fn`. The type of an `async fn`
+/// contains the type of the message. So a message in the wrong direction would cause two errors: at
+/// the call and at the `.await`.
 ///
 /// ```
 /// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
@@ -136,25 +136,30 @@ impl<T: Serialize> Outbound for Envelope<T> {
 /// # #[derive(wsx::Endpoint)]
 /// # #[wsx(side = Edge)]
 /// # struct EdgeBox;
-/// fn report<M: wsx::envelope::SentBy<Edge, Server>>(client: &wsx::Client<EdgeBox>, message: &M) -> wsx::connection::Sending<'static> {
+/// use wsx::{Client, connection::Sending, envelope::SentBy};
+///
+/// fn report<M: SentBy<Edge, Server>>(client: &Client<EdgeBox>, message: &M) -> Sending<'static> {
 ///     println!("reports");
 ///     client.send(message)
 /// }
-/// # drop(report(&wsx::Client::builder("ws://127.0.0.1:9001").endpoint(EdgeBox).build()?, &Health { ok: true }));
+/// # let client = Client::builder("ws://127.0.0.1:9001").endpoint(EdgeBox).build()?;
+/// # drop(report(&client, &Health { ok: true }));
 /// # Ok::<_, wsx::BuildError>(())
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{S}` may not send `{Self}` to `{To}`",
-    label = "`{Self}` does not travel in this direction",
-    note = "`{S}` sends the messages on the lines `{S} -> ..` of the `wsx::protocol!` block"
+    message = "`{Self}` cannot be sent from `{S}` to `{To}`",
+    label = "not a message that may be sent here",
+    note = "a message has `#[derive(serde::Serialize, wsx::Message)]`; the `wsx::protocol!` block says which side sends it",
+    note = "without a protocol, other data can be sent as `Envelope::with_type(\"..\", ..)`"
 )]
 pub trait SentBy<S, To>: Outbound {}
 
 /// Without a protocol, every message may be sent.
 impl<M: Outbound + ?Sized, To> SentBy<AnySide, To> for M {}
-/// A side that may send a message may send its envelope.
+/// A side that may send a message may also send its envelope.
 impl<T: Serialize + SentBy<S, To>, S: Declared, To> SentBy<S, To> for Envelope<T> {}
 
+/// Returns a text frame with an envelope.
 fn text_frame<T: Serialize + ?Sized>(
     role: Role,
     ver: u32,
@@ -163,7 +168,8 @@ fn text_frame<T: Serialize + ?Sized>(
     data: &T,
 ) -> Result<Frame, SendError> {
     write::encode(Opcode::TEXT, role, |buffer| {
-        // Written by hand: the keys need no escaping, and their order is part of the format.
+        // This does not use a derive: the keys need no escapes, and their order is part of the
+        // format.
         buffer.extend_from_slice(b"{\"ver\":");
         serde_json::to_writer(&mut *buffer, &ver)?;
         buffer.extend_from_slice(b",\"type\":");
@@ -184,17 +190,19 @@ fn text_frame<T: Serialize + ?Sized>(
     .map_err(SendError::Encode)
 }
 
-/// Whether JSON needs no escapes for this text. That holds for nearly every type, and is faster to
-/// find out than to escape.
+/// Whether JSON does not need escapes for this text. That is true for nearly every type, and faster
+/// to check than to escape.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
 }
 
+/// Returns the current time for `ts`.
 fn now() -> i64 {
     seconds_since_1970(SystemTime::now())
 }
 
-/// Any clock value is accepted: a time before 1970 counts as 1970.
+/// Returns the seconds since 1970. Every clock value is accepted: a time before 1970 counts as
+/// 1970.
 fn seconds_since_1970(at: SystemTime) -> i64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)

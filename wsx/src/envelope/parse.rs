@@ -1,8 +1,8 @@
-//! Parses any envelope, in a pass of its own over the text.
+//! Parses any envelope in a separate pass over the text. It decides which text is an envelope, and
+//! gives the reason if one is not.
 //!
-//! Decides which text is an envelope, and says why one is not. Does not look into the payload: the
-//! handler's type decodes it later, in a second pass. The shortcut needs one pass, and gives the
-//! same result or none.
+//! It does not read the payload: the handler's type decodes that in a second pass. `shortcut` needs
+//! one pass, and returns the same result or none.
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -10,8 +10,8 @@ use std::borrow::Cow;
 /// The version of the envelope's format. It is also assumed if `ver` is missing.
 pub(crate) const VERSION: u32 = 1;
 
-/// An envelope whose payload is not decoded. `D` is the JSON of the payload, or what the shortcut
-/// leaves of the text.
+/// An envelope whose payload is not decoded. `D` is the JSON of the payload, or the rest of the
+/// text that the shortcut leaves.
 #[derive(Debug)]
 pub(crate) struct Parsed<'f, D = &'f str> {
     pub(crate) ver: u32,
@@ -21,15 +21,15 @@ pub(crate) struct Parsed<'f, D = &'f str> {
 }
 
 impl<'f> Parsed<'f> {
-    /// Parses any envelope. An error means that the text is not an envelope.
+    /// Parses an envelope. An error means that the text is not an envelope.
     pub(crate) fn parse(text: &'f str) -> Result<Self, serde_json::Error> {
-        // serde also reads a struct from an array, field by field. An envelope is an object.
+        // serde also accepts an array in place of a struct. An envelope must be an object.
         if !text.trim_start_matches(SPACE).starts_with('{') {
             return Err(serde::de::Error::custom("an envelope is a JSON object"));
         }
         let fields: Fields<'f> = serde_json::from_str(text)?;
         if !is_type_of_peer(&fields.message_type) {
-            return Err(serde::de::Error::custom("a peer's type is not empty and does not begin with `__`"));
+            return Err(serde::de::Error::custom("`type` must not be empty or begin with `__`"));
         }
         Ok(Parsed {
             ver: fields.ver,
@@ -39,8 +39,8 @@ impl<'f> Parsed<'f> {
         })
     }
 
-    /// Like [`parse`](Self::parse), but the error names the wrong key. An error takes twice as
-    /// long.
+    /// As [`parse`](Self::parse), but the error names the wrong key. Finding the key takes as long
+    /// as parsing.
     pub(crate) fn explain(text: &'f str) -> Result<Self, serde_json::Error> {
         Self::parse(text).map_err(|plain| {
             let mut json = serde_json::Deserializer::from_str(text);
@@ -55,7 +55,7 @@ impl<'f> Parsed<'f> {
     }
 }
 
-/// The envelope's keys.
+/// The keys of an envelope.
 #[derive(Deserialize)]
 struct Fields<'f> {
     #[serde(default = "version")]
@@ -73,7 +73,7 @@ fn version() -> u32 {
     VERSION
 }
 
-/// Keeps a `null` apart from a missing key.
+/// Distinguishes a `null` from a missing key.
 fn present<'f, D: serde::Deserializer<'f>>(value: D) -> Result<Option<&'f RawValue>, D::Error> {
     Deserialize::deserialize(value).map(Some)
 }
@@ -81,12 +81,12 @@ fn present<'f, D: serde::Deserializer<'f>>(value: D) -> Result<Option<&'f RawVal
 /// The payload of an envelope without `data`.
 const MISSING_DATA: &str = "null";
 
-/// Returns the error of decoding `data` with the line and column of the whole text, or an error
-/// that `data` is missing.
+/// Returns the error of decoding `data`, with the line and column of the whole text. If `data` is
+/// missing, the error says that.
 pub(crate) fn locate_in_text(error: serde_json::Error, data: &str, text: &str) -> serde_json::Error {
     let at = (data.as_ptr() as usize).checked_sub(text.as_ptr() as usize);
     let Some(before) = at.and_then(|at| text.get(..at)) else {
-        // Data outside of the text is `MISSING_DATA`.
+        // Data outside of the text is [`MISSING_DATA`].
         return serde::de::Error::custom("the envelope has no `data`");
     };
     let (line, column) = (error.line(), error.column());
@@ -95,14 +95,14 @@ pub(crate) fn locate_in_text(error: serde_json::Error, data: &str, text: &str) -
     let last_line = before.rsplit('\n').next().unwrap_or_default();
     let column = if line == 1 { column + last_line.len() } else { column };
     let line = line + before.matches('\n').count();
-    // serde_json parses line and column out of the message.
+    // serde_json takes line and column out of the message.
     serde::de::Error::custom(format!("{problem} at line {line} column {column}"))
 }
 
-/// JSON's white space (RFC 8259 section 2).
+/// The white space of JSON (RFC 8259 section 2).
 pub(super) const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// Whether a peer may send this type. The types that begin with `__` are reserved for events.
+/// Whether a peer may send this type. Types that begin with `__` are reserved for events.
 pub(super) fn is_type_of_peer(message_type: &str) -> bool {
     !message_type.is_empty() && !message_type.starts_with("__")
 }
@@ -168,7 +168,7 @@ mod tests {
             (r#"{"type":"a","ts":"now"}"#, "`ts`: invalid type: string \"now\", expected i64 at line 1 column 22"),
             (r#"{"data":{}}"#, "missing field `type` at line 1 column 11"),
             (r#"{"type":"a","type":"b"}"#, "duplicate field `type` at line 1 column 18"),
-            (r#"{"type":"__raw__"}"#, "a peer's type is not empty and does not begin with `__`"),
+            (r#"{"type":"__raw__"}"#, "`type` must not be empty or begin with `__`"),
             ("[]", "an envelope is a JSON object"),
         ] {
             assert_eq!(Parsed::explain(text).unwrap_err().to_string(), why, "{text}");

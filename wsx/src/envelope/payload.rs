@@ -1,4 +1,5 @@
-//! The payload of a received message, decoded into the type that its handler takes.
+//! The payload of a received message, decoded into the type that its handler takes. It does not
+//! know the handler.
 use crate::{
     closed::Closed,
     envelope::{
@@ -20,8 +21,7 @@ pub(crate) fn payload<'f, T: Deserialize<'f>>(incoming: &Incoming<'f>) -> Result
 }
 
 /// Decodes the payload of a text that could not be read in one pass, because it is unusual or
-/// wrong. If the text is not an envelope, the router finds the same and takes the message from this
-/// handler.
+/// wrong. If the text is not an envelope, `dispatch` finds that too, and does not use the result.
 #[cold]
 fn decode_slowly<'f, T: Deserialize<'f>>(text: &'f str) -> Result<T, HandlerError> {
     match Parsed::parse(text) {
@@ -30,8 +30,8 @@ fn decode_slowly<'f, T: Deserialize<'f>>(text: &'f str) -> Result<T, HandlerErro
     }
 }
 
-/// Decodes JSON as `T`. After a failure it decodes once more, slowly, to find the path of the value
-/// that does not fit. Line and column are those of the text in which the JSON was found.
+/// Decodes JSON as `T`. After a failure it decodes again, more slowly, to find the path of the
+/// wrong value. Line and column are those of the text that contains the JSON.
 fn decode<'f, T: Deserialize<'f>>(data: &'f str, text: Option<&str>) -> Result<T, HandlerError> {
     serde_json::from_str(data).map_err(|plain| {
         let mut json = serde_json::Deserializer::from_str(data);
@@ -48,7 +48,7 @@ fn decode<'f, T: Deserialize<'f>>(data: &'f str, text: Option<&str>) -> Result<T
     })
 }
 
-/// Returns the payload with its envelope.
+/// Returns the payload in its envelope.
 pub(crate) fn envelope<'f, T: Deserialize<'f>>(incoming: &Incoming<'f>) -> Result<Envelope<T>, HandlerError> {
     let data = payload(incoming)?;
     let mut envelope = Envelope::with_type(incoming.message_type.clone().into_owned(), data);
@@ -56,18 +56,19 @@ pub(crate) fn envelope<'f, T: Deserialize<'f>>(incoming: &Incoming<'f>) -> Resul
     Ok(envelope)
 }
 
-/// Returns the frame. The opening and the end of a connection have no frame.
+/// Returns the message itself. The opening and end of a connection do not have one.
 pub(crate) fn raw_frame<'f>(incoming: &Incoming<'f>) -> Result<&'f RawFrame<'f>, HandlerError> {
-    incoming
-        .frame
-        .ok_or(HandlerError::Argument { argument: "RawFrame", why: "`__open__` and `__close__` have no frame".into() })
+    incoming.frame.ok_or(HandlerError::Argument {
+        argument: "RawFrame",
+        why: "`__open__` and `__close__` have no message".into(),
+    })
 }
 
-/// Returns how the connection ended, in `__close__`.
+/// Returns the reason for the end of the connection, in a handler of `__close__`.
 pub(crate) fn closed(incoming: &Incoming<'_>) -> Result<Closed, HandlerError> {
     let closed = incoming.closed.cloned();
     closed.ok_or(HandlerError::Argument {
         argument: "Closed",
-        why: "the connection has not ended; only a handler of `__close__` takes it".into(),
+        why: "the connection has not ended: take it in a handler of `__close__`".into(),
     })
 }

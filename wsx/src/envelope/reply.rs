@@ -1,4 +1,4 @@
-//! What a handler may return, and the frame of its reply.
+//! The result of a handler, and the frame of its reply. It does not send the reply.
 use crate::{
     envelope::{Envelope, Outbound},
     error::{BoxError, HandlerError},
@@ -7,29 +7,31 @@ use crate::{
 };
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// The finished frame of the reply, if the handler replies.
+/// The finished frame of the reply, or `None` if the handler does not reply.
 pub type HandlerResult = Result<Option<Frame>, HandlerError>;
 
-/// A handler's return type: nothing, a message or an envelope, an `Option` of it, or a `Result` of
+/// The result of a handler: nothing, a message or an envelope, an `Option` of it, or a `Result` of
 /// these.
 ///
-/// The message is sent back on the connection on which the handler's message came, so the handler's
-/// side must be allowed to send it. An `Err` goes to the [`Observer`](crate::Observer); its type is
-/// anything that converts into a boxed error.
+/// The message is sent on the connection that received the handler's message. So the side of the
+/// handler must be allowed to send it. An `Err` goes to the [`Observer`](crate::Observer). Its type
+/// is any type that converts into a boxed error.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "not a handler's return type",
     note = "a handler returns nothing, a message, an `Option` of one, or a `Result` of these",
-    note = "a message has `#[derive(serde::Serialize, wsx::Message)]`; other data goes out as `wsx::Envelope::with_type(\"…\", ..)`",
+    note = "a message has `#[derive(serde::Serialize, wsx::Message)]`; send other data as `wsx::Envelope::with_type(\"..\", ..)`",
     note = "the error of a `Result` is a `wsx::BoxError`, or any `std::error::Error` that is `Send` and `Sync`"
 )]
 pub trait IntoReply {
     /// The type that is sent, for the check of its direction.
     #[doc(hidden)]
     type Message;
-    /// The side that must be allowed to send it: the handler's, or any side where nothing is sent.
-    /// So a side need not send a type that is not a message, which an error would list beside its
-    /// messages.
+    /// The side that must be allowed to send it: the side of the handler, or [`AnySide`] if nothing
+    /// is sent.
+    ///
+    /// With the side of the handler, each side would need permission to send the placeholder in
+    /// `Message`. A compiler error would then list it with the messages of the side.
     #[doc(hidden)]
     type Sender<Side>;
     #[doc(hidden)]

@@ -1,32 +1,32 @@
-//! Parses a usual envelope in one pass over its text: the keys first, then the payload as the
+//! Parses a usual envelope in one pass over its text: first the keys, then the payload as the
 //! handler's type.
 //!
-//! Gives up on everything unusual and on everything wrong, and so never says that a text is not an
-//! envelope. The full parse decides that. Where the shortcut succeeds, both give the same result.
+//! It gives up on unusual and on wrong text, so it never decides that a text is not an envelope.
+//! The full parse decides that. If the shortcut succeeds, both give the same result.
 use crate::envelope::parse::{Parsed, SPACE, VERSION, is_type_of_peer};
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// The payload and the text that follows it. It is not parsed yet, so the text may not be an
+/// The payload and the text that follows it. Both are not parsed yet, so the text may not be an
 /// envelope.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Undecoded<'f> {
     /// The whole text.
     pub(crate) text: &'f str,
-    /// Where the payload starts.
+    /// The position where the payload begins.
     start: usize,
-    /// Whether `ver` and `ts` were both found before the payload. Otherwise they may follow it.
+    /// Whether both `ver` and `ts` came before the payload. Otherwise they may follow it.
     pub(crate) has_ver_and_ts: bool,
 }
 
 impl<'f> Parsed<'f, Undecoded<'f>> {
-    /// Parses the keys of an envelope whose `data` comes last and has nothing unusual before it.
-    /// `None` says nothing about the text: [`Parsed::parse`] decides.
+    /// Parses the keys of an envelope whose `data` comes last, with nothing unusual before it.
+    /// `None` does not say anything about the text: [`Parsed::parse`] decides.
     pub(crate) fn by_shortcut(text: &'f str) -> Option<Self> {
         let (mut ver, mut message_type, mut ts) = (None, None, None);
         let mut scan = Scan { text, at: 0 };
-        // Nearly all envelopes are written like this, without a space. So they are compared in
-        // pieces and not byte by byte.
+        // Nearly all envelopes begin like this, without a space. So pieces are compared, not single
+        // bytes.
         let usual = scan.literal("{\"ver\":1,\"type\":");
         if usual {
             ver = Some(1);
@@ -61,24 +61,27 @@ impl<'f> Parsed<'f, Undecoded<'f>> {
 }
 
 impl<'f> Undecoded<'f> {
-    /// Decodes the payload, if only the envelope's closing brace follows it. [`Parsed::parse`]
+    /// Decodes the payload, if only the closing brace of the envelope follows it. [`Parsed::parse`]
     /// decides about everything else, such as another key.
     pub(crate) fn decode<T: Deserialize<'f>>(self) -> Option<T> {
         let rest = &self.text[self.start..];
         let mut json = serde_json::Deserializer::from_str(rest);
         let value = T::deserialize(&mut json).ok()?;
-        // The deserializer does not report its position, but a stream of its next values does.
+        // The deserializer does not report its position, but the iterator over its next values
+        // does.
         let end = json.into_iter::<serde::de::IgnoredAny>().byte_offset();
         let (payload, after) = rest.split_at_checked(end)?;
         let closed = after.trim_start_matches(SPACE).strip_prefix('}')?.trim_start_matches(SPACE).is_empty();
-        // A type may read nothing. Then there may be no payload.
+        // A type may read nothing. Then the payload may be missing.
         (closed && !payload.trim_start_matches(SPACE).is_empty()).then_some(value)
     }
 }
 
-/// Reads simple JSON. Every method returns `None` where the JSON is less simple.
+/// Reads simple JSON. Every method returns `None` if the JSON is not simple.
 struct Scan<'f> {
+    /// The whole text.
     text: &'f str,
+    /// The position of the next byte.
     at: usize,
 }
 
@@ -130,7 +133,7 @@ impl<'f> Scan<'f> {
         self.token(b'"')?;
         let rest = &self.text.as_bytes()[self.at..];
         let length = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)?;
-        // Only right here, and not after white space: JSON does not allow a line end in a string.
+        // Only here, and not after white space: JSON does not allow a line break in a string.
         if rest[length] != b'"' {
             return None;
         }

@@ -1,8 +1,8 @@
-//! The port of an authority in a URL or in a `Host` header. `http` does not check it.
+//! The port in the authority of a URL or a `Host` header. The crate `http` does not check it.
 use http::uri::Authority;
 
 /// Returns the port, if the authority has one (RFC 3986 section 3.2.3). The error is the text after
-/// the host, if that is not a port. `http` ignores such a text.
+/// the host that is not a port. `http` ignores such a text.
 pub(crate) fn port(authority: &Authority) -> Result<Option<u16>, &str> {
     // With user information before the host, the whole authority is the error.
     match authority.as_str().strip_prefix(authority.host()).unwrap_or(authority.as_str()) {

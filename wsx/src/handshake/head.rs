@@ -1,7 +1,7 @@
-//! Reads the head of a request or of a response from a stream, bounded in bytes and headers.
+//! Reads the head of a request or an answer from a stream, with a maximum of bytes and headers.
 //!
-//! httparse parses. This file adds the bounds, parses a head in pieces in linear time, and keeps
-//! the bytes after it.
+//! httparse parses the head. This file adds the limits, parses a head in pieces in linear time, and
+//! keeps the bytes after it. It does not know WebSocket.
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use httparse::{EMPTY_HEADER, Header, Status};
 use std::{fmt, io};
@@ -12,29 +12,29 @@ pub(crate) const MAX_HEAD: usize = 16 * 1024;
 /// Maximum number of headers in a head.
 pub(crate) const MAX_HEADERS: usize = 64;
 
-/// Why a stream has no head for us.
+/// The reason why a stream did not have a valid head.
 #[derive(Debug)]
 pub(crate) enum HeadError {
     /// The stream broke.
     Io(io::Error),
-    /// The stream ended before the head did.
+    /// The stream ended before the end of the head.
     Incomplete,
-    /// More than [`MAX_HEAD`] bytes or [`MAX_HEADERS`] headers.
+    /// The head has more than [`MAX_HEAD`] bytes or [`MAX_HEADERS`] headers.
     TooLarge,
-    /// A request of another version of HTTP than 1.0 and 1.1.
+    /// The request is of an HTTP version other than 1.0 and 1.1.
     Version,
-    /// Not HTTP, for this reason.
+    /// The bytes are not HTTP, for this reason.
     Invalid(String),
 }
 
 /// A head that can be [read](read).
 pub(crate) trait Head: Sized {
-    /// Whether empty lines before the head are skipped. RFC 9112 section 2.2 has this for requests
-    /// only.
+    /// Whether empty lines before the head are skipped. RFC 9112 section 2.2 demands this only for
+    /// requests.
     const SKIPS_EMPTY_LINES: bool;
 
-    /// Parses the head at the start of `bytes`. Returns it with its length, or `None` if its end is
-    /// not there yet.
+    /// Parses the head at the start of `bytes`. Returns the head and its length, or `None` if its
+    /// end is missing.
     fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, HeadError>;
 }
 
@@ -85,12 +85,15 @@ impl Head for Response<()> {
     }
 }
 
-/// Reads a head. `buffer` may already hold bytes, as after an earlier head; it ends with the bytes
-/// that came after this one. It never holds more than [`MAX_HEAD`] bytes.
+/// Reads a head.
+///
+/// `buffer` may hold earlier bytes, for example from a previous head. At the end it holds the bytes
+/// after this head. It never holds more than [`MAX_HEAD`] bytes.
 ///
 /// # Cancel safety
 ///
-/// If this is dropped, the bytes read so far are in `buffer`, and another call goes on with them.
+/// Cancel safe. If this future is dropped, `buffer` has the bytes that were read, and another call
+/// continues with them.
 pub(crate) async fn read<H, S>(stream: &mut S, buffer: &mut Vec<u8>) -> Result<H, HeadError>
 where
     H: Head,
@@ -100,8 +103,8 @@ where
     loop {
         if progress.is_due::<H>(buffer) {
             if let Some((head, length)) = H::parse(buffer)? {
-                // Split, not drained: the rest can live as long as its connection, and the head's
-                // memory should not.
+                // Split, not drained. The rest can live as long as its connection, but the memory
+                // of the head should not.
                 *buffer = buffer.split_off(length);
                 return Ok(head);
             }
@@ -111,38 +114,41 @@ where
         }
         let room = MAX_HEAD.saturating_sub(buffer.len()) as u64;
         if (&mut *stream).take(room).read_buf(buffer).await.map_err(HeadError::Io)? == 0 {
-            // The bytes that were not due are parsed now: "not HTTP" is the better error.
+            // The bytes that were not yet due are parsed now, because "not HTTP" is the better
+            // error.
             H::parse(buffer)?;
             return Err(HeadError::Incomplete);
         }
     }
 }
 
-/// When a head in pieces is parsed, which starts at its first byte each time. Parsed after each of
-/// 16,384 single bytes, a head would take quadratic time.
+/// Decides when a head that arrives in pieces is parsed.
+///
+/// Parsing begins at the first byte each time. If it ran after each of 16,384 single bytes, it
+/// would take quadratic time.
 #[derive(Debug, Default)]
 struct Progress {
     /// The number of bytes of empty lines before the head.
     blank: usize,
-    /// The number of bytes that were searched for the head's end.
+    /// The number of bytes in which the end of the head was searched.
     searched: usize,
     /// Whether the first line has ended.
     first_line: bool,
-    /// From this length on the head is parsed in any case.
+    /// The head is parsed when it has this length, even if its end is missing.
     next: usize,
 }
 
 impl Progress {
-    /// Whether to parse `head` now. It is due when its end has come, and when it has the maximum
-    /// length. A peer that does not speak HTTP is noticed early, because a head is also due after
-    /// its first line, and when it has twice the length of the last time.
+    /// Whether `head` should be parsed now. This looks at each byte once.
     ///
-    /// Looks at each byte once.
+    /// It is due when it is complete, and when it has the maximum length. It is also due after its
+    /// first line, and when it has twice the length of the last parse. So a peer that does not
+    /// speak HTTP is noticed early.
     fn is_due<H: Head>(&mut self, head: &[u8]) -> bool {
         if H::SKIPS_EMPTY_LINES {
             self.blank += head[self.blank..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         }
-        // An empty line ends the head; two of its bytes may have been searched before.
+        // An empty line ends the head. Two of its bytes may have been searched before.
         let rest = &head[self.searched.saturating_sub(2).max(self.blank)..];
         let ended = rest.windows(2).any(|end| end == b"\n\n") || rest.windows(3).any(|end| end == b"\n\r\n");
         let line_ended = !self.first_line && rest.contains(&b'\n');
@@ -156,8 +162,8 @@ impl Progress {
     }
 }
 
-/// Whether the request line names a version of HTTP that httparse does not know, or `None` if the
-/// line has not ended. httparse returns the same error for a line that is invalid in another way.
+/// Whether the request line names an HTTP version that httparse does not know. Returns `None` if
+/// the line is not complete. httparse returns the same error for other invalid lines.
 fn names_another_version(head: &[u8]) -> Option<bool> {
     let line = head.trim_ascii_start();
     let line = &line[..line.iter().position(|byte| *byte == b'\n')?];

@@ -1,4 +1,4 @@
-//! What the handshakes of both ends share. Knows neither the hub nor the client.
+//! The parts of the handshake that both ends use. This folder does not know the hub or the client.
 pub(crate) mod authority;
 pub(crate) mod head;
 pub(crate) mod list;

@@ -1,4 +1,4 @@
-//! Draws a handler's arguments, and boxes its future.
+//! Takes a handler's arguments from the context, and boxes its future.
 use crate::{
     dispatch::context::{Context, FromContext},
     dispatch::registration::Outcome,
@@ -8,13 +8,13 @@ use crate::{
 };
 use std::{future::Future, marker::PhantomData};
 
-/// What a handler on `E` needs of the compiler. As with [`Probe`](super::Probe), nothing is asked where `E` is no endpoint that could be
-/// shared, so that this is reported once, by the check made for it.
+/// What a handler on `E` needs. As with [`Probe`](super::Probe), a type that is not an endpoint, or
+/// cannot be shared, is not an error here: the check made for it reports it.
 #[derive(Debug)]
 pub struct Handling<E>(PhantomData<E>);
 
 impl<E: Endpoint + Send + Sync> Handling<E> {
-    /// An argument, drawn from the context. `Via` is left to inference.
+    /// Takes an argument from the context. `Via` is left to inference.
     ///
     /// # Errors
     ///
@@ -31,7 +31,7 @@ impl<E: Endpoint + Send + Sync> Handling<E> {
     }
 }
 
-/// What a program gets that does not compile for another reason.
+/// The methods of a type that another check rejects.
 pub trait NotHandling {
     /// See [`Handling`].
     ///
@@ -49,6 +49,7 @@ pub trait NotHandling {
 }
 impl<E> NotHandling for Handling<E> {}
 
-/// In place of the endpoint where an argument is refused by a check of its own: no endpoint, so nothing more is said of it.
+/// Replaces the endpoint of an argument that another check rejects. It is not an endpoint, so it
+/// causes no second error.
 #[derive(Debug)]
 pub struct Refused;

@@ -1,17 +1,18 @@
-//! Checks that fail to compile, with the words of the error.
+//! Checks that fail to compile, and their messages.
 use super::{is_among, repeats, same};
 use crate::protocol::{Receives, Side, endpoint::Endpoint, side::Declared};
 
-/// Checks nothing more than that `E` is an endpoint, where the error can point at its name.
+/// Checks that `E` is an endpoint, at the span of its name.
 pub const fn is_endpoint<E: Endpoint>() {}
 
-/// Checks nothing more than that `S` is a side, where the error can point at its name.
+/// Checks that `S` is a side, at the span of its name.
 pub const fn is_side<S: Declared>() {}
 
-/// Checks nothing more than the direction, where the error can point at the argument.
+/// Checks the direction, at the span of the argument.
 pub const fn receives<S: Receives<M, From>, From, M: ?Sized>() {}
 
-/// Fails to compile with these pieces as one text, for an error that names what the macro cannot know.
+/// Fails to compile with these pieces as one text, for a message with names that the macro cannot
+/// know.
 #[track_caller]
 const fn refuse(pieces: &[&str]) -> ! {
     let (mut text, mut at, mut length) = ([0; 1024], 0, 0);
@@ -39,11 +40,17 @@ const fn refuse(pieces: &[&str]) -> ! {
 #[track_caller]
 pub const fn ensure_type(said: &str, own: &str) {
     if !same(said, own) {
-        refuse(&["the handler says \"", said, "\", but its message's type is \"", own, "\""]);
+        refuse(&[
+            "the handler names the type \"",
+            said,
+            "\", but its message has the type \"",
+            own,
+            "\": correct the string, or remove it",
+        ]);
     }
 }
 
-/// Fails to compile unless the side receives this type, which no argument stands for.
+/// Fails to compile unless the side receives this type, for a handler without a message.
 ///
 /// # Panics
 ///
@@ -51,11 +58,19 @@ pub const fn ensure_type(said: &str, own: &str) {
 #[track_caller]
 pub const fn ensure_inbound<S: Side>(has_message: bool, message_type: &str) {
     if !has_message && !is_among(S::INBOUND, message_type) {
-        refuse(&["side `", S::NAME, "` of protocol `", S::PROTOCOL, "` never receives \"", message_type, "\""]);
+        refuse(&[
+            "`",
+            S::NAME,
+            "` never receives \"",
+            message_type,
+            "\": correct the type, or add the message to protocol `",
+            S::PROTOCOL,
+            "`",
+        ]);
     }
 }
 
-/// Fails to compile unless the connection that a handler takes is of its endpoint's side.
+/// Fails to compile unless a handler takes the connection of its endpoint's side.
 ///
 /// # Panics
 ///
@@ -91,14 +106,15 @@ pub const fn ensure_connection<E: Endpoint>(holds: bool) {
     }
 }
 
-/// A side, and one that it exchanges messages with; `protocol!` says so.
+/// A side, and one of its peers; `protocol!` implements it.
 pub trait SpeaksWith<Peer> {
-    /// The peer's, as written in the protocol.
+    /// The peer's name in the protocol.
     const NAME: &'static str;
 }
 
-/// Fails to compile unless this side of a protocol speaks with this peer, and the peer goes by its own name: a complete
-/// endpoint finds its messages by it. What is no side has been told so.
+/// Fails to compile unless the side exchanges messages with this peer, and the program calls the
+/// peer by its own name: a complete endpoint finds its messages by that name. Another check reports
+/// a type that is not a side.
 ///
 /// # Panics
 ///
@@ -107,26 +123,28 @@ pub trait SpeaksWith<Peer> {
 pub const fn ensure_peer<S: Side>(known: Option<&'static str>, said: &str) {
     match known {
         None if !S::PROTOCOL.is_empty() => refuse(&[
-            "side `",
+            "`",
             S::NAME,
-            "` does not speak with `",
+            "` exchanges no message with `",
             said,
-            "`: no line of protocol `",
+            "`: name a side that protocol `",
             S::PROTOCOL,
-            "` is between them",
+            "` has on a line with `",
+            S::NAME,
+            "`",
         ]),
         Some(name) if !same(name, said) => refuse(&[
-            "the peer of side `",
-            S::NAME,
-            "` goes by another name here: call it `",
+            "the protocol calls this side `",
             name,
-            "`, as the protocol does",
+            "`: import it under that name, and write `peer = ",
+            name,
+            "`",
         ]),
         _ => {}
     }
 }
 
-/// Fails to compile if the type string at this place has come before on the way to this side.
+/// Fails to compile if the side receives an earlier message with the same type string.
 ///
 /// # Panics
 ///
@@ -134,8 +152,8 @@ pub const fn ensure_peer<S: Side>(known: Option<&'static str>, said: &str) {
 #[track_caller]
 pub const fn ensure_unique(side: &str, types: &[&str], at: usize) {
     if repeats(types, at) {
-        let cure = "\"; give one of them another with `#[wsx(type = \"…\")]`";
-        refuse(&["`", side, "` receives another message of the type \"", types[at], cure]);
+        let cure = "\": give one of the two another type with `#[wsx(type = \"..\")]`";
+        refuse(&["`", side, "` already receives a message of type \"", types[at], cure]);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What generated code computes during compilation.
+//! Functions that generated code calls during compilation.
 
 /// The first type string among the arguments, or the other one.
 #[must_use]
@@ -13,7 +13,7 @@ pub const fn first(found: &[Option<&'static str>], otherwise: &'static str) -> &
     otherwise
 }
 
-/// Whether any is.
+/// Whether any of the flags is set.
 #[must_use]
 pub const fn any(flags: &[bool]) -> bool {
     let mut at = 0;
@@ -26,7 +26,7 @@ pub const fn any(flags: &[bool]) -> bool {
     false
 }
 
-/// Where among the arguments the message is; their number if nowhere.
+/// The place of the message among the arguments; their number if there is none.
 #[must_use]
 pub const fn position(found: &[Option<&'static str>]) -> usize {
     let mut at = 0;
@@ -36,13 +36,13 @@ pub const fn position(found: &[Option<&'static str>]) -> usize {
     at
 }
 
-/// Whether a probe found one.
+/// Whether a probe found a text.
 #[must_use]
 pub const fn is_some(text: Option<&'static str>) -> bool {
     text.is_some()
 }
 
-/// The text that a probe found. Where it found none, another check has said why.
+/// The text that a probe found. If it found none, another check reports the mistake.
 #[must_use]
 pub const fn found(text: Option<&'static str>) -> &'static str {
     match text {
@@ -68,7 +68,7 @@ pub const fn same(a: &str, b: &str) -> bool {
     true
 }
 
-/// Whether the text is among these; none at all means any.
+/// Whether the text is among these; an empty list stands for any text.
 #[must_use]
 pub const fn is_among(texts: &[&str], text: &str) -> bool {
     let mut at = 0;
@@ -81,7 +81,8 @@ pub const fn is_among(texts: &[&str], text: &str) -> bool {
     texts.is_empty()
 }
 
-/// Whether the type string at this place has come before. What is no message has none, and repeats nothing.
+/// Whether an earlier type string is the same as the one at this place. A type that is not a
+/// message has an empty one, which does not count.
 #[must_use]
 pub const fn repeats(types: &[&str], at: usize) -> bool {
     let mut before = 0;

@@ -3,8 +3,8 @@ use crate::message::Message;
 use serde::Deserialize;
 use std::marker::PhantomData;
 
-/// Decodes a message. As with [`Probe`](super::Probe), nothing is asked of a type that is not a message: the check
-/// made for it reports it.
+/// Decodes a message. As with [`Probe`](super::Probe), a type that is not a message is not an error
+/// here: the check made for it reports it.
 #[derive(Debug)]
 pub struct Decoding<T>(PhantomData<T>);
 
@@ -23,7 +23,7 @@ impl<T: Message> Decoding<T> {
     }
 }
 
-/// What a program gets that does not compile for another reason.
+/// The method of a type that another check rejects.
 pub trait NotDecoding<T> {
     /// See [`Decoding`].
     ///

@@ -3,7 +3,7 @@ use super::Keyed;
 use crate::dispatch::registration::{HandledOnceBy, HandlerEntry};
 use std::{any::Any, marker::PhantomData};
 
-/// `Self`, a side, has its message `M` handled by endpoint `E`; `protocol!` says when.
+/// A side whose message `M` has a handler on endpoint `E`.
 #[diagnostic::on_unimplemented(
     message = "`{E}` has no handler for `{M}`",
     label = "no `#[wsx::handler(on = {E})]` takes `{M}`",
@@ -19,7 +19,7 @@ impl<S, E, M: Keyed<Key: HandledOnceBy<E>>> Covers<E, M> for S {
     const ENTRY: HandlerEntry<E> = <M::Key as HandledOnceBy<E>>::ENTRY;
 }
 
-/// What [`ReservedProbe`] says of an endpoint without such a handler.
+/// The answer of [`ReservedProbe`] for an endpoint without such a handler.
 pub trait Unhandled<E> {
     /// The handler, if there is one.
     const ENTRY: Option<HandlerEntry<E>> = None;
@@ -44,7 +44,7 @@ pub fn list<E: 'static>(entries: &mut Vec<Box<dyn Any>>, entry: Option<HandlerEn
     entries.extend(entry.map(listed));
 }
 
-/// The entry that stands in for a handler with a mistake, so that it is not reported as missing too.
+/// The entry of a handler with a mistake, so that its message is not reported as missing too.
 #[must_use]
 pub const fn mistaken<E>(message_type: &'static str) -> HandlerEntry<E> {
     HandlerEntry {

@@ -7,23 +7,22 @@ use crate::{
 };
 use std::marker::PhantomData;
 
-/// A message's type string as a type; the derive spells it.
+/// A message's type string as a type; the derive implements it.
 ///
-/// `Here` is any type of the crate that asks. Without it the compiler would hold two handlers for possible duplicates,
-/// since another crate's message might be given another key one day.
+/// `Here` is any type of the crate that asks. Without it, the compiler would take two handlers for
+/// possible duplicates, because another crate could change the key of its message.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is the handler's only argument, and no message",
+    message = "the handler has no message: `{Self}` is not one",
     label = "not a message",
-    note = "derive `wsx::Message` for the payload, or name the type, as in `#[wsx::handler(\"telemetry\", ..)]`; what is drawn from \
-            a connection, such as `Conn<'_, Side>` or `RawFrame<'_>`, stands beside a message, or in a handler of `\"__raw__\"`, \
-            `\"__open__\"` or `\"__close__\"`"
+    note = "derive `wsx::Message` for the payload, or name the type, as in `#[wsx::handler(\"telemetry\", ..)]`",
+    note = "a handler of `__raw__`, `__open__` or `__close__` takes no message: it names that type"
 )]
 pub trait Keyed<Here = ()> {
     /// See [`MessageType`].
     type Key;
 }
 
-/// Stands in for a message where none is named, and where what is named is none.
+/// Replaces a message that is missing.
 #[derive(Debug)]
 pub struct Nothing;
 impl<Here> Keyed<Here> for Nothing {
@@ -33,7 +32,8 @@ impl<Here, T: Keyed<Here>> Keyed<Here> for Envelope<T> {
     type Key = T::Key;
 }
 
-/// Stands in for what a protocol names as a message and is none: another error reports it, and it counts as handled.
+/// Replaces a type of a protocol that is not a message. It counts as handled, since another error
+/// reports it.
 #[derive(Debug)]
 pub struct NotAMessage;
 /// The key of [`NotAMessage`], which every endpoint handles.
@@ -46,10 +46,10 @@ impl<E> HandledOnceBy<E> for HandledAnyway {
     const ENTRY: HandlerEntry<E> = mistaken("");
 }
 
-/// What is made around a message, and is none itself. The handler that takes it is refused, and its message is not to be
-/// reported as missing too.
+/// A type around a message, which is not a message itself. The handler that takes it is rejected,
+/// and its message is not to be reported as missing too.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is the handler's only argument, and no message",
+    message = "the handler has no message: `{Self}` is not one",
     label = "not a message",
     note = "derive `wsx::Message` for the payload, or name the type, as in `#[wsx::handler(\"telemetry\", ..)]`"
 )]
@@ -57,7 +57,7 @@ pub trait Wraps<Here> {
     /// See [`MessageType`].
     type Key;
 }
-/// Such a type where a message's is asked for.
+/// Such a type, where a message is needed.
 #[derive(Debug)]
 pub struct Wrapper<T>(PhantomData<T>);
 #[diagnostic::do_not_recommend]
@@ -65,15 +65,15 @@ impl<Here, T: Wraps<Here>> Keyed<Here> for Wrapper<T> {
     type Key = T::Key;
 }
 
-/// What a literal spells, where no argument is a message.
+/// The key that a literal spells, in a handler without a message.
 #[derive(Debug)]
 pub struct Spelled<K>(PhantomData<K>);
 impl<Here, K> Keyed<Here> for Spelled<K> {
     type Key = K;
 }
 
-/// The type at a place of a tuple, which is one computation for the compiler where a key of letters is one for each.
-/// For `Here` see [`Keyed`].
+/// The type at a place of a tuple. The compiler computes it once, and not once for each letter of a
+/// key. For `Here` see [`Keyed`].
 pub trait At<const PLACE: usize, Here> {
     /// The type there.
     type Type;
@@ -85,7 +85,7 @@ macro_rules! at {
         }
     )*};
 }
-// The arguments of a handler, at most six, and what stands in for the message if none of them is one.
+// The arguments of a handler, at most six, and a stand-in for the message if none of them is one.
 at! {
     0 A of A,
     0 A of A B, 1 B of A B,
@@ -98,10 +98,10 @@ at! {
     5 F of A B C D E F G, 6 G of A B C D E F G,
 }
 
-/// How many letters a [`MessageType`] spells.
+/// Number of letters that a [`MessageType`] spells.
 const LETTERS: usize = 12;
 
-/// What of a text is beyond the letters of its [`MessageType`].
+/// The part of a text that its [`MessageType`] does not spell.
 #[must_use]
 pub const fn rest(text: &str) -> u64 {
     if text.len() <= LETTERS { 0 } else { hash(text) }

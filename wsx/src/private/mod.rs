@@ -1,4 +1,4 @@
-//! The only door for generated code. Nothing here is for users, and nothing here is stable.
+//! What generated code calls. It is not for users, and it has no stable shape.
 mod argument;
 mod check;
 mod constant;

@@ -1,4 +1,4 @@
-//! Asks what a type is, without an error where it is not.
+//! Asks what a type is, without an error if it is not.
 use super::{Keyed, SpeaksWith, Wraps};
 use crate::{
     closed::Closed,
@@ -12,12 +12,12 @@ use crate::{
 use serde::Deserialize;
 use std::{marker::PhantomData, rc::Rc, sync::Arc};
 
-/// Probes say what a type is without ever failing to compile: the inherent constant, which has a bound, wins over the
-/// trait's, which has none. Works because handlers are never generic.
+/// Says what a type is. It always compiles: the inherent constant, which has a bound, takes
+/// precedence over the trait's, which has none. This works because a handler is never generic.
 #[derive(Debug)]
 pub struct Probe<T: ?Sized>(PhantomData<T>);
 
-/// What holds of a type that is nothing special.
+/// The answers for a type that is nothing special.
 pub trait Plain {
     /// The type string, if it is a message or the envelope of one.
     const MESSAGE: Option<&'static str> = None;
@@ -25,21 +25,21 @@ pub trait Plain {
     const FINGERPRINT: Option<u64> = None;
     /// Whether it can be the payload.
     const PAYLOAD: bool = false;
-    /// Whether drawing it reads the payload.
+    /// Whether taking it reads the payload.
     const READS: bool = false;
     /// The state that it asks for.
     const STATE: Option<StateKey> = None;
     /// Whether it asks for the hub.
     const HUB: bool = false;
-    /// Whether it is an endpoint, and can be shared as one.
+    /// Whether it is an endpoint that can be shared.
     const ENDPOINT: bool = false;
     /// Whether it is a side.
     const SIDE: bool = false;
-    /// Of a side and another: the other's name, if they speak with each other.
+    /// For a side and another: the other's name, if they exchange messages.
     const PEER: Option<&'static str> = None;
     /// The module that declares it, if it is an endpoint.
     const MODULE: &'static str = "";
-    /// The type string of the message that it is made around.
+    /// The type string of the message in a wrapper.
     const WRAPPED: Option<&'static str> = None;
     /// Whether it says how a connection ended.
     const CLOSED: bool = false;
@@ -47,9 +47,9 @@ pub trait Plain {
     const FRAME: bool = false;
     /// Whether it is a connection.
     const CONNECTION: bool = false;
-    /// Of a connection and an endpoint: whether it is the one that the endpoint's handlers take.
+    /// For a connection and an endpoint: whether the endpoint's handlers take it.
     const ITS_CONNECTION: bool = false;
-    /// Of an argument and an endpoint: whether handlers draw it from something else than the payload.
+    /// For an argument and an endpoint: whether handlers take it from anything but the payload.
     const DRAWN: bool = false;
 }
 impl<T: ?Sized> Plain for Probe<T> {}

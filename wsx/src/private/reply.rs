@@ -1,4 +1,4 @@
-//! What a handler returned, as a frame.
+//! The return value of a handler, as a frame.
 use crate::{
     envelope::{
         Envelope, SentBy,
@@ -9,11 +9,11 @@ use crate::{
 };
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// What a handler of endpoint `E` returned, as a frame for the peer. `Via` is left to inference.
+/// Turns the return value of a handler into a frame for the peer. `Via` is left to inference.
 ///
 /// # Errors
 ///
-/// The handler's own, and that the reply is no JSON.
+/// The handler's own error, or that the reply does not serialize.
 #[inline]
 pub fn reply<E: Endpoint, R: Returned<Via>, Via>(role: Role, returned: R) -> HandlerResult
 where
@@ -22,24 +22,24 @@ where
     returned.into_reply(role)
 }
 
-/// What a handler of `__close__` returned.
+/// Checks the return value of a `__close__` handler.
 ///
 /// # Errors
 ///
-/// The handler's own.
+/// The handler's own error.
 #[inline]
 pub fn no_reply<R: Unanswered>(returned: R) -> HandlerResult {
     returned.into_result().map_err(HandlerError::Handler)?;
     Ok(None)
 }
 
-/// [`IntoReply`], with a second way that no type takes: where there are two, the compiler names the returned type itself and
-/// stops there, and does not go on to what could be sent.
+/// [`IntoReply`], with a second way that no type takes. With two ways the compiler reports the
+/// returned type itself, and does not go on to the types that could be sent.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "not a handler's return type",
     note = "a handler returns nothing, a message, an `Option` of one, or a `Result` of these",
-    note = "a message has `#[derive(serde::Serialize, wsx::Message)]`; other data goes out as `wsx::Envelope::with_type(\"…\", ..)`",
+    note = "a message has `#[derive(serde::Serialize, wsx::Message)]`; send other data as `wsx::Envelope::with_type(\"..\", ..)`",
     note = "the error of a `Result` is a `wsx::BoxError`, or any `std::error::Error` that is `Send` and `Sync`"
 )]
 pub trait Returned<Via> {
@@ -55,13 +55,13 @@ pub trait Returned<Via> {
     fn into_reply(self, role: Role) -> HandlerResult;
 }
 
-/// The way of every type that can be returned.
+/// The way of each type that can be returned.
 #[derive(Debug)]
 pub struct ViaReply;
 /// The way that no type takes.
 #[derive(Debug)]
 pub struct ViaNone;
-/// What no type is.
+/// A trait without implementations.
 trait Never {}
 
 #[diagnostic::do_not_recommend]
@@ -83,11 +83,11 @@ impl<R: Never> Returned<ViaNone> for R {
     }
 }
 
-/// What a handler of `__close__` may return.
+/// A return type of a `__close__` handler.
 #[diagnostic::on_unimplemented(
     message = "a handler of `__close__` cannot return `{Self}`",
-    label = "the connection has ended, so there is nobody to reply to",
-    note = "it returns nothing, or a `Result<(), E>` whose error is a `wsx::BoxError`, or any `std::error::Error` that is `Send` and `Sync`"
+    label = "the connection has ended, so a reply cannot be sent",
+    note = "return nothing, or a `Result<(), E>`, where `E` is a `wsx::BoxError` or any `std::error::Error` that is `Send` and `Sync`"
 )]
 pub trait Unanswered {
     /// The handler's own error.

@@ -1,7 +1,8 @@
 //! `Debug` of an enum whose messages may be without it.
 use std::fmt;
 
-/// A message, shown if it is `Debug`: its own method goes before the one of [`NotShown`].
+/// A message that may be without `Debug`. Its own method takes precedence over the one of
+/// [`NotShown`].
 #[allow(missing_debug_implementations, reason = "it exists for types without `Debug`")]
 pub struct Shown<'a, T>(pub &'a T);
 

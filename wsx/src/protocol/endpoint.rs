@@ -20,7 +20,7 @@ use std::{any::Any, fmt};
     message = "`{Self}` is not a wsx endpoint",
     label = "not an endpoint",
     note = "an endpoint is a struct of this program with `#[derive(wsx::Endpoint)]`",
-    note = "a hub or a client is given the endpoint's value itself, neither a reference nor an `Arc`, and shares it with all handlers"
+    note = "give a hub or a client the endpoint's value, not a reference or an `Arc`: it shares the value with all handlers"
 )]
 pub trait Endpoint: Sized + Send + Sync + 'static {
     /// The side of the protocol that this endpoint implements.

@@ -20,8 +20,8 @@ pub trait Side: Send + Sync + 'static {
 
 /// The side `Self` may receive `M` from the side `From`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` never receives `{M}` from `{From}`, so this handler could not run",
-    label = "wrong direction: `{M}` is not sent to `{Self}` by `{From}`",
+    message = "`{Self}` never receives `{M}` from `{From}`, so this handler would never run",
+    label = "`{From}` does not send `{M}` to `{Self}`",
     note = "the `wsx::protocol!` block says which side sends which message"
 )]
 pub trait Receives<M: ?Sized, From: ?Sized> {}

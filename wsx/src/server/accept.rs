@@ -1,4 +1,5 @@
-//! The accept loop: takes connections from a listener until the hub shuts down.
+//! The accept loop: takes TCP connections from a listener until the hub shuts down. It does not
+//! know HTTP or TLS.
 use crate::{
     protocol::endpoint::Endpoint,
     server::{admit::REJECTION_TIMEOUT, upgrade::WsHandler},
@@ -11,11 +12,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// After a failed accept, such as one without a free file descriptor, the listener waits for this long.
+/// How long the loop waits after a failed accept, for example without a free file descriptor (row
+/// R15 of the specification).
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts connections until the hub shuts down, and runs `serve` for each in a task of its own. `serve` gets the
-/// connection's place among the handshakes in progress.
+/// Accepts TCP connections until the hub shuts down. Each runs `serve` in its own task.
+///
+/// `serve` receives a permit, its place among the handshakes in progress.
 pub(super) async fn each<E, F, Fut>(upgrade: WsHandler<E>, listener: TcpListener, serve: F)
 where
     E: Endpoint,
@@ -27,7 +30,8 @@ where
     let stop = upgrade.hub.lifecycle().stop.clone();
     let handshakes = upgrade.hub.admission().handshakes.clone();
     loop {
-        // When as many handshakes are in progress as may be, new connections wait in the system's queue.
+        // At the maximum number of handshakes, new connections wait in the queue of the operating
+        // system.
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = async { (handshakes.clone().acquire_owned().await, listener.accept().await) } => accepted,
@@ -39,10 +43,11 @@ where
         };
         spawn(&upgrade, &serve, stream, peer, place);
     }
-    // More may come all the time, so this has an end.
+    // New connections may arrive without end, so this has a timeout.
     let _ = timeout(REJECTION_TIMEOUT, answer_waiting(&upgrade, listener, &serve)).await;
 }
 
+/// Runs `serve` for a TCP connection in its own task, for which a shutdown waits.
 fn spawn<E, F, Fut>(upgrade: &WsHandler<E>, serve: &F, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit)
 where
     E: Endpoint,
@@ -53,18 +58,18 @@ where
     tokio::spawn(upgrade.hub.lifecycle().handshakes.track_future(serve(upgrade.clone(), stream, peer, place)));
 }
 
-/// Takes the connections that wait in the system's queue, each of which gets 503. A listener that is dropped would reset
-/// them.
+/// Accepts the connections in the queue of the operating system; each gets 503. Without this,
+/// closing the listener would reset them.
 async fn answer_waiting<E, F, Fut>(upgrade: &WsHandler<E>, listener: TcpListener, serve: &F)
 where
     E: Endpoint,
     F: Fn(WsHandler<E>, TcpStream, SocketAddr, OwnedSemaphorePermit) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    // Tokio's own `accept` waits for the next one.
+    // The listener of tokio would wait for the next connection. This one returns an error instead.
     let Ok(listener) = listener.into_std() else { return };
     while let Ok((stream, peer)) = listener.accept() {
-        // Handshakes in progress are being rejected, and give their places back.
+        // Handshakes in progress are now rejected, which frees their places.
         let Ok(place) = upgrade.hub.admission().handshakes.clone().acquire_owned().await else { return };
         if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
             spawn(upgrade, serve, stream, peer, place);

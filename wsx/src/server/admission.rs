@@ -1,6 +1,6 @@
-//! The limits on connections and handshakes of a hub, which are checked before a request is read.
+//! The limits on a hub's connections and handshakes, which apply before a request is read.
 //!
-//! Knows addresses and numbers. Knows neither requests nor the answers to those that are rejected.
+//! It knows addresses and numbers. It does not know requests, or the answers to rejected ones.
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
@@ -19,10 +19,10 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // 300 MB when they are idle. Most systems run out of file descriptors first.
+            // 300 MB if they are idle. Most systems run out of file descriptors first.
             connections: 100_000,
-            // Without a limit: behind a proxy or a mobile operator's NAT, all connections have one
-            // address.
+            // Not limited: behind a proxy or the NAT of a mobile operator, all connections have the
+            // same address.
             connections_per_address: usize::MAX,
             // With a head of 16 KiB each, they take 16 MiB.
             handshakes: 1024,
@@ -30,16 +30,17 @@ impl Default for Limits {
     }
 }
 
-/// The limits of a hub, and what counts towards them.
+/// The limits of a hub, and the counts that they apply to.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) limits: Limits,
     /// One permit for each handshake in progress.
     pub(crate) handshakes: Arc<Semaphore>,
+    /// The number of connections and handshakes of each address. It is empty without a limit.
     addresses: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// One connection or handshake of an address, which is counted until this is dropped.
+/// A connection or handshake of an address. It counts until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Counted {
     admission: Arc<Admission>,
@@ -52,13 +53,13 @@ impl Admission {
         Self { limits, handshakes, addresses: Mutex::default() }
     }
 
-    /// Counts one more for this address, or returns an error if the address has reached its limit.
+    /// Counts one more for this address. Returns an error if the address has reached its limit.
     /// Without a limit, nothing is counted.
     pub(crate) fn count(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Option<Counted>, ()> {
         let limit = self.limits.connections_per_address;
         let Some(address) = address.filter(|_| limit < usize::MAX).map(network) else { return Ok(None) };
         let mut addresses = self.addresses();
-        // Without `entry`, so that the map does not grow by an address that is rejected.
+        // Not with `entry`: a rejected address must not stay in the map.
         let count = addresses.get(&address).copied().unwrap_or(0);
         if count >= limit {
             return Err(());
@@ -84,8 +85,8 @@ impl Drop for Counted {
     }
 }
 
-/// Returns the part of an address that is counted: all of an IPv4 address, and of an IPv6 address
-/// the /64 network, which a provider gives to one customer.
+/// Returns the part of an address that is counted. That is the whole IPv4 address, or the /64
+/// network of an IPv6 address, which a provider gives to one customer.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

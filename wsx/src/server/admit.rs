@@ -1,4 +1,5 @@
-//! Takes a stream or a request through the handshake and into the hub, within the hub's limits.
+//! Takes a stream or a request through the handshake and into the hub, within the limits of the
+//! hub. It does not know listeners.
 use crate::wire::close_code::CloseCode;
 use crate::{
     catch_panic,
@@ -31,34 +32,37 @@ use tokio::{
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// How long a rejected peer may take to read its answer.
+/// How long a rejected peer may take to receive its answer.
 pub(super) const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A handshake in progress, and what it holds until it is done.
+/// A handshake in progress, and the limits that it counts for.
 pub(super) struct Handshake {
+    /// The address of the peer, if it is known.
     pub(super) peer: Option<SocketAddr>,
+    /// Counts this handshake, and then its connection, for the address.
     counted: Option<Counted>,
-    /// Its place among the handshakes in progress.
+    /// Counts this as a handshake in progress, until it is dropped.
     _place: OwnedSemaphorePermit,
+    /// The start of the time `limit`.
     started: Instant,
-    /// How long it may take in all.
+    /// The maximum time for the handshake, including TLS.
     pub(super) limit: Duration,
 }
 
 impl Handshake {
-    /// The time that it has left.
+    /// Returns the rest of its time.
     pub(super) fn left(&self) -> Duration {
         self.limit.saturating_sub(self.started.elapsed())
     }
 }
 
-/// Takes a place among the handshakes in progress, if one is free.
+/// Takes a place among the handshakes in progress, or returns a rejection with 503.
 pub(super) fn place<E>(hub: &Hub<E>) -> Result<OwnedSemaphorePermit, Rejection> {
     let place = hub.admission().handshakes.clone().try_acquire_owned();
     place.map_err(|_| Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "too many handshakes are in progress"))
 }
 
-/// Starts a handshake, whose time runs from now on.
+/// Starts a handshake. Its time begins now.
 pub(super) fn start<E>(
     hub: &Hub<E>,
     peer: Option<SocketAddr>,
@@ -71,7 +75,7 @@ pub(super) fn start<E>(
     Ok(Handshake { peer, counted, _place: place, started: Instant::now(), limit: hub.config().handshake_timeout })
 }
 
-/// Makes a connection of a stream that has a place.
+/// Makes the WebSocket handshake on a stream that has a place. Returns the connection.
 pub(super) async fn stream<E, S>(
     upgrade: &WsHandler<E>,
     mut stream: S,
@@ -88,7 +92,8 @@ where
     }
 }
 
-/// Reads the request and answers it. `extensions` reach `build_id` with it.
+/// Reads the request, answers it, and starts the connection. `build_id` receives `extensions` with
+/// the request.
 pub(super) async fn finish<E, S>(
     upgrade: &WsHandler<E>,
     mut stream: S,
@@ -128,7 +133,7 @@ where
     Ok(entered.run(SocketTransport::new(stream, Role::Server, early, hub.config())))
 }
 
-/// Answers with the rejection, and reports it.
+/// Answers with the rejection, and reports it to the observer.
 pub(super) async fn reject<E, S: AsyncRead + AsyncWrite + Unpin>(
     hub: &Hub<E>,
     stream: &mut S,
@@ -140,19 +145,19 @@ pub(super) async fn reject<E, S: AsyncRead + AsyncWrite + Unpin>(
     HandshakeError::Rejected { status: rejection.status, reason: rejection.body }
 }
 
-/// Reports a rejection that is not answered.
+/// Reports a rejection to the observer without an answer to the peer.
 #[cfg(feature = "rustls")]
 pub(super) fn reject_silently<E>(hub: &Hub<E>, peer: Option<SocketAddr>, rejection: Rejection) -> HandshakeError {
     report(hub, peer, &rejection);
     HandshakeError::Rejected { status: rejection.status, reason: rejection.body }
 }
 
-/// Reports a rejection to the observer. A panic in it changes no answer.
+/// Reports a rejection to the observer. A panic in the observer does not change the answer.
 pub(super) fn report<E>(hub: &Hub<E>, peer: Option<SocketAddr>, rejection: &Rejection) {
     let _ = catch_panic::call(|| hub.observer().handshake_rejected(peer, rejection.status, &rejection.body));
 }
 
-/// Decides whether this request may become a connection, and with which id.
+/// Checks an upgrade request. Returns the answer, and the id that `build_id` made.
 pub(super) async fn admit<E: Endpoint>(
     upgrade: &WsHandler<E>,
     request: Request<()>,
@@ -181,7 +186,8 @@ pub(super) fn enter<E: Endpoint>(upgrade: &WsHandler<E>, identity: Identity) -> 
     let hub = &upgrade.hub;
     let Lifecycle { tasks, .. } = hub.lifecycle();
     let token = tasks.token();
-    // This one included, and so exact however many come at once.
+    // The token of this connection counts too. So the limit is exact, even if many connections
+    // arrive at the same time.
     if tasks.len() > hub.admission().limits.connections {
         return Err(Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections"));
     }
@@ -198,14 +204,18 @@ pub(super) fn enter<E: Endpoint>(upgrade: &WsHandler<E>, identity: Identity) -> 
     .ok_or_else(internal_error)
 }
 
-/// A connection that is in the hub and has no socket yet. If this is dropped, the connection is removed again.
+/// A connection that is in the hub but does not have its socket yet. If this is dropped, the hub
+/// removes the connection.
 pub(super) struct Entered<E: Endpoint> {
+    /// The hub that has the connection.
     hub: Hub<E>,
+    /// The connection.
     conn: Handle,
-    /// Makes a shutdown wait.
+    /// Makes a shutdown wait for this connection.
     token: TaskTrackerToken,
-    /// Boxed, because most hubs do not count addresses.
+    /// Counts the connection for its address. Boxed, because most hubs do not count addresses.
     counted: Option<Box<Counted>>,
+    /// Whether the task of the connection has started. Then the task removes the connection.
     running: bool,
 }
 
@@ -215,7 +225,8 @@ impl<E: Endpoint> Entered<E> {
         self
     }
 
-    /// Runs the connection in a fresh task, so that nothing of the handshake stays in its memory.
+    /// Starts the task of the connection. It is a new task, so that its memory has nothing of the
+    /// handshake.
     pub(super) fn run(mut self, transport: impl Transport + 'static) -> Handle {
         self.running = true;
         let (hub, conn, token) = (self.hub.clone(), self.conn.clone(), self.token.clone());
@@ -245,16 +256,17 @@ impl<E: Endpoint> Drop for Entered<E> {
     }
 }
 
+/// Returns the rejection of a hub that is shutting down.
 pub(super) fn going_away() -> Rejection {
     Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "the server is going away")
 }
 
-/// The handshake timed out; the peer has to retry.
+/// Returns the rejection of a handshake that timed out. The peer has to retry.
 pub(super) fn timed_out(limit: Duration) -> Rejection {
     Rejection::new(StatusCode::REQUEST_TIMEOUT, format!("the handshake took longer than {limit:?}"))
 }
 
-/// Code of the program has panicked, which is not the peer's business.
+/// Returns the rejection after a panic in the application. The peer does not learn the reason.
 fn internal_error() -> Rejection {
     Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
 }

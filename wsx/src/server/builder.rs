@@ -1,4 +1,5 @@
-//! Builds a hub.
+//! The builder of a hub: collects its options and checks them. It does not listen; `WsHandler`
+//! does.
 use crate::{
     config::Config,
     connection::{
@@ -20,7 +21,7 @@ use crate::{
 };
 use std::{fmt, future::Future, panic::Location, sync::Arc};
 
-/// Builds a [`Hub`].
+/// Builds a [`Hub`]. [`Hub::builder`] returns it.
 ///
 /// ```standalone_crate
 /// use std::time::Duration;
@@ -39,9 +40,14 @@ use std::{fmt, future::Future, panic::Location, sync::Arc};
 /// # Ok::<_, wsx::BuildError>(())
 /// ```
 pub struct HubBuilder<E = Untyped> {
+    /// The endpoint and the options that a client has too.
     program: ProgramBuilder<E>,
+    /// How many connections and handshakes the hub accepts.
     limits: Limits,
+    /// Shows each new connection to the program, before the `register` of `ws_handler`.
     on_connect: Option<Box<OnConnect>>,
+    /// Whether the hub may be without handlers. By default that is a problem, because a linker may
+    /// have dropped them.
     no_handlers: NoHandlers,
 }
 
@@ -59,8 +65,9 @@ impl Default for HubBuilder {
 impl HubBuilder {
     /// Sets the endpoint, whose handlers run on each connection. Its value is their state.
     ///
-    /// Call it before the other methods: the endpoint has its own state and handlers, so [`build`](Self::build) reports
-    /// [`state`](Self::state) and [`on`](Self::on) as problems.
+    /// Call this before the other methods. An endpoint has its own state and handlers, so
+    /// [`build`](Self::build) reports an earlier [`state`](Self::state) or [`on`](Self::on) as a
+    /// problem.
     ///
     /// ```standalone_crate
     /// use wsx::Hub;
@@ -82,7 +89,7 @@ impl HubBuilder {
         HubBuilder { program: program.endpoint(endpoint), limits, on_connect, no_handlers }
     }
 
-    /// Gives the handlers a value of this type, which they take as [`State<T>`](crate::State). It replaces an earlier
+    /// Adds a value, which handlers take as [`State<T>`](crate::State). It replaces an earlier
     /// value of the same type.
     #[must_use]
     pub fn state<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
@@ -90,7 +97,10 @@ impl HubBuilder {
         self
     }
 
-    /// Adds a closure as the handler of a type, for all connections. [`Connection::register_handler`] does so for one.
+    /// Adds a closure as the handler of a message type, on every connection.
+    ///
+    /// [`build`](Self::build) returns an error if the type has another handler.
+    /// [`Connection::register_handler`] adds a closure to a single connection.
     #[must_use]
     #[track_caller]
     pub fn on<T, Via, F, Fut>(mut self, message_type: impl Into<String>, handler: F) -> Self
@@ -106,43 +116,51 @@ impl HubBuilder {
 }
 
 impl<E: Endpoint> HubBuilder<E> {
-    /// Sets the bounds of every connection.
+    /// Sets the bounds of each connection; default [`Config::default`].
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.program.config = config;
         self
     }
 
-    /// Sets the observer, which receives what goes wrong. By default there is none.
+    /// Sets the observer, which receives the problems of the hub. By default nothing is reported.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.program.observer = Arc::new(observer);
         self
     }
 
-    /// Runs `register` for each new connection, before its first message and before the `register` of
-    /// [`Hub::ws_handler`]. A panic in it rejects the request with 500.
+    /// Sets a function that runs for each new connection, before its first message and before the
+    /// `register` of [`Hub::ws_handler`].
+    ///
+    /// A panic in it rejects the request with 500.
     #[must_use]
     pub fn on_connect(mut self, register: impl Fn(&Connection<E::Side, E::Peer>) + Send + Sync + 'static) -> Self {
         self.on_connect = Some(Box::new(move |conn| register(Connection::of(conn))));
         self
     }
 
-    /// Maximum number of connections, those that are closing included; default 100,000. One more is rejected with 503.
+    /// Sets the maximum number of connections, including closing ones; default 100,000.
+    /// One more is rejected with 503 (row R4 of the specification).
     ///
-    /// Too low: healthy boxes are rejected. Too high: the memory of all of them, 3 KB for an idle one, 8 KB over TLS, and
-    /// up to [`Config::max_message_size`] and [`Config::queue_bytes`] for a busy one.
+    /// Too low: healthy boxes are rejected. Too high: the server runs out of memory. An idle
+    /// connection takes 3 KB, and 8 KB over TLS. A busy one takes up to
+    /// [`Config::max_message_size`] and [`Config::queue_bytes`].
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.limits.connections = connections;
         self
     }
 
-    /// Maximum number of connections and handshakes from one address; by default the same as in all, because many boxes
-    /// share an address behind a proxy or a NAT. One more is rejected with 429. In IPv6 a /64 network counts as one
-    /// address.
+    /// Sets the maximum number of connections and handshakes from one address. One more is rejected
+    /// with 429 (row R4 of the specification).
     ///
-    /// Applies where the address is known: in [`WsHandler::serve`](crate::server::WsHandler::serve), and in
+    /// By default there is no separate limit, because many boxes can share an address behind a
+    /// proxy or a NAT. In IPv6 a /64 network counts as one address. Too low: boxes of one network
+    /// are rejected. Too high: one address can use up all connections.
+    ///
+    /// The limit applies if the address is known: in [`Hub::serve`], in
+    /// [`WsHandler::serve`](crate::server::WsHandler::serve), and in
     /// [`WsHandler::serve_connection`](crate::server::WsHandler::serve_connection) with a `peer`.
     #[must_use]
     pub fn max_connections_per_address(mut self, connections: usize) -> Self {
@@ -150,18 +168,21 @@ impl<E: Endpoint> HubBuilder<E> {
         self
     }
 
-    /// Maximum number of handshakes in progress; default 1,024. At that number
-    /// [`WsHandler::serve`](crate::server::WsHandler::serve) accepts no more, and
-    /// [`WsHandler::serve_connection`](crate::server::WsHandler::serve_connection) answers 503.
+    /// Sets the maximum number of handshakes in progress; default 1,024 (row R4 of the
+    /// specification).
     ///
-    /// Each holds up to 16 KiB, for at most [`Config::handshake_timeout`].
+    /// At the maximum, [`WsHandler::serve`](crate::server::WsHandler::serve) waits before it
+    /// accepts more, and
+    /// [`WsHandler::serve_connection`](crate::server::WsHandler::serve_connection) answers 503. Too
+    /// low: clients wait when many connect at the same time. Too high: each handshake holds up to
+    /// 16 KiB, for at most [`Config::handshake_timeout`].
     #[must_use]
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
         self.limits.handshakes = handshakes;
         self
     }
 
-    /// Builds even if no handler is found: the hub only sends, or each connection brings its own handlers.
+    /// Allows a hub without handlers: it only sends, or handlers are added to each connection.
     #[must_use]
     pub fn without_handlers(mut self) -> Self {
         self.no_handlers = NoHandlers::Allowed;
@@ -172,7 +193,8 @@ impl<E: Endpoint> HubBuilder<E> {
     ///
     /// # Errors
     ///
-    /// Two handlers for one type, a state that was not given, no handler at all: every problem, with file and line.
+    /// [`BuildError`] lists every problem, with file and line: two handlers for one type, a missing
+    /// state, or a hub without handlers.
     pub fn build(self) -> Result<Hub<E>, BuildError> {
         let Self { program, limits, on_connect, no_handlers } = self;
         let (program, result) = program.build(Owner::Hub, no_handlers);

@@ -1,7 +1,7 @@
-//! The server's half of the opening handshake (RFC 6455 section 4.2): which request becomes a
-//! WebSocket, and why others are rejected.
+//! The handshake at the server (RFC 6455 section 4.2): which request becomes a WebSocket, and why
+//! others are rejected.
 //!
-//! Works on `http` types. Knows neither the hub nor a stream.
+//! It works on `http` types. It does not know the hub or a stream.
 use crate::{
     handshake::{authority, list},
     server::{origin::Origins, rejection::Rejection},
@@ -11,7 +11,7 @@ use http::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-/// Returns the answer that makes a WebSocket of this request, or its rejection.
+/// Returns the answer that turns this request into a WebSocket, or the rejection.
 pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response<()>, Rejection> {
     let headers = request.headers();
     let count = |name: HeaderName| headers.get_all(name).iter().count();
@@ -75,8 +75,8 @@ fn switching_protocols(key: &[u8]) -> Response<()> {
     answer
 }
 
-/// Whether it is 16 bytes in base64 (RFC 6455 section 4.2.1): 22 characters, of which the last one
-/// carries two bits, and the padding (RFC 4648 section 4).
+/// Whether this is base64 of 16 bytes (RFC 6455 section 4.2.1). That is 22 characters and the
+/// padding. The last character carries two bits (RFC 4648 section 4).
 fn is_key(key: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     match key.strip_suffix(b"==") {
@@ -85,13 +85,13 @@ fn is_key(key: &[u8]) -> bool {
     }
 }
 
-/// Whether a header that is a list has this element.
+/// Whether a header with a list has this element.
 fn lists(headers: &HeaderMap, name: HeaderName, element: &str) -> bool {
     list::elements(headers, name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
 }
 
-/// Whether this `Host` header is a host, with or without a port. It may be empty, for a target
-/// without an authority (RFC 9110 section 7.2).
+/// Whether this `Host` header is a host, with or without a port. It may be empty if the target has
+/// no authority (RFC 9110 section 7.2).
 fn is_host(value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else { return false };
     let Ok(authority) = text.parse::<Authority>() else { return text.is_empty() };

@@ -1,4 +1,5 @@
-//! HTTP on the standalone server's stream: reads a request, and writes its answer.
+//! HTTP on the stream of a standalone server: reads a request, and writes the answer. It does not
+//! know WebSocket.
 use crate::{
     handshake::head::{self, HeadError, MAX_HEAD, MAX_HEADERS},
     server::rejection::Rejection,
@@ -10,7 +11,7 @@ use http::{
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// An error that leaves a stream without a request to handle.
+/// An error that leaves a stream without a valid request.
 #[derive(Debug)]
 pub(crate) enum RequestError {
     /// The stream broke.
@@ -37,14 +38,14 @@ impl From<HeadError> for RequestError {
     }
 }
 
-/// Reads the head of a request. Returns it with the bytes that came after it.
+/// Reads the head of a request. Returns it, and the bytes after it.
 pub(crate) async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Request<()>, Vec<u8>), RequestError> {
     let mut buffer = Vec::with_capacity(1024);
     let request = head::read(stream, &mut buffer).await?;
     Ok((request, buffer))
 }
 
-/// Sends the answer that makes the stream a WebSocket.
+/// Sends the answer that turns the stream into a WebSocket.
 pub(crate) async fn send_answer<S: AsyncWrite + Unpin>(stream: &mut S, answer: &Response<()>) -> io::Result<()> {
     stream.write_all(&head_of(answer.status(), answer.headers())).await?;
     stream.flush().await
@@ -74,8 +75,10 @@ fn head_of(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
     head
 }
 
-/// Ends a stream so that all written bytes arrive: sends FIN, then reads and drops what still
-/// comes. A socket that is dropped with unread input sends a reset, which can overtake the bytes.
+/// Ends a stream so that all written bytes arrive: sends a FIN, then reads and drops the remaining
+/// input.
+///
+/// A socket that is dropped with unread input sends a reset, which can overtake the written bytes.
 pub(crate) async fn lingering_close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
     stream.shutdown().await?;
     let (mut sink, mut dropped) = ([0; 1024], 0);

@@ -1,6 +1,6 @@
-//! The server's registry of connections, with all public methods of the hub.
+//! The hub: the server's connections, with all public methods of [`Hub`].
 //!
-//! Knows neither sockets nor HTTP: `upgrade` makes connections of requests.
+//! It does not know sockets or HTTP; `upgrade` turns requests into connections.
 #[cfg(feature = "server")]
 use crate::server::{
     builder::HubBuilder,
@@ -26,46 +26,56 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// The server's registry of connections, with the endpoint whose handlers run on them. Cheap to clone; all clones are one
-/// hub.
+/// The server's registry of connections, with the endpoint whose handlers run on them.
 ///
-/// [`Hub::new`] is the plain form. [`Hub::builder`] takes an endpoint with state, bounds and an observer.
+/// A clone is cheap, and all clones are the same hub. [`Hub::new`] is the simple form.
+/// [`Hub::builder`] takes an endpoint, state, bounds and an observer.
 pub struct Hub<E = Untyped>(Arc<Inner<E>>);
 
 struct Inner<E> {
+    /// The endpoint, its handlers, the bounds and the observer, for all connections of this hub.
     program: Program<E>,
+    /// The open connections by id.
     registry: Registry,
+    /// The limits on connections. An `Arc`, because each counted address holds it until its
+    /// connection ends.
     admission: Arc<Admission>,
-    /// What the builder's `on_connect` was given.
+    /// Given to the builder; runs for each new connection.
     on_connect: Option<Box<OnConnect>>,
+    /// The signals of a shutdown, and the tasks that it waits for.
     lifecycle: Lifecycle,
 }
 
+/// Runs for each new connection. It takes the handle without a side, so that its type does not name
+/// the endpoint.
 pub(crate) type OnConnect = dyn Fn(&Handle) + Send + Sync;
 
-/// What a shutdown triggers and waits for.
+/// The signals of a shutdown, and the tasks that it waits for.
 #[derive(Default)]
 pub(crate) struct Lifecycle {
-    /// The task of each connection, its end included.
+    /// The tasks of all connections, until each has ended.
     pub(crate) tasks: TaskTracker,
-    /// Listeners, and handshakes in progress.
+    /// The listeners, and the handshakes in progress.
     pub(crate) handshakes: TaskTracker,
-    /// Triggered when a shutdown begins: no more connections.
+    /// Triggered when a shutdown begins. Then new connections are rejected.
     pub(crate) stop: CancellationToken,
-    /// Triggered when the grace period of a shutdown has expired.
+    /// Triggered when the grace period of a shutdown has expired. Then open connections are
+    /// dropped.
     pub(crate) kill: CancellationToken,
 }
 
 #[cfg(feature = "server")]
 impl Hub {
-    /// Creates a hub of the untyped endpoint, on which handlers without `on = …` register.
+    /// Returns a hub of the untyped endpoint, with the annotated handlers that do not name an
+    /// endpoint.
     ///
-    /// There may be none: `register` can add handlers to each connection. [`Hub::builder`] reports a hub without handlers
-    /// as an error, and takes other endpoints.
+    /// The hub may be without handlers, because `register` can add handlers to each connection.
+    /// [`Hub::builder`] reports that as an error, and takes other endpoints.
     ///
     /// # Panics
     ///
-    /// When the handlers do not fit together, with a line for every problem. [`Hub::builder`] returns them instead.
+    /// Panics if the handlers do not fit together, with a line for every problem. [`Hub::builder`]
+    /// returns these as an error.
     ///
     /// # Examples
     ///
@@ -80,7 +90,7 @@ impl Hub {
     #[must_use]
     #[allow(
         clippy::new_without_default,
-        reason = "it collects handlers and may panic, which nobody expects of a default"
+        reason = "it collects handlers and may panic, which is unexpected in a default"
     )]
     pub fn new() -> Self {
         Self::builder().without_handlers().build().unwrap_or_else(|error| panic!("{error}"))
@@ -95,46 +105,52 @@ impl Hub {
 
 #[cfg(feature = "server")]
 impl<E: Endpoint> Hub<E> {
-    /// Returns the types that have a handler, the reserved ones included, in alphabetical order.
+    /// Returns the types that have a handler, including the reserved ones, in alphabetical order.
     #[must_use]
     pub fn handled_types(&self) -> Vec<String> {
         self.program().router.types()
     }
 
-    /// Accepts connections until the hub shuts down. Their ids come from [`unique_id`](crate::unique_id).
+    /// Accepts connections until the hub shuts down. [`unique_id`](crate::unique_id) makes their
+    /// ids.
     ///
-    /// To choose ids, or to reject a request, use [`ws_handler`](Self::ws_handler) and [`WsHandler::serve`].
+    /// To choose ids, or to reject requests, use [`ws_handler`](Self::ws_handler) and
+    /// [`WsHandler::serve`].
     ///
     /// # Cancel safety
     ///
-    /// As [`WsHandler::serve`].
+    /// Not cancel safe: dropping this future closes the listener; see [`WsHandler::serve`]. Open
+    /// connections stay.
     pub async fn serve(&self, listener: tokio::net::TcpListener) {
         self.ws_handler(upgrade::unique_id, |_| {}).serve(listener).await;
     }
 
-    /// As [`serve`](Self::serve), with TLS: for clients of `wss://`.
+    /// As [`serve`](Self::serve), with TLS, for clients of `wss://` (row L1 of the specification).
     ///
     /// # Cancel safety
     ///
-    /// As [`WsHandler::serve_tls`].
+    /// Not cancel safe: dropping this future closes the listener; see [`WsHandler::serve_tls`].
+    /// Open connections stay.
     #[cfg(feature = "rustls")]
     pub async fn serve_tls(&self, listener: tokio::net::TcpListener, tls: crate::server::tls::Tls) {
         self.ws_handler(upgrade::unique_id, |_| {}).serve_tls(listener, tls).await;
     }
 
-    /// Returns the handler of upgrade requests: it serves a listener, or is mounted at a path of an HTTP server.
+    /// Returns the handler of upgrade requests. It serves a listener, or is mounted in an HTTP
+    /// server (row S1 of the specification).
     ///
-    /// `build_id` makes the connection's id from the upgrade request, before the upgrade. It may look things up, and
-    /// reject the request with a status. It is dropped when the peer ends the stream, the handshake takes too long, or the
-    /// hub shuts down. `register` sees each new connection before its first message. A panic in either rejects the request
-    /// with 500.
+    /// `build_id` makes the id of a connection from the upgrade request. It can wait, for example
+    /// for a database, and it can reject the request with a status (row X2). Its future is dropped
+    /// if the peer closes the stream, the handshake times out, or the hub shuts down. `register`
+    /// runs for each new connection, before its first message. A panic in either of them rejects
+    /// the request with 500.
     ///
-    /// A new connection with a known id replaces the old one, which closes with
-    /// [`CloseCode::REPLACED`](crate::CloseCode::REPLACED). So ids must be unique. Two boxes with one id, such as from the
-    /// same disk image, replace each other for ever, because each connects again. An [`Observer`] sees them close with
-    /// 4000.
+    /// A new connection replaces an older one with the same id, which is closed with
+    /// [`CloseCode::REPLACED`](crate::CloseCode::REPLACED). So ids must be unique. Two boxes with
+    /// one id, for example from the same disk image, replace each other forever, because each
+    /// reconnects. An [`Observer`] sees them close with code 4000.
     ///
-    /// In axum, mount it with `route_service`: `Router::new().route_service("/ws", hub.ws_handler(device_id, |_| {}))`.
+    /// In axum, mount it with `route_service`; [`WsHandler::upgrade`] has an example.
     ///
     /// ```standalone_crate
     /// use wsx::{Hub, Rejection, http::{StatusCode, request::Parts}};
@@ -158,46 +174,53 @@ impl<E: Endpoint> Hub<E> {
 }
 
 impl<E: Endpoint> Hub<E> {
-    /// Returns the endpoint's value: the state that the handlers see.
+    /// Returns the value of the endpoint, which is the state of the handlers.
     #[must_use]
     pub fn endpoint(&self) -> &E {
         &self.program().endpoint
     }
 
-    /// Queues a message or an envelope for one connection, and waits for room in its queue.
+    /// Queues a message or an envelope for the connection with this id. Waits until its queue has
+    /// room (row S2 of the specification).
     ///
     /// # Errors
     ///
-    /// [`SendError::NoSuchConnection`] when no connection has this id, [`SendError::Closed`] when the connection ends
-    /// while this waits, [`SendError::Encode`] when the message cannot be written as JSON.
+    /// - [`SendError::NoSuchConnection`]: the hub does not have a connection with this id.
+    /// - [`SendError::Closed`]: the connection is closing, or this happens while the send waits.
+    /// - [`SendError::Encode`]: the message cannot be written as JSON.
     ///
     /// # Cancel safety
     ///
-    /// If this is dropped while it waits for room, the message is not sent; see [`Sending`].
+    /// Cancel safe. If this future is dropped while it waits for room, the message is not sent; see
+    /// [`Sending`].
     pub fn send_to<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, id: &str, message: &M) -> Sending<'static> {
         let conn = self.0.registry.get(id).ok_or_else(|| SendError::NoSuchConnection(id.to_owned()));
         Sending::on_owned(conn, message.encode(Role::Server).map(Frame::into_bytes))
     }
 
-    /// Queues a message or an envelope once for every connection. Returns how many accepted it.
+    /// Queues a message or an envelope for every connection. Returns the number of connections that
+    /// accepted it (row S3 of the specification).
     ///
-    /// The message is encoded once. Connections with room get it at once. Then this waits for the full ones, all at the
-    /// same time, each until it has room or its write timeout ends it.
+    /// The message is encoded once. Connections with room get it at once. Then this waits for all
+    /// full connections at the same time. Each wait ends when the connection has room, or its write
+    /// timeout ends it.
     ///
     /// # Errors
     ///
-    /// [`SendError::Encode`] when the message cannot be written as JSON. It is not sent to any connection then.
+    /// - [`SendError::Encode`]: the message cannot be written as JSON. It is then not sent to any
+    ///   connection.
     ///
     /// # Cancel safety
     ///
-    /// If this is dropped before its first poll, no connection gets the message. If it is dropped later, connections that
-    /// were full may not get it; all others have it.
+    /// Not cancel safe: if this future is dropped before its first poll, the message is not sent.
+    /// If it is dropped later, connections that were full may not get the message; all others have
+    /// it.
     pub fn broadcast<M: SentBy<E::Side, E::Peer> + ?Sized>(
         &self,
         message: &M,
     ) -> BoxFuture<'_, Result<usize, SendError>> {
         let frame = message.encode(Role::Server).map(Frame::into_bytes);
-        // Boxed, so that its type does not name the message: see `sending`.
+        // Boxed, so that its type does not name the message; `sending` has the reason.
         Box::pin(async move {
             let frame = frame?;
             let (mut accepted, full) = self.offer(&frame);
@@ -210,7 +233,8 @@ impl<E: Endpoint> Hub<E> {
         })
     }
 
-    /// Queues the frame for all connections with room. Returns their number, and the full ones.
+    /// Queues the frame for each connection with room. Returns their number, and the full
+    /// connections.
     fn offer(&self, frame: &Bytes) -> (usize, Vec<Handle>) {
         let (mut accepted, mut full) = (0, Vec::new());
         self.0.registry.for_each(|conn| match conn.try_push(frame.clone()) {
@@ -221,13 +245,13 @@ impl<E: Endpoint> Hub<E> {
         (accepted, full)
     }
 
-    /// Returns the connection with this id.
+    /// Returns the connection with this id, if there is one.
     #[must_use]
     pub fn connection(&self, id: &str) -> Option<Connection<E::Side, E::Peer>> {
         self.0.registry.get(id).map(Connection::from_handle)
     }
 
-    /// Returns the ids of all connections, in no order.
+    /// Returns the ids of all connections, in any order.
     #[must_use]
     pub fn ids(&self) -> Vec<String> {
         self.0.registry.ids()
@@ -239,40 +263,50 @@ impl<E: Endpoint> Hub<E> {
         self.0.registry.len()
     }
 
-    /// Whether there is no connection.
+    /// Whether the hub does not have a connection.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns how many messages had no handler since the start: unknown types, and raw frames without a `__raw__` handler.
+    /// Returns how many received messages did not have a handler, since the hub was built. These
+    /// are envelopes of unknown types, and messages that are not envelopes if `__raw__` has no
+    /// handler (row E3 of the specification).
     #[must_use]
     pub fn ignored(&self) -> u64 {
         self.program().ignored()
     }
 
-    /// Closes the hub gracefully. New connections are rejected with 503. Queued messages are sent, then every connection is
-    /// closed with code 1001. Running handlers, `__close__` handlers and observers finish first.
+    /// Closes the hub gracefully. New connections are rejected with 503. Queued messages are sent,
+    /// then every connection is closed with code 1001. Running handlers, `__close__` handlers and
+    /// observers finish first (row X7 of the specification).
     ///
-    /// Returns the number of connections that were still open when `grace` expired. Those are dropped.
+    /// Returns the number of connections that were still open when `grace` expired. Those are
+    /// dropped.
     ///
-    /// [`WsHandler::serve`](crate::server::WsHandler::serve) stops accepting and returns. Requests in the middle of a
-    /// handshake, `build_id` included, get 503 too. Messages that a peer sent before it learned of the close are still
-    /// handled. Sends fail with [`SendError::Closed`] from the beginning on. The reply of a handler that started before the
-    /// shutdown is sent before 1001, which waits for it for a quarter of
-    /// [`Config::close_timeout`](crate::Config::close_timeout); replies of later handlers are dropped.
+    /// Every call waits until the hub has closed; with several calls, the shortest grace period
+    /// applies. Do not await this in one of the hub's own handlers: the shutdown waits for that
+    /// handler. Spawn a task instead.
     ///
-    /// A grace period of 10 s, the default of `Config::close_timeout`, leaves healthy peers all the time that they have
-    /// anyway: a connection that passes its `close_timeout` is dropped before, and not counted. When the grace period
-    /// expires, frames that the socket takes at once are still written, the close frame included, and `__close__` handlers
-    /// have one second. A grace period of zero does that at once.
+    /// # Details
     ///
-    /// Every call waits until the hub has closed; with several calls, the shortest grace period applies. Do not await this
-    /// in one of the hub's own handlers: the shutdown waits for that handler. Spawn a task instead.
+    /// - [`WsHandler::serve`](crate::server::WsHandler::serve) stops accepting and returns.
+    ///   Handshakes in progress get 503.
+    /// - Sends return [`SendError::Closed`] from the beginning.
+    /// - Messages that a peer sent before it learned of the close are handled.
+    /// - The reply of a handler that began before the shutdown is sent. The close waits for it for
+    ///   up to a quarter of [`Config::close_timeout`](crate::Config::close_timeout). Replies of
+    ///   later handlers are dropped.
+    /// - A connection that exceeds its `close_timeout` is dropped, and not counted. So a `grace` of
+    ///   10 s, the default of `close_timeout`, gives each connection all the time that it can have.
+    ///   Too low: slow peers lose queued messages.
+    /// - When `grace` expires, frames that the socket takes at once are written, including the
+    ///   close frame. `__close__` handlers have another second. A `grace` of zero does this at
+    ///   once.
     ///
     /// # Cancel safety
     ///
-    /// A shutdown that has begun goes on if this is dropped, its grace period included.
+    /// Cancel safe: if this future is dropped, the shutdown goes on, with its grace period.
     ///
     /// # Examples
     ///
@@ -282,11 +316,14 @@ impl<E: Endpoint> Hub<E> {
     /// # use std::time::Duration;
     /// let hub = wsx::Hub::new();
     /// let listener = tokio::net::TcpListener::bind("127.0.0.1:9001").await?;
-    /// let serving = tokio::spawn({ let hub = hub.clone(); async move { hub.serve(listener).await } });
+    /// let serving = tokio::spawn({
+    ///     let hub = hub.clone();
+    ///     async move { hub.serve(listener).await }
+    /// });
     /// # async fn asked_to_stop() {}
     /// asked_to_stop().await;
     /// let cut_off = hub.shutdown(Duration::from_secs(10)).await;
-    /// // The listener serves until the hub has closed, to answer late requests.
+    /// // Returns now, because the listener answers late requests until the hub has closed.
     /// serving.await?;
     /// println!("{cut_off} connections were cut off");
     /// # Ok(())
@@ -295,15 +332,16 @@ impl<E: Endpoint> Hub<E> {
     pub async fn shutdown(&self, grace: Duration) -> usize {
         let Lifecycle { stop, tasks, .. } = self.lifecycle();
         stop.cancel();
-        // In a task of its own, so that every connection is closed even if this future is dropped.
+        // In its own task, so that every connection is closed even if this future is dropped.
         let hub = self.clone();
         let ending = tokio::spawn(async move { shutdown::run(&hub, grace).await });
-        // It fails only when its runtime ends.
+        // This fails only if the runtime ends.
         ending.await.unwrap_or_else(|_| tasks.len())
     }
 }
 
 impl<E> Hub<E> {
+    /// Returns a hub without connections.
     pub(crate) fn from_parts(
         program: Program<E>,
         admission: Arc<Admission>,
@@ -318,8 +356,10 @@ impl<E> Hub<E> {
         }))
     }
 
-    /// Adds a connection with this id to the registry. The connection that had the id closes with 4000, because an edge box
-    /// comes back before the server has noticed that its old link is dead. Returns `None` after a shutdown has begun.
+    /// Adds a connection with this id. Returns `None` if the hub is shutting down.
+    ///
+    /// An older connection with this id is closed with 4000. An edge box often reconnects before
+    /// the server has noticed that the old link is dead.
     pub(crate) fn open(&self, id: Arc<str>) -> Option<Handle> {
         let conn = Handle::new(id.clone(), Role::Server, self.config());
         let replaced = self.0.registry.insert(&conn, id, || !self.lifecycle().stop.is_cancelled()).ok()?;
@@ -329,7 +369,7 @@ impl<E> Hub<E> {
         Some(conn)
     }
 
-    /// Removes this very connection, never one that has replaced it.
+    /// Removes this connection, but not another one that has replaced it.
     pub(crate) fn remove(&self, conn: &Handle) {
         self.0.registry.remove(conn);
     }

@@ -1,4 +1,5 @@
-//! The handler of upgrade requests as a service of hyper, and so of tower and axum.
+//! The handler of upgrade requests as a service of hyper, tower and axum. It does not read HTTP;
+//! hyper does.
 use crate::{
     protocol::endpoint::Endpoint,
     server::{
@@ -26,7 +27,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 /// The answer to an upgrade request.
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// Answers a request, and runs the connection once the upgrade is done.
+/// Answers a request, and starts the connection when the upgrade is done.
 pub(super) async fn answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Request<B>) -> Answer {
     let (mut parts, _) = request.into_parts();
     let upgrade = parts.extensions.remove::<OnUpgrade>();
@@ -51,7 +52,8 @@ pub(super) async fn answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Requ
     }) {
         Ok((answer, upgrade, entered)) => {
             tokio::spawn(async move {
-                // Without an upgrade in time, `entered` is dropped, and its connection is removed.
+                // Without an upgrade in time, `entered` is dropped, and the hub removes the
+                // connection.
                 if let Ok(Ok(upgraded)) = timeout(limit, upgrade).await {
                     run(entered, upgraded);
                 }
@@ -65,6 +67,7 @@ pub(super) async fn answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Requ
     }
 }
 
+/// Returns the HTTP answer of a rejection.
 fn rejected(rejection: Rejection) -> Answer {
     let mut answer = Response::new(Full::from(rejection.body));
     *answer.status_mut() = rejection.status;
@@ -74,7 +77,8 @@ fn rejected(rejection: Rejection) -> Answer {
     answer
 }
 
-/// Runs the connection on the socket below hyper's stream, if that can be had: one layer less for every byte.
+/// Starts the connection on the TCP socket in hyper's stream, if there is one. Then its bytes do
+/// not pass through hyper.
 fn run<E: Endpoint>(entered: Entered<E>, upgraded: Upgraded) {
     let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => return run_tcp(entered, parts.io.into_inner(), &parts.read_buf),
@@ -89,6 +93,7 @@ fn run<E: Endpoint>(entered: Entered<E>, upgraded: Upgraded) {
     }
 }
 
+/// Starts the connection on a TCP socket. `early` has the bytes that hyper has already read.
 fn run_tcp<E: Endpoint>(entered: Entered<E>, socket: TcpStream, early: &Bytes) {
     let config = entered.config().clone();
     tcp_options::prepare(&socket, &config);

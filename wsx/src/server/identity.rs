@@ -1,9 +1,10 @@
-//! The identity that a program gives a connection: its id, and values for its handlers.
+//! The identity that the program gives a connection: its id, and values for its handlers.
 use crate::connection::extensions::Extensions;
 use std::{fmt, sync::Arc};
 
 /// The identity of a new connection, which `build_id` returns: its id, and values for its handlers.
-/// For an id alone, a string is enough.
+///
+/// If the id is enough, `build_id` can return a string.
 ///
 /// ```
 /// use wsx::{Identity, Rejection, http::request::Parts};
@@ -22,13 +23,13 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Creates an identity with this id, and without values.
+    /// Returns an identity with this id, and without values.
     pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self { id: id.into(), extensions: Extensions::default() }
     }
 
-    /// Adds a value, which [`Connection::extension`](crate::Connection::extension) returns. A value
-    /// of the same type is replaced.
+    /// Adds a value, which [`Connection::extension`](crate::Connection::extension) returns. It
+    /// replaces an earlier value of the same type.
     #[must_use]
     pub fn with<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.extensions.insert(value);

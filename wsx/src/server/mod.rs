@@ -1,4 +1,5 @@
-//! The server's end: the hub, and how upgrade requests become its connections.
+//! The server: the hub, and the handshake that turns an upgrade request into one of its
+//! connections.
 #[cfg(feature = "server")]
 mod accept;
 pub(crate) mod admission;

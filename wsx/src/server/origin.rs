@@ -1,11 +1,11 @@
-//! The check of a request's `Origin`: from which web pages browsers may connect.
+//! The check of a request's `Origin` header: which web pages may connect. It does not know TLS.
 use http::{HeaderMap, HeaderValue, header, uri::Authority};
 
-/// The web pages that may connect. Only browsers send an `Origin`, so a request without one is
-/// allowed (RFC 6455 section 10.2).
+/// The web pages that may connect. Only browsers send an `Origin` header, so a request without one
+/// is allowed (RFC 6455 section 10.2).
 #[derive(Debug, Clone)]
 pub(crate) enum Origins {
-    /// All of them. For development.
+    /// All pages, for development.
     Any,
     /// Pages from the host and port of the request's `Host` header.
     SameHost,
@@ -45,16 +45,16 @@ impl Origin {
             _ => 0,
         };
         let authority: Authority = rest.parse().ok()?;
-        // An origin has neither user information nor anything after its port.
+        // An origin does not have user information, or anything after its port.
         let port = authority.port_u16().unwrap_or(standard);
         let host = authority.host().to_ascii_lowercase();
         let rebuilt = if authority.port().is_some() { format!("{host}:{port}") } else { host.clone() };
         (rebuilt == rest.to_ascii_lowercase() && port != 0).then_some(Self { scheme, host, port })
     }
 
-    /// Whether this `Host` header names the origin's host and port. Without a port, it names the
-    /// default port of the origin's scheme, because it is not known here whether the request came
-    /// over TLS.
+    /// Whether this `Host` header has the host and port of the origin. If the header has no port,
+    /// the default port of the origin's scheme counts, because this file does not know whether the
+    /// request came over TLS.
     fn is_at(&self, host: Option<&HeaderValue>) -> bool {
         let host = host.and_then(|host| host.to_str().ok());
         host.and_then(|host| Self::parse(&format!("{}://{host}", self.scheme))).is_some_and(|at| at == *self)

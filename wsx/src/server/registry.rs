@@ -1,4 +1,4 @@
-//! The connections of a hub, by id. Knows neither sockets nor HTTP.
+//! The open connections of a hub, by id. It does not know sockets or HTTP.
 use crate::connection::handle::Handle;
 use std::{
     collections::HashMap,
@@ -6,15 +6,18 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-/// Locks over which connections that come and go are spread.
+/// The number of locks. Connections that open and close at the same time rarely need the same one.
 const SHARDS: usize = 16;
 
+/// The connections under one lock.
 type Shard = HashMap<Arc<str>, Handle>;
 
+/// The connections of a hub, by id.
 #[derive(Default)]
 pub(crate) struct Registry {
-    /// Seeded, because peers choose their ids.
+    /// Selects the shard of an id. It has a random seed, because peers choose their ids.
     hash: RandomState,
+    /// The connections, each in the shard of its id.
     shards: [Mutex<Shard>; SHARDS],
 }
 
@@ -23,8 +26,10 @@ impl Registry {
         self.shard(id).get(id).cloned()
     }
 
-    /// Adds a connection, and returns the one that had its id. `is_open` is asked under the lock: a shutdown that sets it
-    /// to false either sees this connection or is seen by it.
+    /// Adds a connection. Returns the older one with its id.
+    ///
+    /// `is_open` is called under the lock. So a shutdown either sees this connection in the
+    /// registry, or `is_open` returns `false`.
     pub(crate) fn insert(
         &self,
         conn: &Handle,
@@ -35,12 +40,12 @@ impl Registry {
         if is_open() { Ok(shard.insert(id, conn.clone())) } else { Err(Closing) }
     }
 
-    /// Removes this very connection, never one that has replaced it.
+    /// Removes this connection, but not another one that has replaced it.
     pub(crate) fn remove(&self, conn: &Handle) {
         let mut shard = self.shard(conn.id());
         if shard.get(conn.id()).is_some_and(|entry| entry.is_same(conn)) {
             shard.remove(conn.id());
-            // A wave of connections that has gone leaves no memory behind.
+            // After many connections have ended, their memory is freed.
             if shard.capacity() > 64 && shard.len() < shard.capacity() / 8 {
                 shard.shrink_to_fit();
             }
@@ -65,7 +70,8 @@ impl Registry {
         all
     }
 
-    /// Calls `visit` for each connection, under its shard's lock: it must not run code of the program.
+    /// Calls `visit` for each connection, under the lock of its shard. `visit` must not run code of
+    /// the application.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&Handle)) {
         for shard in &self.shards {
             lock(shard).values().for_each(&mut visit);
@@ -73,15 +79,15 @@ impl Registry {
     }
 
     fn shard(&self, id: &str) -> MutexGuard<'_, Shard> {
-        // No truncation that matters: any bits of the hash serve.
+        // The cast may cut off bits, which is harmless: any bits of the hash are good.
         lock(&self.shards[self.hash.hash_one(id) as usize % SHARDS])
     }
 }
 
-/// The hub is shutting down, so no connection is added.
+/// The hub is shutting down, so the connection was not added.
 #[derive(Debug)]
 pub(crate) struct Closing;
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().expect("no code of the program runs under this lock")
+    shard.lock().expect("the application's code does not run under this lock")
 }

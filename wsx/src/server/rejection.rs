@@ -1,4 +1,4 @@
-//! The answer to a handshake that is rejected: an HTTP status, a text and headers.
+//! The answer to a rejected handshake: an HTTP status, a text and headers.
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::fmt;
 
@@ -17,18 +17,19 @@ use std::fmt;
 pub struct Rejection {
     pub(crate) status: StatusCode,
     pub(crate) body: String,
-    /// Boxed, because most rejections have none.
+    /// Boxed, because most rejections do not have headers.
     pub(crate) headers: Box<HeaderMap>,
 }
 
 impl Rejection {
-    /// Creates a rejection with this status, and a line of text as the body of the answer.
+    /// Returns a rejection with this status. `body` is a line of text in the answer.
     #[must_use]
     pub fn new(status: StatusCode, body: impl Into<String>) -> Self {
         Self { status, body: body.into(), headers: Box::default() }
     }
 
-    /// Adds a header to the answer, such as `Retry-After`. A header of the same name is replaced.
+    /// Adds a header to the answer, such as `Retry-After`. It replaces an earlier header of the
+    /// same name.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);

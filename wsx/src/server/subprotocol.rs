@@ -1,7 +1,7 @@
-//! Selects the subprotocol of a connection (RFC 6455 section 1.9).
+//! The selection of a connection's subprotocol (RFC 6455 section 1.9).
 use http::{HeaderMap, HeaderValue, header};
 
-/// The subprotocol that the handshake selected, as an extension of the connection.
+/// The subprotocol that the handshake selected. It is an extension of the connection.
 ///
 /// ```
 /// # fn example(conn: &wsx::Connection) {
@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, header};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subprotocol(pub String);
 
-/// Returns the first subprotocol of the client's list that the server speaks, and its header in the
+/// Returns the first subprotocol in the client's list that the server has, and its header in the
 /// answer.
 pub(crate) fn agree(headers: &HeaderMap, spoken: &[String]) -> Option<(Subprotocol, HeaderValue)> {
     let asked = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());

@@ -1,4 +1,5 @@
-//! TLS in front of a hub's door: the server's certificate, which can change while it runs, and the peer's.
+//! TLS for a server: its certificate, which can be replaced while it runs, and the certificates of
+//! clients. It does not know WebSocket.
 use crate::{
     config::TLS_BUFFER,
     connection::handle::Handle,
@@ -23,8 +24,10 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// What a server shows and asks for in a TLS handshake: its certificate, and whether clients need one. Cheap to clone; all
-/// clones are one, so that [`reload`](Self::reload) reaches the listener.
+/// The TLS configuration of a server: its certificate, and whether clients need one.
+///
+/// A clone is cheap, and all clones are the same configuration. So [`reload`](Self::reload) also
+/// changes a listener that is serving (row L4 of the specification).
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -59,15 +62,18 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 pub struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
 
 impl Tls {
-    /// As this configuration says. With a client verifier in it, clients without a certificate of theirs are turned away,
-    /// and `build_id` sees the [`PeerCertificates`] of the others.
+    /// Returns the TLS side of a server with this configuration.
+    ///
+    /// If the configuration has a client verifier, clients without a valid certificate are rejected
+    /// (row L5 of the specification). `build_id` receives the certificates of the others as
+    /// [`PeerCertificates`].
     #[must_use]
     pub fn new(config: impl Into<Arc<ServerConfig>>) -> Self {
         Self(Arc::new(RwLock::new(config.into())))
     }
 
-    /// From the next handshake on, as this configuration says. Connections that are open, and handshakes that are half
-    /// done, go on as they began; sessions of before are not resumed.
+    /// Replaces the configuration for later handshakes. Open connections and handshakes in progress
+    /// keep the old one. Sessions of the old one are not resumed.
     pub fn reload(&self, config: impl Into<Arc<ServerConfig>>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = config.into();
     }
@@ -76,7 +82,8 @@ impl Tls {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone().into()
     }
 
-    /// The server's half of a handshake. One that fails leaves the peer with an alert, if it speaks TLS.
+    /// Makes the TLS handshake at the server. If it fails, a peer that speaks TLS receives an
+    /// alert.
     async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<TlsStream<S>> {
         let bound = |session: &mut ServerConnection| session.set_buffer_limit(Some(TLS_BUFFER));
         match self.acceptor().accept_with(stream, bound).into_fallible().await {
@@ -95,9 +102,11 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// The certificates that a client has shown and the server's verifier has found good, its own first: in the `extensions`
-/// of the request that `build_id` sees, beside [`PeerAddr`](crate::server::PeerAddr). Not there where the server asks for none;
-/// where the HTTP server is the user's own, it is there only if that server says it.
+/// The verified certificates of a client, its own first. They are in the `extensions` of the
+/// request that `build_id` receives.
+///
+/// They are missing if the server does not request certificates. In an HTTP server of the program,
+/// they are there only if that server adds them.
 ///
 /// ```
 /// use wsx::{Rejection, http::{StatusCode, request::Parts}, server::PeerCertificates};
@@ -107,13 +116,14 @@ impl fmt::Debug for Tls {
 ///         return Err(Rejection::new(StatusCode::UNAUTHORIZED, "no certificate"));
 ///     };
 ///     # fn device_of(_: &[u8]) -> String { String::new() }
-///     Ok(device_of(&chain[0])) // The certificate in DER, for a parser such as the crate x509-parser.
+///     // The certificate is in DER, for a parser such as the crate x509-parser.
+///     Ok(device_of(&chain[0]))
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCertificates(pub Vec<CertificateDer<'static>>);
 
-/// Makes a connection of a stream behind a TLS handshake.
+/// Makes the TLS handshake, then the WebSocket handshake. Returns the connection.
 pub(super) async fn stream<E, S>(
     upgrade: &WsHandler<E>,
     stream: S,
@@ -146,6 +156,7 @@ where
         let chain = chain.iter().map(|certificate| certificate.clone().into_owned());
         extensions.insert(PeerCertificates(chain.collect()));
     }
-    // Boxed, because a session is a kilobyte, by which every future on its way would be larger.
+    // Boxed, because a TLS session takes a kilobyte, which would make every future up to here
+    // larger.
     admit::finish(upgrade, Box::new(stream), handshake, extensions).await
 }

@@ -1,6 +1,7 @@
-//! The handler of upgrade requests, with all of its public methods.
+//! The handler of upgrade requests, with all its public methods.
 //!
-//! It serves a listener or a stream on its own, or is a service behind the program's own HTTP server.
+//! It serves a listener or a stream by itself, or is a service in the HTTP server of the program.
+//! It does not know messages.
 use crate::{
     connection::{Connection, handle::Handle},
     protocol::endpoint::{Endpoint, Untyped},
@@ -29,30 +30,32 @@ use tokio::{
     net::TcpListener,
 };
 
-/// A `build_id` for programs that do not choose ids: `conn-0`, `conn-1` and so on, unique in this process.
+/// Makes the ids `conn-0`, `conn-1` and so on, which are unique in this process. It is the
+/// `build_id` of programs that do not choose ids.
 ///
 /// # Errors
 ///
-/// Never.
+/// It never returns an error.
 ///
 /// # Cancel safety
 ///
-/// Cancel safe: it does not wait. An id is never given twice.
+/// Cancel safe: it does not wait, and an id is never returned twice.
 pub async fn unique_id(_: Parts) -> Result<String, Rejection> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     Ok(format!("conn-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// The address from which a connection comes, in the `extensions` of the request that `build_id` sees. Behind the
-/// program's own HTTP server it is there only if that server adds it.
+/// The address of the peer, in the `extensions` of the request that `build_id` receives.
+///
+/// In an HTTP server of the program, it is there only if that server adds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// An error of a stream that did not become a connection.
+/// An error that [`WsHandler::serve_connection`] returns: the stream did not become a connection.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The request was rejected, and the peer has the answer.
+    /// The request was rejected, and the peer has received the answer.
     #[error("the handshake was rejected with {status}: {reason}")]
     Rejected {
         /// The HTTP status of the answer.
@@ -60,27 +63,36 @@ pub enum HandshakeError {
         /// The text of the answer.
         reason: String,
     },
-    /// The TLS handshake failed, or took longer than [`Config::handshake_timeout`](crate::Config::handshake_timeout). Only
-    /// with the feature `rustls`.
+    /// The TLS handshake failed, or took longer than
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout). Only with the feature
+    /// `rustls`.
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
-    /// The stream broke.
+    /// The stream broke during the handshake.
     #[error("the stream broke during the handshake")]
     Io(#[source] io::Error),
 }
 
+/// Makes the id of a connection from its upgrade request.
 pub(super) type BuildId = dyn Fn(Parts) -> BoxFuture<'static, Result<Identity, Rejection>> + Send + Sync;
 
-/// A hub's handler of upgrade requests, which makes connections of them. Cheap to clone.
+/// A hub's handler of upgrade requests, which turns them into connections. A clone is cheap.
 ///
-/// [`serve`](Self::serve) takes a listener, and [`serve_connection`](Self::serve_connection) a stream that the program
-/// has accepted itself. With the feature `hyper` it is a service for hyper, for tower, and for axum's `route_service`.
+/// [`serve`](Self::serve) takes a listener. [`serve_connection`](Self::serve_connection) takes a
+/// stream that the program has accepted. With the feature `hyper`, this is a service for hyper,
+/// tower and axum's `route_service`.
 pub struct WsHandler<E: Endpoint = Untyped> {
+    /// The hub that receives the connections.
     pub(super) hub: Hub<E>,
+    /// Given to `ws_handler`; makes the id of a connection.
     pub(super) build_id: Arc<BuildId>,
+    /// Given to `ws_handler`; runs for each new connection.
     pub(super) register: Arc<dyn Fn(&Handle) + Send + Sync>,
+    /// The only path that is accepted, if there is one.
     pub(super) path: Option<Arc<str>>,
+    /// The origins of web pages that are accepted.
     pub(super) origins: Arc<Origins>,
+    /// The subprotocols of the server.
     pub(super) protocols: Arc<[String]>,
 }
 
@@ -104,24 +116,25 @@ impl<E: Endpoint> WsHandler<E> {
         }
     }
 
-    /// Accepts requests for this path alone; others get 404.
+    /// Accepts only requests for this path. Others get 404.
     ///
-    /// For [`serve`](Self::serve) and [`serve_connection`](Self::serve_connection). Behind an HTTP server, its router
-    /// decides.
+    /// Use it with [`serve`](Self::serve) and [`serve_connection`](Self::serve_connection). In an
+    /// HTTP server, its router selects the path.
     #[must_use]
     pub fn path(mut self, path: impl Into<Arc<str>>) -> Self {
         self.path = Some(path.into());
         self
     }
 
-    /// Accepts web pages of these origins alone, as in `["https://ops.example.com"]`: scheme, host and port must be equal.
+    /// Accepts only web pages of these origins, for example `["https://ops.example.com"]`. Scheme,
+    /// host and port must be equal (row X1 of the specification).
     ///
-    /// Programs other than browsers send no `Origin`, and are accepted. Without this call every origin is accepted, which
-    /// is for development.
+    /// Programs other than browsers do not send an `Origin` header, and are accepted. Without this
+    /// call every origin is accepted, which is for development.
     ///
     /// # Panics
     ///
-    /// When an origin does not have the form `scheme://host` or `scheme://host:port`.
+    /// Panics if an origin does not have the form `scheme://host` or `scheme://host:port`.
     #[must_use]
     pub fn allow_origins<'o>(mut self, origins: impl IntoIterator<Item = &'o str>) -> Self {
         let list = origins.into_iter().map(|text| {
@@ -132,8 +145,10 @@ impl<E: Endpoint> WsHandler<E> {
         self
     }
 
-    /// Accepts web pages of the host to which they connect, whatever its scheme, and no others. A dashboard that the same
-    /// server delivers needs this. Behind a proxy the host is that of the `Host` header that the proxy passes on.
+    /// Accepts only web pages of the host to which they connect, with any scheme.
+    ///
+    /// Use it for a dashboard that comes from the same server. Behind a proxy, the host is the one
+    /// in the `Host` header that the proxy sends.
     #[must_use]
     pub fn same_origin(mut self) -> Self {
         self.origins = Arc::new(Origins::SameHost);
@@ -142,63 +157,72 @@ impl<E: Endpoint> WsHandler<E> {
 
     /// Sets the subprotocols (RFC 6455 section 1.9) of this server.
     ///
-    /// The first one of the client's list that is among them is agreed on, and is the connection's extension
-    /// [`Subprotocol`](crate::server::Subprotocol). A client that asks for none of them is accepted without one; `build_id`
-    /// may reject it.
+    /// The server selects the first one in the client's list that it has. The connection then has
+    /// it as its extension [`Subprotocol`](crate::server::Subprotocol). A client that requests only
+    /// others is accepted without a subprotocol; `build_id` can reject it.
     #[must_use]
     pub fn protocols<'p>(mut self, protocols: impl IntoIterator<Item = &'p str>) -> Self {
         self.protocols = protocols.into_iter().map(str::to_owned).collect();
         self
     }
 
-    /// Accepts connections until the hub shuts down. Connections that wait in the system's queue by then get 503.
+    /// Accepts connections until the hub shuts down. Connections that then wait in the queue of the
+    /// operating system get 503.
     ///
-    /// A handshake that fails ends its own connection alone. When accepting fails, as it does without a free file
-    /// descriptor, it continues after a pause.
+    /// A failed handshake ends only its own connection; the observer receives it. When accepting
+    /// fails, for example without a free file descriptor, it continues after a pause (row R15 of
+    /// the specification).
     ///
     /// # Cancel safety
     ///
-    /// If this is dropped, it stops accepting. Handshakes in progress continue, and open connections stay.
+    /// Not cancel safe: dropping this future closes the listener, and resets the connections in its
+    /// queue. Handshakes in progress continue, and open connections stay.
     pub async fn serve(self, listener: TcpListener) {
         accept::each(self, listener, |upgrade, stream, peer, place| async move {
-            // The observer has received the error.
+            // The observer has already received the error.
             let _ = admit::stream(&upgrade, stream, Some(peer), place).await;
         })
         .await;
     }
 
-    /// As [`serve`](Self::serve), with TLS: for clients of `wss://`. A TLS handshake that fails ends its own connection
-    /// alone, and is reported to [`Observer::tls_failed`](crate::Observer::tls_failed).
+    /// As [`serve`](Self::serve), with TLS, for clients of `wss://`.
+    /// [`Observer::tls_failed`](crate::Observer::tls_failed) receives a failed TLS handshake.
     ///
-    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) is for the handshakes of TLS and of WebSocket
-    /// together, and [`HubBuilder::max_handshakes`](crate::server::HubBuilder::max_handshakes) counts both as one.
+    /// The TLS handshake and the WebSocket handshake share
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout), and count as one for
+    /// [`HubBuilder::max_handshakes`](crate::server::HubBuilder::max_handshakes) (row L6 of the
+    /// specification).
     ///
     /// # Cancel safety
     ///
-    /// If this is dropped, it stops accepting. Open connections stay.
+    /// Not cancel safe: dropping this future closes the listener, and resets the connections in its
+    /// queue. Handshakes in progress continue, and open connections stay.
     #[cfg(feature = "rustls")]
     pub async fn serve_tls(self, listener: TcpListener, tls: crate::server::tls::Tls) {
         accept::each(self, listener, |upgrade, stream, peer, place| {
             let tls = tls.clone();
             async move {
-                // The observer has received the error.
+                // The observer has already received the error.
                 let _ = crate::server::tls::stream(&upgrade, stream, Some(peer), place, &tls).await;
             }
         })
         .await;
     }
 
-    /// Makes a connection of a stream: reads the request, answers it, and runs the connection in a task of its own. `peer`
-    /// reaches `build_id` as [`PeerAddr`].
+    /// Makes the handshake on a stream, and starts the connection in its own task. `build_id`
+    /// receives `peer` as [`PeerAddr`].
     ///
     /// # Errors
     ///
-    /// When the request is rejected or the stream breaks. The peer has its answer by then.
+    /// - [`HandshakeError::Rejected`]: the request was rejected, and the peer has received the
+    ///   answer.
+    /// - [`HandshakeError::Io`]: the stream broke.
     ///
     /// # Cancel safety
     ///
-    /// If this is dropped before it is done, the stream is dropped with it, and the hub does not have the connection. A
-    /// connection of the same id that it has replaced by then is closed all the same.
+    /// Not cancel safe: if this future is dropped before it is done, the stream is dropped, and the
+    /// hub does not have the connection. If the new connection had already replaced one with the
+    /// same id, that one stays closed.
     pub async fn serve_connection<S>(
         &self,
         io: S,
@@ -221,13 +245,15 @@ impl<E: Endpoint> WsHandler<E> {
     ///
     /// # Errors
     ///
-    /// When the TLS handshake fails, the request is rejected or the stream breaks. Where too many handshakes are in
-    /// progress, or too many connections come from one address, the stream ends before TLS and without an answer: an answer
-    /// would cost what the limits are to save.
+    /// As [`serve_connection`](Self::serve_connection). Also [`HandshakeError::Tls`]: the TLS
+    /// handshake failed.
+    ///
+    /// If a limit on handshakes or addresses is reached, the stream is closed before TLS, without
+    /// an answer. A TLS handshake would cost the resources that the limits protect.
     ///
     /// # Cancel safety
     ///
-    /// If this is dropped before it is done, the stream is dropped with it.
+    /// As [`serve_connection`](Self::serve_connection).
     #[cfg(feature = "rustls")]
     pub async fn serve_tls_connection<S>(
         &self,
@@ -242,14 +268,15 @@ impl<E: Endpoint> WsHandler<E> {
         crate::server::tls::stream(self, io, peer, place, tls).await.map(Connection::from_handle)
     }
 
-    /// Answers an upgrade request that an HTTP server built on hyper 1.x has received, and runs the connection once the
-    /// upgrade is done.
+    /// Answers an upgrade request that an HTTP server with hyper 1.x has received, and starts the
+    /// connection after the upgrade.
     ///
-    /// Any other request gets an HTTP error. A request that `build_id` has not decided about within
-    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout) gets 408. Reading the request, and the time for it,
-    /// is the HTTP server's.
+    /// Any other request gets an HTTP error. If `build_id` does not decide within
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout), the answer is 408. Reading
+    /// the request, and the time for it, is a matter of the HTTP server.
     ///
-    /// The server must support upgrades: `hyper::server::conn::http1::Builder::serve_connection(…).with_upgrades()`, or
+    /// The server must support upgrades. That is
+    /// `hyper::server::conn::http1::Builder::serve_connection(…).with_upgrades()`, or
     /// `axum::serve`. In axum, mount the handler with `route_service`:
     ///
     /// ```no_run
@@ -263,14 +290,16 @@ impl<E: Endpoint> WsHandler<E> {
     ///
     /// # Shutdown
     ///
-    /// Neither hyper nor axum knows the connections that it has upgraded, so their own graceful shutdown ends without them.
-    /// Shut the hub down first, while the server goes on accepting. Late requests get 503, other pages are served until the
-    /// last WebSocket has closed, and then the server ends in its own way.
+    /// hyper and axum do not know the connections that they have upgraded, so their own graceful
+    /// shutdown does not wait for them (row X8 of the specification). Shut the hub down first,
+    /// while the server still accepts. Late requests then get 503, and other pages are served until
+    /// the last WebSocket has closed. Then the server ends in its own way.
     ///
     /// ```no_run
     /// # use std::time::Duration;
     /// # async fn asked_to_stop() {}
-    /// # async fn example(listener: tokio::net::TcpListener, app: axum::Router, hub: wsx::Hub) -> std::io::Result<()> {
+    /// # use {axum::Router, tokio::net::TcpListener, wsx::Hub};
+    /// # async fn example(listener: TcpListener, app: Router, hub: Hub) -> std::io::Result<()> {
     /// let hub_has_closed = async move {
     ///     asked_to_stop().await;
     ///     hub.shutdown(Duration::from_secs(10)).await;
@@ -279,13 +308,13 @@ impl<E: Endpoint> WsHandler<E> {
     /// # }
     /// ```
     ///
-    /// With hyper itself, that is the moment at which the accept loop ends and `graceful_shutdown` is called on each HTTP
-    /// connection; `examples/src/bin/mount_hyper.rs` is a whole program.
+    /// With hyper alone, end the accept loop at that moment, and call `graceful_shutdown` on each
+    /// HTTP connection. `examples/src/bin/mount_hyper.rs` is a complete program.
     ///
     /// # Cancel safety
     ///
-    /// If this is dropped before it is done, the connection is not made. Once it has answered, the connection is made
-    /// without it.
+    /// Not cancel safe: if this future is dropped before it is done, the connection is not made.
+    /// After it has returned the answer, the connection starts by itself.
     #[cfg(feature = "hyper")]
     pub async fn upgrade<B>(&self, request: http::Request<B>) -> crate::server::hyper::Answer {
         crate::server::hyper::answer(self, request).await

@@ -1,6 +1,7 @@
 //! Finds a link that broke silently: a silent peer is pinged, and a peer that stays silent is lost.
 //!
-//! Knows the clock. It knows neither the socket nor the queue: it says what is due.
+//! It knows the clock, but not the socket or the queue: it only reports that a ping or the end is
+//! due.
 //!
 //! ```text
 //!               silent for the interval             silent for the timeout
@@ -18,21 +19,25 @@ use std::{
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What is due.
+/// The action that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Due {
+    /// A ping has to be sent.
     Ping,
-    /// Nothing was received since the ping.
+    /// The connection has to end: nothing was received since the ping.
     PeerLost,
 }
 
 /// The heartbeat of one connection.
 #[derive(Debug)]
 pub(crate) struct HeartbeatTimer {
+    /// The interval and the timeout.
     config: Heartbeat,
+    /// Wakes the task at the deadline. `poll` moves it there.
     timer: Pin<Box<Sleep>>,
+    /// Whether a ping is unanswered.
     phase: Phase,
-    /// When the phase ends, unless a byte is received before.
+    /// The end of the phase, if nothing is received.
     deadline: Instant,
 }
 
@@ -48,13 +53,13 @@ impl HeartbeatTimer {
         Self { config, timer: Box::pin(sleep_until(deadline)), phase: Phase::Listening, deadline }
     }
 
-    /// Starts again, because something was received.
+    /// Begins a new interval, because something was received.
     pub(crate) fn restart(&mut self) {
         self.phase = Phase::Listening;
         self.deadline = after(self.config.interval);
     }
 
-    /// Pending while nothing is due. The task is woken when something is.
+    /// Pending until an action is due.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
         if self.timer.deadline() != self.deadline {
             self.timer.as_mut().reset(self.deadline);
@@ -73,8 +78,8 @@ impl HeartbeatTimer {
     }
 }
 
-/// The time after `wait`, at most thirty years from now, as in tokio's own timers. The clock has an
-/// end, and rounding a time right before that end overflows too.
+/// Returns the time after `wait`, at most thirty years from now, as the timers of tokio do. Near
+/// the end of the clock, rounding a time would overflow.
 fn after(wait: Duration) -> Instant {
     const MAX: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
     Instant::now() + wait.min(MAX)

@@ -1,11 +1,12 @@
-//! The one task that owns a connection's socket: open, serve, close, report.
+//! The one task that owns a connection's socket: it opens, serves, closes, and reports. It does not
+//! know the handshake.
 //!
-//! Nothing else touches a socket after its handshake. Reading, the running handler and writing make progress side by side;
-//! none of them waits for another.
+//! Nothing else touches a socket after its handshake. Reading, the running handler and writing make
+//! progress side by side. None of them waits for another.
 //!
 //! ```text
-//! serve --peer closes, link breaks, handler panics, program closes--> close --> report
-//!       --link breaks----------------------------------------------------------^
+//! serve --peer closes, input is rejected, handler panics, program closes--> close --> report
+//!       --link breaks---------------------------------------------------------------^
 //! ```
 pub(crate) mod heartbeat;
 #[cfg(feature = "tungstenite")]
@@ -43,15 +44,17 @@ use std::{
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// After our FIN, input is read and dropped for this long, and at most [`LINGER_BYTES`] of it. A socket that is dropped with
-/// unread input sends a reset, which can overtake the close frame.
+/// How long input is read and dropped after our FIN. A socket that is dropped with unread input
+/// sends a reset, which can overtake the close frame.
 const LINGER: Duration = Duration::from_secs(1);
+/// Maximum number of bytes that are dropped within [`LINGER`].
 const LINGER_BYTES: usize = 4 << 20;
 
-/// Runs a connection from before its first message to the end of its socket, which is taken out of its place then. `kill`
-/// ends the wait for a peer that does not close in time.
+/// Runs a connection from before its first message to the end of its socket.
 ///
-/// The socket is borrowed, because a future keeps room for an argument and once more for the variable it moves to.
+/// At the end it takes the socket out of `socket`. `kill` ends the wait for a peer that does not
+/// close in time. The socket is borrowed, because a future has room for each argument, and again
+/// for the variable that it moves to.
 pub(crate) async fn run<E: Endpoint, T: Transport>(
     socket: &mut Option<T>,
     conn: &Handle,
@@ -83,10 +86,11 @@ pub(crate) async fn run<E: Endpoint, T: Transport>(
         }
         let closed = task.closed();
         if closed.by != ClosedBy::Link {
-            // Boxed, or every idle connection would carry the room for its end.
+            // Boxed. Otherwise every idle connection would carry the room for its close.
             Box::pin(async {
                 tokio::select! {
-                    // In this order, so that what the socket takes at once is written even if the wait has ended already.
+                    // In this order, so that frames which the socket takes at once are written,
+                    // even if the wait has already ended.
                     biased;
                     _ = task.close(&closed, config.close_timeout / 4, kill) => {}
                     () = sleep(config.close_timeout) => {}
@@ -95,7 +99,8 @@ pub(crate) async fn run<E: Endpoint, T: Transport>(
             })
             .await;
         }
-        // Dropping a handler's future runs code of the program, which may panic. The end is reported all the same.
+        // Dropping a handler's future runs code of the application, which may panic. The end is
+        // reported anyway.
         let _ = catch_panic::call(|| reading.set(None));
         closed
     };
@@ -104,8 +109,8 @@ pub(crate) async fn run<E: Endpoint, T: Transport>(
     conn.set_closed(closed);
 }
 
-/// Marks the connection as ended even if the task does not get there: a stream of the program panicked, or the runtime was
-/// dropped.
+/// Marks the connection as ended even if the task does not finish. The stream of an application may
+/// panic, or the runtime may be dropped.
 struct Ending<'a, E: Endpoint> {
     conn: &'a Handle,
     scope: &'a Scope<'a, E>,
@@ -121,28 +126,34 @@ impl<E: Endpoint> Drop for Ending<'_, E> {
     }
 }
 
-/// Both halves of a connection, polled as one.
+/// The reader and the writer of a connection, which are polled together.
 struct Task<'t, T, F> {
+    /// The socket.
     transport: &'t T,
+    /// The state that the task shares with the handles, such as the queue.
     conn: &'t Handle,
+    /// Writes the queue into the socket.
     writer: Writer,
+    /// The future of [`read`], which also runs the handlers.
     reader: Pin<&'t mut F>,
-    /// Whether a handler runs, so that nothing is read.
+    /// Whether a handler is running. Then nothing is read.
     handling: &'t HandlingCell,
-    /// The waker that the reader waits with, so that a wake for a queued message does not poll the reader.
+    /// The waker that the reader waits with. It is separate, so that a wake-up for a queued message
+    /// does not poll the reader.
     waker: Waker,
+    /// The heartbeat, if one is configured. Boxed, because it is off by default.
     heartbeat: Option<Box<HeartbeatTimer>>,
-    /// Set when `reader` is done. It must not be polled again then.
+    /// The result of `reader`. After that, `reader` must not be polled again.
     end: Option<ReadEnd>,
 }
 
 impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
-    /// Reads and handles, then writes. Ready when all queued frames are written.
+    /// Reads and handles messages, then writes. Ready when all queued frames are written.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_reader(cx);
         self.poll_heartbeat(cx)?;
-        // In the same poll, whether or not a handler is pending: replies are written at once, and a handler that waits for
-        // room in its own queue gets it.
+        // In the same poll, whether or not a handler is pending. So replies are written at once,
+        // and a handler that waits for room in its own queue gets it.
         self.writer.poll(self.transport, self.conn.queue(), cx)
     }
 
@@ -160,10 +171,12 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
         }
     }
 
-    /// Pings when it is due, unless a ping is still queued. Returns an error when the peer has not answered in time.
+    /// Queues a ping when it is due, unless a ping is still queued. Returns an error if the peer
+    /// has not answered in time.
     fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let Some(heartbeat) = &mut self.heartbeat else { return Ok(()) };
-        // While a handler runs, the peer's bytes wait in the system's buffer: that is not silence.
+        // While a handler runs, the peer's bytes wait in the buffer of the operating system. That
+        // is not silence.
         if self.transport.take_received() || self.handling.get() != Handling::Idle {
             heartbeat.restart();
         }
@@ -177,10 +190,11 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
         Ok(())
     }
 
-    /// Ready when the connection is to end.
+    /// Ready when the connection has to end.
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Poll::Ready(Err(error)) = self.poll(cx) {
-            // The read says why the link broke; a write after that fails only as a broken pipe.
+            // The error of the read says why the link broke. A write after that only fails with
+            // "broken pipe".
             if !matches!(self.end, Some(ReadEnd::LinkLost(_))) {
                 self.end = Some(ReadEnd::LinkLost(error.to_string()));
             }
@@ -188,9 +202,9 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
         if self.end.is_some() || self.conn.is_closed() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Returns how the connection ends. From here on nothing can be sent.
+    /// Returns the reason for the end. After this, sends fail.
     fn closed(&mut self) -> Closed {
-        // Closing has a deadline of its own.
+        // Closing has its own time limit.
         self.heartbeat = None;
         let closed = match (&self.end, self.conn.closing()) {
             (Some(ReadEnd::LinkLost(why)), _) => Closed::new(CloseCode::ABNORMAL, why, ClosedBy::Link),
@@ -207,10 +221,14 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
         closed
     }
 
-    /// Writes what is queued, then our close frame, waits for the peer's, and ends the stream. A shutdown waits `patience`
-    /// for the reply of the running handler, and at most for its own grace period.
+    /// Writes the queued frames and our close frame, waits for the peer's close frame, and ends the
+    /// stream.
+    ///
+    /// During a shutdown it waits for the reply of the running handler. It does so for at most
+    /// `patience`, and not longer than the grace period of the shutdown.
     async fn close(&mut self, closed: &Closed, patience: Duration, kill: &CancellationToken) -> io::Result<()> {
-        // Until the peer has closed, its messages are still read. The connection's intake decides whether they are handled.
+        // Until the peer has closed, its messages are still read. The intake of the connection
+        // decides whether they are handled.
         if self.conn.intake() != Intake::Shut {
             let mut impatience = pin!(timeout(patience, kill.cancelled()));
             let mut patient = true;
@@ -221,11 +239,11 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
                 if owed && patient { Poll::Pending } else { written.map(Ok::<_, io::Error>) }
             })
             .await?;
-            // Nothing follows the close frame.
+            // Nothing may follow the close frame.
             self.conn.queue().close();
         }
         poll_fn(|cx| self.poll(cx)).await?;
-        // An answer carries the code that it answers (RFC 6455 section 5.5.1).
+        // The answer to a close frame carries the same code (RFC 6455 section 5.5.1).
         self.writer.rest = write::close_frame(self.conn.role(), closed.code, &closed.reason);
         poll_fn(|cx| self.poll(cx)).await?;
         poll_fn(|cx| {
@@ -239,7 +257,7 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
     }
 }
 
-/// Reports the end to the handler of `__close__` and to the observer.
+/// Runs the handler of `__close__`, and reports the end to the observer.
 async fn report<E: Endpoint>(conn: &Handle, closed: &Closed, scope: &Scope<'_, E>) {
     let incoming = Incoming::close(closed);
     // A handler that hangs is dropped inside of `catch_panic`, because its drop may panic too.

@@ -377,7 +377,7 @@ fn a_close_wakes_the_blocked_task_and_every_waiting_sender() {
             let times = sent.iter().filter(|sent| **sent == name).count();
             match result {
                 Ok(()) => assert_eq!(times, 1, "accepted, and not sent once"),
-                Err(SendError::Closed) => assert_eq!(times, 0, "refused, and sent all the same"),
+                Err(SendError::Closed) => assert_eq!(times, 0, "rejected, and sent anyway"),
                 Err(other) => panic!("{other}"),
             }
         }

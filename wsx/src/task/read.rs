@@ -1,4 +1,5 @@
-//! Reads messages and runs their handlers, one after the other, until the connection ends.
+//! Reads messages and runs their handlers, one after the other, until the connection ends. It does
+//! not write or close.
 use crate::{
     connection::{
         Connection,
@@ -25,14 +26,15 @@ use tokio_tungstenite::tungstenite::{
     protocol::CloseFrame,
 };
 
-/// After this many messages the other connections of the thread have a turn, and the replies are written.
+/// After this many messages, the other connections of the thread get a turn, and the replies are
+/// written.
 const TURN: u32 = 128;
 
-/// Why reading ended.
+/// The reason why reading ended.
 pub(super) enum ReadEnd {
     /// The peer sent a close frame.
     PeerClosed(Option<CloseFrame>),
-    /// The peer broke RFC 6455 or a limit. We close with this code.
+    /// The input violates RFC 6455 or a limit. The connection is closed with this code.
     Rejected(CloseCode, String),
     /// A handler or an observer panicked.
     Panicked,
@@ -40,19 +42,20 @@ pub(super) enum ReadEnd {
     LinkLost(String),
 }
 
-/// Whether a handler runs, and what becomes of its reply.
+/// Whether a handler is running, and whether its reply is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Handling {
-    /// No handler runs.
+    /// A handler is not running.
     Idle,
-    /// The handler started before any close. Its reply is sent before the close frame of a shutdown.
+    /// The handler began before the close. A shutdown sends its reply before the close frame.
     ReplyOwed,
-    /// The handler started after a close. Its reply is dropped.
+    /// The handler began after the close. Its reply is dropped.
     ReplyDropped,
 }
 
-/// A [`Handling`] that the reading half of the task sets and the other half looks at.
+/// A [`Handling`] that the reader sets and the rest of the task reads. An atomic, because both are
+/// in one `Send` future.
 pub(super) struct HandlingCell(AtomicU8);
 
 impl HandlingCell {
@@ -72,13 +75,15 @@ impl HandlingCell {
         self.0.store(handling as u8, Ordering::Relaxed);
     }
 
-    /// A handler starts.
+    /// Notes that a handler starts.
     fn start(&self, conn: &Handle) {
         self.set(if conn.intake() == Intake::Open { Handling::ReplyOwed } else { Handling::ReplyDropped });
     }
 }
 
-/// Reads and handles one message after the other. Owns the frame while its handler runs, so payloads may borrow from it.
+/// Reads and handles one message after the other.
+///
+/// It owns the message while the handler runs, so the payload may borrow from it.
 pub(super) async fn read<E: Endpoint, T: Transport>(
     transport: &T,
     conn: &Handle,
@@ -93,7 +98,8 @@ pub(super) async fn read<E: Endpoint, T: Transport>(
     loop {
         match poll_fn(|cx| transport.poll_received(conn.queue(), cx)).await {
             Ok(Received::Message(message)) => {
-                // Owned and not borrowed: every idle connection has the room for what this future holds.
+                // Owned, not borrowed: every idle connection has room for all that this future
+                // holds.
                 let frame = RawFrame::from(message);
                 if conn.intake() != Intake::Shut {
                     handling.start(conn);
@@ -102,7 +108,7 @@ pub(super) async fn read<E: Endpoint, T: Transport>(
                 }
                 DataMessage::from(frame).recycle();
             }
-            // The pong is queued already.
+            // The pong is already queued.
             Ok(Received::Ping) => {}
             Ok(Received::Pong(payload)) => conn.pong(&payload),
             Ok(Received::Close(close)) => return ReadEnd::PeerClosed(close),
@@ -111,7 +117,7 @@ pub(super) async fn read<E: Endpoint, T: Transport>(
         turn += 1;
         if turn == TURN {
             turn = 0;
-            // Not by a wake: the runtime looks at its sockets before this continues.
+            // Not by a plain wake-up: here the runtime polls its sockets before it continues.
             yield_now().await;
         }
     }
@@ -121,7 +127,8 @@ pub(super) async fn read<E: Endpoint, T: Transport>(
 async fn reply(conn: &Handle, reply: Option<Frame>, handling: &HandlingCell) {
     if let Some(reply) = reply {
         if conn.queue().try_append(reply.as_bytes()).is_err() {
-            // Waits for room, and meanwhile reads nothing. A connection that closes takes only a reply that it owes.
+            // Waits for room, and reads nothing meanwhile. A closing connection accepts the reply
+            // only if the handler began before the close.
             let sending = Sending::on(conn, Ok(reply.into_bytes()));
             let _ = match handling.get() {
                 Handling::ReplyOwed => sending.of_handler(),
@@ -133,7 +140,7 @@ async fn reply(conn: &Handle, reply: Option<Frame>, handling: &HandlingCell) {
     handling.set(Handling::Idle);
 }
 
-/// How an error of the reader ends the connection.
+/// Returns how an error of the reader ends the connection.
 fn end_of(error: &Error) -> ReadEnd {
     match (CloseCode::of_violation(error), error) {
         (Some(code), _) => ReadEnd::Rejected(code, error.to_string()),

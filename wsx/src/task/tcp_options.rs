@@ -1,4 +1,5 @@
-//! The options of a TCP socket, which are set before the opening handshake.
+//! The options of a TCP socket, which are set before the handshake. It does not know TLS or
+//! WebSocket.
 use crate::config::{Config, TcpKeepalive};
 use socket2::SockRef;
 use std::time::Duration;

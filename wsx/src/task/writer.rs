@@ -1,4 +1,5 @@
-//! Writes queued frames to the socket. It alone knows which frame is only partly written.
+//! Writes queued frames to the socket. Only the writer knows which frame is partly written. It does
+//! not read.
 use crate::{
     connection::queue::{self, Queue, Taken},
     task::transport::Transport,
@@ -15,12 +16,14 @@ use tokio::time::{Sleep, sleep};
 
 /// Takes frames from the queue and writes them.
 pub(super) struct Writer {
-    /// Bytes that the socket has not taken yet.
+    /// The bytes that the socket has not taken yet.
     pub(super) rest: Bytes,
-    /// Whether written bytes are not flushed yet: a TLS stream holds data back.
+    /// Whether written bytes are not flushed yet. A TLS stream can hold them back.
     unflushed: bool,
+    /// The write timeout.
     timeout: Duration,
-    /// Runs only while the socket takes nothing, and starts again with every byte that it takes.
+    /// The end of the write timeout. It runs only while the socket takes nothing, and starts again
+    /// with every byte that it takes.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -29,7 +32,8 @@ impl Writer {
         Self { rest: Bytes::new(), unflushed: false, timeout, deadline: None }
     }
 
-    /// Ready when all queued frames are written, or when the socket has taken nothing for the write timeout.
+    /// Ready when all queued frames are written. Returns an error if the socket has taken nothing
+    /// for the write timeout.
     pub(super) fn poll<T: Transport>(
         &mut self,
         transport: &T,
@@ -49,7 +53,7 @@ impl Writer {
             match queue.take() {
                 Taken::Nothing => return self.flush(transport, cx),
                 Taken::One(frame) => self.rest = frame,
-                // The queue is not locked during the write, so other threads can go on sending.
+                // The queue is not locked during the write, so other threads can send meanwhile.
                 Taken::Many(batch) => {
                     match transport.poll_write(&batch, cx) {
                         Poll::Ready(n) => {
@@ -65,6 +69,7 @@ impl Writer {
         }
     }
 
+    /// Flushes the written bytes. Ready when nothing is held back.
     fn flush<T: Transport>(&mut self, transport: &T, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unflushed {
             if transport.poll_flush(cx)?.is_pending() {
@@ -76,24 +81,27 @@ impl Writer {
         Poll::Ready(Ok(()))
     }
 
+    /// Notes that the socket has taken `n` bytes of `rest`.
     fn wrote(&mut self, n: usize) -> io::Result<()> {
         if n == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
         self.rest.advance(n);
         if self.rest.is_empty() {
-            // An empty slice of a long frame would keep all of its memory.
+            // An empty slice of a long frame would keep all its memory.
             self.rest = Bytes::new();
         }
         self.progress();
         Ok(())
     }
 
+    /// Notes that the socket has taken bytes, which restarts the write timeout.
     fn progress(&mut self) {
         self.unflushed = true;
         self.deadline = None;
     }
 
+    /// Pending while the socket takes nothing, until the write timeout.
     fn blocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let timeout = self.timeout;
         ready!(self.deadline.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
@@ -112,7 +120,8 @@ mod tests {
     use std::{collections::VecDeque, sync::Mutex, task::Waker};
     use tokio_tungstenite::tungstenite::Error;
 
-    /// A socket that takes this many bytes of each write, or none for now, and after the list all.
+    /// A socket that takes this many bytes of each write; `None` is a write that has to wait. After
+    /// the list it takes everything.
     struct Socket {
         takes: Mutex<VecDeque<Option<usize>>>,
         written: Mutex<Vec<u8>>,
@@ -153,8 +162,8 @@ mod tests {
         }
     }
 
-    /// However often the socket takes only a part, every frame is written whole, once and in order: single frames, many in
-    /// one write, and more than one write holds.
+    /// The socket takes only parts. Still every frame is written completely, once and in order. The
+    /// frames are single ones, many in one write, and more than fit into one write.
     #[tokio::test(start_paused = true)]
     async fn a_socket_that_takes_a_part_or_nothing_loses_no_frame() {
         for lengths in [&[5][..], &[5, 1, 7], &[BATCH - 1, 2, 3], &[BATCH + 1, 2], &[1, BATCH, 1, 1]] {

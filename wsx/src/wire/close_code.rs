@@ -1,14 +1,15 @@
-//! Close codes (RFC 6455 section 7.4): the number in a close frame that says why a connection ends.
+//! Close codes (RFC 6455 section 7.4): the number in a close frame that gives the reason for the
+//! close.
 //!
-//! Knows the codes, their names, and which one answers an error of the peer. It does not know
+//! It knows the codes, their names, and the code that answers wrong input. It does not know
 //! connections.
 use std::fmt;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 
 /// The code of a WebSocket close, from a close frame or in place of one (RFC 6455 section 7.4).
 ///
-/// The constants are the codes with a registered meaning. Every other number is made with
-/// [`From<u16>`]; the RFC leaves 4000 to 4999 to applications (section 7.4.2).
+/// The constants are the codes with a registered meaning. [`From<u16>`] makes every other code. The
+/// RFC leaves 4000 to 4999 to applications (section 7.4.2).
 ///
 /// ```
 /// use wsx::CloseCode;
@@ -30,13 +31,13 @@ impl CloseCode {
     pub const PROTOCOL_ERROR: Self = Self(1002);
     /// 1003: the endpoint does not accept this type of data, for example binary messages.
     pub const UNSUPPORTED_DATA: Self = Self(1003);
-    /// 1005: the close frame had no code. Never in a close frame.
+    /// 1005: the close frame did not have a code. This code is never in a close frame.
     pub const NO_STATUS: Self = Self(1005);
-    /// 1006: the connection was lost without a close frame. Never in a close frame.
+    /// 1006: the connection was lost without a close frame. This code is never in a close frame.
     pub const ABNORMAL: Self = Self(1006);
     /// 1007: the data does not fit the type of the message, for example text that is not UTF-8.
     pub const INVALID_PAYLOAD: Self = Self(1007);
-    /// 1008: the peer violated a policy of the endpoint. The general code where no other fits.
+    /// 1008: the peer violated a policy of the endpoint. It is the general code if no other fits.
     pub const POLICY_VIOLATION: Self = Self(1008);
     /// 1009: the message is too long for the endpoint.
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
@@ -44,36 +45,36 @@ impl CloseCode {
     pub const MANDATORY_EXTENSION: Self = Self(1010);
     /// 1011: an unexpected condition prevents the endpoint from continuing.
     pub const INTERNAL_ERROR: Self = Self(1011);
-    /// 1012: the server restarts; the client may reconnect after a random delay. In the IANA
-    /// registry, not in the RFC.
+    /// 1012: the server restarts; the client may reconnect after a random delay. The code is in the
+    /// IANA registry, not in the RFC.
     pub const SERVICE_RESTART: Self = Self(1012);
-    /// 1013: the server is overloaded; the client should reconnect later. In the IANA registry, not
-    /// in the RFC.
+    /// 1013: the server is overloaded; the client should reconnect later. The code is in the IANA
+    /// registry, not in the RFC.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
-    /// 1014: a gateway received an invalid response from its upstream server. In the IANA registry,
-    /// not in the RFC.
+    /// 1014: a gateway received an invalid response from its upstream server. The code is in the
+    /// IANA registry, not in the RFC.
     ///
-    /// wsx does not send it: many peers know only the codes of the RFC, and answer 1014 with a
-    /// protocol error.
+    /// wsx does not send it, because many peers know only the codes of the RFC. They answer 1014
+    /// with a protocol error.
     pub const BAD_GATEWAY: Self = Self(1014);
-    /// 4000: another connection with the same id has replaced this one. A code of wsx, in the RFC's
-    /// range for applications.
+    /// 4000: another connection with the same id has replaced this one. It is a code of wsx, in the
+    /// RFC's range for applications.
     ///
-    /// Once in a while this is normal: a peer came back before the server knew that its old link
-    /// was dead. Again and again it means that two programs use one id: each reconnects when the
-    /// other has replaced it.
+    /// Now and then this is normal: a peer reconnected before the server knew that its old link was
+    /// dead. If it happens again and again, two programs use one id. Each reconnects when the other
+    /// has replaced it.
     pub const REPLACED: Self = Self(4000);
 
-    /// Whether a close frame may carry this code (RFC 6455 section 7.4): 1000 to 1003, 1007 to
+    /// Whether a close frame may contain this code (RFC 6455 section 7.4): 1000 to 1003, 1007 to
     /// 1013, and 3000 to 4999.
     ///
-    /// 1004 is reserved. 1005, 1006 and 1015 stand for what a close frame cannot say. All others
-    /// have no definition.
+    /// 1004 is reserved. 1005, 1006 and 1015 stand for a close without a code. All others are not
+    /// defined.
     pub(crate) const fn is_sendable(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1013 | 3000..=4999)
     }
 
-    /// The code that answers an error in what the peer sent (RFC 6455 section 7.4.1). `None` if the
+    /// Returns the code that answers wrong input (RFC 6455 section 7.4.1). Returns `None` if the
     /// link broke instead.
     pub(crate) fn of_violation(error: &Error) -> Option<Self> {
         match error {
@@ -85,7 +86,7 @@ impl CloseCode {
         }
     }
 
-    /// The name of the constant, if there is one.
+    /// Returns the name of the constant, if there is one.
     const fn name(self) -> Option<&'static str> {
         Some(match self {
             Self::NORMAL => "NORMAL",
@@ -120,14 +121,14 @@ impl From<CloseCode> for u16 {
     }
 }
 
-/// The number.
+/// Writes the number.
 impl fmt::Display for CloseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-/// The number, followed by the name of the constant if there is one.
+/// Writes the number, then the name of the constant if there is one.
 impl fmt::Debug for CloseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {

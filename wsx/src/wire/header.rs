@@ -1,15 +1,15 @@
-//! A frame's header (RFC 6455 section 5.2), and the rules that a header alone can break.
+//! The header of a frame (RFC 6455 section 5.2), and the rules that a header alone can violate.
 //!
-//! Knows one header. It knows neither the payload after it nor, but for one flag, the frames before
-//! it.
+//! It knows a single header. It does not know the payload, and of earlier frames only whether a
+//! message is incomplete.
 use tokio_tungstenite::tungstenite::{
     error::ProtocolError,
     protocol::{Role, frame::coding::Data},
 };
 
-/// Longest payload of a control frame (RFC 6455 section 5.5).
+/// Maximum payload of a control frame, in bytes (RFC 6455 section 5.5).
 pub(crate) const MAX_CONTROL: usize = 125;
-/// Longest header of a frame: 2 bytes, 8 of length, 4 of mask.
+/// Maximum length of a header: 2 bytes, 8 bytes of length, and 4 bytes of mask.
 pub(super) const MAX_HEADER: usize = 14;
 
 /// The bit of the first byte that marks the last frame of a message.
@@ -17,7 +17,7 @@ const FIN: u8 = 0x80;
 /// The bits of the first byte that only an extension may set. wsx does not negotiate extensions.
 const RESERVED_BITS: u8 = 0x70;
 
-/// What a frame is (RFC 6455 section 5.2).
+/// The type of a frame (RFC 6455 section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Opcode(u8);
 
@@ -28,31 +28,31 @@ impl Opcode {
     pub(crate) const CLOSE: Self = Self(0x8);
     pub(crate) const PING: Self = Self(0x9);
 
-    /// The first byte of a frame with this opcode that is not fragmented.
+    /// Returns the first byte of an unfragmented frame with this opcode.
     pub(super) const fn whole(self) -> u8 {
         FIN | self.0
     }
 
-    /// Whether it is a close, a ping or a pong (section 5.5).
+    /// Whether this is a close, a ping or a pong (section 5.5).
     fn is_control(self) -> bool {
         self.0 & 0x08 != 0
     }
 }
 
-/// A frame's header (RFC 6455 section 5.2).
+/// The header of a frame (RFC 6455 section 5.2).
 pub(crate) struct Header {
     /// FIN, the reserved bits and the opcode.
     first_byte: u8,
     pub(super) masked: bool,
     pub(super) mask_key: [u8; 4],
-    /// Of the header itself, in bytes.
+    /// The length of the header, in bytes.
     pub(crate) size: usize,
-    /// Of the payload, in bytes.
+    /// The length of the payload, in bytes.
     pub(crate) payload_length: u64,
 }
 
 impl Header {
-    /// `None` if the header is not complete.
+    /// Returns `None` if the header is not complete.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let [first_byte, second_byte, rest @ ..] = bytes else { return None };
         let (payload_length, size) = match second_byte & 0x7f {
@@ -70,7 +70,7 @@ impl Header {
         Opcode(self.first_byte & 0x0f)
     }
 
-    /// Whether the frame is a fragment or the whole of a message.
+    /// Whether the frame is a complete message or a fragment of one.
     pub(super) fn is_data(&self) -> bool {
         !self.opcode().is_control()
     }
@@ -80,19 +80,19 @@ impl Header {
         self.first_byte & FIN != 0
     }
 
-    /// Whether the frame is a whole message by its first byte.
+    /// Whether the frame is a complete message, according to its first byte.
     pub(super) fn is_whole_message(&self) -> bool {
         const TEXT: u8 = Opcode::TEXT.whole();
         const BINARY: u8 = Opcode::BINARY.whole();
         matches!(self.first_byte, TEXT | BINARY)
     }
 
-    /// Returns the rule that the header breaks, whatever its payload is. `fragmented` says whether
-    /// a message has started and not ended.
+    /// Returns the rule that the header violates, if any. `fragmented` is whether a message has
+    /// begun but not ended.
     ///
     /// A frame with an invalid header is rejected before its payload is read. tungstenite would
-    /// allocate memory for the payload and wait for it. The checks and their order are those of
-    /// tungstenite.
+    /// allocate memory for the payload and wait for it. The checks and their order are the same as
+    /// in tungstenite.
     pub(super) fn violation(&self, role: Role, fragmented: bool) -> Option<ProtocolError> {
         let (opcode, is_server) = (self.opcode(), role == Role::Server);
         match opcode {

@@ -1,14 +1,14 @@
-//! Bytes that were read from a socket and not parsed yet.
+//! Bytes that were read from a socket and not parsed yet. All connections of a thread share one
+//! buffer.
 //!
-//! Knows neither frames nor sockets: the caller does the read. All connections of a thread share
-//! one buffer.
+//! It does not know frames or sockets; the caller reads.
 use std::{
     cell::Cell,
     io,
     task::{Poll, ready},
 };
 
-/// Size of the thread's buffer, and so the maximum of one read. It does not cost memory for each
+/// The length of the thread's buffer, which limits a single read. It is not memory of each
 /// connection.
 pub(super) const READ_SIZE: usize = 64 * 1024;
 
@@ -28,10 +28,10 @@ pub(crate) fn poll_with_buffer<T>(
     result
 }
 
-/// Bytes that were read and not taken yet.
+/// The bytes that were read and not taken yet.
 #[derive(Default)]
 pub(super) struct Input {
-    /// The thread's buffer, or memory of exactly the size of the bytes that are left.
+    /// The thread's buffer, or memory of exactly the size of the remaining bytes.
     pub(super) bytes: Vec<u8>,
     start: usize,
     end: usize,
@@ -59,8 +59,8 @@ impl Input {
         read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if self.bytes.len() != READ_SIZE {
-            // Taken, not borrowed: the stream is the user's, and its `poll_read` may run another
-            // connection's task.
+            // Taken, not borrowed: the stream may be the application's, and its `poll_read` may run
+            // the task of another connection.
             self.bytes = READ_BUFFER.take();
             self.bytes.resize(READ_SIZE, 0);
         }
@@ -70,8 +70,8 @@ impl Input {
         Poll::Ready(Ok(read))
     }
 
-    /// Gives the buffer back to the thread, and keeps the bytes that are left in memory of exactly
-    /// their size.
+    /// Returns the buffer to the thread. The remaining bytes move into memory of exactly their
+    /// size.
     pub(super) fn shrink(&mut self) {
         if self.bytes.len() == READ_SIZE {
             let unread = self.unread().to_vec();

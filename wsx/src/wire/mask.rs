@@ -1,5 +1,4 @@
-//! Masks and unmasks a payload (RFC 6455 section 5.3). Knows bytes and a key, and not what they
-//! are.
+//! Masks and unmasks a payload (RFC 6455 section 5.3). It does not know frames.
 
 /// Combines byte `i` of the payload with byte `i mod 4` of the key, eight bytes at a time.
 pub(crate) fn mask(payload: &mut [u8], key: [u8; 4]) {

@@ -1,6 +1,5 @@
-//! A message or control frame of the peer, as the reader returns it.
-//!
-//! Knows neither the frames that carried a message nor its handler.
+//! A message or control frame of the peer, as the reader returns it. It does not know frames or
+//! handlers.
 use bytes::Bytes;
 use std::cell::Cell;
 use tokio_tungstenite::tungstenite::{self, protocol::CloseFrame};
@@ -23,7 +22,7 @@ pub(crate) enum Received {
 }
 
 impl Received {
-    /// `None` for a single frame, which tungstenite does not return from a read.
+    /// Returns `None` for a single frame, which tungstenite does not return from a read.
     pub(crate) fn from_tungstenite(message: tungstenite::Message) -> Option<Self> {
         Some(match message {
             tungstenite::Message::Text(text) => Self::Message(DataMessage::Text(text.as_str().to_owned())),
@@ -36,7 +35,8 @@ impl Received {
     }
 }
 
-/// A message that owns its memory. [`recycle`](Self::recycle) gives the memory to the next one.
+/// A message that owns its memory. [`recycle`](Self::recycle) passes the memory on to the next
+/// message.
 #[derive(Debug)]
 pub(crate) enum DataMessage {
     Text(String),

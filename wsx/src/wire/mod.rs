@@ -1,4 +1,5 @@
-//! Bytes to frames and back (RFC 6455 section 5). Knows neither sockets nor envelopes.
+//! From bytes to frames and back (RFC 6455 section 5). This folder does not know sockets or
+//! envelopes.
 pub(crate) mod close_code;
 pub(crate) mod header;
 pub(crate) mod input;

@@ -1,9 +1,9 @@
-//! Turns received bytes into messages (RFC 6455 section 5).
+//! Turns received bytes into messages (RFC 6455 section 5). It does not know the socket.
 //!
-//! Nearly every message is one whole data frame. It is copied into memory of its own and unmasked
-//! in the same pass, and a silent connection keeps no buffer. All other frames, which are control
-//! frames and fragments, go through tungstenite, one at a time. A frame with an invalid header is
-//! rejected before its payload is read. Knows bytes, and not the socket.
+//! Nearly every message is one complete data frame. It is copied into its own memory and unmasked
+//! in the same pass, and a silent connection does not keep a buffer. All other frames are control
+//! frames and fragments. They go through tungstenite, one at a time. A frame with an invalid header
+//! is rejected before its payload is read.
 //!
 //! Compared with tungstenite alone, this saves two copies of each message and a read buffer for
 //! each connection. `docs/benchmarks.md` has the figures.
@@ -23,20 +23,20 @@ use std::{
 };
 use tokio_tungstenite::tungstenite::{Error, error::ProtocolError, protocol::Role};
 
-/// A message whose frame is not complete gets memory for at most this many times the received
-/// bytes. A peer could otherwise make the program allocate a long message by its header alone.
-/// Memory that is never written costs only its addresses.
+/// A message whose frame is incomplete gets memory for at most this many times the received bytes.
+/// Otherwise a peer could make the program allocate a long message with a header alone. Memory that
+/// is never written costs only addresses.
 const MAX_RESERVED_RATIO: usize = 16;
 
 /// The source of the bytes, and the queue for the answers of tungstenite, during one poll.
 pub(crate) trait Link {
-    /// Returns the number of bytes; 0 at the end of the stream.
+    /// Reads bytes. Returns their number, or 0 at the end of the stream.
     fn poll_read(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>>;
-    /// Queues a control frame. Returns false when there is no room for it.
+    /// Queues a control frame. Returns `false` if the queue is full.
     fn answer(&mut self, frame: &[u8]) -> bool;
 }
 
-/// Which part of a frame the reader reads next.
+/// The part of a frame that the reader reads next.
 ///
 /// ```text
 ///             a whole text or binary frame                  its payload is complete
@@ -50,7 +50,7 @@ pub(crate) trait Link {
 enum State {
     /// The header. Its first `read` bytes are in `Reader::header`.
     Header { read: usize },
-    /// The payload of a message that is one frame.
+    /// The payload of a message that is a single frame.
     Message { header: Header, payload: Vec<u8>, missing: usize },
     /// A frame that tungstenite reads.
     Forwarded(Forwarded),
@@ -62,16 +62,16 @@ pub(crate) struct Reader {
     max_message_size: usize,
     input: Input,
     state: State,
-    /// The bytes of the frame's header.
+    /// The bytes of the current header.
     header: [u8; MAX_HEADER],
-    /// Whether a message has started and its last fragment is missing.
+    /// Whether the last fragment of a message is missing.
     fragmented: bool,
-    /// Created for the first frame that needs it. Many connections never receive one.
+    /// Created for the first frame that needs it. Many connections never receive such a frame.
     tungstenite: Option<Box<Tungstenite>>,
 }
 
 impl Reader {
-    /// `early` are the bytes that were read after the handshake.
+    /// Returns a reader. `early` has the bytes that arrived together with the end of the handshake.
     pub(crate) fn new(role: Role, early: Vec<u8>, config: &Config) -> Self {
         Self {
             role,
@@ -128,7 +128,7 @@ impl Reader {
         }
     }
 
-    /// Gives back memory, because the task waits.
+    /// Frees memory, because the task waits.
     pub(crate) fn shrink(&mut self) {
         self.input.shrink();
     }
@@ -140,8 +140,8 @@ impl Reader {
         }
     }
 
-    /// Returns the next header, if it is complete. Its bytes are then in `self.header`, and no
-    /// longer in the input.
+    /// Returns the next header, if it is complete. Its bytes then move from the input into
+    /// `self.header`.
     fn next_header(&mut self) -> Option<Header> {
         let State::Header { read } = &mut self.state else { return None };
         let rest = self.input.unread();

@@ -1,7 +1,7 @@
 //! Passes control frames and fragments through tungstenite, one frame at a time.
 //!
-//! tungstenite joins fragments, checks their UTF-8, and answers pings and closes. It sees one
-//! frame, and not the socket. The reader decides which frames come here.
+//! tungstenite joins fragments, checks their UTF-8, and answers pings and closes. It receives a
+//! single frame and does not know the socket. The reader decides which frames it receives.
 use crate::wire::{header::MAX_HEADER, input::Input, message::Received, read::Link};
 use std::{io, task::Poll};
 use tokio_tungstenite::tungstenite::{
@@ -9,19 +9,19 @@ use tokio_tungstenite::tungstenite::{
     protocol::{Role, WebSocketConfig, WebSocketContext},
 };
 
-/// tungstenite's state for one connection. Many connections never need it.
+/// The state of tungstenite for one connection. Many connections never need it.
 pub(super) struct Tungstenite {
     context: WebSocketContext,
-    /// Whether tungstenite holds an answer for which the queue had no room.
+    /// Whether tungstenite holds an answer for which the queue was too full.
     pub(super) has_answer: bool,
 }
 
-/// How much of a frame tungstenite has read.
+/// The part of a frame that tungstenite has read.
 pub(super) struct Forwarded {
-    /// Bytes of the header that it has read.
+    /// The number of header bytes that it has read.
     header_read: usize,
     header_size: usize,
-    /// Bytes of the payload that it has not read.
+    /// The number of payload bytes that it has not read.
     payload: u64,
 }
 
@@ -40,8 +40,8 @@ impl Tungstenite {
         Self { context: WebSocketContext::new(role, Some(limits(max_message_size))), has_answer: false }
     }
 
-    /// Gives the frame to tungstenite. Returns its message or control frame, or `None` if a message
-    /// is not complete yet.
+    /// Passes the frame to tungstenite. Returns a message or control frame, or `None` while a
+    /// message is not complete.
     pub(super) fn poll_frame(
         &mut self,
         frame: &mut Unread<'_>,
@@ -67,10 +67,9 @@ impl Tungstenite {
 
     /// Queues the answers of tungstenite.
     ///
-    /// When the write buffer of tungstenite is full, tungstenite keeps the newest pong elsewhere. A
-    /// flush that empties the buffer does not send that pong. So this flushes until tungstenite
-    /// writes nothing, or until there is no room. The queue polls the reader again when there is
-    /// room.
+    /// If its write buffer is full, tungstenite keeps the newest pong elsewhere. A flush that
+    /// empties the buffer does not send that pong. So this flushes until tungstenite writes nothing
+    /// more, or the queue is full. In the second case the queue later polls the reader again.
     pub(super) fn flush_answers(&mut self, link: &mut impl Link) {
         let mut channel = Channel { frame: None, link, answered: false };
         self.has_answer = loop {
@@ -85,9 +84,11 @@ impl Tungstenite {
     }
 }
 
-/// With tungstenite's defaults a connection costs 135 KB, and a peer that sends pings without
-/// reading fills the memory. tungstenite needs little: it reads one frame at a time, and writes
-/// control frames only.
+/// Returns the limits for tungstenite.
+///
+/// With its defaults a connection costs 135 KB, and a peer that sends pings without reading fills
+/// the memory. tungstenite needs little here: it reads a single frame at a time, and writes only
+/// control frames.
 pub(super) fn limits(max_message_size: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(512)
@@ -100,13 +101,13 @@ pub(super) fn limits(max_message_size: usize) -> WebSocketConfig {
 /// The rest of the frame that tungstenite reads.
 pub(super) struct Unread<'c> {
     pub(super) frame: &'c mut Forwarded,
-    /// The frame's header, which is no longer in the input.
+    /// The header of the frame, which is no longer in the input.
     pub(super) header: &'c [u8; MAX_HEADER],
     pub(super) input: &'c mut Input,
 }
 
 impl Unread<'_> {
-    /// The next bytes of the frame, at most `most`.
+    /// Returns the next bytes of the frame, at most `most`.
     fn next(&mut self, most: usize, link: &mut impl Link) -> io::Result<&[u8]> {
         let Forwarded { header_read, header_size, payload } = &mut *self.frame;
         if header_read < header_size {
@@ -115,7 +116,7 @@ impl Unread<'_> {
             return Ok(&self.header[start..*header_read]);
         }
         if *payload == 0 {
-            // The next frame may be one that does not go through tungstenite.
+            // The next frame may not go through tungstenite.
             return Err(io::ErrorKind::WouldBlock.into());
         }
         if self.input.unread().is_empty() {
@@ -125,18 +126,17 @@ impl Unread<'_> {
             };
         }
         let bytes = self.input.take(most.min(usize::try_from(*payload).unwrap_or(usize::MAX)));
-        // No truncation: a length in memory has at most 64 bits.
+        // The cast does not cut off anything: a length in memory has at most 64 bits.
         *payload -= bytes.len() as u64;
         Ok(bytes)
     }
 }
 
-/// The connection as tungstenite sees it: at most one frame to read, and room for the control
-/// frames that it writes.
+/// The connection, as tungstenite uses it: it reads at most one frame, and writes control frames.
 struct Channel<'c, 'f, L> {
     frame: Option<&'c mut Unread<'f>>,
     link: &'c mut L,
-    /// Whether there was room for a frame that tungstenite wrote.
+    /// Whether the queue had room for each frame that tungstenite wrote.
     answered: bool,
 }
 
@@ -150,7 +150,7 @@ impl<L: Link> io::Read for Channel<'_, '_, L> {
 }
 
 impl<L: Link> io::Write for Channel<'_, '_, L> {
-    /// tungstenite writes whole frames, so its pongs can be queued between the messages.
+    /// tungstenite writes complete frames, so its pongs can be queued between the messages.
     fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
         if !self.link.answer(frame) {
             return Err(io::ErrorKind::WouldBlock.into());

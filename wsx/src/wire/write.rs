@@ -1,6 +1,5 @@
 //! Encodes outgoing frames (RFC 6455 section 5.2): header, mask and payload in one piece of memory.
-//!
-//! Knows neither envelopes nor sockets.
+//! It does not know envelopes or sockets.
 use crate::wire::{
     close_code::CloseCode,
     header::{MAX_CONTROL, MAX_HEADER, Opcode},
@@ -10,14 +9,14 @@ use bytes::Bytes;
 use std::cell::Cell;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// Up to this size, the thread keeps the buffer for its next frame.
+/// Maximum length of a buffer that the thread keeps for its next frame.
 const MAX_KEPT: usize = 256 * 1024;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// A finished frame, still in the buffer in which it was written. A drop gives the buffer back to
+/// A finished frame, still in the buffer in which it was written. Dropping it returns the buffer to
 /// the thread.
 #[derive(Debug)]
 pub struct Frame {
@@ -30,8 +29,8 @@ impl Frame {
         &self.buffer[self.start..]
     }
 
-    /// Returns the frame in memory of exactly its size. A long frame keeps its buffer, which the
-    /// thread would not keep anyway: a copy would write to twice as much new memory.
+    /// Returns the frame in memory of exactly its size. A long frame keeps its buffer, because the
+    /// thread would not keep it anyway. A copy would write to twice as much new memory.
     #[inline]
     pub(crate) fn into_bytes(mut self) -> Bytes {
         if self.buffer.capacity() <= MAX_KEPT {
@@ -46,9 +45,9 @@ impl Frame {
 impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
-        // A buffer without memory has left with its frame. It must not replace one with memory.
+        // A buffer whose memory went away with its frame must not replace one that has memory.
         if (1..=MAX_KEPT).contains(&self.buffer.capacity()) {
-            // A thread that ends may have dropped its buffer already.
+            // The thread may be ending, and may have dropped its buffer already.
             let _ = SCRATCH.try_with(|scratch| scratch.set(std::mem::take(&mut self.buffer)));
         }
     }
@@ -60,8 +59,8 @@ pub(crate) fn encode<E>(
     role: Role,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<Frame, E> {
-    // Taken, not borrowed: the user's `Serialize` runs inside `write` and may encode a message
-    // itself.
+    // Taken, not borrowed: the application's `Serialize` runs inside of `write`, and may encode a
+    // message itself.
     let mut frame = Frame { buffer: SCRATCH.take(), start: 0 };
     frame.buffer.clear();
     frame.buffer.extend_from_slice(&[0; MAX_HEADER]);
@@ -83,7 +82,7 @@ pub(crate) fn frame(opcode: Opcode, role: Role, payload: &[u8]) -> Bytes {
 }
 
 /// Encodes a close frame. With [`CloseCode::NO_STATUS`] its payload is empty (RFC 6455 section
-/// 7.4.1). A reason that does not fit is cut at a character.
+/// 7.4.1). A reason that is too long is cut between two characters.
 pub(crate) fn close_frame(role: Role, code: CloseCode, reason: &str) -> Bytes {
     if code == CloseCode::NO_STATUS {
         return frame(Opcode::CLOSE, role, &[]);
@@ -97,14 +96,13 @@ pub(crate) fn close_frame(role: Role, code: CloseCode, reason: &str) -> Bytes {
     frame(Opcode::CLOSE, role, &payload)
 }
 
-/// Masks the payload, which starts at `MAX_HEADER`, and writes the header right before it. Returns
-/// where the frame starts.
+/// Masks the payload, which begins at `MAX_HEADER`, and writes the header directly before it.
+/// Returns the position where the frame begins.
 fn write_header(buffer: &mut [u8], opcode: Opcode, role: Role) -> usize {
     let (header, payload) = buffer.split_at_mut(MAX_HEADER);
     let (mask_bit, mut start) = match role {
         Role::Server => (0, MAX_HEADER),
-        // A client masks every frame with a new key that is not predictable (sections 5.3 and
-        // 10.3).
+        // A client masks every frame with a new, unpredictable key (sections 5.3 and 10.3).
         Role::Client => {
             let key: [u8; 4] = rand::random();
             mask(payload, key);
@@ -113,7 +111,7 @@ fn write_header(buffer: &mut [u8], opcode: Opcode, role: Role) -> usize {
         }
     };
     let length_code = match payload.len() {
-        // No truncation: each arm's range fits its type.
+        // The casts do not cut off anything: the range of each arm fits its type.
         length @ 0..126 => length as u8,
         length @ 126..65536 => {
             start -= 2;

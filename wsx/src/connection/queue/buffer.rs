@@ -1,34 +1,34 @@
 //! The queued frames, in order and bounded, and the control frames that are sent before them.
 //!
-//! Counts messages and bytes. Knows neither the senders nor the task.
+//! It counts messages and bytes. It does not know the senders or the task.
 use crate::connection::queue::{BATCH, Taken, spare_batch};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// Maximum of queued messages and bytes; see [`Config`](crate::Config).
+/// Maximum number of queued messages and bytes; see [`Config`](crate::Config).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bound {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
 }
 
-/// Maximum of queued control frames, which are pongs. More are rejected, and tungstenite then keeps
-/// only the newest pong, as RFC 6455 section 5.5.3 allows. So a peer that sends pings and reads
-/// nothing does not fill the memory.
+/// Maximum number of queued control frames, which are pongs. More are rejected. tungstenite then
+/// keeps only the newest pong, as RFC 6455 section 5.5.3 allows. So a peer that sends pings but
+/// does not read cannot fill the memory.
 pub(super) const MAX_CONTROLS: usize = 4;
-/// An empty deque keeps room for at most this many entries, so that an idle connection owns almost
-/// no memory.
+/// Maximum number of entries for which an empty deque keeps memory. So an idle connection owns
+/// almost no memory.
 const MAX_KEPT: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Buffer {
     bound: Bound,
     pub(super) entries: VecDeque<Entry>,
-    /// How many messages there are in `entries`.
+    /// The number of messages in `entries`.
     pub(super) messages: usize,
-    /// The sum of their lengths.
+    /// The number of bytes in `entries`.
     pub(super) bytes: usize,
-    /// Sent before `entries`, so that a full queue does not delay a pong.
+    /// Control frames. They are sent before `entries`, so that a full queue does not delay a pong.
     controls: VecDeque<Bytes>,
 }
 
@@ -70,7 +70,7 @@ impl Buffer {
         self.entries.push_back(Entry::Frame(frame));
     }
 
-    /// Appends the reply to the one before, if both fit into one write and nothing was queued
+    /// Appends the reply to the previous one, if both fit into one write and nothing was queued
     /// between them.
     #[inline]
     pub(super) fn append(&mut self, reply: &[u8]) {
@@ -88,7 +88,7 @@ impl Buffer {
         self.entries.push_back(Entry::Replies { bytes, messages: 1 });
     }
 
-    /// Returns whether there was room.
+    /// Queues a control frame. Returns whether there was room.
     pub(super) fn push_control(&mut self, frame: &[u8]) -> bool {
         let has_room = self.controls.len() < MAX_CONTROLS;
         if has_room {
@@ -97,7 +97,7 @@ impl Buffer {
         has_room
     }
 
-    /// Takes as much as one write takes, and at least one entry.
+    /// Takes the entries of one write, at least one.
     #[inline]
     pub(super) fn take(&mut self) -> Taken {
         let Some(first) = self.pop() else { return Taken::Nothing };
@@ -121,7 +121,7 @@ impl Buffer {
         }
     }
 
-    /// Gives back the memory of an empty deque that was long before.
+    /// Frees the memory of an empty deque that was long before.
     #[inline]
     pub(super) fn shrink_if_empty(&mut self) {
         if self.entries.is_empty() && self.entries.capacity() > MAX_KEPT {
@@ -129,7 +129,7 @@ impl Buffer {
         }
     }
 
-    /// Gives back memory that the last replies do not fill.
+    /// Frees the memory that the last replies do not fill.
     pub(super) fn shrink_replies(&mut self) {
         if let Some(Entry::Replies { bytes, .. }) = self.entries.back_mut() {
             bytes.shrink_to_fit();

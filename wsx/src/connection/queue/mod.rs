@@ -1,12 +1,12 @@
 //! The outgoing queue of a connection: bounded in messages and bytes, first come first served.
 //!
-//! Senders queue frames and wake the connection's task, and the task takes them. Replies, which the
-//! task itself queues, are copied together into one batch for the next write, so a reply needs no
-//! memory of its own. A sender that finds no room leaves its frame and its waker here, and the
-//! frame is queued when there is room. So the order is kept: no sender overtakes one that waits. A
-//! dropped sender takes its frame back.
+//! Senders queue frames and wake the task of the connection, and the task takes them. The task
+//! itself queues replies. They are copied into one batch for the next write, so a reply does not
+//! need its own memory. If the queue is full, a sender leaves its frame and its waker here. The
+//! frame is queued when there is room. So the order is kept, and a new sender never overtakes a
+//! waiting one. A dropped sender takes its frame back.
 //!
-//! Knows neither the content of the frames nor the socket.
+//! It does not know the content of the frames or the socket.
 mod buffer;
 mod state;
 mod sync;
@@ -23,18 +23,19 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// Maximum of one write, in bytes, unless one frame is longer.
+/// Maximum length of one write, in bytes, unless a single frame is longer.
 pub(crate) const BATCH: usize = 64 * 1024;
-/// A longer reply is queued by itself, and then written without another copy.
+/// Maximum length of a reply that is copied. A longer reply is queued by itself and written without
+/// a copy.
 const MAX_COPIED_REPLY: usize = 16 * 1024;
 
 thread_local! {
-    /// Memory for the next batch of this thread. A task writes its batch in the poll that fills it,
-    /// while its peer reads.
+    /// The memory for the next batch of this thread. A task fills and writes its batch in the same
+    /// poll, as long as its peer reads.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Keeps the memory of a written batch for the next one of this thread.
+/// Keeps the memory of a written batch for the next batch of this thread.
 pub(crate) fn recycle(mut batch: Vec<u8>) {
     batch.clear();
     SPARE.set(batch);
@@ -46,42 +47,43 @@ fn spare_batch() -> Vec<u8> {
 
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// Wakers run code of the user or the runtime. They are not cloned, woken or dropped under this
-    /// lock.
+    /// Wakers run code of the application or the runtime. They are not cloned, woken or dropped
+    /// under this lock.
     state: Mutex<State>,
 }
 
-/// Identifies a sender that waits for room.
+/// Identifies a waiting sender.
 #[derive(Debug)]
 pub(crate) struct Ticket(u64);
 
-/// Why a frame was not queued.
+/// The reason why a frame was not queued.
 #[derive(Debug)]
 pub(crate) enum PushError {
-    /// There is no room.
+    /// The queue is full.
     Full,
     Closed,
 }
 
-/// The queue takes no more frames.
+/// The queue does not take more frames.
 #[derive(Debug)]
 pub(crate) struct QueueClosed;
 
-/// What became of a frame.
+/// The result of a push.
 #[derive(Debug)]
 pub(crate) enum Pushed {
     Queued,
-    /// There is no room yet. A sender that stops waiting must [`cancel`](Queue::cancel).
+    /// The queue is full, and the sender waits. A sender that stops waiting must
+    /// [`cancel`](Queue::cancel).
     Waiting(Ticket),
 }
 
-/// What [`Queue::take`] found.
+/// The frames that [`Queue::take`] found.
 #[derive(Debug)]
 pub(crate) enum Taken {
     Nothing,
-    /// One frame, written as it is.
+    /// A single frame, which is written as it is.
     One(Bytes),
-    /// Several frames, copied one after the other; [`recycle`] it.
+    /// Several frames in one piece of memory; [`recycle`] it.
     Many(Vec<u8>),
 }
 
@@ -91,7 +93,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no code of the user's runs under this lock")
+        self.state.lock().expect("the application's code does not run under this lock")
     }
 
     /// Queues the frame if there is room and no sender waits.
@@ -110,8 +112,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Queues a reply, for the connection's own task. It writes in the same poll, and so is not
-    /// woken.
+    /// Queues a reply. Only the connection's own task calls this. It is not woken, because it
+    /// writes in the same poll.
     pub(crate) fn try_append(&self, reply: &[u8]) -> Result<(), PushError> {
         let mut state = self.lock();
         if state.access != Access::Open {
@@ -124,7 +126,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Queues the frame, or leaves it here to be queued when there is room.
+    /// Queues the frame, or keeps it here until there is room.
     pub(crate) fn push(&self, frame: Bytes, origin: Origin, cx: &Context<'_>) -> Result<Pushed, QueueClosed> {
         let mut waker = None;
         let mut state = self.lock();
@@ -143,15 +145,15 @@ impl Queue {
             if let Some(waker) = waker.take() {
                 return Ok(Pushed::Waiting(state.wait(frame, origin, waker)));
             }
-            // Few senders have to wait, so the waker is cloned only here, and without the lock.
-            // There may be room after that.
+            // Few senders have to wait, so the waker is cloned only here, without the lock. There
+            // may be room after that.
             drop(state);
             waker = Some(cx.waker().clone());
             state = self.lock();
         }
     }
 
-    /// Ready when the frame is queued, or when the queue was closed before.
+    /// Ready when the frame is queued, or when the queue was closed before that.
     pub(crate) fn poll_ticket(&self, ticket: &Ticket, cx: &Context<'_>) -> Poll<Result<(), QueueClosed>> {
         // Declared before the lock, so that the waker in it is dropped after the lock is released.
         let mut waker = cx.waker().clone();
@@ -163,11 +165,11 @@ impl Queue {
         Poll::Ready(if state.was_admitted(ticket) { Ok(()) } else { Err(QueueClosed) })
     }
 
-    /// Removes a sender that waits, with its frame.
+    /// Removes a waiting sender and its frame.
     pub(crate) fn cancel(&self, ticket: &Ticket) {
         let mut state = self.lock();
         if let Some(cancelled) = state.cancel(ticket) {
-            // Shorter frames may have waited behind this one.
+            // Shorter frames may have waited for this one.
             let senders = state.admit_waiters();
             let task = if senders.is_empty() { None } else { state.schedule() };
             drop(state);
@@ -177,7 +179,7 @@ impl Queue {
         }
     }
 
-    /// Queues a control frame before all messages. Returns false when there is no room for it.
+    /// Queues a control frame before all messages. Returns `false` if the queue is full.
     pub(crate) fn push_control(&self, frame: &[u8]) -> bool {
         let mut state = self.lock();
         let has_room = state.buffer.push_control(frame);
@@ -187,13 +189,13 @@ impl Queue {
         has_room
     }
 
-    /// Closes the queue for all senders, including those that wait. Queued frames are still sent.
+    /// Closes the queue for all senders, including waiting ones. Queued frames are still sent.
     pub(crate) fn close(&self) {
         self.close_to(Access::Closed);
     }
 
-    /// Closes the queue for all senders but one: the reply of the running handler is still queued,
-    /// whether or not there is room.
+    /// Closes the queue for all senders except one: the reply of the running handler is queued even
+    /// if the queue is full.
     pub(crate) fn close_after_reply(&self) {
         self.close_to(Access::LastReply);
     }
@@ -207,7 +209,7 @@ impl Queue {
         self.lock().access != Access::Open
     }
 
-    /// Starts a poll of the task. Frames that are queued from now on are sent at its end. Returns
+    /// Begins a poll of the task. Frames that are queued from now on are sent at its end. Returns
     /// whether the task has to poll its reader.
     pub(crate) fn begin_poll(&self, waker: &Waker) -> bool {
         let mut replaced = None;
@@ -231,13 +233,13 @@ impl Queue {
         wake(task);
     }
 
-    /// Gives back memory that the queued frames do not fill, because the task waits for its peer.
+    /// Frees the memory that the queued frames do not fill, because the task waits for its peer.
     pub(crate) fn shrink(&self) {
         self.lock().buffer.shrink_replies();
     }
 
-    /// Takes the next frames: at least one, and as many as one write takes. Then queues the frames
-    /// of senders that wait.
+    /// Takes the next frames: at least one, and at most those of one write. Then queues the frames
+    /// of waiting senders.
     ///
     /// After [`Taken::Nothing`] the task counts as parked, and the next sender wakes it.
     pub(crate) fn take(&self) -> Taken {

@@ -1,9 +1,10 @@
-//! The states of a queue: who may still queue a frame, which senders wait, and who has to be woken.
+//! The states of a queue: which senders may queue, which senders wait, and which of them must be
+//! woken.
 //!
-//! Takes no lock and wakes no task. A method returns the wakers, and the queue calls them after it
-//! has released its lock.
+//! It does not lock or wake. A method returns the wakers, and the queue calls them after it has
+//! released its lock.
 //!
-//! Who may still queue a frame:
+//! Which senders may queue a frame:
 //!
 //! ```text
 //!          close_after_reply               the reply is queued
@@ -47,42 +48,42 @@ pub(super) struct State {
     pub(super) access: Access,
     task: TaskState,
     reader: ReaderState,
-    /// The task's waker. A wake takes it, and the task puts it back in its next poll. While it is
-    /// missing, the task is sure to be polled again.
+    /// The task's waker. A wake-up takes it, and the task puts it back in its next poll. While it
+    /// is missing, the task is certain to be polled again.
     waker: Option<Waker>,
-    /// Senders that found no room, in order of arrival.
+    /// The senders that wait for room, in order of arrival.
     waiters: VecDeque<Waiter>,
     next_ticket: u64,
-    /// Every lower ticket was admitted or cancelled.
+    /// Every lower ticket was queued or cancelled.
     admitted: u64,
 }
 
-/// Who may queue a frame.
+/// Which senders may queue a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Open,
-    /// Closed, except for one reply of the running handler. It needs no room.
+    /// Closed, except for one reply of the running handler. The reply may exceed the bounds.
     LastReply,
     Closed,
 }
 
-/// Whether the task will take what is queued.
+/// Whether the task will take the queued frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TaskState {
-    /// A sender has to wake it.
+    /// A sender has to wake the task.
     Parked,
-    /// It runs, or is sure to run.
+    /// The task is running, or is certain to run.
     Scheduled,
 }
 
-/// Whether the reader has something to do. A task that only writes queued frames does not touch the
-/// reader's memory.
+/// Whether the reader has work to do. A task that only writes queued frames does not touch the
+/// memory of the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReaderState {
     Idle,
-    /// There was no room for its control frame. It must be polled when there is room.
+    /// The queue was too full for its control frame. It must be polled when there is room.
     WaitsForRoom,
-    /// The task polls it in its next poll.
+    /// The next poll of the task polls it.
     Called,
 }
 
@@ -94,10 +95,10 @@ struct Waiter {
     waker: Waker,
 }
 
-/// Who queues a frame.
+/// The kind of sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// A send of the program.
+    /// A send of the application.
     Send,
     /// The reply of a handler. At most one waits, because a connection handles one message at a
     /// time.
@@ -134,7 +135,7 @@ impl State {
         is_last
     }
 
-    /// Keeps a sender, with its frame, until there is room.
+    /// Keeps a sender and its frame until there is room.
     pub(super) fn wait(&mut self, frame: Bytes, origin: Origin, waker: Waker) -> Ticket {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -153,7 +154,7 @@ impl State {
         ticket.0 < self.admitted
     }
 
-    /// Removes a sender that waits.
+    /// Removes a waiting sender.
     pub(super) fn cancel(&mut self, ticket: &Ticket) -> Option<(Bytes, Waker)> {
         let at = self.find(ticket)?;
         let waiter = self.waiters.remove(at)?;
@@ -164,7 +165,7 @@ impl State {
         self.waiters.binary_search_by_key(&ticket.0, |waiter| waiter.ticket).ok()
     }
 
-    /// Queues the frames of senders that wait, while there is room. Returns the wakers of these
+    /// Queues the frames of waiting senders, while there is room. Returns the wakers of these
     /// senders.
     #[inline]
     pub(super) fn admit_waiters(&mut self) -> Vec<Waker> {
@@ -178,7 +179,7 @@ impl State {
         wakers
     }
 
-    /// Closes the queue. Returns the wakers of the task and of the senders that waited.
+    /// Closes the queue. Returns the wakers of the task and of the waiting senders.
     pub(super) fn close(&mut self, access: Access) -> impl Iterator<Item = Waker> + use<> {
         if self.access != Access::Closed {
             self.access = access;
@@ -190,8 +191,8 @@ impl State {
                 self.buffer.push(frame);
             }
         }
-        // The task is woken even if it is scheduled. If it is blocked in a write, it would run only
-        // when the socket takes bytes, which may be much later.
+        // The task is woken even if it is scheduled. If it is blocked in a write, it would
+        // otherwise run only when the socket takes bytes, which may be much later.
         self.task = TaskState::Scheduled;
         waiters.into_iter().map(|waiter| waiter.waker).chain(self.waker.take())
     }
@@ -202,12 +203,12 @@ impl State {
         !self.waker.as_ref().is_some_and(|known| known.will_wake(waker))
     }
 
-    /// Returns the waker that was here.
+    /// Stores the waker. Returns the previous one.
     pub(super) fn set_waker(&mut self, waker: Waker) -> Option<Waker> {
         self.waker.replace(waker)
     }
 
-    /// Starts a poll of the task. Returns whether it has to poll its reader.
+    /// Begins a poll of the task. Returns whether it has to poll its reader.
     #[inline]
     pub(super) fn begin_poll(&mut self) -> bool {
         self.task = TaskState::Scheduled;
@@ -218,13 +219,13 @@ impl State {
         is_called
     }
 
-    /// The task found nothing to write. The next sender wakes it.
+    /// Notes that the task found nothing to write. The next sender wakes it.
     #[inline]
     pub(super) fn park(&mut self) {
         self.task = TaskState::Parked;
     }
 
-    /// A frame was queued. Returns the task's waker, unless the task is scheduled.
+    /// Notes that a frame was queued. Returns the task's waker, unless the task is scheduled.
     #[inline]
     pub(super) fn schedule(&mut self) -> Option<Waker> {
         match std::mem::replace(&mut self.task, TaskState::Scheduled) {
@@ -233,21 +234,22 @@ impl State {
         }
     }
 
-    /// There was no room for a control frame.
+    /// Notes that the queue was too full for a control frame.
     pub(super) fn wait_for_room(&mut self) {
         if self.reader == ReaderState::Idle {
             self.reader = ReaderState::WaitsForRoom;
         }
     }
 
-    /// There is room for control frames. Returns the task's waker, if its reader waits for that.
+    /// Notes that there is room for control frames. Returns the task's waker, if its reader waits
+    /// for that.
     #[inline]
     pub(super) fn room_for_controls(&mut self) -> Option<Waker> {
         if self.reader == ReaderState::WaitsForRoom { self.call_reader() } else { None }
     }
 
-    /// The task has to poll its reader. Returns the task's waker, unless the reader was called
-    /// before.
+    /// Notes that the task has to poll its reader. Returns the task's waker, unless the reader was
+    /// called before.
     ///
     /// The task is woken even if it runs or is blocked in a write, because it may have polled its
     /// reader already.

@@ -1,9 +1,9 @@
-//! The socket as the connection's task sees it: it receives messages, takes finished frames, and
-//! ends.
+//! The socket, as the task of a connection uses it: it receives messages, takes finished frames,
+//! and ends.
 //!
-//! There are two kinds: a stream of bytes, and a `WebSocketStream` of the user. The task reads and
-//! writes in two futures, and each needs the socket only during a poll. So the socket is in a mutex
-//! that is never contended. A `RefCell` would make the task `!Send`.
+//! There are two kinds: a stream of bytes, and a `WebSocketStream` of the application. The task
+//! reads and writes in two futures, and each needs the socket only during a poll. So the socket is
+//! in a mutex that is never contended. A `RefCell` would make the task `!Send`.
 pub(crate) mod socket;
 pub(crate) mod tungstenite;
 
@@ -24,13 +24,14 @@ pub(crate) trait Transport: Send + Sync {
     /// `queue`.
     fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, Error>>;
 
-    /// Gives back memory, because the reader waits for the peer or for a handler, or is done.
+    /// Frees memory, because the reader waits for the peer or for a handler, or is done.
     fn shrink(&self);
 
     /// Writes a part of `frames`. They start with a header, or with the rest that the last call did
     /// not write.
     fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 
+    /// Writes the bytes that the stream holds back, such as TLS.
     fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// Ends the output of the socket with a FIN.

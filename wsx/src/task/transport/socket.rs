@@ -23,22 +23,26 @@ use tokio::{
 use tokio_tungstenite::tungstenite::{self, protocol::Role};
 
 /// After this many reads without a complete message or control frame, the other connections of the
-/// thread have a turn. 128 KB of tiny fragments take some milliseconds, and a message can have any
-/// number of fragments.
+/// thread get a turn.
+///
+/// 128 KB of tiny fragments take some milliseconds, and a message can have any number of fragments.
 const MAX_READS: u32 = 2;
 
 /// A stream of bytes after a finished handshake.
 pub(crate) struct SocketTransport<S>(Mutex<Inner<S>>);
 
 struct Inner<S> {
+    /// The stream of bytes.
     socket: S,
+    /// Turns its bytes into messages, and holds the part of a message that has arrived.
     reader: Reader,
-    /// Whether bytes were received since the last `take_received`.
+    /// Whether bytes were received since the last `take_received`. The heartbeat needs it.
     received: bool,
 }
 
 impl<S> SocketTransport<S> {
-    /// `early` are the bytes that were read after the handshake.
+    /// Returns a transport. `early` has the bytes that arrived together with the end of the
+    /// handshake.
     pub(crate) fn new(socket: S, role: Role, early: Vec<u8>, config: &Config) -> Self {
         Self(Mutex::new(Inner { socket, reader: Reader::new(role, early, config), received: false }))
     }
@@ -76,8 +80,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> 
     }
 }
 
-/// The socket during one poll. It carries the task's context through the calls of tungstenite, so
-/// it needs no wakers of its own.
+/// The socket during one poll. It carries the context of the task through the calls of tungstenite,
+/// so it does not need other wakers.
 struct Polled<'p, 'w, S> {
     socket: &'p mut S,
     received: &'p mut bool,

@@ -1,4 +1,4 @@
-//! The transport of a `WebSocketStream` that the user made with tokio-tungstenite.
+//! The transport of a `WebSocketStream` that the application made with tokio-tungstenite.
 use crate::{
     connection::queue::Queue,
     task::transport::{Transport, lock, poll_read},
@@ -35,11 +35,12 @@ use tokio_tungstenite::{
     },
 };
 
-/// A stream that tokio-tungstenite made. It alone knows its role and the bytes that it has read
-/// ahead, so it is not taken apart. It has its own limits on messages.
+/// A stream that tokio-tungstenite made. Only the stream knows its role and the bytes that it has
+/// read ahead, so it is not taken apart. It has its own limits on messages.
 pub(crate) struct TungsteniteTransport<S> {
+    /// The stream.
     stream: Mutex<WebSocketStream<S>>,
-    /// Whether a message was received since the last `take_received`.
+    /// Whether a message was received since the last `take_received`. The heartbeat needs it.
     received: AtomicBool,
 }
 
@@ -65,14 +66,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTranspor
     fn shrink(&self) {}
 
     /// Sends the payload of the first frame, because this stream makes its own headers and masks. A
-    /// frame is written whole or not at all.
+    /// frame is written completely or not at all.
     fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut stream = lock(&self.stream);
         ready!(Pin::new(&mut *stream).poll_ready(cx)).map_err(io_error)?;
         let (message, length) = first_message(frames);
         match Pin::new(&mut *stream).start_send(message) {
-            // This stream itself answers the peer's close frame, and sends nothing after its
-            // answer.
+            // This stream answers the close frame of the peer by itself, and sends nothing after
+            // its answer.
             Ok(()) | Err(tungstenite::Error::Protocol(ProtocolError::SendAfterClosing)) => Poll::Ready(Ok(length)),
             Err(error) => Poll::Ready(Err(io_error(error))),
         }

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Builds the programs of all campaigns into target/campaign. One command, so that what they share is
+# built once.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# shellcheck source=SCRIPTDIR/packages.sh
+source tests/scripts/packages.sh
+
+cargo build --locked --profile campaign --package wsx-examples --bin echo --package wsx-tests --bin subject \
+  --package wsx-programs --bin abuse --bin conformance_client --bin mass_return --bin mass_shutdown \
+  --bin weak_links_campaign
