@@ -10,7 +10,7 @@ use tokio::{net::TcpListener, time::timeout};
 use wsx::{Backoff, CancellationToken, Client, Config, Connection, Hub, Untyped};
 
 /// Time limit for the client to connect. A handshake whose packets are lost takes some seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// The two ends, and the messages that arrived at each.
 #[derive(Debug)]
@@ -56,14 +56,14 @@ impl Exchange {
             .build()
             .expect("a hub without handlers has nothing to check");
         let arrivals = at_server.clone();
-        let upgrade = hub.ws_handler(query_id, move |conn| arrivals.note(conn));
+        let upgrade = hub.ws_handler(query_id, move |conn| arrivals.record(conn));
         let server = Server::start_on(hub, upgrade, listener);
         let backoff = Backoff::default().initial(Duration::from_millis(5)).max(Duration::from_millis(20));
         let client =
             Client::builder(format!("ws://{address}/ws?id=box-7")).config(config).backoff(backoff).build().unwrap();
         let arrivals = at_client.clone();
-        let connecting = client.connect(CancellationToken::new(), move |conn| arrivals.note(conn));
-        timeout(PATIENCE, connecting).await.expect("the client connects in time").expect("the URL is valid");
+        let connecting = client.connect(CancellationToken::new(), move |conn| arrivals.record(conn));
+        timeout(TIME_LIMIT, connecting).await.expect("the client connects in time").expect("the URL is valid");
         Self { server, client, at_server, at_client }
     }
 
@@ -90,7 +90,7 @@ impl Exchange {
     pub async fn arrive(&self, messages: u64) {
         let messages = usize::try_from(messages).unwrap_or(usize::MAX);
         // A missing message is reported by the verdicts, in more detail.
-        let _ = tokio::join!(self.at_server.reach(messages), self.at_client.reach(messages));
+        let _ = tokio::join!(self.at_server.wait_for(messages), self.at_client.wait_for(messages));
     }
 
     /// Returns what happened to the numbers below `sent`, on their way to the hub and to the
@@ -108,8 +108,8 @@ impl Exchange {
 
     /// Closes both ends. Queued messages still arrive if the link works.
     pub async fn close(&self) {
-        self.server.hub.shutdown(PATIENCE).await;
+        self.server.hub.shutdown(TIME_LIMIT).await;
         self.client.close();
-        let _ = timeout(PATIENCE, self.client.closed()).await;
+        let _ = timeout(TIME_LIMIT, self.client.closed()).await;
     }
 }

@@ -127,13 +127,13 @@ impl<E: Endpoint> Server<E> {
 /// A server in a runtime of its own. It can die as a killed process does: its sockets close without
 /// a close frame.
 #[derive(Debug)]
-pub struct Mortal {
+pub struct KillableServer {
     /// `127.0.0.1` and the port.
     pub address: String,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
-impl Mortal {
+impl KillableServer {
     /// Runs the future that `serve` makes from a listener at this address.
     ///
     /// # Panics
@@ -164,12 +164,12 @@ impl Mortal {
     /// When the runtime does not stop in time.
     pub async fn kill(mut self) {
         let runtime = self.runtime.take().expect("only `kill` and `drop` take the runtime");
-        let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(DEADLINE));
-        ended.await.expect("the runtime shuts down without a panic");
+        let stopped = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(DEADLINE));
+        stopped.await.expect("the runtime shuts down without a panic");
     }
 }
 
-impl Drop for Mortal {
+impl Drop for KillableServer {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -221,7 +221,7 @@ impl Peer {
     /// # Panics
     ///
     /// When the connection is closed.
-    pub async fn say(&mut self, message_type: &str, data: Value) {
+    pub async fn send_envelope(&mut self, message_type: &str, data: Value) {
         let envelope = serde_json::json!({"ver": 1, "type": message_type, "ts": 1_732_969_200, "data": data});
         self.send(envelope.to_string()).await;
     }
@@ -252,13 +252,13 @@ impl Peer {
     /// # Panics
     ///
     /// When something else arrives.
-    pub async fn hear(&mut self) -> Value {
+    pub async fn receive(&mut self) -> Value {
         serde_json::from_str(&self.text().await).expect("an envelope is JSON")
     }
 
     /// Receives the next envelope, and returns its type and data.
-    pub async fn hear_data(&mut self) -> (String, Value) {
-        let mut envelope = self.hear().await;
+    pub async fn receive_data(&mut self) -> (String, Value) {
+        let mut envelope = self.receive().await;
         (envelope["type"].as_str().unwrap_or_default().to_owned(), envelope["data"].take())
     }
 
@@ -283,13 +283,13 @@ impl Peer {
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the variants have the names of the observer's methods")]
 pub enum Seen {
-    Opened(String),
-    Closed(String, Closed),
-    Failed(String, String, HandlerError),
-    Ignored(String, String),
-    Refused(u16, String),
+    ConnectionOpened(String),
+    ConnectionClosed(String, Closed),
+    HandlerFailed(String, String, HandlerError),
+    MessageIgnored(String, String),
+    HandshakeRejected(u16, String),
     TlsFailed(String),
-    Retrying(u32, Duration, String),
+    ConnectFailed(u32, Duration, String),
 }
 
 /// Returns an observer that records, and its record.
@@ -323,18 +323,19 @@ impl Memory {
     }
 
     /// Waits for the next message whose handler failed. Returns connection, type and error.
-    pub async fn failed(&mut self) -> (String, String, HandlerError) {
-        self.find(|seen| if let Seen::Failed(id, kind, error) = seen { Some((id, kind, error)) } else { None }).await
+    pub async fn handler_failed(&mut self) -> (String, String, HandlerError) {
+        self.find(|seen| if let Seen::HandlerFailed(id, kind, error) = seen { Some((id, kind, error)) } else { None })
+            .await
     }
 
     /// Waits for the next message that was ignored. Returns connection and type.
-    pub async fn ignored(&mut self) -> (String, String) {
-        self.find(|seen| if let Seen::Ignored(id, kind) = seen { Some((id, kind)) } else { None }).await
+    pub async fn message_ignored(&mut self) -> (String, String) {
+        self.find(|seen| if let Seen::MessageIgnored(id, kind) = seen { Some((id, kind)) } else { None }).await
     }
 
     /// Waits for the next connection that closed. Returns its id and why it closed.
-    pub async fn closed(&mut self) -> (String, Closed) {
-        self.find(|seen| if let Seen::Closed(id, closed) = seen { Some((id, closed)) } else { None }).await
+    pub async fn connection_closed(&mut self) -> (String, Closed) {
+        self.find(|seen| if let Seen::ConnectionClosed(id, closed) = seen { Some((id, closed)) } else { None }).await
     }
 }
 
@@ -347,10 +348,10 @@ impl Recorder {
 
 impl Observer for Recorder {
     fn connection_opened(&self, conn: &Connection) {
-        self.saw(Seen::Opened(conn.id().to_owned()));
+        self.saw(Seen::ConnectionOpened(conn.id().to_owned()));
     }
     fn connection_closed(&self, conn: &Connection, closed: &Closed) {
-        self.saw(Seen::Closed(conn.id().to_owned(), closed.clone()));
+        self.saw(Seen::ConnectionClosed(conn.id().to_owned(), closed.clone()));
     }
     fn handler_failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
         // The error cannot be cloned, so a copy with its text is recorded.
@@ -360,19 +361,19 @@ impl Observer for Recorder {
             }
             other => HandlerError::Handler(chain(other).into()),
         };
-        self.saw(Seen::Failed(conn.id().to_owned(), message_type.to_owned(), copy));
+        self.saw(Seen::HandlerFailed(conn.id().to_owned(), message_type.to_owned(), copy));
     }
     fn message_ignored(&self, conn: &Connection, message_type: &str) {
-        self.saw(Seen::Ignored(conn.id().to_owned(), message_type.to_owned()));
+        self.saw(Seen::MessageIgnored(conn.id().to_owned(), message_type.to_owned()));
     }
     fn handshake_rejected(&self, _: Option<std::net::SocketAddr>, status: wsx::http::StatusCode, why: &str) {
-        self.saw(Seen::Refused(status.as_u16(), why.to_owned()));
+        self.saw(Seen::HandshakeRejected(status.as_u16(), why.to_owned()));
     }
     fn tls_failed(&self, _: Option<std::net::SocketAddr>, error: &std::io::Error) {
         self.saw(Seen::TlsFailed(error.to_string()));
     }
     fn connect_failed(&self, attempt: u32, delay: Duration, error: &ConnectError) {
-        self.saw(Seen::Retrying(attempt, delay, error.to_string()));
+        self.saw(Seen::ConnectFailed(attempt, delay, error.to_string()));
     }
 }
 

@@ -21,7 +21,7 @@ use wsx::{Connection, SendError};
 
 /// When no message arrives for this long, the rest is lost. Longer than any pause of a working
 /// link: at 20 % loss in each direction, TCP sometimes backs off for about ten seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// A message with its number. It is short, so that many of them pass a slow link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, wsx::Message)]
@@ -43,7 +43,7 @@ struct Inner {
 
 impl Arrivals {
     /// Records the messages of this connection; for `register`.
-    pub fn note(&self, conn: &Connection) {
+    pub fn record(&self, conn: &Connection) {
         let connection = self.0.connections.fetch_add(1, Ordering::Relaxed);
         let arrivals = self.clone();
         conn.register_handler("n", move |Numbered(number), _| {
@@ -73,10 +73,10 @@ impl Arrivals {
     /// # Errors
     ///
     /// How many messages arrived, when no more arrived for a minute.
-    pub async fn reach(&self, expected: usize) -> Result<(), usize> {
+    pub async fn wait_for(&self, expected: usize) -> Result<(), usize> {
         let mut count = self.0.count.subscribe();
         while *count.borrow_and_update() < expected {
-            if timeout(PATIENCE, count.changed()).await.is_err() {
+            if timeout(TIME_LIMIT, count.changed()).await.is_err() {
                 return Err(*count.borrow());
             }
         }
@@ -98,7 +98,7 @@ impl Arrivals {
         let mut verdict = Verdict { sent, arrived: seen.len() as u64, ..Verdict::default() };
         for (_, number) in seen {
             if !distinct.insert(number) {
-                verdict.doubled += 1;
+                verdict.duplicated += 1;
             } else if highest.is_some_and(|highest| number < highest) {
                 verdict.reordered += 1;
             }
@@ -116,7 +116,7 @@ pub struct Verdict {
     pub sent: u64,
     pub arrived: u64,
     pub lost: u64,
-    pub doubled: u64,
+    pub duplicated: u64,
     pub reordered: u64,
 }
 
@@ -130,14 +130,14 @@ impl Verdict {
     /// Whether connections that break kept their promise.
     #[must_use]
     pub fn is_at_most_once(&self) -> bool {
-        (self.doubled, self.reordered, self.arrived + self.lost) == (0, 0, self.sent)
+        (self.duplicated, self.reordered, self.arrived + self.lost) == (0, 0, self.sent)
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sent, arrived, lost, doubled, reordered } = self;
-        write!(f, "{sent} sent, {arrived} arrived, {lost} lost, {doubled} doubled, {reordered} reordered")
+        let Self { sent, arrived, lost, duplicated, reordered } = self;
+        write!(f, "{sent} sent, {arrived} arrived, {lost} lost, {duplicated} duplicated, {reordered} reordered")
     }
 }
 
@@ -158,9 +158,9 @@ where
                 sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(PATIENCE, accepted)
+        timeout(TIME_LIMIT, accepted)
             .await
-            .unwrap_or_else(|_| panic!("number {number} was not accepted within {PATIENCE:?}"));
+            .unwrap_or_else(|_| panic!("number {number} was not accepted within {TIME_LIMIT:?}"));
         // Lets the connection's task run, so that some messages leave one by one and others in a
         // batch.
         yield_now().await;
@@ -185,8 +185,11 @@ mod tests {
         assert!(good.is_perfect() && good.is_at_most_once(), "{good}");
         let lost = verdict(3, &[(0, 0), (1, 2)]);
         assert!(!lost.is_perfect() && lost.is_at_most_once() && lost.lost == 1, "{lost}");
-        let doubled = verdict(3, &[(0, 0), (0, 1), (1, 1), (1, 2)]);
-        assert!(!doubled.is_perfect() && !doubled.is_at_most_once() && doubled.doubled == 1, "{doubled}");
+        let duplicated = verdict(3, &[(0, 0), (0, 1), (1, 1), (1, 2)]);
+        assert!(
+            !duplicated.is_perfect() && !duplicated.is_at_most_once() && duplicated.duplicated == 1,
+            "{duplicated}"
+        );
         let reordered = verdict(3, &[(0, 0), (0, 2), (0, 1)]);
         assert!(!reordered.is_perfect() && !reordered.is_at_most_once() && reordered.reordered == 1, "{reordered}");
         let interleaved = verdict(3, &[(0, 0), (1, 2), (0, 1)]);

@@ -67,7 +67,7 @@ impl WeakLink {
     /// When `to` is not an address, when no port is free, or outside a tokio runtime.
     pub fn start(to: &str, weakness: Weakness) -> Self {
         let to = to.parse().expect("an address and a port");
-        let socket = narrow().expect("a socket");
+        let socket = small_socket().expect("a socket");
         socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let listener = socket.listen(128).expect("a bound socket can listen");
         let address = listener.local_addr().expect("a bound socket has an address").to_string();
@@ -79,9 +79,9 @@ impl WeakLink {
             for seed in 0.. {
                 let Ok((near, _)) = listener.accept().await else { break };
                 let random = SmallRng::seed_from_u64(seed);
-                let carrying =
-                    Carrying { weakness: weakness.clone(), silence: silence.clone(), cut: cut.clone(), random };
-                connections.spawn(carrying.run(near, to));
+                let forwarder =
+                    Forwarder { weakness: weakness.clone(), silence: silence.clone(), cut: cut.clone(), random };
+                connections.spawn(forwarder.run(near, to));
                 while connections.try_join_next().is_some() {}
             }
         });
@@ -118,20 +118,20 @@ impl WeakLink {
 }
 
 /// One connection.
-struct Carrying {
+struct Forwarder {
     weakness: Weakness,
     silence: watch::Receiver<bool>,
     cut: watch::Receiver<u64>,
     random: SmallRng,
 }
 
-impl Carrying {
+impl Forwarder {
     async fn run(mut self, mut near: TcpStream, to: SocketAddr) {
         self.cut.mark_unchanged();
         // A program that connects to a silent link waits; it gets neither an answer nor an error.
         let dialling = async {
-            heard(&mut self.silence).await?;
-            narrow()?.connect(to).await
+            end_of_silence(&mut self.silence).await?;
+            small_socket()?.connect(to).await
         };
         let dialled = tokio::select! {
             dialled = dialling => dialled,
@@ -143,18 +143,18 @@ impl Carrying {
         }
         let budget = self.weakness.cut_after.clone().map_or(u64::MAX, |bytes| self.random.random_range(bytes));
         let left = AtomicU64::new(budget);
-        let ended = {
+        let result = {
             let ((near_in, near_out), (far_in, far_out)) = (near.split(), far.split());
             let (silence, weakness) = (self.silence.clone(), &self.weakness);
             let pump =
                 |seed| Pump { weakness, silence: silence.clone(), left: &left, random: SmallRng::seed_from_u64(seed) };
             let (up, down) = (pump(self.random.random()), pump(self.random.random()));
             tokio::select! {
-                ended = async { tokio::try_join!(up.run(near_in, far_out), down.run(far_in, near_out)) } => ended.map(drop),
+                result = async { tokio::try_join!(up.run(near_in, far_out), down.run(far_in, near_out)) } => result.map(drop),
                 _ = self.cut.changed() => Err(io::ErrorKind::ConnectionReset.into()),
             }
         };
-        if ended.is_err() {
+        if result.is_err() {
             // Closing the socket now sends a reset instead of a FIN.
             for end in [&near, &far] {
                 let _ = SockRef::from(end).set_linger(Some(Duration::ZERO));
@@ -204,12 +204,12 @@ impl Pump<'_> {
             while let Some((due, bytes)) = pieces.recv().await {
                 sleep_until(due).await;
                 if bytes.is_empty() {
-                    heard(&mut self.silence).await?;
+                    end_of_silence(&mut self.silence).await?;
                     return to.shutdown().await;
                 }
                 for piece in bytes.chunks(if weakness.byte_by_byte { 1 } else { PIECE }) {
-                    heard(&mut self.silence).await?;
-                    self.give(piece, &mut to).await?;
+                    end_of_silence(&mut self.silence).await?;
+                    self.write_piece(piece, &mut to).await?;
                 }
             }
             Ok(())
@@ -217,7 +217,7 @@ impl Pump<'_> {
         tokio::try_join!(reading, writing).map(drop)
     }
 
-    async fn give(&self, piece: &[u8], to: &mut WriteHalf<'_>) -> io::Result<()> {
+    async fn write_piece(&self, piece: &[u8], to: &mut WriteHalf<'_>) -> io::Result<()> {
         let before = self.left.load(Ordering::Relaxed);
         let now = before.min(piece.len() as u64);
         self.left.store(before - now, Ordering::Relaxed);
@@ -236,7 +236,7 @@ impl Pump<'_> {
 /// A socket with packets of Ethernet's size and a small receive buffer. Between programs of one
 /// machine a packet has 64 KiB, and the kernel buffers megabytes. With this socket an end that
 /// writes more than the link carries is slowed down at once, and its writes are partial.
-fn narrow() -> io::Result<TcpSocket> {
+fn small_socket() -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(8 * 1024)?;
     SockRef::from(&socket).set_tcp_mss(PIECE as u32)?;
@@ -244,6 +244,6 @@ fn narrow() -> io::Result<TcpSocket> {
 }
 
 /// Waits for the end of a silence. Returns an error when the link is dropped.
-async fn heard(silence: &mut watch::Receiver<bool>) -> io::Result<()> {
+async fn end_of_silence(silence: &mut watch::Receiver<bool>) -> io::Result<()> {
     silence.wait_for(|silent| !silent).await.map(drop).map_err(|_| io::ErrorKind::BrokenPipe.into())
 }

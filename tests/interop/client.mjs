@@ -1,18 +1,18 @@
 // A client with the library `ws`. In addition to the operations of `act`: connect {url}. Its event
 // is `open` or `rejected`.
 import { WebSocket } from "ws";
-import { act, hear, tell, work } from "./lines.mjs";
+import { act, emit, forward, work } from "./lines.mjs";
 
 let connection;
 
 function connect(url) {
   connection = new WebSocket(url);
-  connection.on("open", () => tell("open"));
+  connection.on("open", () => emit("open"));
   connection.on("unexpected-response", (_request, response) => {
-    tell("refused", { status: response.statusCode });
+    emit("rejected", { status: response.statusCode });
     response.resume();
   });
-  hear(connection);
+  forward(connection);
 }
 
 await work((operation) => {

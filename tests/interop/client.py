@@ -2,7 +2,7 @@
 
 import asyncio
 
-from lines import LONGEST, act, hear, operations, tell
+from lines import LONGEST, act, emit, forward, operations
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 async def main():
     connection = None
     # Held, because the event loop alone does not keep a task alive.
-    hearing = None
+    forwarding = None
     async for operation in operations():
         if operation["op"] != "connect":
             await act(connection, operation)
@@ -18,11 +18,11 @@ async def main():
         try:
             # A proxy from the environment must not be used between two programs of one machine.
             connection = await connect(operation["url"], max_size=LONGEST, proxy=None)
-        except InvalidStatus as refusal:
-            tell("refused", status=refusal.response.status_code)
+        except InvalidStatus as rejection:
+            emit("rejected", status=rejection.response.status_code)
         else:
-            tell("open")
-            hearing = asyncio.create_task(hear(connection))
+            emit("open")
+            forwarding = asyncio.create_task(forward(connection))
 
 
 asyncio.run(main())

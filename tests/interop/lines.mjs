@@ -2,7 +2,7 @@
 // object on a line.
 import { createInterface } from "node:readline";
 
-export function tell(event, values = {}) {
+export function emit(event, values = {}) {
   process.stdout.write(`${JSON.stringify({ event, ...values })}\n`);
 }
 
@@ -15,16 +15,16 @@ export async function work(perform) {
 }
 
 /** Writes an event for each message, and for the close. */
-export function hear(connection) {
+export function forward(connection) {
   connection.on("message", (data, isBinary) => {
     if (isBinary) {
-      tell("binary", { bytes: [...data] });
+      emit("binary", { bytes: [...data] });
     } else {
-      tell("message", { text: data.toString() });
+      emit("message", { text: data.toString() });
     }
   });
-  connection.on("pong", (payload) => tell("pong", { text: payload.toString() }));
-  connection.on("close", (code, reason) => tell("close", { code, reason: reason.toString() }));
+  connection.on("pong", (payload) => emit("pong", { text: payload.toString() }));
+  connection.on("close", (code, reason) => emit("close", { code, reason: reason.toString() }));
 }
 
 /** Performs an operation on a connection, at either end of it. */

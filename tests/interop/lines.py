@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 LONGEST = 16 << 20
 
 
-def tell(event, **values):
+def emit(event, **values):
     print(json.dumps({"event": event, **values}), flush=True)
 
 
@@ -23,18 +23,18 @@ async def operations():
         yield json.loads(line)
 
 
-async def hear(connection):
+async def forward(connection):
     """Writes an event for each message, and for the close."""
     try:
         async for message in connection:
             if isinstance(message, str):
-                tell("message", text=message)
+                emit("message", text=message)
             else:
-                tell("binary", bytes=list(message))
+                emit("binary", bytes=list(message))
     except ConnectionClosed:
         # Raised for every code except 1000 and 1001; the event below has the code.
         pass
-    tell("close", code=connection.close_code, reason=connection.close_reason)
+    emit("close", code=connection.close_code, reason=connection.close_reason)
 
 
 async def act(connection, operation):
@@ -50,7 +50,7 @@ async def act(connection, operation):
         case {"op": "ping", "text": text}:
             # The library waits for a pong with this payload.
             await (await connection.ping(text))
-            tell("pong", text=text)
+            emit("pong", text=text)
         case {"op": "close", "code": code, "reason": reason}:
             await connection.close(code, reason)
         case _:

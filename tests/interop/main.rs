@@ -142,7 +142,7 @@ impl Peer {
     async fn connected(language: Language, url: &str) -> Self {
         let mut peer = Self::start(language, End::Client);
         peer.ask(json!({"op": "connect", "url": url})).await;
-        peer.hears("open").await;
+        peer.receives("open").await;
         peer
     }
 
@@ -153,7 +153,7 @@ impl Peer {
         options["host"] = host.into();
         options["port"] = port.into();
         peer.ask(options).await;
-        let port = peer.hears("listening").await["port"].take();
+        let port = peer.receives("listening").await["port"].take();
         (peer, format!("ws://{host}:{port}/ws"))
     }
 
@@ -164,7 +164,7 @@ impl Peer {
     }
 
     /// Returns the next event, which must be of this kind.
-    async fn hears(&mut self, kind: &str) -> Value {
+    async fn receives(&mut self, kind: &str) -> Value {
         let Ok(line) = timeout(DEADLINE, self.events.recv()).await else {
             panic!("the foreign program wrote nothing within {DEADLINE:?}, expected {kind:?}");
         };
@@ -176,21 +176,21 @@ impl Peer {
         event
     }
 
-    async fn says(&mut self, message_type: &str, data: Value) {
+    async fn sends(&mut self, message_type: &str, data: Value) {
         let envelope = json!({"ver": 1, "type": message_type, "ts": 1_732_969_200, "data": data});
         self.ask(json!({"op": "send_text", "text": envelope.to_string()})).await;
     }
 
     /// Returns the data of the next message, which must be an envelope of this type.
-    async fn hears_data(&mut self, message_type: &str) -> Value {
-        let event = self.hears("message").await;
+    async fn receives_data(&mut self, message_type: &str) -> Value {
+        let event = self.receives("message").await;
         let mut envelope: Value = serde_json::from_str(event["text"].as_str().unwrap()).expect("an envelope is JSON");
         assert_eq!(envelope["type"], message_type);
         envelope["data"].take()
     }
 
-    async fn hears_close(&mut self) -> (u64, String) {
-        let event = self.hears("close").await;
+    async fn receives_close(&mut self) -> (u64, String) {
+        let event = self.receives("close").await;
         (event["code"].as_u64().unwrap(), event["reason"].as_str().unwrap().to_owned())
     }
 
@@ -213,12 +213,12 @@ struct Talk {
 }
 
 impl Talk {
-    async fn begin(language: Language, end: End) -> Self {
-        Self::begin_over(None, language, end).await
+    async fn open(language: Language, end: End) -> Self {
+        Self::open_over(None, language, end).await
     }
 
     /// Connects the two over a weak link.
-    async fn begin_over(weakness: Option<Weakness>, language: Language, end: End) -> Self {
+    async fn open_over(weakness: Option<Weakness>, language: Language, end: End) -> Self {
         let ours = Ours::default();
         let (recorder, memory) = recorder();
         match end {
@@ -238,16 +238,16 @@ impl Talk {
                 let (url, link) = over(weakness, url);
                 let client = Client::builder(url).endpoint(ours.clone()).reconnect(false).observer(recorder);
                 let conn = connect(client).await.connection().expect("the client has just connected");
-                peer.hears("open").await;
+                peer.receives("open").await;
                 Self { peer, conn, ours, memory, _link: link }
             }
         }
     }
 
     /// Asserts that the connection is open and that both ends work.
-    async fn goes_on(&mut self) {
-        self.peer.says("note", json!("still working")).await;
-        assert_eq!(self.peer.hears_data("noted").await, "still working");
+    async fn still_works(&mut self) {
+        self.peer.sends("note", json!("still working")).await;
+        assert_eq!(self.peer.receives_data("noted").await, "still working");
     }
 }
 
@@ -273,87 +273,87 @@ fn parts(closed: Closed) -> (u16, String, ClosedBy) {
 /// Rows E1, K1, M1, T1 of the specification: telemetry reaches its typed handler, the reply comes
 /// back, and a command is sent on its own.
 async fn sends_telemetry_and_gets_commands(language: Language, end: End) {
-    let Talk { mut peer, conn, ours, .. } = Talk::begin(language, end).await;
-    peer.says("telemetry", json!({"celsius": 21.5})).await;
+    let Talk { mut peer, conn, ours, .. } = Talk::open(language, end).await;
+    peer.sends("telemetry", json!({"celsius": 21.5})).await;
     assert_eq!(ours.telemetry.next().await, Telemetry { celsius: 21.5 });
-    assert_eq!(peer.hears_data("cmd").await, json!({"n": 1}));
+    assert_eq!(peer.receives_data("cmd").await, json!({"n": 1}));
     conn.send(&Cmd { n: 2 }).await.unwrap();
-    assert_eq!(peer.hears_data("cmd").await, json!({"n": 2}));
+    assert_eq!(peer.receives_data("cmd").await, json!({"n": 2}));
 }
 
 /// Row C5: a plain close has code 1000, and a send after it fails.
 async fn sees_a_plain_close_as_1000(language: Language, end: End) {
-    let Talk { mut peer, conn, .. } = Talk::begin(language, end).await;
+    let Talk { mut peer, conn, .. } = Talk::open(language, end).await;
     conn.close();
-    assert_eq!(peer.hears_close().await, (1000, String::new()));
+    assert_eq!(peer.receives_close().await, (1000, String::new()));
     assert_eq!(parts(within(conn.closed()).await), (1000, String::new(), ClosedBy::Us));
     assert!(matches!(conn.send(&Cmd { n: 1 }).await, Err(SendError::Closed)));
 }
 
 /// Row C5: our close code and reason arrive, after the queued messages.
 async fn sees_our_close_code_and_reason(language: Language, end: End) {
-    let Talk { mut peer, conn, ours, .. } = Talk::begin(language, end).await;
+    let Talk { mut peer, conn, ours, .. } = Talk::open(language, end).await;
     conn.send(&Cmd { n: 1 }).await.unwrap();
     conn.close_with(CloseCode::from(4002), "stopping");
-    assert_eq!(peer.hears_data("cmd").await, json!({"n": 1}));
-    assert_eq!(peer.hears_close().await, (4002, "stopping".to_owned()));
+    assert_eq!(peer.receives_data("cmd").await, json!({"n": 1}));
+    assert_eq!(peer.receives_close().await, (4002, "stopping".to_owned()));
     assert_eq!(parts(ours.closed.next().await), (4002, "stopping".to_owned(), ClosedBy::Us));
 }
 
 /// Row C5: the peer's close code and reason reach our `__close__` handler, and the peer receives
 /// its code as the answer.
 async fn tells_us_its_close_code_and_reason(language: Language, end: End) {
-    let Talk { mut peer, conn, ours, .. } = Talk::begin(language, end).await;
+    let Talk { mut peer, conn, ours, .. } = Talk::open(language, end).await;
     peer.ask(json!({"op": "close", "code": 4001, "reason": "going"})).await;
     assert_eq!(parts(ours.closed.next().await), (4001, "going".to_owned(), ClosedBy::Peer));
-    assert_eq!(peer.hears_close().await, (4001, "going".to_owned()));
+    assert_eq!(peer.receives_close().await, (4001, "going".to_owned()));
     assert!(conn.is_closed());
 }
 
 /// Row E2: a text frame that is not JSON, and a binary frame, go to `__raw__` unchanged. The
 /// connection stays open.
 async fn sends_broken_and_binary_frames_into_raw(language: Language, end: End) {
-    let mut talk = Talk::begin(language, end).await;
+    let mut talk = Talk::open(language, end).await;
     talk.peer.ask(json!({"op": "send_text", "text": "{\"type\": broken, 21 °C"})).await;
     assert_eq!(talk.ours.raw.next().await, RawFrame::Text(Cow::Borrowed("{\"type\": broken, 21 °C")));
     talk.peer.ask(json!({"op": "send_binary", "bytes": [0, 255, 123, 125]})).await;
     assert_eq!(talk.ours.raw.next().await, RawFrame::Binary(Cow::Borrowed(&[0, 255, 123, 125])));
-    talk.goes_on().await;
+    talk.still_works().await;
 }
 
 /// Row C1: text that is not an envelope, and binary data, arrive unchanged.
 async fn gets_plain_text_and_binary_frames(language: Language, end: End) {
-    let Talk { mut peer, conn, .. } = Talk::begin(language, end).await;
+    let Talk { mut peer, conn, .. } = Talk::open(language, end).await;
     conn.send_bytes("21 °C").await.unwrap();
-    assert_eq!(peer.hears("message").await["text"], "21 °C");
+    assert_eq!(peer.receives("message").await["text"], "21 °C");
     conn.send_binary([0, 255, 123, 125]).await.unwrap();
-    assert_eq!(peer.hears("binary").await["bytes"], json!([0, 255, 123, 125]));
+    assert_eq!(peer.receives("binary").await["bytes"], json!([0, 255, 123, 125]));
 }
 
 /// Row E3: an envelope without a handler for its type is ignored and reported to the observer. The
 /// connection stays open.
 async fn is_ignored_where_nobody_handles_its_type(language: Language, end: End) {
-    let mut talk = Talk::begin(language, end).await;
-    talk.peer.says("weather", json!("fine")).await;
-    assert_eq!(talk.memory.ignored().await.1, "weather");
-    talk.goes_on().await;
+    let mut talk = Talk::open(language, end).await;
+    talk.peer.sends("weather", json!("fine")).await;
+    assert_eq!(talk.memory.message_ignored().await.1, "weather");
+    talk.still_works().await;
 }
 
 /// Row T6: a message over the limit of 2 MiB is rejected, and the peer receives the code although
 /// it is still sending.
 async fn is_refused_with_1009_over_the_limit(language: Language, end: End) {
-    let Talk { mut peer, ours, .. } = Talk::begin(language, end).await;
-    peer.says("note", "x".repeat(3 << 20).into()).await;
-    assert_eq!(peer.hears_close().await.0, 1009);
+    let Talk { mut peer, ours, .. } = Talk::open(language, end).await;
+    peer.sends("note", "x".repeat(3 << 20).into()).await;
+    assert_eq!(peer.receives_close().await.0, 1009);
     let (code, _, by) = parts(ours.closed.next().await);
     assert_eq!((code, by), (1009, ClosedBy::Us));
 }
 
 /// Row B1: a ping is answered with a pong of the same payload, in both directions.
 async fn answers_pings_and_gets_its_own_answered(language: Language, end: End) {
-    let Talk { mut peer, conn, .. } = Talk::begin(language, end).await;
+    let Talk { mut peer, conn, .. } = Talk::open(language, end).await;
     peer.ask(json!({"op": "ping", "text": "are you there"})).await;
-    assert_eq!(peer.hears("pong").await["text"], "are you there");
+    assert_eq!(peer.receives("pong").await["text"], "are you there");
     let pongs = Log::default();
     let seen = pongs.clone();
     conn.on_pong(move |payload| seen.add(payload.to_vec()));
@@ -363,15 +363,15 @@ async fn answers_pings_and_gets_its_own_answered(language: Language, end: End) {
 
 /// Row V1: a message of 1 MiB, which is under the limit, arrives unchanged in both directions.
 async fn exchanges_messages_of_a_mebibyte(language: Language, end: End) {
-    let Talk { mut peer, .. } = Talk::begin(language, end).await;
+    let Talk { mut peer, .. } = Talk::open(language, end).await;
     let text: String = ('a'..='z').cycle().take(1 << 20).collect();
-    peer.says("note", text.clone().into()).await;
-    assert!(peer.hears_data("noted").await == text, "a long message was changed on its way");
+    peer.sends("note", text.clone().into()).await;
+    assert!(peer.receives_data("noted").await == text, "a long message was changed on its way");
 }
 
 /// Row E1: a message in several frames is one message.
 async fn sends_fragments_that_arrive_whole(language: Language, end: End) {
-    let Talk { mut peer, ours, .. } = Talk::begin(language, end).await;
+    let Talk { mut peer, ours, .. } = Talk::open(language, end).await;
     let parts = ["{\"type\":\"tele", "metry\",\"data\":{\"cel", "sius\":", "-4.0}}"];
     peer.ask(json!({"op": "send_fragments", "parts": parts})).await;
     assert_eq!(ours.telemetry.next().await, Telemetry { celsius: -4.0 });
@@ -387,7 +387,7 @@ async fn gets_what_is_for_it_alone_and_what_is_for_all(language: Language) {
     server.hub.send_to("other", &Cmd { n: 3 }).await.unwrap();
     for (peer, expected) in [(&mut one, [1, 2]), (&mut other, [2, 3])] {
         for n in expected {
-            assert_eq!(peer.hears_data("cmd").await, json!({"n": n}));
+            assert_eq!(peer.receives_data("cmd").await, json!({"n": n}));
         }
     }
 }
@@ -395,20 +395,20 @@ async fn gets_what_is_for_it_alone_and_what_is_for_all(language: Language) {
 /// Row X2: the application rejects a handshake, and the client receives the status.
 async fn is_refused_with_the_status_of_build_id(language: Language) {
     let hub = Hub::builder().endpoint(Ours::default()).build().unwrap();
-    let nobody = |_| async { Err::<String, _>(Rejection::new(StatusCode::UNAUTHORIZED, "no token")) };
-    let upgrade = hub.ws_handler(nobody, |_| {});
+    let reject_all = |_| async { Err::<String, _>(Rejection::new(StatusCode::UNAUTHORIZED, "no token")) };
+    let upgrade = hub.ws_handler(reject_all, |_| {});
     let server = Server::start_at(hub, upgrade, "127.0.0.1:0").await;
     let mut peer = Peer::start(language, End::Client);
     peer.ask(json!({"op": "connect", "url": server.url("box-7")})).await;
-    assert_eq!(peer.hears("refused").await["status"], 401);
+    assert_eq!(peer.receives("rejected").await["status"], 401);
 }
 
 /// Rows K3, X4: a server that rejects the handshake is an error with its status.
 async fn refuses_us_with_its_status(language: Language) {
-    let (_peer, url) = Peer::listening(language, ANY_PORT, json!({"refuse": 403})).await;
+    let (_peer, url) = Peer::listening(language, ANY_PORT, json!({"reject": 403})).await;
     let client = Client::builder(url).endpoint(Ours::default()).reconnect(false).build().unwrap();
-    let refused = within(client.connect(CancellationToken::new(), |_| {})).await;
-    assert!(matches!(&refused, Err(ConnectError::Rejected { status, .. }) if *status == 403), "{refused:?}");
+    let result = within(client.connect(CancellationToken::new(), |_| {})).await;
+    assert!(matches!(&result, Err(ConnectError::Rejected { status, .. }) if *status == 403), "{result:?}");
 }
 
 /// Row K1: a message in the same segment as the answer to the handshake is not lost.
@@ -417,9 +417,9 @@ async fn is_heard_right_behind_its_handshake(language: Language) {
     let (mut peer, url) = Peer::listening(language, ANY_PORT, json!({"greeting": greeting})).await;
     let ours = Ours::default();
     connect(Client::builder(url).endpoint(ours.clone()).reconnect(false)).await;
-    peer.hears("open").await;
+    peer.receives("open").await;
     assert_eq!(ours.telemetry.next().await, Telemetry { celsius: 1.0 });
-    assert_eq!(peer.hears_data("cmd").await, json!({"n": 1}));
+    assert_eq!(peer.receives_data("cmd").await, json!({"n": 1}));
 }
 
 /// Rows K2, K4, T5: the server's process is killed and started again. The client reconnects and
@@ -435,21 +435,21 @@ async fn is_found_again_after_it_was_killed(language: Language) {
     let ours = Ours::default();
     let backoff = Backoff::default().initial(Duration::from_millis(20)).max(Duration::from_millis(100));
     let client = connect(Client::builder(&url).endpoint(ours.clone()).backoff(backoff)).await;
-    peer.hears("open").await;
+    peer.receives("open").await;
     peer.kill().await;
     assert_eq!(parts(ours.closed.next().await).2, ClosedBy::Link);
 
     let (mut peer, same_url) = Peer::listening(language, (host, port), json!({})).await;
     assert_eq!(same_url, url);
-    peer.hears("open").await;
+    peer.receives("open").await;
     within(client.connected()).await.unwrap();
     client.send(&Telemetry { celsius: 5.0 }).await.unwrap();
-    assert_eq!(peer.hears_data("telemetry").await, json!({"celsius": 5.0}));
-    peer.says("telemetry", json!({"celsius": 6.0})).await;
+    assert_eq!(peer.receives_data("telemetry").await, json!({"celsius": 5.0}));
+    peer.sends("telemetry", json!({"celsius": 6.0})).await;
     assert_eq!(ours.telemetry.next().await, Telemetry { celsius: 6.0 });
-    assert_eq!(peer.hears_data("cmd").await, json!({"n": 1}));
+    assert_eq!(peer.receives_data("cmd").await, json!({"n": 1}));
     client.close();
-    assert_eq!(peer.hears_close().await, (1000, String::new()));
+    assert_eq!(peer.receives_close().await, (1000, String::new()));
 }
 
 /// Row R7: over a link with delay that delivers single bytes, nothing is lost, duplicated or
@@ -458,17 +458,17 @@ async fn keeps_its_numbers_over_a_weak_link(language: Language, end: End) {
     const MESSAGES: u64 = 300;
     let delay = Duration::from_millis(50)..Duration::from_millis(200);
     let weakness = Weakness { delay, byte_by_byte: true, ..Weakness::default() };
-    let Talk { mut peer, conn, ours, _link, .. } = Talk::begin_over(Some(weakness), language, end).await;
+    let Talk { mut peer, conn, ours, _link, .. } = Talk::open_over(Some(weakness), language, end).await;
     let theirs = Arrivals::default();
     send_all(0..MESSAGES, |message| conn.send(&message)).await;
     for number in 0..MESSAGES {
-        peer.says("n", number.into()).await;
+        peer.sends("n", number.into()).await;
     }
     for _ in 0..MESSAGES {
-        theirs.add(0, peer.hears_data("n").await.as_u64().expect("a number"));
+        theirs.add(0, peer.receives_data("n").await.as_u64().expect("a number"));
     }
     // A missing message is reported by the verdict, in more detail.
-    let _ = ours.numbers.reach(300).await;
+    let _ = ours.numbers.wait_for(300).await;
     for verdict in [ours.numbers.verdict(MESSAGES), theirs.verdict(MESSAGES)] {
         assert!(verdict.is_perfect(), "{verdict}");
     }

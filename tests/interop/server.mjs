@@ -3,15 +3,15 @@
 // and `open` for each connection.
 import { createServer } from "node:http";
 import { WebSocketServer } from "ws";
-import { act, hear, tell, work } from "./lines.mjs";
+import { act, emit, forward, work } from "./lines.mjs";
 
 let connection;
 
-function listen({ host, port, refuse, greeting }) {
+function listen({ host, port, reject, greeting }) {
   const upgrader = new WebSocketServer({
     noServer: true,
     // Rejects every handshake with this HTTP status.
-    verifyClient: (_info, answer) => answer(refuse === undefined, refuse),
+    verifyClient: (_info, answer) => answer(reject === undefined, reject),
   });
   const server = createServer();
   server.on("upgrade", (request, socket, head) => {
@@ -20,15 +20,15 @@ function listen({ host, port, refuse, greeting }) {
     socket.cork();
     upgrader.handleUpgrade(request, socket, head, (accepted) => {
       connection = accepted;
-      hear(connection);
+      forward(connection);
       if (greeting !== undefined) {
         connection.send(greeting);
       }
-      tell("open");
+      emit("open");
     });
     socket.uncork();
   });
-  server.listen(port, host, () => tell("listening", { port: server.address().port }));
+  server.listen(port, host, () => emit("listening", { port: server.address().port }));
 }
 
 await work((operation) => {

@@ -4,21 +4,21 @@ listen {host, port, and optionally reject or greeting}. Its events are listening
 import asyncio
 import socket
 
-from lines import LONGEST, act, hear, operations, tell
+from lines import LONGEST, act, emit, forward, operations
 from websockets.asyncio.server import serve
 
 
 class Server:
     def __init__(self, options):
         # The HTTP status with which every handshake is rejected.
-        self.refuse = options.get("refuse")
+        self.reject = options.get("reject")
         # Text that is sent right after the answer to the handshake.
         self.greeting = options.get("greeting")
         self.connection = None
 
     def check(self, connection, request):
-        if self.refuse is not None:
-            return connection.respond(self.refuse, "not today\n")
+        if self.reject is not None:
+            return connection.respond(self.reject, "not today\n")
         if self.greeting is not None:
             cork(connection, True)
 
@@ -27,8 +27,8 @@ class Server:
         if self.greeting is not None:
             await connection.send(self.greeting)
             cork(connection, False)
-        tell("open")
-        await hear(connection)
+        emit("open")
+        await forward(connection)
 
 
 def cork(connection, hold):
@@ -45,7 +45,7 @@ async def main():
         server = Server(operation)
         host, port = operation["host"], operation["port"]
         listener = await serve(server.accept, host, port, process_request=server.check, max_size=LONGEST)
-        tell("listening", port=listener.sockets[0].getsockname()[1])
+        emit("listening", port=listener.sockets[0].getsockname()[1])
 
 
 asyncio.run(main())

@@ -10,7 +10,7 @@ use tokio::{
 use wsx::{CancellationToken, Client, Config, Connection, RawFrame, SendError};
 
 /// Time limit for a case. The slowest cases send a million single bytes and take some seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -29,17 +29,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn ask(url: &str, config: &Config) -> Result<String, Box<dyn Error>> {
     for _ in 0..100 {
         let answer = Arc::new(Mutex::new(String::new()));
-        let heard = answer.clone();
+        let received = answer.clone();
         let client = Client::builder(url).config(config.clone()).reconnect(false).on(
             "__raw__",
             move |frame: RawFrame<'static>, _| {
-                let heard = heard.clone();
-                async move { *heard.lock().await = frame.as_text().unwrap_or_default().to_owned() }
+                let received = received.clone();
+                async move { *received.lock().await = frame.as_text().unwrap_or_default().to_owned() }
             },
         );
         let client = client.build().unwrap();
         if client.connect(CancellationToken::new(), |_| {}).await.is_ok() {
-            end_of(&client, url).await?;
+            wait_for_close(&client, url).await?;
             return Ok(answer.lock().await.clone());
         }
         sleep(Duration::from_millis(100)).await;
@@ -57,12 +57,12 @@ async fn echo(url: &str, config: &Config) -> Result<(), Box<dyn Error>> {
         .build()
         .unwrap();
     client.connect(CancellationToken::new(), |_| {}).await?;
-    end_of(&client, url).await
+    wait_for_close(&client, url).await
 }
 
-async fn end_of(client: &Client, url: &str) -> Result<(), Box<dyn Error>> {
+async fn wait_for_close(client: &Client, url: &str) -> Result<(), Box<dyn Error>> {
     if let Some(conn) = client.connection() {
-        timeout(PATIENCE, conn.closed()).await.map_err(|_| format!("{url} did not close"))?;
+        timeout(TIME_LIMIT, conn.closed()).await.map_err(|_| format!("{url} did not close"))?;
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use tokio::{
 use wsx::{CancellationToken, Client, ClientState, Envelope, Hub};
 
 /// Time limit for all clients to reconnect.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// The number of parts into which the time from the first client to the last is divided.
 const PARTS: usize = 10;
 /// Maximum share of the clients in one part, in percent.
@@ -115,16 +115,16 @@ async fn run(count: usize, outage: Duration) -> Result<(), Failure> {
         }
     });
     let connecting = futures_util::stream::iter(connecting).buffer_unordered(100).collect::<Vec<_>>();
-    let clients = timeout(PATIENCE, connecting).await?.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let clients = timeout(TIME_LIMIT, connecting).await?.into_iter().collect::<Result<Vec<_>, _>>()?;
 
     drop(server);
     let killed = Instant::now();
     sleep(outage).await;
-    let still = clients.iter().filter(|client| *client.state().borrow() == ClientState::Connected).count();
+    let still_connected = clients.iter().filter(|client| *client.state().borrow() == ClientState::Connected).count();
     let server = Server::start(&address)?;
     let started = Instant::now();
     for client in &clients {
-        timeout(PATIENCE.saturating_sub(started.elapsed()), client.connected())
+        timeout(TIME_LIMIT.saturating_sub(started.elapsed()), client.connected())
             .await
             .map_err(|_| "not all clients have reconnected")??;
     }
@@ -132,7 +132,7 @@ async fn run(count: usize, outage: Duration) -> Result<(), Failure> {
     for (n, client) in clients.iter().enumerate() {
         client.send(&Envelope::with_type("hello", n)).await?;
     }
-    let welcomed = timeout(PATIENCE, async {
+    let welcomed = timeout(TIME_LIMIT, async {
         while WELCOMED.load(Ordering::Relaxed) < count {
             sleep(Duration::from_millis(10)).await;
         }
@@ -157,9 +157,9 @@ async fn run(count: usize, outage: Duration) -> Result<(), Failure> {
         all_after.as_secs_f64(),
         peak as f64 / mean,
     );
-    if still > 0 || back.len() != count {
+    if still_connected > 0 || back.len() != count {
         return Err(format!(
-            "{still} connections outlived their server, and {} of {count} were opened again",
+            "{still_connected} connections outlived their server, and {} of {count} were opened again",
             back.len()
         )
         .into());
@@ -172,12 +172,12 @@ async fn run(count: usize, outage: Duration) -> Result<(), Failure> {
 
 /// Returns how many fall into each part of this length, from the server's restart to the last
 /// client.
-fn spread(back: &[Duration], part: Duration) -> Vec<usize> {
-    let mut parts = Vec::new();
+fn spread(back: &[Duration], length: Duration) -> Vec<usize> {
+    let mut counts = Vec::new();
     for after in back {
-        let at = (after.as_secs_f64() / part.as_secs_f64()) as usize;
-        parts.resize(parts.len().max(at + 1), 0);
-        parts[at] += 1;
+        let at = (after.as_secs_f64() / length.as_secs_f64()) as usize;
+        counts.resize(counts.len().max(at + 1), 0);
+        counts[at] += 1;
     }
-    parts
+    counts
 }

@@ -29,9 +29,9 @@ use wsx::{Envelope, Hub};
 use wsx_tests::handshake::{head, upgrade};
 
 /// Grace period of the shutdown.
-const DEADLINE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(5);
 /// Time limit for everything else.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// Messages to each client, and the bytes of padding in each.
 const MESSAGES: usize = 64;
 const PADDING: usize = 1000;
@@ -85,7 +85,7 @@ async fn serve() -> Result<(), Failure> {
     }
     println!("queued");
     let start = Instant::now();
-    let cut_off = hub.shutdown(DEADLINE).await;
+    let cut_off = hub.shutdown(GRACE).await;
     let took = start.elapsed();
     listening.await?;
     println!("{cut_off} {} {}", NOTED.load(Ordering::Relaxed), took.as_millis());
@@ -95,13 +95,13 @@ async fn serve() -> Result<(), Failure> {
 async fn run(clients: usize) -> Result<(), Failure> {
     let program = std::env::current_exe()?;
     let mut server = Command::new(program).arg("--serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let judged = campaign(clients, &mut server).await;
-    if judged.is_err() {
+    let result = campaign(clients, &mut server).await;
+    if result.is_err() {
         // The server may have exited already.
         let _ = server.kill();
     }
     let status = server.wait()?;
-    judged?;
+    result?;
     if status.success() { Ok(()) } else { Err(format!("the server exited with {status}").into()) }
 }
 
@@ -109,40 +109,40 @@ async fn campaign(clients: usize, server: &mut Child) -> Result<(), Failure> {
     let mut lines = BufReader::new(server.stdout.take().ok_or("no output")?).lines();
     let mut line = move || lines.next().ok_or("the server has exited")?.map_err(Failure::from);
     let address = line()?;
-    let (begin, begun) = watch::channel(false);
+    let (start_reading, started) = watch::channel(false);
     let mut connecting = futures_util::stream::iter(0..clients).map(|n| connect(&address, n)).buffer_unordered(100);
     let mut peers = FuturesUnordered::new();
     while let Some(tcp) = connecting.next().await {
-        let (tcp, mut begun) = (tcp?, begun.clone());
+        let (tcp, mut started) = (tcp?, started.clone());
         peers.push(tokio::spawn(async move {
-            let _ = begun.wait_for(|begun| *begun).await;
-            timeout(PATIENCE, hear(tcp)).await.unwrap_or_default()
+            let _ = started.wait_for(|started| *started).await;
+            timeout(TIME_LIMIT, receive(tcp)).await.unwrap_or_default()
         }));
     }
     writeln!(server.stdin.as_mut().ok_or("no input")?)?;
     if line()? != "queued" {
         return Err("the server has not queued the messages".into());
     }
-    begin.send_replace(true);
-    let (mut told, mut complete, mut clean) = (0, 0, 0);
-    while let Some(heard) = peers.next().await {
-        let heard = heard?;
-        told += usize::from(heard.code == Some(1001));
-        complete += usize::from(heard.in_order && heard.messages == MESSAGES);
-        clean += usize::from(heard.clean);
+    start_reading.send_replace(true);
+    let (mut closed, mut complete, mut clean) = (0, 0, 0);
+    while let Some(received) = peers.next().await {
+        let received = received?;
+        closed += usize::from(received.code == Some(1001));
+        complete += usize::from(received.in_order && received.messages == MESSAGES);
+        clean += usize::from(received.clean);
     }
     let result = line()?;
     let [cut_off, noted, took] = result.split(' ').collect::<Vec<_>>()[..] else {
         return Err(format!("the server has printed {result:?}").into());
     };
     println!(
-        "{clients} clients, {MESSAGES} messages of 1 KB queued for each: {told} received 1001, {complete} received every message in order, \
+        "{clients} clients, {MESSAGES} messages of 1 KB queued for each: {closed} received 1001, {complete} received every message in order, \
         {} got a reset or no FIN, {cut_off} were cut off, {noted} of {} of their own messages were handled; it took {took} ms",
         clients - clean,
         clients * NOTES
     );
     let handled = noted.parse() == Ok(clients * NOTES);
-    if (told, complete, clean, cut_off, handled) == (clients, clients, clients, "0", true) {
+    if (closed, complete, clean, cut_off, handled) == (clients, clients, clients, "0", true) {
         Ok(())
     } else {
         Err("the shutdown has lost messages or close frames".into())
@@ -154,7 +154,7 @@ async fn connect(address: &str, n: usize) -> Result<TcpStream, Failure> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(BUFFER)?;
     socket.bind(format!("127.0.0.{}:0", 1 + n / PER_ADDRESS).parse()?)?;
-    let mut tcp = timeout(PATIENCE, socket.connect(address.parse()?)).await??;
+    let mut tcp = timeout(TIME_LIMIT, socket.connect(address.parse()?)).await??;
     tcp.write_all(upgrade("/ws", "").as_bytes()).await?;
     let head = head(&mut tcp).await;
     if head.starts_with("HTTP/1.1 101 ") { Ok(tcp) } else { Err(head.into()) }
@@ -162,7 +162,7 @@ async fn connect(address: &str, n: usize) -> Result<TcpStream, Failure> {
 
 /// What one client has received on its connection.
 #[derive(Default)]
-struct Heard {
+struct Received {
     messages: usize,
     in_order: bool,
     code: Option<u16>,
@@ -171,32 +171,32 @@ struct Heard {
 }
 
 /// Sends its messages, reads everything, and answers the close frame.
-async fn hear(mut tcp: TcpStream) -> Heard {
-    let mut heard = Heard { in_order: true, ..Heard::default() };
+async fn receive(mut tcp: TcpStream) -> Received {
+    let mut received = Received { in_order: true, ..Received::default() };
     if tcp.write_all(&NOTE.repeat(NOTES)).await.is_err() {
-        return heard;
+        return received;
     }
     let mut bytes = Vec::with_capacity(16 * 1024);
     loop {
         match tcp.read_buf(&mut bytes).await {
             Ok(0) => {
                 // A reset that answers our close frame arrives after the FIN. Only this shows it.
-                heard.clean = bytes.is_empty() && matches!(tcp.take_error(), Ok(None));
-                return heard;
+                received.clean = bytes.is_empty() && matches!(tcp.take_error(), Ok(None));
+                return received;
             }
             Ok(_) => {}
-            Err(_) => return heard,
+            Err(_) => return received,
         }
         let mut at = 0;
         while let Some((opcode, payload, length)) = frame(&bytes[at..]) {
             if opcode == 0x88 {
-                heard.code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                received.code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
                 // 1001, with a mask of zeroes. The end of the stream shows whether it arrived.
                 let _ = tcp.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]).await;
             } else {
-                let expected = format!("\"data\":[{},", heard.messages);
-                heard.in_order &= payload.windows(expected.len()).any(|part| part == expected.as_bytes());
-                heard.messages += 1;
+                let expected = format!("\"data\":[{},", received.messages);
+                received.in_order &= payload.windows(expected.len()).any(|window| window == expected.as_bytes());
+                received.messages += 1;
             }
             at += length;
         }

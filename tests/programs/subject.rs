@@ -89,17 +89,17 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .queue_bytes(option("--queue-bytes", defaults.queue_bytes)?);
     let hub = Hub::builder().endpoint(Subject).config(config).build()?;
     let listener = TcpListener::bind(option("--listen", "127.0.0.1:0".to_owned())?).await?;
-    say(&format!("listening on ws://{}/ws", listener.local_addr()?))?;
+    print_line(&format!("listening on ws://{}/ws", listener.local_addr()?))?;
     tokio::spawn(hub.ws_handler(wsx::unique_id, |_| {}).path("/ws").serve(listener));
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         let words: Vec<&str> = line.split_whitespace().collect();
         match *words {
-            ["tasks"] => say(&Handle::current().metrics().num_alive_tasks().to_string())?,
-            ["connections"] => say(&hub.len().to_string())?,
+            ["tasks"] => print_line(&Handle::current().metrics().num_alive_tasks().to_string())?,
+            ["connections"] => print_line(&hub.len().to_string())?,
             ["broadcast", rate, seconds, length] => {
                 tokio::spawn(broadcast(hub.clone(), rate.parse()?, seconds.parse()?, length.parse()?));
-                say("broadcasting")?;
+                print_line("broadcasting")?;
             }
             _ => return Err(format!("unknown command: {line}").into()),
         }
@@ -108,7 +108,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
 }
 
 /// Prints a line for the controlling program.
-fn say(line: &str) -> Result<(), Box<dyn Error>> {
+fn print_line(line: &str) -> Result<(), Box<dyn Error>> {
     let mut output = std::io::stdout();
     writeln!(output, "{line}")?;
     Ok(output.flush()?)

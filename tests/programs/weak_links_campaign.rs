@@ -191,8 +191,8 @@ async fn lossy_network(networks: &Networks<'_>, messages: u64) -> Result<()> {
     enter(networks.client)?;
     networks.rule("-A", LOSS)?;
     // At this loss TCP sometimes backs off for more than ten seconds. That is not a dead link.
-    let patient = Config::default().write_timeout(Duration::from_secs(60)).handshake_timeout(Duration::from_secs(30));
-    let ends = Exchange::on(TcpListener::from_std(networks.listen()?)?, patient).await;
+    let config = Config::default().write_timeout(Duration::from_secs(60)).handshake_timeout(Duration::from_secs(30));
+    let ends = Exchange::on(TcpListener::from_std(networks.listen()?)?, config).await;
     all_arrive("20 % loss, 256 kbit/s", &ends, messages).await?;
     networks.rule("-D", LOSS)?;
 
@@ -238,8 +238,8 @@ async fn black_hole(
         near.send(&Numbered(100)).await?;
         far.send(&Numbered(100)).await?;
     }
-    let ended = |conn: Connection| async move { (conn.closed().await, dead.elapsed()) };
-    let both = timeout(10 * bound, async { tokio::join!(ended(near), ended(far)) }).await;
+    let time_to_close = |conn: Connection| async move { (conn.closed().await, dead.elapsed()) };
+    let both = timeout(10 * bound, async { tokio::join!(time_to_close(near), time_to_close(far)) }).await;
     let (near, far) = both.map_err(|_| format!("{what}: a dead link was not detected within {:?}", 10 * bound))?;
     networks.rule("-D", BLACK_HOLE)?;
     let healed = Instant::now();

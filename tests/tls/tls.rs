@@ -201,8 +201,8 @@ async fn by_default_a_client_trusts_whom_the_platform_trusts() {
         std::fs::write(&file, roots).unwrap();
         let mut dial = Command::new(env!("CARGO_BIN_EXE_dial"));
         dial.arg(server.url("a")).env("SSL_CERT_FILE", &file).env_remove("SSL_CERT_DIR").kill_on_drop(true);
-        let said = String::from_utf8(within(dial.output()).await.unwrap().stdout).unwrap();
-        assert!(said.starts_with(expected), "{name}: {said}");
+        let output = String::from_utf8(within(dial.output()).await.unwrap().stdout).unwrap();
+        assert!(output.starts_with(expected), "{name}: {output}");
     }
 }
 
@@ -297,9 +297,9 @@ async fn a_tls_handshake_that_is_not_finished_is_cut() {
         Server::start(station().config(config).observer(recorder), authority.issue(&["localhost"]).server()).await;
     let mut silent = server.tcp().await;
     // The first bytes of a ClientHello of 512 bytes.
-    let mut half_done = server.tcp().await;
-    half_done.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]).await.unwrap();
-    for tcp in [&mut silent, &mut half_done] {
+    let mut incomplete = server.tcp().await;
+    incomplete.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]).await.unwrap();
+    for tcp in [&mut silent, &mut incomplete] {
         // The stream may end with an error.
         let _ = within(tcp.read_to_end(&mut Vec::new())).await;
         let why = memory.find(|seen| if let Seen::TlsFailed(why) = seen { Some(why) } else { None }).await;
@@ -347,7 +347,7 @@ async fn half_done_tls_handshakes_are_counted() {
     let since = Instant::now();
     let _silent = [server.tcp().await, server.tcp().await, server.tcp().await];
     // It waits until the three before it have timed out, one after the other.
-    let client = connect(edge(server.url("late"), authority.client())).await.unwrap();
+    let client = connect(edge(server.url("waiting"), authority.client())).await.unwrap();
     assert!(since.elapsed() >= 3 * timeout, "{:?}", since.elapsed());
     talk(&client, "connected").await;
 }
@@ -370,7 +370,7 @@ async fn a_stream_without_a_place_ends_before_tls() {
     let error = within(upgrade.serve_tls_connection(far, None, &tls)).await.unwrap_err();
     assert!(matches!(error, HandshakeError::Rejected { status: StatusCode::SERVICE_UNAVAILABLE, .. }), "{error:?}");
     assert_eq!(near.read(&mut [0]).await.unwrap(), 0);
-    memory.find(|seen| if let Seen::Refused(503, _) = seen { Some(()) } else { None }).await;
+    memory.find(|seen| if let Seen::HandshakeRejected(503, _) = seen { Some(()) } else { None }).await;
     drop(silent);
     let error = within(first).await.unwrap().unwrap_err();
     assert!(matches!(error, HandshakeError::Tls(_)), "{error:?}");
@@ -386,7 +386,7 @@ async fn an_address_with_enough_connections_is_turned_away_before_tls() {
     let client = connect(edge(server.url("a"), authority.client())).await.unwrap();
     let error = connect(edge(server.url("b"), authority.client())).await.unwrap_err();
     assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
-    memory.find(|seen| if let Seen::Refused(429, _) = seen { Some(()) } else { None }).await;
+    memory.find(|seen| if let Seen::HandshakeRejected(429, _) = seen { Some(()) } else { None }).await;
     talk(&client, "still working").await;
 }
 
@@ -439,7 +439,7 @@ async fn an_abrupt_end_is_a_lost_link() {
     // The socket below TLS ends with a FIN.
     let (mut tcp, _session) = peer.into_inner().into_inner();
     tcp.shutdown().await.unwrap();
-    let (_, closed) = memory.closed().await;
+    let (_, closed) = memory.connection_closed().await;
     assert_eq!((u16::from(closed.code), closed.by), (1006, ClosedBy::Link), "{closed:?}");
     let client = connect(edge(server.url("b"), authority.client())).await.unwrap();
     talk(&client, "x").await;
@@ -514,14 +514,14 @@ async fn foreign_clients_talk_over_tls() {
         let mut events = BufReader::new(process.stdout.take().unwrap()).lines();
         let envelope = r#"{"type":"telemetry","data":{"text":"hello"}}"#;
         let close = serde_json::json!({"op": "close", "code": 1000, "reason": "done"});
-        for (operation, event, part) in [
+        for (operation, event, expected) in [
             (serde_json::json!({"op": "connect", "url": server.url(script)}), "open", ""),
             (serde_json::json!({"op": "send_text", "text": envelope}), "message", "hello"),
             (close, "close", "1000"),
         ] {
             operations.write_all(format!("{operation}\n").as_bytes()).await.unwrap();
-            let said = within(events.next_line()).await.unwrap().unwrap_or_else(|| panic!("{script} has exited"));
-            assert!(said.contains(&format!("\"{event}\"")) && said.contains(part), "{script}: {said}");
+            let output = within(events.next_line()).await.unwrap().unwrap_or_else(|| panic!("{script} has exited"));
+            assert!(output.contains(&format!("\"{event}\"")) && output.contains(expected), "{script}: {output}");
         }
     }
 }

@@ -87,7 +87,7 @@ impl Results {
 
 /// Runs all measurements, and reports the progress on standard error.
 pub(crate) fn compare(plan: &Plan, cores: Cores) -> Results {
-    let began = Instant::now();
+    let started = Instant::now();
     let starts: Vec<Result<Start, Missing>> = plan.peers.iter().map(|peer| peer.prepare()).collect();
     let mut cells: Vec<Cell> = plan
         .workloads
@@ -105,11 +105,11 @@ pub(crate) fn compare(plan: &Plan, cores: Cores) -> Results {
         .collect();
     for (peer, start) in plan.peers.iter().zip(&starts) {
         if let Err(Missing(why)) = start {
-            tell(format_args!("{} is missing: {why}", peer.name()));
+            report(format_args!("{} is missing: {why}", peer.name()));
         }
     }
     for workload in &plan.left_out {
-        tell(format_args!("{} is skipped for lack of time", workload.name));
+        report(format_args!("{} is skipped for lack of time", workload.name));
     }
     for round in 0..plan.rounds {
         for (index, workload) in plan.workloads.iter().enumerate() {
@@ -120,16 +120,16 @@ pub(crate) fn compare(plan: &Plan, cores: Cores) -> Results {
                 if plan.end.is_some_and(|end| Instant::now() > end) {
                     cell.left_out += 1;
                     cell.samples.push(None);
-                    tell(format_args!("{place}: skipped for lack of time"));
+                    report(format_args!("{place}: skipped for lack of time"));
                     continue;
                 }
                 match measure(workload, start, cores, plan.pace) {
                     Ok(sample) => {
-                        tell(format_args!("{place}: {}", brief(&sample)));
+                        report(format_args!("{place}: {}", brief(&sample)));
                         cell.samples.push(Some(sample));
                     }
                     Err(fault) => {
-                        tell(format_args!("{place}: FAILED: {fault}"));
+                        report(format_args!("{place}: FAILED: {fault}"));
                         cell.faults.push(fault.to_string());
                         cell.samples.push(None);
                     }
@@ -137,7 +137,7 @@ pub(crate) fn compare(plan: &Plan, cores: Cores) -> Results {
             }
         }
     }
-    Results { cells, took: began.elapsed() }
+    Results { cells, took: started.elapsed() }
 }
 
 /// Returns the order of the peers in a round. Every second round is reversed, and every two rounds
@@ -165,7 +165,7 @@ fn brief(sample: &Sample) -> String {
 }
 
 /// Writes to standard error. If that is closed, the message is lost.
-fn tell(what: std::fmt::Arguments<'_>) {
+fn report(what: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{what}");
 }
 

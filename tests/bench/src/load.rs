@@ -117,9 +117,9 @@ pub(crate) struct Load {
     connections: Vec<Connection>,
     buffer: Box<[u8]>,
     request: Rc<[u8]>,
-    began: Instant,
+    started: Instant,
     /// When the server last sent something.
-    heard: Instant,
+    last_byte: Instant,
 }
 
 impl Load {
@@ -132,14 +132,14 @@ impl Load {
             connections: Vec::new(),
             buffer: vec![0; READ].into(),
             request: upgrade("/ws", "").into_bytes().into(),
-            began: Instant::now(),
-            heard: Instant::now(),
+            started: Instant::now(),
+            last_byte: Instant::now(),
         })
     }
 
     /// Changes the script, and checks the first replies in full again. No message may be
     /// outstanding.
-    pub(crate) fn speak(&mut self, script: Script) {
+    pub(crate) fn set_script(&mut self, script: Script) {
         self.script = script;
         for connection in &mut self.connections {
             connection.replies = Replies::default();
@@ -152,7 +152,7 @@ impl Load {
         let mut arrived = Arrived::new();
         let mut latencies = Latencies::new();
         let mut open = self.connections.len();
-        self.heard = Instant::now();
+        self.last_byte = Instant::now();
         while open < total {
             while self.connections.len() < total.min(open + HANDSHAKES) {
                 self.connect()?;
@@ -188,7 +188,7 @@ impl Load {
         let mut arrived = Arrived::new();
         let mut under_way = 0;
         let mut next = connections.start;
-        self.heard = Instant::now();
+        self.last_byte = Instant::now();
         while next < connections.end || under_way > 0 {
             while next < connections.end && under_way < HANDSHAKES {
                 self.send(next)?;
@@ -197,7 +197,7 @@ impl Load {
             }
             self.turn(&mut arrived)?;
             for (at, replies) in &arrived {
-                under_way -= usize::from(self.is_through(*at, *replies)?);
+                under_way -= usize::from(self.is_complete(*at, *replies)?);
             }
         }
         Ok(())
@@ -208,7 +208,7 @@ impl Load {
         let mut arrived = Arrived::new();
         let mut phase = Phase::default();
         let start = Instant::now();
-        self.heard = start;
+        self.last_byte = start;
         for at in 0..self.connections.len() {
             self.send(at)?;
         }
@@ -217,13 +217,13 @@ impl Load {
         while under_way > 0 {
             self.turn(&mut arrived)?;
             let now = Instant::now();
-            let goes_on = now - start < until.duration || batches < until.at_least;
+            let continues = now - start < until.duration || batches < until.at_least;
             for (at, replies) in &arrived {
                 phase.messages += u64::from(*replies);
                 phase.latencies.push((micros(now - self.connections[*at].since), *replies));
-                if self.is_through(*at, *replies)? {
+                if self.is_complete(*at, *replies)? {
                     batches += 1;
-                    if goes_on {
+                    if continues {
                         self.send(*at)?;
                     } else {
                         under_way -= 1;
@@ -248,7 +248,7 @@ impl Load {
         // How many publishes are complete, and how many each connection has.
         let (mut complete, mut received) = (0, vec![0; everyone]);
         let start = Instant::now();
-        self.heard = start;
+        self.last_byte = start;
         let mut now = start;
         let mut free = in_flight;
         loop {
@@ -294,7 +294,7 @@ impl Load {
         let total = u64::from(rate) * u64::try_from(duration.as_millis()).unwrap_or(u64::MAX) / 1000;
         let (mut sent, mut next) = (0, 0);
         let start = Instant::now();
-        self.heard = start;
+        self.last_byte = start;
         while phase.messages < total {
             // epoll sleeps whole milliseconds, so the messages of one millisecond are sent
             // together, each on a connection of its own.
@@ -308,10 +308,10 @@ impl Load {
             self.turn_for(&mut arrived, Duration::from_millis(1))?;
             if sent == phase.messages {
                 // Silence is valid while no reply is outstanding.
-                self.heard = Instant::now();
+                self.last_byte = Instant::now();
             }
             for (at, replies) in &arrived {
-                self.is_through(*at, *replies)?;
+                self.is_complete(*at, *replies)?;
                 phase.messages += u64::from(*replies);
             }
         }
@@ -330,7 +330,7 @@ impl Load {
     }
 
     /// Counts replies. Returns whether they were the last outstanding ones.
-    fn is_through(&mut self, at: usize, replies: u32) -> Result<bool, Fault> {
+    fn is_complete(&mut self, at: usize, replies: u32) -> Result<bool, Fault> {
         let outstanding = &mut self.connections[at].outstanding;
         *outstanding = outstanding
             .checked_sub(replies)
@@ -359,15 +359,15 @@ impl Load {
             result => result?,
         }
         if self.events.is_empty() {
-            let silence = self.heard.elapsed();
+            let silence = self.last_byte.elapsed();
             if silence < SILENCE {
                 return Ok(());
             }
             let waiting = self.connections.iter().filter(|connection| connection.is_waiting()).count();
             return Err(Fault(format!("stuck: nothing from the server for {silence:.1?}, {waiting} connections wait")));
         }
-        self.heard = Instant::now();
-        if self.heard - self.began > LONGEST {
+        self.last_byte = Instant::now();
+        if self.last_byte - self.started > LONGEST {
             return Err(Fault(format!("slow: not done after {LONGEST:?}")));
         }
         for event in &self.events {

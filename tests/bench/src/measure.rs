@@ -143,10 +143,10 @@ impl Bench {
     fn broadcast(&mut self, connections: usize, in_flight: usize, workload: &Workload) -> Result<(), Fault> {
         // A connection that the server has not registered yet would miss a publish. One that has
         // received a reply is registered.
-        self.load.speak(Script::new(Kind::Telemetry, workload.length, 1));
+        self.load.set_script(Script::new(Kind::Telemetry, workload.length, 1));
         let connections = self.open(connections)?;
         self.load.greet(0..connections)?;
-        self.load.speak(Script::new(workload.kind, workload.length, 1));
+        self.load.set_script(Script::new(workload.kind, workload.length, 1));
         let Pace { warm_up, measure, at_least, .. } = self.pace;
         self.load.broadcast(in_flight, Until { duration: warm_up, at_least: 1 })?;
         let phase = self.timed(|load| load.broadcast(in_flight, Until { duration: measure, at_least }))?;

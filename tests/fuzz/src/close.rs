@@ -30,18 +30,18 @@ pub fn run(data: &[u8]) {
     bounded(4 << 20, || {
         let wire = Wire::new(Vec::new(), takes);
         let config = Config::default().max_message_size(1000).queue_messages(8).queue_bytes(8000);
-        let (conn, driving) = fuzz::connection(wire.clone(), role, Vec::new(), config);
+        let (conn, task) = fuzz::connection(wire.clone(), role, Vec::new(), config);
         let (done, closed, took) = within(Duration::from_secs(3600), async {
             let acting = async {
                 let done = act(&conn, &wire, role, &mut input).await;
                 (done, Instant::now())
             };
             let ending = async {
-                driving.await;
+                task.await;
                 Instant::now()
             };
-            let ((done, asked), ended) = tokio::join!(acting, ending);
-            (done, conn.closed().await, ended.saturating_duration_since(asked))
+            let ((done, asked), closed_at) = tokio::join!(acting, ending);
+            (done, conn.closed().await, closed_at.saturating_duration_since(asked))
         });
         assert!(took <= END, "the close took {took:?}");
         judge(role, takes, &done, &closed, &wire.written());
@@ -77,17 +77,17 @@ async fn act(conn: &Connection, wire: &Wire, role: Role, input: &mut Input<'_>) 
             3 => {
                 let payload = vec![b'x'; usize::from(input.byte())];
                 let sent = timeout(Duration::from_secs(1), conn.send_bytes(&payload)).await;
-                done.note(TEXT, payload, conn, sent);
+                done.record(TEXT, payload, conn, sent);
             }
             4 => {
                 let payload = vec![b'y'; usize::from(input.short() % 5000)];
                 let sent = timeout(Duration::from_secs(1), conn.send_binary(&payload)).await;
-                done.note(BINARY, payload, conn, sent);
+                done.record(BINARY, payload, conn, sent);
             }
             5 => {
                 let payload = input.bytes(3);
                 let sent = timeout(Duration::from_secs(1), conn.ping(payload)).await;
-                done.note(PING, payload.to_vec(), conn, sent);
+                done.record(PING, payload.to_vec(), conn, sent);
             }
             6 => {
                 let (code, length) = (input.short(), usize::from(input.byte()));
@@ -106,7 +106,7 @@ async fn act(conn: &Connection, wire: &Wire, role: Role, input: &mut Input<'_>) 
 }
 
 impl Done {
-    fn note(
+    fn record(
         &mut self,
         opcode: u8,
         payload: Vec<u8>,

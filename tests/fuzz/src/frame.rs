@@ -46,7 +46,7 @@ pub(crate) fn encode(first: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Whether a header breaks a rule, whatever follows it, before the first incomplete frame.
-pub(crate) fn breaks_a_rule_by_a_header(mut wire: &[u8], masked: bool) -> bool {
+pub(crate) fn has_invalid_header(mut wire: &[u8], masked: bool) -> bool {
     let mut fragmented = false;
     loop {
         let &[first, second, ..] = wire else { return false };

@@ -37,10 +37,10 @@ pub fn run(data: &[u8]) {
         let (early, rest) = bytes.split_at(early);
         seen(role, early.to_vec(), pieces(rest, pattern), takes)
     });
-    if frame::breaks_a_rule_by_a_header(bytes, role == Role::Server) {
-        let told = u16::from(seen.closed.code) == 1002;
-        if expected.end == End::Lost || (expected.end == End::Refused(1009) && told) {
-            expected.end = End::Refused(1002);
+    if frame::has_invalid_header(bytes, role == Role::Server) {
+        let rejected_early = u16::from(seen.closed.code) == 1002;
+        if expected.end == End::Lost || (expected.end == End::Rejected(1009) && rejected_early) {
+            expected.end = End::Rejected(1002);
         }
     }
     compare(role, &expected, &seen);
@@ -48,7 +48,7 @@ pub fn run(data: &[u8]) {
 
 /// The messages and pongs in the peer's bytes.
 #[derive(Debug, Default, PartialEq)]
-struct Heard {
+struct Received {
     /// Text as `TEXT`, binary as `BINARY`.
     messages: Vec<Frame>,
     pongs: Vec<Vec<u8>>,
@@ -56,7 +56,7 @@ struct Heard {
 
 #[derive(Debug)]
 struct Expected {
-    heard: Heard,
+    received: Received,
     pings: Vec<Vec<u8>>,
     end: End,
 }
@@ -66,7 +66,7 @@ enum End {
     /// The peer closed with this code; 1005 means without a code.
     Closed(u16),
     /// The peer's bytes are rejected with this code.
-    Refused(u16),
+    Rejected(u16),
     /// The peer hung up without a close frame.
     Lost,
 }
@@ -75,23 +75,23 @@ enum End {
 fn expected(role: Role, bytes: &[u8]) -> Expected {
     let limits = WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST));
     let mut ws = WebSocket::from_raw_socket(OneWay(bytes), role, Some(limits));
-    let mut expected = Expected { heard: Heard::default(), pings: Vec::new(), end: End::Lost };
+    let mut expected = Expected { received: Received::default(), pings: Vec::new(), end: End::Lost };
     expected.end = loop {
         match ws.read() {
             Ok(Message::Text(text)) => {
-                expected.heard.messages.push(Frame { opcode: TEXT, payload: text.as_bytes().to_vec() });
+                expected.received.messages.push(Frame { opcode: TEXT, payload: text.as_bytes().to_vec() });
             }
             Ok(Message::Binary(bytes)) => {
-                expected.heard.messages.push(Frame { opcode: BINARY, payload: bytes.to_vec() });
+                expected.received.messages.push(Frame { opcode: BINARY, payload: bytes.to_vec() });
             }
             Ok(Message::Ping(payload)) => expected.pings.push(payload.to_vec()),
-            Ok(Message::Pong(payload)) => expected.heard.pongs.push(payload.to_vec()),
+            Ok(Message::Pong(payload)) => expected.received.pongs.push(payload.to_vec()),
             Ok(Message::Close(frame)) => break End::Closed(frame.map_or(1005, |frame| frame.code.into())),
             Ok(Message::Frame(_)) => unreachable!("tungstenite does not return frames"),
-            Err(Error::Capacity(_)) => break End::Refused(1009),
-            Err(Error::Utf8(_)) => break End::Refused(1007),
+            Err(Error::Capacity(_)) => break End::Rejected(1009),
+            Err(Error::Utf8(_)) => break End::Rejected(1007),
             Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => break End::Lost,
-            Err(Error::Protocol(_)) => break End::Refused(1002),
+            Err(Error::Protocol(_)) => break End::Rejected(1002),
             Err(error) => panic!("unexpected error in memory: {error:?}"),
         }
     };
@@ -119,7 +119,7 @@ impl Write for OneWay<'_> {
 
 /// What a connection that echoes has done.
 struct Seen {
-    heard: Heard,
+    received: Received,
     written: Vec<u8>,
     closed: Closed,
 }
@@ -128,14 +128,14 @@ fn seen(role: Role, early: Vec<u8>, pieces: Vec<Vec<u8>>, takes: Takes) -> Seen 
     let wire = Wire::new(pieces, takes);
     wire.finish();
     let config = Config::default().max_message_size(LONGEST).queue_messages(8).queue_bytes(4 * LONGEST);
-    let (conn, driving) = fuzz::connection(wire.clone(), role, early, config);
-    let heard = Arc::new(Mutex::new(Heard::default()));
+    let (conn, task) = fuzz::connection(wire.clone(), role, early, config);
+    let received = Arc::new(Mutex::new(Received::default()));
     // The two handlers together get every message.
     for message_type in ["__raw__", "__unknown__"] {
-        let heard = heard.clone();
+        let received = received.clone();
         conn.register_handler(message_type, move |frame: RawFrame<'static>, conn: Connection| {
             let opcode = if frame.as_text().is_some() { TEXT } else { BINARY };
-            heard.lock().unwrap().messages.push(Frame { opcode, payload: frame.as_bytes().to_vec() });
+            received.lock().unwrap().messages.push(Frame { opcode, payload: frame.as_bytes().to_vec() });
             async move {
                 // Fails when the connection closes meanwhile.
                 let _ = match frame.as_text() {
@@ -145,18 +145,18 @@ fn seen(role: Role, early: Vec<u8>, pieces: Vec<Vec<u8>>, takes: Takes) -> Seen 
             }
         });
     }
-    let pongs = heard.clone();
+    let pongs = received.clone();
     conn.on_pong(move |payload| pongs.lock().unwrap().pongs.push(payload.to_vec()));
     let closed = within(Duration::from_secs(60), async {
-        driving.await;
+        task.await;
         conn.closed().await
     });
-    let heard = std::mem::take(&mut *heard.lock().unwrap());
-    Seen { heard, written: wire.written(), closed }
+    let received = std::mem::take(&mut *received.lock().unwrap());
+    Seen { received, written: wire.written(), closed }
 }
 
 fn compare(role: Role, expected: &Expected, seen: &Seen) {
-    assert_eq!(seen.heard, expected.heard);
+    assert_eq!(seen.received, expected.received);
     let frames = frame::decode(&seen.written, role == Role::Client);
     let (mut echoes, mut pongs, mut close) = (Vec::new(), Vec::new(), None);
     for frame in frames {
@@ -176,18 +176,18 @@ fn compare(role: Role, expected: &Expected, seen: &Seen) {
         End::Lost => {
             assert_eq!(closed, (1006, ClosedBy::Link));
             assert_eq!(close, None, "a lost link has no close frame");
-            assert!(expected.heard.messages.starts_with(&echoes));
+            assert!(expected.received.messages.starts_with(&echoes));
             return;
         }
         End::Closed(code) => {
             assert_eq!(closed, (code, ClosedBy::Peer));
             assert_eq!(close, Some(code), "a close frame is answered with its code");
         }
-        End::Refused(code) => {
+        End::Rejected(code) => {
             assert_eq!(closed, (code, ClosedBy::Us));
             assert_eq!(close, Some(code), "the peer receives the code");
         }
     }
-    assert_eq!(echoes, expected.heard.messages, "accepted messages are sent before the close frame");
+    assert_eq!(echoes, expected.received.messages, "accepted messages are sent before the close frame");
     assert!(expected.pings.is_empty() || !pongs.is_empty(), "no ping was answered");
 }

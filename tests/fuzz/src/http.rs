@@ -54,7 +54,7 @@ fn answer(pieces: Vec<Vec<u8>>, takes: Takes) -> Answered {
     let written = wire.written();
     let end = written.windows(4).position(|end| end == b"\r\n\r\n");
     let head = end.map(|end| std::str::from_utf8(&written[..end]).expect("the head of an answer is ASCII"));
-    let told = head.map(|head| head[9..12].parse().expect("an answer has a status"));
+    let answered_status = head.map(|head| head[9..12].parse().expect("an answer has a status"));
     let status = match served {
         Ok(_) => Some(101),
         Err(HandshakeError::Rejected { status, reason: why }) => {
@@ -65,7 +65,7 @@ fn answer(pieces: Vec<Vec<u8>>, takes: Takes) -> Answered {
         Err(HandshakeError::Io(_)) => None,
         Err(error) => panic!("unexpected error: {error:?}"),
     };
-    assert_eq!(told, status, "the peer and the program get the same status");
+    assert_eq!(answered_status, status, "the peer and the program get the same status");
     if let Some(status) = status {
         assert!([101, 400, 405, 426, 431, 505].contains(&status), "unexpected status {status}");
     }
@@ -165,8 +165,12 @@ impl<'r> Plain<'r> {
             }
         }
         for (more, status) in [(MAX_HEADERS - headers, 101), (MAX_HEADERS - headers + 1, 431)] {
-            let (length, told) = with(&b"P: p\r\n".repeat(more));
-            assert!(length > MAX_HEAD || told == Some(status), "{} headers: {told:?}", headers + more);
+            let (length, answered_status) = with(&b"P: p\r\n".repeat(more));
+            assert!(
+                length > MAX_HEAD || answered_status == Some(status),
+                "{} headers: {answered_status:?}",
+                headers + more
+            );
         }
     }
 }

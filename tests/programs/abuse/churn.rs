@@ -45,7 +45,7 @@ const WAYS: [Way; 8] = [
 
 pub(crate) fn churn(path: &str, connections: usize) -> Result<Vec<String>> {
     let mut server = Server::start(path, &[])?;
-    come_and_go(&server, WARM)?;
+    open_and_close(&server, WARM)?;
     server.settle("connections", 0)?;
     let tasks = {
         // The tasks with one connection, less the task of that connection.
@@ -58,7 +58,7 @@ pub(crate) fn churn(path: &str, connections: usize) -> Result<Vec<String>> {
     server.settle("tasks", tasks)?;
     let (descriptors, before) = (server.descriptors()?, server.resident()?);
     let start = Instant::now();
-    come_and_go(&server, connections)?;
+    open_and_close(&server, connections)?;
     let took = start.elapsed();
     let left = server.settle("connections", 0)?;
     let tasks_after = server.settle("tasks", tasks)?;
@@ -83,7 +83,7 @@ pub(crate) fn churn(path: &str, connections: usize) -> Result<Vec<String>> {
     Ok(failures)
 }
 
-fn come_and_go(server: &Server, connections: usize) -> Result<()> {
+fn open_and_close(server: &Server, connections: usize) -> Result<()> {
     thread::scope(|scope| {
         let peers: Vec<_> = (0..THREADS)
             .map(|thread| {
@@ -92,7 +92,7 @@ fn come_and_go(server: &Server, connections: usize) -> Result<()> {
                         // Two addresses for each thread: one address has fewer ports than the
                         // connections of a minute.
                         let from = (2 + thread * 2 + n / THREADS % 2) as u8;
-                        come(server, from, WAYS[(n / THREADS) % WAYS.len()])
+                        one_connection(server, from, WAYS[(n / THREADS) % WAYS.len()])
                             .map_err(|error| format!("connection {n}: {error}"))?;
                     }
                     Ok::<_, String>(())
@@ -106,7 +106,7 @@ fn come_and_go(server: &Server, connections: usize) -> Result<()> {
     })
 }
 
-fn come(server: &Server, from: u8, way: Way) -> Result<()> {
+fn one_connection(server: &Server, from: u8, way: Way) -> Result<()> {
     let mut tcp = server.dial(from, None)?;
     match way {
         Way::HalfRequest | Way::HalfRequestReset => {

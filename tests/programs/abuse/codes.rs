@@ -2,7 +2,7 @@
 //! or without.
 use crate::{
     Result,
-    server::{Server, drain, narrow},
+    server::{Server, drain, set_send_buffer},
     wire::{BINARY, CLOSE, FRAGMENT, PING, TEXT, frame, read_frame},
 };
 use std::{io::Write, net::TcpStream};
@@ -13,15 +13,15 @@ use std::{io::Write, net::TcpStream};
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// How a connection is closed, and the code that the peer receives (RFC 6455 section 7.4.1).
-type Ending = (&'static str, Vec<u8>, u16);
+type Case = (&'static str, Vec<u8>, u16);
 
 /// Frames that every server rejects.
-fn refused() -> Vec<Ending> {
+fn rejected() -> Vec<Case> {
     let too_long = {
-        let mut head = vec![BINARY, 0x80 | 127];
-        head.extend_from_slice(&(3_u64 << 20).to_be_bytes());
-        head.extend_from_slice(&[0; 4]);
-        head
+        let mut header = vec![BINARY, 0x80 | 127];
+        header.extend_from_slice(&(3_u64 << 20).to_be_bytes());
+        header.extend_from_slice(&[0; 4]);
+        header
     };
     vec![
         ("a reserved bit", frame(TEXT | 0x40, b"x"), 1002),
@@ -37,7 +37,7 @@ fn refused() -> Vec<Ending> {
 }
 
 /// Closes that a handler causes.
-fn decided() -> Vec<Ending> {
+fn decided() -> Vec<Case> {
     vec![
         ("a handler that closes with 1008", frame(TEXT, br#"{"type":"policy"}"#), 1008),
         ("a handler that panics", frame(TEXT, br#"{"type":"panic"}"#), 1011),
@@ -49,15 +49,15 @@ fn decided() -> Vec<Ending> {
 /// reads, and with more input than the server takes.
 pub(crate) fn codes(echo: &str, subject: &str, tries: usize) -> Result<Vec<String>> {
     let (mut failures, mut kinds, mut right) = (Vec::new(), 0, 0);
-    for (path, endings) in [(echo, refused()), (subject, decided())] {
+    for (path, cases) in [(echo, rejected()), (subject, decided())] {
         let server = Server::start(path, &[])?;
-        for (name, bytes, expected) in endings {
+        for (name, bytes, expected) in cases {
             let mut wrong = Vec::new();
             for attempt in 0..tries {
-                let behind = [0, 60_000, 1_000_000][attempt % 3];
-                let told = server.connect().and_then(|tcp| told(tcp, &bytes, behind));
-                if !matches!(told, Ok(code) if code == expected) {
-                    wrong.push(format!("{told:?} with {behind} bytes after it"));
+                let more = [0, 60_000, 1_000_000][attempt % 3];
+                let received = server.connect().and_then(|tcp| received(tcp, &bytes, more));
+                if !matches!(received, Ok(code) if code == expected) {
+                    wrong.push(format!("{received:?} with {more} bytes after it"));
                 }
             }
             (kinds, right) = (kinds + 1, right + tries - wrong.len());
@@ -72,12 +72,12 @@ pub(crate) fn codes(echo: &str, subject: &str, tries: usize) -> Result<Vec<Strin
 }
 
 /// Returns the code of the close frame. The stream must end after it without a reset.
-fn told(mut tcp: TcpStream, bytes: &[u8], behind: usize) -> Result<u16> {
+fn received(mut tcp: TcpStream, bytes: &[u8], more: usize) -> Result<u16> {
     let mut sent = bytes.to_vec();
-    if behind > 0 {
-        sent.extend_from_slice(&frame(TEXT, &vec![b'x'; behind]));
+    if more > 0 {
+        sent.extend_from_slice(&frame(TEXT, &vec![b'x'; more]));
     }
-    narrow(&tcp, SEND_BUFFER)?;
+    set_send_buffer(&tcp, SEND_BUFFER)?;
     tcp.write_all(&sent)?;
     let (opcode, payload) = read_frame(&mut tcp)?;
     if opcode != CLOSE || payload.len() < 2 {

@@ -52,18 +52,18 @@ fn kinds() -> Vec<Flood> {
 }
 
 /// Runs each flood with a well-behaved client beside it.
-pub(crate) fn floods(path: &str, bytes: usize, judged: bool) -> Result<Vec<String>> {
+pub(crate) fn floods(path: &str, bytes: usize, checked: bool) -> Result<Vec<String>> {
     let (mut failures, mut worst, kinds) = (Vec::new(), (0, Duration::ZERO), kinds());
     for flood in &kinds {
         let name = flood.name;
         let echo = Server::start(path, &[])?;
         // The first message allocates memory that the flood must not count.
-        honest(&mut echo.connect()?, &AtomicBool::new(true))?;
+        well_behaved(&mut echo.connect()?, &AtomicBool::new(true))?;
         let (before, busy, start) = (echo.resident()?, echo.cpu()?, Instant::now());
         let over = AtomicBool::new(false);
         let mut client = echo.connect()?;
         let (sent, most, mut waits) = thread::scope(|scope| {
-            let client = scope.spawn(|| honest(&mut client, &over).map_err(|error| error.to_string()));
+            let client = scope.spawn(|| well_behaved(&mut client, &over).map_err(|error| error.to_string()));
             let flooded = pour(&echo, flood, bytes);
             over.store(true, Ordering::Relaxed);
             let waits = client.join().map_err(|_| "the well-behaved client panicked")??;
@@ -85,7 +85,7 @@ pub(crate) fn floods(path: &str, bytes: usize, judged: bool) -> Result<Vec<Strin
         if grown > BOUND {
             failures.push(format!("a flood of {name} made the resident memory grow by {grown} KiB"));
         }
-        if judged && p99 > WAIT {
+        if checked && p99 > WAIT {
             failures.push(format!("a flood of {name} made a well-behaved client wait for {p99:?}"));
         }
     }
@@ -148,7 +148,7 @@ fn send(echo: &Server, flood: &Flood, bytes: usize) -> Result<usize> {
 }
 
 /// Sends a message every 5 ms and waits for its echo, at least once. Returns how long each took.
-fn honest(tcp: &mut TcpStream, over: &AtomicBool) -> Result<Vec<Duration>> {
+fn well_behaved(tcp: &mut TcpStream, over: &AtomicBool) -> Result<Vec<Duration>> {
     let (sent, mut waits) = (frame(TEXT, b"honest"), Vec::new());
     loop {
         let start = Instant::now();
@@ -169,19 +169,19 @@ fn honest(tcp: &mut TcpStream, over: &AtomicBool) -> Result<Vec<Duration>> {
 /// 300 peers that declare a message of 2 MB, send one byte of it, and stop.
 pub(crate) fn declared(path: &str) -> Result<Vec<String>> {
     let echo = Server::start(path, &[])?;
-    honest(&mut echo.connect()?, &AtomicBool::new(true))?;
+    well_behaved(&mut echo.connect()?, &AtomicBool::new(true))?;
     let before = echo.resident()?;
     let mut peers = Vec::new();
     for _ in 0..300 {
         let mut tcp = echo.connect()?;
-        let mut head = vec![BINARY, 0x80 | 127];
-        head.extend_from_slice(&(2_000_000_u64).to_be_bytes());
-        head.extend_from_slice(&[0, 0, 0, 0, b'x']);
-        tcp.write_all(&head)?;
+        let mut header = vec![BINARY, 0x80 | 127];
+        header.extend_from_slice(&(2_000_000_u64).to_be_bytes());
+        header.extend_from_slice(&[0, 0, 0, 0, b'x']);
+        tcp.write_all(&header)?;
         peers.push(tcp);
     }
     thread::sleep(Duration::from_millis(200));
-    honest(&mut echo.connect()?, &AtomicBool::new(true))?;
+    well_behaved(&mut echo.connect()?, &AtomicBool::new(true))?;
     let grown = echo.resident()?.saturating_sub(before);
     println!("300 declared messages of 2 MB: {:.1} MB more resident", grown as f64 / 1024.0);
     Ok(if grown > BOUND {

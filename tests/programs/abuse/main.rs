@@ -32,7 +32,7 @@ struct Size {
     /// Bytes of each flood.
     flood: usize,
     /// Whether the well-behaved client's p99 is checked.
-    judged: bool,
+    checked: bool,
     /// Tries of each close code.
     tries: usize,
     /// Peers that send JSON at the same time.
@@ -50,11 +50,11 @@ fn main() -> Result<()> {
     };
     let (echo, subject) = (value("--echo").ok_or(USAGE)?, value("--subject").ok_or(USAGE)?);
     let size = if arguments.iter().any(|argument| argument == "--short") {
-        Size { flood: 20 << 20, judged: false, tries: 20, senders: 10, connections: 20_000, readers: readers::SHORT }
+        Size { flood: 20 << 20, checked: false, tries: 20, senders: 10, connections: 20_000, readers: readers::SHORT }
     } else {
         Size {
             flood: 200 << 20,
-            judged: true,
+            checked: true,
             tries: 1000,
             senders: 50,
             connections: 1_000_000,
@@ -71,7 +71,7 @@ fn main() -> Result<()> {
         }
         Ok(())
     };
-    run("floods", &|| floods::floods(echo, size.flood, size.judged))?;
+    run("floods", &|| floods::floods(echo, size.flood, size.checked))?;
     run("declared", &|| floods::declared(echo))?;
     run("json", &|| json::amplification(subject, size.senders))?;
     run("codes", &|| codes::codes(echo, subject, size.tries))?;

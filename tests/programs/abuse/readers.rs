@@ -40,7 +40,7 @@ const SMALL: Small = Small { buffer: 4096, segment: 536 };
 /// its task.
 const BEYOND: usize = 80 << 10;
 /// How much later than the write timeout a reader may be closed.
-const LATE: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_secs(1);
 
 pub(crate) fn stopped(path: &str, size: &Size) -> Result<Vec<String>> {
     let timeout = size.write_timeout.as_millis().to_string();
@@ -51,7 +51,7 @@ pub(crate) fn stopped(path: &str, size: &Size) -> Result<Vec<String>> {
     for _ in 0..HEALTHY {
         let tcp = server.connect()?;
         tcp.set_read_timeout(Some(size.write_timeout * 3))?;
-        healthy.push(thread::spawn(move || listen(tcp, messages).map_err(|error| error.to_string())));
+        healthy.push(thread::spawn(move || receive_all(tcp, messages).map_err(|error| error.to_string())));
     }
     let mut readers = Vec::new();
     for n in 0..size.readers {
@@ -67,10 +67,10 @@ pub(crate) fn stopped(path: &str, size: &Size) -> Result<Vec<String>> {
 
     let mut watched: HashMap<u16, Watched> = HashMap::new();
     for reader in &readers {
-        watched.insert(reader.local_addr()?.port(), Watched { queued: 0, changed: start, ended: None });
+        watched.insert(reader.local_addr()?.port(), Watched { queued: 0, changed: start, closed: None });
     }
     let (mut most, mut sips) = (before, 0);
-    while watched.values().any(|reader| reader.ended.is_none())
+    while watched.values().any(|reader| reader.closed.is_none())
         && start.elapsed() < size.write_timeout * 3 + Duration::from_secs(10)
     {
         thread::sleep(Duration::from_millis(50));
@@ -82,7 +82,7 @@ pub(crate) fn stopped(path: &str, size: &Size) -> Result<Vec<String>> {
             }
         }
         most = most.max(server.resident()?);
-        look(server.address.port(), &mut watched)?;
+        read_sockets(server.address.port(), &mut watched)?;
     }
     let mut gaps = Vec::new();
     for client in healthy {
@@ -91,8 +91,8 @@ pub(crate) fn stopped(path: &str, size: &Size) -> Result<Vec<String>> {
     let left = server.settle("connections", 0)?;
 
     let mut failures = Vec::new();
-    let open = watched.values().filter(|reader| reader.ended.is_none()).count();
-    let latest = watched.values().filter_map(|reader| Some(reader.ended? - reader.changed)).max().unwrap_or_default();
+    let open = watched.values().filter(|reader| reader.closed.is_none()).count();
+    let latest = watched.values().filter_map(|reader| Some(reader.closed? - reader.changed)).max().unwrap_or_default();
     let (grown, each) = ((most - before) as usize, (most - before) as usize / size.readers);
     let gap = gaps.iter().max().copied().unwrap_or_default();
     println!(
@@ -107,7 +107,7 @@ pub(crate) fn stopped(path: &str, size: &Size) -> Result<Vec<String>> {
         size.write_timeout.as_secs_f64(),
         gap.as_secs_f64(),
     );
-    if open > 0 || latest > size.write_timeout + LATE {
+    if open > 0 || latest > size.write_timeout + SLACK {
         failures.push(format!("{open} stopped readers were not closed, the last of the others after {latest:?}"));
     }
     if left > 0 {
@@ -126,11 +126,11 @@ struct Watched {
     queued: u64,
     /// When that last changed.
     changed: Instant,
-    ended: Option<Instant>,
+    closed: Option<Instant>,
 }
 
 /// Reads the state of the server's sockets, by the ports of their peers.
-fn look(port: u16, watched: &mut HashMap<u16, Watched>) -> Result<()> {
+fn read_sockets(port: u16, watched: &mut HashMap<u16, Watched>) -> Result<()> {
     let (table, now) = (fs::read_to_string("/proc/net/tcp")?, Instant::now());
     let mut established = HashMap::new();
     for line in table.lines().skip(1) {
@@ -146,18 +146,18 @@ fn look(port: u16, watched: &mut HashMap<u16, Watched>) -> Result<()> {
             established.insert(port_of(remote)?, queued);
         }
     }
-    for (port, reader) in watched.iter_mut().filter(|(_, reader)| reader.ended.is_none()) {
+    for (port, reader) in watched.iter_mut().filter(|(_, reader)| reader.closed.is_none()) {
         match established.get(port) {
             Some(queued) if *queued != reader.queued => (reader.queued, reader.changed) = (*queued, now),
             Some(_) => {}
-            None => reader.ended = Some(now),
+            None => reader.closed = Some(now),
         }
     }
     Ok(())
 }
 
 /// Receives all messages in order, and returns the longest pause between two.
-fn listen(tcp: TcpStream, messages: usize) -> Result<Duration> {
+fn receive_all(tcp: TcpStream, messages: usize) -> Result<Duration> {
     let mut tcp = BufReader::new(tcp);
     let (mut gap, mut last) = (Duration::ZERO, None);
     for expected in 0..messages {

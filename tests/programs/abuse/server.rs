@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Time limit for an answer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) struct Server {
     process: Child,
@@ -124,7 +124,7 @@ impl Server {
         let start = Instant::now();
         loop {
             let found = self.count(of)?;
-            if found == expected || start.elapsed() > PATIENCE {
+            if found == expected || start.elapsed() > TIME_LIMIT {
                 return Ok(found);
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -148,7 +148,7 @@ pub(crate) fn raise_open_files() -> Result<()> {
 }
 
 /// Sets the size of the socket's send buffer.
-pub(crate) fn narrow(tcp: &TcpStream, buffer: usize) -> Result<()> {
+pub(crate) fn set_send_buffer(tcp: &TcpStream, buffer: usize) -> Result<()> {
     Ok(socket::setsockopt(tcp, sockopt::SndBuf, &buffer)?)
 }
 

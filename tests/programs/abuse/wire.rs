@@ -1,5 +1,5 @@
 //! The bytes that a client sends.
-use crate::{Result, server::PATIENCE};
+use crate::{Result, server::TIME_LIMIT};
 use std::{
     io::{Read, Write},
     net::TcpStream,
@@ -18,8 +18,8 @@ pub(crate) const PONG: u8 = 0x8a;
 /// Does the handshake on this socket.
 pub(crate) fn open(mut tcp: TcpStream) -> Result<TcpStream> {
     tcp.set_nodelay(true)?;
-    tcp.set_read_timeout(Some(PATIENCE))?;
-    tcp.set_write_timeout(Some(PATIENCE))?;
+    tcp.set_read_timeout(Some(TIME_LIMIT))?;
+    tcp.set_write_timeout(Some(TIME_LIMIT))?;
     tcp.write_all(upgrade("/ws", "").as_bytes())?;
     accepted(&mut tcp)?;
     Ok(tcp)
@@ -46,9 +46,9 @@ pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
 
 /// Reads a frame of the server, and returns its opcode and payload.
 pub(crate) fn read_frame(tcp: &mut impl Read) -> Result<(u8, Vec<u8>)> {
-    let mut head = [0; 2];
-    tcp.read_exact(&mut head)?;
-    let length = match head[1] {
+    let mut header = [0; 2];
+    tcp.read_exact(&mut header)?;
+    let length = match header[1] {
         short @ 0..126 => short.into(),
         126 => {
             let mut long = [0; 2];
@@ -64,5 +64,5 @@ pub(crate) fn read_frame(tcp: &mut impl Read) -> Result<(u8, Vec<u8>)> {
     };
     let mut payload = vec![0; length];
     tcp.read_exact(&mut payload)?;
-    Ok((head[0], payload))
+    Ok((header[0], payload))
 }

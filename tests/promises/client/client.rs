@@ -19,7 +19,7 @@ use wsx::{
     http::{HeaderMap, HeaderValue, StatusCode, request::Parts},
 };
 use wsx_tests::{
-    Log, Mortal, Seen, Server, chain,
+    KillableServer, Log, Seen, Server, chain,
     handshake::{GOOD, completed},
     query_id, recorder, within,
 };
@@ -156,7 +156,7 @@ async fn with_reconnecting_connect_keeps_trying() {
     };
     for expected in 1..=3 {
         let attempt =
-            memory.find(|seen| if let Seen::Retrying(attempt, _, _) = seen { Some(attempt) } else { None }).await;
+            memory.find(|seen| if let Seen::ConnectFailed(attempt, _, _) = seen { Some(attempt) } else { None }).await;
         assert_eq!(attempt, expected);
     }
     assert!(matches!(client.connect(CancellationToken::new(), |_| {}).await, Err(ConnectError::AlreadyConnected)));
@@ -168,7 +168,7 @@ async fn with_reconnecting_connect_keeps_trying() {
     assert_eq!(server.hub.endpoint().telemetry.next().await, 5);
 }
 
-fn station_behind(
+fn station_on(
     telemetry: Log<u32>,
 ) -> impl FnOnce(TcpListener) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send {
     move |listener| {
@@ -184,7 +184,7 @@ fn station_behind(
 #[tokio::test]
 async fn a_client_comes_back_after_its_server_was_killed() {
     let telemetry = Log::default();
-    let mut server = Mortal::start("127.0.0.1:0", station_behind(telemetry.clone())).await;
+    let mut server = KillableServer::start("127.0.0.1:0", station_on(telemetry.clone())).await;
     let address = server.address.clone();
     let client = Client::builder(format!("ws://{address}/ws?id=box"))
         .endpoint(EdgeBox::default())
@@ -210,7 +210,7 @@ async fn a_client_comes_back_after_its_server_was_killed() {
         assert_eq!((closed.code, closed.by), (CloseCode::ABNORMAL, ClosedBy::Link));
         within(state.wait_for(|state| *state != ClientState::Connected)).await.unwrap();
         assert!(matches!(client.send(&Telemetry { n: 99 }).await, Err(SendError::NotConnected)));
-        server = Mortal::start(&address, station_behind(telemetry.clone())).await;
+        server = KillableServer::start(&address, station_on(telemetry.clone())).await;
         within(client.connected()).await.unwrap();
     }
     client.send(&Telemetry { n: 7 }).await.unwrap();
@@ -298,11 +298,11 @@ async fn a_client_that_has_not_begun_is_not_over() {
 /// why it is invalid.
 #[tokio::test]
 async fn a_refusal_is_an_error_with_its_status() {
-    async fn nobody(_: Parts) -> Result<String, Rejection> {
+    async fn reject_all(_: Parts) -> Result<String, Rejection> {
         Err(Rejection::new(StatusCode::FORBIDDEN, "access denied"))
     }
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
-    let upgrade = hub.ws_handler(nobody, |_| {});
+    let upgrade = hub.ws_handler(reject_all, |_| {});
     let server = Server::start_at(hub, upgrade, "127.0.0.1:0").await;
     let client = Client::builder(server.url("a")).reconnect(false).build().unwrap();
     let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
@@ -398,7 +398,7 @@ async fn a_panic_in_register_ends_that_connection_alone() {
     let calls = AtomicU32::new(0);
     let register = move |_: &Connection| assert_ne!(calls.fetch_add(1, Ordering::Relaxed), 0, "a panic on purpose");
     within(client.connect(CancellationToken::new(), register)).await.unwrap();
-    let (_, closed) = memory.closed().await;
+    let (_, closed) = memory.connection_closed().await;
     assert_eq!((closed.code, closed.by), (CloseCode::INTERNAL_ERROR, ClosedBy::Peer));
     let mut state = client.state();
     within(state.wait_for(|state| *state != ClientState::Connected)).await.unwrap();
@@ -496,8 +496,8 @@ async fn a_client_goes_through_the_connector_it_was_given() {
 /// Row K5: an error of the connector is a dial error, and a connector that never returns times out.
 #[tokio::test]
 async fn a_connector_that_fails_is_a_failed_dial() {
-    let refuse = |_| async { Err::<TcpStream, _>(io::Error::other("no tunnel")) };
-    let client = Client::builder("ws://[::1]/ws").connector(refuse).reconnect(false).build().unwrap();
+    let fail = |_| async { Err::<TcpStream, _>(io::Error::other("no tunnel")) };
+    let client = Client::builder("ws://[::1]/ws").connector(fail).reconnect(false).build().unwrap();
     let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
     assert!(matches!(&error, ConnectError::Dial { .. }), "{error:?}");
     assert_eq!(chain(&error), "cannot reach [::1]:80: no tunnel");

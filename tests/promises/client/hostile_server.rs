@@ -29,7 +29,7 @@ fn act<F: Future<Output = ()> + Send + 'static>(act: impl Fn(TcpStream) -> F + S
 
 /// Starts a server that runs `act` on its first `rounds` connections and echoes notes on all later
 /// ones. Returns its URL.
-async fn rogue(rounds: usize, act: Act) -> String {
+async fn hostile_server(rounds: usize, act: Act) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -69,19 +69,19 @@ async fn assert_works(client: &Client, notes: &Log<String>) {
 /// Returns the error of an attempt with such a server, and asserts that a client with reconnecting
 /// gets to a good server.
 async fn failure(config: Config, act: Act) -> ConnectError {
-    let (url, notes) = (rogue(2, act).await, Log::default());
+    let (url, notes) = (hostile_server(2, act).await, Log::default());
     let once = client(&url, &notes).config(config.clone()).reconnect(false).build().unwrap();
     let error = within(once.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
-    let returning = client(&url, &notes).config(config).build().unwrap();
-    within(returning.connect(CancellationToken::new(), |_| {})).await.unwrap();
-    assert_works(&returning, &notes).await;
-    returning.close();
-    within(returning.closed()).await;
+    let reconnecting = client(&url, &notes).config(config).build().unwrap();
+    within(reconnecting.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    assert_works(&reconnecting, &notes).await;
+    reconnecting.close();
+    within(reconnecting.closed()).await;
     error
 }
 
 /// Reads until the client closes the connection.
-async fn until_the_end(mut tcp: TcpStream) {
+async fn read_to_end(mut tcp: TcpStream) {
     let _ = tokio::io::copy(&mut tcp, &mut tokio::io::sink()).await;
 }
 
@@ -94,7 +94,7 @@ fn answering(text: impl Into<Arc<str>>) -> Act {
             let Some(answer) = completed(&mut tcp, &text).await else { return };
             // The client may close before it has read all of it.
             let _ = tcp.write_all(answer.as_bytes()).await;
-            until_the_end(tcp).await;
+            read_to_end(tcp).await;
         }
     })
 }
@@ -132,7 +132,7 @@ async fn another_status_is_a_refusal_with_that_status() {
 #[tokio::test]
 async fn an_answer_that_opens_no_websocket_fails_the_handshake() {
     let with = |header: &str| GOOD.replace("\r\n\r\n", &format!("\r\n{header}\r\n\r\n"));
-    for (name, text, words) in [
+    for (name, text, expected) in [
         ("a wrong key", GOOD.replace("ACCEPT", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "accept"),
         ("no key", GOOD.replace("Sec-WebSocket-Accept: ACCEPT\r\n", ""), "accept"),
         ("two keys", with("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "sec-websocket-accept"),
@@ -153,7 +153,7 @@ async fn an_answer_that_opens_no_websocket_fails_the_handshake() {
         let error = failure(Config::default(), answering(text)).await;
         assert!(matches!(&error, ConnectError::Handshake(_)), "{name}: {error:?}");
         assert!(!error.is_refusal() && !error.is_final(), "{name}");
-        assert!(chain(&error).to_lowercase().contains(words), "{name}: {}", chain(&error));
+        assert!(chain(&error).to_lowercase().contains(expected), "{name}: {}", chain(&error));
     }
 }
 
@@ -167,7 +167,7 @@ async fn only_a_subprotocol_that_was_asked_for_is_taken() {
         ("Sec-WebSocket-Protocol: a, b", false),
         ("Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b", false),
     ] {
-        let url = rogue(1, answering(GOOD.replace("\r\n\r\n", &format!("\r\n{answered}\r\n\r\n")))).await;
+        let url = hostile_server(1, answering(GOOD.replace("\r\n\r\n", &format!("\r\n{answered}\r\n\r\n")))).await;
         let asked = (HeaderName::from_static("sec-websocket-protocol"), HeaderValue::from_static("a, b"));
         let client = Client::builder(url).header(asked.0, asked.1).reconnect(false).build().unwrap();
         let connected = within(client.connect(CancellationToken::new(), |_| {})).await;
@@ -189,9 +189,9 @@ async fn an_answer_in_single_bytes_opens_a_connection() {
             tcp.write_all(&[byte]).await.unwrap();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        until_the_end(tcp).await;
+        read_to_end(tcp).await;
     });
-    let client = Client::builder(rogue(1, drip).await).reconnect(false).build().unwrap();
+    let client = Client::builder(hostile_server(1, drip).await).reconnect(false).build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
 }
 
@@ -224,7 +224,7 @@ async fn an_endless_head_is_not_read_to_its_end() {
 async fn a_handshake_that_does_not_end_is_given_up_at_its_deadline() {
     let short = Config::default().handshake_timeout(Duration::from_millis(300));
     for (name, act) in [
-        ("silence", act(until_the_end)),
+        ("silence", act(read_to_end)),
         ("half a head", answering("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n")),
         ("byte by byte", endless("HTTP/1.1 101 Switching Protocols\r\nX: ", b"x", Some(Duration::from_millis(5)))),
     ] {
@@ -266,7 +266,7 @@ async fn a_server_that_hangs_up_fails_the_handshake() {
 
 /// Returns how a connection closes on which the server does this right after its answer. Asserts
 /// that the client reconnects to a good server.
-async fn end(config: Config, act: impl Fn(TcpStream) -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Closed {
+async fn close_of(config: Config, act: impl Fn(TcpStream) -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Closed {
     let act = Arc::new(act);
     let opening = self::act(move |mut tcp| {
         let act = act.clone();
@@ -276,7 +276,7 @@ async fn end(config: Config, act: impl Fn(TcpStream) -> BoxFuture<'static, ()> +
             act(tcp).await;
         }
     });
-    let (url, notes, opened) = (rogue(1, opening).await, Log::default(), Log::default());
+    let (url, notes, opened) = (hostile_server(1, opening).await, Log::default(), Log::default());
     let (client, log) = (client(&url, &notes).config(config).build().unwrap(), opened.clone());
     within(client.connect(CancellationToken::new(), move |conn| log.add(conn.clone()))).await.unwrap();
     let first: Connection = opened.next().await;
@@ -288,20 +288,20 @@ async fn end(config: Config, act: impl Fn(TcpStream) -> BoxFuture<'static, ()> +
 
 /// Reads the client's frames up to its close frame, and returns the code. Returns `None` when the
 /// stream ends without a close frame. Asserts that all frames are masked.
-async fn told(tcp: &mut TcpStream) -> Option<u16> {
+async fn close_code(tcp: &mut TcpStream) -> Option<u16> {
     loop {
-        let mut head = [0; 2];
-        tcp.read_exact(&mut head).await.ok()?;
-        let length = match head[1] & 0x7f {
+        let mut header = [0; 2];
+        tcp.read_exact(&mut header).await.ok()?;
+        let length = match header[1] & 0x7f {
             126 => usize::from(tcp.read_u16().await.ok()?),
             127 => usize::try_from(tcp.read_u64().await.ok()?).unwrap(),
             length => usize::from(length),
         };
-        assert_eq!(head[1] & 0x80, 0x80, "a client masks its frames (RFC 6455 section 5.1)");
+        assert_eq!(header[1] & 0x80, 0x80, "a client masks its frames (RFC 6455 section 5.1)");
         let mut rest = vec![0; 4 + length];
         tcp.read_exact(&mut rest).await.ok()?;
         let (key, payload) = rest.split_at(4);
-        if head[0] == 0x88 {
+        if header[0] == 0x88 {
             let code = payload.iter().zip(key).map(|(byte, key)| byte ^ key).collect::<Vec<_>>();
             return Some(code.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code)));
         }
@@ -376,18 +376,18 @@ fn forbidden() -> Vec<(String, Vec<u8>, u16)> {
 async fn a_frame_against_the_rfc_is_answered_with_its_code() {
     let config = Config::default().max_message_size(1000);
     for (name, bytes, code) in forbidden() {
-        for behind in [0, 60_000] {
-            let (codes, bytes) = (Log::default(), [&*bytes, &vec![b'x'; behind]].concat());
+        for more in [0, 60_000] {
+            let (codes, bytes) = (Log::default(), [&*bytes, &vec![b'x'; more]].concat());
             let log = codes.clone();
-            let closed = end(config.clone(), move |mut tcp| {
+            let closed = close_of(config.clone(), move |mut tcp| {
                 let (log, bytes) = (log.clone(), bytes.clone());
                 Box::pin(async move {
                     tcp.write_all(&bytes).await.unwrap();
-                    log.add(told(&mut tcp).await);
+                    log.add(close_code(&mut tcp).await);
                 })
             })
             .await;
-            assert_eq!(codes.next().await, Some(code), "{name}, with {behind} bytes after it");
+            assert_eq!(codes.next().await, Some(code), "{name}, with {more} bytes after it");
             assert_eq!(u16::from(closed.code), code, "{name}: {closed}");
             assert_ne!(closed.by, ClosedBy::Link, "{name}: {closed}");
         }
@@ -403,10 +403,10 @@ async fn garbage_in_the_segment_of_the_answer_is_answered_with_its_code() {
         async move {
             let answer = completed(&mut tcp, GOOD).await.unwrap();
             tcp.write_all(&[answer.as_bytes(), b"garbage!".repeat(100).as_slice()].concat()).await.unwrap();
-            log.add(told(&mut tcp).await);
+            log.add(close_code(&mut tcp).await);
         }
     });
-    let (url, notes) = (rogue(1, garbage).await, Log::default());
+    let (url, notes) = (hostile_server(1, garbage).await, Log::default());
     let client = client(&url, &notes).build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     assert_eq!(codes.next().await, Some(1002));
@@ -415,8 +415,8 @@ async fn garbage_in_the_segment_of_the_answer_is_answered_with_its_code() {
 
 #[tokio::test]
 async fn a_server_that_hangs_up_without_a_close_frame_is_a_broken_link() {
-    type Parting = fn(TcpStream) -> BoxFuture<'static, ()>;
-    let partings: [(&str, Parting); 4] = [
+    type HangUp = fn(TcpStream) -> BoxFuture<'static, ()>;
+    let hang_ups: [(&str, HangUp); 4] = [
         ("at once", |tcp| Box::pin(async { drop(tcp) })),
         ("with a reset", |tcp| Box::pin(async { reset(tcp) })),
         ("in the middle of a header", |mut tcp| Box::pin(async move { tcp.write_all(b"\x81").await.unwrap() })),
@@ -424,8 +424,8 @@ async fn a_server_that_hangs_up_without_a_close_frame_is_a_broken_link() {
             Box::pin(async move { tcp.write_all(b"\x01\x01x\x80\x05y").await.unwrap() })
         }),
     ];
-    for (name, parting) in partings {
-        let closed = end(Config::default(), parting).await;
+    for (name, hang_up) in hang_ups {
+        let closed = close_of(Config::default(), hang_up).await;
         assert_eq!((u16::from(closed.code), closed.by), (1006, ClosedBy::Link), "{name}");
     }
 }
@@ -437,12 +437,12 @@ async fn what_comes_behind_a_close_frame_is_not_handled() {
     let log = codes.clone();
     let note = frame(0x81, br#"{"type":"note","data":"after the close frame"}"#);
     let bytes = [frame(0x88, b"\x0f\xa1bye"), note, frame(0x88, b"\x03\xe8"), frame(0xff, b"x")].concat();
-    // `end` waits for its own note, and would find this one first.
-    let closed = end(Config::default(), move |mut tcp| {
+    // `close_of` waits for its own note, and would find this one first.
+    let closed = close_of(Config::default(), move |mut tcp| {
         let (log, bytes) = (log.clone(), bytes.clone());
         Box::pin(async move {
             tcp.write_all(&bytes).await.unwrap();
-            log.add(told(&mut tcp).await);
+            log.add(close_code(&mut tcp).await);
         })
     })
     .await;
@@ -454,8 +454,8 @@ async fn what_comes_behind_a_close_frame_is_not_handled() {
 /// send.
 #[tokio::test]
 async fn a_server_that_never_reads_is_cut_after_the_write_timeout() {
-    let deaf = answering_deaf();
-    let (url, notes, opened) = (rogue(1, deaf).await, Log::default(), Log::default());
+    let silent = never_reading();
+    let (url, notes, opened) = (hostile_server(1, silent).await, Log::default(), Log::default());
     let config = Config::default().write_timeout(Duration::from_millis(300));
     let (client, log) = (client(&url, &notes).config(config).build().unwrap(), opened.clone());
     within(client.connect(CancellationToken::new(), move |conn| log.add(conn.clone()))).await.unwrap();
@@ -470,7 +470,7 @@ async fn a_server_that_never_reads_is_cut_after_the_write_timeout() {
 }
 
 /// Opens a connection, and never reads from it.
-fn answering_deaf() -> Act {
+fn never_reading() -> Act {
     act(|mut tcp| async move {
         let answer = completed(&mut tcp, GOOD).await.unwrap();
         tcp.write_all(answer.as_bytes()).await.unwrap();
@@ -502,7 +502,7 @@ async fn a_client_that_closes_does_not_wait_for_ever() {
                 std::future::pending::<()>().await;
             }
         });
-        let (url, notes) = (rogue(1, act).await, Log::default());
+        let (url, notes) = (hostile_server(1, act).await, Log::default());
         let config = Config::default().close_timeout(Duration::from_millis(300));
         let client = client(&url, &notes).config(config).reconnect(false).build().unwrap();
         within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
@@ -539,17 +539,17 @@ fn a_flood_fills_no_memory() {
                     }
                     let note = frame(0x81, br#"{"type":"note","data":"at last"}"#);
                     tcp.write_all(&[last, note].concat()).await.unwrap();
-                    until_the_end(tcp).await;
+                    read_to_end(tcp).await;
                 }
             });
-            let (url, notes) = (rogue(1, act).await, Log::<String>::default());
+            let (url, notes) = (hostile_server(1, act).await, Log::<String>::default());
             // Such a server does not answer close frames.
             let config = Config::default().close_timeout(Duration::from_millis(100));
             let client = client(&url, &notes).config(config).reconnect(false).build().unwrap();
             let before = resident_kib();
             within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
             let mut most = before;
-            let heard = within(async {
+            let received = within(async {
                 loop {
                     most = most.max(resident_kib());
                     tokio::select! {
@@ -558,7 +558,7 @@ fn a_flood_fills_no_memory() {
                     }
                 }
             });
-            assert_eq!(heard.await, "at last", "{name}");
+            assert_eq!(received.await, "at last", "{name}");
             println!("{name}: {} KiB more resident at most", most - before);
             assert!(most - before < 16 * 1024, "{name}: {} KiB more resident", most - before);
             client.close();
@@ -570,7 +570,7 @@ fn a_flood_fills_no_memory() {
 /// Endless fragments of one byte exceed the limit on a message at some point.
 #[tokio::test]
 async fn endless_fragments_are_one_message_that_is_too_long() {
-    let closed = end(Config::default(), |mut tcp| {
+    let closed = close_of(Config::default(), |mut tcp| {
         Box::pin(async move {
             let fragments = b"\x00\x01x".repeat(20_000);
             let (mut input, mut output) = tcp.split();

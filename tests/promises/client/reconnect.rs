@@ -36,7 +36,7 @@ fn dialling() -> (ClientBuilder, Dials) {
 }
 
 /// Lets the client try for as long as the test runs.
-fn begin(client: &Client) {
+fn start(client: &Client) {
     let client = client.clone();
     tokio::spawn(async move { client.connect(CancellationToken::new(), |_| {}).await.map(drop) });
 }
@@ -53,8 +53,8 @@ async fn accept(far: DuplexStream) -> tokio_tungstenite::WebSocketStream<DuplexS
 /// Timers of tokio are rounded up to the next millisecond.
 #[track_caller]
 fn assert_waited(waited: Duration, expected: f64) {
-    let late = waited.as_secs_f64() - expected;
-    assert!((-1e-6..0.0011).contains(&late), "{waited:?} instead of {expected} s");
+    let difference = waited.as_secs_f64() - expected;
+    assert!((-1e-6..0.0011).contains(&difference), "{waited:?} instead of {expected} s");
 }
 
 /// Row K2: 500 ms, × 1.8, at most 30 s, ± 50 %, with the jitter spread evenly over the range up to
@@ -63,15 +63,15 @@ fn assert_waited(waited: Duration, expected: f64) {
 async fn the_waits_between_attempts_are_the_specifications() {
     for seed in 0..20 {
         let (dialled, mut dials) = mpsc::unbounded_channel();
-        let nobody = move |_: Destination| {
+        let no_server = move |_: Destination| {
             // A test that has finished no longer receives.
             let _ = dialled.send(Instant::now());
             async { Err::<DuplexStream, _>(io::ErrorKind::ConnectionRefused.into()) }
         };
         let (recorder, mut memory) = recorder();
-        let builder = Client::builder("ws://station.invalid/ws").connector(nobody).observer(recorder);
+        let builder = Client::builder("ws://station.invalid/ws").connector(no_server).observer(recorder);
         let client = builder.jitter(seeded(seed)).build().unwrap();
-        begin(&client);
+        start(&client);
         let same = seeded(seed);
         let mut last = dials.recv().await.unwrap();
         let mut base: f64 = 0.5;
@@ -80,8 +80,9 @@ async fn the_waits_between_attempts_are_the_specifications() {
             let expected = low + (high - low) * same();
             let now = dials.recv().await.unwrap();
             assert_waited(now - last, expected);
-            let retrying = |seen| if let Seen::Retrying(n, delay, _) = seen { Some((n, delay)) } else { None };
-            let (failures, delay) = memory.find(retrying).await;
+            let connect_failed =
+                |seen| if let Seen::ConnectFailed(n, delay, _) = seen { Some((n, delay)) } else { None };
+            let (failures, delay) = memory.find(connect_failed).await;
             assert_eq!(failures, attempt);
             assert!((delay.as_secs_f64() - expected).abs() < 1e-6, "{delay:?} instead of {expected} s");
             last = now;
@@ -98,7 +99,7 @@ async fn the_waits_between_attempts_are_the_specifications() {
 async fn only_a_connection_that_lasted_resets_the_waits() {
     let (builder, mut dials) = dialling();
     let client = builder.jitter(|| 0.5).build().unwrap();
-    begin(&client);
+    start(&client);
     let (mut state, mut failures) = (client.state(), 0);
     for lasts in [0, 0, 4990, 0, 1000, 4990, 5000, 0, 4990, 6000, 0] {
         let (_, far) = next(&mut dials).await;
@@ -127,7 +128,7 @@ async fn only_a_connection_that_lasted_resets_the_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_hangs_up_is_no_success() {
     let (builder, mut dials) = dialling();
-    begin(&builder.jitter(|| 0.5).build().unwrap());
+    start(&builder.jitter(|| 0.5).build().unwrap());
     let (mut last, far) = next(&mut dials).await;
     drop(far);
     for failures in 0..6 {
@@ -138,7 +139,7 @@ async fn a_server_that_hangs_up_is_no_success() {
 }
 
 /// Answers a handshake with this HTTP head.
-async fn refuse(mut far: DuplexStream, head: &str) {
+async fn reject(mut far: DuplexStream, head: &str) {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         far.read_buf(&mut request).await.expect("the client sends its request");
@@ -161,13 +162,13 @@ async fn a_server_that_asks_for_time_is_given_it() {
     ] {
         let (builder, mut dials) = dialling();
         let client = builder.jitter(|| 0.5).give_up(Setback::is_refusal).build().unwrap();
-        begin(&client);
+        start(&client);
         let (first, far) = next(&mut dials).await;
-        refuse(far, &format!("HTTP/1.1 {status}\r\nRetry-After: {retry_after}\r\nContent-Length: 0\r\n\r\n")).await;
+        reject(far, &format!("HTTP/1.1 {status}\r\nRetry-After: {retry_after}\r\nContent-Length: 0\r\n\r\n")).await;
         let (second, far) = next(&mut dials).await;
         assert_waited(second - first, expected);
         // `Retry-After` applies to one attempt.
-        refuse(far, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
+        reject(far, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
         let (third, _far) = next(&mut dials).await;
         assert_waited(third - second, 0.9);
         client.close();
@@ -179,11 +180,11 @@ async fn a_server_that_asks_for_time_is_given_it() {
 async fn the_wish_of_a_server_is_in_the_error() {
     let (builder, mut dials) = dialling();
     let client = builder.reconnect(false).build().unwrap();
-    let refusing = async {
-        refuse(next(&mut dials).await.1, "HTTP/1.1 503 Busy\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n").await;
+    let rejecting = async {
+        reject(next(&mut dials).await.1, "HTTP/1.1 503 Busy\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n").await;
     };
     let (connected, ()) =
-        within(async { tokio::join!(client.connect(CancellationToken::new(), |_| {}), refusing) }).await;
+        within(async { tokio::join!(client.connect(CancellationToken::new(), |_| {}), rejecting) }).await;
     let error = connected.unwrap_err();
     let ConnectError::Rejected { retry_after, .. } = &error else { panic!("{error:?}") };
     assert_eq!(*retry_after, Some(Duration::from_secs(120)));

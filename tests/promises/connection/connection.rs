@@ -32,7 +32,7 @@ struct Item {
 #[derive(wsx::Endpoint, Default)]
 struct Station {
     got: Log<String>,
-    go_on: Arc<Notify>,
+    resume: Arc<Notify>,
 }
 
 #[wsx::handler("note", on = Station)]
@@ -42,7 +42,7 @@ fn on_note(station: &Station, text: String) {
 
 #[wsx::handler("wait", on = Station)]
 async fn on_wait(station: &Station, _n: serde::de::IgnoredAny) -> Envelope<&'static str> {
-    station.go_on.notified().await;
+    station.resume.notified().await;
     Envelope::with_type("waited", "at last")
 }
 
@@ -81,15 +81,15 @@ async fn item(ws: &mut WebSocketStream<DuplexStream>) -> Item {
 async fn queued_messages_leave_while_a_handler_is_pending() {
     let server = Server::start(hub(Config::default())).await;
     let mut peer = server.peer("a").await;
-    peer.say("wait", json!(null)).await;
+    peer.send_envelope("wait", json!(null)).await;
     for n in 0..1000 {
         server.hub.send_to("a", &Item { from: 1, n }).await.unwrap();
     }
     for n in 0..1000 {
-        assert_eq!(peer.hear_data().await.1["n"], n);
+        assert_eq!(peer.receive_data().await.1["n"], n);
     }
-    server.hub.endpoint().go_on.notify_one();
-    assert_eq!(peer.hear_data().await.0, "waited");
+    server.hub.endpoint().resume.notify_one();
+    assert_eq!(peer.receive_data().await.0, "waited");
 }
 
 /// Row C2: the messages of a peer that does not read are still handled.
@@ -302,11 +302,11 @@ async fn nothing_is_handled_after_close() {
     let server = Server::start(hub(Config::default())).await;
     let got = server.hub.endpoint().got.clone();
     let mut peer = server.peer("a").await;
-    peer.say("note", json!("before")).await;
+    peer.send_envelope("note", json!("before")).await;
     assert_eq!(got.next().await, "before");
     let conn = server.hub.connection("a").unwrap();
     conn.close();
-    peer.say("note", json!("after")).await;
+    peer.send_envelope("note", json!("after")).await;
     peer.close().await;
     while let Some(Ok(_)) = peer.next().await {}
     within(conn.closed()).await;
@@ -327,7 +327,7 @@ async fn the_peers_close_is_answered_after_what_is_queued() {
         .await
         .unwrap();
     for n in 0..50 {
-        assert_eq!(peer.hear_data().await.1["n"], n);
+        assert_eq!(peer.receive_data().await.1["n"], n);
     }
     assert_eq!(peer.close().await, (4003, "done".into()));
     let closed = within(conn.closed()).await;
@@ -351,7 +351,7 @@ async fn a_close_waits_for_what_a_blocked_socket_has_not_taken() {
     }
     conn.close();
     for n in 0..MESSAGES {
-        assert_eq!(peer.hear_data().await.1[0], n);
+        assert_eq!(peer.receive_data().await.1[0], n);
     }
     assert_eq!(peer.close().await, (1000, String::new()));
 }
@@ -462,9 +462,9 @@ async fn cancelling_closes_cleanly() {
     let (server, client) = brought().await;
     let cancel = CancellationToken::new();
     let log: Log<Closed> = Log::default();
-    let ends = log.clone();
+    let closes = log.clone();
     client.register_handler("__close__", move |closed: Closed, _| {
-        ends.add(closed);
+        closes.add(closed);
         async {}
     });
     server.start(cancel.clone());
@@ -483,13 +483,13 @@ async fn cancelling_closes_cleanly() {
 async fn a_slow_handler_delays_no_other_connection() {
     let server = Server::start(hub(Config::default())).await;
     let (mut slow, mut quick) = (server.peer("slow").await, server.peer("quick").await);
-    slow.say("wait", json!(null)).await;
+    slow.send_envelope("wait", json!(null)).await;
     for _ in 0..100 {
-        quick.say("note", json!("quick")).await;
+        quick.send_envelope("note", json!("quick")).await;
         assert_eq!(server.hub.endpoint().got.next().await, "quick");
     }
-    server.hub.endpoint().go_on.notify_one();
-    assert_eq!(slow.hear_data().await.0, "waited");
+    server.hub.endpoint().resume.notify_one();
+    assert_eq!(slow.receive_data().await.0, "waited");
 }
 
 /// Row C2: a close lets a running handler finish, but not longer than the close timeout.
@@ -498,7 +498,7 @@ async fn a_handler_that_never_ends_does_not_keep_a_closed_connection() {
     let server = Server::start(hub(Config::default().close_timeout(Duration::from_millis(100)))).await;
     let mut peer = server.peer("a").await;
     let conn = server.hub.connection("a").unwrap();
-    peer.say("wait", json!(null)).await;
+    peer.send_envelope("wait", json!(null)).await;
     let start = Instant::now();
     conn.close();
     assert_eq!(peer.close().await.0, 1000);

@@ -70,7 +70,7 @@ async fn a_message_over_the_limit_is_refused_with_1009() {
     let (code, reason) = peer.close().await;
     assert_eq!(code, 1009);
     assert!(reason.contains("too long"), "{reason}");
-    let (_, closed) = memory.closed().await;
+    let (_, closed) = memory.connection_closed().await;
     assert_eq!((closed.code, closed.by), (CloseCode::MESSAGE_TOO_BIG, ClosedBy::Us));
 }
 

@@ -34,7 +34,7 @@ fn memory_stays_bounded_under_large_messages() {
         let server = Server::start(hub()).await;
         let before = resident_kib();
         // Each declares 2 MiB and sends 1 KiB of it.
-        let halves: Vec<_> = (0..100)
+        let incomplete: Vec<_> = (0..100)
             .map(|_| {
                 let mut tcp = handshake_as(&server.address, "bare");
                 let mut frame = vec![0x81, 0xff];
@@ -46,10 +46,10 @@ fn memory_stays_bounded_under_large_messages() {
             .collect();
         // One peer does not read while 64 MB are sent to it. Its queue holds at most 4 MiB; the
         // sender waits with the rest.
-        let _deaf = handshake_as(&server.address, "deaf");
+        let _not_reading = handshake_as(&server.address, "not-reading");
         let conn = within(async {
             loop {
-                match server.hub.connection("deaf") {
+                match server.hub.connection("not-reading") {
                     Some(conn) => return conn,
                     None => tokio::task::yield_now().await,
                 }
@@ -65,7 +65,7 @@ fn memory_stays_bounded_under_large_messages() {
         let grown = resident_kib().saturating_sub(before);
         println!("{grown} KiB more, with {accepted} MiB accepted");
         assert!(grown < 40 * 1024, "{grown} KiB more, with {accepted} MiB accepted");
-        drop(halves);
+        drop(incomplete);
     });
 }
 
@@ -82,7 +82,7 @@ fn a_long_message_leaves_no_memory_in_its_connection() {
         for n in 0..PEERS {
             let id = n.to_string();
             let mut peer = server.peer(&id).await;
-            peer.say("blob", json!(blob)).await;
+            peer.send_envelope("blob", json!(blob)).await;
             assert_eq!(within(server.hub.endpoint().lengths.next()).await, blob.len());
             server.hub.send_to(&id, &Envelope::with_type("blob", &blob)).await.unwrap();
             assert!(peer.text().await.len() > blob.len());
@@ -123,17 +123,17 @@ fn five_thousand_connections_are_small_and_alive() {
         assert!(each < 32.0, "{each:.1} KiB for each idle connection");
 
         assert_eq!(server.hub.broadcast(&Envelope::with_type("all", json!(1))).await.unwrap(), MANY + first.len());
-        let heard = tokio::task::spawn_blocking(move || {
+        let received = tokio::task::spawn_blocking(move || {
             for tcp in &mut peers {
-                let mut head = [0; 2];
-                tcp.read_exact(&mut head).unwrap();
-                let mut text = vec![0; usize::from(head[1])];
+                let mut header = [0; 2];
+                tcp.read_exact(&mut header).unwrap();
+                let mut text = vec![0; usize::from(header[1])];
                 tcp.read_exact(&mut text).unwrap();
                 assert!(text.ends_with(br#""data":1}"#));
             }
             peers
         });
-        let peers = within(heard).await.unwrap();
+        let peers = within(received).await.unwrap();
         drop(peers);
         within(async {
             while server.hub.len() > first.len() {

@@ -10,7 +10,7 @@ use wsx::{CancellationToken, Client, Closed, ClosedBy, Config, Connection, Hub};
 use wsx_tests::{Server, query_id, within};
 
 /// A configuration in which no other timeout closes the connection.
-fn patient() -> Config {
+fn no_timeouts() -> Config {
     Config::default().write_timeout(Duration::MAX)
 }
 
@@ -66,7 +66,7 @@ fn next_probe(table: &str, column: usize, end: &str) -> Option<Option<Duration>>
 /// Row R6: the keepalive runs at both ends.
 #[tokio::test]
 async fn both_ends_probe_an_idle_connection() {
-    let config = patient().tcp_keepalive(Duration::from_secs(9_000), Duration::from_secs(10), 3);
+    let config = no_timeouts().tcp_keepalive(Duration::from_secs(9_000), Duration::from_secs(10), 3);
     let server = Server::start(hub(&config)).await;
     let client = connected(server.url("box-7"), &config).await;
     for probe in next_probes(&server).await {
@@ -80,8 +80,8 @@ async fn both_ends_probe_an_idle_connection() {
 #[tokio::test]
 async fn nobody_probes_by_default() {
     assert_eq!((Config::default().tcp_user_timeout, Config::default().tcp_keepalive), (None, None));
-    let server = Server::start(hub(&patient())).await;
-    let client = connected(server.url("box-7"), &patient()).await;
+    let server = Server::start(hub(&no_timeouts())).await;
+    let client = connected(server.url("box-7"), &no_timeouts()).await;
     assert_eq!(next_probes(&server).await, [None, None]);
     client.close();
 }
@@ -90,7 +90,7 @@ async fn nobody_probes_by_default() {
 /// read them.
 #[tokio::test]
 async fn a_socket_of_hyper_has_the_options_too() {
-    let config = patient().tcp_user_timeout(Duration::from_secs(25)).tcp_keepalive(
+    let config = no_timeouts().tcp_user_timeout(Duration::from_secs(25)).tcp_keepalive(
         Duration::from_secs(60),
         Duration::from_secs(10),
         3,
@@ -106,7 +106,7 @@ async fn a_socket_of_hyper_has_the_options_too() {
         tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, upgrade).with_upgrades());
         same
     });
-    let client = connected(format!("ws://{address}/ws?id=box-7"), &patient()).await;
+    let client = connected(format!("ws://{address}/ws?id=box-7"), &no_timeouts()).await;
     let socket = within(serving).await.unwrap();
     let socket = SockRef::from(&socket);
     within(async {
@@ -124,7 +124,7 @@ async fn a_socket_of_hyper_has_the_options_too() {
 }
 
 /// Sends until the connection is closed, and returns how it closed.
-async fn sent_until_the_end(conn: Connection) -> Closed {
+async fn send_until_closed(conn: Connection) -> Closed {
     within(async {
         while conn.send_binary(vec![0; 1 << 20]).await.is_ok() {}
         conn.closed().await
@@ -141,9 +141,9 @@ fn assert_timed_out(closed: &Closed) {
 /// although the write timeout is endless.
 #[tokio::test]
 async fn the_user_timeout_ends_a_servers_connection() {
-    let server = Server::start(hub(&patient().tcp_user_timeout(Duration::from_millis(300)))).await;
+    let server = Server::start(hub(&no_timeouts().tcp_user_timeout(Duration::from_millis(300)))).await;
     let _reads_nothing = server.peer("box-7").await;
-    assert_timed_out(&sent_until_the_end(server.hub.connection("box-7").unwrap()).await);
+    assert_timed_out(&send_until_closed(server.hub.connection("box-7").unwrap()).await);
 }
 
 /// Row R6: the same for a client.
@@ -155,7 +155,7 @@ async fn the_user_timeout_ends_a_clients_connection() {
         let (socket, _) = listener.accept().await.unwrap();
         tokio_tungstenite::accept_async(socket).await.unwrap()
     });
-    let client = connected(url, &patient().tcp_user_timeout(Duration::from_millis(300))).await;
+    let client = connected(url, &no_timeouts().tcp_user_timeout(Duration::from_millis(300))).await;
     let _reads_nothing = within(serving).await.unwrap();
-    assert_timed_out(&sent_until_the_end(client.connection().unwrap()).await);
+    assert_timed_out(&send_until_closed(client.connection().unwrap()).await);
 }

@@ -17,7 +17,7 @@ use wsx_tests::{handshake::upgrade, within};
 /// A stream with a request, then endless frames, as fast as they are read. It accepts all writes.
 struct Endless {
     asked: bool,
-    begun: bool,
+    started: bool,
     /// The first frame, and the frame that is repeated.
     frames: (&'static [u8], &'static [u8]),
     reads: Reads,
@@ -49,7 +49,7 @@ impl AsyncRead for Endless {
             return Poll::Ready(Ok(()));
         }
         let (first, next) = this.frames;
-        if !std::mem::replace(&mut this.begun, true) {
+        if !std::mem::replace(&mut this.started, true) {
             out.put_slice(first);
         }
         while out.remaining() >= next.len() {
@@ -97,7 +97,7 @@ async fn input_without_an_end_leaves_the_others_their_turns() {
         let neighbour = tokio::spawn(neighbour(turns.clone()));
         let hub = Hub::builder().without_handlers().build().unwrap();
         let handler = hub.ws_handler(wsx::unique_id, |_| {});
-        let stream = Endless { asked: false, begun: false, frames, reads: Reads::default(), turns };
+        let stream = Endless { asked: false, started: false, frames, reads: Reads::default(), turns };
         let conn = within(handler.serve_connection(stream, None)).await.unwrap();
         // The stream panics after too many reads in one turn. Otherwise it ends.
         let closed = within(conn.closed()).await;

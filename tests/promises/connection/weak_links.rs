@@ -138,8 +138,9 @@ async fn a_heartbeat_finds_a_black_hole_at_both_ends() {
     // Nothing arrives any more, so the clock may advance at will.
     pause();
     let start = Instant::now();
-    let ended = |conn: Connection| async move { (conn.closed().await, start.elapsed()) };
-    let both = timeout(Duration::from_secs(3600), async { tokio::join!(ended(near), ended(far)) }).await;
+    let time_to_close = |conn: Connection| async move { (conn.closed().await, start.elapsed()) };
+    let both =
+        timeout(Duration::from_secs(3600), async { tokio::join!(time_to_close(near), time_to_close(far)) }).await;
     resume();
     let (near, far) = both.expect("an end did not detect the dead link within an hour");
     for (closed, after) in [near, far] {

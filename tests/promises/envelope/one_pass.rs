@@ -11,7 +11,7 @@ use wsx_tests::{Peer, Server, chain, recorder};
 #[derive(wsx::Endpoint, Default)]
 struct Station {
     /// How often the extractor ran.
-    drawn: AtomicU32,
+    extracted: AtomicU32,
 }
 
 /// An extractor that always fails.
@@ -25,7 +25,7 @@ impl<'f, E: Endpoint> FromContext<'f, E> for Never {
 struct Counted;
 impl<'f> FromContext<'f, Station> for Counted {
     fn from_context(context: &Context<'f, Station>) -> Result<Self, HandlerError> {
-        context.endpoint().drawn.fetch_add(1, Ordering::Relaxed);
+        context.endpoint().extracted.fetch_add(1, Ordering::Relaxed);
         Ok(Self)
     }
 }
@@ -47,8 +47,8 @@ fn on_any(any: Envelope<&RawValue>) -> Envelope<String> {
 fn on_signal() -> Envelope<()> {
     Envelope::with_type("signal", ())
 }
-#[wsx::handler("refused", on = Station)]
-fn on_refused(_never: Never, _n: i64) {}
+#[wsx::handler("failing", on = Station)]
+fn on_failing(_never: Never, _n: i64) {}
 #[wsx::handler("__raw__", on = Station)]
 fn on_raw(frame: RawFrame<'_>) -> Envelope<usize> {
     Envelope::with_type("raw", frame.as_bytes().len())
@@ -65,9 +65,9 @@ async fn station() -> (Server<Station>, Peer, wsx_tests::Memory) {
 /// `data` first.
 async fn both(peer: &mut Peer, message_type: &str, data: &str) -> [(String, serde_json::Value); 2] {
     peer.send(format!(r#"{{"ver":1,"type":"{message_type}","ts":5,"data":{data}}}"#)).await;
-    let quick = peer.hear_data().await;
+    let quick = peer.receive_data().await;
     peer.send(format!(r#"{{"data":{data},"ts":5,"ver":1,"type":"{message_type}"}}"#)).await;
-    [quick, peer.hear_data().await]
+    [quick, peer.receive_data().await]
 }
 
 #[tokio::test]
@@ -89,13 +89,13 @@ async fn the_order_of_the_keys_changes_nothing() {
 #[tokio::test]
 async fn what_is_no_envelope_behind_a_good_head_goes_to_raw() {
     let (server, mut peer, _memory) = station().await;
-    for message_type in ["number", "text", "any", "signal", "refused", "unknown"] {
+    for message_type in ["number", "text", "any", "signal", "failing", "unknown"] {
         for rest in
             ["}", "x}", "7", "7}}", "7,}", "7} x", r#"7,"type":"b"}"#, r#"7,"data":8}"#, r#"7,"ts":1}"#, "\"\n\"}"]
         {
             let frame = format!(r#"{{"ver":1,"type":"{message_type}","ts":5,"data":{rest}"#);
             peer.send(frame.as_str()).await;
-            assert_eq!(peer.hear_data().await, ("raw".into(), json!(frame.len())), "{frame}");
+            assert_eq!(peer.receive_data().await, ("raw".into(), json!(frame.len())), "{frame}");
         }
     }
     assert_eq!(server.hub.ignored(), 0);
@@ -105,21 +105,21 @@ async fn what_is_no_envelope_behind_a_good_head_goes_to_raw() {
 async fn a_key_behind_the_data_is_no_mistake() {
     let (server, mut peer, _memory) = station().await;
     peer.send(r#"{"ver":1,"type":"number","data":7,"ts":9,"seq":{"a":1}}"#).await;
-    assert_eq!(peer.hear_data().await, ("number".into(), json!([7, 1, 9])));
-    assert_eq!(server.hub.endpoint().drawn.load(Ordering::Relaxed), 1, "extractors run once for each message");
+    assert_eq!(peer.receive_data().await, ("number".into(), json!([7, 1, 9])));
+    assert_eq!(server.hub.endpoint().extracted.load(Ordering::Relaxed), 1, "extractors run once for each message");
 }
 
 #[tokio::test]
 async fn a_payload_that_does_not_fit_is_told_in_the_same_words() {
     let (_server, mut peer, mut memory) = station().await;
-    for (message_type, words) in
-        [("number", "i64 at `.`: invalid type: string \"many\", expected i64"), ("refused", "never")]
+    for (message_type, expected) in
+        [("number", "i64 at `.`: invalid type: string \"many\", expected i64"), ("failing", "never")]
     {
         peer.send(format!(r#"{{"ver":1,"type":"{message_type}","ts":5,"data":"many"}}"#)).await;
-        let quick = memory.failed().await;
+        let quick = memory.handler_failed().await;
         peer.send(format!(r#"{{"data":"many","type":"{message_type}"}}"#)).await;
-        let slow = memory.failed().await;
-        assert!(chain(&quick.2).contains(words), "{}", chain(&quick.2));
+        let slow = memory.handler_failed().await;
+        assert!(chain(&quick.2).contains(expected), "{}", chain(&quick.2));
         // The data is at another place in the second text.
         let without_place = |line: String| line.split(" at line ").next().map(str::to_owned);
         assert_eq!(without_place(chain(&quick.2)), without_place(chain(&slow.2)));
@@ -149,6 +149,6 @@ async fn ver_and_ts_count_wherever_they_stand() {
         (r#"{"type":"number","data":7,"ver":2,"ts":-4}"#, 2, -4),
     ] {
         peer.send(frame).await;
-        assert_eq!(peer.hear_data().await, ("number".into(), json!([7, ver, ts])), "{frame}");
+        assert_eq!(peer.receive_data().await, ("number".into(), json!([7, ver, ts])), "{frame}");
     }
 }

@@ -86,7 +86,7 @@ async fn a_message_is_written_in_an_envelope() {
     assert!((before..=after).contains(&ts));
     // An envelope of the derived type looks the same.
     server.hub.send_to("a", &Envelope::from(Cmd { reboot: true })).await.unwrap();
-    assert_eq!(peer.hear_data().await, ("cmd".into(), json!({"reboot": true})));
+    assert_eq!(peer.receive_data().await, ("cmd".into(), json!({"reboot": true})));
 }
 
 /// Row E2: a frame that is not an envelope goes to `__raw__` unchanged, binary frames too. The
@@ -122,7 +122,7 @@ async fn what_is_no_envelope_goes_whole_to_raw() {
         peer.send(Message::Binary(Bytes::copy_from_slice(bytes))).await;
         assert_eq!(log.next().await, Got::Raw(bytes.into(), false));
     }
-    peer.say("telemetry", json!({"device": "still working", "celsius": 2})).await;
+    peer.send_envelope("telemetry", json!({"device": "still working", "celsius": 2})).await;
     assert_eq!(log.next().await, Got::Telemetry("still working".into(), 2.0, 1_732_969_200));
 }
 
@@ -134,9 +134,9 @@ async fn an_unknown_type_is_ignored_and_counted() {
     let hub = Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap();
     let server = Server::start(hub).await;
     let mut peer = server.peer("a").await;
-    peer.say("unknown", json!({})).await;
-    assert_eq!(memory.ignored().await, ("a".into(), "unknown".into()));
-    peer.say("telemetry", json!({"device": "x", "celsius": 1})).await;
+    peer.send_envelope("unknown", json!({})).await;
+    assert_eq!(memory.message_ignored().await, ("a".into(), "unknown".into()));
+    peer.send_envelope("telemetry", json!({"device": "x", "celsius": 1})).await;
     assert_eq!(server.hub.endpoint().log.next().await, Got::Telemetry("x".into(), 1.0, 1_732_969_200));
     assert_eq!(server.hub.ignored(), 1);
 }
@@ -170,8 +170,8 @@ async fn a_raw_frame_without_a_handler_is_ignored_and_counted() {
     let server = Server::start(hub).await;
     let mut peer = server.peer("a").await;
     peer.send("nonsense").await;
-    assert_eq!(memory.ignored().await, ("a".into(), "__raw__".into()));
+    assert_eq!(memory.message_ignored().await, ("a".into(), "__raw__".into()));
     peer.send("more").await;
-    memory.ignored().await;
+    memory.message_ignored().await;
     assert_eq!(server.hub.ignored(), 2);
 }

@@ -115,8 +115,8 @@ impl Narrow {
     }
 
     /// Receives messages up to `last`.
-    async fn hear(&mut self) -> Vec<String> {
-        let mut heard = Vec::new();
+    async fn receive(&mut self) -> Vec<String> {
+        let mut received = Vec::new();
         loop {
             let label = match within(self.peer.next()).await {
                 Some(Ok(Message::Text(text))) => match Envelope::<String>::parse(&text) {
@@ -124,22 +124,22 @@ impl Narrow {
                     Err(_) => text.to_string(),
                 },
                 Some(Ok(Message::Binary(bytes) | Message::Ping(bytes))) => String::from_utf8(bytes.to_vec()).unwrap(),
-                other => panic!("torn after {heard:?}: {other:?}"),
+                other => panic!("torn after {received:?}: {other:?}"),
             };
             if label == "last" {
-                return heard;
+                return received;
             }
-            heard.push(label);
+            received.push(label);
         }
     }
 
     /// Sends one more message, and receives all up to it. The test compares them with what it sent.
-    async fn hear_all(&mut self) -> Vec<String> {
+    async fn receive_all(&mut self) -> Vec<String> {
         let conn = self.conn.clone();
         let last = tokio::spawn(async move { conn.send(&item("last")).await });
-        let heard = self.hear().await;
+        let received = self.receive().await;
         within(last).await.unwrap().unwrap();
-        heard
+        received
     }
 }
 
@@ -176,7 +176,7 @@ async fn a_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all() {
             narrow.fill().await;
             let sending = polled(times, dropped, send(way, narrow.conn.clone(), narrow.hub.clone()));
             settle().await;
-            let heard = narrow.hear_all().await;
+            let received = narrow.receive_all().await;
             let outcome = within(sending).await.unwrap();
             let mut expected = narrow.accepted.clone();
             match outcome {
@@ -186,12 +186,12 @@ async fn a_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all() {
                     done[dropped as usize] = true;
                 }
                 // It was woken because it got room, unless something else woke it.
-                None if times > 0 && dropped == Dropped::Woken && heard.len() > expected.len() => {
+                None if times > 0 && dropped == Dropped::Woken && received.len() > expected.len() => {
                     expected.push("dropped".to_owned());
                 }
                 None => {}
             }
-            assert_eq!(heard, expected, "{way:?}, {times} polls, {dropped:?}");
+            assert_eq!(received, expected, "{way:?}, {times} polls, {dropped:?}");
             if done == [true; 2] {
                 assert!(times > 1, "{way:?} did not wait");
                 break;
@@ -204,22 +204,22 @@ async fn a_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all() {
 /// Row X5: one of several waiting sends is dropped. The others keep their order.
 #[tokio::test]
 async fn a_send_that_gives_up_lets_those_behind_it_pass_in_order() {
-    for gives_up in 0..4 {
+    for dropped in 0..4 {
         let mut narrow = Narrow::new().await;
         narrow.fill().await;
         let mut sendings = Vec::new();
         for n in 0..4 {
             let conn = narrow.conn.clone();
-            let times = if n == gives_up { 1 } else { usize::MAX };
+            let times = if n == dropped { 1 } else { usize::MAX };
             sendings.push(polled(times, Dropped::Waiting, async move { conn.send(&item(&n.to_string())).await }));
             settle().await;
         }
-        let heard = narrow.hear_all().await;
+        let received = narrow.receive_all().await;
         let mut expected = narrow.accepted.clone();
-        expected.extend((0..4).filter(|n| *n != gives_up).map(|n| n.to_string()));
-        assert_eq!(heard, expected);
+        expected.extend((0..4).filter(|n| *n != dropped).map(|n| n.to_string()));
+        assert_eq!(received, expected);
         for (n, sending) in sendings.into_iter().enumerate() {
-            assert_eq!(within(sending).await.unwrap().is_none(), n == gives_up);
+            assert_eq!(within(sending).await.unwrap().is_none(), n == dropped);
         }
     }
 }
@@ -234,16 +234,16 @@ async fn a_broadcast_that_is_dropped_has_reached_all_that_had_room() {
         let hub = full.hub.clone();
         let broadcast = polled(times, dropped, async move { hub.broadcast(&item("dropped")).await });
         settle().await;
-        let at_once = roomy.hear_all().await;
+        let at_once = roomy.receive_all().await;
         assert_eq!(at_once, vec!["dropped"; times.min(1)], "{times} polls, {dropped:?}");
-        let heard = full.hear_all().await;
+        let received = full.receive_all().await;
         let outcome = within(broadcast).await.unwrap();
-        let (before, behind) = heard.split_at(full.accepted.len());
+        let (before, after) = received.split_at(full.accepted.len());
         assert_eq!(before, full.accepted);
         match outcome {
-            Some(_) => assert_eq!(behind, ["dropped"]),
-            None if times > 0 && dropped == Dropped::Woken => assert!(behind.is_empty() || behind == ["dropped"]),
-            None => assert!(behind.is_empty(), "{times} polls, {dropped:?}: {behind:?}"),
+            Some(_) => assert_eq!(after, ["dropped"]),
+            None if times > 0 && dropped == Dropped::Woken => assert!(after.is_empty() || after == ["dropped"]),
+            None => assert!(after.is_empty(), "{times} polls, {dropped:?}: {after:?}"),
         }
         if let Some(accepted) = outcome {
             assert_eq!(accepted.unwrap(), 2);
@@ -278,8 +278,8 @@ async fn a_shutdown_that_is_dropped_goes_on() {
         assert_eq!(u16::from(close.code), 1001);
         while let Some(Ok(_)) = within(narrow.peer.next()).await {}
         drop(narrow.peer);
-        if let Some(late) = within(shutdown).await.unwrap() {
-            assert_eq!(late, 0);
+        if let Some(cut_off) = within(shutdown).await.unwrap() {
+            assert_eq!(cut_off, 0);
             done[dropped as usize] = true;
         }
         assert_eq!(within(narrow.hub.shutdown(Duration::from_secs(15))).await, 0);
@@ -293,7 +293,7 @@ async fn a_shutdown_that_is_dropped_goes_on() {
 }
 
 /// Returns a hub that allows one handshake at a time, and a `WsHandler` whose `build_id` awaits.
-fn patient() -> (Hub, WsHandler) {
+fn slow_handshakes() -> (Hub, WsHandler) {
     let hub = Hub::builder().max_handshakes(1).without_handlers().build().unwrap();
     let handler = hub.ws_handler(
         |request: Parts| async move {
@@ -320,7 +320,7 @@ async fn ask(mut far: DuplexStream) -> (Vec<u8>, DuplexStream) {
 /// Row X5: a dropped handshake leaves nothing: no connection, no place in use, no task.
 #[tokio::test]
 async fn a_handshake_that_is_dropped_leaves_nothing_behind() {
-    let (hub, handler) = patient();
+    let (hub, handler) = slow_handshakes();
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let (before, mut done, mut waits) = (tasks(), [false; 2], 0);
     for (times, dropped) in each() {
@@ -356,7 +356,7 @@ async fn a_handshake_that_is_dropped_leaves_nothing_behind() {
 /// Row X5: the same behind another HTTP server.
 #[tokio::test]
 async fn an_upgrade_that_is_dropped_leaves_nothing_behind() {
-    let (hub, handler) = patient();
+    let (hub, handler) = slow_handshakes();
     for (times, dropped) in each() {
         let request = Request::get("/ws?id=a")
             .header("host", "a")
@@ -399,8 +399,8 @@ async fn a_listener_that_is_dropped_leaves_its_connections() {
         assert!(within(listening).await.unwrap().is_none());
         assert_eq!(peers.len(), times.saturating_sub(1));
         for peer in &mut peers {
-            peer.say("item", "still working".into()).await;
-            assert_eq!(peer.hear_data().await, ("echo".into(), "still working".into()));
+            peer.send_envelope("item", "still working".into()).await;
+            assert_eq!(peer.receive_data().await, ("echo".into(), "still working".into()));
         }
         let address = url.trim_start_matches("ws://").trim_end_matches("/ws").to_owned();
         assert!(tokio::net::TcpStream::connect(address).await.is_err(), "the port is closed");
@@ -410,20 +410,20 @@ async fn a_listener_that_is_dropped_leaves_its_connections() {
 }
 
 /// Starts a hub that logs its messages.
-async fn hearing() -> (Server<wsx::Untyped>, Log<String>) {
-    let heard = Log::default();
-    let log = heard.clone();
+async fn logging_hub() -> (Server<wsx::Untyped>, Log<String>) {
+    let received = Log::default();
+    let log = received.clone();
     let hub = Hub::builder().on("item", move |label: String, _| {
         log.add(label);
         async {}
     });
-    (Server::start(hub.build().unwrap()).await, heard)
+    (Server::start(hub.build().unwrap()).await, received)
 }
 
 /// Row X5: a dropped `connect` has opened no connection, and can be called again.
 #[tokio::test]
 async fn a_connect_that_is_dropped_can_be_called_again() {
-    let (server, heard) = hearing().await;
+    let (server, received) = logging_hub().await;
     let (mut done, mut waits) = ([false; 2], 0);
     for (times, dropped) in each() {
         let client = Client::builder(server.url("a"))
@@ -451,10 +451,10 @@ async fn a_connect_that_is_dropped_can_be_called_again() {
         assert_eq!((registered.try_next(), registered.try_next()), (Some(()), None));
         let label = format!("{times} polls, {dropped:?}");
         client.send(&item(&label)).await.unwrap();
-        assert_eq!(heard.next().await, label);
+        assert_eq!(received.next().await, label);
         client.close();
         within(client.closed()).await;
-        assert_eq!(heard.try_next(), None);
+        assert_eq!(received.try_next(), None);
         if done == [true; 2] {
             assert!(waits >= 3, "only {waits} await points");
             return;
@@ -467,8 +467,8 @@ async fn a_connect_that_is_dropped_can_be_called_again() {
 #[tokio::test]
 async fn a_connect_that_is_dropped_between_attempts_can_be_called_again() {
     let hub = Hub::builder().without_handlers().build().unwrap();
-    let no = |_| async { Err::<String, _>(Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "later")) };
-    let handler = hub.ws_handler(no, |_: &Connection| {});
+    let reject = |_| async { Err::<String, _>(Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "later")) };
+    let handler = hub.ws_handler(reject, |_: &Connection| {});
     let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
     let quick = Backoff::default().initial(Duration::from_millis(2)).max(Duration::from_millis(4));
     let client = Client::builder(server.url("a")).backoff(quick).build().unwrap();
@@ -487,7 +487,7 @@ async fn a_connect_that_is_dropped_between_attempts_can_be_called_again() {
 /// Row X5: waiting for a state or for a close can be dropped and repeated.
 #[tokio::test]
 async fn waiting_that_is_dropped_can_be_done_again() {
-    let (server, _) = hearing().await;
+    let (server, _) = logging_hub().await;
     for (times, dropped) in (0..4).flat_map(|times| [(times, Dropped::Waiting), (times, Dropped::Woken)]) {
         let client = Client::builder(server.url("a")).build().unwrap();
         let own = client.clone();
@@ -541,13 +541,13 @@ async fn a_clients_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all
         // Long, so that the kernel's buffers are soon full.
         let long = |label: &str| item(&format!("{label:<60000}"));
         let mut accepted = Vec::new();
-        let mut refused = 0;
-        while refused < 3 {
+        let mut full_queue = 0;
+        while full_queue < 3 {
             let label = format!("before {}", accepted.len());
             match conn.try_send(&long(&label)) {
-                Ok(()) => (refused, _) = (0, accepted.push(label)),
+                Ok(()) => (full_queue, _) = (0, accepted.push(label)),
                 Err(SendError::Full) => {
-                    refused += 1;
+                    full_queue += 1;
                     // The kernel moves its buffered bytes from one socket to the other.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
@@ -559,14 +559,14 @@ async fn a_clients_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all
         settle().await;
         let own = client.clone();
         let last = tokio::spawn(async move { own.send(&item("last")).await });
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         loop {
-            let Some(Ok(Message::Text(text))) = within(peer.next()).await else { panic!("torn after {heard:?}") };
+            let Some(Ok(Message::Text(text))) = within(peer.next()).await else { panic!("torn after {received:?}") };
             let label = Envelope::<String>::parse(&text).unwrap().data.trim_end().to_owned();
             if label == "last" {
                 break;
             }
-            heard.push(label);
+            received.push(label);
         }
         within(last).await.unwrap().unwrap();
         let outcome = within(sending).await.unwrap();
@@ -574,7 +574,7 @@ async fn a_clients_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all
         if outcome.is_some() || (times > 0 && dropped == Dropped::Woken) {
             accepted.push("dropped".to_owned());
         }
-        assert_eq!(heard, accepted, "{times} polls, {dropped:?}");
+        assert_eq!(received, accepted, "{times} polls, {dropped:?}");
         client.close();
         while let Some(Ok(_)) = within(peer.next()).await {}
         drop(peer);

@@ -10,8 +10,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 #[tokio::test]
 async fn a_clock_that_jumps_ends_no_healthy_connection() {
     for config in [Config::default(), Config::default().heartbeat(Duration::from_secs(30), Duration::from_secs(10))] {
-        let heard = Log::default();
-        let log = heard.clone();
+        let received = Log::default();
+        let log = received.clone();
         let hub = Hub::builder().config(config.clone()).on("n", move |n: u64, _| {
             log.add(n);
             async {}
@@ -24,7 +24,7 @@ async fn a_clock_that_jumps_ends_no_healthy_connection() {
             jump(ahead).await;
             let n = n as u64;
             client.send(&Envelope::with_type("n", n)).await.unwrap();
-            assert_eq!(heard.next().await, n, "after {ahead:?}");
+            assert_eq!(received.next().await, n, "after {ahead:?}");
             round_trip(&near).await;
             round_trip(&far).await;
             assert!(!near.is_closed() && !far.is_closed(), "after {ahead:?}");
@@ -46,7 +46,7 @@ async fn a_handler_that_takes_longer_than_the_heartbeat_keeps_its_connection() {
     let server = Server::start(hub.build().unwrap()).await;
     let client = server.peer("box-7");
     let mut peer = client.await;
-    peer.say("work", 500.into()).await;
+    peer.send_envelope("work", 500.into()).await;
     // tungstenite answers pings while it waits for the next message.
     loop {
         match peer.next().await {

@@ -16,7 +16,7 @@ use std::{
 
 /// How long a line of a program may take. Long enough for a busy machine; a test that passes never
 /// waits this long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIME_LIMIT: Duration = Duration::from_secs(20);
 /// The address of the server in the guide.
 const ADDRESS: &str = "127.0.0.1";
 /// The path of the reader's clone in the guide.
@@ -70,8 +70,8 @@ impl Package {
     /// A package that has only the lock file. Packages and their programs have different names,
     /// because they share one target directory.
     fn new(name: &str, network: u8) -> Self {
-        let ours = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide");
-        let folder = ours.join(name);
+        let folder_of_test = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide");
+        let folder = folder_of_test.join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder).expect("the folder of the last run can be removed");
         }
@@ -82,7 +82,7 @@ impl Package {
         // A process id has at most 22 bits.
         let [_, high, middle, low] = process::id().to_be_bytes();
         let address = format!("127.{}.{middle}.{low}", network | high);
-        Self { folder, target: ours.join("target"), address }
+        Self { folder, target: folder_of_test.join("target"), address }
     }
 
     fn read(&self, file: &str) -> String {
@@ -101,23 +101,23 @@ impl Package {
             // A reader's folder is not in a workspace; this one is.
             format!("{}\n[workspace]\n", text.replace(CLONE, wsx.to_str().expect("a path in UTF-8")))
         } else {
-            self.here(text)
+            self.localize(text)
         };
         self.write(file, &text);
     }
 
-    fn here(&self, text: &str) -> String {
+    fn localize(&self, text: &str) -> String {
         text.replace(ADDRESS, &self.address)
     }
 
     /// Applies a change to a file, and returns the file's text before it.
     fn change(&self, Block { line, text, .. }: &Block<'_>, file: &str) -> String {
         let before = self.read(file);
-        let part = |other: char| -> String {
+        let text_part = |other: char| -> String {
             let kept = text.lines().filter(|line| !line.starts_with(other));
-            self.here(&kept.map(|line| format!("{}\n", line.get(1..).unwrap_or_default())).collect::<String>())
+            self.localize(&kept.map(|line| format!("{}\n", line.get(1..).unwrap_or_default())).collect::<String>())
         };
-        let (old, new) = (part('+'), part('-'));
+        let (old, new) = (text_part('+'), text_part('-'));
         assert_eq!(before.matches(&old).count(), 1, "line {line}: {file} must have this exactly once:\n{old}");
         self.write(file, &before.replace(&old, &new));
         before
@@ -130,9 +130,9 @@ impl Package {
         cargo.env("CARGO_INCREMENTAL", "1").env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_TERM_COLOR", "never");
         cargo.current_dir(&self.folder).args(["build", "--offline", "--quiet", "--target-dir"]).arg(&self.target);
         let output = cargo.output().unwrap_or_else(|error| panic!("{cargo:?} does not run: {error}"));
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.success(), !said.contains("error"), "{said}");
-        said
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.success(), !printed.contains("error"), "{printed}");
+        printed
     }
 
     fn start(&self, program: &str) -> Program {
@@ -160,13 +160,13 @@ impl Program {
     }
 
     /// Waits until the program ends by itself, without output.
-    fn ends_in_silence(&mut self, line: usize) {
-        let end = Instant::now() + PATIENCE;
+    fn exits_without_output(&mut self, line: usize) {
+        let end = Instant::now() + TIME_LIMIT;
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 assert!(status.success(), "line {line}: {status}");
-                let said: Vec<_> = self.lines.iter().collect();
-                assert!(said.is_empty(), "line {line}: it prints {said:?}");
+                let printed: Vec<_> = self.lines.iter().collect();
+                assert!(printed.is_empty(), "line {line}: it prints {printed:?}");
                 return;
             }
             thread::sleep(Duration::from_millis(10));
@@ -191,7 +191,7 @@ fn run(package: &Package, shown: &[Block<'_>]) {
         let name = command.strip_prefix("$ cargo run -q --bin ");
         let name = name.unwrap_or_else(|| panic!("line {line}: {command:?} does not run a program as the guide does"));
         let program = package.start(name);
-        let mut expected: Vec<String> = expected.lines().map(|line| package.here(line)).collect();
+        let mut expected: Vec<String> = expected.lines().map(|line| package.localize(line)).collect();
         if !expected.is_empty() && programs.is_empty() {
             compare(&program, *line, &expected.remove(0));
         }
@@ -199,7 +199,7 @@ fn run(package: &Package, shown: &[Block<'_>]) {
     }
     for (line, program, expected) in &mut programs {
         if expected.is_empty() {
-            program.ends_in_silence(*line);
+            program.exits_without_output(*line);
         }
         for expected in expected {
             compare(program, *line, expected);
@@ -208,8 +208,8 @@ fn run(package: &Package, shown: &[Block<'_>]) {
 }
 
 fn compare(program: &Program, line: usize, expected: &str) {
-    match program.lines.recv_timeout(PATIENCE) {
-        Ok(said) => assert_eq!(said, expected, "line {line}: the output differs"),
+    match program.lines.recv_timeout(TIME_LIMIT) {
+        Ok(printed) => assert_eq!(printed, expected, "line {line}: the output differs"),
         Err(_) => panic!("line {line}: no output where the guide has {expected:?}"),
     }
 }
@@ -223,24 +223,27 @@ fn the_guides_program_does_what_the_guide_prints() {
     let package = Package::new("fleet", 64);
     let (mut runs, mut mistakes) = (0, 0);
     let mut rest = &blocks[..];
-    while let [block, behind @ ..] = rest {
-        rest = behind;
+    while let [block, following @ ..] = rest {
+        rest = following;
         match (block.language, block.file) {
             ("rust" | "toml", Some(file)) => package.enter(file, &block.text),
             ("diff", Some(file)) => {
                 let before = package.change(block, file);
-                if let [Block { line, language: "text", file: None, text }, behind @ ..] = rest {
-                    rest = behind;
-                    let said = package.build();
+                if let [Block { line, language: "text", file: None, text }, following @ ..] = rest {
+                    rest = following;
+                    let printed = package.build();
                     let errors =
-                        said.lines().filter(|line| line.starts_with("error") && !line.contains("could not compile"));
+                        printed.lines().filter(|line| line.starts_with("error") && !line.contains("could not compile"));
                     assert_eq!(
                         errors.count(),
                         1,
-                        "line {line}: one mistake must be one error; the compiler printed:\n{said}"
+                        "line {line}: one mistake must be one error; the compiler printed:\n{printed}"
                     );
                     for quoted in text.lines() {
-                        assert!(said.lines().any(|said| said == quoted), "line {line}: the compiler printed:\n{said}");
+                        assert!(
+                            printed.lines().any(|printed| printed == quoted),
+                            "line {line}: the compiler printed:\n{printed}"
+                        );
                     }
                     package.write(file, &before);
                     mistakes += 1;
@@ -250,8 +253,8 @@ fn the_guides_program_does_what_the_guide_prints() {
                 let others = rest.iter().take_while(|block| block.language == "console").count();
                 let shown = &blocks[blocks.len() - rest.len() - 1..][..=others];
                 rest = &rest[others..];
-                let said = package.build();
-                assert!(said.is_empty(), "line {}: before it runs, the compiler prints:\n{said}", block.line);
+                let printed = package.build();
+                assert!(printed.is_empty(), "line {}: before it runs, the compiler prints:\n{printed}", block.line);
                 run(&package, shown);
                 runs += 1;
             }
@@ -291,14 +294,14 @@ fn the_quick_starts_box_comes_back_to_its_server() {
     assert_eq!(package.build(), "");
 
     let edge = package.start("quick_box");
-    says(&edge, "the next attempt is in");
+    wait_for_line(&edge, "the next attempt is in");
     for _ in 0..2 {
         let server = package.start("quick_server");
-        says(&server, &format!("listening on {}:9001", package.address));
-        says(&server, "conn-0 is connected");
-        says(&server, " °C");
+        wait_for_line(&server, &format!("listening on {}:9001", package.address));
+        wait_for_line(&server, "conn-0 is connected");
+        wait_for_line(&server, " °C");
         drop(server);
-        says(&edge, "was not sent: not connected");
+        wait_for_line(&edge, "was not sent: not connected");
     }
 }
 
@@ -322,12 +325,12 @@ fn the_chinese_pages_show_the_same_code() {
 
 /// Waits for a line that contains this text.
 #[track_caller]
-fn says(program: &Program, part: &str) {
-    let end = Instant::now() + PATIENCE;
+fn wait_for_line(program: &Program, text_part: &str) {
+    let end = Instant::now() + TIME_LIMIT;
     while let Ok(line) = program.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-        if line.contains(part) {
+        if line.contains(text_part) {
             return;
         }
     }
-    panic!("it does not print {part:?}");
+    panic!("it does not print {text_part:?}");
 }

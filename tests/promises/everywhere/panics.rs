@@ -31,8 +31,8 @@ fn boom<T>() -> T {
 }
 
 /// Panics when it is dropped, unless its thread is already panicking.
-struct Grudge;
-impl Drop for Grudge {
+struct PanicOnDrop;
+impl Drop for PanicOnDrop {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             boom::<()>();
@@ -65,8 +65,8 @@ impl Serialize for NoJson {
 }
 
 /// An argument that panics when it is extracted.
-struct Undrawable;
-impl<'f, E: Endpoint> FromContext<'f, E> for Undrawable {
+struct NotExtractable;
+impl<'f, E: Endpoint> FromContext<'f, E> for NotExtractable {
     fn from_context(_: &Context<'f, E>) -> Result<Self, HandlerError> {
         boom()
     }
@@ -102,8 +102,8 @@ async fn after_it_waited(_n: u32) {
 #[wsx::handler("decoding", on = Fragile)]
 fn decoding(_payload: Undecodable) {}
 
-#[wsx::handler("drawing", on = Fragile)]
-fn drawing(_argument: Undrawable, _n: u32) {}
+#[wsx::handler("extracting", on = Fragile)]
+fn extracting(_argument: NotExtractable, _n: u32) {}
 
 #[wsx::handler("encoding", on = Fragile)]
 fn encoding(_n: u32) -> Envelope<Unencodable> {
@@ -122,13 +122,13 @@ fn no_json(_n: u32) -> Envelope<NoJson> {
 
 #[wsx::handler("dropping", on = Fragile)]
 async fn dropping(_n: u32) {
-    let _grudge = Grudge;
+    let _panics = PanicOnDrop;
     tokio::task::yield_now().await;
 }
 
-#[wsx::handler("pending with a grudge", on = Fragile)]
-async fn pending_with_a_grudge(_n: u32, conn: &Connection) {
-    let _grudge = Grudge;
+#[wsx::handler("pending, panics on drop", on = Fragile)]
+async fn pending_and_panics_on_drop(_n: u32, conn: &Connection) {
+    let _panics = PanicOnDrop;
     conn.close();
     std::future::pending::<()>().await;
 }
@@ -170,8 +170,8 @@ async fn close(_closed: Closed, conn: &Connection) {
 
 /// An observer that panics for the connection that is named after the method, and for all rejected
 /// handshakes.
-struct Touchy;
-impl Observer for Touchy {
+struct PanickingObserver;
+impl Observer for PanickingObserver {
     fn connection_opened(&self, conn: &Connection) {
         if conn.id() == "opened" {
             boom::<()>();
@@ -207,15 +207,15 @@ fn by_hand(conn: &Connection) {
 
 async fn fragile() -> Server<Fragile> {
     let config = Config::default().close_timeout(Duration::from_millis(200));
-    let hub = Hub::builder().endpoint(Fragile).config(config).observer(Touchy).build().unwrap();
+    let hub = Hub::builder().endpoint(Fragile).config(config).observer(PanickingObserver).build().unwrap();
     let handler = hub.ws_handler(query_id, by_hand);
     Server::start_at(hub, handler, "127.0.0.1:0").await
 }
 
 /// Asserts that this connection and the hub still work.
-async fn is_well(server: &Server<Fragile>, good: &mut Peer) {
-    good.say("add", json!(1)).await;
-    assert_eq!(good.hear_data().await, ("sum".into(), json!(2)));
+async fn still_works(server: &Server<Fragile>, good: &mut Peer) {
+    good.send_envelope("add", json!(1)).await;
+    assert_eq!(good.receive_data().await, ("sum".into(), json!(2)));
     within(async {
         while server.hub.len() > 1 {
             tokio::task::yield_now().await;
@@ -224,9 +224,9 @@ async fn is_well(server: &Server<Fragile>, good: &mut Peer) {
     .await;
     assert_eq!(server.hub.ids(), ["good"]);
     assert_eq!(server.hub.broadcast(&Envelope::with_type("all", 1)).await.unwrap(), 1);
-    assert_eq!(good.hear_data().await, ("all".into(), json!(1)));
+    assert_eq!(good.receive_data().await, ("all".into(), json!(1)));
     server.hub.send_to("good", &Envelope::with_type("one", 2)).await.unwrap();
-    assert_eq!(good.hear_data().await, ("one".into(), json!(2)));
+    assert_eq!(good.receive_data().await, ("one".into(), json!(2)));
 }
 
 /// Row X4: a panic on an open connection closes it with 1011. The other connections work.
@@ -235,16 +235,16 @@ async fn a_panic_ends_its_connection_with_1011_wherever_it_comes() {
     let server = fragile().await;
     let mut good = server.peer("good").await;
     let envelope = |kind: &str| format!(r#"{{"type":"{kind}","data":0}}"#);
-    for (id, says) in [
+    for (id, text) in [
         ("a", envelope("sync")),
         ("a", envelope("async, before it waits")),
         ("a", envelope("async, after it waited")),
         ("a", envelope("decoding")),
-        ("a", envelope("drawing")),
+        ("a", envelope("extracting")),
         ("a", envelope("encoding")),
         ("a", envelope("encoding, async")),
         ("a", envelope("dropping")),
-        ("a", envelope("nobody's")),
+        ("a", envelope("unknown")),
         ("a", "no envelope".to_owned()),
         ("called-by-hand", envelope("add")),
         ("awaited-by-hand", envelope("add")),
@@ -253,12 +253,12 @@ async fn a_panic_ends_its_connection_with_1011_wherever_it_comes() {
         ("failed", envelope("no JSON")),
     ] {
         let mut bad = server.peer(id).await;
-        if !says.is_empty() {
-            bad.send(says.as_str()).await;
+        if !text.is_empty() {
+            bad.send(text.as_str()).await;
         }
         let (code, reason) = bad.close().await;
-        assert_eq!((code, &*reason), (1011, "internal error"), "{id}: {says}");
-        is_well(&server, &mut good).await;
+        assert_eq!((code, &*reason), (1011, "internal error"), "{id}: {text}");
+        still_works(&server, &mut good).await;
     }
 }
 
@@ -267,10 +267,10 @@ async fn a_panic_ends_its_connection_with_1011_wherever_it_comes() {
 async fn a_panic_at_a_pong_ends_its_connection_with_1011() {
     let server = fragile().await;
     let (mut good, mut bad) = (server.peer("good").await, server.peer("bad").await);
-    bad.say("pong", json!(0)).await;
+    bad.send_envelope("pong", json!(0)).await;
     bad.send(tungstenite::Message::Pong("x".into())).await;
     assert_eq!(bad.close().await.0, 1011);
-    is_well(&server, &mut good).await;
+    still_works(&server, &mut good).await;
 }
 
 /// Row X4: after a panic during the close, the hub still removes the connection.
@@ -278,31 +278,31 @@ async fn a_panic_at_a_pong_ends_its_connection_with_1011() {
 async fn a_panic_at_the_end_of_a_connection_changes_nothing() {
     let server = fragile().await;
     let mut good = server.peer("good").await;
-    for (id, says, code) in [
+    for (id, text, code) in [
         ("close", "", 1000),
         ("closed-by-hand", "", 1000),
         ("closed", "", 1000),
         ("a", r#"{"type":"closing, then sync","data":0}"#, 1011),
-        ("a", r#"{"type":"pending with a grudge","data":0}"#, 1000),
+        ("a", r#"{"type":"pending, panics on drop","data":0}"#, 1000),
     ] {
         let mut bad = server.peer(id).await;
         let conn = server.hub.connection(id).unwrap();
-        if says.is_empty() {
+        if text.is_empty() {
             conn.close();
         } else {
-            bad.send(says).await;
+            bad.send(text).await;
         }
-        assert_eq!(bad.close().await.0, code, "{id}: {says}");
+        assert_eq!(bad.close().await.0, code, "{id}: {text}");
         while let Some(Ok(_)) = bad.next().await {}
-        assert_eq!(u16::from(within(conn.closed()).await.code), code, "{id}: {says}");
-        is_well(&server, &mut good).await;
+        assert_eq!(u16::from(within(conn.closed()).await.code), code, "{id}: {text}");
+        still_works(&server, &mut good).await;
     }
     // None of them delays a shutdown.
     let hub = server.hub.clone();
-    let ended = tokio::spawn(async move { hub.shutdown(Duration::from_secs(15)).await });
+    let shutdown = tokio::spawn(async move { hub.shutdown(Duration::from_secs(15)).await });
     assert_eq!(good.close().await.0, 1001);
     while let Some(Ok(_)) = good.next().await {}
-    assert_eq!(within(ended).await.unwrap(), 0);
+    assert_eq!(within(shutdown).await.unwrap(), 0);
 }
 
 /// Row X4: a panic in a drop during the close does not change the close that is reported.
@@ -314,37 +314,37 @@ async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
     let handler = hub.ws_handler(query_id, |conn| {
         if conn.id() == "hangs" {
             conn.register_handler("__close__", |_: Closed, _| async {
-                let _grudge = Grudge;
+                let _panics = PanicOnDrop;
                 std::future::pending::<()>().await;
             });
         }
     });
     let (narrow, server) = (handler.clone(), Server::start_at(hub, handler, "127.0.0.1:0").await);
-    for (id, says) in [("handler", "pending with a grudge"), ("hangs", "closing")] {
+    for (id, text) in [("handler", "pending, panics on drop"), ("hangs", "closing")] {
         let mut bad = server.peer(id).await;
         let conn = server.hub.connection(id).unwrap();
         if id == "handler" {
-            bad.say(says, json!(0)).await;
+            bad.send_envelope(text, json!(0)).await;
         } else {
             conn.close();
         }
         assert_eq!(bad.close().await.0, 1000, "{id}");
         while let Some(Ok(_)) = bad.next().await {}
-        let (told, closed) = memory.closed().await;
-        assert_eq!((&*told, closed.code), (id, CloseCode::NORMAL));
+        let (reported, closed) = memory.connection_closed().await;
+        assert_eq!((&*reported, closed.code), (id, CloseCode::NORMAL));
         assert_eq!(within(conn.closed()).await.code, CloseCode::NORMAL, "{id}");
     }
 
     // A stream that panics when it is dropped.
     let (near, far) = tokio::io::duplex(1024);
-    let stream = Explosive { inner: near, at: Panics::Dropped, switch: Arc::new(AtomicBool::new(true)) };
+    let stream = PanickingStream { inner: near, at: Panics::Dropped, switch: Arc::new(AtomicBool::new(true)) };
     let opening = tokio::spawn(async move { narrow.serve_connection(stream, None).await.unwrap() });
     let (mut far, _) = within(tokio_tungstenite::client_async("ws://a/ws?id=stream", far)).await.unwrap();
     within(far.close(None)).await.unwrap();
     let conn = within(opening).await.unwrap();
     while let Some(Ok(_)) = within(far.next()).await {}
-    let (told, closed) = memory.closed().await;
-    assert_eq!((&*told, closed.by), ("stream", ClosedBy::Peer));
+    let (reported, closed) = memory.connection_closed().await;
+    assert_eq!((&*reported, closed.by), ("stream", ClosedBy::Peer));
     assert_eq!(within(conn.closed()).await.by, ClosedBy::Peer);
 }
 
@@ -374,7 +374,7 @@ async fn a_message_that_panics_while_it_is_encoded_is_its_senders() {
     assert!(within(send_to).await.unwrap_err().is_panic());
     assert!(within(send).await.unwrap_err().is_panic());
     assert!(within(try_send).await.unwrap_err().is_panic());
-    is_well(&server, &mut good).await;
+    still_works(&server, &mut good).await;
 }
 
 /// Returns the status of the answer to a handshake with this id.
@@ -388,7 +388,7 @@ async fn status(address: &str, id: &str) -> u16 {
 
 /// Reads the id from the query; `never` and `later` panic, `none` is rejected.
 #[allow(clippy::needless_pass_by_value, reason = "a `WsHandler` passes the request by value")]
-fn touchy_id(request: Parts) -> impl Future<Output = Result<String, Rejection>> + Send {
+fn panicking_id(request: Parts) -> impl Future<Output = Result<String, Rejection>> + Send {
     let query = request.uri.query().unwrap_or_default().to_owned();
     if query == "id=never" {
         boom::<()>();
@@ -409,9 +409,9 @@ fn touchy_id(request: Parts) -> impl Future<Output = Result<String, Rejection>> 
 async fn a_panic_in_a_handshake_refuses_it_and_the_door_stays_open() {
     // One place for the listener, which holds it while it waits, and one more. A handshake that
     // panics must give its place back.
-    let hub = Hub::builder().endpoint(Fragile).observer(Touchy).max_handshakes(2).build().unwrap();
-    let handler = hub.ws_handler(touchy_id, by_hand);
-    let (own, behind) = (handler.clone(), handler.clone());
+    let hub = Hub::builder().endpoint(Fragile).observer(PanickingObserver).max_handshakes(2).build().unwrap();
+    let handler = hub.ws_handler(panicking_id, by_hand);
+    let (own, for_axum) = (handler.clone(), handler.clone());
     let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
 
     // A loop of the program around `serve_connection`, which a panic would end.
@@ -426,7 +426,7 @@ async fn a_panic_in_a_handshake_refuses_it_and_the_door_stays_open() {
 
     let hyper = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hyper_at = hyper.local_addr().unwrap().to_string();
-    tokio::spawn(async move { axum::serve(hyper, axum::Router::new().route_service("/ws", behind)).await.unwrap() });
+    tokio::spawn(async move { axum::serve(hyper, axum::Router::new().route_service("/ws", for_axum)).await.unwrap() });
 
     for address in [&server.address, &by_program_at, &hyper_at] {
         for (id, expected) in [("never", 500), ("later", 500), ("register", 500), ("none", 403), ("good", 101)] {
@@ -434,27 +434,27 @@ async fn a_panic_in_a_handshake_refuses_it_and_the_door_stays_open() {
         }
     }
     let mut good = server.peer("good").await;
-    is_well(&server, &mut good).await;
+    still_works(&server, &mut good).await;
 }
 
 /// An observer of a client that counts its calls and panics in each.
 #[derive(Clone, Default)]
-struct TouchyClient(Arc<AtomicU32>);
-impl TouchyClient {
-    fn told(&self) {
+struct PanickingCounter(Arc<AtomicU32>);
+impl PanickingCounter {
+    fn reported(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
         boom::<()>();
     }
 }
-impl Observer for TouchyClient {
+impl Observer for PanickingCounter {
     fn connection_closed(&self, _: &Connection, _: &Closed) {
-        self.told();
+        self.reported();
     }
     fn connect_failed(&self, _: u32, _: Duration, _: &ConnectError) {
-        self.told();
+        self.reported();
     }
     fn client_gave_up(&self, _: &Setback) {
-        self.told();
+        self.reported();
     }
 }
 
@@ -489,7 +489,7 @@ async fn a_panic_in_a_clients_headers_fails_the_attempt_alone() {
         assert_eq!(*once.state().borrow(), ClientState::Disconnected);
         within(once.connect(CancellationToken::new(), |_| {})).await.unwrap();
         calls.store(0, Ordering::Relaxed);
-        let again = builder(true).observer(TouchyClient::default()).build().unwrap();
+        let again = builder(true).observer(PanickingCounter::default()).build().unwrap();
         within(again.connect(CancellationToken::new(), |_| {})).await.unwrap();
         assert_eq!(calls.load(Ordering::Relaxed), 2);
     }
@@ -499,11 +499,11 @@ async fn a_panic_in_a_clients_headers_fails_the_attempt_alone() {
 #[tokio::test]
 async fn a_panic_in_give_up_does_not_give_up() {
     let server = fragile().await;
-    let (asked, told) = (Arc::new(AtomicU32::new(0)), TouchyClient::default());
+    let (asked, reported) = (Arc::new(AtomicU32::new(0)), PanickingCounter::default());
     let counted = asked.clone();
     let client = Client::builder(server.url("none-yet"))
         .backoff(quick())
-        .observer(told.clone())
+        .observer(reported.clone())
         .headers({
             let first = AtomicBool::new(true);
             move || {
@@ -521,12 +521,12 @@ async fn a_panic_in_give_up_does_not_give_up() {
     let log = opened.clone();
     // One attempt fails, and the observer gets the wait.
     within(client.connect(CancellationToken::new(), move |_| log.add(()))).await.unwrap();
-    assert_eq!((asked.load(Ordering::Relaxed), told.0.load(Ordering::Relaxed)), (1, 1));
+    assert_eq!((asked.load(Ordering::Relaxed), reported.0.load(Ordering::Relaxed)), (1, 1));
     opened.next().await;
     // One connection closes.
     server.hub.connection("none-yet").unwrap().close();
     opened.next().await;
-    assert_eq!((asked.load(Ordering::Relaxed), told.0.load(Ordering::Relaxed)), (2, 2));
+    assert_eq!((asked.load(Ordering::Relaxed), reported.0.load(Ordering::Relaxed)), (2, 2));
     client.close();
     within(client.closed()).await;
 }
@@ -536,21 +536,28 @@ async fn a_panic_in_give_up_does_not_give_up() {
 #[tokio::test]
 async fn a_panic_of_the_observer_does_not_keep_a_client_from_giving_up() {
     let server = fragile().await;
-    let told = TouchyClient::default();
-    let client =
-        Client::builder(server.url("box-7")).backoff(quick()).observer(told.clone()).give_up(|_| true).build().unwrap();
+    let reported = PanickingCounter::default();
+    let client = Client::builder(server.url("box-7"))
+        .backoff(quick())
+        .observer(reported.clone())
+        .give_up(|_| true)
+        .build()
+        .unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     server.hub.connection("box-7").unwrap().close();
     let mut state = client.state();
     within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
-    assert_eq!(told.0.load(Ordering::Relaxed), 2, "`connection_closed` and `client_gave_up`");
+    assert_eq!(reported.0.load(Ordering::Relaxed), 2, "`connection_closed` and `client_gave_up`");
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     client.close();
 
     // The same at the first attempt, where `connect` returns the error.
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let client =
-        Client::builder(format!("ws://{free}/ws")).observer(TouchyClient::default()).give_up(|_| true).build().unwrap();
+    let client = Client::builder(format!("ws://{free}/ws"))
+        .observer(PanickingCounter::default())
+        .give_up(|_| true)
+        .build()
+        .unwrap();
     let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
     assert!(matches!(error, ConnectError::Dial { .. }), "{error:?}");
 }
@@ -560,7 +567,7 @@ async fn a_panic_of_the_observer_does_not_keep_a_client_from_giving_up() {
 async fn a_client_comes_back_after_a_panic_of_its_own() {
     let server = fragile().await;
     let config = Config::default().close_timeout(Duration::from_millis(200));
-    for kind in ["register", "sync", "async, after it waited", "dropping", "pending with a grudge"] {
+    for kind in ["register", "sync", "async, after it waited", "dropping", "pending, panics on drop"] {
         let opened = Log::default();
         let (log, first) = (opened.clone(), AtomicBool::new(true));
         let client = Client::builder(server.url("box-7"))
@@ -582,7 +589,7 @@ async fn a_client_comes_back_after_a_panic_of_its_own() {
             conn.send(&Envelope::with_type(kind, 0)).await.unwrap();
         }
         let closed = within(conn.closed()).await;
-        let expected = if kind == "pending with a grudge" { CloseCode::NORMAL } else { CloseCode::INTERNAL_ERROR };
+        let expected = if kind == "pending, panics on drop" { CloseCode::NORMAL } else { CloseCode::INTERNAL_ERROR };
         assert_eq!(closed.code, expected, "{kind}");
         opened.next().await;
         within(client.connected()).await.unwrap();
@@ -600,7 +607,7 @@ async fn a_stream_that_panics_ends_its_connection_alone() {
     for at in [Panics::Reading, Panics::Writing] {
         let (near, mut far) = tokio::io::duplex(1024);
         let switch = Arc::new(AtomicBool::new(false));
-        let stream = Explosive { inner: near, at, switch: switch.clone() };
+        let stream = PanickingStream { inner: near, at, switch: switch.clone() };
         let request = upgrade("/ws?id=bad", "");
         far.write_all(request.as_bytes()).await.unwrap();
         let conn = within(handler.serve_connection(stream, None)).await.unwrap();
@@ -609,7 +616,7 @@ async fn a_stream_that_panics_ends_its_connection_alone() {
         within(conn.closed()).await;
         let mut rest = Vec::new();
         within(far.read_to_end(&mut rest)).await.unwrap();
-        is_well(&server, &mut good).await;
+        still_works(&server, &mut good).await;
     }
 }
 
@@ -621,42 +628,42 @@ enum Panics {
 }
 
 /// A stream that panics once its switch is on.
-struct Explosive {
+struct PanickingStream {
     inner: tokio::io::DuplexStream,
     at: Panics,
     switch: Arc<AtomicBool>,
 }
 
-impl Explosive {
-    fn explode(&self, at: Panics) {
+impl PanickingStream {
+    fn panic_at(&self, at: Panics) {
         if self.at == at && self.switch.load(Ordering::Relaxed) {
             boom::<()>();
         }
     }
 }
 
-impl Drop for Explosive {
+impl Drop for PanickingStream {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.explode(Panics::Dropped);
+            self.panic_at(Panics::Dropped);
         }
     }
 }
 
-impl tokio::io::AsyncRead for Explosive {
+impl tokio::io::AsyncRead for PanickingStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
         out: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        self.explode(Panics::Reading);
+        self.panic_at(Panics::Reading);
         Pin::new(&mut self.inner).poll_read(cx, out)
     }
 }
 
-impl tokio::io::AsyncWrite for Explosive {
+impl tokio::io::AsyncWrite for PanickingStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        self.explode(Panics::Writing);
+        self.panic_at(Panics::Writing);
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<std::io::Result<()>> {

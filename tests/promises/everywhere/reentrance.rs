@@ -23,13 +23,13 @@ use wsx::{CancellationToken, Client, Connection, Envelope, Hub};
 use wsx_tests::{Server, within};
 
 /// Asserts that the code finishes.
-fn ends(code: impl FnOnce() + Send + 'static) {
-    let (done, ended) = mpsc::channel();
+fn finishes(code: impl FnOnce() + Send + 'static) {
+    let (finished, result) = mpsc::channel();
     std::thread::spawn(move || {
         code();
-        done.send(()).expect("the test receives");
+        finished.send(()).expect("the test receives");
     });
-    ended.recv_timeout(Duration::from_secs(10)).expect("the code waits for a lock of its own thread, or panicked");
+    result.recv_timeout(Duration::from_secs(10)).expect("the code waits for a lock of its own thread, or panicked");
 }
 
 /// Does everything that a value can do with its connection.
@@ -85,7 +85,7 @@ async fn connection() -> Connection {
 #[tokio::test]
 async fn an_extension_may_use_its_connection_when_it_is_cloned_and_when_it_is_replaced() {
     let conn = connection().await;
-    ends(move || {
+    finishes(move || {
         let (caller, calls) = Caller::new(&conn);
         conn.set_extension(Arc::new(caller));
         conn.set_extension(Arc::new(Caller::new(&conn).0));
@@ -100,7 +100,7 @@ async fn an_extension_may_use_its_connection_when_it_is_cloned_and_when_it_is_re
 #[tokio::test]
 async fn a_callback_and_a_handler_may_use_their_connection_when_they_are_replaced() {
     let conn = connection().await;
-    ends(move || {
+    finishes(move || {
         let (caller, calls) = Caller::new(&conn);
         conn.on_pong(move |_| caller.call());
         conn.on_pong(|_| {});
@@ -119,9 +119,9 @@ async fn a_callback_and_a_handler_may_use_their_connection_when_they_are_replace
 async fn a_waker_may_use_the_connection_that_a_send_waits_for() {
     let conn = connection().await;
     while conn.try_send(&Envelope::with_type("fill", 1)).is_ok() {}
-    ends(move || {
+    finishes(move || {
         let sending = conn.clone();
-        let mut send = Box::pin(async move { sending.send(&Envelope::with_type("late", 1)).await });
+        let mut send = Box::pin(async move { sending.send(&Envelope::with_type("waiting", 1)).await });
         let (mut poll, message) =
             (|waker: &Waker| send.as_mut().poll(&mut Context::from_waker(waker)).is_pending(), "the queue is full");
         let (first, first_calls) = Caller::new(&conn);
@@ -132,7 +132,7 @@ async fn a_waker_may_use_the_connection_that_a_send_waits_for() {
         drop(send);
         assert_eq!(second_calls.try_iter().count(), 1, "dropped with its message");
         let sending = conn.clone();
-        let mut send = Box::pin(async move { sending.send(&Envelope::with_type("late", 1)).await });
+        let mut send = Box::pin(async move { sending.send(&Envelope::with_type("waiting", 1)).await });
         let (third, third_calls) = Caller::new(&conn);
         assert!(send.as_mut().poll(&mut Context::from_waker(&Arc::new(third).into())).is_pending(), "{message}");
         conn.close();
@@ -150,11 +150,11 @@ fn what_a_clients_connection_leaves_behind_may_use_the_client() {
             let _ = self.1.send(());
         }
     }
-    ends(|| {
+    finishes(|| {
         let serving = tokio::runtime::Runtime::new().unwrap();
         let server = serving.block_on(Server::start(Hub::new()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (said, last) = mpsc::channel();
+        let (dropped, last) = mpsc::channel();
         runtime.block_on(async {
             let (address, still) = (server.address.clone(), Arc::new(AtomicBool::new(false)));
             let switch = still.clone();
@@ -165,7 +165,7 @@ fn what_a_clients_connection_leaves_behind_may_use_the_client() {
             let client = Client::builder(server.url("box-7")).connector(connector).build().unwrap();
             within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
             still.store(true, Ordering::Relaxed);
-            client.connection().unwrap().set_extension(Arc::new(Last(client.clone(), said)));
+            client.connection().unwrap().set_extension(Arc::new(Last(client.clone(), dropped)));
             tokio::task::yield_now().await;
         });
         // Dropping the runtime drops the task that serves the connection.

@@ -91,7 +91,7 @@ async fn a_dead_link_is_found_after_a_handler_that_took_long() {
     // This peer never reads, so it does not answer pings.
     let mut peer = server.peer("box-7").await;
     let conn = server.hub.connection("box-7").unwrap();
-    peer.say("work", 1.into()).await;
+    peer.send_envelope("work", 1.into()).await;
     let closed = within(conn.closed()).await;
     assert!(closed.by == ClosedBy::Link && closed.reason.contains("silent"), "{closed}");
 }
@@ -99,12 +99,15 @@ async fn a_dead_link_is_found_after_a_handler_that_took_long() {
 /// Row V1: a duration beyond the range of the clock never expires, in every setting.
 #[tokio::test]
 async fn the_longest_durations_mean_for_ever() {
-    const EVER: Duration = Duration::MAX;
-    let config =
-        Config::default().heartbeat(EVER, EVER).write_timeout(EVER).close_timeout(EVER).handshake_timeout(EVER);
-    for config in [config.clone().heartbeat(Duration::from_millis(20), EVER), config] {
+    const FOREVER: Duration = Duration::MAX;
+    let config = Config::default()
+        .heartbeat(FOREVER, FOREVER)
+        .write_timeout(FOREVER)
+        .close_timeout(FOREVER)
+        .handshake_timeout(FOREVER);
+    for config in [config.clone().heartbeat(Duration::from_millis(20), FOREVER), config] {
         let server = Server::start(Hub::builder().config(config.clone()).without_handlers().build().unwrap()).await;
-        let backoff = Backoff::default().initial(EVER).max(EVER).stable_after(EVER);
+        let backoff = Backoff::default().initial(FOREVER).max(FOREVER).stable_after(FOREVER);
         let client = Client::builder(server.url("box-7")).config(config).backoff(backoff).build().unwrap();
         within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
         let (near, far) = (client.connection().unwrap(), server.hub.connection("box-7").unwrap());
@@ -119,7 +122,7 @@ async fn the_longest_durations_mean_for_ever() {
         within(client.state().wait_for(|state| matches!(state, ClientState::Waiting { .. }))).await.unwrap();
         client.close();
         within(client.closed()).await;
-        assert_eq!(within(server.hub.shutdown(EVER)).await, 0);
+        assert_eq!(within(server.hub.shutdown(FOREVER)).await, 0);
     }
 }
 
@@ -167,9 +170,9 @@ async fn a_message_is_sent_at_every_interval_of_a_connection() {
     let mut state = client.state();
     within(state.wait_for(|state| matches!(state, ClientState::Waiting { .. }))).await.unwrap();
     let server = beating(beats.clone(), &address).await;
-    let gone = Instant::now();
+    let away_since = Instant::now();
     within(client.connected()).await.unwrap();
-    assert!(gone.elapsed() > INTERVAL, "the connection was away for less than an interval");
+    assert!(away_since.elapsed() > INTERVAL, "the connection was away for less than an interval");
     assert!(made.try_next().is_none() && beats.try_next().is_none(), "a message was made without a connection");
     for n in 4..7 {
         let at = made.next().await;
@@ -189,7 +192,7 @@ fn nothing_pings_by_default() {
 }
 
 /// Starts a server that rejects with this status, and returns its URL.
-async fn refusing(status: StatusCode) -> String {
+async fn rejecting(status: StatusCode) -> String {
     let hub = Hub::builder().without_handlers().build().unwrap();
     let handler =
         hub.ws_handler(move |_| async move { Err::<String, _>(Rejection::new(status, "no")) }, |_: &Connection| {});
@@ -201,7 +204,7 @@ async fn refusing(status: StatusCode) -> String {
 #[tokio::test]
 async fn a_client_gives_up_on_a_refusal_if_told_to() {
     for status in [401, 403, 404, 410] {
-        let url = refusing(StatusCode::from_u16(status).unwrap()).await;
+        let url = rejecting(StatusCode::from_u16(status).unwrap()).await;
         let client = Client::builder(url).backoff(quick()).give_up(Setback::is_refusal).build().unwrap();
         let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
         assert!(matches!(error, ConnectError::Rejected { status: given, .. } if given == status), "{error}");
@@ -218,9 +221,9 @@ async fn a_client_goes_on_where_it_may_come_in_later() {
         let builder = Client::builder(url).backoff(quick());
         if decide { builder.give_up(Setback::is_refusal).build().unwrap() } else { builder.build().unwrap() }
     };
-    let mut clients = vec![deciding(false, refusing(StatusCode::UNAUTHORIZED).await)];
+    let mut clients = vec![deciding(false, rejecting(StatusCode::UNAUTHORIZED).await)];
     for passing in [408, 426, 429, 500, 502, 503, 504] {
-        clients.push(deciding(true, refusing(StatusCode::from_u16(passing).unwrap()).await));
+        clients.push(deciding(true, rejecting(StatusCode::from_u16(passing).unwrap()).await));
     }
     for client in clients {
         let cancel = CancellationToken::new();

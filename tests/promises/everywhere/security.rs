@@ -163,7 +163,7 @@ fn a_payload_is_as_deep_as_the_document_says() {
 
 /// Returns the numbers of a version.
 fn version(text: &str) -> Vec<u32> {
-    text.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect()
+    text.split(['.', '-', '+']).map_while(|number| number.parse().ok()).collect()
 }
 
 /// Whether Cargo may use one version for the other: their numbers up to the first that is not 0 are

@@ -52,7 +52,7 @@ const PORT: u16 = 9001;
 /// link, close it, wait, and dial.
 const CALM: Duration = Duration::from_secs(15);
 /// Time limit for what happens at once in a network that works.
-const SOON: Duration = Duration::from_secs(15);
+const TIME_LIMIT: Duration = Duration::from_secs(15);
 
 #[derive(Serialize, Deserialize, wsx::Message)]
 struct Telemetry {
@@ -100,7 +100,7 @@ enum Fate {
     /// The send was dropped while it waited, or its program crashed.
     Unknown,
     Accepted,
-    Refused,
+    Failed,
 }
 
 /// The settings of one seed, and the records of its programs.
@@ -129,7 +129,7 @@ struct Books {
     completed: BTreeSet<u64>,
     /// The boxes whose message arrived after the faults, with the direction.
     proofs: BTreeSet<(String, &'static str)>,
-    lives: Vec<(String, Weak<Census>)>,
+    programs: Vec<(String, Weak<Census>)>,
     wrong: Vec<String>,
 }
 
@@ -163,7 +163,7 @@ impl Census {
     /// After a shutdown: asserts that every connection has closed, and that no task runs.
     async fn conclude(&self) {
         let alive = || Handle::current().metrics().num_alive_tasks();
-        let left = timeout(SOON, async {
+        let left = timeout(TIME_LIMIT, async {
             while alive() > 0 {
                 sleep(Duration::from_millis(50)).await;
             }
@@ -225,10 +225,10 @@ impl World {
         let _ = self.phase.subscribe().wait_for(|phase| *phase >= Phase::End(turn)).await;
     }
 
-    fn begin_life(self: &Arc<Self>, name: &str) -> Arc<Census> {
+    fn start_program(self: &Arc<Self>, name: &str) -> Arc<Census> {
         let (opened, closed) = (AtomicU64::new(0), AtomicU64::new(0));
         let census = Arc::new(Census { name: name.to_owned(), world: self.clone(), opened, closed });
-        self.books().lives.push((name.to_owned(), Arc::downgrade(&census)));
+        self.books().programs.push((name.to_owned(), Arc::downgrade(&census)));
         census
     }
 
@@ -260,11 +260,11 @@ impl World {
 
     /// Sends, sometimes with a short time limit.
     async fn send(&self, sending: Sending<'_>, link: u64, number: u64, dice: &mut SmallRng) {
-        let patience = Duration::from_millis(if dice.random_bool(0.2) { dice.random_range(1..50) } else { 60_000 });
-        match timeout(patience, sending).await {
+        let limit = Duration::from_millis(if dice.random_bool(0.2) { dice.random_range(1..50) } else { 60_000 });
+        match timeout(limit, sending).await {
             Ok(Ok(())) => self.decide(link, number, Fate::Accepted),
             Ok(Err(SendError::Closed | SendError::NotConnected | SendError::NoSuchConnection(_))) => {
-                self.decide(link, number, Fate::Refused);
+                self.decide(link, number, Fate::Failed);
             }
             Ok(Err(error)) => self.wrong(format!("a send failed: {error}")),
             Err(_) => {}
@@ -279,12 +279,17 @@ impl World {
     }
 
     /// Sends the last messages before a close.
-    async fn farewell<'c>(&self, conn: &'c Connection, dice: &mut SmallRng, say: impl Fn(Numbered) -> Sending<'c>) {
+    async fn last_messages<'c>(
+        &self,
+        conn: &'c Connection,
+        dice: &mut SmallRng,
+        send: impl Fn(Numbered) -> Sending<'c>,
+    ) {
         for _ in 0..dice.random_range(1..20) {
             let (message, link) = self.message(conn, dice, false);
             let number = message.number;
             self.books().completed.insert(link);
-            match say(message).await {
+            match send(message).await {
                 Ok(()) => self.decide(link, number, Fate::Accepted),
                 Err(error) => self.wrong(format!("a message before a close: {error}")),
             }
@@ -315,7 +320,7 @@ async fn pause(dice: &mut SmallRng, longest: u64) {
 
 /// The program of the server.
 async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
-    let census = world.begin_life(STATION);
+    let census = world.start_program(STATION);
     let mut dice = SmallRng::seed_from_u64(seed);
     let here = world.clone();
     let hub = Hub::builder()
@@ -354,11 +359,11 @@ async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
     talking.join_all().await;
     // If the boxes shut down first, the hub is empty.
     for conn in hub.ids().into_iter().filter_map(|id| hub.connection(&id)) {
-        world.farewell(&conn, &mut dice, |message| conn.send(&Command { message })).await;
+        world.last_messages(&conn, &mut dice, |message| conn.send(&Command { message })).await;
     }
-    let late = hub.shutdown(SOON).await;
-    if late > 0 || !hub.is_empty() {
-        world.wrong(format!("the shutdown has cut off {late} connections, and {} are still in the hub", hub.len()));
+    let cut_off = hub.shutdown(TIME_LIMIT).await;
+    if cut_off > 0 || !hub.is_empty() {
+        world.wrong(format!("the shutdown has cut off {cut_off} connections, and {} are still in the hub", hub.len()));
     }
     accepting.abort();
     drop(hub);
@@ -415,7 +420,7 @@ async fn broadcast(world: Arc<World>, hub: Hub, mut dice: SmallRng) {
 
 /// The program of a box.
 async fn edge(world: Arc<World>, name: String, seed: u64) -> turmoil::Result {
-    let census = world.begin_life(&name);
+    let census = world.start_program(&name);
     let mut dice = SmallRng::seed_from_u64(seed);
     let (here, there, id) = (world.clone(), world.clone(), name.clone());
     let client = Client::builder(format!("ws://{STATION}:{PORT}/ws?id={name}"))
@@ -453,10 +458,10 @@ async fn edge(world: Arc<World>, name: String, seed: u64) -> turmoil::Result {
     world.end(false).await;
     // If the station shut down first, a connection may still be closing.
     if let Some(conn) = client.connection().filter(|_| !world.station_first) {
-        world.farewell(&conn, &mut dice, |message| conn.send(&Telemetry { message })).await;
+        world.last_messages(&conn, &mut dice, |message| conn.send(&Telemetry { message })).await;
     }
     client.close();
-    if timeout(SOON, client.closed()).await.is_err() {
+    if timeout(TIME_LIMIT, client.closed()).await.is_err() {
         world.wrong(format!("{name} does not close; its state is {:?}", *client.state().borrow()));
     }
     drop(client);
@@ -648,19 +653,19 @@ fn simulate(seed: u64) -> Result<Figures, String> {
     run(&mut sim, CALM, &mut |_| false)?;
     world.phase.send_replace(Phase::Proof);
     let proofs = 2 * world.boxes.len();
-    if !run(&mut sim, SOON, &mut |_| world.books().proofs.len() == proofs)? {
+    if !run(&mut sim, TIME_LIMIT, &mut |_| world.books().proofs.len() == proofs)? {
         let books = world.books();
         return Err(format!("only {:?} arrived after the faults; {:?}", books.proofs, books.wrong));
     }
     for turn in 0..2 {
         world.phase.send_replace(Phase::End(turn));
-        let ending: Vec<&str> = if world.station_first == (turn == 0) {
+        let shutting_down: Vec<&str> = if world.station_first == (turn == 0) {
             vec![STATION]
         } else {
             world.boxes.iter().map(|name| &**name).collect()
         };
-        if !run(&mut sim, 4 * SOON, &mut |sim| ending.iter().all(|name| !sim.is_host_running(*name)))? {
-            return Err(format!("{ending:?} do not shut down; {:?}", world.books().wrong));
+        if !run(&mut sim, 4 * TIME_LIMIT, &mut |sim| shutting_down.iter().all(|name| !sim.is_host_running(*name)))? {
+            return Err(format!("{shutting_down:?} do not shut down; {:?}", world.books().wrong));
         }
     }
     drop(sim);
@@ -670,9 +675,9 @@ fn simulate(seed: u64) -> Result<Figures, String> {
 /// Checks the records.
 fn judge(world: &World, faults: u64) -> Result<Figures, String> {
     let mut books = world.books();
-    let Books { sent, arrived, receipts, completed, lives, wrong, .. } = &mut *books;
-    for (name, life) in lives {
-        if life.strong_count() > 0 {
+    let Books { sent, arrived, receipts, completed, programs, wrong, .. } = &mut *books;
+    for (name, program) in programs {
+        if program.strong_count() > 0 {
             wrong.push(format!("a program on {name} has leaked its observer"));
         }
     }
@@ -730,7 +735,7 @@ fn compare(offered: &[(u64, Fate)], arrived: &[u64]) -> Result<(), String> {
         loop {
             match expected.next() {
                 None => return Err(format!("{number} is out of order, duplicated, or was never sent")),
-                Some((sent, Fate::Refused)) if sent == number => {
+                Some((sent, Fate::Failed)) if sent == number => {
                     return Err(format!("{number} has arrived, although its send returned an error"));
                 }
                 Some((sent, _)) if sent == number => match lost {

@@ -111,30 +111,30 @@ async fn untyped() -> (Server<wsx::Untyped>, Peer) {
 #[tokio::test]
 async fn what_a_handler_returns_goes_back_to_the_sender() {
     let (_server, mut peer) = untyped().await;
-    peer.say("ping", json!({"n": 1})).await;
-    assert_eq!(peer.hear_data().await, ("pong".into(), json!({"n": 2})));
-    peer.say("async_ping", json!(5)).await;
-    assert_eq!(peer.hear_data().await, ("pong".into(), json!({"n": 105})));
-    peer.say("perhaps", json!(0)).await;
-    peer.say("perhaps", json!(7)).await;
-    assert_eq!(peer.hear_data().await, ("pong".into(), json!({"n": 7})), "`None` sends nothing");
-    peer.say("fallible", json!(8)).await;
-    assert_eq!(peer.hear_data().await, ("pong".into(), json!({"n": 8})));
+    peer.send_envelope("ping", json!({"n": 1})).await;
+    assert_eq!(peer.receive_data().await, ("pong".into(), json!({"n": 2})));
+    peer.send_envelope("async_ping", json!(5)).await;
+    assert_eq!(peer.receive_data().await, ("pong".into(), json!({"n": 105})));
+    peer.send_envelope("perhaps", json!(0)).await;
+    peer.send_envelope("perhaps", json!(7)).await;
+    assert_eq!(peer.receive_data().await, ("pong".into(), json!({"n": 7})), "`None` sends nothing");
+    peer.send_envelope("fallible", json!(8)).await;
+    assert_eq!(peer.receive_data().await, ("pong".into(), json!({"n": 8})));
 }
 
 /// Rows M1, M2: a payload that borrows from the frame, metadata, the hub, typed and raw envelopes.
 #[tokio::test]
 async fn a_handler_takes_what_it_names() {
     let (_server, mut peer) = untyped().await;
-    peer.say("note/v2", json!({"text": "ü\n"})).await;
-    assert_eq!(peer.hear_data().await, ("note/v2".into(), json!({"text": "ü\n"})));
-    peer.say("number", json!(3)).await;
-    let back = peer.hear().await;
+    peer.send_envelope("note/v2", json!({"text": "ü\n"})).await;
+    assert_eq!(peer.receive_data().await, ("note/v2".into(), json!({"text": "ü\n"})));
+    peer.send_envelope("number", json!(3)).await;
+    let back = peer.receive().await;
     assert_eq!((&back["type"], &back["ts"], &back["data"]["n"]), (&json!("pong"), &json!(1_732_969_200), &json!(3)));
-    peer.say("raw_envelope", json!({"any": [1, 2]})).await;
-    assert_eq!(peer.hear_data().await, ("raw_back".into(), json!({"any": [1, 2]})));
-    peer.say("extractor", json!(null)).await;
-    assert_eq!(peer.hear_data().await, ("letter".into(), json!("a")));
+    peer.send_envelope("raw_envelope", json!({"any": [1, 2]})).await;
+    assert_eq!(peer.receive_data().await, ("raw_back".into(), json!({"any": [1, 2]})));
+    peer.send_envelope("extractor", json!(null)).await;
+    assert_eq!(peer.receive_data().await, ("letter".into(), json!("a")));
 }
 
 /// Beyond row E3: a program may handle unknown types.
@@ -196,9 +196,9 @@ async fn an_endpoint_sees_opening_messages_and_end_in_order() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     let steps = server.hub.endpoint().steps.clone();
     let mut peer = server.peer("box-7").await;
-    assert_eq!(peer.hear_data().await, ("welcome".into(), json!("before all others")));
-    peer.say("ping", json!({"n": 9})).await;
-    assert_eq!(peer.hear_data().await, ("pong".into(), json!({"n": 0})));
+    assert_eq!(peer.receive_data().await, ("welcome".into(), json!("before all others")));
+    peer.send_envelope("ping", json!({"n": 9})).await;
+    assert_eq!(peer.receive_data().await, ("pong".into(), json!({"n": 0})));
     peer.0
         .close(Some(tokio_tungstenite::tungstenite::protocol::CloseFrame { code: 1001.into(), reason: "bye".into() }))
         .await
@@ -217,9 +217,9 @@ async fn data_that_does_not_fit_goes_to_the_observer() {
     let (recorder, mut memory) = recorder();
     let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
     let mut peer = server.peer("box-7").await;
-    peer.hear().await;
-    peer.say("ping", json!({"n": "many"})).await;
-    let (id, message_type, error) = memory.failed().await;
+    peer.receive().await;
+    peer.send_envelope("ping", json!({"n": "many"})).await;
+    let (id, message_type, error) = memory.handler_failed().await;
     assert_eq!((&*id, &*message_type), ("box-7", "ping"));
     let line = chain(&error);
     assert!(line.contains("Ping at `n`: invalid type: string \"many\", expected u32"), "{line}");
@@ -227,13 +227,13 @@ async fn data_that_does_not_fit_goes_to_the_observer() {
     let text = r#"{"ver":1,"type":"ping","ts":0,"data":{"n":"few"}}"#;
     peer.send(text).await;
     let place = format!("line 1 column {}", text.find("}}").unwrap());
-    let line = chain(&memory.failed().await.2);
+    let line = chain(&memory.handler_failed().await.2);
     assert!(line.ends_with(&place), "{line}");
     peer.send(r#"{"type":"ping"}"#).await;
-    let line = chain(&memory.failed().await.2);
+    let line = chain(&memory.handler_failed().await.2);
     assert!(line.ends_with("Ping at `.`: the envelope has no `data`"), "{line}");
-    peer.say("ping", json!({"n": 1})).await;
-    assert_eq!(peer.hear_data().await.0, "pong", "the connection stays open");
+    peer.send_envelope("ping", json!({"n": 1})).await;
+    assert_eq!(peer.receive_data().await.0, "pong", "the connection stays open");
 }
 
 /// Row X4: an error that a handler returns is reported to the observer. The connection stays open.
@@ -242,14 +242,14 @@ async fn an_error_of_a_handler_goes_to_the_observer() {
     let (recorder, mut memory) = recorder();
     let server = Server::start(Hub::builder().state(0_u32).observer(recorder).build().unwrap()).await;
     let mut peer = server.peer("a").await;
-    peer.say("fallible", json!(1000)).await;
-    let (_, message_type, error) = memory.failed().await;
+    peer.send_envelope("fallible", json!(1000)).await;
+    let (_, message_type, error) = memory.handler_failed().await;
     assert_eq!(message_type, "fallible");
     assert!(chain(&error).contains("out of range"), "{error}");
-    peer.say("text_error", json!(1)).await;
-    assert!(chain(&memory.failed().await.2).contains("an error text"));
-    peer.say("ping", json!({"n": 1})).await;
-    peer.hear().await;
+    peer.send_envelope("text_error", json!(1)).await;
+    assert!(chain(&memory.handler_failed().await.2).contains("an error text"));
+    peer.send_envelope("ping", json!({"n": 1})).await;
+    peer.receive().await;
 }
 
 /// Row X4: a panic closes its own connection with 1011, and not another one.
@@ -257,13 +257,13 @@ async fn an_error_of_a_handler_goes_to_the_observer() {
 async fn a_panic_ends_its_connection_with_1011_and_no_other() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     let (mut bad, mut good) = (server.peer("bad").await, server.peer("good").await);
-    good.hear().await;
-    bad.say("boom", json!(null)).await;
+    good.receive().await;
+    bad.send_envelope("boom", json!(null)).await;
     assert_eq!(bad.close().await.0, 1011);
-    good.say("ping", json!({"n": 1})).await;
-    assert_eq!(good.hear_data().await.0, "pong");
+    good.send_envelope("ping", json!({"n": 1})).await;
+    assert_eq!(good.receive_data().await.0, "pong");
     let mut again = server.peer("bad").await;
-    assert_eq!(again.hear_data().await.0, "welcome");
+    assert_eq!(again.receive_data().await.0, "welcome");
 }
 
 // Handlers that are added by hand.
@@ -273,8 +273,8 @@ async fn a_panic_ends_its_connection_with_1011_and_no_other() {
 #[tokio::test]
 async fn a_handler_added_by_hand_serves_its_connection_alone() {
     let hub = Hub::builder().state(0_u32).build().unwrap();
-    let ends = Log::default();
-    let (theirs, seen) = (ends.clone(), ends.clone());
+    let closes = Log::default();
+    let (theirs, seen) = (closes.clone(), closes.clone());
     let upgrade = hub.ws_handler(wsx_tests::query_id, move |conn: &Connection| {
         if conn.id() != "special" {
             return;
@@ -287,22 +287,22 @@ async fn a_handler_added_by_hand_serves_its_connection_alone() {
             conn.send_bytes(frame.as_bytes().to_ascii_uppercase()).await
         });
         conn.register_handler("any", |envelope: Envelope, _| async move { Envelope::with_type("echo", envelope.data) });
-        let ends = theirs.clone();
+        let closes = theirs.clone();
         conn.register_handler("__close__", move |closed: Closed, _| {
-            ends.add(closed);
+            closes.add(closed);
             async {}
         });
     });
     let server = Server::start_at(hub, upgrade, "127.0.0.1:0").await;
     let (mut special, mut plain) = (server.peer("special").await, server.peer("plain").await);
-    special.say("ping", json!({"n": 2})).await;
-    assert_eq!(special.hear_data().await.1, json!({"n": 2000}));
+    special.send_envelope("ping", json!({"n": 2})).await;
+    assert_eq!(special.receive_data().await.1, json!({"n": 2000}));
     special.send("shout").await;
     assert_eq!(special.text().await, "SHOUT");
-    special.say("any", json!([1])).await;
-    assert_eq!(special.hear_data().await, ("echo".into(), json!([1])));
-    plain.say("ping", json!({"n": 2})).await;
-    assert_eq!(plain.hear_data().await.1, json!({"n": 3}));
+    special.send_envelope("any", json!([1])).await;
+    assert_eq!(special.receive_data().await, ("echo".into(), json!([1])));
+    plain.send_envelope("ping", json!({"n": 2})).await;
+    assert_eq!(plain.receive_data().await.1, json!({"n": 3}));
     special.0.close(None).await.unwrap();
     assert_eq!(seen.next().await.code, CloseCode::NO_STATUS);
 }
@@ -318,8 +318,8 @@ async fn a_handler_added_to_the_builder_serves_all_connections() {
     let server = Server::start(hub).await;
     for id in ["a", "b"] {
         let mut peer = server.peer(id).await;
-        peer.say("double", json!(21)).await;
-        assert_eq!(peer.hear_data().await, ("doubled".into(), json!(42)));
+        peer.send_envelope("double", json!(21)).await;
+        assert_eq!(peer.receive_data().await, ("doubled".into(), json!(42)));
     }
 }
 
@@ -356,10 +356,10 @@ async fn an_argument_says_why_it_is_not_available() {
     let (recorder, mut memory) = recorder();
     let server = Server::start(Hub::builder().endpoint(Clock).observer(recorder).build().unwrap()).await;
     let (mut even, mut odd) = (server.peer("4").await, server.peer("5").await);
-    even.say("hour", json!(1)).await;
-    assert_eq!(even.hear_data().await, ("pong".into(), json!({"n": 4})));
-    odd.say("hour", json!(1)).await;
-    let (id, message_type, error) = memory.failed().await;
+    even.send_envelope("hour", json!(1)).await;
+    assert_eq!(even.receive_data().await, ("pong".into(), json!({"n": 4})));
+    odd.send_envelope("hour", json!(1)).await;
+    let (id, message_type, error) = memory.handler_failed().await;
     assert_eq!((&*id, &*message_type), ("5", "hour"));
     assert!(chain(&error).ends_with("argument `Hour` is not available: hour 5 is odd"), "{}", chain(&error));
 }

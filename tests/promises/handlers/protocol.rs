@@ -226,8 +226,8 @@ fn keep(health: Health, conn: &Connection<Server>, hub: Hub<Keeper>) {
 async fn a_connection_of_a_side_can_be_kept() {
     let server = Listening::start(Hub::builder().endpoint(Keeper::default()).build().unwrap()).await;
     let mut peer = server.peer("box-7").await;
-    peer.say("health", json!({"ok": true})).await;
-    assert_eq!(peer.hear_data().await, ("cmd".into(), json!({"reboot": true})));
+    peer.send_envelope("health", json!({"ok": true})).await;
+    assert_eq!(peer.receive_data().await, ("cmd".into(), json!({"reboot": true})));
     let log = &server.hub.endpoint().log;
     // The peer's library answers the ping with its next read.
     assert!(peer.next().await.unwrap().unwrap().is_ping());
@@ -284,10 +284,10 @@ async fn console_cmd(cmd: Cmd, conn: Connection<three::Controller, three::Consol
 
 #[derive(wsx::Endpoint, Default)]
 #[wsx(side = three::Controller)]
-struct Everybody {}
-#[wsx::handler(on = Everybody)]
+struct AnyPeerStation {}
+#[wsx::handler(on = AnyPeerStation)]
 fn any_health(_health: Health) {}
-#[wsx::handler(on = Everybody)]
+#[wsx::handler(on = AnyPeerStation)]
 fn any_cmd(_cmd: Cmd, _conn: Connection<three::Controller>) -> Note {
     Note { text: "to the sender".into() }
 }
@@ -301,18 +301,18 @@ async fn a_protocol_may_have_three_sides() {
     );
     let (machines, consoles) = (Listening::start(machines).await, Listening::start(consoles).await);
     let (mut machine, mut console) = (machines.peer("m").await, consoles.peer("c").await);
-    machine.say("health", json!({"ok": false})).await;
-    assert_eq!(machine.hear_data().await, ("cmd".into(), json!({"reboot": true})));
-    console.say("cmd", json!({"reboot": true})).await;
-    assert_eq!(console.hear_data().await.0, "note");
-    assert_eq!(console.hear_data().await.0, "health");
+    machine.send_envelope("health", json!({"ok": false})).await;
+    assert_eq!(machine.receive_data().await, ("cmd".into(), json!({"reboot": true})));
+    console.send_envelope("cmd", json!({"reboot": true})).await;
+    assert_eq!(console.receive_data().await.0, "note");
+    assert_eq!(console.receive_data().await.0, "health");
     machines.hub.send_to("m", &Cmd { reboot: true }).await.unwrap();
     consoles.hub.send_to("c", &Note { text: "x".into() }).await.unwrap();
-    let everybody = Listening::start(Hub::builder().endpoint(Everybody::default()).build().unwrap()).await;
-    let mut any = everybody.peer("a").await;
-    any.say("cmd", json!({"reboot": true})).await;
-    assert_eq!(any.hear_data().await.0, "note");
-    everybody.hub.send_to("a", &Cmd { reboot: true }).await.unwrap();
+    let any_peer = Listening::start(Hub::builder().endpoint(AnyPeerStation::default()).build().unwrap()).await;
+    let mut any = any_peer.peer("a").await;
+    any.send_envelope("cmd", json!({"reboot": true})).await;
+    assert_eq!(any.receive_data().await.0, "note");
+    any_peer.hub.send_to("a", &Cmd { reboot: true }).await.unwrap();
 }
 
 /// Row M3: `register`, the hub and the client give a connection of the endpoint's side; `untyped`
@@ -325,5 +325,5 @@ async fn register_sees_a_connection_of_the_side() {
         assert_eq!(conn.untyped(), conn.untyped());
     });
     let server = Listening::start_at(hub, upgrade, "127.0.0.1:0").await;
-    assert_eq!(server.peer("a").await.hear_data().await.0, "cmd");
+    assert_eq!(server.peer("a").await.receive_data().await.0, "cmd");
 }

@@ -26,7 +26,7 @@ fn a_start_up_error_lists_every_problem_with_its_place() {
     let text = error.to_string();
     assert_eq!(error.problems().len(), 4, "{text}");
     let place = format!("start_up.rs:{FIRST}");
-    for part in [
+    for expected in [
         "start_up::stateful (tests/promises/handlers/start_up.rs:",
         "takes State<alloc::string::String>: give it to the builder's `state`",
         "two handlers for \"twice\": start_up::first (",
@@ -36,7 +36,7 @@ fn a_start_up_error_lists_every_problem_with_its_place() {
         "the closure added at tests/promises/handlers/start_up.rs:",
         "a message cannot have the type \"__mine__\"",
     ] {
-        assert!(text.contains(part), "{part} is missing in:\n{text}");
+        assert!(text.contains(expected), "{expected} is missing in:\n{text}");
     }
 }
 
@@ -48,17 +48,17 @@ fn a_new_hub_panics_with_the_problems() {
 }
 
 #[derive(Debug, wsx::Endpoint)]
-struct Deaf;
+struct NoHandlers;
 
 /// Row M3: a hub without handlers is an error, because a linker may have dropped them, unless
 /// `without_handlers` says so.
 #[test]
 fn a_hub_without_handlers_is_refused_unless_it_is_meant() {
-    let error = Hub::builder().endpoint(Deaf).build().unwrap_err();
-    assert!(error.to_string().contains("endpoint Deaf"), "{error}");
+    let error = Hub::builder().endpoint(NoHandlers).build().unwrap_err();
+    assert!(error.to_string().contains("endpoint NoHandlers"), "{error}");
     assert!(error.to_string().contains("use my_handlers as _;"), "{error}");
     assert!(error.to_string().contains("4 are on other endpoints"), "{error}");
-    let hub = Hub::builder().endpoint(Deaf).without_handlers().build().unwrap();
+    let hub = Hub::builder().endpoint(NoHandlers).without_handlers().build().unwrap();
     assert!(hub.handled_types().is_empty());
 }
 
@@ -84,15 +84,15 @@ async fn a_client_reports_every_problem() {
 #[test]
 fn state_and_closures_of_another_endpoint_are_problems() {
     let builder = Hub::builder().state(5_u8).on("stray", |_: u32, _: Connection| async {});
-    let error = builder.endpoint(Deaf).without_handlers().build().unwrap_err();
+    let error = builder.endpoint(NoHandlers).without_handlers().build().unwrap_err();
     let text = error.to_string();
     assert_eq!(error.problems().len(), 2, "{text}");
-    assert!(text.starts_with("the hub of endpoint Deaf cannot be built:\n  - "), "{text}");
+    assert!(text.starts_with("the hub of endpoint NoHandlers cannot be built:\n  - "), "{text}");
     assert!(text.contains("make the value a field of `Deaf` instead"), "{text}");
     assert!(text.contains("write `#[wsx::handler(on = Deaf)]` instead"), "{text}");
-    let error = Client::builder("ws://127.0.0.1:1/").state(5_u8).endpoint(Deaf).build().unwrap_err();
+    let error = Client::builder("ws://127.0.0.1:1/").state(5_u8).endpoint(NoHandlers).build().unwrap_err();
     assert!(
-        error.to_string().starts_with("the client of endpoint Deaf cannot be built: `state` was called"),
+        error.to_string().starts_with("the client of endpoint NoHandlers cannot be built: `state` was called"),
         "{error}"
     );
 }

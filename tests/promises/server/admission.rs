@@ -31,7 +31,7 @@ async fn ask(address: &str, request: &str) -> (String, TcpStream) {
 }
 
 /// Repeats the request until it is accepted. The server notices a free place a moment later.
-async fn let_in_at_last(address: &str) {
+async fn connects_eventually(address: &str) {
     within(async {
         while status(&ask(address, &request("c", "")).await.0) != 101 {
             tokio::task::yield_now().await;
@@ -50,7 +50,7 @@ async fn one_connection_too_many_is_told_503_and_a_place_that_is_left_is_given_a
     let conn = server.hub.connection("a").unwrap();
     drop(first);
     within(conn.closed()).await;
-    let_in_at_last(&server.address).await;
+    connects_eventually(&server.address).await;
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn one_address_has_no_more_than_its_share() {
     });
     assert_eq!(status(&asked.await), 429);
     drop(silent);
-    let_in_at_last(&server.address).await;
+    connects_eventually(&server.address).await;
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn silent_handshakes_keep_others_waiting_but_not_for_ever() {
     }
     // It is not rejected: it waits in the kernel's queue until the silent connections have timed
     // out.
-    let (answer, _tcp) = ask(&server.address, &request("late", "")).await;
+    let (answer, _tcp) = ask(&server.address, &request("waiting", "")).await;
     assert_eq!(status(&answer), 101);
     for tcp in &mut silent {
         assert_eq!(status(&head(tcp).await), 408);
@@ -98,12 +98,12 @@ async fn a_stream_that_the_program_accepted_is_refused_when_too_many_are_half_do
     let first = tokio::spawn(async move { first.serve_connection(theirs, None).await });
     tokio::task::yield_now().await;
     let (mut near, far) = tokio::io::duplex(1024);
-    let refused = tokio::spawn(async move { handler.serve_connection(far, None).await.unwrap_err().to_string() });
+    let rejected = tokio::spawn(async move { handler.serve_connection(far, None).await.unwrap_err().to_string() });
     let mut answer = String::new();
     within(near.read_to_string(&mut answer)).await.unwrap();
     assert_eq!(status(&answer), 503);
     drop(near);
-    assert!(within(refused).await.unwrap().contains("in progress"));
+    assert!(within(rejected).await.unwrap().contains("in progress"));
     drop(silent);
     assert!(within(first).await.unwrap().is_err());
 }

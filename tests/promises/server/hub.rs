@@ -53,7 +53,7 @@ fn station() -> Hub<Station> {
 async fn telemetry_of_a_new_client_reaches_its_handler() {
     let server = Server::start(station()).await;
     let mut peer = server.peer("box-7").await;
-    peer.say("telemetry", json!({"celsius": 21.5})).await;
+    peer.send_envelope("telemetry", json!({"celsius": 21.5})).await;
     assert_eq!(server.hub.endpoint().telemetry.next().await, ("box-7".into(), 21.5));
 }
 
@@ -64,17 +64,17 @@ async fn send_to_reaches_that_connection_alone() {
     let (mut a, mut b) = (server.peer("a").await, server.peer("b").await);
     server.hub.send_to("a", &Notice { n: 1 }).await.unwrap();
     server.hub.send_to("b", &Notice { n: 2 }).await.unwrap();
-    assert_eq!(a.hear_data().await, ("notice".into(), json!({"n": 1})));
-    assert_eq!(b.hear_data().await, ("notice".into(), json!({"n": 2})), "b did not receive the message to a");
+    assert_eq!(a.receive_data().await, ("notice".into(), json!({"n": 1})));
+    assert_eq!(b.receive_data().await, ("notice".into(), json!({"n": 2})), "b did not receive the message to a");
 }
 
 /// Row S2: an unknown id is an error variant of its own, with the id.
 #[tokio::test]
 async fn send_to_nobody_says_so() {
     let hub = station();
-    let error = hub.send_to("nobody", &Notice { n: 1 }).await.unwrap_err();
-    assert!(matches!(&error, SendError::NoSuchConnection(id) if id == "nobody"));
-    assert_eq!(error.to_string(), "no such connection: \"nobody\"");
+    let error = hub.send_to("absent", &Notice { n: 1 }).await.unwrap_err();
+    assert!(matches!(&error, SendError::NoSuchConnection(id) if id == "absent"));
+    assert_eq!(error.to_string(), "no such connection: \"absent\"");
 }
 
 /// Rows S3, T2: every connection receives the message once, and the number is right.
@@ -89,8 +89,8 @@ async fn a_broadcast_reaches_every_connection_once() {
     assert_eq!(server.hub.broadcast(&Notice { n: 1 }).await.unwrap(), 20);
     assert_eq!(server.hub.broadcast(&Envelope::with_type("last", 2)).await.unwrap(), 20);
     for peer in &mut peers {
-        assert_eq!(peer.hear_data().await, ("notice".into(), json!({"n": 1})));
-        assert_eq!(peer.hear_data().await, ("last".into(), json!(2)));
+        assert_eq!(peer.receive_data().await, ("notice".into(), json!({"n": 1})));
+        assert_eq!(peer.receive_data().await, ("last".into(), json!(2)));
     }
 }
 
@@ -105,7 +105,7 @@ async fn the_hub_knows_who_is_here() {
     assert_eq!(server.hub.ids().into_iter().collect::<HashSet<_>>(), HashSet::from(["a".into(), "b".into()]));
     assert_eq!(server.hub.connection("a").map(|conn| conn.id().to_owned()), Some("a".into()));
     drop(a);
-    let (id, closed) = memory.closed().await;
+    let (id, closed) = memory.connection_closed().await;
     assert_eq!((&*id, closed.code, closed.by), ("a", CloseCode::ABNORMAL, ClosedBy::Link));
     assert_eq!((server.hub.len(), server.hub.ids()), (1, vec!["b".to_owned()]));
     assert!(server.hub.connection("a").is_none());
@@ -123,7 +123,7 @@ async fn register_sees_each_new_connection() {
     let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
     let mut peer = server.peer("x").await;
     assert_eq!(log.next().await, "x");
-    assert_eq!(peer.hear_data().await, ("notice".into(), json!({"n": 7})));
+    assert_eq!(peer.receive_data().await, ("notice".into(), json!({"n": 7})));
 }
 
 /// Row X4: a `register` that panics rejects its own connection, and the hub keeps nothing of it.
@@ -150,11 +150,11 @@ async fn an_id_that_returns_replaces_its_old_connection() {
     let mut new = server.peer("box").await;
     assert_eq!(old.close().await, (4000, "this id has connected again".into()));
     drop(old);
-    let (_, closed) = memory.closed().await;
+    let (_, closed) = memory.connection_closed().await;
     assert_eq!((closed.code, closed.by), (CloseCode::REPLACED, ClosedBy::Us));
     assert_eq!(server.hub.len(), 1);
     server.hub.send_to("box", &Notice { n: 1 }).await.unwrap();
-    new.hear().await;
+    new.receive().await;
 }
 
 /// Row X2: `build_id` gets the request and the address, may await, and rejects with a status. The
@@ -196,8 +196,9 @@ async fn build_id_refuses_with_a_status_and_attaches_values() {
         if expected == 503 {
             assert_eq!(answer.headers()["retry-after"], "7");
         }
-        let refused = memory.find(|seen| if let Seen::Refused(status, _) = seen { Some(status) } else { None }).await;
-        assert_eq!(refused, expected);
+        let rejected =
+            memory.find(|seen| if let Seen::HandshakeRejected(status, _) = seen { Some(status) } else { None }).await;
+        assert_eq!(rejected, expected);
     }
     let (_ws, _) = status(Some("good")).await.unwrap();
     let conn = server.hub.connection("box-1").unwrap();
@@ -268,7 +269,7 @@ async fn concurrent_broadcasts_arrive_complete() {
     }
     let mut next = [0; 4];
     for _ in 0..1000 {
-        let n = u32::try_from(peer.hear_data().await.1["n"].as_u64().unwrap()).unwrap();
+        let n = u32::try_from(peer.receive_data().await.1["n"].as_u64().unwrap()).unwrap();
         let sender = (n / 1000) as usize;
         assert_eq!(n % 1000, next[sender]);
         next[sender] += 1;
@@ -371,7 +372,7 @@ async fn a_hub_serves_a_listener_with_unique_ids() {
         conn.send(&Notice { n: 3 }).await.unwrap();
     }
     assert_eq!(
-        [peers.0.hear_data().await, peers.1.hear_data().await],
+        [peers.0.receive_data().await, peers.1.receive_data().await],
         [("notice".into(), json!({"n": 3})), ("notice".into(), json!({"n": 3}))]
     );
     let grace = std::time::Duration::from_secs(10);

@@ -53,14 +53,14 @@ async fn hyper(handler: WsHandler<Station>) -> String {
 
 /// Everything that has to work through another HTTP server: a message, a reply, a command, a
 /// rejection, a frame right after the request, a close, a shutdown.
-async fn works_behind(address: String, hub: Hub<Station>) {
+async fn works_at(address: String, hub: Hub<Station>) {
     let url = |id: &str| format!("ws://{address}/ws?id={id}");
     let mut peer = Peer::connect(&url("box-7")).await;
-    peer.say("telemetry", json!(21.5)).await;
+    peer.send_envelope("telemetry", json!(21.5)).await;
     assert_eq!(hub.endpoint().telemetry.next().await.to_string(), "21.5");
-    assert_eq!(peer.hear_data().await, ("thanks".into(), json!("got it")));
+    assert_eq!(peer.receive_data().await, ("thanks".into(), json!("got it")));
     hub.send_to("box-7", &wsx::Envelope::with_type("cmd", true)).await.unwrap();
-    assert_eq!(peer.hear_data().await, ("cmd".into(), json!(true)));
+    assert_eq!(peer.receive_data().await, ("cmd".into(), json!(true)));
 
     let Err(tungstenite::Error::Http(answer)) = Peer::try_connect(&format!("ws://{address}/ws")).await else {
         panic!("it connected without an id")
@@ -83,14 +83,14 @@ async fn works_behind(address: String, hub: Hub<Station>) {
     while let Some(Ok(_)) = peer.next().await {}
 
     let mut last = Peer::connect(&url("last")).await;
-    let ending = tokio::spawn({
+    let shutting_down = tokio::spawn({
         let hub = hub.clone();
         async move { hub.shutdown(Duration::from_secs(15)).await }
     });
     assert_eq!(last.close().await.0, 1001);
     while let Some(Ok(_)) = last.next().await {}
-    assert_eq!(within(ending).await.unwrap(), 0);
-    let Err(tungstenite::Error::Http(answer)) = Peer::try_connect(&url("late")).await else {
+    assert_eq!(within(shutting_down).await.unwrap(), 0);
+    let Err(tungstenite::Error::Http(answer)) = Peer::try_connect(&url("later")).await else {
         panic!("it connected after the shutdown")
     };
     assert_eq!(answer.status(), 503);
@@ -101,7 +101,7 @@ async fn works_behind(address: String, hub: Hub<Station>) {
 async fn a_hub_works_behind_axum() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let address = axum(hub.ws_handler(query_id, |_| {})).await;
-    works_behind(address, hub).await;
+    works_at(address, hub).await;
 }
 
 /// Row S1: in plain hyper.
@@ -109,7 +109,7 @@ async fn a_hub_works_behind_axum() {
 async fn a_hub_works_behind_hyper() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let address = hyper(hub.ws_handler(query_id, |_| {})).await;
-    works_behind(address, hub).await;
+    works_at(address, hub).await;
 }
 
 /// Row S1: the same promises hold for the hub's own listener.
@@ -128,7 +128,7 @@ async fn a_hub_works_on_its_own() {
             tokio::spawn(async move { handler.serve_connection(stream, Some(peer)).await.map(drop) });
         }
     });
-    works_behind(address, hub).await;
+    works_at(address, hub).await;
 }
 
 /// Serves with axum until `stop`. The hub shuts down first, as the documentation of wsx's module
@@ -137,12 +137,12 @@ async fn axum_until(handler: WsHandler<Station>, hub: Hub<Station>, stop: Arc<No
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let app = axum::Router::new().route("/", axum::routing::get(|| async { "a page" })).route_service("/ws", handler);
-    let hub_has_ended = async move {
+    let hub_has_shut_down = async move {
         stop.notified().await;
         assert_eq!(hub.shutdown(Duration::from_secs(15)).await, 0);
     };
     let program = tokio::spawn(async move {
-        axum::serve(listener, app).with_graceful_shutdown(hub_has_ended).await.unwrap();
+        axum::serve(listener, app).with_graceful_shutdown(hub_has_shut_down).await.unwrap();
     });
     (address, program)
 }
@@ -173,7 +173,7 @@ async fn hyper_until(handler: WsHandler<Station>, hub: Hub<Station>, stop: Arc<N
 
 /// Row X8: each upgraded connection receives its queued messages and 1001. New connections get 503
 /// meanwhile. Then the program ends.
-async fn ends_gracefully(address: String, hub: Hub<Station>, stop: &Notify, program: JoinHandle<()>) {
+async fn shuts_down_gracefully(address: String, hub: Hub<Station>, stop: &Notify, program: JoinHandle<()>) {
     let url = |id: usize| format!("ws://{address}/ws?id={id}");
     let mut peers = Vec::new();
     for id in 0..20 {
@@ -189,7 +189,7 @@ async fn ends_gracefully(address: String, hub: Hub<Station>, stop: &Notify, prog
     stop.notify_one();
     for peer in &mut peers {
         for n in 0..100 {
-            assert_eq!(peer.hear_data().await, ("cmd".into(), json!(n)));
+            assert_eq!(peer.receive_data().await, ("cmd".into(), json!(n)));
         }
         assert_eq!(peer.close().await.0, 1001);
     }
@@ -216,7 +216,7 @@ async fn ends_gracefully(address: String, hub: Hub<Station>, stop: &Notify, prog
 async fn a_program_with_axum_ends_when_its_hub_has_ended() {
     let (hub, stop) = (Hub::builder().endpoint(Station::default()).build().unwrap(), Arc::new(Notify::new()));
     let (address, program) = axum_until(hub.ws_handler(query_id, |_| {}), hub.clone(), stop.clone()).await;
-    ends_gracefully(address, hub, &stop, program).await;
+    shuts_down_gracefully(address, hub, &stop, program).await;
 }
 
 /// Row X8: with hyper's own shutdown.
@@ -224,7 +224,7 @@ async fn a_program_with_axum_ends_when_its_hub_has_ended() {
 async fn a_program_with_hyper_ends_when_its_hub_has_ended() {
     let (hub, stop) = (Hub::builder().endpoint(Station::default()).build().unwrap(), Arc::new(Notify::new()));
     let (address, program) = hyper_until(hub.ws_handler(query_id, |_| {}), hub.clone(), stop.clone()).await;
-    ends_gracefully(address, hub, &stop, program).await;
+    shuts_down_gracefully(address, hub, &stop, program).await;
 }
 
 /// Row X8: a handshake that waits for `build_id` is answered with 503 behind another HTTP server
@@ -284,10 +284,10 @@ async fn a_build_id_that_takes_too_long_is_dropped_and_answered_408() {
 #[tokio::test]
 async fn other_requests_get_an_http_answer() {
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
-    let behind = axum(hub.ws_handler(query_id, |_| {})).await;
+    let mounted = axum(hub.ws_handler(query_id, |_| {})).await;
     let alone = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
-    assert!(get(&behind, "/").await.ends_with("a page"));
-    for address in [&behind, &alone.address] {
+    assert!(get(&mounted, "/").await.ends_with("a page"));
+    for address in [&mounted, &alone.address] {
         let answer = get(address, "/ws?id=a").await;
         assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
         assert!(answer.to_ascii_lowercase().contains("upgrade: websocket"), "{answer}");

@@ -72,7 +72,7 @@ fn without_a_descriptor_left_accepting_pauses_and_goes_on() {
     // needs itself.
     let mut first: Vec<_> = (0..LIMIT / 2).map(|_| ask(address)).collect();
     first.iter_mut().for_each(is_served);
-    let late: Vec<_> = (0..LIMIT).map(|_| ask(address)).collect();
+    let queued: Vec<_> = (0..LIMIT).map(|_| ask(address)).collect();
     let start = Instant::now();
     while server.descriptors() < LIMIT {
         assert!(start.elapsed() < Duration::from_secs(20), "{} of {LIMIT} descriptors", server.descriptors());
@@ -87,9 +87,10 @@ fn without_a_descriptor_left_accepting_pauses_and_goes_on() {
     first.iter_mut().for_each(echoes);
 
     // Every waiting connection is served as files are closed, including the last one.
-    let waiting = late.len();
+    let waiting = queued.len();
     let mut served = 0;
-    for (mut tcp, leaving) in late.into_iter().zip(first.into_iter().map(Some).chain(std::iter::repeat_with(|| None))) {
+    for (mut tcp, leaving) in queued.into_iter().zip(first.into_iter().map(Some).chain(std::iter::repeat_with(|| None)))
+    {
         drop(leaving);
         is_served(&mut tcp);
         served += 1;

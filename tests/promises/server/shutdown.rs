@@ -24,12 +24,12 @@ use wsx::{Closed, ClosedBy, Connection, Hub, Observer, Rejection, SendError, htt
 use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, recorder, within};
 
 /// Longer than anything in this file takes.
-const PATIENCE: Duration = Duration::from_secs(15);
+const GRACE: Duration = Duration::from_secs(15);
 
 #[derive(wsx::Endpoint, Default)]
 struct Station {
     telemetry: Log<u64>,
-    said: Log<&'static str>,
+    events: Log<&'static str>,
     handler_may_end: Arc<Notify>,
     close_handler_may_end: Arc<Notify>,
 }
@@ -46,14 +46,14 @@ fn on_telemetry(station: &Station, n: u64) {
 
 #[wsx::handler("work", on = Station)]
 async fn on_work(station: &Station, _n: serde::de::IgnoredAny) {
-    station.said.add("working");
+    station.events.add("working");
     station.handler_may_end.notified().await;
-    station.said.add("worked");
+    station.events.add("worked");
 }
 
 #[wsx::handler("question", on = Station)]
 async fn on_question(station: &Station, n: u32) -> Notice {
-    station.said.add("thinking");
+    station.events.add("thinking");
     station.handler_may_end.notified().await;
     Notice { n }
 }
@@ -61,10 +61,10 @@ async fn on_question(station: &Station, n: u32) -> Notice {
 #[wsx::handler("__close__", on = Station)]
 async fn on_close(station: &Station, conn: &Connection) {
     if conn.id() == "busy" {
-        station.said.add("closing");
+        station.events.add("closing");
         station.close_handler_may_end.notified().await;
     }
-    station.said.add("closed");
+    station.events.add("closed");
 }
 
 fn station() -> Hub<Station> {
@@ -106,12 +106,12 @@ async fn a_shutdown_loses_nothing_and_says_1001() {
     let mut peer = server.peer("a").await;
     for n in 0..500 {
         server.hub.send_to("a", &Notice { n }).await.unwrap();
-        peer.say("telemetry", json!(n)).await;
+        peer.send_envelope("telemetry", json!(n)).await;
     }
     let conn = server.hub.connection("a").unwrap();
-    let ended = shut_down(&server.hub, PATIENCE);
+    let ended = shut_down(&server.hub, GRACE);
     for n in 0..500 {
-        assert_eq!(peer.hear_data().await.1, json!({"n": n}));
+        assert_eq!(peer.receive_data().await.1, json!({"n": n}));
     }
     assert_eq!(peer.close().await, (1001, "the server is going away".into()));
     assert!(matches!(conn.send(&Notice { n: 0 }).await, Err(SendError::Closed)));
@@ -133,19 +133,19 @@ async fn a_shutdown_waits_for_handlers_and_observers() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
     let station = server.hub.endpoint();
     let mut peer = server.peer("busy").await;
-    peer.say("work", json!(1)).await;
-    assert_eq!(station.said.next().await, "working");
-    let ended = shut_down(&server.hub, PATIENCE);
+    peer.send_envelope("work", json!(1)).await;
+    assert_eq!(station.events.next().await, "working");
+    let ended = shut_down(&server.hub, GRACE);
     assert_eq!(peer.close().await.0, 1001);
     station.handler_may_end.notify_one();
-    assert_eq!(station.said.next().await, "worked");
+    assert_eq!(station.events.next().await, "worked");
     finish(&mut peer).await;
-    assert_eq!(station.said.next().await, "closing");
+    assert_eq!(station.events.next().await, "closing");
     assert!(!ended.is_finished());
     station.close_handler_may_end.notify_one();
     assert_eq!(within(ended).await.unwrap(), 0);
-    assert_eq!(station.said.try_next(), Some("closed"));
-    let (id, closed) = memory.closed().await;
+    assert_eq!(station.events.try_next(), Some("closed"));
+    let (id, closed) = memory.connection_closed().await;
     assert_eq!((&*id, u16::from(closed.code), closed.by), ("busy", 1001, ClosedBy::Us));
 }
 
@@ -156,10 +156,10 @@ async fn a_shutdown_lets_out_the_reply_of_a_handler_in_flight() {
     let server = Server::start(station()).await;
     let station = server.hub.endpoint();
     let mut peer = server.peer("a").await;
-    peer.say("question", json!(1)).await;
-    assert_eq!(station.said.next().await, "thinking");
-    peer.say("question", json!(2)).await;
-    let ended = shut_down(&server.hub, PATIENCE);
+    peer.send_envelope("question", json!(1)).await;
+    assert_eq!(station.events.next().await, "thinking");
+    peer.send_envelope("question", json!(2)).await;
+    let ended = shut_down(&server.hub, GRACE);
     let conn = server.hub.connection("a").unwrap();
     within(async {
         while !conn.is_closed() {
@@ -168,9 +168,9 @@ async fn a_shutdown_lets_out_the_reply_of_a_handler_in_flight() {
     })
     .await;
     station.handler_may_end.notify_one();
-    assert_eq!(peer.hear_data().await.1, json!({"n": 1}));
+    assert_eq!(peer.receive_data().await.1, json!({"n": 1}));
     assert_eq!(peer.close().await.0, 1001);
-    assert_eq!(station.said.next().await, "thinking");
+    assert_eq!(station.events.next().await, "thinking");
     station.handler_may_end.notify_one();
     finish(&mut peer).await;
     assert_eq!(within(ended).await.unwrap(), 0);
@@ -180,17 +180,17 @@ async fn a_shutdown_lets_out_the_reply_of_a_handler_in_flight() {
 /// period.
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_takes_long_does_not_keep_1001_from_its_peer() {
-    for (deadline, told) in [(60, 2500), (1, 1000)] {
+    for (deadline, expected) in [(60, 2500), (1, 1000)] {
         let hub = station();
         let mut ws = in_memory(&hub.ws_handler(query_id, |_| {}), "a").await;
         ws.send(r#"{"type":"question","data":1}"#.into()).await.unwrap();
-        assert_eq!(hub.endpoint().said.next().await, "thinking");
+        assert_eq!(hub.endpoint().events.next().await, "thinking");
         let start = Instant::now();
         let ended = shut_down(&hub, Duration::from_secs(deadline));
         let Some(Ok(Message::Close(Some(close)))) = ws.next().await else { panic!("no close frame") };
         assert_eq!(u16::from(close.code), 1001);
         let took = start.elapsed();
-        assert!(took.abs_diff(Duration::from_millis(told)) < Duration::from_millis(100), "{took:?}");
+        assert!(took.abs_diff(Duration::from_millis(expected)) < Duration::from_millis(100), "{took:?}");
         ended.await.unwrap();
     }
 }
@@ -202,7 +202,7 @@ async fn a_reply_that_is_too_late_is_dropped() {
     let hub = station();
     let mut ws = in_memory_through(16, &hub.ws_handler(query_id, |_| {}), "a").await;
     ws.send(r#"{"type":"question","data":1}"#.into()).await.unwrap();
-    assert_eq!(hub.endpoint().said.next().await, "thinking");
+    assert_eq!(hub.endpoint().events.next().await, "thinking");
     let ended = shut_down(&hub, Duration::from_secs(60));
     let far = ws.get_mut();
     assert_eq!(far.read_u8().await.unwrap(), 0x88, "a close frame");
@@ -221,8 +221,8 @@ async fn a_shutdown_does_not_wait_longer_than_its_deadline() {
     let server = Server::start(station()).await;
     let _silent = server.peer("silent").await;
     assert_eq!(within(server.hub.shutdown(Duration::from_millis(100))).await, 1);
-    assert_eq!(server.hub.endpoint().said.try_next(), Some("closed"));
-    assert_eq!(within(server.hub.shutdown(PATIENCE)).await, 0, "it is gone already");
+    assert_eq!(server.hub.endpoint().events.try_next(), Some("closed"));
+    assert_eq!(within(server.hub.shutdown(GRACE)).await, 0, "it is gone already");
 }
 
 /// A `__close__` handler that hangs gets one second after the grace period.
@@ -251,10 +251,10 @@ async fn a_shutdown_without_time_tells_everybody_and_cuts_them_off() {
     assert_eq!(cut_off, 200);
     assert!(server.hub.is_empty());
     for _ in 0..200 {
-        assert_eq!(server.hub.endpoint().said.try_next(), Some("closed"));
+        assert_eq!(server.hub.endpoint().events.try_next(), Some("closed"));
     }
     for (id, peer) in peers.iter_mut().enumerate() {
-        assert_eq!(peer.hear_data().await.1, json!({"n": id}));
+        assert_eq!(peer.receive_data().await.1, json!({"n": id}));
         assert_eq!(peer.close().await.0, 1001);
     }
 }
@@ -264,10 +264,10 @@ async fn a_shutdown_without_time_tells_everybody_and_cuts_them_off() {
 async fn two_shutdowns_at_once_are_one_with_the_earlier_deadline() {
     let server = Server::start(station()).await;
     let _silent = server.peer("silent").await;
-    let patient = shut_down(&server.hub, PATIENCE);
-    let hasty = shut_down(&server.hub, Duration::from_millis(50));
-    assert_eq!(within(hasty).await.unwrap(), 1);
-    assert_eq!(within(patient).await.unwrap(), 0, "the longer grace period cut off no connection");
+    let long = shut_down(&server.hub, GRACE);
+    let short = shut_down(&server.hub, Duration::from_millis(50));
+    assert_eq!(within(short).await.unwrap(), 1);
+    assert_eq!(within(long).await.unwrap(), 0, "the longer grace period cut off no connection");
     assert_eq!(within(server.hub.shutdown(Duration::ZERO)).await, 0);
 }
 
@@ -296,21 +296,21 @@ async fn a_shutdown_that_is_dropped_goes_on_with_its_deadline() {
 async fn other_work_goes_on_while_a_thousand_connections_close() {
     const MANY: usize = 1000;
     #[derive(Default, Clone)]
-    struct Ends(Arc<AtomicUsize>);
-    impl Observer for Ends {
+    struct Closes(Arc<AtomicUsize>);
+    impl Observer for Closes {
         fn connection_closed(&self, _: &Connection, _: &Closed) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
-    let ends = Ends::default();
-    let hub = Hub::builder().endpoint(Station::default()).observer(ends.clone()).build().unwrap();
+    let closes = Closes::default();
+    let hub = Hub::builder().endpoint(Station::default()).observer(closes.clone()).build().unwrap();
     let handler = hub.ws_handler(query_id, |_| {});
     let mut peers = Vec::new();
     for id in 0..MANY {
         peers.push(in_memory(&handler, &id.to_string()).await);
     }
     let conns: Vec<_> = hub.ids().iter().map(|id| hub.connection(id).unwrap()).collect();
-    let ended = shut_down(&hub, PATIENCE);
+    let ended = shut_down(&hub, GRACE);
     let (mut before, mut most) = (0, 0);
     while before < MANY {
         // On a runtime of one thread, the shutdown's task runs here.
@@ -322,7 +322,7 @@ async fn other_work_goes_on_while_a_thousand_connections_close() {
     assert!(most <= 32, "{most} connections were closed in one turn");
     drop(peers);
     assert_eq!(within(ended).await.unwrap(), 0);
-    assert_eq!(ends.0.load(Ordering::Relaxed), MANY);
+    assert_eq!(closes.0.load(Ordering::Relaxed), MANY);
 }
 
 /// Returns the first half of a request, and the whole request.
@@ -358,7 +358,7 @@ async fn half_done_handshakes_are_answered_503() {
     deciding.next().await;
     // Once the second one's `build_id` runs, the first one has been accepted as well.
     let reading = tokio::spawn(async move { (answer(&mut halfway).await, answer(&mut waiting).await) });
-    assert_eq!(within(server.hub.shutdown(PATIENCE)).await, 0);
+    assert_eq!(within(server.hub.shutdown(GRACE)).await, 0);
     let (halfway, waiting) = within(reading).await.unwrap();
     for answer in [halfway, waiting] {
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer:?}");
@@ -375,7 +375,7 @@ async fn a_shutdown_waits_until_the_late_have_their_answer() {
     let (near, mut far) = tokio::io::duplex(1);
     let opening = tokio::spawn(async move { handler.serve_connection(near, None).await.map(drop) });
     far.write_all(b"G").await.unwrap();
-    let ended = shut_down(&hub, PATIENCE);
+    let ended = shut_down(&hub, GRACE);
     let mut answer = String::new();
     assert_eq!(within(far.read_u8()).await.unwrap(), b'H');
     assert!(!ended.is_finished(), "the answer is not complete");
@@ -392,19 +392,19 @@ async fn those_in_the_systems_queue_are_answered_503() {
     let server = Server::start(station()).await;
     // The kernel opens the connections while this thread, the only one of the runtime, is here. The
     // server has not accepted them.
-    let mut late: Vec<_> = (0..50).map(|_| std::net::TcpStream::connect(&server.address).unwrap()).collect();
-    for tcp in &mut late {
-        tcp.write_all(request("late").1.as_bytes()).unwrap();
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut queued: Vec<_> = (0..50).map(|_| std::net::TcpStream::connect(&server.address).unwrap()).collect();
+    for tcp in &mut queued {
+        tcp.write_all(request("queued").1.as_bytes()).unwrap();
+        tcp.set_read_timeout(Some(GRACE)).unwrap();
     }
     let reading = tokio::task::spawn_blocking(move || {
-        let answers = late.iter_mut().map(|tcp| {
+        let answers = queued.iter_mut().map(|tcp| {
             let mut answer = String::new();
             tcp.read_to_string(&mut answer).map(|_| answer)
         });
         answers.collect::<Vec<_>>()
     });
-    assert_eq!(within(server.hub.shutdown(PATIENCE)).await, 0);
+    assert_eq!(within(server.hub.shutdown(GRACE)).await, 0);
     for answer in within(reading).await.unwrap() {
         let answer = answer.expect("the stream ends without a reset");
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer:?}");
