@@ -4,8 +4,8 @@
 # with Rust, Python, Node.js and npm.
 #
 # `tests/run.sh quick` is for running by hand, in less than five minutes once everything was built.
-# It installs nothing, and runs the lints, the unit tests, the promises that need no other build, and
-# the documents.
+# It installs nothing, and runs the lints, the unit tests, the promises that need no other build,
+# and the documents.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=SCRIPTDIR/scripts/packages.sh
@@ -71,6 +71,7 @@ cargo_test() {
 [[ "$mode" == quick ]] || step "install what is missing" tests/scripts/install.sh
 step "formatting" cargo fmt --all --check
 step "formatting of the fuzz targets" cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+step "columns" tests/scripts/columns.py
 step "lints" cargo clippy --locked --workspace --all-features --all-targets -- -D warnings
 if [[ "$mode" == quick ]]; then
   quick=(--lib --bins)

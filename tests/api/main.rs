@@ -8,8 +8,8 @@ use std::{
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let json = env::args_os().nth(1).ok_or("usage: public_api RUSTDOC-JSON")?;
-    // Blanket and auto trait implementations are the same few lines for each type. Derived ones stay: a
-    // type that loses its `Clone` breaks its users.
+    // Blanket and auto trait implementations are the same few lines for each type. Derived ones
+    // stay: a type that loses its `Clone` breaks its users.
     let api = Builder::from_rustdoc_json(json).omit_blanket_impls(true).omit_auto_trait_impls(true).build()?;
     let mut out = io::stdout().lock();
     for item in api.items() {

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Compares the public API with its listing, docs/public-api.txt, and prints the lines that differ. With
-# `--update` it writes the listing. The listing has all features for users, and leaves out items that
-# are `#[doc(hidden)]`. Its words are those of Rust 1.95; another compiler may write some differently.
+# Compares the public API with its listing, docs/public-api.txt, and prints the lines that differ.
+# With `--update` it writes the listing. The listing has all features for users, and leaves out
+# items that are `#[doc(hidden)]`. Its words are those of Rust 1.95; another compiler may write some
+# differently.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh
@@ -14,8 +15,8 @@ case "$*" in
   *) fail "usage: tests/scripts/public_api.sh [--update]" ;;
 esac
 listing=docs/public-api.txt
-# A directory of its own: RUSTC_BOOTSTRAP makes cargo build dependencies again, and the next build in
-# target/ would build them once more.
+# A directory of its own: RUSTC_BOOTSTRAP makes cargo build dependencies again, and the next build
+# in target/ would build them once more.
 target="$PWD/target/public-api"
 features="$(python3 -c '
 import tomllib

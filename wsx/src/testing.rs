@@ -6,12 +6,12 @@ use crate::{
     config::Config,
     connection::queue::{self, Taken},
     connection::{Connection, handle::Handle},
-    dispatch::{program::Program, scope::Scope},
+    dispatch::{program::Program, run::Scope},
     envelope::{Outbound, incoming::RawFrame, parse::Parsed},
     protocol::endpoint::{Endpoint, Untyped},
     server::hub::Hub,
     task::{self, transport::socket::SocketTransport},
-    wire::message::Received,
+    wire::data_message::Received,
     wire::read::{Link, Reader},
 };
 use serde::Deserialize;

@@ -1,7 +1,7 @@
 //! The protocol of the example fleet: the messages, and which side sends them.
 //!
-//! Both programs depend on this crate, so the compiler checks each end against the other. A box puts its name into the query
-//! of the handshake, as in `/ws?id=box-1`.
+//! Both programs depend on this crate, so the compiler checks each end against the other. A box
+//! puts its name into the query of the handshake, as in `/ws?id=box-1`.
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, num::NonZero};
 
@@ -34,7 +34,8 @@ pub struct Stamp {
     pub run: u64,
     /// Number of the connection in this run, from 1.
     pub session: u32,
-    /// Number of the message in this run, from 1. Only messages that a connection accepted for sending count.
+    /// Number of the message in this run, from 1. Only messages that a connection accepted for
+    /// sending count.
     pub number: u64,
 }
 

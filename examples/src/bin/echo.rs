@@ -2,8 +2,8 @@
 //!
 //! `cargo run --release -p wsx-examples --bin echo -- --listen 127.0.0.1:9001`
 //!
-//! Conformance and abuse suites run against it. It prints one line, with its address. It has no observer: a suite that does
-//! not read standard error would fill the pipe, and block the server.
+//! Conformance and abuse suites run against it. It prints one line, with its address. It has no
+//! observer: a suite that does not read standard error would fill the pipe, and block the server.
 use clap::Parser;
 use std::{
     io::{self, Write},
@@ -39,7 +39,8 @@ async fn on_unknown(frame: RawFrame<'_>, conn: &Connection) -> Result<(), SendEr
     send_back(&frame, conn).await
 }
 
-/// Waits for room in the queue. Until then the connection reads nothing from a peer that does not read its echo.
+/// Waits for room in the queue. Until then the connection reads nothing from a peer that does not
+/// read its echo.
 async fn send_back(frame: &RawFrame<'_>, conn: &Connection) -> Result<(), SendError> {
     match frame {
         RawFrame::Text(text) => conn.send_bytes(&**text).await,

@@ -25,7 +25,8 @@ async fn main() -> Result<(), MainError> {
     Ok(())
 }
 
-/// Closes the hub before axum stops. axum does not know the connections that it has upgraded, so the hub has to close them.
+/// Closes the hub before axum stops. axum does not know the connections that it has upgraded, so
+/// the hub has to close them.
 async fn close(hub: Hub) {
     if let Err(error) = wsx_examples::asked_to_stop().await {
         eprintln!("cannot wait for signals: {}", Report(&error));

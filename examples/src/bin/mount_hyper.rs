@@ -37,7 +37,8 @@ async fn route(request: Request<Incoming>, upgrade: WsHandler, hub: Hub) -> Resu
 /// Accepts HTTP connections. The watcher knows each of them, so that a shutdown can wait for them.
 async fn serve(listener: TcpListener, hub: &Hub, watcher: &GracefulShutdown) -> std::io::Result<()> {
     let upgrade = hub.ws_handler(wsx::unique_id, |_| {});
-    // Without a timer, hyper waits for a slow request head without a limit; with a timer, for thirty seconds.
+    // Without a timer, hyper waits for a slow request head without a limit; with a timer, for
+    // thirty seconds.
     let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
     http.http1().timer(TokioTimer::new());
     loop {
@@ -60,8 +61,8 @@ async fn main() -> Result<(), MainError> {
     let listener = wsx_examples::listen("127.0.0.1:9001").await?;
     println!("listening on {}", listener.local_addr()?);
     let http = GracefulShutdown::new();
-    // hyper does not know the connections that it has upgraded, so the hub closes them first. Then hyper finishes the
-    // requests that are left.
+    // hyper does not know the connections that it has upgraded, so the hub closes them first. Then
+    // hyper finishes the requests that are left.
     tokio::select! {
         served = serve(listener, &hub, &http) => served?,
         asked = async {

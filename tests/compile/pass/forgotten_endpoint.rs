@@ -1,4 +1,5 @@
-//! A handler of a reserved type that names no endpoint, where all others name one: a problem that building the hub returns.
+//! A handler of a reserved type that names no endpoint, where all others name one: a problem that
+//! building the hub returns.
 #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
 struct Health {
     ok: bool,

@@ -508,7 +508,8 @@ async fn a_connector_that_fails_is_a_failed_dial() {
     assert!(matches!(error, ConnectError::Timeout(_)), "{error:?}");
 }
 
-/// Row K1: `start` needs no closure, and `on_connect` sees each connection that `connect` would show.
+/// Row K1: `start` needs no closure, and `on_connect` sees each connection that `connect` would
+/// show.
 #[tokio::test]
 async fn start_connects_and_shows_the_connection_to_on_connect() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;

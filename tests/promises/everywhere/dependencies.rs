@@ -34,7 +34,8 @@ fn dependencies(features: &[&str]) -> Vec<(String, String)> {
     found
 }
 
-/// Row X3: wsx itself names no logging or metrics crate. By default `log` is the only one below it, which tungstenite brings.
+/// Row X3: wsx itself names no logging or metrics crate. By default `log` is the only one below it,
+/// which tungstenite brings.
 #[test]
 fn wsx_names_no_logging_and_no_metrics_library() {
     for features in [&[][..], &["--all-features"]] {

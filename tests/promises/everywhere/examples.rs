@@ -3,8 +3,8 @@
 //! A test of the package of the examples, so that cargo builds them for it.
 use std::process::Command;
 
-/// Row D1: a server and three boxes talk for six seconds. The server restarts meanwhile. The last line says that nothing was
-/// lost and that each box has reconnected.
+/// Row D1: a server and three boxes talk for six seconds. The server restarts meanwhile. The last
+/// line says that nothing was lost and that each box has reconnected.
 #[test]
 fn the_fleet_loses_nothing_when_its_server_restarts() {
     let output = Command::new(env!("CARGO_BIN_EXE_fleet")).args(["--for", "6s"]).output().expect("it was built");

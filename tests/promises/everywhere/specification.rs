@@ -1,7 +1,9 @@
-//! The rows of docs/specification.md and the tags of their proofs agree, in both directions: row D2 of the specification.
+//! The rows of docs/specification.md and the tags of their proofs agree, in both directions: row D2
+//! of the specification.
 //!
-//! A row's last column names its proofs, and the comment of each proof has the row's tag: `Row C4`, `Rows C4, V1`, `Rows E1
-//! to E3`. What is in backticks there is the name of a proof, and nothing else:
+//! A row's last column names its proofs, and the comment of each proof has the row's tag: `Row C4`,
+//! `Rows C4, V1`, `Rows E1 to E3`. What is in backticks there is the name of a proof, and nothing
+//! else:
 //!
 //! | in the row | where the tag is |
 //! |---|---|
@@ -149,8 +151,8 @@ fn tagged() -> Proofs {
     proofs
 }
 
-/// Every row names a proof. Every proof that a row names is there and has the row's tag. Every tag is of a row that names the
-/// proof.
+/// Every row names a proof. Every proof that a row names is there and has the row's tag. Every tag
+/// is of a row that names the proof.
 #[test]
 fn each_row_names_its_proofs_and_each_proof_its_rows() {
     let ((rows, promised), tagged) = (promised(), tagged());

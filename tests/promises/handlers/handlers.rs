@@ -1,4 +1,5 @@
-//! The arguments that a handler may take, and the values that it may return: row M1 of the specification.
+//! The arguments that a handler may take, and the values that it may return: row M1 of the
+//! specification.
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{

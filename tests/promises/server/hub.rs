@@ -329,7 +329,8 @@ async fn sending_does_not_read() {
     assert_eq!(within(hub.endpoint().telemetry.next()).await.1, 2.0);
 }
 
-/// Row S1: the builder's `on_connect` sees each connection, and before the handler's own `register`.
+/// Row S1: the builder's `on_connect` sees each connection, and before the handler's own
+/// `register`.
 #[tokio::test]
 async fn on_connect_sees_each_connection_before_register() {
     let (seen, first, second) = (Log::default(), Log::default(), Log::default());

@@ -1,7 +1,7 @@
 //! The entry of a handler, which takes its arguments from the context and calls it.
 use super::{
-    args::{Args, RESERVED},
     argument::{Argument, messages},
+    attribute::{Args, RESERVED},
     signature::{Function, Types as _, cfgs},
     typed::{handled, typed},
 };

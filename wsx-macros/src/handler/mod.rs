@@ -1,15 +1,15 @@
 //! `#[handler]`: the function as it is written, and beside it an entry that takes its arguments
 //! from the context and calls it.
 use crate::shared::Errors;
-use args::parse_args;
+use attribute::parse_args;
 use expand::{entry, stand_in};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use signature::{Function, check};
 use task::check_tasks;
 
-mod args;
 mod argument;
+mod attribute;
 mod expand;
 mod signature;
 mod task;

@@ -1,7 +1,7 @@
 //! The checks of a handler on an endpoint.
 use super::{
-    args::Args,
     argument::{Argument, candidates, place},
+    attribute::Args,
 };
 use crate::shared::{last, path_span, respan};
 use proc_macro2::{Ident, TokenStream};

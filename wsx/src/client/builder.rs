@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     connection::{
         Connection,
-        by_hand::{FromMessage, by_hand},
+        closure_handler::{FromMessage, by_hand},
         handle::Handle,
     },
     dispatch::{

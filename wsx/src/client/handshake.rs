@@ -7,7 +7,7 @@ use crate::{
     error::ConnectError,
     handshake::{
         head::{self, HeadError, MAX_HEAD, MAX_HEADERS},
-        list,
+        header_list,
     },
 };
 use http::{
@@ -28,7 +28,8 @@ where
 {
     let broken = |source| stream_error(source, target);
     let key = generate_key();
-    let protocols: Vec<_> = list::elements(headers, SEC_WEBSOCKET_PROTOCOL).filter(|name| !name.is_empty()).collect();
+    let protocols: Vec<_> =
+        header_list::elements(headers, SEC_WEBSOCKET_PROTOCOL).filter(|name| !name.is_empty()).collect();
     let request = request(target, &key, headers, &protocols).map_err(|why| ConnectError::Headers(why.into()))?;
     stream.write_all(&request).await.map_err(broken)?;
     stream.flush().await.map_err(broken)?;
@@ -98,11 +99,11 @@ fn check(answer: &Response<()>, accept: &str, requested: &[&[u8]]) -> Result<(),
     if answer.version() != Version::HTTP_11 {
         return Err("the answer has HTTP version 1.0, not 1.1".to_owned());
     }
-    let mut upgrades = list::elements(headers, UPGRADE).peekable();
+    let mut upgrades = header_list::elements(headers, UPGRADE).peekable();
     if upgrades.peek().is_none() || !upgrades.all(|name| name.eq_ignore_ascii_case(b"websocket")) {
         return Err("the answer has no `Upgrade: websocket` header".to_owned());
     }
-    if !list::elements(headers, CONNECTION).any(|name| name.eq_ignore_ascii_case(b"upgrade")) {
+    if !header_list::elements(headers, CONNECTION).any(|name| name.eq_ignore_ascii_case(b"upgrade")) {
         return Err("the answer has no `Connection: Upgrade` header".to_owned());
     }
     match sole(headers, "Sec-WebSocket-Accept")? {
@@ -148,7 +149,7 @@ mod tests {
     }
 
     fn written(url: &str, headers: &HeaderMap) -> Result<String, String> {
-        let protocols: Vec<_> = list::elements(headers, SEC_WEBSOCKET_PROTOCOL).collect();
+        let protocols: Vec<_> = header_list::elements(headers, SEC_WEBSOCKET_PROTOCOL).collect();
         let request = request(&Target::parse(url).unwrap(), "dGhlIHNhbXBsZSBub25jZQ==", headers, &protocols);
         request.map(|request| String::from_utf8(request).unwrap())
     }

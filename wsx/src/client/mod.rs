@@ -4,7 +4,7 @@ pub(crate) mod backoff;
 pub(crate) mod builder;
 mod dial;
 mod handshake;
-mod session;
+mod reconnect;
 pub(crate) mod state;
 pub(crate) mod stream;
 #[cfg_attr(feature = "rustls", path = "tls/enabled.rs")]
@@ -18,7 +18,7 @@ pub use stream::Destination;
 use crate::{
     client::{
         builder::Options,
-        session::Session,
+        reconnect::Session,
         state::{ClientState, Status},
         url::Target,
     },

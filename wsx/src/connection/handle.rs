@@ -7,7 +7,7 @@ use crate::{
     closed::Closed,
     config::Config,
     connection::{
-        by_hand::OwnHandler,
+        closure_handler::OwnHandler,
         extensions::Extensions,
         queue::{Bound, PushError, Queue},
     },

@@ -2,7 +2,7 @@
 //!
 //! A send only queues. The task of the connection owns the socket and writes the queue into it. The
 //! handle does not know the socket or the hub.
-pub(crate) mod by_hand;
+pub(crate) mod closure_handler;
 pub(crate) mod extensions;
 pub(crate) mod handle;
 pub(crate) mod queue;
@@ -13,7 +13,7 @@ pub use sending::Sending;
 use crate::{
     closed::Closed,
     connection::{
-        by_hand::{FromMessage, by_hand},
+        closure_handler::{FromMessage, by_hand},
         handle::{Handle, Start},
         queue::PushError,
     },

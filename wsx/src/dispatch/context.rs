@@ -9,7 +9,7 @@ use crate::{
 use std::fmt;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-pub use crate::connection::by_hand::{ViaContext, ViaPayload};
+pub use crate::connection::closure_handler::{ViaContext, ViaPayload};
 
 /// The context of a handler's call on endpoint `E`: everything that an argument can be taken from.
 ///

@@ -7,8 +7,8 @@ pub(crate) mod context;
 pub(crate) mod program;
 pub(crate) mod registration;
 pub(crate) mod router;
-pub(crate) mod scope;
+pub(crate) mod run;
 
-pub use crate::{connection::by_hand::FromMessage, envelope::reply::IntoReply};
+pub use crate::{connection::closure_handler::FromMessage, envelope::reply::IntoReply};
 pub use context::{Context, FromContext};
 pub use registration::HandledOnceBy;

@@ -4,7 +4,7 @@
 //! them owns it.
 use crate::{
     config::Config,
-    connection::by_hand::OwnHandler,
+    connection::closure_handler::OwnHandler,
     dispatch::router::{Added, NoHandlers, Owner, Router},
     error::BuildError,
     observer::{Observer, Silent},

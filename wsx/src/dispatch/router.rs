@@ -3,7 +3,7 @@
 //!
 //! It finds the handler of a message, but does not run it.
 use crate::{
-    connection::{by_hand::OwnHandler, handle::Handle},
+    connection::{closure_handler::OwnHandler, handle::Handle},
     dispatch::registration::{HandlerEntry, Registration},
     envelope::incoming::RESERVED,
     protocol::endpoint::{Endpoint, Untyped},

@@ -3,8 +3,8 @@
 //! It borrows the message. It does not know the connection or the handler.
 use crate::{
     closed::Closed,
-    envelope::{parse::Parsed, shortcut::Undecoded},
-    wire::message::DataMessage,
+    envelope::{fast_path::Undecoded, parse::Parsed},
+    wire::data_message::DataMessage,
 };
 use std::borrow::Cow;
 

@@ -1,10 +1,10 @@
 //! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}`: its Rust type, and how
 //! it is written. It does not know handlers or connections.
+pub(crate) mod fast_path;
 pub(crate) mod incoming;
 pub(crate) mod parse;
 pub(crate) mod payload;
 pub(crate) mod reply;
-pub(crate) mod shortcut;
 
 use crate::{
     envelope::parse::{Parsed, VERSION},

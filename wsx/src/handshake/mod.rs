@@ -1,4 +1,4 @@
 //! The parts of the handshake that both ends use. This folder does not know the hub or the client.
 pub(crate) mod authority;
 pub(crate) mod head;
-pub(crate) mod list;
+pub(crate) mod header_list;

@@ -1,13 +1,13 @@
 //! What generated code calls. It is not for users, and it has no stable shape.
 mod argument;
-mod check;
+mod compile_time_check;
 mod constant;
 mod decoding;
 mod entry;
 mod fingerprint;
+mod handler_return;
 mod key;
 mod probe;
-mod reply;
 mod shown;
 
 #[cfg(feature = "__testing")]
@@ -33,7 +33,7 @@ pub use crate::{
     wire::write::Frame,
 };
 pub use argument::{Handling, NotHandling, Refused};
-pub use check::{
+pub use compile_time_check::{
     SpeaksWith, ensure, ensure_connection, ensure_inbound, ensure_peer, ensure_type, ensure_unique, is_endpoint,
     is_side, receives,
 };
@@ -41,13 +41,13 @@ pub use constant::{any, first, found, is_among, is_some, position, repeats, same
 pub use decoding::{Decoding, NotDecoding};
 pub use entry::{Covers, ReservedProbe, Unhandled, list, listed, mistaken};
 pub use fingerprint::{field, fingerprint, hash, mix};
+pub use handler_return::{Returned, Unanswered, ViaNone, ViaReply, no_reply, reply};
 pub use inventory;
 pub use key::{
     At, CloseKey, HandledAnyway, If, Keyed, NotAMessage, Nothing, OpenKey, RawKey, Spelled, UnknownKey, Wrapper, Wraps,
     rest,
 };
 pub use probe::{Plain, Probe};
-pub use reply::{Returned, Unanswered, ViaNone, ViaReply, no_reply, reply};
 pub use serde_json;
 pub use shown::{NotShown, Shown, show};
 pub use std::{

@@ -4,7 +4,7 @@ use crate::{
     config::Config,
     connection::{
         Connection,
-        by_hand::{FromMessage, by_hand},
+        closure_handler::{FromMessage, by_hand},
     },
     dispatch::{
         program::ProgramBuilder,

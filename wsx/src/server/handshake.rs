@@ -3,7 +3,7 @@
 //!
 //! It works on `http` types. It does not know the hub or a stream.
 use crate::{
-    handshake::{authority, list},
+    handshake::{authority, header_list},
     server::{origin::Origins, rejection::Rejection},
 };
 use http::{
@@ -87,7 +87,7 @@ fn is_key(key: &[u8]) -> bool {
 
 /// Whether a header with a list has this element.
 fn lists(headers: &HeaderMap, name: HeaderName, element: &str) -> bool {
-    list::elements(headers, name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
+    header_list::elements(headers, name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
 }
 
 /// Whether this `Host` header is a host, with or without a port. It may be empty if the target has

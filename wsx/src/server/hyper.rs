@@ -3,7 +3,7 @@
 use crate::{
     protocol::endpoint::Endpoint,
     server::{
-        admit::{self, Entered, going_away, timed_out},
+        establish::{self, Entered, going_away, timed_out},
         hub::Lifecycle,
         rejection::Rejection,
         upgrade::WsHandler,
@@ -37,7 +37,7 @@ pub(super) async fn answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Requ
     let admitted = tokio::select! {
         biased;
         () = stop.cancelled() => Err(going_away()),
-        admitted = timeout(limit, admit::admit(handler, Request::from_parts(parts, ()), None)) => {
+        admitted = timeout(limit, establish::admit(handler, Request::from_parts(parts, ()), None)) => {
             admitted.unwrap_or_else(|_| Err(timed_out(limit)))
         }
     };
@@ -48,7 +48,7 @@ pub(super) async fn answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Requ
                 "this HTTP server does not support upgrades: with hyper, call `.with_upgrades()`",
             )
         })?;
-        Ok((answer, upgrade, admit::enter(handler, identity)?))
+        Ok((answer, upgrade, establish::enter(handler, identity)?))
     }) {
         Ok((answer, upgrade, entered)) => {
             tokio::spawn(async move {
@@ -61,7 +61,7 @@ pub(super) async fn answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Requ
             answer.map(|()| Full::default())
         }
         Err(rejection) => {
-            admit::report(&handler.hub, None, &rejection);
+            establish::report(&handler.hub, None, &rejection);
             rejected(rejection)
         }
     }

@@ -1,12 +1,12 @@
 //! The server: the hub, and the handshake that turns an upgrade request into one of its
 //! connections.
 #[cfg(feature = "server")]
-mod accept;
+mod accept_loop;
 pub(crate) mod admission;
 #[cfg(feature = "server")]
-mod admit;
-#[cfg(feature = "server")]
 pub(crate) mod builder;
+#[cfg(feature = "server")]
+mod establish;
 #[cfg(feature = "server")]
 mod handshake;
 #[cfg(feature = "server")]

@@ -5,7 +5,7 @@ use crate::{
     connection::handle::Handle,
     protocol::endpoint::Endpoint,
     server::{
-        admit::{self, REJECTION_TIMEOUT},
+        establish::{self, REJECTION_TIMEOUT},
         http::lingering_close,
         upgrade::{HandshakeError, WsHandler},
     },
@@ -136,7 +136,8 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let hub = &upgrade.hub;
-    let handshake = admit::start(hub, peer, place).map_err(|rejection| admit::reject_silently(hub, peer, rejection))?;
+    let handshake =
+        establish::start(hub, peer, place).map_err(|rejection| establish::reject_silently(hub, peer, rejection))?;
     let timed_out = || {
         let why = format!("the TLS handshake was not finished within {:?}", handshake.limit);
         Err(io::Error::new(io::ErrorKind::TimedOut, why))
@@ -144,7 +145,7 @@ where
     let accepted = tokio::select! {
         accepted = timeout(handshake.left(), tls.accept(stream)) => accepted.unwrap_or_else(|_| timed_out()),
         () = hub.lifecycle().stop.cancelled() => {
-            return Err(admit::reject_silently(hub, peer, admit::going_away()));
+            return Err(establish::reject_silently(hub, peer, establish::going_away()));
         }
     };
     let stream = accepted.map_err(|error| {
@@ -158,5 +159,5 @@ where
     }
     // Boxed, because a TLS session takes a kilobyte, which would make every future up to here
     // larger.
-    admit::finish(upgrade, Box::new(stream), handshake, extensions).await
+    establish::finish(upgrade, Box::new(stream), handshake, extensions).await
 }

@@ -6,7 +6,7 @@ use crate::{
     connection::{Connection, handle::Handle},
     protocol::endpoint::{Endpoint, Untyped},
     server::{
-        accept, admit,
+        accept_loop, establish,
         hub::Hub,
         identity::Identity,
         origin::{Origin, Origins},
@@ -178,9 +178,9 @@ impl<E: Endpoint> WsHandler<E> {
     /// Not cancel safe: dropping this future closes the listener, and resets the connections in its
     /// queue. Handshakes in progress continue, and open connections stay.
     pub async fn serve(self, listener: TcpListener) {
-        accept::each(self, listener, |upgrade, stream, peer, place| async move {
+        accept_loop::each(self, listener, |upgrade, stream, peer, place| async move {
             // The observer has already received the error.
-            let _ = admit::stream(&upgrade, stream, Some(peer), place).await;
+            let _ = establish::stream(&upgrade, stream, Some(peer), place).await;
         })
         .await;
     }
@@ -199,7 +199,7 @@ impl<E: Endpoint> WsHandler<E> {
     /// queue. Handshakes in progress continue, and open connections stay.
     #[cfg(feature = "rustls")]
     pub async fn serve_tls(self, listener: TcpListener, tls: crate::server::tls::Tls) {
-        accept::each(self, listener, |upgrade, stream, peer, place| {
+        accept_loop::each(self, listener, |upgrade, stream, peer, place| {
             let tls = tls.clone();
             async move {
                 // The observer has already received the error.
@@ -234,9 +234,9 @@ impl<E: Endpoint> WsHandler<E> {
         let mut io = io;
         // A shutdown waits until the peer has its answer.
         let _handshake = self.hub.lifecycle().handshakes.token();
-        let conn = match admit::place(&self.hub) {
-            Ok(place) => admit::stream(self, io, peer, place).await?,
-            Err(rejection) => return Err(admit::reject(&self.hub, &mut io, peer, rejection).await),
+        let conn = match establish::place(&self.hub) {
+            Ok(place) => establish::stream(self, io, peer, place).await?,
+            Err(rejection) => return Err(establish::reject(&self.hub, &mut io, peer, rejection).await),
         };
         Ok(Connection::from_handle(conn))
     }
@@ -264,7 +264,8 @@ impl<E: Endpoint> WsHandler<E> {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let place = admit::place(&self.hub).map_err(|rejection| admit::reject_silently(&self.hub, peer, rejection))?;
+        let place =
+            establish::place(&self.hub).map_err(|rejection| establish::reject_silently(&self.hub, peer, rejection))?;
         crate::server::tls::stream(self, io, peer, place, tls).await.map(Connection::from_handle)
     }
 

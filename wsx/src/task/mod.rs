@@ -11,7 +11,7 @@
 pub(crate) mod heartbeat;
 #[cfg(feature = "tungstenite")]
 mod open_websocket;
-mod read;
+mod read_loop;
 pub(crate) mod tcp_options;
 pub(crate) mod transport;
 mod writer;
@@ -23,12 +23,12 @@ use crate::{
         Connection,
         handle::{Handle, Intake},
     },
-    dispatch::scope::Scope,
+    dispatch::run::Scope,
     envelope::incoming::Incoming,
     protocol::endpoint::Endpoint,
     task::{
         heartbeat::{Due, HeartbeatTimer},
-        read::{Handling, HandlingCell, ReadEnd, read},
+        read_loop::{Handling, HandlingCell, ReadEnd, read},
         transport::{Transport, discard},
         writer::Writer,
     },
@@ -266,4 +266,4 @@ async fn report<E: Endpoint>(conn: &Handle, closed: &Closed, scope: &Scope<'_, E
 }
 
 #[cfg(all(test, wsx_model))]
-mod model;
+mod loom_tests;

@@ -3,7 +3,7 @@
 use crate::{
     config::Config,
     connection::{OpenWebSocket, StartTask, handle::Handle},
-    dispatch::{program::Program, scope::Scope},
+    dispatch::{program::Program, run::Scope},
     protocol::endpoint::Untyped,
     task::{self, transport::tungstenite::TungsteniteTransport},
 };

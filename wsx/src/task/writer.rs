@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use crate::{
         connection::queue::{BATCH, Bound},
-        wire::message::Received,
+        wire::data_message::Received,
     };
     use std::{collections::VecDeque, sync::Mutex, task::Waker};
     use tokio_tungstenite::tungstenite::Error;

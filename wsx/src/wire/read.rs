@@ -10,10 +10,10 @@
 use crate::{
     config::Config,
     wire::{
+        data_message::{DataMessage, Received},
         header::{Header, MAX_HEADER, Opcode},
-        input::Input,
         mask::mask,
-        message::{DataMessage, Received},
+        read_buffer::Input,
         tungstenite::{Forwarded, Tungstenite, Unread},
     },
 };
@@ -189,7 +189,7 @@ fn message(text: bool, payload: Vec<u8>) -> Result<Received, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{input::READ_SIZE, tungstenite::limits};
+    use crate::wire::{read_buffer::READ_SIZE, tungstenite::limits};
     use rand::{RngExt, SeedableRng, rngs::SmallRng};
     use std::io::{Cursor, Read, Write};
     use tokio_tungstenite::tungstenite::protocol::WebSocketContext;

@@ -2,7 +2,7 @@
 //!
 //! tungstenite joins fragments, checks their UTF-8, and answers pings and closes. It receives a
 //! single frame and does not know the socket. The reader decides which frames it receives.
-use crate::wire::{header::MAX_HEADER, input::Input, message::Received, read::Link};
+use crate::wire::{data_message::Received, header::MAX_HEADER, read::Link, read_buffer::Input};
 use std::{io, task::Poll};
 use tokio_tungstenite::tungstenite::{
     Error,

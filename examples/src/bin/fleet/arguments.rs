@@ -22,9 +22,9 @@ Exit status:
 
 /// A fleet of edge boxes and the server that watches them, over real WebSocket connections.
 ///
-/// Without a command, a server and three boxes run in this process and talk over loopback TCP. Each box samples this
-/// host five times a second. The server sets the rates of the boxes and sends them notices. Half-way it stops and
-/// starts again, and the boxes reconnect by themselves.
+/// Without a command, a server and three boxes run in this process and talk over loopback TCP. Each
+/// box samples this host five times a second. The server sets the rates of the boxes and sends them
+/// notices. Half-way it stops and starts again, and the boxes reconnect by themselves.
 #[derive(Debug, Parser)]
 #[command(name = "fleet", verbatim_doc_comment, after_help = EXAMPLES)]
 pub(crate) struct Arguments {

@@ -29,7 +29,8 @@ pub(crate) struct Board(Mutex<BTreeMap<String, Row>>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Row {
-    /// Open connections. These are two when a box reconnects before the server sees the end of the old connection.
+    /// Open connections. These are two when a box reconnects before the server sees the end of the
+    /// old connection.
     pub(crate) open: u32,
     pub(crate) count: Count,
     /// The cells of the newest telemetry.

@@ -39,7 +39,8 @@ impl Count {
         }
     }
 
-    /// Compares with the box's own count of a run that this server has seen from its start to its end.
+    /// Compares with the box's own count of a run that this server has seen from its start to its
+    /// end.
     pub(crate) fn settle(&mut self, accepted: u64) {
         self.lost = self.lost.max(accepted.saturating_sub(self.received));
     }
@@ -51,7 +52,8 @@ mod tests {
 
     #[test]
     fn every_message_that_is_missing_is_lost() {
-        // Messages as (run, session, number), the box's own count, and [received, lost, disordered, reconnected].
+        // Messages as (run, session, number), the box's own count, and [received, lost, disordered,
+        // reconnected].
         type Case = (&'static [(u64, u32, u64)], u64, [u64; 4]);
         let cases: [Case; 7] = [
             (&[(7, 1, 1), (7, 1, 2), (7, 2, 3)], 3, [3, 0, 0, 1]),

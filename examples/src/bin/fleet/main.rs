@@ -1,9 +1,11 @@
-//! A fleet of edge boxes and the server that watches them: the main demo of wsx, in one process or in several.
+//! A fleet of edge boxes and the server that watches them: the main demo of wsx, in one process or
+//! in several.
 //!
 //! `cargo run --release -p wsx-examples --bin fleet`, and `-- --help` for all that it can do
 //!
-//! The crate `fleet-protocol` has the messages, and `server` and `edge` are the two ends. `demo` runs both in one process.
-//! `sample` reads the host for a box. `count` finds lost messages; `board` and `screen` show the boxes.
+//! The crate `fleet-protocol` has the messages, and `server` and `edge` are the two ends. `demo`
+//! runs both in one process. `sample` reads the host for a box. `count` finds lost messages;
+//! `board` and `screen` show the boxes.
 mod arguments;
 mod board;
 mod count;

@@ -1,9 +1,11 @@
 //! Standard output, which one thread owns. All other code sends it lines.
 //!
-//! On a terminal the table of boxes stays at the bottom, and events scroll by above it. In a pipe or a file everything is
-//! plain lines. A terminal that is stopped with Ctrl-S blocks its writers, so the writer is a thread of its own.
+//! On a terminal the table of boxes stays at the bottom, and events scroll by above it. In a pipe
+//! or a file everything is plain lines. A terminal that is stopped with Ctrl-S blocks its writers,
+//! so the writer is a thread of its own.
 //!
-//! The terminal stays in its normal mode, with the cursor below the table: a program that is killed leaves nothing to repair.
+//! The terminal stays in its normal mode, with the cursor below the table: a program that is killed
+//! leaves nothing to repair.
 use crate::board::{Board, COLUMNS};
 use ratatui_core::layout::{Constraint, Rect};
 use ratatui_core::terminal::{Terminal, TerminalOptions, Viewport};
@@ -63,7 +65,8 @@ fn run(board: &Board, lines: &Receiver<Option<String>>) -> io::Result<()> {
             }
         };
         let rows = board.cells();
-        // After an error everything is plain lines, as on a terminal that does not report its cursor.
+        // After an error everything is plain lines, as on a terminal that does not report its
+        // cursor.
         view = view.and_then(|view| view.show(line.as_deref(), &rows).ok());
         match (&view, line) {
             (Some(_), _) => next = Instant::now() + REDRAW,
@@ -100,7 +103,8 @@ impl View {
     /// Inserts a line above the table, and draws the table.
     fn show(mut self, line: Option<&str>, rows: &[Vec<String>]) -> io::Result<Self> {
         self.terminal.autoresize()?;
-        // The header, the boxes, and the line of the cursor. Above it are two lines at least, which events scroll through.
+        // The header, the boxes, and the line of the cursor. Above it are two lines at least, which
+        // events scroll through.
         let most = self.terminal.size()?.height.saturating_sub(2).max(1);
         let height = u16::try_from(rows.len() + 2).map_or(most, |height| height.min(most));
         if height != self.height {

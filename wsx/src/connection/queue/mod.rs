@@ -8,14 +8,14 @@
 //!
 //! It does not know the content of the frames or the socket.
 mod buffer;
+mod loom_or_std;
 mod state;
-mod sync;
 
 pub(crate) use crate::connection::queue::{buffer::Bound, state::Origin};
 
 use crate::connection::queue::{
+    loom_or_std::{Mutex, MutexGuard},
     state::{Access, State},
-    sync::{Mutex, MutexGuard},
 };
 use bytes::Bytes;
 use std::{

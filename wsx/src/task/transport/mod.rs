@@ -7,7 +7,7 @@
 pub(crate) mod socket;
 pub(crate) mod tungstenite;
 
-use crate::{connection::queue::Queue, wire::message::Received};
+use crate::{connection::queue::Queue, wire::data_message::Received};
 use std::{
     future::Future,
     io,

@@ -4,9 +4,9 @@ use crate::{
     connection::queue::Queue,
     task::transport::{Transport, lock, poll_read},
     wire::{
-        input::poll_with_buffer,
-        message::Received,
+        data_message::Received,
         read::{Link, Reader},
+        read_buffer::poll_with_buffer,
     },
 };
 use std::{

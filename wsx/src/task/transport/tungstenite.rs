@@ -3,9 +3,9 @@ use crate::{
     connection::queue::Queue,
     task::transport::{Transport, lock, poll_read},
     wire::{
+        data_message::Received,
         header::{Header, Opcode},
-        input::poll_with_buffer,
-        message::Received,
+        read_buffer::poll_with_buffer,
     },
 };
 use bytes::Bytes;

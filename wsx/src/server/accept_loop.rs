@@ -2,7 +2,7 @@
 //! know HTTP or TLS.
 use crate::{
     protocol::endpoint::Endpoint,
-    server::{admit::REJECTION_TIMEOUT, upgrade::WsHandler},
+    server::{establish::REJECTION_TIMEOUT, upgrade::WsHandler},
     task::tcp_options,
 };
 use std::{future::Future, net::SocketAddr, time::Duration};

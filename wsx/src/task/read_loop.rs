@@ -6,13 +6,13 @@ use crate::{
         handle::{Handle, Intake},
         sending::Sending,
     },
-    dispatch::scope::Scope,
+    dispatch::run::Scope,
     envelope::incoming::{Incoming, RawFrame},
     protocol::endpoint::Endpoint,
     task::transport::Transport,
     wire::{
         close_code::CloseCode,
-        message::{DataMessage, Received},
+        data_message::{DataMessage, Received},
         write::Frame,
     },
 };

@@ -10,7 +10,7 @@ use crate::{
     connection::{handle::Handle, queue::Queue, sending::Sending},
     error::SendError,
     task::transport::Transport,
-    wire::{close_code::CloseCode, header::Opcode, message::Received, write},
+    wire::{close_code::CloseCode, data_message::Received, header::Opcode, write},
 };
 use loom::{
     sync::{Condvar, Mutex, MutexGuard},

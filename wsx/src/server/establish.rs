@@ -5,7 +5,7 @@ use crate::{
     catch_panic,
     closed::{Closed, ClosedBy},
     connection::handle::Handle,
-    dispatch::scope::Scope,
+    dispatch::run::Scope,
     protocol::endpoint::Endpoint,
     server::{
         admission::Counted,

@@ -11,7 +11,7 @@ use crate::{
     },
     closed::Closed,
     connection::handle::Handle,
-    dispatch::scope::Scope,
+    dispatch::run::Scope,
     error::ConnectError,
     observer::Setback,
     protocol::endpoint::Endpoint,
