@@ -3,12 +3,8 @@
 //! `AssertUnwindSafe` is sound here. After a panic, wsx does not use the state that the panic
 //! interrupted. State that the application shares with the rest of its program has locks of its
 //! own.
-use std::{
-    future::{Future, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    task::Poll,
-};
+use futures_util::FutureExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Returns the result, or `None` if `code` panicked.
 pub(crate) fn call<T>(code: impl FnOnce() -> T) -> Option<T> {
@@ -19,12 +15,7 @@ pub(crate) fn call<T>(code: impl FnOnce() -> T) -> Option<T> {
 /// end.
 #[allow(clippy::redundant_async_block, reason = "the block drops the future inside of its last poll, and so guarded")]
 pub(crate) async fn run<F: Future>(future: F) -> Option<F::Output> {
-    let mut guarded = pin!(async move { future.await });
-    poll_fn(|cx| match call(|| guarded.as_mut().poll(cx)) {
-        Some(poll) => poll.map(Some),
-        None => Poll::Ready(None),
-    })
-    .await
+    AssertUnwindSafe(async move { future.await }).catch_unwind().await.ok()
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The protocol of the example fleet: the messages, and which side sends them.
 //!
-//! Both programs depend on this crate, so the compiler checks each end against the other. A box
-//! puts its name into the query of the handshake, as in `/ws?id=box-1`.
+//! Both programs depend on this crate, so the compiler checks each end against the other.
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, num::NonZero};
 
@@ -16,7 +15,7 @@ wsx::protocol! {
 /// The server's path for WebSocket connections.
 pub const PATH: &str = "/ws";
 
-/// Returns a valid name of a box. Such a name needs no escaping in a URL or on a terminal.
+/// Returns a valid name of a box, which needs no escaping in the URL's query (`/ws?id=box-1`).
 ///
 /// # Errors
 ///
@@ -34,8 +33,7 @@ pub struct Stamp {
     pub run: u64,
     /// Number of the connection in this run, from 1.
     pub session: u32,
-    /// Number of the message in this run, from 1. Only messages that a connection accepted for
-    /// sending count.
+    /// Number of the message in this run, from 1. Only messages accepted for sending count.
     pub number: u64,
 }
 

@@ -29,8 +29,7 @@ pub(crate) struct Board(Mutex<BTreeMap<String, Row>>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Row {
-    /// Open connections. These are two when a box reconnects before the server sees the end of the
-    /// old connection.
+    /// Open connections: two if a box reconnects before the server sees the old one end.
     pub(crate) open: u32,
     pub(crate) count: Count,
     /// The cells of the newest telemetry.

@@ -51,8 +51,7 @@ pub(crate) struct Outcome {
     pub(crate) reconnected: u32,
 }
 
-/// Runs a box until `stop`. Then it closes its connection, which delivers the queued messages
-/// first.
+/// Runs a box until `stop`. Then it sends the queued messages and closes its connection.
 pub(crate) async fn run(url: String, id: String, screen: Screen, stop: CancellationToken) -> Result<Outcome, BoxError> {
     let separator = if url.contains('?') { '&' } else { '?' };
     let endpoint = EdgeBox { id: id.clone(), rate: watch::Sender::new(RATE), screen: screen.clone() };

@@ -65,8 +65,7 @@ fn run(board: &Board, lines: &Receiver<Option<String>>) -> io::Result<()> {
             }
         };
         let rows = board.cells();
-        // After an error everything is plain lines, as on a terminal that does not report its
-        // cursor.
+        // After an error everything is plain lines, as without a report of the cursor's place.
         view = view.and_then(|view| view.show(line.as_deref(), &rows).ok());
         match (&view, line) {
             (Some(_), _) => next = Instant::now() + REDRAW,
@@ -103,8 +102,7 @@ impl View {
     /// Inserts a line above the table, and draws the table.
     fn show(mut self, line: Option<&str>, rows: &[Vec<String>]) -> io::Result<Self> {
         self.terminal.autoresize()?;
-        // The header, the boxes, and the line of the cursor. Above it are two lines at least, which
-        // events scroll through.
+        // Header, boxes, and the cursor's line. Events scroll through at least two lines above.
         let most = self.terminal.size()?.height.saturating_sub(2).max(1);
         let height = u16::try_from(rows.len() + 2).map_or(most, |height| height.min(most));
         if height != self.height {

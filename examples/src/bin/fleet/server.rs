@@ -43,8 +43,7 @@ fn on_telemetry(station: &Station, message: Telemetry<'_>, conn: &Connection<Ser
     });
 }
 
-/// Serves with a new hub until `end`, and gives an order at each `interval`. Afterwards every
-/// connection is closed, and the port is free.
+/// Serves with a new hub until `end`, and gives an order at each `interval`. Then all is closed.
 pub(crate) async fn serve(
     listener: TcpListener,
     station: &Station,
