@@ -13,6 +13,7 @@ fn on_health(health: Health) {
     assert!(health.ok);
 }
 
+const LINE: u32 = line!() + 1;
 #[wsx::handler("__open__")]
 fn on_open(conn: &wsx::Connection) {
     println!("{}", conn.id());
@@ -22,6 +23,6 @@ fn main() {
     let error = wsx::Hub::builder().endpoint(Station).build().unwrap_err();
     let [problem] = error.problems() else { panic!("{error}") };
     assert!(problem.contains("::on_open ("), "{problem}");
-    assert!(problem.contains(&format!("{}:15)", file!())), "{problem}");
+    assert!(problem.contains(&format!("{}:{LINE})", file!())), "{problem}");
     assert!(problem.ends_with("write `#[wsx::handler(\"__open__\", on = Station)]`"), "{problem}");
 }
