@@ -88,8 +88,8 @@ fn state_and_closures_of_another_endpoint_are_problems() {
     let text = error.to_string();
     assert_eq!(error.problems().len(), 2, "{text}");
     assert!(text.starts_with("the hub of endpoint NoHandlers cannot be built:\n  - "), "{text}");
-    assert!(text.contains("make the value a field of `Deaf` instead"), "{text}");
-    assert!(text.contains("write `#[wsx::handler(on = Deaf)]` instead"), "{text}");
+    assert!(text.contains("make the value a field of `NoHandlers` instead"), "{text}");
+    assert!(text.contains("write `#[wsx::handler(on = NoHandlers)]` instead"), "{text}");
     let error = Client::builder("ws://127.0.0.1:1/").state(5_u8).endpoint(NoHandlers).build().unwrap_err();
     assert!(
         error.to_string().starts_with("the client of endpoint NoHandlers cannot be built: `state` was called"),

@@ -16,7 +16,7 @@ use crate::{
     error::SendError,
     observer::Observer,
     protocol::endpoint::{Endpoint, Untyped},
-    server::{admission::Admission, registry::Registry, shutdown},
+    server::{admission::Admission, lifecycle::Lifecycle, registry::Registry, shutdown},
     wire::close_code::CloseCode,
     wire::write::Frame,
 };
@@ -24,12 +24,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use std::{fmt, sync::Arc, time::Duration};
 use tokio_tungstenite::tungstenite::protocol::Role;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The server's registry of connections, with the endpoint whose handlers run on them.
 ///
-/// A clone is cheap, and all clones are the same hub. [`Hub::new`] is the simple form.
-/// [`Hub::builder`] takes an endpoint, state, bounds and an observer.
+/// All clones are the same hub. [`Hub::builder`] takes an endpoint, state, bounds and an observer.
 pub struct Hub<E = Untyped>(Arc<Inner<E>>);
 
 struct Inner<E> {
@@ -49,20 +47,6 @@ struct Inner<E> {
 /// Runs for each new connection. It takes the handle without a side, so that its type does not name
 /// the endpoint.
 pub(crate) type OnConnect = dyn Fn(&Handle) + Send + Sync;
-
-/// The signals of a shutdown, and the tasks that it waits for.
-#[derive(Default)]
-pub(crate) struct Lifecycle {
-    /// The tasks of all connections, until each has ended.
-    pub(crate) tasks: TaskTracker,
-    /// The listeners, and the handshakes in progress.
-    pub(crate) handshakes: TaskTracker,
-    /// Triggered when a shutdown begins. Then new connections are rejected.
-    pub(crate) stop: CancellationToken,
-    /// Triggered when the grace period of a shutdown has expired. Then open connections are
-    /// dropped.
-    pub(crate) kill: CancellationToken,
-}
 
 #[cfg(feature = "server")]
 impl Hub {

@@ -4,7 +4,7 @@ use crate::{
     protocol::endpoint::Endpoint,
     server::{
         establish::{self, Entered, going_away, timed_out},
-        hub::Lifecycle,
+        lifecycle::Lifecycle,
         rejection::Rejection,
         upgrade::WsHandler,
     },

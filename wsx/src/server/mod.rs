@@ -16,6 +16,7 @@ pub(crate) mod hub;
 mod hyper;
 #[cfg(feature = "server")]
 pub(crate) mod identity;
+mod lifecycle;
 #[cfg(feature = "server")]
 mod origin;
 mod registry;

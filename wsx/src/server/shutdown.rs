@@ -2,7 +2,7 @@
 //! It does not know the handshake.
 use crate::{
     connection::handle::Handle,
-    server::hub::{Hub, Lifecycle},
+    server::{hub::Hub, lifecycle::Lifecycle},
     wire::close_code::CloseCode,
 };
 use std::time::Duration;

@@ -1,0 +1,16 @@
+//! The tasks of a hub, and the signals that end them.
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// The signals of a shutdown, and the tasks that it waits for.
+#[derive(Default)]
+pub(crate) struct Lifecycle {
+    /// The tasks of all connections, until each has ended.
+    pub(crate) tasks: TaskTracker,
+    /// The listeners, and the handshakes in progress.
+    pub(crate) handshakes: TaskTracker,
+    /// Triggered when a shutdown begins. Then new connections are rejected.
+    pub(crate) stop: CancellationToken,
+    /// Triggered when the grace period of a shutdown has expired. Then open connections are
+    /// dropped.
+    pub(crate) kill: CancellationToken,
+}
