@@ -12,7 +12,7 @@ use crate::{
     connection::{
         Connection,
         closure_handler::{FromMessage, by_hand},
-        handle::Handle,
+        handle::OnConnect,
     },
     dispatch::{
         program::ProgramBuilder,
@@ -39,9 +39,6 @@ use tokio_util::sync::CancellationToken;
 type Headers = dyn Fn() -> BoxFuture<'static, Result<HeaderMap, BoxError>> + Send + Sync;
 /// Decides whether the client stops trying.
 type GiveUp = dyn Fn(&Setback) -> bool + Send + Sync;
-/// Runs for each new connection. It takes the handle without a side, so that its type does not name
-/// the endpoint.
-pub(super) type OnConnect = dyn Fn(&Handle) + Send + Sync;
 
 /// The options that only a client has. The hub and the client share all others, in
 /// `ProgramBuilder`.

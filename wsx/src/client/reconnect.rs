@@ -2,15 +2,9 @@
 //! TLS; `dial` does.
 use crate::{
     catch_panic,
-    client::{
-        Client, Inner,
-        builder::{OnConnect, Options},
-        dial::dial,
-        state::ClientState,
-        stream::Socket,
-    },
+    client::{Client, Inner, builder::Options, dial::dial, state::ClientState, stream::Socket},
     closed::Closed,
-    connection::handle::Handle,
+    connection::handle::{Handle, OnConnect},
     dispatch::run::Scope,
     error::ConnectError,
     observer::Setback,

@@ -63,6 +63,9 @@ struct Extra {
 
 /// A function of the program that takes the payload of a pong.
 pub(crate) type PongHandler = Arc<dyn Fn(&[u8]) + Send + Sync>;
+/// Runs for each new connection. It takes the handle without a side, so that its type does not name
+/// the endpoint.
+pub(crate) type OnConnect = dyn Fn(&Handle) + Send + Sync;
 /// Returns the task of a socket, which has not started. `Connection::start` calls it.
 pub(crate) type Start = Box<dyn FnOnce(Handle) -> BoxFuture<'static, ()> + Send>;
 

@@ -5,6 +5,7 @@ use crate::{
     connection::{
         Connection,
         closure_handler::{FromMessage, by_hand},
+        handle::OnConnect,
     },
     dispatch::{
         program::ProgramBuilder,
@@ -16,7 +17,7 @@ use crate::{
     protocol::endpoint::{Endpoint, Untyped},
     server::{
         admission::{Admission, Limits},
-        hub::{Hub, OnConnect},
+        hub::Hub,
     },
 };
 use std::{fmt, future::Future, panic::Location, sync::Arc};

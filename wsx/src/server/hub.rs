@@ -10,7 +10,12 @@ use crate::server::{
 };
 use crate::{
     config::Config,
-    connection::{Connection, handle::Handle, queue::PushError, sending::Sending},
+    connection::{
+        Connection,
+        handle::{Handle, OnConnect},
+        queue::PushError,
+        sending::Sending,
+    },
     dispatch::program::Program,
     envelope::SentBy,
     error::SendError,
@@ -43,10 +48,6 @@ struct Inner<E> {
     /// The signals of a shutdown, and the tasks that it waits for.
     lifecycle: Lifecycle,
 }
-
-/// Runs for each new connection. It takes the handle without a side, so that its type does not name
-/// the endpoint.
-pub(crate) type OnConnect = dyn Fn(&Handle) + Send + Sync;
 
 #[cfg(feature = "server")]
 impl Hub {

@@ -225,18 +225,18 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
     /// stream.
     ///
     /// During a shutdown it waits for the reply of the running handler. It does so for at most
-    /// `patience`, and not longer than the grace period of the shutdown.
-    async fn close(&mut self, closed: &Closed, patience: Duration, kill: &CancellationToken) -> io::Result<()> {
+    /// `reply_grace`, and not longer than the grace period of the shutdown.
+    async fn close(&mut self, closed: &Closed, reply_grace: Duration, kill: &CancellationToken) -> io::Result<()> {
         // Until the peer has closed, its messages are still read. The intake of the connection
         // decides whether they are handled.
         if self.conn.intake() != Intake::Shut {
-            let mut impatience = pin!(timeout(patience, kill.cancelled()));
-            let mut patient = true;
+            let mut grace_over = pin!(timeout(reply_grace, kill.cancelled()));
+            let mut waiting = true;
             poll_fn(|cx| {
                 let written = self.poll(cx)?;
-                patient = patient && impatience.as_mut().poll(cx).is_pending();
+                waiting = waiting && grace_over.as_mut().poll(cx).is_pending();
                 let owed = self.handling.get() == Handling::ReplyOwed && self.end.is_none();
-                if owed && patient { Poll::Pending } else { written.map(Ok::<_, io::Error>) }
+                if owed && waiting { Poll::Pending } else { written.map(Ok::<_, io::Error>) }
             })
             .await?;
             // Nothing may follow the close frame.
