@@ -22,8 +22,7 @@ use crate::{
     observer::Observer,
     protocol::endpoint::{Endpoint, Untyped},
     server::{admission::Admission, lifecycle::Lifecycle, registry::Registry, shutdown},
-    wire::close_code::CloseCode,
-    wire::write::Frame,
+    wire::{close_code::CloseCode, write::Frame},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
