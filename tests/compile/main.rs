@@ -6,13 +6,13 @@ use std::{fs, path::Path};
 
 /// Rows M1, M3: each mistake is reported at the user's own token.
 #[test]
-fn a_mistake_is_told_at_its_own_place() {
+fn a_mistake_is_reported_at_its_own_token() {
     trybuild::TestCases::new().compile_fail("compile/fail/*.rs");
 }
 
 /// Rows L1, M1, M3: unusual but correct programs compile and run.
 #[test]
-fn what_is_no_mistake_compiles_and_runs() {
+fn a_correct_program_compiles_and_runs() {
     trybuild::TestCases::new().pass("compile/pass/*.rs");
 }
 

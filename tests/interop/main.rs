@@ -302,7 +302,7 @@ async fn sees_our_close_code_and_reason(language: Language, end: End) {
 
 /// Row C5: the peer's close code and reason reach our `__close__` handler, and the peer receives
 /// its code as the answer.
-async fn tells_us_its_close_code_and_reason(language: Language, end: End) {
+async fn sends_its_close_code_and_reason(language: Language, end: End) {
     let Talk { mut peer, conn, ours, .. } = Talk::open(language, end).await;
     peer.ask(json!({"op": "close", "code": 4001, "reason": "going"})).await;
     assert_eq!(parts(ours.closed.next().await), (4001, "going".to_owned(), ClosedBy::Peer));
@@ -332,7 +332,7 @@ async fn gets_plain_text_and_binary_frames(language: Language, end: End) {
 
 /// Row E3: an envelope without a handler for its type is ignored and reported to the observer. The
 /// connection stays open.
-async fn is_ignored_where_nobody_handles_its_type(language: Language, end: End) {
+async fn is_ignored_where_its_type_has_no_handler(language: Language, end: End) {
     let mut talk = Talk::open(language, end).await;
     talk.peer.sends("weather", json!("fine")).await;
     assert_eq!(talk.memory.message_ignored().await.1, "weather");
@@ -341,7 +341,7 @@ async fn is_ignored_where_nobody_handles_its_type(language: Language, end: End) 
 
 /// Row T6: a message over the limit of 2 MiB is rejected, and the peer receives the code although
 /// it is still sending.
-async fn is_refused_with_1009_over_the_limit(language: Language, end: End) {
+async fn is_rejected_with_1009_over_the_limit(language: Language, end: End) {
     let Talk { mut peer, ours, .. } = Talk::open(language, end).await;
     peer.sends("note", "x".repeat(3 << 20).into()).await;
     assert_eq!(peer.receives_close().await.0, 1009);
@@ -393,7 +393,7 @@ async fn gets_what_is_for_it_alone_and_what_is_for_all(language: Language) {
 }
 
 /// Row X2: the application rejects a handshake, and the client receives the status.
-async fn is_refused_with_the_status_of_build_id(language: Language) {
+async fn is_rejected_with_the_status_of_build_id(language: Language) {
     let hub = Hub::builder().endpoint(Ours::default()).build().unwrap();
     let reject_all = |_| async { Err::<String, _>(Rejection::new(StatusCode::UNAUTHORIZED, "no token")) };
     let upgrade = hub.ws_handler(reject_all, |_| {});
@@ -404,7 +404,7 @@ async fn is_refused_with_the_status_of_build_id(language: Language) {
 }
 
 /// Rows K3, X4: a server that rejects the handshake is an error with its status.
-async fn refuses_us_with_its_status(language: Language) {
+async fn rejects_the_handshake_with_its_status(language: Language) {
     let (_peer, url) = Peer::listening(language, ANY_PORT, json!({"reject": 403})).await;
     let client = Client::builder(url).endpoint(Ours::default()).reconnect(false).build().unwrap();
     let result = within(client.connect(CancellationToken::new(), |_| {})).await;
@@ -412,7 +412,7 @@ async fn refuses_us_with_its_status(language: Language) {
 }
 
 /// Row K1: a message in the same segment as the answer to the handshake is not lost.
-async fn is_heard_right_behind_its_handshake(language: Language) {
+async fn may_send_a_message_with_its_handshake(language: Language) {
     let greeting = json!({"type": "telemetry", "data": {"celsius": 1.0}}).to_string();
     let (mut peer, url) = Peer::listening(language, ANY_PORT, json!({"greeting": greeting})).await;
     let ours = Ours::default();
@@ -493,11 +493,11 @@ macro_rules! peer {
                 sends_telemetry_and_gets_commands
                 sees_a_plain_close_as_1000
                 sees_our_close_code_and_reason
-                tells_us_its_close_code_and_reason
+                sends_its_close_code_and_reason
                 sends_broken_and_binary_frames_into_raw
                 gets_plain_text_and_binary_frames
-                is_ignored_where_nobody_handles_its_type
-                is_refused_with_1009_over_the_limit
+                is_ignored_where_its_type_has_no_handler
+                is_rejected_with_1009_over_the_limit
                 answers_pings_and_gets_its_own_answered
                 exchanges_messages_of_a_mebibyte
                 sends_fragments_that_arrive_whole
@@ -510,19 +510,19 @@ macro_rules! peer {
 
 peer! { python_client, Python, Client:
     gets_what_is_for_it_alone_and_what_is_for_all
-    is_refused_with_the_status_of_build_id
+    is_rejected_with_the_status_of_build_id
 }
 peer! { node_client, Node, Client:
     gets_what_is_for_it_alone_and_what_is_for_all
-    is_refused_with_the_status_of_build_id
+    is_rejected_with_the_status_of_build_id
 }
 peer! { python_server, Python, Server:
-    refuses_us_with_its_status
-    is_heard_right_behind_its_handshake
+    rejects_the_handshake_with_its_status
+    may_send_a_message_with_its_handshake
     is_found_again_after_it_was_killed
 }
 peer! { node_server, Node, Server:
-    refuses_us_with_its_status
-    is_heard_right_behind_its_handshake
+    rejects_the_handshake_with_its_status
+    may_send_a_message_with_its_handshake
     is_found_again_after_it_was_killed
 }

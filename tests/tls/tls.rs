@@ -127,7 +127,7 @@ async fn a_certificate_can_be_for_an_address() {
 
 /// Row L1: a rejected handshake keeps its HTTP status.
 #[tokio::test]
-async fn a_refusal_over_tls_has_its_status() {
+async fn a_rejected_handshake_over_tls_has_its_status() {
     let authority = Authority::default();
     let server = Server::start(station(), authority.issue(&["localhost"]).server()).await;
     let url = format!("wss://localhost:{}/ws", server.port);
@@ -161,7 +161,7 @@ async fn a_certificate_that_is_not_to_be_trusted_says_why() {
 
 /// Row L2: a server that is missing, or does not use TLS, is not a certificate error.
 #[tokio::test]
-async fn a_server_without_tls_is_told_from_none() {
+async fn a_server_without_tls_is_not_reported_as_missing() {
     let authority = Authority::default();
     let plain = wsx_tests::Server::start(Hub::builder().endpoint(Station).build().unwrap()).await;
     let error = connect(edge(plain.url("a").replace("ws:", "wss:"), authority.client())).await.unwrap_err();
@@ -338,7 +338,7 @@ async fn tls_and_http_have_one_deadline() {
 
 /// Row L6: a TLS handshake in progress counts as a handshake in progress.
 #[tokio::test]
-async fn half_done_tls_handshakes_are_counted() {
+async fn tls_handshakes_in_progress_are_counted() {
     let timeout = Duration::from_millis(200);
     let config = Config::default().handshake_timeout(timeout);
     let authority = Authority::default();
@@ -378,7 +378,7 @@ async fn a_stream_without_a_place_ends_before_tls() {
 
 /// Row L6: an address that has reached its limit is rejected before TLS.
 #[tokio::test]
-async fn an_address_with_enough_connections_is_turned_away_before_tls() {
+async fn an_address_at_its_limit_is_rejected_before_tls() {
     let (recorder, mut memory) = recorder();
     let authority = Authority::default();
     let tls = authority.issue(&["localhost"]).server();
@@ -409,7 +409,7 @@ async fn plain_http_at_the_tls_port_ends_cleanly() {
 
 /// Row L7: the close code for rejected input arrives through TLS, with unread input or without.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_close_code_for_refused_input_gets_through() {
+async fn the_close_code_for_rejected_input_arrives() {
     let authority = Authority::default();
     let config = Config::default().max_message_size(10_000);
     let server = Server::start(station().config(config), authority.issue(&["localhost"]).server()).await;

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_first_reply_is_refused() {
+    fn a_wrong_first_reply_is_rejected() {
         let script = Script::new(Kind::Telemetry, 128, 2);
         let frames = answers(&script);
         let changed = |from: &str, to: &str| {
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_later_reply_is_refused() {
+    fn a_wrong_later_reply_is_rejected() {
         let script = Script::new(Kind::Telemetry, 128, 1);
         let frame = answers(&script).remove(0);
         for (at, byte) in [(0, 0x82), (0, 0x01), (0, 0xc1), (0, 0x8a), (1, 125), (3, 127), (10, b'x'), (20, b'x')] {
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_is_told_as_one() {
+    fn a_close_is_reported_as_a_close() {
         let script = Script::new(Kind::Telemetry, 128, 1);
         let Wrong(why) = Replies::default().take(b"\x88\x04\x03\xf1ab", &script.expected).unwrap_err();
         assert_eq!(why, r#"the server closes the connection with 1009 "ab""#);

@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_says_who_is_missing_and_who_failed() {
+    fn a_table_names_missing_and_failed_subjects() {
         let tables = tables(&results());
         assert!(tables.contains("| wsx     |"), "{tables}");
         assert!(tables.contains("ws is missing: there is no Node.js"), "{tables}");

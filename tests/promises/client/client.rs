@@ -182,7 +182,7 @@ fn station_on(
 /// Rows K4, T5: the server is killed and started again. The client reconnects, its handlers work as
 /// before, and `register` runs for the new connection.
 #[tokio::test]
-async fn a_client_comes_back_after_its_server_was_killed() {
+async fn a_client_reconnects_after_its_server_was_killed() {
     let telemetry = Log::default();
     let mut server = KillableServer::start("127.0.0.1:0", station_on(telemetry.clone())).await;
     let address = server.address.clone();
@@ -224,7 +224,7 @@ async fn a_client_comes_back_after_its_server_was_killed() {
 /// Rows K4, X7: a server that shuts down closes with 1001, and the client connects to its
 /// successor.
 #[tokio::test]
-async fn a_client_comes_back_after_a_clean_restart() {
+async fn a_client_reconnects_after_a_clean_restart() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     let address = server.address.clone();
     let client = Client::builder(server.url("a")).endpoint(EdgeBox::default()).backoff(quick()).build().unwrap();
@@ -260,7 +260,7 @@ async fn cancelling_ends_the_client() {
 
 /// Row K1: `closed` also returns when a client without reconnecting loses its connection.
 #[tokio::test]
-async fn a_client_that_does_not_come_back_is_over() {
+async fn a_client_that_does_not_reconnect_is_closed() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     let client = Client::builder(server.url("a")).reconnect(false).build().unwrap();
     let before = tokio::spawn({
@@ -297,7 +297,7 @@ async fn a_client_that_has_not_begun_is_not_over() {
 /// Row X4: a rejected handshake is an error with the status. The error about an invalid URL says
 /// why it is invalid.
 #[tokio::test]
-async fn a_refusal_is_an_error_with_its_status() {
+async fn a_rejected_handshake_is_an_error_with_its_status() {
     async fn reject_all(_: Parts) -> Result<String, Rejection> {
         Err(Rejection::new(StatusCode::FORBIDDEN, "access denied"))
     }
@@ -319,7 +319,7 @@ async fn a_refusal_is_an_error_with_its_status() {
 /// Row X4: a server that does not answer, or does not speak WebSocket, is an error within a bounded
 /// time.
 #[tokio::test]
-async fn a_server_that_is_none_is_an_error() {
+async fn a_server_without_websocket_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -367,7 +367,7 @@ async fn a_server_that_is_none_is_an_error() {
 
 /// Row X4: a message in the same segment as the server's answer is not lost.
 #[tokio::test]
-async fn a_message_right_behind_the_answer_arrives() {
+async fn a_message_right_after_the_answer_arrives() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
     let first_was_read = Arc::new(Notify::new());

@@ -100,7 +100,7 @@ fn answering(text: impl Into<Arc<str>>) -> Act {
 }
 
 #[tokio::test]
-async fn another_status_is_a_refusal_with_that_status() {
+async fn another_status_is_a_rejection_with_that_status() {
     for (status, is_refusal) in [
         ("200 OK", false),
         ("301 Moved Permanently", false),
@@ -432,7 +432,7 @@ async fn a_server_that_hangs_up_without_a_close_frame_is_a_broken_link() {
 
 /// RFC 6455 section 5.5.1: frames after a close frame are not handled.
 #[tokio::test]
-async fn what_comes_behind_a_close_frame_is_not_handled() {
+async fn a_message_after_a_close_frame_is_not_handled() {
     let codes = Log::default();
     let log = codes.clone();
     let note = frame(0x81, br#"{"type":"note","data":"after the close frame"}"#);

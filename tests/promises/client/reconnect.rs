@@ -126,7 +126,7 @@ async fn only_a_connection_that_lasted_resets_the_waits() {
 
 /// Row K2: a server that hangs up during the handshake is dialled at growing intervals too.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_hangs_up_is_no_success() {
+async fn a_server_that_hangs_up_is_dialled_at_growing_intervals() {
     let (builder, mut dials) = dialling();
     start(&builder.jitter(|| 0.5).build().unwrap());
     let (mut last, far) = next(&mut dials).await;

@@ -94,7 +94,7 @@ async fn queued_messages_leave_while_a_handler_is_pending() {
 
 /// Row C2: the messages of a peer that does not read are still handled.
 #[tokio::test]
-async fn a_peer_that_does_not_read_is_still_heard() {
+async fn messages_of_a_peer_that_does_not_read_are_still_handled() {
     let hub = hub(Config::default());
     let (mut ws, conn) = narrow(&hub, 1024).await;
     for n in 0..100 {
@@ -110,7 +110,7 @@ async fn a_peer_that_does_not_read_is_still_heard() {
 
 /// Row C2: a handler that waits for room in its own connection's queue gets it.
 #[tokio::test]
-async fn a_handler_that_fills_its_own_queue_goes_on() {
+async fn a_handler_that_fills_its_own_queue_does_not_deadlock() {
     let hub = hub(Config::default().queue_messages(4));
     let (mut ws, _) = narrow(&hub, 256).await;
     use futures_util::SinkExt;

@@ -54,7 +54,7 @@ fn the_defaults_are_the_specifications() {
 /// Rows V1, T6: a message of exactly the limit is read. One byte more is rejected with 1009, which
 /// the peer receives.
 #[tokio::test]
-async fn a_message_over_the_limit_is_refused_with_1009() {
+async fn a_message_over_the_limit_is_rejected_with_1009() {
     let (recorder, mut memory) = recorder();
     let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
     let mut peer = server.peer("a").await;

@@ -78,7 +78,7 @@ async fn both_ends_probe_an_idle_connection() {
 
 /// Row R6: without configuration the kernel's default stays.
 #[tokio::test]
-async fn nobody_probes_by_default() {
+async fn keepalive_probes_are_off_by_default() {
     assert_eq!((Config::default().tcp_user_timeout, Config::default().tcp_keepalive), (None, None));
     let server = Server::start(hub(&no_timeouts())).await;
     let client = connected(server.url("box-7"), &no_timeouts()).await;

@@ -106,7 +106,7 @@ async fn nothing_is_lost_of_long_messages() {
 /// Row R7: resets in the middle of frames. The client reconnects each time, and no message arrives
 /// twice or out of order.
 #[tokio::test]
-async fn a_reset_doubles_nothing_and_changes_no_order() {
+async fn after_a_reset_messages_stay_in_order_and_arrive_at_most_once() {
     const MESSAGES: u64 = 10_000;
     const BURST: u64 = 20;
     let weakness = Weakness { cut_after: Some(500..100_000), ..Weakness::default() };

@@ -87,7 +87,7 @@ async fn the_order_of_the_keys_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_no_envelope_behind_a_good_head_goes_to_raw() {
+async fn a_text_that_stops_being_an_envelope_goes_to_raw() {
     let (server, mut peer, _memory) = station().await;
     for message_type in ["number", "text", "any", "signal", "failing", "unknown"] {
         for rest in
@@ -102,7 +102,7 @@ async fn what_is_no_envelope_behind_a_good_head_goes_to_raw() {
 }
 
 #[tokio::test]
-async fn a_key_behind_the_data_is_no_mistake() {
+async fn a_key_after_the_data_is_allowed() {
     let (server, mut peer, _memory) = station().await;
     peer.send(r#"{"ver":1,"type":"number","data":7,"ts":9,"seq":{"a":1}}"#).await;
     assert_eq!(peer.receive_data().await, ("number".into(), json!([7, 1, 9])));
@@ -110,7 +110,7 @@ async fn a_key_behind_the_data_is_no_mistake() {
 }
 
 #[tokio::test]
-async fn a_payload_that_does_not_fit_is_told_in_the_same_words() {
+async fn a_payload_of_the_wrong_shape_is_reported_in_the_same_words() {
     let (_server, mut peer, mut memory) = station().await;
     for (message_type, expected) in
         [("number", "i64 at `.`: invalid type: string \"many\", expected i64"), ("failing", "never")]

@@ -92,7 +92,7 @@ async fn a_message_is_written_in_an_envelope() {
 /// Row E2: a frame that is not an envelope goes to `__raw__` unchanged, binary frames too. The
 /// connection stays open.
 #[tokio::test]
-async fn what_is_no_envelope_goes_whole_to_raw() {
+async fn a_text_that_is_not_an_envelope_goes_whole_to_raw() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     let log = &server.hub.endpoint().log;
     let mut peer = server.peer("a").await;
@@ -143,7 +143,7 @@ async fn an_unknown_type_is_ignored_and_counted() {
 
 /// Row E2: an observer can report why a frame is not an envelope.
 #[tokio::test]
-async fn an_observer_learns_why_a_message_is_no_envelope() {
+async fn the_observer_gets_the_reason_why_a_message_is_not_an_envelope() {
     struct Reasons(Log<String>);
     impl wsx::Observer for Reasons {
         fn envelope_rejected(&self, conn: &Connection, frame: &RawFrame<'_>) {

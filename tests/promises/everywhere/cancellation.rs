@@ -203,7 +203,7 @@ async fn a_send_that_is_dropped_has_sent_its_message_whole_or_not_at_all() {
 
 /// Row X5: one of several waiting sends is dropped. The others keep their order.
 #[tokio::test]
-async fn a_send_that_gives_up_lets_those_behind_it_pass_in_order() {
+async fn a_dropped_send_keeps_the_order_of_the_others() {
     for dropped in 0..4 {
         let mut narrow = Narrow::new().await;
         narrow.fill().await;
@@ -255,7 +255,7 @@ async fn a_broadcast_that_is_dropped_has_reached_all_that_had_room() {
 
 /// Row X5: a shutdown that has started continues when its future is dropped.
 #[tokio::test]
-async fn a_shutdown_that_is_dropped_goes_on() {
+async fn a_dropped_shutdown_continues() {
     let mut done = [false; 2];
     for (times, dropped) in each() {
         let mut narrow = Narrow::new().await;
@@ -319,7 +319,7 @@ async fn ask(mut far: DuplexStream) -> (Vec<u8>, DuplexStream) {
 
 /// Row X5: a dropped handshake leaves nothing: no connection, no place in use, no task.
 #[tokio::test]
-async fn a_handshake_that_is_dropped_leaves_nothing_behind() {
+async fn a_dropped_handshake_leaves_nothing() {
     let (hub, handler) = slow_handshakes();
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let (before, mut done, mut waits) = (tasks(), [false; 2], 0);
@@ -355,7 +355,7 @@ async fn a_handshake_that_is_dropped_leaves_nothing_behind() {
 
 /// Row X5: the same behind another HTTP server.
 #[tokio::test]
-async fn an_upgrade_that_is_dropped_leaves_nothing_behind() {
+async fn a_dropped_upgrade_leaves_nothing() {
     let (hub, handler) = slow_handshakes();
     for (times, dropped) in each() {
         let request = Request::get("/ws?id=a")

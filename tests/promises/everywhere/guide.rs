@@ -273,7 +273,7 @@ fn the_guides_program_does_what_the_guide_prints() {
 /// Rows D1, D2: the programs of the quick start are the examples of that name. Their box waits for
 /// its server, and reconnects after the server was away.
 #[test]
-fn the_quick_starts_box_comes_back_to_its_server() {
+fn the_quick_starts_box_reconnects_to_its_server() {
     let readme = page("README.md");
     let blocks = blocks(&readme);
     let shown = |language| blocks.iter().filter(move |block| block.language == language).map(|block| &*block.text);

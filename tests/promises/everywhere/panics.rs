@@ -231,7 +231,7 @@ async fn still_works(server: &Server<Fragile>, good: &mut Peer) {
 
 /// Row X4: a panic on an open connection closes it with 1011. The other connections work.
 #[tokio::test]
-async fn a_panic_ends_its_connection_with_1011_wherever_it_comes() {
+async fn a_panic_anywhere_closes_its_connection_with_1011() {
     let server = fragile().await;
     let mut good = server.peer("good").await;
     let envelope = |kind: &str| format!(r#"{{"type":"{kind}","data":0}}"#);
@@ -307,7 +307,7 @@ async fn a_panic_at_the_end_of_a_connection_changes_nothing() {
 
 /// Row X4: a panic in a drop during the close does not change the close that is reported.
 #[tokio::test]
-async fn the_end_is_told_whatever_panics_when_it_is_dropped() {
+async fn a_panic_in_a_drop_does_not_change_the_reported_close() {
     let (recorder, mut memory) = recorder();
     let config = Config::default().close_timeout(Duration::from_millis(200));
     let hub = Hub::builder().endpoint(Fragile).config(config).observer(recorder).build().unwrap();
@@ -406,7 +406,7 @@ fn panicking_id(request: Parts) -> impl Future<Output = Result<String, Rejection
 /// Row X4: a panic in a handshake is answered with 500. A panic of the observer changes no answer.
 /// The next handshake is accepted.
 #[tokio::test]
-async fn a_panic_in_a_handshake_refuses_it_and_the_door_stays_open() {
+async fn a_panic_in_a_handshake_rejects_only_that_handshake() {
     // One place for the listener, which holds it while it waits, and one more. A handshake that
     // panics must give its place back.
     let hub = Hub::builder().endpoint(Fragile).observer(PanickingObserver).max_handshakes(2).build().unwrap();
@@ -564,7 +564,7 @@ async fn a_panic_of_the_observer_does_not_keep_a_client_from_giving_up() {
 
 /// Row X4: a panic in a client's code closes the connection with 1011, and the client reconnects.
 #[tokio::test]
-async fn a_client_comes_back_after_a_panic_of_its_own() {
+async fn a_client_reconnects_after_a_panic_of_its_own() {
     let server = fragile().await;
     let config = Config::default().close_timeout(Duration::from_millis(200));
     for kind in ["register", "sync", "async, after it waited", "dropping", "pending, panics on drop"] {

@@ -48,7 +48,7 @@ async fn a_message_that_trickles_in_keeps_its_connection() {
 /// Row R1: bytes that arrive while a handler runs wait in the kernel's buffer. The peer does not
 /// count as silent.
 #[tokio::test]
-async fn a_handler_that_takes_long_is_no_silent_peer() {
+async fn a_slow_handler_does_not_count_as_a_silent_peer() {
     let (done, answer) = (Log::default(), Log::default());
     let hub = Hub::builder().config(beating()).without_handlers().build().unwrap();
     let log = done.clone();
@@ -202,7 +202,7 @@ async fn rejecting(status: StatusCode) -> String {
 
 /// Row R2: the application decides which rejections end the attempts.
 #[tokio::test]
-async fn a_client_gives_up_on_a_refusal_if_told_to() {
+async fn a_client_gives_up_on_a_rejection_if_configured() {
     for status in [401, 403, 404, 410] {
         let url = rejecting(StatusCode::from_u16(status).unwrap()).await;
         let client = Client::builder(url).backoff(quick()).give_up(Setback::is_refusal).build().unwrap();
@@ -216,7 +216,7 @@ async fn a_client_gives_up_on_a_refusal_if_told_to() {
 /// Row R2: after a temporary rejection the client retries. After any other it retries too, unless
 /// `give_up` says otherwise.
 #[tokio::test]
-async fn a_client_goes_on_where_it_may_come_in_later() {
+async fn a_client_retries_after_a_temporary_rejection() {
     let deciding = |decide: bool, url: String| {
         let builder = Client::builder(url).backoff(quick());
         if decide { builder.give_up(Setback::is_refusal).build().unwrap() } else { builder.build().unwrap() }
@@ -241,7 +241,7 @@ async fn a_client_goes_on_where_it_may_come_in_later() {
 /// Row R2: two programs with one id do not replace each other for ever. A close with 1008 counts as
 /// a refusal too.
 #[tokio::test]
-async fn a_client_gives_up_when_it_was_replaced_or_turned_out() {
+async fn a_client_gives_up_when_its_peer_closes_with_replaced_or_1008() {
     for code in [CloseCode::REPLACED, CloseCode::POLICY_VIOLATION] {
         let server = Server::start(Hub::builder().without_handlers().build().unwrap()).await;
         let client =
@@ -262,7 +262,7 @@ async fn a_client_gives_up_when_it_was_replaced_or_turned_out() {
 
 /// Row R2: after any other close the client reconnects.
 #[tokio::test]
-async fn a_client_comes_back_after_an_end_that_is_no_refusal() {
+async fn a_client_reconnects_after_any_other_close() {
     let server = Server::start(Hub::builder().without_handlers().build().unwrap()).await;
     let client = Client::builder(server.url("box-7")).backoff(quick()).give_up(Setback::is_refusal).build().unwrap();
     let opened = Log::default();

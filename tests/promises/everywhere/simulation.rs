@@ -762,7 +762,7 @@ fn seeds() -> Range<u64> {
 }
 
 #[test]
-fn whatever_the_network_does_order_is_kept_nothing_doubled_and_everybody_comes_back() {
+fn on_any_network_messages_stay_in_order_arrive_once_and_clients_reconnect() {
     let seeds = seeds();
     let next = AtomicU64::new(seeds.start);
     let results = Mutex::new((Figures::default(), Vec::new()));

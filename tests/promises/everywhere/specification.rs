@@ -189,7 +189,7 @@ fn each_row_names_its_proofs_and_each_proof_its_rows() {
 }
 
 #[test]
-fn a_comment_tags_what_it_says() {
+fn a_comment_tags_the_rows_that_it_names() {
     for (comment, expected) in [
         ("Row C4: a send waits.", "C4"),
         ("Rows C4, V1: a send waits. Row X4 too.", "C4 V1 X4"),

@@ -255,7 +255,7 @@ async fn an_error_of_a_handler_goes_to_the_observer() {
 
 /// Row X4: a panic closes its own connection with 1011, and not another one.
 #[tokio::test]
-async fn a_panic_ends_its_connection_with_1011_and_no_other() {
+async fn a_panic_closes_only_its_connection_with_1011() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     let (mut bad, mut good) = (server.peer("bad").await, server.peer("good").await);
     good.receive().await;

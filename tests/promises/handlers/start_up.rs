@@ -53,7 +53,7 @@ struct NoHandlers;
 /// Row M3: a hub without handlers is an error, because a linker may have dropped them, unless
 /// `without_handlers` says so.
 #[test]
-fn a_hub_without_handlers_is_refused_unless_it_is_meant() {
+fn a_hub_without_handlers_is_an_error_unless_allowed() {
     let error = Hub::builder().endpoint(NoHandlers).build().unwrap_err();
     assert!(error.to_string().contains("endpoint NoHandlers"), "{error}");
     assert!(error.to_string().contains("use my_handlers as _;"), "{error}");

@@ -41,7 +41,7 @@ async fn connects_eventually(address: &str) {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_told_503_and_a_place_that_is_left_is_given_again() {
+async fn a_connection_over_the_limit_gets_503_and_a_closed_one_makes_room() {
     let server = Server::start(small().max_connections(2).build().unwrap()).await;
     let first = server.peer("a").await;
     let _second = server.peer("b").await;
@@ -54,7 +54,7 @@ async fn one_connection_too_many_is_told_503_and_a_place_that_is_left_is_given_a
 }
 
 #[tokio::test]
-async fn one_address_has_no_more_than_its_share() {
+async fn one_address_has_at_most_its_share() {
     let server = Server::start(small().max_connections_per_address(2).build().unwrap()).await;
     let _first = server.peer("a").await;
     // A connection that sends nothing counts as well.
@@ -90,7 +90,7 @@ async fn silent_handshakes_keep_others_waiting_but_not_for_ever() {
 }
 
 #[tokio::test]
-async fn a_stream_that_the_program_accepted_is_refused_when_too_many_are_half_done() {
+async fn an_accepted_stream_is_rejected_over_the_limit_of_handshakes() {
     let hub = small().max_handshakes(1).build().unwrap();
     let handler = hub.ws_handler(wsx_tests::query_id, |_| {});
     let (silent, theirs) = tokio::io::duplex(1024);
@@ -109,7 +109,7 @@ async fn a_stream_that_the_program_accepted_is_refused_when_too_many_are_half_do
 }
 
 #[tokio::test]
-async fn the_subprotocol_is_agreed_on_and_told_to_the_program() {
+async fn the_subprotocol_is_agreed_on_and_reported_to_the_program() {
     let hub = small().build().unwrap();
     let agreed = Log::default();
     let log = agreed.clone();
@@ -131,7 +131,7 @@ async fn the_subprotocol_is_agreed_on_and_told_to_the_program() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_host_is_refused() {
+async fn a_page_of_another_host_is_rejected() {
     let hub = small().build().unwrap();
     let handler = hub.ws_handler(wsx_tests::query_id, |_| {}).same_origin();
     let server = Server::start_at(hub, handler, "127.0.0.1:0").await;

@@ -70,7 +70,7 @@ async fn send_to_reaches_that_connection_alone() {
 
 /// Row S2: an unknown id is an error variant of its own, with the id.
 #[tokio::test]
-async fn send_to_nobody_says_so() {
+async fn send_to_an_unknown_id_is_an_error() {
     let hub = station();
     let error = hub.send_to("absent", &Notice { n: 1 }).await.unwrap_err();
     assert!(matches!(&error, SendError::NoSuchConnection(id) if id == "absent"));
@@ -96,7 +96,7 @@ async fn a_broadcast_reaches_every_connection_once() {
 
 /// Row S1: ids and number follow the connections that open and close.
 #[tokio::test]
-async fn the_hub_knows_who_is_here() {
+async fn the_hub_lists_its_connections() {
     let (recorder, mut memory) = recorder();
     let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
     assert!(server.hub.is_empty());
@@ -128,7 +128,7 @@ async fn register_sees_each_new_connection() {
 
 /// Row X4: a `register` that panics rejects its own connection, and the hub keeps nothing of it.
 #[tokio::test]
-async fn a_panic_in_register_refuses_that_connection_alone() {
+async fn a_panic_in_register_rejects_only_its_connection() {
     let hub = station();
     let handler = hub.ws_handler(query_id, |conn| assert_ne!(conn.id(), "bad"));
     let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
@@ -160,7 +160,7 @@ async fn an_id_that_returns_replaces_its_old_connection() {
 /// Row X2: `build_id` gets the request and the address, may await, and rejects with a status. The
 /// values that it attaches stay with the connection.
 #[tokio::test]
-async fn build_id_refuses_with_a_status_and_attaches_values() {
+async fn build_id_rejects_with_a_status_and_attaches_values() {
     #[derive(Clone, Debug, PartialEq)]
     struct User(&'static str);
 
@@ -240,7 +240,7 @@ async fn another_path_is_not_found() {
 
 /// Row X4: frames in the same segment as the request are not lost.
 #[tokio::test]
-async fn a_message_right_behind_the_request_arrives() {
+async fn a_message_right_after_the_request_arrives() {
     let server = Server::start(station()).await;
     let mut tcp = tokio::net::TcpStream::connect(&server.address).await.unwrap();
     let mut bytes = upgrade("/ws?id=early", "").into_bytes();

@@ -230,7 +230,7 @@ async fn a_program_with_hyper_ends_when_its_hub_has_ended() {
 /// Row X8: a handshake that waits for `build_id` is answered with 503 behind another HTTP server
 /// too.
 #[tokio::test]
-async fn a_handshake_that_is_half_done_behind_a_server_is_answered_503() {
+async fn a_handshake_in_progress_behind_a_server_is_answered_with_503() {
     let (hub, deciding) = (Hub::builder().endpoint(Station::default()).build().unwrap(), Log::default());
     let log = deciding.clone();
     let undecided = move |_| {

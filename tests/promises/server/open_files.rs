@@ -55,7 +55,7 @@ fn echoes(tcp: &mut TcpStream) {
 /// Row R15: accepting pauses and resumes. Accepted connections are served meanwhile, and the server
 /// does not spin.
 #[test]
-fn without_a_descriptor_left_accepting_pauses_and_goes_on() {
+fn without_a_descriptor_left_accepting_pauses_and_resumes() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_subject"))
         .args(["--listen", "127.0.0.1:0", "--open-files", &LIMIT.to_string()])
         .stdin(Stdio::piped())

@@ -101,7 +101,7 @@ async fn in_memory_through(width: usize, handler: &WsHandler<Station>, id: &str)
 /// Queued messages leave, then 1001. Messages that were on their way are handled, and the port is
 /// closed.
 #[tokio::test]
-async fn a_shutdown_loses_nothing_and_says_1001() {
+async fn a_shutdown_sends_queued_messages_and_closes_with_1001() {
     let server = Server::start(station()).await;
     let mut peer = server.peer("a").await;
     for n in 0..500 {
@@ -198,7 +198,7 @@ async fn a_handler_that_takes_long_does_not_keep_1001_from_its_peer() {
 /// A reply that is too late does not follow the close frame, even when that frame is only partly
 /// written (RFC 6455 section 5.5.1).
 #[tokio::test(start_paused = true)]
-async fn a_reply_that_is_too_late_is_dropped() {
+async fn a_reply_after_the_close_frame_is_dropped() {
     let hub = station();
     let mut ws = in_memory_through(16, &hub.ws_handler(query_id, |_| {}), "a").await;
     ws.send(r#"{"type":"question","data":1}"#.into()).await.unwrap();
@@ -240,7 +240,7 @@ async fn a_close_handler_that_hangs_does_not_hold_up_a_shutdown() {
 /// Without a grace period every peer still receives what its socket takes at once: the queued
 /// messages and 1001.
 #[tokio::test]
-async fn a_shutdown_without_time_tells_everybody_and_cuts_them_off() {
+async fn a_shutdown_without_a_grace_period_sends_every_peer_1001_and_drops_it() {
     let server = Server::start(station()).await;
     let mut peers = Vec::new();
     for id in 0..200_u32 {
@@ -273,7 +273,7 @@ async fn two_shutdowns_at_once_are_one_with_the_earlier_deadline() {
 
 /// A shutdown whose future is dropped still closes every connection, and keeps its grace period.
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_that_is_dropped_goes_on_with_its_deadline() {
+async fn a_dropped_shutdown_keeps_its_grace_period() {
     let hub = station();
     let handler = hub.ws_handler(query_id, |_| {});
     let mut silent = Vec::new();
@@ -293,7 +293,7 @@ async fn a_shutdown_that_is_dropped_goes_on_with_its_deadline() {
 
 /// Connections close in batches, and other tasks run between the batches.
 #[tokio::test]
-async fn other_work_goes_on_while_a_thousand_connections_close() {
+async fn other_tasks_run_while_a_thousand_connections_close() {
     const MANY: usize = 1000;
     #[derive(Default, Clone)]
     struct Closes(Arc<AtomicUsize>);
@@ -341,7 +341,7 @@ async fn answer(tcp: &mut TcpStream) -> String {
 /// A handshake in progress is answered with 503, whether its request is incomplete or `build_id`
 /// has not returned. The shutdown waits until these answers are sent.
 #[tokio::test]
-async fn half_done_handshakes_are_answered_503() {
+async fn handshakes_in_progress_are_answered_with_503() {
     let (hub, deciding) = (station(), Log::default());
     let log = deciding.clone();
     let undecided = move |_: Parts| {
@@ -368,7 +368,7 @@ async fn half_done_handshakes_are_answered_503() {
 
 /// A shutdown of an empty hub still waits until a rejection has been sent.
 #[tokio::test]
-async fn a_shutdown_waits_until_the_late_have_their_answer() {
+async fn a_shutdown_of_an_empty_hub_waits_until_a_rejection_is_sent() {
     let hub = station();
     let handler = hub.ws_handler(query_id, |_| {});
     // So narrow that the answer leaves in pieces, and only when the peer reads.
@@ -414,7 +414,7 @@ async fn those_in_the_systems_queue_are_answered_503() {
 /// A listener that its program does not poll does not delay the shutdown until the grace period
 /// expires.
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_nobody_polls_does_not_hold_up_a_shutdown() {
+async fn a_listener_that_is_not_polled_does_not_delay_a_shutdown() {
     let hub = station();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut listening = Box::pin(hub.ws_handler(query_id, |_| {}).serve(listener));

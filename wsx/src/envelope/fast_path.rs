@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_refused_at_the_same_depth_either_way() {
+    fn deep_nesting_is_rejected_at_the_same_depth_either_way() {
         for depth in 120..135 {
             let text = format!(r#"{{"ver":1,"type":"a","ts":0,"data":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
             let fits = two_passes::<serde_json::Value>(&text).is_some_and(|(.., data)| data.is_some());
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_type_that_reads_nothing_makes_no_text_an_envelope() {
+    fn a_payload_type_that_reads_nothing_does_not_make_a_text_an_envelope() {
         #[derive(Debug, PartialEq)]
         struct Blind;
         impl<'de> Deserialize<'de> for Blind {

@@ -122,7 +122,7 @@ mod tests {
 
     /// Row E2: a text that is not an envelope is rejected.
     #[test]
-    fn what_is_no_envelope_is_refused_whole() {
+    fn a_text_that_is_not_an_envelope_is_rejected_whole() {
         for text in [
             "",
             "x",

@@ -119,7 +119,7 @@ mod tests {
 
     /// Row X6: the thread was blocked, or the machine was suspended, so no ping was sent yet.
     #[tokio::test(start_paused = true)]
-    async fn a_late_ping_still_gives_the_peer_its_time_to_answer() {
+    async fn a_delayed_ping_still_gives_the_peer_its_time_to_answer() {
         let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));
         advance(100 * SECOND).await;
         assert_eq!((due(&mut timer).await, start.elapsed()), (Due::Ping, 100 * SECOND));
