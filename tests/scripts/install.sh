@@ -17,6 +17,8 @@ need_command node "install Node.js 20 or later (Debian package nodejs)"
 need_command npm "install npm (Debian package npm)"
 # The linker of every Rust program.
 command -v cc >/dev/null || need_packages gcc libc6-dev
+# Every package of the lock file, for every system: a test reads the dependencies offline.
+quietly cargo fetch --locked || fail "cargo fetch failed; its own words are above"
 
 cd ../interop
 

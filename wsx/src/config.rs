@@ -35,9 +35,30 @@ pub struct Config {
     /// Maximum number of bytes in a connection's send queue; default 4 MiB. That is twice the size
     /// of 1,024 messages of 2 KiB, or two messages of maximum length.
     ///
-    /// An empty queue accepts one message of any length. Too low: senders wait although few
+    /// An empty queue accepts one message of any length. Replies of handlers, and broadcasts to a
+    /// full queue, have a reserve of as many bytes again. Too low: senders wait although few
     /// messages are queued. Too high: a dead peer holds more memory until the write timeout.
     pub queue_bytes: usize,
+    /// Maximum number of received messages that wait while an earlier one is handled; default
+    /// 1,024, as many as in the send queue. More wait in the buffer of the operating system.
+    ///
+    /// Handlers of a connection run one after the other. Meanwhile wsx reads on: it answers pings,
+    /// and notices the end of the connection. Too low: a peer that sends while a handler waits does
+    /// not get its pings answered. With 0, nothing is read while a handler waits. Too high: a slow
+    /// handler holds more memory.
+    pub backlog_messages: usize,
+    /// Maximum number of bytes in these messages; default 2 MiB, one message of maximum length.
+    ///
+    /// A message counts when it has arrived, so the bytes may exceed this by one message.
+    pub backlog_bytes: usize,
+    /// How long a connection may be too slow for the broadcasts of its hub; default 10 s. Then it
+    /// is closed with [`CloseCode::TRY_AGAIN_LATER`](crate::CloseCode::TRY_AGAIN_LATER) (row S3 of
+    /// the specification).
+    ///
+    /// The time starts when a broadcast finds the send queue full, and ends when half of the queue
+    /// is free. Too low: a connection that pauses is closed. Too high: its queue holds memory
+    /// longer. See [`Hub::broadcast`](crate::Hub::broadcast).
+    pub lag_timeout: Duration,
     /// Maximum time without progress of a write; default 10 s. Then the connection ends.
     ///
     /// Too low: a link that pauses is cut. Too high: a dead peer is noticed late, and holds its
@@ -104,6 +125,9 @@ impl Default for Config {
             max_message_size: 2 << 20,
             queue_messages: 1024,
             queue_bytes: 4 << 20,
+            backlog_messages: 1024,
+            backlog_bytes: 2 << 20,
+            lag_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
@@ -133,6 +157,27 @@ impl Config {
     #[must_use]
     pub fn queue_bytes(mut self, bytes: usize) -> Self {
         self.queue_bytes = bytes;
+        self
+    }
+
+    /// Sets [`backlog_messages`](Self::backlog_messages).
+    #[must_use]
+    pub fn backlog_messages(mut self, messages: usize) -> Self {
+        self.backlog_messages = messages;
+        self
+    }
+
+    /// Sets [`backlog_bytes`](Self::backlog_bytes).
+    #[must_use]
+    pub fn backlog_bytes(mut self, bytes: usize) -> Self {
+        self.backlog_bytes = bytes;
+        self
+    }
+
+    /// Sets [`lag_timeout`](Self::lag_timeout).
+    #[must_use]
+    pub fn lag_timeout(mut self, timeout: Duration) -> Self {
+        self.lag_timeout = timeout;
         self
     }
 

@@ -44,6 +44,25 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (conn, message_type, error);
     }
 
+    /// The reply of a handler could not be sent, because the connection is closing or has ended.
+    ///
+    /// `message_type` is the type of the message. It is text of the peer if the handler is that of
+    /// `__unknown__`.
+    fn reply_dropped(&self, conn: &Connection, message_type: &str) {
+        let _ = (conn, message_type);
+    }
+
+    /// A handler still ran when the time for closing its connection was over
+    /// ([`Config::close_timeout`](crate::Config::close_timeout), or the grace period of a
+    /// shutdown). It is dropped at its await. `message_type` is as in
+    /// [`reply_dropped`](Self::reply_dropped).
+    ///
+    /// `waiting` is the number of messages that were received after this one, and are now dropped
+    /// too.
+    fn handler_dropped(&self, conn: &Connection, message_type: &str, waiting: usize) {
+        let _ = (conn, message_type, waiting);
+    }
+
     /// A message does not have a handler (row E3 of the specification). The connection stays open.
     ///
     /// `message_type` is text of the peer. Escape it before you print it, as `{:?}` does, and do
@@ -149,6 +168,18 @@ impl Observer for StderrObserver {
 
     fn handler_failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
         eprintln!("wsx: {:?}: {message_type:?}: {}", conn.id(), Report(error));
+    }
+
+    fn reply_dropped(&self, conn: &Connection, message_type: &str) {
+        eprintln!("wsx: {:?}: {message_type:?}: the connection has ended before the reply", conn.id());
+    }
+
+    fn handler_dropped(&self, conn: &Connection, message_type: &str, waiting: usize) {
+        eprintln!(
+            "wsx: {:?}: {message_type:?}: the handler was dropped, because the connection has ended; {waiting} later \
+             messages were not handled",
+            conn.id()
+        );
     }
 
     fn message_ignored(&self, conn: &Connection, message_type: &str) {

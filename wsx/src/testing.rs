@@ -139,7 +139,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let conn = Handle::new("".into(), role, &config);
-    let mut transport = Some(SocketTransport::new(stream, role, early, &config));
+    let mut transport = Some(SocketTransport::with_tcp(stream, |_| None, role, early, &config));
     let served = conn.clone();
     let serving = async move {
         let program = Program::without_handlers(Untyped::default(), config);

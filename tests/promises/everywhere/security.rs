@@ -53,6 +53,9 @@ fn the_document_names_the_default_of_every_limit() {
     assert_eq!(number("Config::max_message_size"), config.max_message_size);
     assert_eq!(number("Config::queue_messages"), config.queue_messages);
     assert_eq!(number("Config::queue_bytes"), config.queue_bytes);
+    assert_eq!(number("Config::backlog_messages"), config.backlog_messages);
+    assert_eq!(number("Config::backlog_bytes"), config.backlog_bytes);
+    assert_eq!(seconds("Config::lag_timeout"), config.lag_timeout);
     assert_eq!(seconds("Config::write_timeout"), config.write_timeout);
     assert_eq!(seconds("Config::close_timeout"), config.close_timeout);
     assert_eq!(seconds("Config::handshake_timeout"), config.handshake_timeout);

@@ -2,7 +2,13 @@
 //! TLS; `dial` does.
 use crate::{
     catch_panic,
-    client::{Client, Inner, builder::Options, dial::dial, state::ClientState, stream::Socket},
+    client::{
+        Client, Inner,
+        builder::Options,
+        dial::dial,
+        state::ClientState,
+        stream::{self, Socket},
+    },
     closed::Closed,
     connection::handle::{Handle, OnConnect},
     dispatch::run::Scope,
@@ -119,7 +125,7 @@ impl<E: Endpoint> Session<E> {
         });
         let (socket, early) = dialled.await.unwrap_or(Err(ConnectError::Timeout(limit)))?;
         let conn = Handle::new(url.as_str().into(), Role::Client, &program.config);
-        Ok((conn, SocketTransport::new(socket, Role::Client, early, &program.config)))
+        Ok((conn, SocketTransport::with_tcp(socket, stream::tcp, Role::Client, early, &program.config)))
     }
 
     /// Waits before the next attempt. `error` is the error of the last attempt, or `None` after an

@@ -1,6 +1,9 @@
 //! The stream of bytes below a client's connection: a TCP socket, or any other stream, such as TLS
 //! or the stream of a connector. It does not know WebSocket.
-use crate::{config::Config, task::tcp_options};
+use crate::{
+    config::Config,
+    task::{tcp_options, transport},
+};
 use futures_util::future::BoxFuture;
 use std::{fmt, io};
 use tokio::{
@@ -37,9 +40,28 @@ pub(crate) type Connector = dyn Fn(Destination) -> BoxFuture<'static, io::Result
 pub(crate) type Socket = Either<TcpStream, Box<dyn Stream>>;
 
 /// Any stream that can carry a connection.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Returns the TCP socket below the stream, if it is known.
+    fn tcp(&self) -> Option<&TcpStream>;
+}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {
+    fn tcp(&self) -> Option<&TcpStream> {
+        #[cfg(feature = "rustls")]
+        if let Some(tls) = (self as &dyn std::any::Any).downcast_ref::<tokio_rustls::client::TlsStream<Socket>>() {
+            return tcp(tls.get_ref().0);
+        }
+        transport::tcp::of(self)
+    }
+}
+
+/// Returns the TCP socket below the stream, if it is known.
+pub(super) fn tcp(socket: &Socket) -> Option<&TcpStream> {
+    match socket {
+        Either::Left(socket) => Some(socket),
+        Either::Right(stream) => stream.tcp(),
+    }
+}
 
 /// Dials over TCP. The first address of the host that accepts is used.
 pub(super) async fn connect(destination: &Destination, config: &Config) -> io::Result<Socket> {

@@ -79,15 +79,16 @@ pub(crate) struct Closing {
 /// The use of a message that arrives.
 ///
 /// ```text
-/// Open --close_draining--> Draining --close, end--> Shut
-///   \------------------close, end------------------/
+/// Open --shutdown, end--> Draining --close, panic--> Shut
+///   \-----------------close, panic-----------------/
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Intake {
     /// The message is handled.
     Open,
-    /// The message is handled, because the peer may have sent it before it learned of the close.
+    /// The message is handled, because the peer sent it before its own close, or before it learned
+    /// of the shutdown.
     Draining,
     /// The message is dropped.
     Shut,
@@ -136,33 +137,32 @@ impl Handle {
     }
 
     /// Closes the connection: queued messages are sent, then the close frame. Messages that still
-    /// arrive are dropped.
+    /// arrive are dropped, even if a shutdown has begun. An earlier close keeps its code.
     ///
     /// A code that must not be in a close frame is sent as 1000.
     pub(crate) fn close(&self, code: CloseCode, reason: String) {
         let code = if code.is_sendable() { code } else { CloseCode::NORMAL };
-        self.begin_close(Closing { code, reason }, Intake::Shut);
+        let _ = self.0.closing.set(Box::new(Closing { code, reason }));
+        self.shut();
     }
 
     /// Closes the connection as a shutdown does. Messages that the peer sent before it learned of
-    /// the close are handled, and the running handler may reply.
+    /// the close are handled, and the running handler may reply. A connection that is already
+    /// closing is not changed.
     pub(crate) fn close_draining(&self, code: CloseCode, reason: &str) {
-        self.begin_close(Closing { code, reason: reason.to_owned() }, Intake::Draining);
-    }
-
-    /// Records the close, unless there was one before, and closes the queue.
-    fn begin_close(&self, closing: Closing, intake: Intake) {
-        if self.0.closing.set(Box::new(closing)).is_ok() {
-            // `fetch_max`, because the task may already have set `Shut`, which must stay.
-            self.0.intake.fetch_max(intake as u8, Ordering::Relaxed);
-            match intake {
-                Intake::Draining => self.0.queue.close_after_reply(),
-                Intake::Open | Intake::Shut => self.0.queue.close(),
-            }
+        if self.0.closing.set(Box::new(Closing { code, reason: reason.to_owned() })).is_ok() {
+            self.drain();
         }
     }
 
-    /// For the task: closes the queue, because the connection ends without a close by this program.
+    /// Closes the queue for all but replies. Messages that were received before are handled.
+    pub(crate) fn drain(&self) {
+        // `fetch_max`, because `Shut` must stay.
+        self.0.intake.fetch_max(Intake::Draining as u8, Ordering::Relaxed);
+        self.0.queue.close_to_sends();
+    }
+
+    /// Closes the queue. Messages are dropped from now on.
     pub(crate) fn shut(&self) {
         self.0.intake.store(Intake::Shut as u8, Ordering::Relaxed);
         self.0.queue.close();

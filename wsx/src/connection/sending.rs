@@ -5,7 +5,7 @@
 use crate::{
     connection::{
         handle::Handle,
-        queue::{Origin, Pushed, QueueClosed, Ticket},
+        queue::{Beyond, Pushed, QueueClosed, Ticket},
     },
     error::SendError,
 };
@@ -14,7 +14,9 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A send. It resolves when the message is in the queue.
@@ -33,8 +35,7 @@ pub struct Sending<'c> {
     conn: Target<'c>,
     /// How far the send is.
     step: Step,
-    /// The kind of sender. It decides whether a closing queue accepts the frame, and which error a
-    /// closed one returns.
+    /// The kind of sender. It decides which error a closed queue returns.
     sender: Sender,
 }
 
@@ -65,14 +66,33 @@ enum Step {
 enum Sender {
     /// The application.
     Program,
-    /// A handler's reply. The handler began before the close, so a shutdown still sends the reply.
-    Handler,
     /// A client, until the token is triggered. Before that, a closed connection is not the end of
     /// the client.
     Client(CancellationToken),
 }
 
 impl<'c> Sending<'c> {
+    /// Ends the wait for room, and uses the reserve of the queue. Returns `None` for a send that
+    /// does not wait.
+    pub(crate) fn push_beyond(
+        mut self,
+        now: Instant,
+        limit: Duration,
+    ) -> Option<(&'c Handle, Result<Beyond, QueueClosed>)> {
+        let (Step::Waiting(ticket), Target::Borrowed(conn)) =
+            (std::mem::replace(&mut self.step, Step::Done), &self.conn)
+        else {
+            return None;
+        };
+        let result = match conn.queue().cancel(&ticket) {
+            Some(frame) => conn.queue().push_beyond(frame, now, limit),
+            // The queue has admitted the frame meanwhile, or was closed.
+            None if conn.queue().was_admitted(&ticket) => Ok(Beyond::Queued),
+            None => Err(QueueClosed),
+        };
+        Some((conn, result))
+    }
+
     /// Returns a send of the application on this connection.
     pub(crate) fn on(conn: &'c Handle, frame: Result<Bytes, SendError>) -> Self {
         Self::new(Target::Borrowed(conn), frame.map_or_else(Step::Failed, Step::Frame))
@@ -80,12 +100,6 @@ impl<'c> Sending<'c> {
 
     fn new(conn: Target<'c>, step: Step) -> Self {
         Self { conn, step, sender: Sender::Program }
-    }
-
-    /// Makes this the reply of a handler that began before any close.
-    pub(crate) fn of_handler(mut self) -> Self {
-        self.sender = Sender::Handler;
-        self
     }
 }
 
@@ -116,15 +130,6 @@ impl Target<'_> {
     }
 }
 
-impl Sender {
-    fn origin(&self) -> Origin {
-        match self {
-            Self::Handler => Origin::Reply,
-            Self::Program | Self::Client(_) => Origin::Send,
-        }
-    }
-}
-
 impl Future for Sending<'_> {
     type Output = Result<(), SendError>;
 
@@ -132,7 +137,7 @@ impl Future for Sending<'_> {
         let this = self.get_mut();
         let result = match (std::mem::replace(&mut this.step, Step::Done), this.conn.handle()) {
             (Step::Failed(error), _) => Err(error),
-            (Step::Frame(frame), Some(conn)) => match conn.queue().push(frame, this.sender.origin(), cx) {
+            (Step::Frame(frame), Some(conn)) => match conn.queue().push(frame, cx) {
                 Ok(Pushed::Waiting(ticket)) => {
                     this.step = Step::Waiting(ticket);
                     return Poll::Pending;

@@ -13,7 +13,6 @@ use crate::{
     connection::{
         Connection,
         handle::{Handle, OnConnect},
-        queue::PushError,
         sending::Sending,
     },
     dispatch::program::Program,
@@ -21,11 +20,10 @@ use crate::{
     error::SendError,
     observer::Observer,
     protocol::endpoint::{Endpoint, Untyped},
-    server::{admission::Admission, lifecycle::Lifecycle, registry::Registry, shutdown},
+    server::{admission::Admission, broadcast, lifecycle::Lifecycle, registry::Registry, shutdown},
     wire::{close_code::CloseCode, write::Frame},
 };
-use bytes::Bytes;
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::future::BoxFuture;
 use std::{fmt, sync::Arc, time::Duration};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -185,9 +183,17 @@ impl<E: Endpoint> Hub<E> {
     /// Queues a message or an envelope for every connection. Returns the number of connections that
     /// accepted it (row S3 of the specification).
     ///
-    /// The message is encoded once. Connections with room get it at once. Then this waits for all
-    /// full connections at the same time. Each wait ends when the connection has room, or its write
-    /// timeout ends it.
+    /// The message is encoded once. Connections with room get it at once. A slow connection does
+    /// not delay the others:
+    ///
+    /// - If queues are full, this waits for them, for at most 100 ms in all. That slows down a
+    ///   program which broadcasts faster than its peers read.
+    /// - After that time a queue is behind, until half of it is free. Later broadcasts do not wait
+    ///   for it. They use its reserve, which has the size of
+    ///   [`queue_bytes`](crate::Config::queue_bytes).
+    /// - A connection whose reserve is full, or that was behind for
+    ///   [`lag_timeout`](crate::Config::lag_timeout), is closed with
+    ///   [`CloseCode::TRY_AGAIN_LATER`]. The observer sees that code in `connection_closed`.
     ///
     /// # Errors
     ///
@@ -197,36 +203,15 @@ impl<E: Endpoint> Hub<E> {
     /// # Cancel safety
     ///
     /// Not cancel safe: if this future is dropped before its first poll, the message is not sent.
-    /// If it is dropped later, connections that were full may not get the message; all others have
-    /// it.
+    /// If it is dropped while it waits, connections that were full may not get the message; all
+    /// others have it.
     pub fn broadcast<M: SentBy<E::Side, E::Peer> + ?Sized>(
         &self,
         message: &M,
     ) -> BoxFuture<'_, Result<usize, SendError>> {
         let frame = message.encode(Role::Server).map(Frame::into_bytes);
         // Boxed, so that its type does not name the message; `sending` has the reason.
-        Box::pin(async move {
-            let frame = frame?;
-            let (mut accepted, full) = self.offer(&frame);
-            let mut waiting: FuturesUnordered<_> =
-                full.iter().map(|conn| Sending::on(conn, Ok(frame.clone()))).collect();
-            while let Some(done) = waiting.next().await {
-                accepted += usize::from(done.is_ok());
-            }
-            Ok(accepted)
-        })
-    }
-
-    /// Queues the frame for each connection with room. Returns their number, and the full
-    /// connections.
-    fn offer(&self, frame: &Bytes) -> (usize, Vec<Handle>) {
-        let (mut accepted, mut full) = (0, Vec::new());
-        self.0.registry.for_each(|conn| match conn.try_push(frame.clone()) {
-            Ok(()) => accepted += 1,
-            Err(PushError::Full) => full.push(conn.clone()),
-            Err(PushError::Closed) => {}
-        });
-        (accepted, full)
+        Box::pin(async move { Ok(broadcast::broadcast(&self.0.registry, frame?, self.config()).await) })
     }
 
     /// Returns the connection with this id, if there is one.

@@ -3,6 +3,7 @@
 #[cfg(feature = "server")]
 mod accept_loop;
 pub(crate) mod admission;
+mod broadcast;
 #[cfg(feature = "server")]
 pub(crate) mod builder;
 #[cfg(feature = "server")]

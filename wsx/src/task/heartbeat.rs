@@ -6,11 +6,14 @@
 //! ```text
 //!               silent for the interval             silent for the timeout
 //!   Listening -------------------------> PingSent -------------------------> the peer is lost
-//!       ^              (ping)                |
-//!       +------------------------------------+
-//!                 a byte was received
+//!       ^              (ping)            |   ^  |
+//!       +--------------------------------+   +--+
+//!          a byte was received, or the         the ping has not left yet
+//!          peer took some of ours
 //! ```
-use crate::config::Heartbeat;
+//!
+//! Before the peer is lost, the task has [`LAST_LOOK`] to find a byte that has already arrived.
+use crate::{config::Heartbeat, task::deadline::LAST_LOOK};
 use std::{
     future::Future,
     pin::Pin,
@@ -39,21 +42,37 @@ pub(crate) struct HeartbeatTimer {
     phase: Phase,
     /// The end of the phase, if nothing is received.
     deadline: Instant,
+    /// The number of unsent bytes in the kernel when the last ping was queued, if it is known.
+    unsent: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Listening,
     PingSent,
+    /// The timeout is over, and the task looks once more.
+    LastLook,
 }
 
 impl HeartbeatTimer {
     pub(crate) fn new(config: Heartbeat) -> Self {
         let deadline = after(config.interval);
-        Self { config, timer: Box::pin(sleep_until(deadline)), phase: Phase::Listening, deadline }
+        Self { config, timer: Box::pin(sleep_until(deadline)), phase: Phase::Listening, deadline, unsent: None }
     }
 
-    /// Begins a new interval, because something was received.
+    /// Begins a new timeout, because the ping has not left yet.
+    pub(crate) fn wait_again(&mut self) {
+        self.phase = Phase::PingSent;
+        self.deadline = after(self.config.timeout);
+    }
+
+    /// Notes the number of unsent bytes. Returns whether it has decreased.
+    pub(crate) fn set_unsent(&mut self, unsent: Option<usize>) -> bool {
+        let before = std::mem::replace(&mut self.unsent, unsent);
+        matches!((unsent, before), (Some(now), Some(before)) if now < before)
+    }
+
+    /// Begins a new interval, because the peer is alive.
     pub(crate) fn restart(&mut self) {
         self.phase = Phase::Listening;
         self.deadline = after(self.config.interval);
@@ -61,19 +80,25 @@ impl HeartbeatTimer {
 
     /// Pending until an action is due.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
-        if self.timer.deadline() != self.deadline {
-            self.timer.as_mut().reset(self.deadline);
-        }
-        ready!(self.timer.as_mut().poll(cx));
-        match self.phase {
-            Phase::Listening => {
-                self.phase = Phase::PingSent;
-                // From now, and not from the deadline: a task that runs too late must still give
-                // the peer its time to answer.
-                self.deadline = after(self.config.timeout);
-                Poll::Ready(Due::Ping)
+        loop {
+            if self.timer.deadline() != self.deadline {
+                self.timer.as_mut().reset(self.deadline);
             }
-            Phase::PingSent => Poll::Ready(Due::PeerLost),
+            ready!(self.timer.as_mut().poll(cx));
+            match self.phase {
+                Phase::Listening => {
+                    self.phase = Phase::PingSent;
+                    // From now, and not from the deadline: a task that runs too late must still
+                    // give the peer its time to answer.
+                    self.deadline = after(self.config.timeout);
+                    return Poll::Ready(Due::Ping);
+                }
+                Phase::PingSent => {
+                    self.phase = Phase::LastLook;
+                    self.deadline = after(LAST_LOOK);
+                }
+                Phase::LastLook => return Poll::Ready(Due::PeerLost),
+            }
         }
     }
 }
@@ -103,7 +128,7 @@ mod tests {
     async fn a_silent_peer_is_pinged_and_then_lost() {
         let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));
         assert_eq!((due(&mut timer).await, start.elapsed()), (Due::Ping, 30 * SECOND));
-        assert_eq!((due(&mut timer).await, start.elapsed()), (Due::PeerLost, 40 * SECOND));
+        assert_eq!((due(&mut timer).await, start.elapsed()), (Due::PeerLost, 40 * SECOND + LAST_LOOK));
     }
 
     #[tokio::test(start_paused = true)]
@@ -117,13 +142,37 @@ mod tests {
         assert_eq!((due(&mut timer).await, start.elapsed()), (Due::Ping, 89 * SECOND));
     }
 
+    /// Row R1: the timeout of a ping begins when it has left.
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_that_has_not_left_gets_another_timeout() {
+        let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));
+        assert_eq!(due(&mut timer).await, Due::Ping);
+        assert!(!timer.set_unsent(Some(9)));
+        assert_eq!((due(&mut timer).await, start.elapsed()), (Due::PeerLost, 40 * SECOND + LAST_LOOK));
+        assert!(timer.set_unsent(Some(8)), "the kernel has sent a byte");
+        timer.wait_again();
+        assert_eq!((due(&mut timer).await, start.elapsed()), (Due::PeerLost, 50 * SECOND + 2 * LAST_LOOK));
+        assert!(!timer.set_unsent(Some(8)) && !timer.set_unsent(None));
+    }
+
+    /// A stopped process finds the answer together with the expired timer.
+    #[tokio::test(start_paused = true)]
+    async fn a_byte_that_arrives_during_the_last_look_counts() {
+        let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));
+        assert_eq!(due(&mut timer).await, Due::Ping);
+        advance(20 * SECOND).await;
+        poll_fn(|cx| Poll::Ready(assert!(timer.poll(cx).is_pending()))).await;
+        timer.restart();
+        assert_eq!((due(&mut timer).await, start.elapsed()), (Due::Ping, 80 * SECOND));
+    }
+
     /// Row X6: the thread was blocked, or the machine was suspended, so no ping was sent yet.
     #[tokio::test(start_paused = true)]
     async fn a_delayed_ping_still_gives_the_peer_its_time_to_answer() {
         let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));
         advance(100 * SECOND).await;
         assert_eq!((due(&mut timer).await, start.elapsed()), (Due::Ping, 100 * SECOND));
-        assert_eq!((due(&mut timer).await, start.elapsed()), (Due::PeerLost, 110 * SECOND));
+        assert_eq!((due(&mut timer).await, start.elapsed()), (Due::PeerLost, 110 * SECOND + LAST_LOOK));
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,12 +5,18 @@
 //! progress side by side. None of them waits for another.
 //!
 //! ```text
-//! serve --peer closes, input is rejected, handler panics, program closes--> close --> report
-//!       --link breaks---------------------------------------------------------------^
+//! serve --peer closes, input is rejected, handler panics, program closes--> close --> drain --> report
+//!       --link breaks--------------------------------------------------------------^
 //! ```
+//!
+//! While it drains, a running handler and the messages before the end have the rest of
+//! `close_timeout`.
+mod backlog;
+pub(crate) mod deadline;
 pub(crate) mod heartbeat;
 #[cfg(feature = "tungstenite")]
 mod open_websocket;
+mod progress;
 mod read_loop;
 pub(crate) mod tcp_options;
 pub(crate) mod transport;
@@ -19,6 +25,7 @@ mod writer;
 use crate::{
     catch_panic,
     closed::{Closed, ClosedBy},
+    config::Config,
     connection::{
         Connection,
         handle::{Handle, Intake},
@@ -27,9 +34,11 @@ use crate::{
     envelope::incoming::Incoming,
     protocol::endpoint::Endpoint,
     task::{
+        deadline::{Deadline, LAST_LOOK},
         heartbeat::{Due, HeartbeatTimer},
-        read_loop::{Handling, HandlingCell, ReadEnd, read},
-        transport::{Transport, discard},
+        progress::{Handling, Progress, ReadEnd},
+        read_loop::ReadLoop,
+        transport::Transport,
         writer::Writer,
     },
     wire::{close_code::CloseCode, header::Opcode, write},
@@ -38,23 +47,26 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::yield_now,
+    time::{Sleep, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
-/// How long input is read and dropped after our FIN. A socket that is dropped with unread input
-/// sends a reset, which can overtake the close frame.
+/// How long a peer may send nothing after our FIN and before its own. A socket that is dropped with
+/// unread input sends a reset, which can overtake the close frame.
 const LINGER: Duration = Duration::from_secs(1);
-/// Maximum number of bytes that are dropped within [`LINGER`].
-const LINGER_BYTES: usize = 4 << 20;
+/// After this many reads of dropped input, the other connections of the thread get a turn.
+const MAX_DISCARDS: u32 = 16;
 
 /// Runs a connection from before its first message to the end of its socket.
 ///
 /// At the end it takes the socket out of `socket`. `kill` ends the wait for a peer that does not
-/// close in time. The socket is borrowed, because a future has room for each argument, and again
-/// for the variable that it moves to.
+/// close in time, and for a running handler. The socket is borrowed, because a future has room for
+/// each argument, and again for the variable that it moves to.
 pub(crate) async fn run<E: Endpoint, T: Transport>(
     socket: &mut Option<T>,
     conn: &Handle,
@@ -65,8 +77,8 @@ pub(crate) async fn run<E: Endpoint, T: Transport>(
     let Some(transport) = &*socket else { return };
     let config = &scope.program.config;
     let closed = {
-        let handling = HandlingCell::new();
-        let mut reading = pin!(Some(read(transport, conn, scope, &handling)));
+        let progress = Progress::new();
+        let mut reading = pin!(Some(ReadLoop::new(transport, conn, scope, &progress).run()));
         let reader = reading.as_mut().as_pin_mut().expect("made above");
         let heartbeat = config.heartbeat.map(|heartbeat| Box::new(HeartbeatTimer::new(heartbeat)));
         let writer = Writer::new(config.write_timeout);
@@ -75,30 +87,19 @@ pub(crate) async fn run<E: Endpoint, T: Transport>(
             conn,
             writer,
             reader,
-            handling: &handling,
+            progress: &progress,
             waker: conn.reader_waker(),
             heartbeat,
-            end: None,
+            failed: None,
+            reader_done: false,
         };
         poll_fn(|cx| task.poll_serve(cx)).await;
         if let Some(hub) = scope.hub {
             hub.remove(conn);
         }
         let closed = task.closed();
-        if closed.by != ClosedBy::Link {
-            // Boxed. Otherwise every idle connection would carry the room for its close.
-            Box::pin(async {
-                tokio::select! {
-                    // In this order, so that frames which the socket takes at once are written,
-                    // even if the wait has already ended.
-                    biased;
-                    _ = task.close(&closed, config.close_timeout / 4, kill) => {}
-                    () = sleep(config.close_timeout) => {}
-                    () = kill.cancelled() => {}
-                }
-            })
-            .await;
-        }
+        // Boxed. Otherwise every idle connection would carry the room for its close.
+        Box::pin(task.end(&closed, config, kill)).await;
         // Dropping a handler's future runs code of the application, which may panic. The end is
         // reported anyway.
         let _ = catch_panic::call(|| reading.set(None));
@@ -134,79 +135,119 @@ struct Task<'t, T, F> {
     conn: &'t Handle,
     /// Writes the queue into the socket.
     writer: Writer,
-    /// The future of [`read`], which also runs the handlers.
+    /// The future of [`ReadLoop::run`], which also runs the handlers.
     reader: Pin<&'t mut F>,
-    /// Whether a handler is running. Then nothing is read.
-    handling: &'t HandlingCell,
+    /// The running handler, and the end of reading.
+    progress: &'t Progress,
     /// The waker that the reader waits with. It is separate, so that a wake-up for a queued message
     /// does not poll the reader.
     waker: Waker,
     /// The heartbeat, if one is configured. Boxed, because it is off by default.
     heartbeat: Option<Box<HeartbeatTimer>>,
-    /// The result of `reader`. After that, `reader` must not be polled again.
-    end: Option<ReadEnd>,
+    /// Set when a write failed. Boxed, because it is rare.
+    failed: Option<Box<FailedWrite>>,
+    /// Whether `reader` has ended. After that, it must not be polled again.
+    reader_done: bool,
 }
 
-impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
+/// A write that failed, while the task still reads. The peer's close frame may be in the socket,
+/// and says more than "broken pipe".
+struct FailedWrite {
+    error: io::Error,
+    last_look: Pin<Box<Sleep>>,
+}
+
+impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
     /// Reads and handles messages, then writes. Ready when all queued frames are written.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if T::ANSWERS_CLOSE {
+            // What was queued before the close frame is read has to be written before it.
+            let _ = self.writer.poll(self.transport, self.conn.queue(), cx)?;
+        }
         self.poll_reader(cx);
-        self.poll_heartbeat(cx)?;
         // In the same poll, whether or not a handler is pending. So replies are written at once,
         // and a handler that waits for room in its own queue gets it.
-        self.writer.poll(self.transport, self.conn.queue(), cx)
+        let written = self.writer.poll(self.transport, self.conn.queue(), cx);
+        self.poll_heartbeat(cx);
+        written
+    }
+
+    /// Ends reading, because the link is lost. A reader that does not run a handler ends at once.
+    fn lose_link(&mut self, why: String, cx: &Context<'_>) {
+        self.progress.set_end(ReadEnd::LinkLost(why));
+        self.waker.wake_by_ref();
+        self.poll_reader(cx);
     }
 
     /// Polls the reader if it was woken.
     fn poll_reader(&mut self, cx: &Context<'_>) {
         let woken = self.conn.queue().begin_poll(cx.waker());
-        if woken && self.end.is_none() {
+        if woken && !self.reader_done {
             let mut cx = Context::from_waker(&self.waker);
             match catch_panic::call(|| self.reader.as_mut().poll(&mut cx)) {
                 Some(Poll::Pending) => {}
-                Some(Poll::Ready(end)) => self.end = Some(end),
-                None => self.end = Some(ReadEnd::Panicked),
+                Some(Poll::Ready(())) => self.reader_done = true,
+                None => {
+                    self.reader_done = true;
+                    self.progress.done();
+                    self.progress.set_end(ReadEnd::Panicked);
+                }
             }
             self.transport.shrink();
         }
     }
 
-    /// Queues a ping when it is due, unless a ping is still queued. Returns an error if the peer
-    /// has not answered in time.
-    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Some(heartbeat) = &mut self.heartbeat else { return Ok(()) };
-        // While a handler runs, the peer's bytes wait in the buffer of the operating system. That
-        // is not silence.
-        if self.transport.take_received() || self.handling.get() != Handling::Idle {
+    /// Queues a ping when it is due. Ends the connection if the peer has not answered in time.
+    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) {
+        let Some(heartbeat) = &mut self.heartbeat else { return };
+        let is_alive = self.transport.take_received() | self.writer.take_progress();
+        // While too many messages wait for their handlers, the peer's bytes wait in the buffer of
+        // the operating system. That is not silence.
+        if is_alive || self.progress.is_paused() {
             heartbeat.restart();
         }
-        while let Poll::Ready(due) = heartbeat.poll(cx) {
-            if due == Due::PeerLost {
-                let why = "the peer was silent and did not answer a ping in time";
-                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        loop {
+            match heartbeat.poll(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Due::Ping) => {
+                    self.conn.queue().push_control(&write::frame(Opcode::PING, self.conn.role(), &[]));
+                    heartbeat.set_unsent(self.transport.unsent());
+                    // Writes it.
+                    cx.waker().wake_by_ref();
+                }
+                // The ping waits behind other frames. The write timeout judges them.
+                Poll::Ready(Due::PeerLost) if self.writer.is_blocked() => heartbeat.wait_again(),
+                Poll::Ready(Due::PeerLost) if heartbeat.set_unsent(self.transport.unsent()) => heartbeat.wait_again(),
+                Poll::Ready(Due::PeerLost) => {
+                    let why = "the peer was silent and did not answer a ping in time";
+                    return self.lose_link(why.to_owned(), cx);
+                }
             }
-            self.conn.queue().push_control(&write::frame(Opcode::PING, self.conn.role(), &[]));
         }
-        Ok(())
     }
 
     /// Ready when the connection has to end.
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Poll::Ready(Err(error)) = self.poll(cx) {
-            // The error of the read says why the link broke. A write after that only fails with
-            // "broken pipe".
-            if !matches!(self.end, Some(ReadEnd::LinkLost(_))) {
-                self.end = Some(ReadEnd::LinkLost(error.to_string()));
+        if let Some(failed) = &mut self.failed {
+            if failed.last_look.as_mut().poll(cx).is_ready() {
+                let why = failed.error.to_string();
+                self.lose_link(why, cx);
             }
+            self.poll_reader(cx);
+        } else if let Poll::Ready(Err(error)) = self.poll(cx) {
+            self.failed = Some(Box::new(FailedWrite { error, last_look: Box::pin(sleep(LAST_LOOK)) }));
+            // The reader has to look at the socket, and the timer has to be polled.
+            self.waker.wake_by_ref();
+            cx.waker().wake_by_ref();
         }
-        if self.end.is_some() || self.conn.is_closed() { Poll::Ready(()) } else { Poll::Pending }
+        if self.progress.end().is_some() || self.conn.is_closed() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Returns the reason for the end. After this, sends fail.
     fn closed(&mut self) -> Closed {
         // Closing has its own time limit.
         self.heartbeat = None;
-        let closed = match (&self.end, self.conn.closing()) {
+        let closed = match (self.progress.end(), self.conn.closing()) {
             (Some(ReadEnd::LinkLost(why)), _) => Closed::new(CloseCode::ABNORMAL, why, ClosedBy::Link),
             (Some(ReadEnd::Panicked), _) => Closed::new(CloseCode::INTERNAL_ERROR, "internal error", ClosedBy::Us),
             (Some(ReadEnd::Rejected(code, why)), _) => Closed::new(*code, why, ClosedBy::Us),
@@ -217,15 +258,60 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
             (None, Some(closing)) => return Closed::new(closing.code, closing.reason.as_str(), ClosedBy::Us),
             (None, None) => unreachable!("an open connection ends by its reader or by a request"),
         };
-        self.conn.shut();
+        if self.reader_done {
+            self.conn.shut();
+        } else {
+            // A handler is running, and messages may wait.
+            self.conn.drain();
+            self.conn.set_closed(closed.clone());
+        }
         closed
+    }
+
+    /// Closes the socket, and gives a running handler and waiting messages their time. Then a
+    /// handler that still runs is dropped at its next await.
+    async fn end(&mut self, closed: &Closed, config: &Config, kill: &CancellationToken) {
+        tokio::select! {
+            // In this order, so that frames which the socket takes at once are written, even if
+            // the wait has already ended.
+            biased;
+            () = async {
+                if closed.by != ClosedBy::Link {
+                    // A broken link ends the close, but not the handlers.
+                    let _ = self.close(closed, config.close_timeout / 4, kill).await;
+                }
+                if !self.reader_done {
+                    // Nothing can be sent any more.
+                    self.conn.queue().close();
+                    self.conn.set_closed(closed.clone());
+                }
+                poll_fn(|cx| {
+                    self.poll_reader(cx);
+                    if self.reader_done || self.progress.handling() == Handling::Idle && self.progress.end().is_none() {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    }
+                })
+                .await;
+            } => {}
+            () = Deadline::after(config.close_timeout) => {}
+            () = kill.cancelled() => {}
+        }
+        self.progress.cut();
+        self.waker.wake_by_ref();
+        poll_fn(|cx| {
+            self.poll_reader(cx);
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// Writes the queued frames and our close frame, waits for the peer's close frame, and ends the
     /// stream.
     ///
-    /// During a shutdown it waits for the reply of the running handler. It does so for at most
-    /// `reply_grace`, and not longer than the grace period of the shutdown.
+    /// It waits for the reply of the running handler before the close frame, for at most
+    /// `reply_grace`. In a shutdown, that is not longer than the grace period of the shutdown.
     async fn close(&mut self, closed: &Closed, reply_grace: Duration, kill: &CancellationToken) -> io::Result<()> {
         // Until the peer has closed, its messages are still read. The intake of the connection
         // decides whether they are handled.
@@ -233,27 +319,72 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
             let mut grace_over = pin!(timeout(reply_grace, kill.cancelled()));
             let mut waiting = true;
             poll_fn(|cx| {
-                let written = self.poll(cx)?;
+                let written = self.poll_closing(cx)?;
                 waiting = waiting && grace_over.as_mut().poll(cx).is_pending();
-                let owed = self.handling.get() == Handling::ReplyOwed && self.end.is_none();
-                if owed && waiting { Poll::Pending } else { written.map(Ok::<_, io::Error>) }
+                if waiting && self.owes_reply() { Poll::Pending } else { written.map(Ok::<_, io::Error>) }
             })
             .await?;
             // Nothing may follow the close frame.
             self.conn.queue().close();
         }
-        poll_fn(|cx| self.poll(cx)).await?;
+        poll_fn(|cx| self.poll_closing(cx)).await?;
         // The answer to a close frame carries the same code (RFC 6455 section 5.5.1).
         self.writer.rest = write::close_frame(self.conn.role(), closed.code, &closed.reason);
-        poll_fn(|cx| self.poll(cx)).await?;
+        poll_fn(|cx| self.poll_closing(cx)).await?;
         poll_fn(|cx| {
             self.poll_reader(cx);
-            if self.end.is_some() { Poll::Ready(()) } else { Poll::Pending }
+            if self.progress.end().is_some() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
         poll_fn(|cx| self.transport.poll_shutdown(cx)).await?;
-        let _ = timeout(LINGER, discard(self.transport, LINGER_BYTES)).await;
+        self.linger().await;
         Ok(())
+    }
+
+    /// Whether a reply has to be waited for: that of the running handler, or after the peer's close
+    /// also those of the messages that wait.
+    fn owes_reply(&self) -> bool {
+        match self.progress.end() {
+            Some(_) => !self.reader_done,
+            None => self.progress.handling() == Handling::ReplyOwed,
+        }
+    }
+
+    /// As [`poll`](Self::poll). After the end of reading, it drops the input. A peer that writes a
+    /// long message reads our close frame only after that.
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.progress.end().is_some() {
+            let _ = self.poll_discard(cx);
+        }
+        self.poll(cx)
+    }
+
+    /// Reads and drops input. Ready at the peer's FIN.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..MAX_DISCARDS {
+            match ready!(self.transport.poll_discard(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+        let _ = pin!(yield_now()).poll(cx);
+        Poll::Pending
+    }
+
+    /// Reads and drops input until the peer's FIN, or until the peer sends nothing for [`LINGER`].
+    async fn linger(&mut self) {
+        let mut silence = pin!(sleep(LINGER));
+        poll_fn(|cx| {
+            self.transport.take_received();
+            if self.poll_discard(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if self.transport.take_received() {
+                silence.set(sleep(LINGER));
+            }
+            silence.as_mut().poll(cx)
+        })
+        .await;
     }
 }
 
@@ -261,7 +392,7 @@ impl<T: Transport, F: Future<Output = ReadEnd>> Task<'_, T, F> {
 async fn report<E: Endpoint>(conn: &Handle, closed: &Closed, scope: &Scope<'_, E>) {
     let incoming = Incoming::close(closed);
     // A handler that hangs is dropped inside of `catch_panic`, because its drop may panic too.
-    let _ = catch_panic::run(timeout(scope.program.config.close_timeout, scope.event(conn, &incoming))).await;
+    let _ = catch_panic::run(deadline::timeout(scope.program.config.close_timeout, scope.event(conn, &incoming))).await;
     let _ = catch_panic::call(|| scope.program.observer.connection_closed(Connection::of(conn), closed));
 }
 

@@ -2,7 +2,7 @@
 //! not read.
 use crate::{
     connection::queue::{self, Queue, Taken},
-    task::transport::Transport,
+    task::{deadline::Deadline, transport::Transport},
 };
 use bytes::{Buf, Bytes};
 use std::{
@@ -12,7 +12,6 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::{Sleep, sleep};
 
 /// Takes frames from the queue and writes them.
 pub(super) struct Writer {
@@ -22,14 +21,26 @@ pub(super) struct Writer {
     unflushed: bool,
     /// The write timeout.
     timeout: Duration,
-    /// The end of the write timeout. It runs only while the socket takes nothing, and starts again
-    /// with every byte that it takes.
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// The state of a blocked write. Boxed, because most writes are not blocked.
+    blocked: Option<Box<Blocked>>,
+    /// Whether a blocked write has made progress since the last `take_progress`.
+    progressed: bool,
+}
+
+/// A write for which the socket has no room. It ends with every byte that the socket takes.
+struct Blocked {
+    /// The end of half the write timeout.
+    deadline: Deadline,
+    /// The number of unsent bytes in the kernel at the end of the first half. It is not known for
+    /// every stream.
+    unsent: Option<usize>,
+    /// Whether the first half is over.
+    second_half: bool,
 }
 
 impl Writer {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { rest: Bytes::new(), unflushed: false, timeout, deadline: None }
+        Self { rest: Bytes::new(), unflushed: false, timeout, blocked: None, progressed: false }
     }
 
     /// Ready when all queued frames are written. Returns an error if the socket has taken nothing
@@ -46,7 +57,7 @@ impl Writer {
                     Poll::Ready(n) => self.wrote(n?)?,
                     Poll::Pending => {
                         queue.shrink();
-                        return self.blocked(cx);
+                        return self.blocked(transport, cx);
                     }
                 }
             }
@@ -73,11 +84,11 @@ impl Writer {
     fn flush<T: Transport>(&mut self, transport: &T, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unflushed {
             if transport.poll_flush(cx)?.is_pending() {
-                return self.blocked(cx);
+                return self.blocked(transport, cx);
             }
             self.unflushed = false;
         }
-        self.deadline = None;
+        self.unblock();
         Poll::Ready(Ok(()))
     }
 
@@ -95,18 +106,54 @@ impl Writer {
         Ok(())
     }
 
-    /// Notes that the socket has taken bytes, which restarts the write timeout.
+    /// Notes that the socket has taken bytes, which ends the write timeout.
     fn progress(&mut self) {
         self.unflushed = true;
-        self.deadline = None;
+        self.unblock();
+    }
+
+    fn unblock(&mut self) {
+        if self.blocked.take().is_some() {
+            self.progressed = true;
+        }
+    }
+
+    /// Whether bytes wait for room in the socket.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.is_some()
+    }
+
+    /// Whether a blocked write has made progress since the last call. Then the peer is alive: the
+    /// socket had no room before the peer's system took bytes.
+    pub(super) fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.progressed)
     }
 
     /// Pending while the socket takes nothing, until the write timeout.
-    fn blocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let timeout = self.timeout;
-        ready!(self.deadline.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
-        let why = format!("the peer has taken nothing for {timeout:?}");
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
+    ///
+    /// The kernel wakes a writer only when half of its limit on unsent bytes is free. A slow link
+    /// needs longer for that than the timeout. So the second half of the timeout compares the
+    /// number of unsent bytes, and starts again if some were sent.
+    fn blocked<T: Transport>(&mut self, transport: &T, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let half = self.timeout / 2;
+        let blocked = self.blocked.get_or_insert_with(|| Box::new(Blocked::new(half)));
+        loop {
+            ready!(Pin::new(&mut blocked.deadline).poll(cx));
+            let unsent = transport.unsent();
+            let sent_more = matches!((unsent, blocked.unsent), (Some(now), Some(before)) if now < before);
+            if blocked.second_half && !sent_more {
+                let why = format!("the peer has taken nothing for {:?}", self.timeout);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+            }
+            self.progressed |= sent_more;
+            *blocked.as_mut() = Blocked { unsent, second_half: true, ..Blocked::new(half) };
+        }
+    }
+}
+
+impl Blocked {
+    fn new(half: Duration) -> Self {
+        Self { deadline: Deadline::after(half), unsent: None, second_half: false }
     }
 }
 
@@ -117,14 +164,23 @@ mod tests {
         connection::queue::{BATCH, Bound},
         wire::data_message::Received,
     };
-    use std::{collections::VecDeque, sync::Mutex, task::Waker};
+    use std::{collections::VecDeque, future::poll_fn, sync::Mutex, task::Waker};
+    use tokio::time::Instant;
     use tokio_tungstenite::tungstenite::Error;
 
     /// A socket that takes this many bytes of each write; `None` is a write that has to wait. After
     /// the list it takes everything.
     struct Socket {
         takes: Mutex<VecDeque<Option<usize>>>,
+        /// The number of unsent bytes at each call; unknown after the list.
+        unsent: Mutex<VecDeque<usize>>,
         written: Mutex<Vec<u8>>,
+    }
+
+    impl Socket {
+        fn new(takes: impl Into<VecDeque<Option<usize>>>) -> Self {
+            Self { takes: Mutex::new(takes.into()), unsent: Mutex::default(), written: Mutex::default() }
+        }
     }
 
     impl Transport for Socket {
@@ -153,6 +209,10 @@ mod tests {
             unreachable!("a writer does not close")
         }
 
+        fn unsent(&self) -> Option<usize> {
+            self.unsent.lock().unwrap().pop_front()
+        }
+
         fn take_received(&self) -> bool {
             false
         }
@@ -175,7 +235,7 @@ mod tests {
                         expected.extend(vec![name; *length]);
                         queue.try_push(vec![name; *length].into()).unwrap();
                     }
-                    let socket = Socket { takes: Mutex::new([first, second, first].into()), written: Mutex::default() };
+                    let socket = Socket::new([first, second, first]);
                     let mut writer = Writer::new(Duration::from_secs(10));
                     let mut polls = 0;
                     while writer.poll(&socket, &queue, &mut Context::from_waker(Waker::noop())).is_pending() {
@@ -186,5 +246,25 @@ mod tests {
                 }
             }
         }
+    }
+    /// Returns the time until the write timeout of a socket that takes nothing.
+    async fn time_to_timeout(unsent: &[usize]) -> Duration {
+        let queue = Queue::new(Bound { messages: 10, bytes: usize::MAX });
+        queue.try_push(Bytes::from_static(b"message")).unwrap();
+        let socket = Socket { unsent: Mutex::new(unsent.to_vec().into()), ..Socket::new(vec![None; 100]) };
+        let (start, mut writer) = (Instant::now(), Writer::new(Duration::from_secs(10)));
+        let error = poll_fn(|cx| writer.poll(&socket, &queue, cx)).await.unwrap_err();
+        assert_eq!(error.to_string(), "the peer has taken nothing for 10s");
+        start.elapsed()
+    }
+
+    /// Row V1: the write timeout, and what a slow link may do.
+    #[tokio::test(start_paused = true)]
+    async fn a_link_that_sends_bytes_within_half_the_timeout_is_not_cut() {
+        const HALF: Duration = Duration::from_millis(5_100);
+        assert_eq!(time_to_timeout(&[]).await, 2 * HALF, "the number of unsent bytes is not known");
+        assert_eq!(time_to_timeout(&[9, 9]).await, 2 * HALF);
+        assert_eq!(time_to_timeout(&[9, 8, 7, 7]).await, 4 * HALF);
+        assert_eq!(time_to_timeout(&[9, 10, 9]).await, 2 * HALF, "more unsent bytes are not progress");
     }
 }

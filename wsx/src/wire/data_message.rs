@@ -51,6 +51,14 @@ impl DataMessage {
         memory
     }
 
+    /// Returns the length, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
     /// Keeps the memory of a handled message for the next one of this thread.
     pub(crate) fn recycle(self) {
         let memory = match self {

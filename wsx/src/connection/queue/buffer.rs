@@ -12,7 +12,7 @@ pub(crate) struct Bound {
     pub(crate) bytes: usize,
 }
 
-/// Maximum number of queued control frames, which are pongs. More are rejected. tungstenite then
+/// Maximum number of queued control frames, which are pongs. More are rejected. The reader then
 /// keeps only the newest pong, as RFC 6455 section 5.5.3 allows. So a peer that sends pings but
 /// does not read cannot fill the memory.
 pub(super) const MAX_CONTROLS: usize = 4;
@@ -61,6 +61,21 @@ impl Buffer {
     #[inline]
     pub(super) fn has_room(&self, length: usize) -> bool {
         self.messages == 0 || (self.messages < self.bound.messages && self.bytes + length <= self.bound.bytes)
+    }
+
+    /// Whether there is room in the reserve for a reply or a broadcast, which do not wait as sends
+    /// do. The reserve is as long as [`Bound::bytes`].
+    ///
+    /// It has no maximum number of messages: short replies share their memory, and the frame of a
+    /// broadcast is shared by all connections.
+    #[inline]
+    pub(super) fn has_reserve(&self, length: usize) -> bool {
+        self.messages == 0 || self.bytes.saturating_add(length) <= self.bound.bytes.saturating_mul(2)
+    }
+
+    /// Whether at least half of the bounds is free.
+    pub(super) fn is_half_empty(&self) -> bool {
+        self.messages <= self.bound.messages / 2 && self.bytes <= self.bound.bytes / 2
     }
 
     #[inline]

@@ -11,7 +11,7 @@ mod buffer;
 mod loom_or_std;
 mod state;
 
-pub(crate) use crate::connection::queue::{buffer::Bound, state::Origin};
+pub(crate) use crate::connection::queue::{buffer::Bound, state::Beyond};
 
 use crate::connection::queue::{
     loom_or_std::{Mutex, MutexGuard},
@@ -21,7 +21,9 @@ use bytes::Bytes;
 use std::{
     cell::Cell,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// Maximum length of one write, in bytes, unless a single frame is longer.
 pub(crate) const BATCH: usize = 64 * 1024;
@@ -112,30 +114,65 @@ impl Queue {
         Ok(())
     }
 
-    /// Queues a reply. Only the connection's own task calls this. It is not woken, because it
-    /// writes in the same poll.
+    /// Queues a short reply, with a copy. Only the connection's own task calls this. It is not
+    /// woken, because it writes in the same poll.
+    ///
+    /// Replies have a reserve beyond the bounds. Otherwise two ends that both send and answer would
+    /// wait for each other.
     pub(crate) fn try_append(&self, reply: &[u8]) -> Result<(), PushError> {
-        let mut state = self.lock();
-        if state.access != Access::Open {
-            return Err(PushError::Closed);
-        }
-        if reply.len() > MAX_COPIED_REPLY || !state.has_room(reply.len()) {
+        if reply.len() > MAX_COPIED_REPLY {
             return Err(PushError::Full);
         }
-        state.buffer.append(reply);
+        self.lock_for_reply(reply.len())?.buffer.append(reply);
         Ok(())
     }
 
+    /// Queues a reply of any length, without a copy; otherwise as [`try_append`](Self::try_append).
+    /// If the reserve is full, the reader is polled again when there is room.
+    pub(crate) fn try_reply(&self, reply: &Bytes) -> Result<(), PushError> {
+        self.lock_for_reply(reply.len())?.buffer.push(reply.clone());
+        Ok(())
+    }
+
+    fn lock_for_reply(&self, length: usize) -> Result<MutexGuard<'_, State>, PushError> {
+        let mut state = self.lock();
+        if state.access == Access::Closed {
+            return Err(PushError::Closed);
+        }
+        if !state.buffer.has_reserve(length) {
+            state.wait_for_room();
+            return Err(PushError::Full);
+        }
+        Ok(state)
+    }
+
+    /// Queues the frame of a broadcast to a queue that is [full](PushError::Full).
+    pub(crate) fn push_beyond(&self, frame: Bytes, now: Instant, limit: Duration) -> Result<Beyond, QueueClosed> {
+        let mut state = self.lock();
+        if state.access != Access::Open {
+            return Err(QueueClosed);
+        }
+        let result = state.push_beyond(frame, now, limit);
+        let task = state.schedule();
+        drop(state);
+        wake(task);
+        Ok(result)
+    }
+
+    /// Whether broadcasts do not wait for this queue.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.lock().is_behind()
+    }
+
     /// Queues the frame, or keeps it here until there is room.
-    pub(crate) fn push(&self, frame: Bytes, origin: Origin, cx: &Context<'_>) -> Result<Pushed, QueueClosed> {
+    pub(crate) fn push(&self, frame: Bytes, cx: &Context<'_>) -> Result<Pushed, QueueClosed> {
         let mut waker = None;
         let mut state = self.lock();
         loop {
-            let is_last_reply = state.take_last_reply(origin);
-            if state.access != Access::Open && !is_last_reply {
+            if state.access != Access::Open {
                 return Err(QueueClosed);
             }
-            if is_last_reply || state.has_room(frame.len()) {
+            if state.has_room(frame.len()) {
                 state.buffer.push(frame);
                 let task = state.schedule();
                 drop(state);
@@ -143,7 +180,7 @@ impl Queue {
                 return Ok(Pushed::Queued);
             }
             if let Some(waker) = waker.take() {
-                return Ok(Pushed::Waiting(state.wait(frame, origin, waker)));
+                return Ok(Pushed::Waiting(state.wait(frame, waker)));
             }
             // Few senders have to wait, so the waker is cloned only here, without the lock. There
             // may be room after that.
@@ -165,18 +202,23 @@ impl Queue {
         Poll::Ready(if state.was_admitted(ticket) { Ok(()) } else { Err(QueueClosed) })
     }
 
-    /// Removes a waiting sender and its frame.
-    pub(crate) fn cancel(&self, ticket: &Ticket) {
+    /// Removes a waiting sender, and returns its frame.
+    pub(crate) fn cancel(&self, ticket: &Ticket) -> Option<Bytes> {
         let mut state = self.lock();
-        if let Some(cancelled) = state.cancel(ticket) {
-            // Shorter frames may have waited for this one.
-            let senders = state.admit_waiters();
-            let task = if senders.is_empty() { None } else { state.schedule() };
-            drop(state);
-            drop(cancelled);
-            senders.into_iter().for_each(Waker::wake);
-            wake(task);
-        }
+        let (frame, waker) = state.cancel(ticket)?;
+        // Shorter frames may have waited for this one.
+        let senders = state.admit_waiters();
+        let task = if senders.is_empty() { None } else { state.schedule() };
+        drop(state);
+        drop(waker);
+        senders.into_iter().for_each(Waker::wake);
+        wake(task);
+        Some(frame)
+    }
+
+    /// Whether the frame of a sender that no longer waits was queued.
+    pub(crate) fn was_admitted(&self, ticket: &Ticket) -> bool {
+        self.lock().was_admitted(ticket)
     }
 
     /// Queues a control frame before all messages. Returns `false` if the queue is full.
@@ -189,15 +231,15 @@ impl Queue {
         has_room
     }
 
-    /// Closes the queue for all senders, including waiting ones. Queued frames are still sent.
+    /// Closes the queue for all senders, including waiting ones, and for replies. Queued frames are
+    /// still sent.
     pub(crate) fn close(&self) {
         self.close_to(Access::Closed);
     }
 
-    /// Closes the queue for all senders except one: the reply of the running handler is queued even
-    /// if the queue is full.
-    pub(crate) fn close_after_reply(&self) {
-        self.close_to(Access::LastReply);
+    /// Closes the queue for all senders, including waiting ones, but not for replies.
+    pub(crate) fn close_to_sends(&self) {
+        self.close_to(Access::Replies);
     }
 
     fn close_to(&self, access: Access) {
@@ -249,7 +291,8 @@ impl Queue {
             state.park();
             return taken;
         }
-        let reader = state.room_for_controls();
+        state.taken();
+        let reader = state.room_for_reader();
         let senders = state.admit_waiters();
         state.buffer.shrink_if_empty();
         drop(state);
@@ -287,15 +330,15 @@ mod tests {
     fn queue(messages: usize, bytes: usize) -> Queue {
         Queue::new(Bound { messages, bytes })
     }
-    fn push_and_wait(queue: &Queue, length: usize, origin: Origin, waker: &Waker) -> Ticket {
-        match queue.push(frame(length), origin, &Context::from_waker(waker)) {
+    fn push_and_wait(queue: &Queue, length: usize, waker: &Waker) -> Ticket {
+        match queue.push(frame(length), &Context::from_waker(waker)) {
             Ok(Pushed::Waiting(ticket)) => ticket,
             other => panic!("{other:?}, though there is no room"),
         }
     }
     /// Pushes a frame that has to wait.
     fn wait(queue: &Queue, length: usize) -> Ticket {
-        push_and_wait(queue, length, Origin::Send, Waker::noop())
+        push_and_wait(queue, length, Waker::noop())
     }
     fn poll(queue: &Queue, ticket: &Ticket) -> Poll<Result<(), QueueClosed>> {
         queue.poll_ticket(ticket, &Context::from_waker(Waker::noop()))
@@ -375,31 +418,23 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_closes_after_a_reply_takes_one_reply() {
+    fn a_queue_that_is_closed_to_sends_takes_replies() {
         let cx = Context::from_waker(Waker::noop());
-        // The reply follows the close.
-        let empty = queue(1, 100);
-        empty.try_push(frame(1)).unwrap();
-        empty.close_after_reply();
-        assert!(matches!(empty.push(frame(1), Origin::Send, &cx), Err(QueueClosed)));
-        assert!(matches!(empty.push(frame(1), Origin::Reply, &cx), Ok(Pushed::Queued)));
-        assert!(matches!(empty.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
-        assert_eq!(drain(&empty), 2);
-        // The reply waits already, after a send.
-        let waiting = queue(1, 100);
-        waiting.try_push(frame(1)).unwrap();
-        let send = wait(&waiting, 1);
-        push_and_wait(&waiting, 1, Origin::Reply, Waker::noop());
-        waiting.close_after_reply();
-        assert!(matches!(poll(&waiting, &send), Poll::Ready(Err(QueueClosed))));
-        assert!(matches!(waiting.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
-        assert_eq!(drain(&waiting), 2);
+        let queue = queue(1, 100);
+        queue.try_push(frame(1)).unwrap();
+        let send = wait(&queue, 1);
+        queue.close_to_sends();
+        assert!(matches!(poll(&queue, &send), Poll::Ready(Err(QueueClosed))));
+        assert!(matches!(queue.push(frame(1), &cx), Err(QueueClosed)));
+        assert!(matches!(queue.push_beyond(frame(1), Instant::now(), Duration::MAX), Err(QueueClosed)));
+        queue.try_append(b"one").unwrap();
+        queue.try_reply(&frame(90)).unwrap();
+        assert_eq!(drain(&queue), 3);
         // The task has closed the queue before the reply.
-        let closed = queue(1, 100);
-        closed.close_after_reply();
-        closed.close();
-        closed.close_after_reply();
-        assert!(matches!(closed.push(frame(1), Origin::Reply, &cx), Err(QueueClosed)));
+        queue.close();
+        queue.close_to_sends();
+        assert!(matches!(queue.try_append(b"two"), Err(PushError::Closed)));
+        assert!(matches!(queue.try_reply(&frame(1)), Err(PushError::Closed)));
     }
 
     /// A send that returns an error must not be delivered, because its caller sends again.
@@ -453,17 +488,17 @@ mod tests {
         queue.begin_poll(&waker());
         assert_eq!(dropped(), 1, "the waker of the first task");
         queue.try_push(frame(1)).unwrap();
-        let ticket = push_and_wait(&queue, 1, Origin::Send, &waker());
+        let ticket = push_and_wait(&queue, 1, &waker());
         assert!(queue.poll_ticket(&ticket, &Context::from_waker(&waker())).is_pending());
         assert_eq!(dropped(), 2, "the first waker of the sender");
         queue.cancel(&ticket);
         assert_eq!(dropped(), 3);
-        let ticket = push_and_wait(&queue, 1, Origin::Send, &waker());
+        let ticket = push_and_wait(&queue, 1, &waker());
         assert!(matches!(queue.take(), Taken::One(_)));
         assert_eq!(dropped(), 4, "the waker of an admitted sender");
         assert!(matches!(queue.poll_ticket(&ticket, &Context::from_waker(&waker())), Poll::Ready(Ok(()))));
         assert_eq!(dropped(), 5);
-        let _waiting = push_and_wait(&queue, 1, Origin::Send, &waker());
+        let _waiting = push_and_wait(&queue, 1, &waker());
         queue.close();
         assert_eq!(dropped(), 7, "the wakers of the task and of a sender that failed");
     }
@@ -539,21 +574,40 @@ mod tests {
         assert_eq!((state.buffer.messages, state.buffer.bytes), (0, 0), "frames that have left take no room");
     }
 
+    /// Row V1: replies do not wait for sends, and have a reserve of their own.
     #[test]
-    fn replies_are_bounded_and_overtake_no_sender() {
-        let few = queue(2, 100);
-        few.try_append(b"one").unwrap();
-        few.try_append(b"two").unwrap();
-        assert!(matches!(few.try_append(b"three"), Err(PushError::Full)));
-        let short = queue(10, 5);
-        short.try_append(b"four").unwrap();
-        assert!(matches!(short.try_append(b"to"), Err(PushError::Full)));
-        wait(&short, 2);
-        assert!(matches!(short.try_append(b"-"), Err(PushError::Full)));
-        assert!(matches!(short.take(), Taken::One(_) | Taken::Many(_)));
-        assert_eq!(drain(&short), 1, "the waiting sender was admitted");
-        short.close();
-        assert!(matches!(short.try_append(b"-"), Err(PushError::Closed)));
+    fn replies_have_a_bounded_reserve_beyond_a_full_queue() {
+        let (queue, count) = (queue(1, 100), Arc::new(Count::default()));
+        queue.begin_poll(&Waker::from(count.clone()));
+        queue.try_push(frame(100)).unwrap();
+        let send = wait(&queue, 1);
+        for _ in 0..4 {
+            queue.try_append(&[b'r'; 20]).unwrap();
+        }
+        queue.try_reply(&frame(20)).unwrap();
+        assert!(matches!(queue.try_append(b"-"), Err(PushError::Full)));
+        assert!(matches!(queue.try_reply(&frame(1)), Err(PushError::Full)));
+        assert!(poll(&queue, &send).is_pending());
+        assert!(matches!(queue.take(), Taken::Many(batch) if batch.len() == 200));
+        assert_eq!(count.0.load(Ordering::Relaxed), 1, "the reader waits for room for its reply");
+        assert!(matches!(poll(&queue, &send), Poll::Ready(Ok(()))));
+        queue.try_reply(&frame(99)).unwrap();
+    }
+
+    #[test]
+    fn broadcasts_have_a_bounded_reserve_beyond_a_full_queue() {
+        let (queue, now) = (queue(1, 100), Instant::now());
+        let (limit, later) = (Duration::from_secs(1), Duration::from_millis(999));
+        queue.try_push(frame(100)).unwrap();
+        assert!(!queue.is_behind());
+        assert_eq!(queue.push_beyond(frame(50), now, limit).unwrap(), Beyond::Queued);
+        assert!(queue.is_behind());
+        assert_eq!(queue.push_beyond(frame(49), now + later, limit).unwrap(), Beyond::Queued);
+        assert_eq!(queue.push_beyond(frame(2), now + later, limit).unwrap(), Beyond::TooFar, "the reserve is full");
+        assert_eq!(queue.push_beyond(frame(1), now + limit, limit).unwrap(), Beyond::TooFar, "it is full for too long");
+        drain(&queue);
+        assert!(!queue.is_behind(), "a peer that has caught up begins anew");
+        assert_eq!(queue.push_beyond(frame(1), now + limit, limit).unwrap(), Beyond::Queued);
     }
 
     #[test]

@@ -7,11 +7,11 @@
 //! Which senders may queue a frame:
 //!
 //! ```text
-//!          close_after_reply               the reply is queued
-//!   Open ---------------------> LastReply --------------------> Closed
-//!    |                             |                              ^
-//!    |            close            |            close             |
-//!    +-----------------------------+------------------------------+
+//!         close_to_sends              close
+//!   Open ----------------> Replies ----------> Closed
+//!    |                                           ^
+//!    |                   close                   |
+//!    +-------------------------------------------+
 //! ```
 //!
 //! Whether a sender has to wake the task:
@@ -27,7 +27,7 @@
 //! Whether the task has to poll its reader:
 //!
 //! ```text
-//!           no room for a control frame                 there is room
+//!       no room for a control frame or a reply          there is room
 //!   Idle -------------------------------> WaitsForRoom ---------------+
 //!   ^  |                                       |                      v
 //!   |  +---------------------------------------+-----------------> Called
@@ -40,7 +40,8 @@ use crate::connection::queue::{
     buffer::{Bound, Buffer},
 };
 use bytes::Bytes;
-use std::{collections::VecDeque, task::Waker};
+use std::{collections::VecDeque, task::Waker, time::Duration};
+use tokio::time::Instant;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -54,6 +55,9 @@ pub(super) struct State {
     /// The senders that wait for room, in order of arrival.
     waiters: VecDeque<Waiter>,
     next_ticket: u64,
+    /// Since when the queue has been too full for broadcasts. It ends when half of the bounds is
+    /// free, so a peer that is always nearly too slow stays in it.
+    behind_since: Option<Instant>,
     /// Every lower ticket was queued or cancelled.
     admitted: u64,
 }
@@ -61,10 +65,20 @@ pub(super) struct State {
 /// Which senders may queue a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
+    /// Every sender.
     Open,
-    /// Closed, except for one reply of the running handler. The reply may exceed the bounds.
-    LastReply,
+    /// Only the handlers, with their replies.
+    Replies,
+    /// Not a single one.
     Closed,
+}
+
+/// The result of a broadcast to a full queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beyond {
+    Queued,
+    /// The reserve is full, or the queue has been too full for longer than the limit.
+    TooFar,
 }
 
 /// Whether the task will take the queued frames.
@@ -81,7 +95,8 @@ enum TaskState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReaderState {
     Idle,
-    /// The queue was too full for its control frame. It must be polled when there is room.
+    /// The queue was too full for its control frame or its reply. It must be polled when there is
+    /// room.
     WaitsForRoom,
     /// The next poll of the task polls it.
     Called,
@@ -91,18 +106,7 @@ enum ReaderState {
 struct Waiter {
     ticket: u64,
     frame: Bytes,
-    origin: Origin,
     waker: Waker,
-}
-
-/// The kind of sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// A send of the application.
-    Send,
-    /// The reply of a handler. At most one waits, because a connection handles one message at a
-    /// time.
-    Reply,
 }
 
 impl State {
@@ -116,6 +120,7 @@ impl State {
             waker: None,
             waiters: VecDeque::new(),
             next_ticket: 0,
+            behind_since: None,
             admitted: 0,
         }
     }
@@ -126,20 +131,34 @@ impl State {
         self.waiters.is_empty() && self.buffer.has_room(length)
     }
 
-    /// Whether this frame is the one reply that a closing queue still takes.
-    pub(super) fn take_last_reply(&mut self, origin: Origin) -> bool {
-        let is_last = self.access == Access::LastReply && origin == Origin::Reply;
-        if is_last {
-            self.access = Access::Closed;
+    /// Queues the frame of a broadcast beyond the bounds, in the reserve.
+    pub(super) fn push_beyond(&mut self, frame: Bytes, now: Instant, limit: Duration) -> Beyond {
+        let since = *self.behind_since.get_or_insert(now);
+        if !self.buffer.has_reserve(frame.len()) || now.duration_since(since) >= limit {
+            return Beyond::TooFar;
         }
-        is_last
+        self.buffer.push(frame);
+        Beyond::Queued
+    }
+
+    /// Whether broadcasts do not wait for this queue, because it was full for too long already.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind_since.is_some()
+    }
+
+    /// Notes that frames were taken.
+    #[inline]
+    pub(super) fn taken(&mut self) {
+        if self.behind_since.is_some() && self.buffer.is_half_empty() {
+            self.behind_since = None;
+        }
     }
 
     /// Keeps a sender and its frame until there is room.
-    pub(super) fn wait(&mut self, frame: Bytes, origin: Origin, waker: Waker) -> Ticket {
+    pub(super) fn wait(&mut self, frame: Bytes, waker: Waker) -> Ticket {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.waiters.push_back(Waiter { ticket, frame, origin, waker });
+        self.waiters.push_back(Waiter { ticket, frame, waker });
         Ticket(ticket)
     }
 
@@ -184,13 +203,7 @@ impl State {
         if self.access != Access::Closed {
             self.access = access;
         }
-        let mut waiters = std::mem::take(&mut self.waiters);
-        if let Some(reply) = waiters.iter_mut().find(|waiter| waiter.origin == Origin::Reply) {
-            if self.take_last_reply(reply.origin) {
-                let frame = std::mem::take(&mut reply.frame);
-                self.buffer.push(frame);
-            }
-        }
+        let waiters = std::mem::take(&mut self.waiters);
         // The task is woken even if it is scheduled. If it is blocked in a write, it would
         // otherwise run only when the socket takes bytes, which may be much later.
         self.task = TaskState::Scheduled;
@@ -234,17 +247,16 @@ impl State {
         }
     }
 
-    /// Notes that the queue was too full for a control frame.
+    /// Notes that the queue was too full for a control frame or a reply.
     pub(super) fn wait_for_room(&mut self) {
         if self.reader == ReaderState::Idle {
             self.reader = ReaderState::WaitsForRoom;
         }
     }
 
-    /// Notes that there is room for control frames. Returns the task's waker, if its reader waits
-    /// for that.
+    /// Notes that there is room again. Returns the task's waker, if its reader waits for that.
     #[inline]
-    pub(super) fn room_for_controls(&mut self) -> Option<Waker> {
+    pub(super) fn room_for_reader(&mut self) -> Option<Waker> {
         if self.reader == ReaderState::WaitsForRoom { self.call_reader() } else { None }
     }
 

@@ -5,11 +5,11 @@
 //! reads and writes in two futures, and each needs the socket only during a poll. So the socket is
 //! in a mutex that is never contended. A `RefCell` would make the task `!Send`.
 pub(crate) mod socket;
+pub(crate) mod tcp;
 pub(crate) mod tungstenite;
 
 use crate::{connection::queue::Queue, wire::data_message::Received};
 use std::{
-    future::Future,
     io,
     pin::Pin,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -20,6 +20,9 @@ use tokio_tungstenite::tungstenite::Error;
 
 /// The socket of one task.
 pub(crate) trait Transport: Send + Sync {
+    /// Whether the stream answers the peer's close frame by itself, and writes nothing after that.
+    const ANSWERS_CLOSE: bool = false;
+
     /// Returns the next message or control frame of the peer. Control frames that answer it go into
     /// `queue`.
     fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, Error>>;
@@ -40,6 +43,10 @@ pub(crate) trait Transport: Send + Sync {
     /// Whether bytes were received since the last call.
     fn take_received(&self) -> bool;
 
+    /// Returns the number of bytes that the kernel has taken and not sent yet, if that is known. It
+    /// costs about forty system calls.
+    fn unsent(&self) -> Option<usize>;
+
     /// Reads and drops bytes. Returns their number; 0 is the peer's FIN.
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 }
@@ -53,18 +60,4 @@ fn poll_read<S: AsyncRead + Unpin>(socket: &mut S, into: &mut [u8], cx: &mut Con
 /// Ignores the poison: a stream that panics ends its connection anyway.
 fn lock<T>(socket: &Mutex<T>) -> MutexGuard<'_, T> {
     socket.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Reads and drops bytes until the peer's FIN, at most `most` of them.
-pub(crate) fn discard<T: Transport>(transport: &T, most: usize) -> impl Future<Output = ()> + Send + '_ {
-    let mut dropped = 0;
-    std::future::poll_fn(move |cx| {
-        while dropped < most {
-            match ready!(transport.poll_discard(cx)) {
-                Ok(0) | Err(_) => break,
-                Ok(n) => dropped += n,
-            }
-        }
-        Poll::Ready(())
-    })
 }

@@ -2,7 +2,7 @@
 use crate::{
     config::Config,
     connection::queue::Queue,
-    task::transport::{Transport, lock, poll_read},
+    task::transport::{Transport, lock, poll_read, tcp},
     wire::{
         data_message::Received,
         read::{Link, Reader},
@@ -18,6 +18,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
     task::yield_now,
 };
 use tokio_tungstenite::tungstenite::{self, protocol::Role};
@@ -38,19 +39,35 @@ struct Inner<S> {
     reader: Reader,
     /// Whether bytes were received since the last `take_received`. The heartbeat needs it.
     received: bool,
+    /// Returns the TCP socket below the stream.
+    tcp: fn(&S) -> Option<&TcpStream>,
 }
 
 impl<S> SocketTransport<S> {
     /// Returns a transport. `early` has the bytes that arrived together with the end of the
     /// handshake.
-    pub(crate) fn new(socket: S, role: Role, early: Vec<u8>, config: &Config) -> Self {
-        Self(Mutex::new(Inner { socket, reader: Reader::new(role, early, config), received: false }))
+    pub(crate) fn new(socket: S, role: Role, early: Vec<u8>, config: &Config) -> Self
+    where
+        S: 'static,
+    {
+        Self::with_tcp(socket, tcp::of, role, early, config)
+    }
+
+    /// As [`new`](Self::new), with a function that returns the TCP socket below the stream.
+    pub(crate) fn with_tcp(
+        socket: S,
+        tcp: fn(&S) -> Option<&TcpStream>,
+        role: Role,
+        early: Vec<u8>,
+        config: &Config,
+    ) -> Self {
+        Self(Mutex::new(Inner { socket, reader: Reader::new(role, early, config), received: false, tcp }))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> {
     fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, tungstenite::Error>> {
-        let Inner { socket, reader, received } = &mut *lock(&self.0);
+        let Inner { socket, reader, received, .. } = &mut *lock(&self.0);
         reader.poll(&mut Polled { socket, received, queue, cx, reads: 0 })
     }
 
@@ -72,6 +89,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> 
 
     fn take_received(&self) -> bool {
         std::mem::take(&mut lock(&self.0).received)
+    }
+
+    fn unsent(&self) -> Option<usize> {
+        let Inner { socket, tcp, .. } = &*lock(&self.0);
+        tcp(socket).and_then(tcp::unsent)
     }
 
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -51,6 +51,8 @@ impl<S> TungsteniteTransport<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTransport<S> {
+    const ANSWERS_CLOSE: bool = true;
+
     fn poll_received(&self, _: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, tungstenite::Error>> {
         loop {
             let next = ready!(Pin::new(&mut *lock(&self.stream)).poll_next(cx));
@@ -89,6 +91,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTranspor
 
     fn take_received(&self) -> bool {
         self.received.swap(false, Ordering::Relaxed)
+    }
+
+    /// The stream is the application's, and its socket is not known.
+    fn unsent(&self) -> Option<usize> {
+        None
     }
 
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -1,0 +1,116 @@
+//! What the reader of a task shows to the rest of the task: the running handler, and the end of the
+//! conversation. It does not know the socket or the handlers.
+//!
+//! The reader is a future of its own, which the task only polls. So they share these values.
+use crate::{connection::handle::Handle, wire::close_code::CloseCode};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, AtomicU8, Ordering},
+};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+/// The reason why reading ended.
+#[derive(Debug)]
+pub(super) enum ReadEnd {
+    /// The peer sent a close frame.
+    PeerClosed(Option<CloseFrame>),
+    /// The input violates RFC 6455 or a limit. The connection is closed with this code.
+    Rejected(CloseCode, String),
+    /// A handler or an observer panicked.
+    Panicked,
+    /// The link broke.
+    LinkLost(String),
+}
+
+/// Whether a handler is running, and whether its reply is sent.
+///
+/// ```text
+///         start                     done
+///   Idle --------> ReplyOwed -----------------> Idle
+///    ^    \                                      |
+///    |     +-----> ReplyDropped -----------------+
+///    |  start, after a close of this program
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Handling {
+    /// A handler is not running.
+    Idle,
+    /// The handler began before any close of this program. Its reply is sent before the close
+    /// frame.
+    ReplyOwed,
+    /// The handler began after a close of this program. Its reply is dropped.
+    ReplyDropped,
+}
+
+/// The shared values. Atomics, because both futures are in one `Send` task.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// A [`Handling`].
+    handling: AtomicU8,
+    /// Set when the reader has read everything. A handler and messages that wait may remain.
+    end: OnceLock<Box<ReadEnd>>,
+    /// Whether the buffer of waiting messages is full, so that nothing is read.
+    paused: AtomicBool,
+    /// Set by the task when a running handler has had its time.
+    cut: AtomicBool,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self {
+            handling: AtomicU8::new(Handling::Idle as u8),
+            end: OnceLock::new(),
+            paused: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn handling(&self) -> Handling {
+        match self.handling.load(Ordering::Relaxed) {
+            0 => Handling::Idle,
+            1 => Handling::ReplyOwed,
+            _ => Handling::ReplyDropped,
+        }
+    }
+
+    /// Notes that a handler starts.
+    pub(super) fn start(&self, conn: &Handle) {
+        let handling = if conn.closing().is_none() { Handling::ReplyOwed } else { Handling::ReplyDropped };
+        self.handling.store(handling as u8, Ordering::Relaxed);
+    }
+
+    /// Notes that the reply of the handler was queued, or that there is not a reply.
+    pub(super) fn done(&self) {
+        self.handling.store(Handling::Idle as u8, Ordering::Relaxed);
+    }
+
+    /// Returns the reason why reading ended, if it has.
+    pub(super) fn end(&self) -> Option<&ReadEnd> {
+        self.end.get().map(|end| &**end)
+    }
+
+    /// Notes the end. The first one counts.
+    pub(super) fn set_end(&self, end: ReadEnd) {
+        let _ = self.end.set(Box::new(end));
+    }
+
+    /// Whether nothing is read because too many messages wait for their turn.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Whether the running handler has to be dropped.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    /// Asks the reader to drop the running handler.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+}
