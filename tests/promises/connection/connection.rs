@@ -241,6 +241,33 @@ async fn a_peer_that_takes_nothing_is_cut_after_the_write_timeout() {
     assert!(hub.is_empty());
 }
 
+/// Row V1: beyond the budget of the hub each queue takes one message, and a peer that reads gets
+/// everything.
+#[tokio::test]
+async fn the_queues_of_a_hub_share_its_budget() {
+    const BUDGET: usize = 10_000;
+    let hub = Hub::builder().endpoint(Station::default()).max_queued_bytes(BUDGET).build().unwrap();
+    // Each of them takes 64 bytes, and then nothing.
+    let (_first, silent) = narrow(&hub, 64).await;
+    let (_second, other) = narrow(&hub, 64).await;
+    let (mut ws, healthy) = narrow(&hub, 1 << 20).await;
+    let text = "x".repeat(1000);
+    let fill =
+        |conn: &Connection| (0..100).take_while(|_| conn.try_send(&Envelope::with_type("text", &text)).is_ok()).count();
+    let queued = fill(&silent);
+    assert!((5..10).contains(&queued), "{queued}");
+    assert_eq!(fill(&other), 1, "an empty queue takes one message");
+    let receiving = tokio::spawn(async move {
+        for _ in 0..100 {
+            ws.next().await.unwrap().unwrap();
+        }
+    });
+    for _ in 0..100 {
+        within(healthy.send(&Envelope::with_type("text", &text))).await.unwrap();
+    }
+    within(receiving).await.unwrap();
+}
+
 /// Row X7: a shutdown's grace period also applies to a peer that reads nothing.
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_cuts_off_a_peer_that_takes_nothing() {

@@ -67,9 +67,10 @@ fn the_document_names_the_default_of_every_limit() {
     assert_eq!(seconds("Backoff::max"), backoff.max);
     assert_eq!(seconds("Backoff::stable_after"), backoff.stable_after);
     let builder = format!("{:?}", Hub::builder());
+    assert_eq!(documented("HubBuilder::max_queued_bytes"), "none");
     assert_eq!(documented("HubBuilder::max_connections_per_address"), "none");
     let limits = format!(
-        "Limits {{ connections: {}, connections_per_address: {}, handshakes: {} }}",
+        "Limits {{ connections: {}, connections_per_address: {}, handshakes: {}, queued_bytes: None }}",
         number("HubBuilder::max_connections"),
         usize::MAX,
         number("HubBuilder::max_handshakes")

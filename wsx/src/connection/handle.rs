@@ -9,7 +9,7 @@ use crate::{
     connection::{
         closure_handler::OwnHandler,
         extensions::Extensions,
-        queue::{Bound, PushError, Queue},
+        queue::{Bound, Budget, PushError, Queue},
     },
     wire::close_code::CloseCode,
 };
@@ -107,11 +107,16 @@ impl Intake {
 impl Handle {
     /// Returns a connection whose task has not started.
     pub(crate) fn new(id: Arc<str>, role: Role, config: &Config) -> Self {
+        Self::within(Budget::default(), id, role, config)
+    }
+
+    /// As [`new`](Self::new), with a queue that counts for the budget of a hub.
+    pub(crate) fn within(budget: Budget, id: Arc<str>, role: Role, config: &Config) -> Self {
         let bound = Bound { messages: config.queue_messages, bytes: config.queue_bytes };
         Self(Arc::new(Shared {
             id,
             role,
-            queue: Queue::new(bound),
+            queue: Queue::new(bound, budget),
             closing: OnceLock::new(),
             closed: SetOnce::new(),
             intake: AtomicU8::new(Intake::Open as u8),

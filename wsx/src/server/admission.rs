@@ -1,6 +1,7 @@
 //! The limits on a hub's connections and handshakes, which apply before a request is read.
 //!
 //! It knows addresses and numbers. It does not know requests, or the answers to rejected ones.
+use crate::connection::queue::Budget;
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
@@ -14,6 +15,8 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     pub(crate) connections_per_address: usize,
     pub(crate) handshakes: usize,
+    /// The bytes in all queues together; `None` without a limit.
+    pub(crate) queued_bytes: Option<usize>,
 }
 
 impl Default for Limits {
@@ -26,6 +29,8 @@ impl Default for Limits {
             connections_per_address: usize::MAX,
             // With a head of 16 KiB each, they take 16 MiB.
             handshakes: 1024,
+            // Not limited: the bounds of each connection apply.
+            queued_bytes: None,
         }
     }
 }
@@ -36,6 +41,8 @@ pub(crate) struct Admission {
     pub(crate) limits: Limits,
     /// One permit for each handshake in progress.
     pub(crate) handshakes: Arc<Semaphore>,
+    /// The bytes that the queues of all connections may hold together.
+    pub(crate) budget: Budget,
     /// The number of connections and handshakes of each address. It is empty without a limit.
     addresses: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -50,7 +57,8 @@ pub(crate) struct Counted {
 impl Admission {
     pub(crate) fn new(limits: Limits) -> Self {
         let handshakes = Arc::new(Semaphore::new(limits.handshakes.min(Semaphore::MAX_PERMITS)));
-        Self { limits, handshakes, addresses: Mutex::default() }
+        let budget = limits.queued_bytes.map(Budget::new).unwrap_or_default();
+        Self { limits, handshakes, budget, addresses: Mutex::default() }
     }
 
     /// Counts one more for this address. Returns an error if the address has reached its limit.

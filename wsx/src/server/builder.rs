@@ -183,6 +183,24 @@ impl<E: Endpoint> HubBuilder<E> {
         self
     }
 
+    /// Sets the maximum number of bytes that wait in the send queues of all connections together;
+    /// not limited by default (row V1 of the specification).
+    ///
+    /// Without it, the bounds of each connection apply: with the defaults, 100,000 connections may
+    /// hold 800 GB. A broadcast counts once for each connection.
+    ///
+    /// At the maximum, an empty queue still takes one message, so no connection is cut off. A send
+    /// to any other queue waits until that queue has written, and `try_send` returns
+    /// [`SendError::Full`](crate::SendError::Full). A broadcast waits as for a full queue. Then it
+    /// closes the connections whose queue is still not empty; see
+    /// [`Hub::broadcast`](crate::Hub::broadcast). Too low: slow connections are closed. Too high:
+    /// many slow connections use up the memory.
+    #[must_use]
+    pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
+        self.limits.queued_bytes = Some(bytes);
+        self
+    }
+
     /// Allows a hub without handlers: it only sends, or handlers are added to each connection.
     #[must_use]
     pub fn without_handlers(mut self) -> Self {

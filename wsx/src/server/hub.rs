@@ -330,7 +330,7 @@ impl<E> Hub<E> {
     /// An older connection with this id is closed with 4000. An edge box often reconnects before
     /// the server has noticed that the old link is dead.
     pub(crate) fn open(&self, id: Arc<str>) -> Option<Handle> {
-        let conn = Handle::new(id.clone(), Role::Server, self.config());
+        let conn = Handle::within(self.admission().budget.clone(), id.clone(), Role::Server, self.config());
         let replaced = self.0.registry.insert(&conn, id, || !self.lifecycle().stop.is_cancelled()).ok()?;
         if let Some(old) = replaced {
             old.close(CloseCode::REPLACED, "this id has connected again".into());

@@ -161,7 +161,7 @@ impl Blocked {
 mod tests {
     use super::*;
     use crate::{
-        connection::queue::{BATCH, Bound},
+        connection::queue::{BATCH, Bound, Budget},
         wire::data_message::Received,
     };
     use std::{collections::VecDeque, future::poll_fn, sync::Mutex, task::Waker};
@@ -229,7 +229,7 @@ mod tests {
         for lengths in [&[5][..], &[5, 1, 7], &[BATCH - 1, 2, 3], &[BATCH + 1, 2], &[1, BATCH, 1, 1]] {
             for first in [None, Some(1), Some(6), Some(usize::MAX)] {
                 for second in [None, Some(2)] {
-                    let queue = Queue::new(Bound { messages: 10, bytes: usize::MAX });
+                    let queue = Queue::new(Bound { messages: 10, bytes: usize::MAX }, Budget::default());
                     let mut expected = Vec::new();
                     for (name, length) in (b'a'..).zip(lengths) {
                         expected.extend(vec![name; *length]);
@@ -249,7 +249,7 @@ mod tests {
     }
     /// Returns the time until the write timeout of a socket that takes nothing.
     async fn time_to_timeout(unsent: &[usize]) -> Duration {
-        let queue = Queue::new(Bound { messages: 10, bytes: usize::MAX });
+        let queue = Queue::new(Bound { messages: 10, bytes: usize::MAX }, Budget::default());
         queue.try_push(Bytes::from_static(b"message")).unwrap();
         let socket = Socket { unsent: Mutex::new(unsent.to_vec().into()), ..Socket::new(vec![None; 100]) };
         let (start, mut writer) = (Instant::now(), Writer::new(Duration::from_secs(10)));

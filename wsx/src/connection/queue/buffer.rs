@@ -1,7 +1,7 @@
 //! The queued frames, in order and bounded, and the control frames that are sent before them.
 //!
 //! It counts messages and bytes. It does not know the senders or the task.
-use crate::connection::queue::{BATCH, Taken, spare_batch};
+use crate::connection::queue::{BATCH, Taken, budget::Budget, spare_batch};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -23,6 +23,8 @@ const MAX_KEPT: usize = 64;
 #[derive(Debug)]
 pub(super) struct Buffer {
     bound: Bound,
+    /// The bytes that all queues of the hub may hold together.
+    budget: Budget,
     pub(super) entries: VecDeque<Entry>,
     /// The number of messages in `entries`.
     pub(super) messages: usize,
@@ -52,15 +54,18 @@ impl Entry {
 }
 
 impl Buffer {
-    pub(super) fn new(bound: Bound) -> Self {
-        Self { bound, entries: VecDeque::new(), messages: 0, bytes: 0, controls: VecDeque::new() }
+    pub(super) fn new(bound: Bound, budget: Budget) -> Self {
+        Self { bound, budget, entries: VecDeque::new(), messages: 0, bytes: 0, controls: VecDeque::new() }
     }
 
     /// Whether there is room for a message of this length. An empty queue has room for one message
-    /// of any length.
+    /// of any length, even beyond the budget of the hub.
     #[inline]
     pub(super) fn has_room(&self, length: usize) -> bool {
-        self.messages == 0 || (self.messages < self.bound.messages && self.bytes + length <= self.bound.bytes)
+        self.messages == 0
+            || (self.messages < self.bound.messages
+                && self.bytes + length <= self.bound.bytes
+                && self.budget.has_room(length))
     }
 
     /// Whether there is room in the reserve for a reply or a broadcast, which do not wait as sends
@@ -70,7 +75,8 @@ impl Buffer {
     /// broadcast is shared by all connections.
     #[inline]
     pub(super) fn has_reserve(&self, length: usize) -> bool {
-        self.messages == 0 || self.bytes.saturating_add(length) <= self.bound.bytes.saturating_mul(2)
+        self.messages == 0
+            || (self.bytes.saturating_add(length) <= self.bound.bytes.saturating_mul(2) && self.budget.has_room(length))
     }
 
     /// Whether at least half of the bounds is free.
@@ -80,8 +86,7 @@ impl Buffer {
 
     #[inline]
     pub(super) fn push(&mut self, frame: Bytes) {
-        self.messages += 1;
-        self.bytes += frame.len();
+        self.add(frame.len());
         self.entries.push_back(Entry::Frame(frame));
     }
 
@@ -89,8 +94,7 @@ impl Buffer {
     /// between them.
     #[inline]
     pub(super) fn append(&mut self, reply: &[u8]) {
-        self.messages += 1;
-        self.bytes += reply.len();
+        self.add(reply.len());
         if let Some(Entry::Replies { bytes, messages }) = self.entries.back_mut() {
             if bytes.len() + reply.len() <= BATCH {
                 bytes.extend_from_slice(reply);
@@ -101,6 +105,14 @@ impl Buffer {
         let mut bytes = spare_batch();
         bytes.extend_from_slice(reply);
         self.entries.push_back(Entry::Replies { bytes, messages: 1 });
+    }
+
+    /// Counts one more message.
+    #[inline]
+    fn add(&mut self, length: usize) {
+        self.messages += 1;
+        self.bytes += length;
+        self.budget.add(length);
     }
 
     /// Queues a control frame. Returns whether there was room.
@@ -163,10 +175,18 @@ impl Buffer {
         }
         let entry = self.entries.pop_front()?;
         self.bytes -= entry.bytes().len();
+        self.budget.remove(entry.bytes().len());
         self.messages -= match &entry {
             Entry::Frame(_) => 1,
             Entry::Replies { messages, .. } => *messages,
         };
         Some(entry)
+    }
+}
+
+/// The frames of a connection that ends do not count any more.
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.budget.remove(self.bytes);
     }
 }

@@ -7,11 +7,12 @@
 //! waiting one. A dropped sender takes its frame back.
 //!
 //! It does not know the content of the frames or the socket.
+mod budget;
 mod buffer;
 mod loom_or_std;
 mod state;
 
-pub(crate) use crate::connection::queue::{buffer::Bound, state::Beyond};
+pub(crate) use crate::connection::queue::{budget::Budget, buffer::Bound, state::Beyond};
 
 use crate::connection::queue::{
     loom_or_std::{Mutex, MutexGuard},
@@ -31,6 +32,9 @@ pub(crate) const BATCH: usize = 64 * 1024;
 /// a copy.
 const MAX_COPIED_REPLY: usize = 16 * 1024;
 
+/// Maximum length of a batch whose memory the thread keeps, in bytes. A batch grows by doubling.
+const MAX_KEPT: usize = 2 * BATCH;
+
 thread_local! {
     /// The memory for the next batch of this thread. A task fills and writes its batch in the same
     /// poll, as long as its peer reads.
@@ -40,7 +44,9 @@ thread_local! {
 /// Keeps the memory of a written batch for the next batch of this thread.
 pub(crate) fn recycle(mut batch: Vec<u8>) {
     batch.clear();
-    SPARE.set(batch);
+    if batch.capacity() <= MAX_KEPT {
+        SPARE.set(batch);
+    }
 }
 
 fn spare_batch() -> Vec<u8> {
@@ -90,8 +96,8 @@ pub(crate) enum Taken {
 }
 
 impl Queue {
-    pub(crate) fn new(bound: Bound) -> Self {
-        Self { state: Mutex::new(State::new(bound)) }
+    pub(crate) fn new(bound: Bound, budget: Budget) -> Self {
+        Self { state: Mutex::new(State::new(bound, budget)) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -328,7 +334,7 @@ mod tests {
         Bytes::from(vec![b'x'; length])
     }
     fn queue(messages: usize, bytes: usize) -> Queue {
-        Queue::new(Bound { messages, bytes })
+        Queue::new(Bound { messages, bytes }, Budget::default())
     }
     fn push_and_wait(queue: &Queue, length: usize, waker: &Waker) -> Ticket {
         match queue.push(frame(length), &Context::from_waker(waker)) {
@@ -559,6 +565,38 @@ mod tests {
         }
         drain(&queue);
         assert_eq!(queue.lock().buffer.entries.capacity(), 0);
+    }
+
+    /// Row V1: a storm of senders leaves nothing behind.
+    #[test]
+    fn an_empty_queue_keeps_no_memory_of_waiting_senders() {
+        let queue = queue(1, 100);
+        queue.try_push(frame(1)).unwrap();
+        let senders: Vec<_> = (0..100).map(|_| wait(&queue, 1)).collect();
+        let rest = &senders[..50];
+        rest.iter().for_each(|sender| assert!(queue.cancel(sender).is_some()));
+        assert_eq!(drain(&queue), 51);
+        assert!(queue.lock().waiters_capacity() <= 4);
+    }
+
+    /// Row V1: the budget of a hub.
+    #[test]
+    fn beyond_the_budget_of_the_hub_each_queue_takes_one_message() {
+        let budget = Budget::new(100);
+        let queues = [(); 3].map(|()| Queue::new(Bound { messages: 10, bytes: 100 }, budget.clone()));
+        let [first, second, third] = &queues;
+        first.try_push(frame(90)).unwrap();
+        second.try_push(frame(10)).unwrap();
+        assert!(matches!(second.try_push(frame(1)), Err(PushError::Full)));
+        assert!(matches!(second.try_append(b"1"), Err(PushError::Full)));
+        third.try_push(frame(50)).unwrap();
+        assert!(matches!(third.try_push(frame(1)), Err(PushError::Full)));
+        assert_eq!(drain(third), 1);
+        drop(queues);
+        let last = Queue::new(Bound { messages: 10, bytes: 100 }, budget);
+        last.try_push(frame(1)).unwrap();
+        last.try_push(frame(99)).unwrap();
+        assert!(matches!(last.try_push(frame(1)), Err(PushError::Full)), "queues that are gone do not count");
     }
 
     #[test]

@@ -37,11 +37,15 @@
 //! ```
 use crate::connection::queue::{
     Ticket,
+    budget::Budget,
     buffer::{Bound, Buffer},
 };
 use bytes::Bytes;
 use std::{collections::VecDeque, task::Waker, time::Duration};
 use tokio::time::Instant;
+
+/// Maximum number of waiting senders for which an empty list keeps memory.
+const MAX_KEPT_WAITERS: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -110,9 +114,9 @@ struct Waiter {
 }
 
 impl State {
-    pub(super) fn new(bound: Bound) -> Self {
+    pub(super) fn new(bound: Bound, budget: Budget) -> Self {
         Self {
-            buffer: Buffer::new(bound),
+            buffer: Buffer::new(bound, budget),
             access: Access::Open,
             task: TaskState::Parked,
             // The first poll of the task starts its reader.
@@ -177,7 +181,20 @@ impl State {
     pub(super) fn cancel(&mut self, ticket: &Ticket) -> Option<(Bytes, Waker)> {
         let at = self.find(ticket)?;
         let waiter = self.waiters.remove(at)?;
+        self.shrink_waiters();
         Some((waiter.frame, waiter.waker))
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiters_capacity(&self) -> usize {
+        self.waiters.capacity()
+    }
+
+    /// Frees the memory of an empty list that was long before.
+    fn shrink_waiters(&mut self) {
+        if self.waiters.is_empty() && self.waiters.capacity() > MAX_KEPT_WAITERS {
+            self.waiters = VecDeque::new();
+        }
     }
 
     fn find(&self, ticket: &Ticket) -> Option<usize> {
@@ -194,6 +211,9 @@ impl State {
             self.buffer.push(first.frame);
             self.admitted = first.ticket + 1;
             wakers.push(first.waker);
+        }
+        if !wakers.is_empty() {
+            self.shrink_waiters();
         }
         wakers
     }
