@@ -38,6 +38,7 @@ step "return of 5,000 clients" target/campaign/mass_return --clients 5000 --outa
 step "weak links, 100,000 messages for each fault" target/campaign/weak_links_campaign --messages 100000
 # Needs root, for the networks that it makes.
 step "weak networks, 100,000 messages" tests/scripts/weak_networks.sh 100000
+step "slow links, 300 KB at 10 to 64 kbit/s" tests/scripts/slow_links.sh
 for campaign in floods declared json codes readers churn; do
   step "abuse: $campaign" target/campaign/abuse --echo target/campaign/echo --subject target/campaign/subject --only "$campaign"
 done

@@ -101,8 +101,9 @@ step "return after an outage, in short" target/campaign/mass_return --clients 30
 # does.
 if [[ "$(id -u)" == 0 ]] && unshare --net true 2>/dev/null; then
   step "weak networks, in short" tests/scripts/weak_networks.sh 1000
+  step "slow links, in short" tests/scripts/slow_links.sh 64 150000 5
 else
-  not_run="weak networks, which need root, CAP_SYS_ADMIN and CAP_NET_ADMIN"
+  not_run="weak networks and slow links, which need root, CAP_SYS_ADMIN and CAP_NET_ADMIN"
 fi
 step "fuzzing, in short" tests/scripts/fuzz.sh 8
 step "instructions" tests/scripts/instructions.sh

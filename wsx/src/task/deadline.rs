@@ -86,9 +86,9 @@ mod tests {
             Poll::Pending
         });
         let mut waiting = pin!(timeout(SECOND, event));
-        poll_fn(|cx| Poll::Ready(assert!(waiting.as_mut().poll(cx).is_pending()))).await;
+        assert!(poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await.is_pending());
         advance(4 * SECOND).await;
-        poll_fn(|cx| Poll::Ready(assert!(waiting.as_mut().poll(cx).is_pending()))).await;
+        assert!(poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await.is_pending());
         arrived.store(true, Ordering::Relaxed);
         assert_eq!(waiting.await, Some(()));
     }

@@ -42,8 +42,8 @@ pub(crate) struct HeartbeatTimer {
     phase: Phase,
     /// The end of the phase, if nothing is received.
     deadline: Instant,
-    /// The number of unsent bytes in the kernel when the last ping was queued, if it is known.
-    unsent: Option<usize>,
+    /// How many of our bytes the peer had not acknowledged at the last ping, if that is known.
+    unacknowledged: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ enum Phase {
 impl HeartbeatTimer {
     pub(crate) fn new(config: Heartbeat) -> Self {
         let deadline = after(config.interval);
-        Self { config, timer: Box::pin(sleep_until(deadline)), phase: Phase::Listening, deadline, unsent: None }
+        Self { config, timer: Box::pin(sleep_until(deadline)), phase: Phase::Listening, deadline, unacknowledged: None }
     }
 
     /// Begins a new timeout, because the ping has not left yet.
@@ -66,10 +66,10 @@ impl HeartbeatTimer {
         self.deadline = after(self.config.timeout);
     }
 
-    /// Notes the number of unsent bytes. Returns whether it has decreased.
-    pub(crate) fn set_unsent(&mut self, unsent: Option<usize>) -> bool {
-        let before = std::mem::replace(&mut self.unsent, unsent);
-        matches!((unsent, before), (Some(now), Some(before)) if now < before)
+    /// Notes the number of unacknowledged bytes. Returns whether it has decreased.
+    pub(crate) fn set_unacknowledged(&mut self, unacknowledged: Option<u32>) -> bool {
+        let before = std::mem::replace(&mut self.unacknowledged, unacknowledged);
+        matches!((unacknowledged, before), (Some(now), Some(before)) if now < before)
     }
 
     /// Begins a new interval, because the peer is alive.
@@ -147,12 +147,12 @@ mod tests {
     async fn a_ping_that_has_not_left_gets_another_timeout() {
         let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));
         assert_eq!(due(&mut timer).await, Due::Ping);
-        assert!(!timer.set_unsent(Some(9)));
+        assert!(!timer.set_unacknowledged(Some(9)));
         assert_eq!((due(&mut timer).await, start.elapsed()), (Due::PeerLost, 40 * SECOND + LAST_LOOK));
-        assert!(timer.set_unsent(Some(8)), "the kernel has sent a byte");
+        assert!(timer.set_unacknowledged(Some(8)), "the peer has acknowledged a byte");
         timer.wait_again();
         assert_eq!((due(&mut timer).await, start.elapsed()), (Due::PeerLost, 50 * SECOND + 2 * LAST_LOOK));
-        assert!(!timer.set_unsent(Some(8)) && !timer.set_unsent(None));
+        assert!(!timer.set_unacknowledged(Some(8)) && !timer.set_unacknowledged(None));
     }
 
     /// A stopped process finds the answer together with the expired timer.
@@ -161,7 +161,7 @@ mod tests {
         let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));
         assert_eq!(due(&mut timer).await, Due::Ping);
         advance(20 * SECOND).await;
-        poll_fn(|cx| Poll::Ready(assert!(timer.poll(cx).is_pending()))).await;
+        assert!(poll_fn(|cx| Poll::Ready(timer.poll(cx))).await.is_pending());
         timer.restart();
         assert_eq!((due(&mut timer).await, start.elapsed()), (Due::Ping, 80 * SECOND));
     }

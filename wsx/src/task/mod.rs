@@ -211,13 +211,15 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
                 Poll::Pending => return,
                 Poll::Ready(Due::Ping) => {
                     self.conn.queue().push_control(&write::frame(Opcode::PING, self.conn.role(), &[]));
-                    heartbeat.set_unsent(self.transport.unsent());
+                    heartbeat.set_unacknowledged(self.transport.unacknowledged());
                     // Writes it.
                     cx.waker().wake_by_ref();
                 }
                 // The ping waits behind other frames. The write timeout judges them.
                 Poll::Ready(Due::PeerLost) if self.writer.is_blocked() => heartbeat.wait_again(),
-                Poll::Ready(Due::PeerLost) if heartbeat.set_unsent(self.transport.unsent()) => heartbeat.wait_again(),
+                Poll::Ready(Due::PeerLost) if heartbeat.set_unacknowledged(self.transport.unacknowledged()) => {
+                    heartbeat.wait_again();
+                }
                 Poll::Ready(Due::PeerLost) => {
                     let why = "the peer was silent and did not answer a ping in time";
                     return self.lose_link(why.to_owned(), cx);

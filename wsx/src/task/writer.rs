@@ -2,7 +2,7 @@
 //! not read.
 use crate::{
     connection::queue::{self, Queue, Taken},
-    task::{deadline::Deadline, transport::Transport},
+    task::{deadline::LAST_LOOK, transport::Transport},
 };
 use bytes::{Buf, Bytes};
 use std::{
@@ -12,6 +12,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
+use tokio::time::{Sleep, sleep};
 
 /// Takes frames from the queue and writes them.
 pub(super) struct Writer {
@@ -27,15 +28,18 @@ pub(super) struct Writer {
     progressed: bool,
 }
 
+/// The write timeout is checked in this many steps.
+const STEPS: u32 = 4;
+
 /// A write for which the socket has no room. It ends with every byte that the socket takes.
 struct Blocked {
-    /// The end of half the write timeout.
-    deadline: Deadline,
-    /// The number of unsent bytes in the kernel at the end of the first half. It is not known for
-    /// every stream.
-    unsent: Option<usize>,
-    /// Whether the first half is over.
-    second_half: bool,
+    /// The end of a step. After the last step it is that of the last look.
+    timer: Pin<Box<Sleep>>,
+    /// The number of steps without progress.
+    idle: u32,
+    /// How many bytes the peer had not acknowledged at the end of the last step. That is not known
+    /// for every stream.
+    unacknowledged: Option<u32>,
 }
 
 impl Writer {
@@ -131,29 +135,30 @@ impl Writer {
 
     /// Pending while the socket takes nothing, until the write timeout.
     ///
-    /// The kernel wakes a writer only when half of its limit on unsent bytes is free. A slow link
-    /// needs longer for that than the timeout. So the second half of the timeout compares the
-    /// number of unsent bytes, and starts again if some were sent.
+    /// The kernel wakes a writer only when a third of its buffer is free. A slow link needs longer
+    /// for that than the timeout. So each step compares the number of unacknowledged bytes, and the
+    /// timeout starts again if it has decreased.
     fn blocked<T: Transport>(&mut self, transport: &T, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let half = self.timeout / 2;
-        let blocked = self.blocked.get_or_insert_with(|| Box::new(Blocked::new(half)));
+        let step = self.timeout / STEPS;
+        let blocked = self
+            .blocked
+            .get_or_insert_with(|| Box::new(Blocked { timer: Box::pin(sleep(step)), idle: 0, unacknowledged: None }));
         loop {
-            ready!(Pin::new(&mut blocked.deadline).poll(cx));
-            let unsent = transport.unsent();
-            let sent_more = matches!((unsent, blocked.unsent), (Some(now), Some(before)) if now < before);
-            if blocked.second_half && !sent_more {
-                let why = format!("the peer has taken nothing for {:?}", self.timeout);
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
-            }
-            self.progressed |= sent_more;
-            *blocked.as_mut() = Blocked { unsent, second_half: true, ..Blocked::new(half) };
+            ready!(blocked.timer.as_mut().poll(cx));
+            let before = std::mem::replace(&mut blocked.unacknowledged, transport.unacknowledged());
+            let is_alive = matches!((blocked.unacknowledged, before), (Some(now), Some(before)) if now < before);
+            self.progressed |= is_alive;
+            blocked.idle = if is_alive { 0 } else { blocked.idle + 1 };
+            let next = match blocked.idle {
+                ..STEPS => step,
+                STEPS => LAST_LOOK,
+                _ => {
+                    let why = format!("the peer has taken nothing for {:?}", self.timeout);
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+                }
+            };
+            blocked.timer.set(sleep(next));
         }
-    }
-}
-
-impl Blocked {
-    fn new(half: Duration) -> Self {
-        Self { deadline: Deadline::after(half), unsent: None, second_half: false }
     }
 }
 
@@ -172,14 +177,14 @@ mod tests {
     /// the list it takes everything.
     struct Socket {
         takes: Mutex<VecDeque<Option<usize>>>,
-        /// The number of unsent bytes at each call; unknown after the list.
-        unsent: Mutex<VecDeque<usize>>,
+        /// The number of unacknowledged bytes at each call; unknown after the list.
+        unacknowledged: Mutex<VecDeque<u32>>,
         written: Mutex<Vec<u8>>,
     }
 
     impl Socket {
         fn new(takes: impl Into<VecDeque<Option<usize>>>) -> Self {
-            Self { takes: Mutex::new(takes.into()), unsent: Mutex::default(), written: Mutex::default() }
+            Self { takes: Mutex::new(takes.into()), unacknowledged: Mutex::default(), written: Mutex::default() }
         }
     }
 
@@ -209,8 +214,8 @@ mod tests {
             unreachable!("a writer does not close")
         }
 
-        fn unsent(&self) -> Option<usize> {
-            self.unsent.lock().unwrap().pop_front()
+        fn unacknowledged(&self) -> Option<u32> {
+            self.unacknowledged.lock().unwrap().pop_front()
         }
 
         fn take_received(&self) -> bool {
@@ -248,10 +253,11 @@ mod tests {
         }
     }
     /// Returns the time until the write timeout of a socket that takes nothing.
-    async fn time_to_timeout(unsent: &[usize]) -> Duration {
+    async fn time_to_timeout(unacknowledged: &[u32]) -> Duration {
         let queue = Queue::new(Bound { messages: 10, bytes: usize::MAX }, Budget::default());
         queue.try_push(Bytes::from_static(b"message")).unwrap();
-        let socket = Socket { unsent: Mutex::new(unsent.to_vec().into()), ..Socket::new(vec![None; 100]) };
+        let socket =
+            Socket { unacknowledged: Mutex::new(unacknowledged.to_vec().into()), ..Socket::new(vec![None; 100]) };
         let (start, mut writer) = (Instant::now(), Writer::new(Duration::from_secs(10)));
         let error = poll_fn(|cx| writer.poll(&socket, &queue, cx)).await.unwrap_err();
         assert_eq!(error.to_string(), "the peer has taken nothing for 10s");
@@ -260,11 +266,12 @@ mod tests {
 
     /// Row V1: the write timeout, and what a slow link may do.
     #[tokio::test(start_paused = true)]
-    async fn a_link_that_sends_bytes_within_half_the_timeout_is_not_cut() {
-        const HALF: Duration = Duration::from_millis(5_100);
-        assert_eq!(time_to_timeout(&[]).await, 2 * HALF, "the number of unsent bytes is not known");
-        assert_eq!(time_to_timeout(&[9, 9]).await, 2 * HALF);
-        assert_eq!(time_to_timeout(&[9, 8, 7, 7]).await, 4 * HALF);
-        assert_eq!(time_to_timeout(&[9, 10, 9]).await, 2 * HALF, "more unsent bytes are not progress");
+    async fn a_link_that_takes_bytes_within_the_timeout_is_not_cut() {
+        const TIMEOUT: Duration = Duration::from_secs(10);
+        assert_eq!(time_to_timeout(&[]).await, TIMEOUT + LAST_LOOK, "the number is not known");
+        assert_eq!(time_to_timeout(&[9; 9]).await, TIMEOUT + LAST_LOOK);
+        assert_eq!(time_to_timeout(&[9, 9, 9, 8, 8, 8, 8, 8]).await, 2 * TIMEOUT + LAST_LOOK);
+        assert_eq!(time_to_timeout(&[9, 9, 9, 9, 8]).await, 2 * (TIMEOUT + LAST_LOOK), "at the last look");
+        assert_eq!(time_to_timeout(&[7, 8, 9, 10, 11]).await, TIMEOUT + LAST_LOOK, "more is not progress");
     }
 }

@@ -43,9 +43,9 @@ pub(crate) trait Transport: Send + Sync {
     /// Whether bytes were received since the last call.
     fn take_received(&self) -> bool;
 
-    /// Returns the number of bytes that the kernel has taken and not sent yet, if that is known. It
-    /// costs about forty system calls.
-    fn unsent(&self) -> Option<usize>;
+    /// Returns the number of bytes that the kernel has taken and the peer's kernel has not
+    /// acknowledged, if that is known. It costs a few system calls.
+    fn unacknowledged(&self) -> Option<u32>;
 
     /// Reads and drops bytes. Returns their number; 0 is the peer's FIN.
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;

@@ -91,9 +91,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> 
         std::mem::take(&mut lock(&self.0).received)
     }
 
-    fn unsent(&self) -> Option<usize> {
+    fn unacknowledged(&self) -> Option<u32> {
         let Inner { socket, tcp, .. } = &*lock(&self.0);
-        tcp(socket).and_then(tcp::unsent)
+        tcp(socket).and_then(tcp::unacknowledged)
     }
 
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -1,5 +1,5 @@
-//! The TCP socket below a stream, and how many bytes the kernel has not sent yet. It does not know
-//! frames.
+//! The TCP socket below a stream, and how many bytes its peer has not acknowledged yet. It does not
+//! know frames.
 use std::any::Any;
 use tokio::net::TcpStream;
 
@@ -15,91 +15,117 @@ pub(crate) fn of<S: 'static>(stream: &S) -> Option<&TcpStream> {
     stream.downcast_ref()
 }
 
-/// Returns the number of bytes that the kernel has taken and not sent yet, rounded down to
-/// [`STEP`]. Other systems than Linux do not show it.
-///
-/// A socket is writable if the number is less than half of `TCP_NOTSENT_LOWAT`. So this looks for
-/// the value at which the socket becomes writable, and then restores the option. There is a system
-/// call for the number, but not without unsafe code.
-#[cfg(target_os = "linux")]
-pub(super) fn unsent(socket: &TcpStream) -> Option<usize> {
-    /// More than a socket can hold.
-    const MAX: u32 = 1 << 30;
-    /// A link that sends less in half a write timeout is dead.
-    const STEP: u32 = 256;
-    let options = socket2::SockRef::from(socket);
-    let usual = options.tcp_notsent_lowat().ok()?;
-    let is_less_than = |bytes: u32| {
-        options.set_tcp_notsent_lowat(2 * bytes).ok()?;
-        is_writable(socket)
-    };
-    // The socket may not be writable for another reason, such as a full buffer.
-    let found = is_less_than(MAX).filter(|writable| *writable).and_then(|_| {
-        let (mut least, mut more) = (0, MAX);
-        while more - least > STEP {
-            let middle = least + (more - least) / 2;
-            if is_less_than(middle)? {
-                more = middle;
-            } else {
-                least = middle;
-            }
-        }
-        usize::try_from(least).ok()
-    });
-    let _ = options.set_tcp_notsent_lowat(usual);
-    found
-}
-
-#[cfg(target_os = "linux")]
-fn is_writable(socket: &TcpStream) -> Option<bool> {
-    use rustix::{
-        event::{PollFd, PollFlags, Timespec, poll},
-        io::Errno,
-    };
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let mut sockets = [PollFd::new(socket, PollFlags::OUT)];
-    loop {
-        match poll(&mut sockets, Some(&now)) {
-            Ok(_) => return Some(sockets[0].revents().contains(PollFlags::OUT)),
-            Err(Errno::INTR) => {}
-            Err(_) => return None,
-        }
-    }
-}
-
+/// Other systems than Linux do not show the number.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn unsent(_: &TcpStream) -> Option<usize> {
+pub(super) fn unacknowledged(_: &TcpStream) -> Option<u32> {
     None
+}
+
+/// Returns the number of bytes that the kernel has taken and the peer's kernel has not
+/// acknowledged. Returns `None` where the kernel does not allow the question.
+///
+/// This asks through a netlink socket, as the program `ss` does (`man 7 sock_diag`). The system
+/// call `ioctl` with `SIOCOUTQ` is shorter, but needs unsafe code.
+#[cfg(target_os = "linux")]
+pub(super) fn unacknowledged(socket: &TcpStream) -> Option<u32> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    use std::io::{Read, Write};
+    const AF_NETLINK: i32 = 16;
+    const NETLINK_SOCK_DIAG: i32 = 4;
+    /// Where the answer has the length of the write queue, `idiag_wqueue`.
+    const WRITE_QUEUE: usize = HEADER + 60;
+
+    let (local, peer) = (socket.local_addr().ok()?, socket.peer_addr().ok()?);
+    let kernel = Socket::new(Domain::from(AF_NETLINK), Type::RAW, Some(Protocol::from(NETLINK_SOCK_DIAG))).ok()?;
+    // The kernel answers during the write.
+    kernel.set_nonblocking(true).ok()?;
+    (&kernel).write_all(&question(local, peer)).ok()?;
+    let mut answer = [0; 512];
+    let length = (&kernel).read(&mut answer).ok()?;
+    let answer = &answer[..length];
+    if answer.get(4..6)? != SOCK_DIAG_BY_FAMILY.to_ne_bytes() {
+        return None;
+    }
+    Some(u32::from_ne_bytes(*answer.get(WRITE_QUEUE..)?.first_chunk()?))
+}
+
+/// The length of `nlmsghdr`.
+#[cfg(target_os = "linux")]
+const HEADER: usize = 16;
+/// The type of question and answer.
+#[cfg(target_os = "linux")]
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+
+/// Returns the bytes of `nlmsghdr` and `inet_diag_req_v2`, which name one TCP socket.
+#[cfg(target_os = "linux")]
+fn question(local: std::net::SocketAddr, peer: std::net::SocketAddr) -> Vec<u8> {
+    use std::net::IpAddr;
+    const LENGTH: u32 = 72;
+    const NLM_F_REQUEST: u16 = 1;
+    const IPPROTO_TCP: u8 = 6;
+    const ANY: [u8; 4] = u32::MAX.to_ne_bytes();
+    let octets = |address: IpAddr| match address {
+        IpAddr::V4(address) => {
+            let mut octets = [0; 16];
+            octets[..4].copy_from_slice(&address.octets());
+            octets
+        }
+        IpAddr::V6(address) => address.octets(),
+    };
+    let (family, scope) = match local {
+        std::net::SocketAddr::V4(_) => (2_u8, 0),
+        std::net::SocketAddr::V6(address) => (10, address.scope_id()),
+    };
+    let mut bytes = Vec::with_capacity(LENGTH as usize);
+    bytes.extend_from_slice(&LENGTH.to_ne_bytes());
+    bytes.extend_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    bytes.extend_from_slice(&NLM_F_REQUEST.to_ne_bytes());
+    // The sequence number and the port of this message, which nobody else answers.
+    bytes.extend_from_slice(&[0; 8]);
+    // The family, the protocol, no extensions, padding, and every state.
+    bytes.extend_from_slice(&[family, IPPROTO_TCP, 0, 0]);
+    bytes.extend_from_slice(&ANY);
+    bytes.extend_from_slice(&local.port().to_be_bytes());
+    bytes.extend_from_slice(&peer.port().to_be_bytes());
+    bytes.extend_from_slice(&octets(local.ip()));
+    bytes.extend_from_slice(&octets(peer.ip()));
+    bytes.extend_from_slice(&scope.to_ne_bytes());
+    // Any cookie.
+    bytes.extend_from_slice(&[ANY, ANY].concat());
+    bytes
 }
 
 #[cfg(all(test, target_os = "linux", not(wsx_model)))]
 mod tests {
     use super::*;
-    use crate::{config::Config, task::tcp_options};
-    use tokio::{
-        io::AsyncReadExt,
-        net::{TcpListener, TcpStream},
-    };
+    use tokio::{io::AsyncReadExt, net::TcpListener};
 
-    /// Row V1: the kernel's number falls when the peer reads, and does not change otherwise.
+    /// Row V1: the number falls only while the peer takes bytes.
     #[tokio::test]
-    async fn the_number_of_unsent_bytes_falls_while_the_peer_reads() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (mut far, _) = listener.accept().await.unwrap();
-        tcp_options::prepare(&near, &Config::default());
-        assert_eq!(unsent(&near), Some(0));
-        near.writable().await.unwrap();
-        while near.try_write(&[0; 64 * 1024]).is_ok() {}
-        let full = unsent(&near).unwrap();
-        assert!((32 * 1024..256 * 1024).contains(&full), "{full}");
-        assert_eq!(unsent(&near), Some(full));
-        let before = socket2::SockRef::from(&near).tcp_notsent_lowat().unwrap();
-        assert_eq!(before, 128 * 1024, "the option was restored");
-        let mut bytes = vec![0; 64 * 1024];
-        while unsent(&near) == Some(full) {
-            far.read_exact(&mut bytes).await.unwrap();
+    async fn the_number_of_unacknowledged_bytes_falls_while_the_peer_reads() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).await.unwrap();
+            let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut far, _) = listener.accept().await.unwrap();
+            assert_eq!(unacknowledged(&near), Some(0), "{address}");
+            near.writable().await.unwrap();
+            while near.try_write(&[0; 64 * 1024]).is_ok() {}
+            let full = unacknowledged(&near).unwrap();
+            assert!(full > 0);
+            let mut bytes = vec![0; 64 * 1024];
+            while unacknowledged(&near).unwrap() >= full {
+                far.read_exact(&mut bytes).await.unwrap();
+            }
         }
-        assert!(unsent(&near).unwrap() < full);
+    }
+
+    /// A server that listens on all addresses has the IPv4 addresses of its peers in IPv6.
+    #[tokio::test]
+    async fn a_mapped_address_is_found() {
+        let listener = TcpListener::bind("[::]:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let near = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        assert_eq!((unacknowledged(&near), unacknowledged(&far)), (Some(0), Some(0)));
     }
 }

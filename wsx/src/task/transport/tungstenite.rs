@@ -94,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTranspor
     }
 
     /// The stream is the application's, and its socket is not known.
-    fn unsent(&self) -> Option<usize> {
+    fn unacknowledged(&self) -> Option<u32> {
         None
     }
 
