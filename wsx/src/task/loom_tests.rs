@@ -10,7 +10,7 @@ use crate::{
     connection::{handle::Handle, queue::Queue, sending::Sending},
     error::SendError,
     task::transport::Transport,
-    wire::{close_code::CloseCode, data_message::Received, header::Opcode, write},
+    wire::{close_code::CloseCode, data_message::Received, header::Opcode, violation::ReadError, write},
 };
 use loom::{
     sync::{Condvar, Mutex, MutexGuard},
@@ -27,7 +27,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
-use tokio_tungstenite::tungstenite::{Error, protocol::Role};
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// The tests found every mistake that was made on purpose with at most two. `LOOM_MAX_PREEMPTIONS`
 /// sets another number.
@@ -163,7 +163,7 @@ impl Wire {
 
 impl Transport for Wire {
     /// Reads the pings, and answers while there is room.
-    fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, Error>> {
+    fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, ReadError>> {
         let mut state = lock(&self.0);
         while state.pings > 0 {
             state.open |= state.opens_for_reader;

@@ -253,10 +253,7 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
             (Some(ReadEnd::LinkLost(why)), _) => Closed::new(CloseCode::ABNORMAL, why, ClosedBy::Link),
             (Some(ReadEnd::Panicked), _) => Closed::new(CloseCode::INTERNAL_ERROR, "internal error", ClosedBy::Us),
             (Some(ReadEnd::Rejected(code, why)), _) => Closed::new(*code, why, ClosedBy::Us),
-            (Some(ReadEnd::PeerClosed(Some(frame))), _) => {
-                Closed::new(u16::from(frame.code).into(), frame.reason.as_str(), ClosedBy::Peer)
-            }
-            (Some(ReadEnd::PeerClosed(None)), _) => Closed::new(CloseCode::NO_STATUS, "", ClosedBy::Peer),
+            (Some(ReadEnd::PeerClosed(frame)), _) => Closed::new(frame.code, &frame.reason, ClosedBy::Peer),
             (None, Some(closing)) => return Closed::new(closing.code, closing.reason.as_str(), ClosedBy::Us),
             (None, None) => unreachable!("an open connection ends by its reader or by a request"),
         };

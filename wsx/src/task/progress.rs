@@ -2,18 +2,20 @@
 //! conversation. It does not know the socket or the handlers.
 //!
 //! The reader is a future of its own, which the task only polls. So they share these values.
-use crate::{connection::handle::Handle, wire::close_code::CloseCode};
+use crate::{
+    connection::handle::Handle,
+    wire::{close_code::CloseCode, close_frame::CloseFrame},
+};
 use std::sync::{
     OnceLock,
     atomic::{AtomicBool, AtomicU8, Ordering},
 };
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// The reason why reading ended.
 #[derive(Debug)]
 pub(super) enum ReadEnd {
     /// The peer sent a close frame.
-    PeerClosed(Option<CloseFrame>),
+    PeerClosed(CloseFrame),
     /// The input violates RFC 6455 or a limit. The connection is closed with this code.
     Rejected(CloseCode, String),
     /// A handler or an observer panicked.

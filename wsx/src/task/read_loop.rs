@@ -18,8 +18,8 @@ use crate::{
         transport::Transport,
     },
     wire::{
-        close_code::CloseCode,
         data_message::{DataMessage, Received},
+        violation::ReadError,
         write::Frame,
     },
 };
@@ -29,7 +29,6 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::task::yield_now;
-use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 
 /// After this many messages, the other connections of the thread get a turn, and the replies are
 /// written.
@@ -110,7 +109,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
 
     /// Reads the next message or control frame. Returns `None` after the end, which the task may
     /// have set.
-    fn poll_received(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Received, Error>>> {
+    fn poll_received(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Received, ReadError>>> {
         if self.progress.end().is_some() {
             return Poll::Ready(None);
         }
@@ -229,10 +228,10 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     }
 
     /// Notes a control frame or the end of reading.
-    fn note(&self, received: Result<Received, Error>) {
+    fn note(&self, received: Result<Received, ReadError>) {
         match received {
             Ok(Received::Message(_)) => unreachable!("the caller handles messages"),
-            // The pong is already queued.
+            // The reader has answered it.
             Ok(Received::Ping) => {}
             Ok(Received::Pong(payload)) => self.conn.pong(&payload),
             Ok(Received::Close(close)) => self.progress.set_end(ReadEnd::PeerClosed(close)),
@@ -257,12 +256,9 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
 }
 
 /// Returns how an error of the reader ends the connection.
-fn end_of(error: &Error) -> ReadEnd {
-    match (CloseCode::of_violation(error), error) {
-        (Some(code), _) => ReadEnd::Rejected(code, error.to_string()),
-        (None, Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
-            ReadEnd::LinkLost("the peer ended the stream without a close frame".into())
-        }
-        (None, error) => ReadEnd::LinkLost(error.to_string()),
+fn end_of(error: &ReadError) -> ReadEnd {
+    match error {
+        ReadError::Rejected(violation) => ReadEnd::Rejected(violation.close_code(), violation.to_string()),
+        ReadError::Ended | ReadError::Lost(_) => ReadEnd::LinkLost(error.to_string()),
     }
 }

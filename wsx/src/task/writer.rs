@@ -167,11 +167,10 @@ mod tests {
     use super::*;
     use crate::{
         connection::queue::{BATCH, Bound, Budget},
-        wire::data_message::Received,
+        wire::{data_message::Received, violation::ReadError},
     };
     use std::{collections::VecDeque, future::poll_fn, sync::Mutex, task::Waker};
     use tokio::time::Instant;
-    use tokio_tungstenite::tungstenite::Error;
 
     /// A socket that takes this many bytes of each write; `None` is a write that has to wait. After
     /// the list it takes everything.
@@ -204,7 +203,7 @@ mod tests {
             Poll::Ready(Ok(()))
         }
 
-        fn poll_received(&self, _: &Queue, _: &mut Context<'_>) -> Poll<Result<Received, Error>> {
+        fn poll_received(&self, _: &Queue, _: &mut Context<'_>) -> Poll<Result<Received, ReadError>> {
             unreachable!("a writer does not read")
         }
 

@@ -1,10 +1,8 @@
 //! Close codes (RFC 6455 section 7.4): the number in a close frame that gives the reason for the
 //! close.
 //!
-//! It knows the codes, their names, and the code that answers wrong input. It does not know
-//! connections.
+//! It knows the codes and their names. It does not know connections.
 use std::fmt;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 
 /// The code of a WebSocket close, from a close frame or in place of one (RFC 6455 section 7.4).
 ///
@@ -72,18 +70,6 @@ impl CloseCode {
     /// defined.
     pub(crate) const fn is_sendable(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1013 | 3000..=4999)
-    }
-
-    /// Returns the code that answers wrong input (RFC 6455 section 7.4.1). Returns `None` if the
-    /// link broke instead.
-    pub(crate) fn of_violation(error: &Error) -> Option<Self> {
-        match error {
-            Error::Capacity(CapacityError::MessageTooLong { .. }) => Some(Self::MESSAGE_TOO_BIG),
-            Error::Utf8(_) => Some(Self::INVALID_PAYLOAD),
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
-            Error::Protocol(_) => Some(Self::PROTOCOL_ERROR),
-            _ => None,
-        }
     }
 
     /// Returns the name of the constant, if there is one.

@@ -1,8 +1,9 @@
 //! A message or control frame of the peer, as the reader returns it. It does not know frames or
 //! handlers.
+use crate::wire::{close_code::CloseCode, close_frame::CloseFrame};
 use bytes::Bytes;
 use std::cell::Cell;
-use tokio_tungstenite::tungstenite::{self, protocol::CloseFrame};
+use tokio_tungstenite::tungstenite;
 
 /// Up to this size, the memory of a message is kept for the next message of the thread.
 const MAX_KEPT: usize = 256 * 1024;
@@ -18,7 +19,7 @@ pub(crate) enum Received {
     /// The pong that answers it is already queued.
     Ping,
     Pong(Bytes),
-    Close(Option<CloseFrame>),
+    Close(CloseFrame),
 }
 
 impl Received {
@@ -29,7 +30,12 @@ impl Received {
             tungstenite::Message::Binary(bytes) => Self::Message(DataMessage::Binary(bytes.into())),
             tungstenite::Message::Ping(_) => Self::Ping,
             tungstenite::Message::Pong(payload) => Self::Pong(payload),
-            tungstenite::Message::Close(close) => Self::Close(close),
+            tungstenite::Message::Close(Some(close)) => {
+                Self::Close(CloseFrame { code: u16::from(close.code).into(), reason: close.reason.as_str().to_owned() })
+            }
+            tungstenite::Message::Close(None) => {
+                Self::Close(CloseFrame { code: CloseCode::NO_STATUS, reason: String::new() })
+            }
             tungstenite::Message::Frame(_) => return None,
         })
     }

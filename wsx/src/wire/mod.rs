@@ -1,10 +1,12 @@
 //! From bytes to frames and back (RFC 6455 section 5). This folder does not know sockets or
 //! envelopes.
 pub(crate) mod close_code;
+pub(crate) mod close_frame;
 pub(crate) mod data_message;
 pub(crate) mod header;
 mod mask;
 pub(crate) mod read;
 pub(crate) mod read_buffer;
 mod tungstenite;
+pub(crate) mod violation;
 pub(crate) mod write;

@@ -8,7 +8,10 @@ pub(crate) mod socket;
 pub(crate) mod tcp;
 pub(crate) mod tungstenite;
 
-use crate::{connection::queue::Queue, wire::data_message::Received};
+use crate::{
+    connection::queue::Queue,
+    wire::{data_message::Received, violation::ReadError},
+};
 use std::{
     io,
     pin::Pin,
@@ -16,7 +19,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio_tungstenite::tungstenite::Error;
 
 /// The socket of one task.
 pub(crate) trait Transport: Send + Sync {
@@ -25,7 +27,7 @@ pub(crate) trait Transport: Send + Sync {
 
     /// Returns the next message or control frame of the peer. Control frames that answer it go into
     /// `queue`.
-    fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, Error>>;
+    fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, ReadError>>;
 
     /// Frees memory, because the reader waits for the peer or for a handler, or is done.
     fn shrink(&self);

@@ -7,6 +7,7 @@ use crate::{
         data_message::Received,
         read::{Link, Reader},
         read_buffer::poll_with_buffer,
+        violation::ReadError,
     },
 };
 use std::{
@@ -21,7 +22,7 @@ use tokio::{
     net::TcpStream,
     task::yield_now,
 };
-use tokio_tungstenite::tungstenite::{self, protocol::Role};
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// After this many reads without a complete message or control frame, the other connections of the
 /// thread get a turn.
@@ -66,7 +67,7 @@ impl<S> SocketTransport<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> {
-    fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, tungstenite::Error>> {
+    fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, ReadError>> {
         let Inner { socket, reader, received, .. } = &mut *lock(&self.0);
         reader.poll(&mut Polled { socket, received, queue, cx, reads: 0 })
     }

@@ -6,6 +6,7 @@ use crate::{
         data_message::Received,
         header::{Header, Opcode},
         read_buffer::poll_with_buffer,
+        violation::ReadError,
     },
 };
 use bytes::Bytes;
@@ -53,7 +54,7 @@ impl<S> TungsteniteTransport<S> {
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTransport<S> {
     const ANSWERS_CLOSE: bool = true;
 
-    fn poll_received(&self, _: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, tungstenite::Error>> {
+    fn poll_received(&self, _: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, ReadError>> {
         loop {
             let next = ready!(Pin::new(&mut *lock(&self.stream)).poll_next(cx));
             self.received.store(true, Ordering::Relaxed);
