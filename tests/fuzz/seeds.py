@@ -119,6 +119,14 @@ frames = {}
 for name, conversation in conversations.items():
     frames[f"{name}-server"] = b"\0\0\0\0" + conversation(frame)
     frames[f"{name}-client"] = b"\1\0\x12\x34" + conversation(lambda *each: frame(*each, masked=False))
+# Lengths that are not in their shortest form, and a top bit.
+frames["long-form-server"] = b"\0\0\0\0" + b"\x81\xfe\0\x01" + b"\0" * 4 + b"x"
+frames["longer-form-client"] = b"\1\0\0\0" + b"\x81\x7f" + struct.pack(">Q", 1) + b"x"
+frames["top-bit-client"] = b"\1\0\0\0" + b"\x81\x7f" + struct.pack(">Q", 1 << 63) + b"x"
+# The last header makes the message too long.
+frames["too-long-server"] = b"\0\0\0\0" + frame(BEGIN, b"x" * 600) + frame(PING) + frame(LAST, b"x" * 401)[:8]
+frames["bad-gateway-server"] = b"\0\0\0\0" + frame(TEXT, b"a") + frame(CLOSE, b"\x03\xf6gateway")
+frames["cut-character-server"] = b"\0\0\0\0" + frame(BEGIN, b"\xe2\x82") + frame(MORE, b"\xac\xe2") + frame(MORE, b"x")
 frames["unmasked-server"] = b"\0\0\0\0" + frame(TEXT, b"x", masked=False)
 frames["masked-client"] = b"\1\0\0\0" + frame(TEXT, b"x")
 frames["bytes-client"] = b"\1\0\xff\xff" + frame(BINARY, b"x" * 200, masked=False) + frame(CLOSE, masked=False)

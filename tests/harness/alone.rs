@@ -46,7 +46,21 @@ pub fn alone<Body: Future<Output = ()>>(body: Body) {
 /// On systems other than Linux.
 #[must_use]
 pub fn resident_kib() -> usize {
+    status_kib("VmRSS:")
+}
+
+/// Returns the memory that this process has reserved for data, in KiB, whether it uses it or not.
+///
+/// # Panics
+///
+/// On systems other than Linux.
+#[must_use]
+pub fn reserved_kib() -> usize {
+    status_kib("VmData:")
+}
+
+fn status_kib(name: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has this file");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux reports this value");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux reports this value");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

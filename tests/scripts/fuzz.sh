@@ -3,7 +3,7 @@
 # otherwise), and says how many runs each did. Fails on the first that breaks a promise, and names
 # the file with the bytes that do it. What libFuzzer found worth keeping stays in
 # target/fuzz/corpus, so that a later run goes on from there. Installs cargo-fuzz into target/tools.
-# Row R9 of the specification.
+# Rows F1 and R9 of the specification.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh

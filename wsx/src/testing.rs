@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 /// A hub and one connection that has no task.
 #[derive(Debug)]
-/// The hub whose handlers run.
 pub struct Bench<E: Endpoint> {
+    /// The hub whose handlers run.
     /// The connection, which is not in the hub.
     hub: Hub<E>,
     conn: Handle,

@@ -45,44 +45,6 @@ pub(crate) fn encode(first: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Whether a header breaks a rule, whatever follows it, before the first incomplete frame.
-pub(crate) fn has_invalid_header(mut wire: &[u8], masked: bool) -> bool {
-    let mut fragmented = false;
-    loop {
-        let &[first, second, ..] = wire else { return false };
-        let long = match second & 0x7f {
-            126 => 2,
-            127 => 8,
-            _ => 0,
-        };
-        let header = 2 + long + if second & 0x80 == 0 { 0 } else { 4 };
-        if wire.len() < header {
-            return false;
-        }
-        let length = match long {
-            0 => u64::from(second & 0x7f),
-            long => wire[2..2 + long].iter().fold(0, |length, byte| length << 8 | u64::from(*byte)),
-        };
-        let (opcode, last) = (first & 0x0f, first & 0x80 != 0);
-        let broken = match opcode {
-            0 => !fragmented,
-            TEXT | BINARY => fragmented,
-            CLOSE | PING | PONG => !last || length > 125,
-            _ => true,
-        };
-        if broken || first & 0x70 != 0 || (second & 0x80 != 0) != masked {
-            return true;
-        }
-        if opcode < CLOSE {
-            fragmented = !last;
-        }
-        let Some(rest) = usize::try_from(length).ok().and_then(|length| wire[header..].get(length..)) else {
-            return false;
-        };
-        wire = rest;
-    }
-}
-
 /// Returns the complete frames that an endpoint wrote. The last frame may be incomplete.
 ///
 /// # Panics

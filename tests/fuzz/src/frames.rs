@@ -1,22 +1,17 @@
 //! Frames through a connection of either role. The same bytes, in any pieces, give the messages,
-//! pongs and close code that tungstenite alone reads from one piece. One difference is allowed: wsx
-//! may reject an invalid header before the payload arrives, or before the length is found too long.
-//! An independent decoder reads what wsx writes.
+//! pongs and close code that a slow reader finds in them, which was written from the RFC. An
+//! independent decoder reads what wsx writes.
 use crate::{
     frame::{self, BINARY, CLOSE, Frame, PONG, TEXT},
     input::{Input, pieces},
+    rfc6455::{self, Content, End},
     wire::{Takes, Wire, bounded, within},
 };
 use std::{
-    io::{self, Read, Write},
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio_tungstenite::tungstenite::{
-    Error, Message, WebSocket,
-    error::ProtocolError,
-    protocol::{Role, WebSocketConfig},
-};
+use tokio_tungstenite::tungstenite::protocol::Role;
 use wsx::{__private::fuzz, Closed, ClosedBy, Config, Connection, RawFrame};
 
 /// Longest message in bytes, small enough for the fuzzer to reach.
@@ -31,90 +26,21 @@ pub fn run(data: &[u8]) {
     let takes = if ways & 2 == 0 { Takes::Everything } else { Takes::Little(8 + usize::from(narrow)) };
     let bytes = input.0;
     let early = if ways & 4 == 0 { 0 } else { bytes.len().min(usize::from(narrow)) };
-    let mut expected = expected(role, bytes);
+    let expected = rfc6455::read(bytes, role == Role::Server, LONGEST);
     // The thread's buffers, and the messages that this run keeps.
     let seen = bounded((512 << 10) + 16 * bytes.len(), || {
         let (early, rest) = bytes.split_at(early);
         seen(role, early.to_vec(), pieces(rest, pattern), takes)
     });
-    if frame::has_invalid_header(bytes, role == Role::Server) {
-        let rejected_early = u16::from(seen.closed.code) == 1002;
-        if expected.end == End::Lost || (expected.end == End::Rejected(1009) && rejected_early) {
-            expected.end = End::Rejected(1002);
-        }
-    }
     compare(role, &expected, &seen);
 }
 
 /// The messages and pongs in the peer's bytes.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 struct Received {
     /// Text as `TEXT`, binary as `BINARY`.
     messages: Vec<Frame>,
     pongs: Vec<Vec<u8>>,
-}
-
-#[derive(Debug)]
-struct Expected {
-    received: Received,
-    pings: Vec<Vec<u8>>,
-    end: End,
-}
-
-#[derive(Debug, PartialEq)]
-enum End {
-    /// The peer closed with this code; 1005 means without a code.
-    Closed(u16),
-    /// The peer's bytes are rejected with this code.
-    Rejected(u16),
-    /// The peer hung up without a close frame.
-    Lost,
-}
-
-/// The result of tungstenite alone, from one piece.
-fn expected(role: Role, bytes: &[u8]) -> Expected {
-    let limits = WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST));
-    let mut ws = WebSocket::from_raw_socket(OneWay(bytes), role, Some(limits));
-    let mut expected = Expected { received: Received::default(), pings: Vec::new(), end: End::Lost };
-    expected.end = loop {
-        match ws.read() {
-            Ok(Message::Text(text)) => {
-                expected.received.messages.push(Frame { opcode: TEXT, payload: text.as_bytes().to_vec() });
-            }
-            Ok(Message::Binary(bytes)) => {
-                expected.received.messages.push(Frame { opcode: BINARY, payload: bytes.to_vec() });
-            }
-            Ok(Message::Ping(payload)) => expected.pings.push(payload.to_vec()),
-            Ok(Message::Pong(payload)) => expected.received.pongs.push(payload.to_vec()),
-            Ok(Message::Close(frame)) => break End::Closed(frame.map_or(1005, |frame| frame.code.into())),
-            Ok(Message::Frame(_)) => unreachable!("tungstenite does not return frames"),
-            Err(Error::Capacity(_)) => break End::Rejected(1009),
-            Err(Error::Utf8(_)) => break End::Rejected(1007),
-            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => break End::Lost,
-            Err(Error::Protocol(_)) => break End::Rejected(1002),
-            Err(error) => panic!("unexpected error in memory: {error:?}"),
-        }
-    };
-    expected
-}
-
-/// Bytes to read. Written bytes are dropped.
-struct OneWay<'d>(&'d [u8]);
-
-impl Read for OneWay<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.0.read(out)
-    }
-}
-
-impl Write for OneWay<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// What a connection that echoes has done.
@@ -155,8 +81,9 @@ fn seen(role: Role, early: Vec<u8>, pieces: Vec<Vec<u8>>, takes: Takes) -> Seen 
     Seen { received, written: wire.written(), closed }
 }
 
-fn compare(role: Role, expected: &Expected, seen: &Seen) {
-    assert_eq!(seen.received, expected.received);
+fn compare(role: Role, expected: &Content, seen: &Seen) {
+    assert_eq!(seen.received.messages, expected.messages);
+    assert_eq!(seen.received.pongs, expected.pongs);
     let frames = frame::decode(&seen.written, role == Role::Client);
     let (mut echoes, mut pongs, mut close) = (Vec::new(), Vec::new(), None);
     for frame in frames {
@@ -176,7 +103,7 @@ fn compare(role: Role, expected: &Expected, seen: &Seen) {
         End::Lost => {
             assert_eq!(closed, (1006, ClosedBy::Link));
             assert_eq!(close, None, "a lost link has no close frame");
-            assert!(expected.received.messages.starts_with(&echoes));
+            assert!(expected.messages.starts_with(&echoes));
             return;
         }
         End::Closed(code) => {
@@ -188,6 +115,6 @@ fn compare(role: Role, expected: &Expected, seen: &Seen) {
             assert_eq!(close, Some(code), "the peer receives the code");
         }
     }
-    assert_eq!(echoes, expected.received.messages, "accepted messages are sent before the close frame");
+    assert_eq!(echoes, expected.messages, "accepted messages are sent before the close frame");
     assert!(expected.pings.is_empty() || !pongs.is_empty(), "no ping was answered");
 }

@@ -11,4 +11,5 @@ pub mod http;
 
 mod frame;
 mod input;
+mod rfc6455;
 mod wire;

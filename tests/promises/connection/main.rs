@@ -1,5 +1,6 @@
 //! One connection: its queue, its order, its limits and its close.
 mod connection;
+mod frames;
 mod limits;
 mod memory;
 mod tcp_options;

@@ -7,7 +7,7 @@ use std::{
 use wsx::{Envelope, Hub};
 use wsx_tests::{
     Log, Server,
-    alone::{alone, resident_kib},
+    alone::{alone, reserved_kib, resident_kib},
     handshake::{accepted, ask},
     within,
 };
@@ -96,6 +96,82 @@ fn a_long_message_leaves_no_memory_in_its_connection() {
     });
 }
 
+/// Rows F2, P3: a message of 2 MiB in two fragments leaves nothing in its connection.
+#[test]
+fn a_message_in_fragments_leaves_no_memory_in_its_connection() {
+    alone(async {
+        const PEERS: usize = 100;
+        let server = Server::start(hub()).await;
+        let text = format!(r#"{{"type":"blob","data":"{}"}}"#, "x".repeat((2 << 20) - 1024));
+        let (first, last) = text.as_bytes().split_at(1 << 20);
+        let (first, last) = (fragment(0x01, first), fragment(0x80, last));
+        let mut peers = Vec::new();
+        let mut before = 0;
+        for n in 0..=PEERS {
+            let mut tcp = handshake_as(&server.address, &n.to_string());
+            tcp.write_all(&first).unwrap();
+            tcp.write_all(&last).unwrap();
+            server.hub.endpoint().lengths.next().await;
+            peers.push(tcp);
+            // The first message fills the buffers of the threads and of the allocator.
+            before = if n == 0 { resident_kib() } else { before };
+        }
+        let grown = resident_kib().saturating_sub(before);
+        println!("{grown} KiB more after {PEERS} messages of 2 MiB in fragments");
+        assert!(grown < 40 * 1024, "{grown} KiB more after {PEERS} messages of 2 MiB in fragments");
+    });
+}
+
+/// Row F2: a length in a header reserves no memory. Before a byte of the payload has arrived, not
+/// even addresses.
+#[test]
+fn a_declared_length_reserves_nothing() {
+    alone(async {
+        const PEERS: usize = 400;
+        let server = Server::start(hub()).await;
+        let mut peers: Vec<_> = (0..PEERS).map(|n| handshake_as(&server.address, &n.to_string())).collect();
+        let before = reserved_kib();
+        for (tcp, first) in peers.iter_mut().zip([0x01, 0x81, 0x02, 0x82].into_iter().cycle()) {
+            let declared = [&[first, 0xff][..], &(2_u64 << 20).to_be_bytes(), &[0; 4]].concat();
+            // In one segment, so the header has been read when the pong comes.
+            tcp.write_all(&[&fragment(0x89, b""), &declared[..]].concat()).unwrap();
+        }
+        for tcp in &mut peers {
+            pong(tcp);
+        }
+        let grown = reserved_kib().saturating_sub(before);
+        println!("{grown} KiB reserved for {PEERS} declared lengths of 2 MiB");
+        assert!(grown < 20 * 1024, "{grown} KiB reserved for {PEERS} declared lengths of 2 MiB");
+    });
+}
+
+/// Row F2: a message in fragments holds as much memory as it has bytes, and not more than the
+/// limit.
+#[test]
+fn a_message_in_fragments_holds_no_more_than_its_limit() {
+    alone(async {
+        const PEERS: usize = 40;
+        let server = Server::start(hub()).await;
+        let mut peers: Vec<_> = (0..PEERS).map(|n| handshake_as(&server.address, &n.to_string())).collect();
+        let before = reserved_kib();
+        // 1.2 MiB in short fragments, for which the memory has to grow. Then a long one, without
+        // its last byte.
+        let short = fragment(0x00, &[b'x'; 1000]).repeat(1200);
+        let mut long = fragment(0x80, &vec![b'x'; (2 << 20) - 1_200_000]);
+        long.pop();
+        for tcp in &mut peers {
+            tcp.write_all(&fragment(0x01, b"")).unwrap();
+            tcp.write_all(&short).unwrap();
+            tcp.write_all(&fragment(0x89, b"")).unwrap();
+            pong(tcp);
+            tcp.write_all(&long).unwrap();
+        }
+        let held = reserved_kib().saturating_sub(before) / PEERS;
+        println!("{held} KiB reserved for each message of at most 2 MiB");
+        assert!(held < 2 * 1024 + 300, "{held} KiB reserved for each message of at most 2 MiB");
+    });
+}
+
 /// Rows P2, P3: five thousand connections at once. Each receives messages, and an idle one uses
 /// less than 32 KiB.
 #[test]
@@ -142,6 +218,25 @@ fn five_thousand_connections_are_small_and_alive() {
         })
         .await;
     });
+}
+
+/// Returns a frame with a mask of zeros.
+fn fragment(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = match payload.len() {
+        length @ 0..126 => vec![first, 0x80 | u8::try_from(length).unwrap()],
+        length @ 126..65536 => [&[first, 0xfe][..], &u16::try_from(length).unwrap().to_be_bytes()].concat(),
+        length => [&[first, 0xff][..], &(length as u64).to_be_bytes()].concat(),
+    };
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// Reads the answer to an empty ping. Everything before the ping has been read then.
+fn pong(tcp: &mut std::net::TcpStream) {
+    let mut pong = [0; 2];
+    tcp.read_exact(&mut pong).unwrap();
+    assert_eq!(pong, [0x8a, 0]);
 }
 
 /// Returns a raw socket after the handshake. It reads the answer first: sockets that only send

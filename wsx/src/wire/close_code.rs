@@ -52,8 +52,8 @@ impl CloseCode {
     /// 1014: a gateway received an invalid response from its upstream server. The code is in the
     /// IANA registry, not in the RFC.
     ///
-    /// wsx does not send it, because many peers know only the codes of the RFC. They answer 1014
-    /// with a protocol error.
+    /// wsx accepts it from a peer, and answers with it. A program cannot close with it, because
+    /// many peers know only the codes of the RFC. They answer 1014 with a protocol error.
     pub const BAD_GATEWAY: Self = Self(1014);
     /// 4000: another connection with the same id has replaced this one. It is a code of wsx, in the
     /// RFC's range for applications.
@@ -63,13 +63,19 @@ impl CloseCode {
     /// has replaced it.
     pub const REPLACED: Self = Self(4000);
 
-    /// Whether a close frame may contain this code (RFC 6455 section 7.4): 1000 to 1003, 1007 to
-    /// 1013, and 3000 to 4999.
+    /// Whether a close frame of a peer may contain this code (RFC 6455 section 7.4): 1000 to 1003,
+    /// 1007 to 1014, and 3000 to 4999.
     ///
     /// 1004 is reserved. 1005, 1006 and 1015 stand for a close without a code. All others are not
     /// defined.
+    pub(crate) const fn is_receivable(self) -> bool {
+        matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    }
+
+    /// Whether a program may close with this code: with every code that peers may send, except
+    /// 1014.
     pub(crate) const fn is_sendable(self) -> bool {
-        matches!(self.0, 1000..=1003 | 1007..=1013 | 3000..=4999)
+        self.is_receivable() && self.0 != Self::BAD_GATEWAY.0
     }
 
     /// Returns the name of the constant, if there is one.
@@ -133,7 +139,9 @@ mod tests {
     #[test]
     fn every_code_that_tungstenite_allows_is_sendable_and_no_other() {
         for code in 0..=u16::MAX {
-            assert_eq!(CloseCode::from(code).is_sendable(), coding::CloseCode::from(code).is_allowed(), "{code}");
+            let (code, allowed) = (CloseCode::from(code), coding::CloseCode::from(code).is_allowed());
+            assert_eq!(code.is_sendable(), allowed, "{code}");
+            assert_eq!(code.is_receivable(), allowed || code == CloseCode::BAD_GATEWAY, "{code}");
         }
     }
 

@@ -1,9 +1,8 @@
 //! A message or control frame of the peer, as the reader returns it. It does not know frames or
 //! handlers.
-use crate::wire::{close_code::CloseCode, close_frame::CloseFrame};
+use crate::wire::close_frame::CloseFrame;
 use bytes::Bytes;
 use std::cell::Cell;
-use tokio_tungstenite::tungstenite;
 
 /// Up to this size, the memory of a message is kept for the next message of the thread.
 const MAX_KEPT: usize = 256 * 1024;
@@ -16,29 +15,10 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) enum Received {
     Message(DataMessage),
-    /// The pong that answers it is already queued.
+    /// The pong that answers it is already queued, or waits for room in the queue.
     Ping,
     Pong(Bytes),
     Close(CloseFrame),
-}
-
-impl Received {
-    /// Returns `None` for a single frame, which tungstenite does not return from a read.
-    pub(crate) fn from_tungstenite(message: tungstenite::Message) -> Option<Self> {
-        Some(match message {
-            tungstenite::Message::Text(text) => Self::Message(DataMessage::Text(text.as_str().to_owned())),
-            tungstenite::Message::Binary(bytes) => Self::Message(DataMessage::Binary(bytes.into())),
-            tungstenite::Message::Ping(_) => Self::Ping,
-            tungstenite::Message::Pong(payload) => Self::Pong(payload),
-            tungstenite::Message::Close(Some(close)) => {
-                Self::Close(CloseFrame { code: u16::from(close.code).into(), reason: close.reason.as_str().to_owned() })
-            }
-            tungstenite::Message::Close(None) => {
-                Self::Close(CloseFrame { code: CloseCode::NO_STATUS, reason: String::new() })
-            }
-            tungstenite::Message::Frame(_) => return None,
-        })
-    }
 }
 
 /// A message that owns its memory. [`recycle`](Self::recycle) passes the memory on to the next

@@ -2,16 +2,16 @@
 //!
 //! It knows a single header. It does not know the payload, and of earlier frames only whether a
 //! message is incomplete.
-use tokio_tungstenite::tungstenite::{
-    error::ProtocolError,
-    protocol::{Role, frame::coding::Data},
-};
+use crate::wire::violation::Violation;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Maximum payload of a control frame, in bytes (RFC 6455 section 5.5).
 pub(crate) const MAX_CONTROL: usize = 125;
 /// Maximum length of a header: 2 bytes, 8 bytes of length, and 4 bytes of mask.
 pub(super) const MAX_HEADER: usize = 14;
 
+/// Maximum length of a payload, in bytes: the top bit of a length must be 0 (section 5.2).
+const MAX_LENGTH: u64 = u64::MAX >> 1;
 /// The bit of the first byte that marks the last frame of a message.
 const FIN: u8 = 0x80;
 /// The bits of the first byte that only an extension may set. wsx does not negotiate extensions.
@@ -27,6 +27,7 @@ impl Opcode {
     pub(crate) const BINARY: Self = Self(0x2);
     pub(crate) const CLOSE: Self = Self(0x8);
     pub(crate) const PING: Self = Self(0x9);
+    pub(crate) const PONG: Self = Self(0xa);
 
     /// Returns the first byte of an unfragmented frame with this opcode.
     pub(super) const fn whole(self) -> u8 {
@@ -34,12 +35,13 @@ impl Opcode {
     }
 
     /// Whether this is a close, a ping or a pong (section 5.5).
-    fn is_control(self) -> bool {
+    pub(super) fn is_control(self) -> bool {
         self.0 & 0x08 != 0
     }
 }
 
 /// The header of a frame (RFC 6455 section 5.2).
+#[derive(Clone, Copy)]
 pub(crate) struct Header {
     /// FIN, the reserved bits and the opcode.
     first_byte: u8,
@@ -70,43 +72,58 @@ impl Header {
         Opcode(self.first_byte & 0x0f)
     }
 
-    /// Whether the frame is a complete message or a fragment of one.
-    pub(super) fn is_data(&self) -> bool {
-        !self.opcode().is_control()
-    }
-
     /// Whether the frame ends its message.
     pub(super) fn is_final(&self) -> bool {
         self.first_byte & FIN != 0
     }
 
     /// Whether the frame is a complete message, according to its first byte.
-    pub(super) fn is_whole_message(&self) -> bool {
+    fn is_whole_message(&self) -> bool {
         const TEXT: u8 = Opcode::TEXT.whole();
         const BINARY: u8 = Opcode::BINARY.whole();
         matches!(self.first_byte, TEXT | BINARY)
     }
 
-    /// Returns the rule that the header violates, if any. `fragmented` is whether a message has
-    /// begun but not ended.
+    /// Whether the length is written in its shortest form, as section 5.2 demands.
+    fn has_shortest_form(&self) -> bool {
+        let mask = if self.masked { 4 } else { 0 };
+        match self.size - mask {
+            2 => true,
+            4 => self.payload_length >= 126,
+            _ => self.payload_length >= 1 << 16,
+        }
+    }
+
+    /// Returns an error if the header violates a rule. `fragmented` is whether a message has begun
+    /// but not ended.
     ///
-    /// A frame with an invalid header is rejected before its payload is read. tungstenite would
-    /// allocate memory for the payload and wait for it. The checks and their order are the same as
-    /// in tungstenite.
-    pub(super) fn violation(&self, role: Role, fragmented: bool) -> Option<ProtocolError> {
+    /// A frame with an invalid header is rejected before its payload is read, because the payload
+    /// may never arrive.
+    #[inline]
+    pub(super) fn check(&self, role: Role, fragmented: bool) -> Result<(), Violation> {
+        // Nearly all frames.
+        let usual = self.is_whole_message() && !fragmented && self.masked == (role == Role::Server);
+        if usual && self.has_shortest_form() && self.payload_length <= MAX_LENGTH {
+            return Ok(());
+        }
+        self.violation(role, fragmented).map_or(Ok(()), Err)
+    }
+
+    fn violation(&self, role: Role, fragmented: bool) -> Option<Violation> {
         let (opcode, is_server) = (self.opcode(), role == Role::Server);
         match opcode {
-            Opcode(number @ (0x3..=0x7 | 0xb..=0xf)) => Some(ProtocolError::InvalidOpcode(number)),
-            _ if is_server && !self.masked => Some(ProtocolError::UnmaskedFrameFromClient),
-            _ if self.first_byte & RESERVED_BITS != 0 => Some(ProtocolError::NonZeroReservedBits),
-            _ if !is_server && self.masked => Some(ProtocolError::MaskedFrameFromServer),
-            _ if opcode.is_control() && !self.is_final() => Some(ProtocolError::FragmentedControlFrame),
+            Opcode(number @ (0x3..=0x7 | 0xb..=0xf)) => Some(Violation::UndefinedOpcode(number)),
+            _ if is_server && !self.masked => Some(Violation::NotMasked),
+            _ if self.first_byte & RESERVED_BITS != 0 => Some(Violation::ReservedBit),
+            _ if !is_server && self.masked => Some(Violation::Masked),
+            _ if self.payload_length > MAX_LENGTH => Some(Violation::TopBitOfLength),
+            _ if !self.has_shortest_form() => Some(Violation::LongFormOfLength),
+            _ if opcode.is_control() && !self.is_final() => Some(Violation::FragmentedControlFrame),
             _ if opcode.is_control() && self.payload_length > MAX_CONTROL as u64 => {
-                Some(ProtocolError::ControlFrameTooBig)
+                Some(Violation::LongControlFrame(self.payload_length))
             }
-            Opcode::CONTINUATION if !fragmented => Some(ProtocolError::UnexpectedContinueFrame),
-            Opcode::TEXT if fragmented => Some(ProtocolError::ExpectedFragment(Data::Text)),
-            Opcode::BINARY if fragmented => Some(ProtocolError::ExpectedFragment(Data::Binary)),
+            Opcode::CONTINUATION if !fragmented => Some(Violation::NothingToContinue),
+            Opcode::TEXT | Opcode::BINARY if fragmented => Some(Violation::MessageWithinMessage),
             _ => None,
         }
     }

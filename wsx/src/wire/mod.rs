@@ -3,10 +3,11 @@
 pub(crate) mod close_code;
 pub(crate) mod close_frame;
 pub(crate) mod data_message;
+mod fragments;
 pub(crate) mod header;
 mod mask;
+mod payload;
 pub(crate) mod read;
 pub(crate) mod read_buffer;
-mod tungstenite;
 pub(crate) mod violation;
 pub(crate) mod write;

@@ -1,10 +1,6 @@
 //! The reasons why a peer's bytes cannot be read further. It does not know frames or sockets.
 use crate::wire::close_code::CloseCode;
 use std::io;
-use tokio_tungstenite::tungstenite::{
-    Error,
-    error::{CapacityError, ProtocolError},
-};
 
 /// The reason why reading ended without a close frame.
 #[derive(Debug, thiserror::Error)]
@@ -22,13 +18,39 @@ pub(crate) enum ReadError {
 /// The rule of RFC 6455, or the limit, that received bytes violate.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Violation {
+    #[error("opcode {0} is not defined")]
+    UndefinedOpcode(u8),
+    #[error("a frame of a client is not masked")]
+    NotMasked,
+    #[error("a frame of a server is masked")]
+    Masked,
+    #[error("a reserved bit is set, but the handshake agreed on no extension")]
+    ReservedBit,
+    #[error("a control frame is fragmented")]
+    FragmentedControlFrame,
+    #[error("a control frame has {0} bytes, and the maximum is 125")]
+    LongControlFrame(u64),
+    #[error("the length of a frame has its top bit set")]
+    TopBitOfLength,
+    #[error("the length of a frame is not written in its shortest form")]
+    LongFormOfLength,
+    #[error("a continuation frame does not continue a message")]
+    NothingToContinue,
+    #[error("a message begins before the last fragment of the previous one")]
+    MessageWithinMessage,
+    #[error("a close frame has half a code")]
+    HalfCloseCode,
+    #[error("a close frame has code {0}, which it must not have")]
+    InvalidCloseCode(CloseCode),
+    #[error("the reason in a close frame is not UTF-8")]
+    ReasonNotUtf8,
     #[error("a text message is not UTF-8")]
     TextNotUtf8,
     #[error("the message is too long: it has at least {length} bytes, and the limit is {limit}")]
     MessageTooLong { length: u64, limit: usize },
-    /// Another rule of the RFC, in the words of tungstenite.
+    /// A violation that a stream of the application found, in the words of its library.
     #[error("{0}")]
-    Protocol(String),
+    FoundByStream(String),
 }
 
 impl Violation {
@@ -36,24 +58,8 @@ impl Violation {
     pub(crate) fn close_code(&self) -> CloseCode {
         match self {
             Self::MessageTooLong { .. } => CloseCode::MESSAGE_TOO_BIG,
-            Self::TextNotUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::TextNotUtf8 | Self::ReasonNotUtf8 => CloseCode::INVALID_PAYLOAD,
             _ => CloseCode::PROTOCOL_ERROR,
-        }
-    }
-}
-
-impl From<Error> for ReadError {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
-                // The cast does not cut off anything: a length in memory has at most 64 bits.
-                Violation::MessageTooLong { length: size as u64, limit: max_size }.into()
-            }
-            Error::Utf8(_) => Violation::TextNotUtf8.into(),
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Ended,
-            Error::Protocol(error) => Violation::Protocol(error.to_string()).into(),
-            Error::Io(error) => Self::Lost(error),
-            error => Self::Lost(io::Error::other(error)),
         }
     }
 }

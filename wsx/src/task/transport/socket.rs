@@ -103,8 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> 
     }
 }
 
-/// The socket during one poll. It carries the context of the task through the calls of tungstenite,
-/// so it does not need other wakers.
+/// The socket during one poll, with the context of the task.
 struct Polled<'p, 'w, S> {
     socket: &'p mut S,
     received: &'p mut bool,

@@ -3,10 +3,12 @@ use crate::{
     connection::queue::Queue,
     task::transport::{Transport, lock, poll_read},
     wire::{
-        data_message::Received,
+        close_code::CloseCode,
+        close_frame,
+        data_message::{DataMessage, Received},
         header::{Header, Opcode},
         read_buffer::poll_with_buffer,
-        violation::ReadError,
+        violation::{ReadError, Violation},
     },
 };
 use bytes::Bytes;
@@ -25,7 +27,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         self, Message,
-        error::ProtocolError,
+        error::{CapacityError, ProtocolError},
         protocol::{
             CloseFrame,
             frame::{
@@ -58,8 +60,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTranspor
         loop {
             let next = ready!(Pin::new(&mut *lock(&self.stream)).poll_next(cx));
             self.received.store(true, Ordering::Relaxed);
-            let message = next.unwrap_or(Err(tungstenite::Error::ConnectionClosed))?;
-            if let Some(received) = Received::from_tungstenite(message) {
+            let message = next.unwrap_or(Err(tungstenite::Error::ConnectionClosed)).map_err(read_error)?;
+            if let Some(received) = received(message) {
                 return Poll::Ready(Ok(received));
             }
         }
@@ -122,6 +124,36 @@ fn first_message(frames: &[u8]) -> (Message, usize) {
         _ => Message::Ping(payload),
     };
     (message, end)
+}
+
+/// Returns `None` for a single frame, which tungstenite does not return from a read.
+fn received(message: Message) -> Option<Received> {
+    Some(match message {
+        Message::Text(text) => Received::Message(DataMessage::Text(text.as_str().to_owned())),
+        Message::Binary(bytes) => Received::Message(DataMessage::Binary(bytes.into())),
+        Message::Ping(_) => Received::Ping,
+        Message::Pong(payload) => Received::Pong(payload),
+        Message::Close(close) => Received::Close(match close {
+            Some(CloseFrame { code, reason }) => {
+                close_frame::CloseFrame { code: u16::from(code).into(), reason: reason.as_str().to_owned() }
+            }
+            None => close_frame::CloseFrame { code: CloseCode::NO_STATUS, reason: String::new() },
+        }),
+        Message::Frame(_) => return None,
+    })
+}
+
+fn read_error(error: tungstenite::Error) -> ReadError {
+    match error {
+        tungstenite::Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+            // The cast does not cut off anything: a length in memory has at most 64 bits.
+            Violation::MessageTooLong { length: size as u64, limit: max_size }.into()
+        }
+        tungstenite::Error::Utf8(_) => Violation::TextNotUtf8.into(),
+        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => ReadError::Ended,
+        tungstenite::Error::Protocol(error) => Violation::FoundByStream(error.to_string()).into(),
+        error => ReadError::Lost(io_error(error)),
+    }
 }
 
 fn io_error(error: tungstenite::Error) -> io::Error {

@@ -1,0 +1,73 @@
+//! The payload of a frame while it arrives: its memory, and its mask (RFC 6455 section 5.3). It
+//! does not know what the frame means.
+use crate::wire::{header::Header, mask::mask, read_buffer::Input};
+
+/// A message gets memory for at most this many times its received bytes. Otherwise a peer could
+/// reserve memory for a long message with a header alone.
+///
+/// All received bytes of the message count, not only those of the current frame. So the memory is
+/// in proportion to the traffic that the peer has paid for, and a long fragment after another one
+/// is not copied again and again.
+const MAX_RESERVED_RATIO: usize = 16;
+/// The first memory of a message whose length is not known yet. Tiny fragments need few copies.
+const MIN_RESERVED: usize = 64;
+
+/// A frame whose payload is not complete.
+pub(super) struct Payload {
+    /// Its mask key is rotated to the next byte.
+    header: Header,
+    /// The message: earlier fragments, then the received part of this frame.
+    bytes: Vec<u8>,
+    /// The number of bytes of the frame that have not arrived.
+    missing: usize,
+}
+
+impl Payload {
+    /// `earlier` has the earlier fragments of the message.
+    pub(super) fn new(header: Header, length: usize, earlier: Vec<u8>) -> Self {
+        Self { header, bytes: earlier, missing: length }
+    }
+
+    /// Appends the bytes that have arrived. Returns the header and the bytes of the message if the
+    /// frame is complete. The memory of a message stays within `limit`.
+    pub(super) fn append(&mut self, input: &mut Input, limit: usize) -> Option<(Header, Vec<u8>)> {
+        let arrived = input.take(self.missing);
+        if self.bytes.capacity() - self.bytes.len() < arrived.len() {
+            self.reserve(self.bytes.len() + arrived.len(), limit);
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(arrived);
+        self.unmask(start);
+        (self.missing == 0).then(|| (self.header, std::mem::take(&mut self.bytes)))
+    }
+
+    /// Returns the size of the message's memory.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Unmasks the bytes from this position on, which have just arrived.
+    fn unmask(&mut self, start: usize) {
+        let arrived = self.bytes.len() - start;
+        if self.header.masked {
+            mask(&mut self.bytes[start..], self.header.mask_key);
+            self.header.mask_key.rotate_left(arrived % 4);
+        }
+        self.missing -= arrived;
+    }
+
+    /// Reserves memory for more bytes, after `received` bytes of the message.
+    ///
+    /// Exactly as much as the frame needs, if the received bytes justify that. At least as much as
+    /// there is, so that a message in tiny fragments is not copied for each of them. And not more
+    /// than the message can need.
+    #[cold]
+    fn reserve(&mut self, received: usize, limit: usize) {
+        let length = self.bytes.len();
+        let most = if self.header.is_final() { self.missing } else { limit - length };
+        let justified = received.saturating_mul(MAX_RESERVED_RATIO) - length;
+        let more = self.missing.min(justified).max(length).max(MIN_RESERVED);
+        self.bytes.reserve_exact(more.min(most));
+    }
+}
