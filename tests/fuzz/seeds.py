@@ -95,6 +95,7 @@ envelopes = {
     "leading-zero": '{"ver":01,"type":"a","ts":00,"data":1}',
     "deep": '{"type":"a","data":' + "[" * 130 + "]" * 130 + "}",
     "cut": '{"ver":1,"type":"a","ts":0,"data":{"a":1}',
+    "bytes": '{"ver":1,"type":"a","ts":0,"data":"a\n\\n\\"b"}',
     "behind": '{"ver":1,"type":"a","ts":0,"data":1}}',
 }
 write("envelope", {name: text.encode() for name, text in envelopes.items()})

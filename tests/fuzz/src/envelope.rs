@@ -19,6 +19,7 @@ pub fn run(data: &[u8]) {
     agree::<BTreeMap<Cow<'_, str>, Vec<Option<f64>>>>(&text, expected.as_ref());
     agree::<&str>(&text, expected.as_ref());
     agree::<Vec<u8>>(&text, expected.as_ref());
+    agree::<Bytes>(&text, expected.as_ref());
     agree::<()>(&text, expected.as_ref());
     // `RawValue` has no equality.
     if let Some((ver, message_type, ts, data)) = fuzz::one_pass::<&RawValue>(&text) {
@@ -38,6 +39,28 @@ fn agree<'t, T: Deserialize<'t> + PartialEq + fmt::Debug>(text: &'t str, expecte
     let expected =
         expected.map(|(ver, message_type, ts, data)| (*ver, &**message_type, *ts, serde_json::from_str(data).ok()));
     assert_eq!(expected, Some((ver, &*message_type, ts, Some(data))), "one pass");
+}
+
+/// A payload that asks serde for bytes.
+#[derive(Debug, PartialEq)]
+struct Bytes(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Bytes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes(bytes.to_vec()))
+            }
+        }
+        deserializer.deserialize_bytes(Text)
+    }
 }
 
 #[derive(Debug, PartialEq, Deserialize)]

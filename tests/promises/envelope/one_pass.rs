@@ -1,7 +1,11 @@
 //! The data is decoded in the same pass as the envelope if `type` comes before `data`, and in a
 //! second pass otherwise. The result is the same: row E4 of the specification.
+use serde::{Deserialize, Deserializer, de::Visitor};
 use serde_json::{json, value::RawValue};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    fmt,
+    sync::atomic::{AtomicU32, Ordering},
+};
 use wsx::{
     Connection, Endpoint, Envelope, HandlerError, Hub, Meta, RawFrame,
     dispatch::{Context, FromContext},
@@ -52,6 +56,29 @@ fn on_failing(_never: Never, _n: i64) {}
 #[wsx::handler("__raw__", on = Station)]
 fn on_raw(frame: RawFrame<'_>) -> Envelope<usize> {
     Envelope::with_type("raw", frame.as_bytes().len())
+}
+
+#[wsx::handler("bytes", on = Station)]
+fn on_bytes(bytes: Bytes) -> Envelope<usize> {
+    Envelope::with_type("bytes", bytes.0)
+}
+
+/// The length of a payload that is read as bytes.
+struct Bytes(usize);
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Length;
+        impl Visitor<'_> for Length {
+            type Value = Bytes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes(bytes.len()))
+            }
+        }
+        deserializer.deserialize_bytes(Length)
+    }
 }
 
 async fn station() -> (Server<Station>, Peer, wsx_tests::Memory) {
@@ -150,5 +177,18 @@ async fn ver_and_ts_count_wherever_they_stand() {
     ] {
         peer.send(frame).await;
         assert_eq!(peer.receive_data().await, ("number".into(), json!([7, ver, ts])), "{frame}");
+    }
+}
+
+/// A text with a raw line break in a string is not JSON, in either order of the keys and for a
+/// payload of bytes too.
+#[tokio::test]
+async fn bytes_with_a_raw_line_break_are_no_envelope_in_either_order() {
+    let (_server, mut peer, _memory) = station().await;
+    for text in [r#"{"ver":1,"type":"bytes","ts":0,"data":"a_b"}"#, r#"{"data":"a_b","type":"bytes"}"#] {
+        peer.send(text).await;
+        assert_eq!(peer.receive_data().await, ("bytes".to_owned(), json!(3)));
+        peer.send(text.replace('_', "\n")).await;
+        assert_eq!(peer.receive_data().await, ("raw".to_owned(), json!(text.len())));
     }
 }
