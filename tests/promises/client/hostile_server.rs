@@ -338,8 +338,10 @@ fn forbidden() -> Vec<(String, Vec<u8>, u16)> {
         ("a masked ping".to_owned(), b"\x89\x80\x01\x02\x03\x04".to_vec(), 1002),
         ("3 GB".to_owned(), declaring(0x82, 3 << 30), 1009),
         ("a ping of 3 GB".to_owned(), declaring(0x89, 3 << 30), 1002),
-        ("2^63 bytes".to_owned(), declaring(0x82, 1 << 63), 1009),
-        ("2^64 - 1 bytes".to_owned(), declaring(0x82, u64::MAX), 1009),
+        ("2^63 - 1 bytes".to_owned(), declaring(0x82, (1 << 63) - 1), 1009),
+        // The top bit must be zero (RFC 6455 section 5.2).
+        ("2^63 bytes".to_owned(), declaring(0x82, 1 << 63), 1002),
+        ("2^64 - 1 bytes".to_owned(), declaring(0x82, u64::MAX), 1002),
         (
             "a long message in fragments".to_owned(),
             [frame(0x01, &[b'x'; 600]), frame(0x80, &[b'x'; 600])].concat(),
