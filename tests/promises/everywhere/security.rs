@@ -180,7 +180,7 @@ fn is_compatible(one: &[u32], other: &[u32]) -> bool {
 #[test]
 fn the_lock_files_hold_the_fixes_that_the_document_names() {
     let wanted: Vec<_> = rows().filter(|row| row.get(2).is_some_and(|why| why.starts_with("RUSTSEC"))).collect();
-    assert!(wanted.len() >= 6, "the table has another form: {wanted:?}");
+    assert!(wanted.len() >= 5, "the table has another form: {wanted:?}");
     for (file, lock) in
         [("Cargo.lock", include_str!("../../../Cargo.lock")), ("fuzz", include_str!("../../fuzz/Cargo.lock"))]
     {
@@ -196,6 +196,6 @@ fn the_lock_files_hold_the_fixes_that_the_document_names() {
                 assert!(given >= least || !is_compatible(&least, &given), "{file}: {name} {given:?}: {}", row[2]);
             }
         }
-        assert!(found >= 5, "{file}: has only {found} of the document's crates");
+        assert!(found >= 4, "{file}: has only {found} of the document's crates");
     }
 }
