@@ -28,6 +28,10 @@ pub(super) struct Argument<'a> {
     named: Option<String>,
     /// The message in a wrapper that wsx does not know.
     inside: Option<TokenStream>,
+    /// Whether the handler names its endpoint.
+    on: bool,
+    /// The type in an `Envelope`.
+    enveloped: Option<TokenStream>,
     /// The endpoint for which a handler without `on = ..` may be meant.
     pub(super) meant: Option<TokenStream>,
 }
@@ -48,8 +52,18 @@ enum Error {
 impl<'a> Argument<'a> {
     pub(super) fn new(p: &TokenStream, ty: &'a Type, place: Place<'_>) -> Self {
         let outside = with_lifetimes(ty.to_token_stream(), "'static");
-        let mut argument =
-            Self { ty, outside, doubts: Vec::new(), wraps: false, named: None, inside: None, meant: None };
+        let on = place.on.is_some();
+        let mut argument = Self {
+            ty,
+            outside,
+            doubts: Vec::new(),
+            wraps: false,
+            named: None,
+            inside: None,
+            on,
+            enveloped: None,
+            meant: None,
+        };
         argument.doubt(p, place);
         argument
     }
@@ -74,7 +88,8 @@ impl<'a> Argument<'a> {
         }
     }
 
-    /// The key of the message, for an argument that must be the message.
+    /// The key of the message, for an argument that must be the message. [`Self::must_be_message`]
+    /// reports one that is not.
     pub(super) fn key(&self, p: &TokenStream) -> TokenStream {
         let span = self.span();
         let (at_type, ty) = (respan(p, span), respan(self.inside.as_ref().unwrap_or(&self.outside), span));
@@ -83,8 +98,34 @@ impl<'a> Argument<'a> {
             None if self.wraps && self.inside.is_none() => {
                 quote_spanned!(span=> <#ty as #at_type::Wraps<__Elsewhere>>::Key)
             }
-            None => quote_spanned!(span=> <#ty as #at_type::Keyed<__Elsewhere>>::Key),
+            None => {
+                let found = place(&at_type, std::slice::from_ref(self));
+                quote_spanned! {span=>
+                    <<(#ty, #at_type::Nothing) as #at_type::At<{ #found }, __Elsewhere>>::Type
+                        as #at_type::Keyed<__Elsewhere>>::Key
+                }
+            }
         }
+    }
+
+    /// Checks that the argument is a message. The check is not part of the key: an error in the key
+    /// would be a conflict with the other handlers too.
+    pub(super) fn must_be_message(&self, p: &TokenStream) -> Option<TokenStream> {
+        if self.wraps && self.inside.is_none() {
+            return None;
+        }
+        let span = self.span();
+        let (at_type, ty) = (respan(p, span), respan(self.inside.as_ref().unwrap_or(&self.outside), span));
+        let reported = self.is_reported(p);
+        Some(quote_spanned! {span=>
+            #at_type::is_message::<<() as #at_type::If<{ #reported }, #at_type::Nothing, #ty>>::Type>();
+        })
+    }
+
+    /// Whether the protocol names the type, but it is not a message. Then `protocol!` reports it.
+    pub(super) fn is_reported(&self, p: &TokenStream) -> TokenStream {
+        let outside = self.enveloped.as_ref().unwrap_or(&self.outside);
+        quote!((#p::Probe::<(#outside, __On)>::NAMED && !#p::is_some(#p::Probe::<#outside>::MESSAGE)))
     }
 
     /// A type with the key of the message, for an argument that may be the message.
@@ -118,6 +159,8 @@ impl<'a> Argument<'a> {
         if sole {
             let message = self.message(p);
             conditions.push(quote_spanned!(span=> !#p::is_some(#message)));
+        } else if self.on && self.may_be_message() {
+            conditions.push(respan(&self.is_reported(p), span));
         }
         if conditions.is_empty() {
             return quote_spanned!(span=> __On);
@@ -193,6 +236,9 @@ impl<'a> Argument<'a> {
                 };
                 self.add(quote!(#p::is_some(#p::Probe::<#outside>::WRAPPED)), why);
             }
+            "Envelope" => {
+                self.enveloped = parameter.map(|message| with_lifetimes(message.to_token_stream(), "'static"));
+            }
             // A wrapper of another framework: the user means the message inside.
             "Json" if literal.is_none() => {
                 let Some(message) = parameter else { return };
@@ -209,7 +255,8 @@ impl<'a> Argument<'a> {
                     let why = format!(
                         "`State` is for handlers without an endpoint: make `{inside}` a field of `{on}`, and take `&{on}`"
                     );
-                    let state = quote!(match #p::Probe::<#outside>::STATE { #p::Option::Some(_) => true, _ => false });
+                    let state =
+                        quote!((match #p::Probe::<#outside>::STATE { #p::Option::Some(_) => true, _ => false }));
                     self.add(state, why);
                 }
             }

@@ -133,13 +133,13 @@ fn message_type(args: &Args, p: &TokenStream, name: &Ident, arguments: &[Argumen
             name.to_string().strip_prefix("on_").unwrap_or(&name.to_string())
         );
         // A type that cannot be an argument is reported at the argument.
-        let drawn = arguments.iter().map(|argument| {
-            let outside = &argument.outside;
-            quote!((#p::Probe::<#outside>::PAYLOAD || #p::Probe::<(#outside, __On)>::DRAWN))
+        let reported = arguments.iter().map(|argument| {
+            let (outside, reported) = (&argument.outside, argument.is_reported(&p));
+            quote!(#reported || !(#p::Probe::<#outside>::PAYLOAD || #p::Probe::<(#outside, __On)>::DRAWN))
         });
         return quote_spanned! {span=>
             const __TYPE: &#str = #p::first(#found, "");
-            const _: () = #p::ensure(!#p::same(__TYPE, "") #(|| !#drawn)*, #why);
+            const _: () = #p::ensure(!#p::same(__TYPE, "") #(|| #reported)*, #why);
         };
     };
     if RESERVED.contains(&&*literal.value()) {

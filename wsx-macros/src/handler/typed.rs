@@ -42,13 +42,14 @@ pub(super) fn typed(args: &Args, p: &TokenStream, name: &Ident, on: &Path, argum
             }
         }
     });
+    let message = args.sole_message(arguments).and_then(|argument| argument.must_be_message(p));
     let direction = direction_checks(args, p, arguments);
     // One constant, because each costs compile time. A type that is not an endpoint fails first, by
     // its type; the rest is then not evaluated.
     quote! {
         #is_here
         #handles
-        const _: () = { #endpoint #where_from #direction };
+        const _: () = { #endpoint #where_from #message #direction };
     }
 }
 

@@ -1,5 +1,5 @@
 //! Checks that fail to compile, and their messages.
-use super::{is_among, repeats, same};
+use super::{Keyed, is_among, repeats, same};
 use crate::protocol::{Receives, Side, endpoint::Endpoint, side::Declared};
 
 /// Checks that `E` is an endpoint, at the span of its name.
@@ -7,6 +7,9 @@ pub const fn is_endpoint<E: Endpoint>() {}
 
 /// Checks that `S` is a side, at the span of its name.
 pub const fn is_side<S: Declared>() {}
+
+/// Checks that `M` is a message, at the span of the argument.
+pub const fn is_message<M: Keyed>() {}
 
 /// Checks the direction, at the span of the argument.
 pub const fn receives<S: Receives<M, From>, From, M: ?Sized>() {}
@@ -50,14 +53,15 @@ pub const fn ensure_type(said: &str, own: &str) {
     }
 }
 
-/// Fails to compile unless the side receives this type, for a handler without a message.
+/// Fails to compile unless the side receives this type, for a handler without a message. An empty
+/// type belongs to a type of the protocol that is not a message; then the protocol has the error.
 ///
 /// # Panics
 ///
 /// During compilation.
 #[track_caller]
 pub const fn ensure_inbound<S: Side>(has_message: bool, message_type: &str) {
-    if !has_message && !is_among(S::INBOUND, message_type) {
+    if !has_message && !is_among(S::INBOUND, message_type) && !is_among(S::INBOUND, "") {
         refuse(&[
             "`",
             S::NAME,

@@ -22,11 +22,14 @@ pub trait Keyed<Here = ()> {
     type Key;
 }
 
-/// Replaces a message that is missing.
+/// Replaces a message that is missing, where another error reports it.
 #[derive(Debug)]
 pub struct Nothing;
+/// The key of [`Nothing`]. Each handler has another one, so that two mistakes are not a conflict.
+#[derive(Debug)]
+pub struct NoKey<Here>(PhantomData<Here>);
 impl<Here> Keyed<Here> for Nothing {
-    type Key = MessageType;
+    type Key = NoKey<Here>;
 }
 impl<Here, T: Keyed<Here>> Keyed<Here> for Envelope<T> {
     type Key = T::Key;

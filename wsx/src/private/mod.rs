@@ -35,7 +35,7 @@ pub use crate::{
 pub use argument::{Handling, NotHandling, Refused};
 pub use compile_time_check::{
     SpeaksWith, ensure, ensure_connection, ensure_inbound, ensure_peer, ensure_type, ensure_unique, is_endpoint,
-    is_side, receives,
+    is_message, is_side, receives,
 };
 pub use constant::{any, first, found, is_among, is_some, position, repeats, same, same_crate};
 pub use decoding::{Decoding, NotDecoding};
@@ -44,8 +44,8 @@ pub use fingerprint::{field, fingerprint, hash, mix};
 pub use handler_return::{Returned, Unanswered, ViaNone, ViaReply, no_reply, reply};
 pub use inventory;
 pub use key::{
-    At, CloseKey, HandledAnyway, If, Keyed, NotAMessage, Nothing, OpenKey, RawKey, Spelled, UnknownKey, Wrapper, Wraps,
-    rest,
+    At, CloseKey, HandledAnyway, If, Keyed, NoKey, NotAMessage, Nothing, OpenKey, RawKey, Spelled, UnknownKey, Wrapper,
+    Wraps, rest,
 };
 pub use probe::{Plain, Probe};
 pub use serde_json;

@@ -6,7 +6,7 @@ use crate::{
     dispatch::{arguments::State, context::FromContext, registration::StateKey},
     envelope::{Envelope, incoming::RawFrame},
     message::Message,
-    protocol::{Side, endpoint::Endpoint, side::Declared},
+    protocol::{Receives, Side, endpoint::Endpoint, side::Declared},
     server::hub::Hub,
 };
 use serde::Deserialize;
@@ -51,6 +51,9 @@ pub trait Plain {
     const ITS_CONNECTION: bool = false;
     /// For an argument and an endpoint: whether handlers take it from anything but the payload.
     const DRAWN: bool = false;
+    /// For an argument and an endpoint: whether the protocol says that the endpoint's side receives
+    /// it.
+    const NAMED: bool = false;
 }
 impl<T: ?Sized> Plain for Probe<T> {}
 
@@ -114,6 +117,10 @@ impl<S: Side, To, E: Endpoint<Side = S, Peer = To>> Probe<(Connection<S, To>, E)
 impl<T: FromContext<'static, E>, E> Probe<(T, E)> {
     /// See [`Plain`].
     pub const DRAWN: bool = true;
+}
+impl<T, E: Endpoint<Side: Declared + Receives<T, E::Peer>>> Probe<(T, E)> {
+    /// See [`Plain`].
+    pub const NAMED: bool = true;
 }
 macro_rules! wrapper {
     ($($wrapper:ty),*) => {$(
