@@ -27,7 +27,7 @@
 //! Whether the task has to poll its reader:
 //!
 //! ```text
-//!       no room for a control frame or a reply          there is room
+//!       no room for a control frame or a reply          there is room, or the queue is closed
 //!   Idle -------------------------------> WaitsForRoom ---------------+
 //!   ^  |                                       |                      v
 //!   |  +---------------------------------------+-----------------> Called
@@ -222,6 +222,10 @@ impl State {
     pub(super) fn close(&mut self, access: Access) -> impl Iterator<Item = Waker> + use<> {
         if self.access != Access::Closed {
             self.access = access;
+        }
+        if self.access == Access::Closed && self.reader == ReaderState::WaitsForRoom {
+            // A reply that waits for room learns of the close.
+            self.reader = ReaderState::Called;
         }
         let waiters = std::mem::take(&mut self.waiters);
         // The task is woken even if it is scheduled. If it is blocked in a write, it would
