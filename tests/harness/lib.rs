@@ -286,6 +286,8 @@ pub enum Seen {
     ConnectionOpened(String),
     ConnectionClosed(String, Closed),
     HandlerFailed(String, String, HandlerError),
+    ReplyDropped(String, String),
+    HandlerDropped(String, String, usize),
     MessageIgnored(String, String),
     HandshakeRejected(u16, String),
     TlsFailed(String),
@@ -328,6 +330,18 @@ impl Memory {
             .await
     }
 
+    /// Waits for the next reply that could not be sent. Returns the type of its message.
+    pub async fn reply_dropped(&mut self) -> String {
+        self.find(|seen| if let Seen::ReplyDropped(_, kind) = seen { Some(kind) } else { None }).await
+    }
+
+    /// Waits for the next handler that was dropped. Returns the type of its message, and the number
+    /// of messages that waited for it.
+    pub async fn handler_dropped(&mut self) -> (String, usize) {
+        self.find(|seen| if let Seen::HandlerDropped(_, kind, waiting) = seen { Some((kind, waiting)) } else { None })
+            .await
+    }
+
     /// Waits for the next message that was ignored. Returns connection and type.
     pub async fn message_ignored(&mut self) -> (String, String) {
         self.find(|seen| if let Seen::MessageIgnored(id, kind) = seen { Some((id, kind)) } else { None }).await
@@ -362,6 +376,12 @@ impl Observer for Recorder {
             other => HandlerError::Handler(chain(other).into()),
         };
         self.saw(Seen::HandlerFailed(conn.id().to_owned(), message_type.to_owned(), copy));
+    }
+    fn reply_dropped(&self, conn: &Connection, message_type: &str) {
+        self.saw(Seen::ReplyDropped(conn.id().to_owned(), message_type.to_owned()));
+    }
+    fn handler_dropped(&self, conn: &Connection, message_type: &str, waiting: usize) {
+        self.saw(Seen::HandlerDropped(conn.id().to_owned(), message_type.to_owned(), waiting));
     }
     fn message_ignored(&self, conn: &Connection, message_type: &str) {
         self.saw(Seen::MessageIgnored(conn.id().to_owned(), message_type.to_owned()));

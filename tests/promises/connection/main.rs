@@ -3,6 +3,8 @@ mod connection;
 mod frames;
 mod limits;
 mod memory;
+mod reading_ahead;
 mod tcp_options;
 mod turns;
+mod unfinished;
 mod weak_links;
