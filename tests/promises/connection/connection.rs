@@ -482,6 +482,42 @@ async fn a_message_read_ahead_with_the_handshake_arrives() {
     drop(server.await.unwrap());
 }
 
+/// Row C1: the peer's close has arrived before `start`. Everything that was sent before still
+/// leaves, and so do the replies to the messages before that close.
+#[tokio::test]
+async fn a_close_that_arrived_before_the_start_loses_nothing() {
+    for (width, items) in [(64 * 1024, 5), (64, 0)] {
+        let (near, far) = tokio::io::duplex(width);
+        let (near, mut far) = tokio::join!(
+            WebSocketStream::from_raw_socket(near, Role::Server, None),
+            WebSocketStream::from_raw_socket(far, Role::Client, None)
+        );
+        let conn = Connection::new(near);
+        conn.register_handler("item", |item: Item, _| async move { Item { from: 2, n: item.n } });
+        for n in 0..5 {
+            conn.send(&Item { from: 1, n }).await.unwrap();
+        }
+        let peer = async {
+            use futures_util::SinkExt;
+            for n in 0..items {
+                let item = Envelope::with_type("item", Item { from: 0, n });
+                far.feed(Message::text(serde_json::to_string(&item).unwrap())).await.unwrap();
+            }
+            far.feed(Message::Close(None)).await.unwrap();
+            far.flush().await.unwrap();
+            conn.start(CancellationToken::new());
+            let mut got = Vec::new();
+            while let Some(Ok(Message::Text(text))) = far.next().await {
+                let Item { from, n } = Envelope::<Item>::parse(&text).unwrap().data;
+                got.push((from, n));
+            }
+            got
+        };
+        let expected: Vec<_> = (0..5).map(|n| (1, n)).chain((0..items).map(|n| (2, n))).collect();
+        assert_eq!(within(peer).await, expected, "width {width}");
+    }
+}
+
 /// Row C6: the cancellation token given to `start` closes the connection, after the queued
 /// messages.
 #[tokio::test]

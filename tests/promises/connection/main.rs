@@ -6,5 +6,6 @@ mod memory;
 mod reading_ahead;
 mod tcp_options;
 mod turns;
+mod two_ways;
 mod unfinished;
 mod weak_links;
