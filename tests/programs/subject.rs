@@ -84,9 +84,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn run() -> Result<(), Box<dyn Error>> {
     let defaults = Config::default();
     let timeout = u64::try_from(defaults.write_timeout.as_millis())?;
-    let config = Config::default()
+    // The interval of the heartbeat in milliseconds; its timeout is half of that.
+    let interval = option("--heartbeat", 0)?;
+    let mut config = Config::default()
         .write_timeout(Duration::from_millis(option("--write-timeout", timeout)?))
         .queue_bytes(option("--queue-bytes", defaults.queue_bytes)?);
+    if interval > 0 {
+        config = config.heartbeat(Duration::from_millis(interval), Duration::from_millis(interval / 2));
+    }
     let hub = Hub::builder().endpoint(Subject).config(config).build()?;
     let listener = TcpListener::bind(option("--listen", "127.0.0.1:0".to_owned())?).await?;
     print_line(&format!("listening on ws://{}/ws", listener.local_addr()?))?;

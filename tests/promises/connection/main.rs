@@ -4,6 +4,7 @@ mod frames;
 mod limits;
 mod memory;
 mod reading_ahead;
+mod signs_of_life;
 mod tcp_options;
 mod turns;
 mod two_ways;
