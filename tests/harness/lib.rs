@@ -457,6 +457,7 @@ impl<T> fmt::Debug for Log<T> {
 pub mod alone;
 pub mod exchange;
 pub mod fleet;
+pub mod frame;
 pub mod handshake;
 pub mod numbered;
 pub mod request;

@@ -7,6 +7,7 @@ use tokio::{
 use wsx::{CloseCode, Closed, ClosedBy, Config, Hub, RawFrame};
 use wsx_tests::{
     Log, Memory, Server,
+    frame::masked_frame,
     handshake::{head, status, upgrade},
     recorder, within,
 };
@@ -64,17 +65,8 @@ impl Raw {
     }
 }
 
-/// Returns a frame with a mask of zeros, and a length in its shortest form.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let length = match payload.len() {
-        length @ 0..126 => vec![0x80 | u8::try_from(length).unwrap()],
-        length => [&[0xfe], &u16::try_from(length).unwrap().to_be_bytes()[..]].concat(),
-    };
-    [&[first][..], &length, &[0; 4], payload].concat()
-}
-
 fn close(code: u16, reason: &[u8]) -> Vec<u8> {
-    frame(0x88, &[&code.to_be_bytes(), reason].concat())
+    masked_frame(0x88, &[&code.to_be_bytes(), reason].concat())
 }
 
 /// Sends the bytes and nothing after them. Returns the code in the answer, and the reported end.
@@ -116,7 +108,8 @@ async fn a_violation_is_answered_from_the_header_alone() {
 #[tokio::test]
 async fn a_fragment_that_exceeds_the_limit_is_answered_before_it_arrives() {
     for last in [0x00, 0x80] {
-        let bytes = [frame(0x01, &[b'x'; 600]), frame(0x00, &[b'x'; 300]), vec![last, 0xe5, 0, 0, 0, 0]].concat();
+        let bytes =
+            [masked_frame(0x01, &[b'x'; 600]), masked_frame(0x00, &[b'x'; 300]), vec![last, 0xe5, 0, 0, 0, 0]].concat();
         let (answer, closed) = answered(&bytes).await;
         assert_eq!((answer, closed.by), (1009, ClosedBy::Us));
         assert!(closed.reason.contains("1001 bytes"), "{}", closed.reason);
@@ -127,13 +120,13 @@ async fn a_fragment_that_exceeds_the_limit_is_answered_before_it_arrives() {
 /// cut between two fragments.
 #[tokio::test]
 async fn text_in_fragments_is_rejected_as_soon_as_it_is_not_utf8() {
-    let (answer, closed) = answered(&[frame(0x01, b"\xe2\x82"), frame(0x00, b"x")].concat()).await;
+    let (answer, closed) = answered(&[masked_frame(0x01, b"\xe2\x82"), masked_frame(0x00, b"x")].concat()).await;
     assert_eq!((answer, closed.by), (1007, ClosedBy::Us));
-    let (answer, closed) = answered(&[frame(0x01, b"ok"), frame(0x80, b"\xe2\x82")].concat()).await;
+    let (answer, closed) = answered(&[masked_frame(0x01, b"ok"), masked_frame(0x80, b"\xe2\x82")].concat()).await;
     assert_eq!((answer, closed.by), (1007, ClosedBy::Us));
     let (server, _memory) = station(Config::default()).await;
     let mut peer = Raw::connect(&server).await;
-    peer.send(&[frame(0x01, b"\xe2"), frame(0x00, b"\x82"), frame(0x80, b"\xac")].concat()).await;
+    peer.send(&[masked_frame(0x01, b"\xe2"), masked_frame(0x00, b"\x82"), masked_frame(0x80, b"\xac")].concat()).await;
     assert_eq!(server.hub.endpoint().messages.next().await, "€");
 }
 
@@ -146,7 +139,7 @@ async fn an_invalid_close_is_answered_and_reported_as_our_own() {
         assert_eq!((answer, closed.code, closed.by), (1002, CloseCode::PROTOCOL_ERROR, ClosedBy::Us), "{code}");
         assert!(closed.reason.contains(&code.to_string()), "{}", closed.reason);
     }
-    let (answer, closed) = answered(&frame(0x88, b"\x03")).await;
+    let (answer, closed) = answered(&masked_frame(0x88, b"\x03")).await;
     assert_eq!((answer, closed.by), (1002, ClosedBy::Us));
     let (answer, closed) = answered(&close(1000, b"\xff")).await;
     assert_eq!((answer, closed.by), (1007, ClosedBy::Us));
@@ -169,14 +162,14 @@ async fn control_frames_come_between_fragments_and_may_be_longer_than_a_message(
     let (server, mut memory) = station(Config::default().max_message_size(10)).await;
     let mut peer = Raw::connect(&server).await;
     let (ping, reason) = ([b'p'; 125], [b'r'; 123]);
-    peer.send(&frame(0x01, b"01234")).await;
-    peer.send(&frame(0x89, &ping)).await;
+    peer.send(&masked_frame(0x01, b"01234")).await;
+    peer.send(&masked_frame(0x89, &ping)).await;
     assert_eq!(peer.frame().await, (0x8a, ping.to_vec()));
-    peer.send(&frame(0x8a, &ping)).await;
-    peer.send(&[frame(0x00, b""), frame(0x80, b"56789")].concat()).await;
+    peer.send(&masked_frame(0x8a, &ping)).await;
+    peer.send(&[masked_frame(0x00, b""), masked_frame(0x80, b"56789")].concat()).await;
     assert_eq!(server.hub.endpoint().messages.next().await, "0123456789");
     // A close ends the message that it interrupts.
-    peer.send(&[frame(0x01, b"never"), close(4000, &reason)].concat()).await;
+    peer.send(&[masked_frame(0x01, b"never"), close(4000, &reason)].concat()).await;
     assert_eq!(peer.close().await, 4000);
     let (_, closed) = memory.connection_closed().await;
     assert_eq!((closed.by, closed.reason.as_bytes()), (ClosedBy::Peer, &reason[..]));

@@ -8,6 +8,7 @@ use tokio_tungstenite::tungstenite::Message;
 use wsx::{Backoff, CloseCode, ClosedBy, Config, Hub};
 use wsx_tests::{
     Log, Server,
+    frame::masked_frame,
     handshake::{accepted, ask},
     recorder, within,
 };
@@ -79,16 +80,9 @@ async fn a_message_over_the_limit_is_rejected_with_1009() {
 async fn fragments_count_together() {
     let server = Server::start(hub(Config::default().max_message_size(1000))).await;
     let mut tcp = handshake_as(&server.address, "bare");
-    let fragment = |first: u8, length: usize| {
-        let mut frame = vec![first, 0x80 | 126];
-        frame.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
-        frame.extend_from_slice(&[0; 4]);
-        frame.resize(frame.len() + length, b'x');
-        frame
-    };
     let answer = within(tokio::task::spawn_blocking(move || {
-        tcp.write_all(&fragment(0x01, 600)).unwrap();
-        tcp.write_all(&fragment(0x80, 600)).unwrap();
+        tcp.write_all(&masked_frame(0x01, &[b'x'; 600])).unwrap();
+        tcp.write_all(&masked_frame(0x80, &[b'x'; 600])).unwrap();
         accepted(&mut tcp).unwrap();
         let mut answer = [0; 4];
         tcp.read_exact(&mut answer).unwrap();

@@ -8,6 +8,7 @@ use wsx::{Envelope, Hub};
 use wsx_tests::{
     Log, Server,
     alone::{alone, reserved_kib, resident_kib},
+    frame::masked_frame,
     handshake::{accepted, ask},
     within,
 };
@@ -104,7 +105,7 @@ fn a_message_in_fragments_leaves_no_memory_in_its_connection() {
         let server = Server::start(hub()).await;
         let text = format!(r#"{{"type":"blob","data":"{}"}}"#, "x".repeat((2 << 20) - 1024));
         let (first, last) = text.as_bytes().split_at(1 << 20);
-        let (first, last) = (fragment(0x01, first), fragment(0x80, last));
+        let (first, last) = (masked_frame(0x01, first), masked_frame(0x80, last));
         let mut peers = Vec::new();
         let mut before = 0;
         for n in 0..=PEERS {
@@ -134,7 +135,7 @@ fn a_declared_length_reserves_nothing() {
         for (tcp, first) in peers.iter_mut().zip([0x01, 0x81, 0x02, 0x82].into_iter().cycle()) {
             let declared = [&[first, 0xff][..], &(2_u64 << 20).to_be_bytes(), &[0; 4]].concat();
             // In one segment, so the header has been read when the pong comes.
-            tcp.write_all(&[&fragment(0x89, b""), &declared[..]].concat()).unwrap();
+            tcp.write_all(&[&masked_frame(0x89, b""), &declared[..]].concat()).unwrap();
         }
         for tcp in &mut peers {
             pong(tcp);
@@ -156,13 +157,13 @@ fn a_message_in_fragments_holds_no_more_than_its_limit() {
         let before = reserved_kib();
         // 1.2 MiB in short fragments, for which the memory has to grow. Then a long one, without
         // its last byte.
-        let short = fragment(0x00, &[b'x'; 1000]).repeat(1200);
-        let mut long = fragment(0x80, &vec![b'x'; (2 << 20) - 1_200_000]);
+        let short = masked_frame(0x00, &[b'x'; 1000]).repeat(1200);
+        let mut long = masked_frame(0x80, &vec![b'x'; (2 << 20) - 1_200_000]);
         long.pop();
         for tcp in &mut peers {
-            tcp.write_all(&fragment(0x01, b"")).unwrap();
+            tcp.write_all(&masked_frame(0x01, b"")).unwrap();
             tcp.write_all(&short).unwrap();
-            tcp.write_all(&fragment(0x89, b"")).unwrap();
+            tcp.write_all(&masked_frame(0x89, b"")).unwrap();
             pong(tcp);
             tcp.write_all(&long).unwrap();
         }
@@ -218,18 +219,6 @@ fn five_thousand_connections_are_small_and_alive() {
         })
         .await;
     });
-}
-
-/// Returns a frame with a mask of zeros.
-fn fragment(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = match payload.len() {
-        length @ 0..126 => vec![first, 0x80 | u8::try_from(length).unwrap()],
-        length @ 126..65536 => [&[first, 0xfe][..], &u16::try_from(length).unwrap().to_be_bytes()].concat(),
-        length => [&[first, 0xff][..], &(length as u64).to_be_bytes()].concat(),
-    };
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(payload);
-    frame
 }
 
 /// Reads the answer to an empty ping. Everything before the ping has been read then.

@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 use wsx::{ClosedBy, Config, Connection, Envelope, Hub};
 use wsx_tests::{
     Log, Memory, Peer, Server,
+    frame::masked_frame,
     handshake::{head, upgrade},
     query_id, recorder, within,
 };
@@ -200,7 +201,7 @@ async fn a_reply_that_waits_for_room_until_the_end_is_reported() {
     let _conn = within(opening).await.unwrap().unwrap();
     // The socket takes the first reply, the second goes into the empty queue, and the third waits.
     for _ in 0..4 {
-        peer.write_all(&text(r#"{"type":"long","data":70000}"#)).await.unwrap();
+        peer.write_all(&masked_frame(0x81, br#"{"type":"long","data":70000}"#)).await.unwrap();
     }
     assert_eq!(memory.reply_dropped().await, "long");
     assert_eq!(memory.reply_dropped().await, "long");
@@ -209,15 +210,6 @@ async fn a_reply_that_waits_for_room_until_the_end_is_reported() {
     for _ in 0..4 {
         assert_eq!(hub.endpoint().began.next().await, 70_000);
     }
-}
-
-/// Returns a masked text frame, with a mask of zeroes.
-fn text(text: &str) -> Vec<u8> {
-    let mut frame = vec![0x81, 0x80 | 126];
-    frame.extend_from_slice(&u16::try_from(text.len()).unwrap().to_be_bytes());
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(text.as_bytes());
-    frame
 }
 
 /// The size of each socket buffer of a flood, in bytes. The kernel doubles it.
@@ -253,9 +245,10 @@ async fn a_flood_waits_in_the_socket_while_a_handler_runs() {
         let (hub, _memory) = hub(config);
         let (server, mut peer) = narrow(hub).await;
         let conn = server.hub.connection("a").unwrap();
-        let mut flood = text(r#"{"type":"wait","data":0}"#);
+        let mut flood = masked_frame(0x81, br#"{"type":"wait","data":0}"#);
         for n in 1..=FLOOD {
-            flood.extend(text(&format!("{:LENGTH$}", format!(r#"{{"type":"note","data":{n}}}"#))));
+            let note = format!(r#"{{"type":"note","data":{n}}}"#);
+            flood.extend(masked_frame(0x81, format!("{note:LENGTH$}").as_bytes()));
         }
         let last = flood.len();
         flood.extend_from_slice(b"\x89\x80\0\0\0\0");
