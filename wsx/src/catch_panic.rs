@@ -18,6 +18,29 @@ pub(crate) async fn run<F: Future>(future: F) -> Option<F::Output> {
     AssertUnwindSafe(async move { future.await }).catch_unwind().await.ok()
 }
 
+/// A function of the application. It can be called only through the guard.
+///
+/// `P` is a `Box` or an `Arc` of the function.
+#[derive(Clone)]
+pub(crate) struct Guarded<P>(P);
+
+impl<P> Guarded<P> {
+    pub(crate) const fn new(function: P) -> Self {
+        Self(function)
+    }
+
+    /// Returns the result of `code`, which calls the function, or `None` if it panicked.
+    pub(crate) fn call<T>(&self, code: impl FnOnce(&P) -> T) -> Option<T> {
+        call(|| code(&self.0))
+    }
+
+    /// Returns the output of the future that `code` makes with the function, or `None` if one of
+    /// them panicked.
+    pub(crate) async fn run<F: Future>(&self, code: impl FnOnce(&P) -> F) -> Option<F::Output> {
+        run(async { code(&self.0).await }).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

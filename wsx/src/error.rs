@@ -157,7 +157,8 @@ pub enum ConnectError {
     Tls {
         /// Host and port.
         address: String,
-        /// The cause. It has a `rustls::Error` inside, unless the link broke.
+        /// The cause. It has a `rustls::Error` inside, unless the link broke or the program's
+        /// certificate verifier panicked.
         source: io::Error,
     },
     /// The server answered the handshake with a status other than 101. Redirects are not followed,
@@ -171,7 +172,8 @@ pub enum ConnectError {
         /// the clocks of edge boxes are often wrong.
         retry_after: Option<Duration>,
     },
-    /// The server's answer violates RFC 6455, or the server closed the stream before it answered.
+    /// The server's answer violates RFC 6455, or the server closed the stream before it answered,
+    /// or the stream of the program's connector panicked.
     #[error("the handshake failed")]
     Handshake(#[source] BoxError),
     /// Dialling and the handshakes took longer than `Config::handshake_timeout` in total.

@@ -4,10 +4,11 @@ use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize, ser::Error as _};
 use serde_json::json;
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context as TaskContext, Poll},
@@ -23,6 +24,7 @@ use wsx::{
     Endpoint, Envelope, HandlerError, Hub, Observer, RawFrame, Rejection, Setback,
     dispatch::{Context, FromContext},
     http::{HeaderMap, StatusCode, request::Parts},
+    server::HandshakeError,
 };
 use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, recorder, within};
 
@@ -168,27 +170,60 @@ async fn close(_closed: Closed, conn: &Connection) {
     }
 }
 
-/// An observer that panics for the connection that is named after the method, and for all rejected
-/// handshakes.
-struct PanickingObserver;
+/// An observer that panics in every method, and counts the calls of each.
+#[derive(Clone, Default)]
+struct PanickingObserver(Arc<Mutex<BTreeMap<&'static str, usize>>>);
+
+impl PanickingObserver {
+    fn called(&self, method: &'static str) {
+        *self.0.lock().unwrap().entry(method).or_default() += 1;
+        boom::<()>();
+    }
+
+    /// Waits until this method has been called.
+    async fn was_called(&self, method: &'static str) {
+        within(async {
+            while self.0.lock().unwrap().remove(method).is_none() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
 impl Observer for PanickingObserver {
-    fn connection_opened(&self, conn: &Connection) {
-        if conn.id() == "opened" {
-            boom::<()>();
-        }
+    fn connection_opened(&self, _: &Connection) {
+        self.called("connection_opened");
     }
-    fn connection_closed(&self, conn: &Connection, _: &Closed) {
-        if conn.id() == "closed" {
-            boom::<()>();
-        }
+    fn connection_closed(&self, _: &Connection, _: &Closed) {
+        self.called("connection_closed");
     }
-    fn handler_failed(&self, conn: &Connection, _: &str, _: &HandlerError) {
-        if conn.id() == "failed" {
-            boom::<()>();
-        }
+    fn handler_failed(&self, _: &Connection, _: &str, _: &HandlerError) {
+        self.called("handler_failed");
+    }
+    fn reply_dropped(&self, _: &Connection, _: &str) {
+        self.called("reply_dropped");
+    }
+    fn handler_dropped(&self, _: &Connection, _: &str, _: usize) {
+        self.called("handler_dropped");
+    }
+    fn message_ignored(&self, _: &Connection, _: &str) {
+        self.called("message_ignored");
+    }
+    fn envelope_rejected(&self, _: &Connection, _: &RawFrame<'_>) {
+        self.called("envelope_rejected");
     }
     fn handshake_rejected(&self, _: Option<SocketAddr>, _: StatusCode, _: &str) {
-        boom::<()>();
+        self.called("handshake_rejected");
+    }
+    fn tls_failed(&self, _: Option<SocketAddr>, _: &std::io::Error) {
+        self.called("tls_failed");
+    }
+    fn connect_failed(&self, _: u32, _: Duration, _: &ConnectError) {
+        self.called("connect_failed");
+    }
+    fn client_gave_up(&self, _: &Setback) {
+        self.called("client_gave_up");
     }
 }
 
@@ -207,7 +242,7 @@ fn by_hand(conn: &Connection) {
 
 async fn fragile() -> Server<Fragile> {
     let config = Config::default().close_timeout(Duration::from_millis(200));
-    let hub = Hub::builder().endpoint(Fragile).config(config).observer(PanickingObserver).build().unwrap();
+    let hub = Hub::builder().endpoint(Fragile).config(config).observer(PanickingObserver::default()).build().unwrap();
     let handler = hub.ws_handler(query_id, by_hand);
     Server::start_at(hub, handler, "127.0.0.1:0").await
 }
@@ -248,9 +283,7 @@ async fn a_panic_anywhere_closes_its_connection_with_1011() {
         ("a", "no envelope".to_owned()),
         ("called-by-hand", envelope("add")),
         ("awaited-by-hand", envelope("add")),
-        ("opened", String::new()),
         ("open", String::new()),
-        ("failed", envelope("no JSON")),
     ] {
         let mut bad = server.peer(id).await;
         if !text.is_empty() {
@@ -409,7 +442,8 @@ fn panicking_id(request: Parts) -> impl Future<Output = Result<String, Rejection
 async fn a_panic_in_a_handshake_rejects_only_that_handshake() {
     // One place for the listener, which holds it while it waits, and one more. A handshake that
     // panics must give its place back.
-    let hub = Hub::builder().endpoint(Fragile).observer(PanickingObserver).max_handshakes(2).build().unwrap();
+    let hub =
+        Hub::builder().endpoint(Fragile).observer(PanickingObserver::default()).max_handshakes(2).build().unwrap();
     let handler = hub.ws_handler(panicking_id, by_hand);
     let (own, for_axum) = (handler.clone(), handler.clone());
     let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
@@ -435,6 +469,111 @@ async fn a_panic_in_a_handshake_rejects_only_that_handshake() {
     }
     let mut good = server.peer("good").await;
     still_works(&server, &mut good).await;
+}
+
+/// An endpoint whose handlers fail, for the reports to the observer.
+#[derive(wsx::Endpoint, Default)]
+struct Failing;
+
+#[wsx::handler("fails", on = Failing)]
+fn fails(_n: u32) -> Result<(), wsx::BoxError> {
+    Err("on purpose".into())
+}
+
+#[wsx::handler("closes", on = Failing)]
+fn closes(n: u32, conn: &Connection) -> Envelope<u32> {
+    conn.close();
+    Envelope::with_type("reply", n)
+}
+
+#[wsx::handler("hangs", on = Failing)]
+async fn hangs(_n: u32) {
+    std::future::pending().await
+}
+
+/// Row X4: the reports about a closing connection may panic too.
+#[tokio::test]
+async fn a_panic_in_a_report_of_unfinished_work_changes_nothing() {
+    let observer = PanickingObserver::default();
+    let config = Config::default().close_timeout(Duration::from_millis(50));
+    let hub = Hub::builder().endpoint(Failing).observer(observer.clone()).config(config).build().unwrap();
+    let server = Server::start(hub).await;
+    for (message_type, method) in [("closes", "reply_dropped"), ("hangs", "handler_dropped")] {
+        let mut peer = server.peer(message_type).await;
+        peer.send_envelope(message_type, json!(0)).await;
+        peer.send(tungstenite::Message::Close(None)).await;
+        observer.was_called(method).await;
+        observer.was_called("connection_closed").await;
+    }
+    assert_eq!(status(&server.address, "again").await, 101);
+}
+
+/// Sends a message for each report about messages, and asserts that the connection stays open.
+async fn reports_of_messages(peer: &Connection, observer: &PanickingObserver) {
+    for (text, method) in [
+        (r#"{"type":"fails","data":0}"#, "handler_failed"),
+        (r#"{"type":"nothing","data":0}"#, "message_ignored"),
+        ("no envelope", "envelope_rejected"),
+    ] {
+        peer.send_bytes(text).await.unwrap();
+        observer.was_called(method).await;
+    }
+    wsx_tests::round_trip(peer).await;
+}
+
+/// Row X4: an observer that panics in every method loses its reports. The hub and its connections,
+/// and a client, go on. `tls_failed` has its test with the other tests of TLS.
+#[tokio::test]
+async fn a_panic_in_any_report_changes_nothing() {
+    let (hub_observer, client_observer) = (PanickingObserver::default(), PanickingObserver::default());
+    let hub = Hub::builder().endpoint(Failing).observer(hub_observer.clone()).build().unwrap();
+    let server = Server::start(hub).await;
+    assert_eq!(status(&server.address, "").await, 101, "an empty id is an id");
+    hub_observer.was_called("connection_opened").await;
+    let rejected = Peer::try_connect(&format!("ws://{}/ws", server.address)).await;
+    assert!(matches!(rejected, Err(tungstenite::Error::Http(_))), "{rejected:?}");
+    hub_observer.was_called("handshake_rejected").await;
+
+    let (first, gives_up) = (AtomicBool::new(true), Arc::new(AtomicBool::new(false)));
+    let decided = gives_up.clone();
+    let client = Client::builder(server.url("box-7"))
+        .endpoint(Failing)
+        .observer(client_observer.clone())
+        .backoff(quick())
+        .headers(move || {
+            let first = first.swap(false, Ordering::Relaxed);
+            async move { if first { Err("not yet".into()) } else { Ok(HeaderMap::new()) } }
+        })
+        .give_up(move |_| decided.load(Ordering::Relaxed))
+        .build()
+        .unwrap();
+    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    client_observer.was_called("connect_failed").await;
+    client_observer.was_called("connection_opened").await;
+    let conn = server.hub.connection("box-7").unwrap();
+    reports_of_messages(&client.connection().unwrap(), &hub_observer).await;
+    reports_of_messages(&conn, &client_observer).await;
+
+    hub_observer.0.lock().unwrap().clear();
+    conn.close();
+    client_observer.was_called("connection_closed").await;
+    hub_observer.was_called("connection_closed").await;
+    within(client.connected()).await.unwrap();
+    gives_up.store(true, Ordering::Relaxed);
+    within(async {
+        loop {
+            if let Some(conn) = server.hub.connection("box-7") {
+                return conn.close();
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    client_observer.was_called("client_gave_up").await;
+    within(client.closed()).await;
+    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    client.close();
+    assert_eq!(status(&server.address, "again").await, 101);
 }
 
 /// An observer of a client that counts its calls and panics in each.
@@ -620,7 +759,125 @@ async fn a_stream_that_panics_ends_its_connection_alone() {
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
+/// Row X4: a stream of the program that panics during its handshake ends that handshake only, and
+/// its place is free.
+#[tokio::test]
+async fn a_stream_that_panics_in_its_handshake_is_an_error() {
+    let hub = Hub::builder().endpoint(Fragile).max_handshakes(2).build().unwrap();
+    let handler = hub.ws_handler(query_id, |_| {});
+    for at in [Panics::Reading, Panics::Writing] {
+        let (near, mut far) = tokio::io::duplex(1024);
+        far.write_all(upgrade("/ws?id=bad", "").as_bytes()).await.unwrap();
+        let stream = PanickingStream { inner: near, at, switch: Arc::new(AtomicBool::new(true)) };
+        let error = within(handler.serve_connection(stream, None)).await.unwrap_err();
+        assert!(matches!(error, HandshakeError::Panicked), "{error:?}");
+        assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
+    }
+    let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
+    let mut good = server.peer("good").await;
+    still_works(&server, &mut good).await;
+}
+
+/// Row X4: the stream of a connector panics in a later attempt, before or after the handshake. The
+/// attempt fails with its reason, and the client dials again.
+#[tokio::test]
+async fn a_client_dials_again_after_its_stream_panicked() {
+    let server = fragile().await;
+    for at in [Panics::Reading, Panics::Writing, Panics::Dropped] {
+        let dials = Arc::new(AtomicU32::new(0));
+        let (count, handler) = (dials.clone(), server.hub.ws_handler(query_id, |_| {}));
+        let connector = move |_| {
+            // The second and the third stream panic in their handshake.
+            let switch = Arc::new(AtomicBool::new(matches!(count.fetch_add(1, Ordering::Relaxed), 1 | 2)));
+            let (near, far) = tokio::io::duplex(1024);
+            let handler = handler.clone();
+            tokio::spawn(async move { handler.serve_connection(far, None).await.map(drop) });
+            async move { Ok(PanickingStream { inner: near, at, switch }) }
+        };
+        let setbacks = Log::default();
+        let log = setbacks.clone();
+        let client = Client::builder("ws://box/ws?id=box-7")
+            .connector(connector)
+            .backoff(quick())
+            .give_up(move |setback| {
+                if matches!(setback, Setback::Attempt(_)) {
+                    log.add(setback.to_string());
+                }
+                false
+            })
+            .build()
+            .unwrap();
+        within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+        server.hub.connection("box-7").unwrap().close();
+        if at != Panics::Dropped {
+            for _ in 0..2 {
+                let why = setbacks.next().await;
+                assert_eq!(why, "the handshake failed: the program's stream panicked");
+            }
+        }
+        within(async {
+            while dials.load(Ordering::Relaxed) < 4 {
+                tokio::task::yield_now().await;
+                if let Some(conn) = server.hub.connection("box-7") {
+                    conn.close();
+                }
+            }
+        })
+        .await;
+        within(client.connected()).await.unwrap();
+        client.close();
+        within(client.closed()).await;
+        assert_eq!(*client.state().borrow(), ClientState::Closed);
+    }
+}
+
+/// Row X4: a value of the program panics when its connection is dropped. The client dials again,
+/// and the hub goes on.
+#[tokio::test]
+async fn a_value_that_panics_when_it_is_dropped_ends_nothing_else() {
+    #[derive(Clone)]
+    struct Value(#[allow(dead_code, reason = "dropped with the connection")] Arc<PanicOnDrop>);
+    let hub = Hub::builder().endpoint(Fragile).build().unwrap();
+    let attach = |conn: &Connection| {
+        conn.set_extension(Value(Arc::new(PanicOnDrop)));
+        let captured = PanicOnDrop;
+        conn.on_pong(move |_| {
+            let _ = &captured;
+        });
+        let captured = PanicOnDrop;
+        conn.register_handler("never", move |_: u32, _| {
+            let _ = &captured;
+            async {}
+        });
+    };
+    let handler = hub.ws_handler(query_id, attach);
+    let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
+    let opened = Log::default();
+    let log = opened.clone();
+    let client = Client::builder(server.url("box-7")).backoff(quick()).build().unwrap();
+    let connected = client.connect(CancellationToken::new(), move |conn| {
+        attach(conn);
+        log.add(());
+    });
+    within(connected).await.unwrap();
+    for _ in 0..3 {
+        opened.next().await;
+        within(async {
+            while server.hub.connection("box-7").map(|conn| conn.close()).is_none() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    opened.next().await;
+    let mut good = server.peer("good").await;
+    client.close();
+    within(client.closed()).await;
+    still_works(&server, &mut good).await;
+    assert_eq!(within(server.hub.shutdown(Duration::ZERO)).await, 1);
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
 enum Panics {
     Reading,
     Writing,

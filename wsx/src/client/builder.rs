@@ -1,5 +1,6 @@
 //! The builder of a client: collects its options and checks them. It does not dial; `session` does.
 use crate::{
+    catch_panic::Guarded,
     client::{
         Client, Inner,
         backoff::Backoff,
@@ -20,7 +21,7 @@ use crate::{
     },
     envelope::reply::IntoReply,
     error::{BoxError, BuildError},
-    observer::{Observer, Setback},
+    observer::{GuardedObserver, Observer, Setback},
     protocol::endpoint::{Endpoint, Untyped},
 };
 use futures_util::future::BoxFuture;
@@ -36,9 +37,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 /// Makes the headers of one handshake.
-type Headers = dyn Fn() -> BoxFuture<'static, Result<HeaderMap, BoxError>> + Send + Sync;
+type Headers = Guarded<Box<dyn Fn() -> BoxFuture<'static, Result<HeaderMap, BoxError>> + Send + Sync>>;
 /// Decides whether the client stops trying.
-type GiveUp = dyn Fn(&Setback) -> bool + Send + Sync;
+type GiveUp = Guarded<Box<dyn Fn(&Setback) -> bool + Send + Sync>>;
 
 /// The options that only a client has. The hub and the client share all others, in
 /// `ProgramBuilder`.
@@ -47,21 +48,21 @@ pub(super) struct Options {
     pub(super) backoff: Backoff,
     /// Returns the random number of one wait. It is replaceable, so that a test or a fleet can
     /// choose the numbers.
-    pub(super) jitter: Box<dyn Fn() -> f64 + Send + Sync>,
+    pub(super) jitter: Guarded<Box<dyn Fn() -> f64 + Send + Sync>>,
     /// Whether to dial again after a failed attempt or an ended connection.
     pub(super) reconnect: bool,
     /// The headers that are the same in each handshake.
     pub(super) fixed_headers: HeaderMap,
     /// Makes the headers that differ from one handshake to the next, such as a token that expires.
-    pub(super) headers: Option<Arc<Headers>>,
+    pub(super) headers: Option<Headers>,
     /// Dials in place of TCP.
-    pub(super) connector: Option<Box<Connector>>,
+    pub(super) connector: Option<Connector>,
     /// The certificates that a `wss://` client trusts, and its own certificate.
     pub(super) trust: Trust,
     /// Decides whether to stop although `reconnect` is on.
-    pub(super) give_up: Option<Box<GiveUp>>,
+    pub(super) give_up: Option<GiveUp>,
     /// Shows each new connection to the program, before the `register` of `connect`.
-    pub(super) on_connect: Option<Box<OnConnect>>,
+    pub(super) on_connect: Option<OnConnect>,
 }
 
 /// Builds a [`Client`]. [`Client::builder`] returns it.
@@ -98,7 +99,7 @@ impl ClientBuilder {
             program: ProgramBuilder::default(),
             options: Options {
                 backoff: Backoff::default(),
-                jitter: Box::new(rand::random),
+                jitter: Guarded::new(Box::new(rand::random)),
                 reconnect: true,
                 fixed_headers: HeaderMap::new(),
                 headers: None,
@@ -192,7 +193,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// all reconnect at the same time.
     #[must_use]
     pub fn jitter(mut self, random: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
-        self.options.jitter = Box::new(random);
+        self.options.jitter = Guarded::new(Box::new(random));
         self
     }
 
@@ -223,7 +224,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// ```
     #[must_use]
     pub fn give_up(mut self, decide: impl Fn(&Setback) -> bool + Send + Sync + 'static) -> Self {
-        self.options.give_up = Some(Box::new(decide));
+        self.options.give_up = Some(Guarded::new(Box::new(decide)));
         self
     }
 
@@ -245,7 +246,7 @@ impl<E: Endpoint> ClientBuilder<E> {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<HeaderMap, BoxError>> + Send + 'static,
     {
-        self.options.headers = Some(Arc::new(move || Box::pin(headers())));
+        self.options.headers = Some(Guarded::new(Box::new(move || Box::pin(headers()))));
         self
     }
 
@@ -257,7 +258,8 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// URL.
     ///
     /// [`Config::handshake_timeout`] includes this function: its future is dropped when the time is
-    /// over. An error or a panic is [`ConnectError::Dial`](crate::ConnectError::Dial).
+    /// over. An error or a panic is [`ConnectError::Dial`](crate::ConnectError::Dial). A stream
+    /// that panics later fails the attempt, or ends its connection; the client then dials again.
     ///
     /// ```no_run
     /// # #[cfg(unix)]
@@ -275,10 +277,10 @@ impl<E: Endpoint> ClientBuilder<E> {
         Fut: Future<Output = io::Result<S>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        self.options.connector = Some(Box::new(move |destination| {
+        self.options.connector = Some(Guarded::new(Box::new(move |destination| {
             let dialled = dial(destination);
             Box::pin(async move { Ok(stream::boxed(dialled.await?)) })
-        }));
+        })));
         self
     }
 
@@ -322,7 +324,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// reported.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.program.observer = Arc::new(observer);
+        self.program.observer = GuardedObserver::new(observer);
         self
     }
 
@@ -332,7 +334,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// If it panics, that connection is closed with code 1011.
     #[must_use]
     pub fn on_connect(mut self, register: impl Fn(&Connection<E::Side, E::Peer>) + Send + Sync + 'static) -> Self {
-        self.options.on_connect = Some(Box::new(move |conn| register(Connection::of(conn))));
+        self.options.on_connect = Some(Guarded::new(Box::new(move |conn| register(Connection::of(conn)))));
         self
     }
 

@@ -25,15 +25,24 @@ pub(super) async fn dial(
     let Target { destination, tls, .. } = target;
     let dialled = match connector {
         Some(connector) => {
-            let dialled = catch_panic::run(async { connector(destination.clone()).await }).await;
+            let dialled = connector.run(|connector| connector(destination.clone())).await;
             dialled.unwrap_or_else(|| Err(io::Error::other("the program's connector panicked")))
         }
         None => stream::connect(destination, config).await,
     };
     let mut socket = dialled.map_err(|source| ConnectError::Dial { address: destination.to_string(), source })?;
     if let Some(name) = tls {
-        socket = trust.connect(name, destination, socket).await?;
+        // It runs the certificate verifier and the stream of the program.
+        let made = catch_panic::run(Box::pin(trust.connect(name, destination, socket))).await;
+        socket = made.unwrap_or_else(|| {
+            let source = io::Error::other("the program's certificate verifier or stream panicked");
+            Err(ConnectError::Tls { address: destination.to_string(), source })
+        })?;
     }
-    let early = handshake::perform(&mut socket, target, headers).await?;
-    Ok((socket, early))
+    // It runs the stream of the program.
+    let made = catch_panic::run(Box::pin(async {
+        let early = handshake::perform(&mut socket, target, headers).await?;
+        Ok((socket, early))
+    }));
+    made.await.unwrap_or_else(|| Err(ConnectError::Handshake("the program's stream panicked".into())))
 }

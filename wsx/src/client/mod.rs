@@ -16,6 +16,7 @@ pub use builder::ClientBuilder;
 pub use stream::Destination;
 
 use crate::{
+    catch_panic::Guarded,
     client::{
         builder::Options,
         reconnect::Session,
@@ -127,7 +128,7 @@ impl<E: Endpoint> Client<E> {
         cancel: CancellationToken,
         register: impl Fn(&Connection<E::Side, E::Peer>) + Send + Sync + 'static,
     ) -> Result<Self, ConnectError> {
-        let session = Session::begin(self, cancel, Box::new(move |conn| register(Connection::of(conn))))?;
+        let session = Session::begin(self, cancel, Guarded::new(Box::new(move |conn| register(Connection::of(conn)))))?;
         session.connect().await?;
         Ok(self.clone())
     }

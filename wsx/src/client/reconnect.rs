@@ -29,7 +29,7 @@ pub(super) struct Session<E: Endpoint> {
     /// Given to `connect`; closes the client.
     cancel: CancellationToken,
     /// Given to `connect`; runs for each new connection.
-    register: Box<OnConnect>,
+    register: OnConnect,
     /// How many attempts failed in a row since the last connection that lasted. The waits grow with
     /// it.
     failures: u32,
@@ -52,7 +52,7 @@ impl<E: Endpoint> Session<E> {
     pub(super) fn begin(
         client: &Client<E>,
         cancel: CancellationToken,
-        register: Box<OnConnect>,
+        register: OnConnect,
     ) -> Result<Self, ConnectError> {
         if let Err(error) = &client.0.target {
             return Err(error.clone().into());
@@ -73,13 +73,22 @@ impl<E: Endpoint> Session<E> {
     }
 
     /// Makes the next connection, unless the client is closed or cancelled before.
-    async fn next(&mut self, start: Start) -> Result<Dialled, ConnectError> {
+    async fn next(&mut self, mut start: Start) -> Result<Dialled, ConnectError> {
         let (stop, cancel) = (self.inner().stop.clone(), self.cancel.clone());
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => Err(ConnectError::Closed),
-            () = cancel.cancelled() => Err(ConnectError::Closed),
-            dialled = self.attempts(start) => dialled,
+        loop {
+            // Values of the program that are dropped here may panic.
+            let next = catch_panic::run(Box::pin(async {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => Err(ConnectError::Closed),
+                    () = cancel.cancelled() => Err(ConnectError::Closed),
+                    dialled = self.attempts(start) => dialled,
+                }
+            }));
+            if let Some(next) = next.await {
+                return next;
+            }
+            start = Start::AfterWait;
         }
     }
 
@@ -114,16 +123,19 @@ impl<E: Endpoint> Session<E> {
         let Options { headers, fixed_headers, connector, trust, .. } = options;
         let target = target.as_ref().map_err(Clone::clone)?;
         let limit = program.config.handshake_timeout;
-        let dialled = timeout(limit, async {
+        // Boxed, as are its parts, because the guard doubles the size of a future.
+        let dialled = catch_panic::run(Box::pin(timeout(limit, async {
             let mut all = fixed_headers.clone();
             if let Some(headers) = headers {
-                let made = catch_panic::run(async { headers().await }).await;
+                let made = headers.run(|headers| headers()).await;
                 let made = made.unwrap_or_else(|| Err("the program's `headers` function panicked".into()));
                 all.extend(made.map_err(ConnectError::Headers)?);
             }
-            dial(target, connector.as_deref(), trust, &all, &program.config).await
-        });
-        let (socket, early) = dialled.await.unwrap_or(Err(ConnectError::Timeout(limit)))?;
+            dial(target, connector.as_ref(), trust, &all, &program.config).await
+        })));
+        let panicked = || ConnectError::Handshake("the program's stream panicked when it was dropped".into());
+        let dialled = dialled.await.ok_or_else(panicked)?;
+        let (socket, early) = dialled.unwrap_or(Err(ConnectError::Timeout(limit)))?;
         let conn = Handle::new(url.as_str().into(), Role::Client, &program.config);
         Ok((conn, SocketTransport::with_tcp(socket, stream::tcp, Role::Client, early, &program.config)))
     }
@@ -132,7 +144,7 @@ impl<E: Endpoint> Session<E> {
     /// ended connection.
     async fn wait(&mut self, error: Option<&ConnectError>) {
         let Options { backoff, jitter, .. } = self.options();
-        let random = catch_panic::call(jitter).unwrap_or_else(rand::random);
+        let random = jitter.call(|jitter| jitter()).unwrap_or_else(rand::random);
         let delay = match error {
             Some(ConnectError::Rejected { retry_after: Some(asked), .. }) => {
                 backoff.delay_asked(self.failures, random, *asked)
@@ -141,8 +153,7 @@ impl<E: Endpoint> Session<E> {
         };
         self.failures = self.failures.saturating_add(1);
         if let Some(error) = error {
-            let observer = &self.inner().program.observer;
-            let _ = catch_panic::call(|| observer.connect_failed(self.failures, delay, error));
+            self.inner().program.observer.connect_failed(self.failures, delay, error);
         }
         self.inner().status.set(ClientState::Waiting { attempt: self.failures, delay });
         sleep(delay).await;
@@ -152,11 +163,11 @@ impl<E: Endpoint> Session<E> {
     /// counts as `false`.
     fn gives_up(&self, setback: &Setback) -> bool {
         let given_up = match &self.options().give_up {
-            Some(decide) => catch_panic::call(|| decide(setback)).unwrap_or(false),
+            Some(decide) => decide.call(|decide| decide(setback)).unwrap_or(false),
             None => false,
         };
         if given_up {
-            let _ = catch_panic::call(|| self.inner().program.observer.client_gave_up(setback));
+            self.inner().program.observer.client_gave_up(setback);
         }
         given_up
     }
@@ -181,13 +192,10 @@ impl<E: Endpoint> Session<E> {
 
     /// Shows a new connection to the program, and makes it the target of sends.
     fn enter(&self, conn: &Handle) {
-        let shown = catch_panic::call(|| {
-            if let Some(register) = &self.options().on_connect {
-                register(conn);
-            }
-            (self.register)(conn);
-        });
-        if shown.is_none() {
+        let on_connect = self.options().on_connect.as_ref();
+        let shown = on_connect.is_none_or(|register| register.call(|register| register(conn)).is_some())
+            && self.register.call(|register| register(conn)).is_some();
+        if !shown {
             conn.close(CloseCode::INTERNAL_ERROR, "internal error".into());
         }
         self.inner().set_current(Some(conn.clone()));
@@ -200,9 +208,11 @@ impl<E: Endpoint> Session<E> {
         let scope = Scope { program: &inner.program, hub: None };
         let since = Instant::now();
         let kill = CancellationToken::new();
-        let mut transport = Some(transport);
-        // The stream of an application's connector can panic here.
-        let served = catch_panic::run(task::run(&mut transport, &conn, &scope, &kill));
+        // The stream of the program's connector can panic here, also when it is dropped.
+        let served = catch_panic::run(async {
+            let mut transport = Some(transport);
+            task::run(&mut transport, &conn, &scope, &kill).await;
+        });
         tokio::pin!(served);
         tokio::select! {
             _ = &mut served => {}

@@ -1,6 +1,7 @@
 //! The stream of bytes below a client's connection: a TCP socket, or any other stream, such as TLS
 //! or the stream of a connector. It does not know WebSocket.
 use crate::{
+    catch_panic::Guarded,
     config::Config,
     task::{tcp_options, transport},
 };
@@ -33,7 +34,7 @@ impl fmt::Display for Destination {
 }
 
 /// The application's function that dials in place of TCP.
-pub(crate) type Connector = dyn Fn(Destination) -> BoxFuture<'static, io::Result<Socket>> + Send + Sync;
+pub(crate) type Connector = Guarded<Box<dyn Fn(Destination) -> BoxFuture<'static, io::Result<Socket>> + Send + Sync>>;
 
 /// A stream of bytes to the server. A plain socket is not boxed and not called through a virtual
 /// table. The other streams are TLS and those of a connector.

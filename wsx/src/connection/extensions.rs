@@ -1,5 +1,6 @@
 //! Values that a program attaches to a connection, one of each type. It has no lock; the handle
 //! has.
+use crate::catch_panic;
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
@@ -25,5 +26,15 @@ impl Extensions {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// The drop of a value runs code of the program, and wsx drops the last handle of a connection in
+/// its own tasks.
+impl Drop for Extensions {
+    fn drop(&mut self) {
+        for (_, value) in self.0.drain() {
+            let _ = catch_panic::call(|| drop(value));
+        }
     }
 }

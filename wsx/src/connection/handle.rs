@@ -4,6 +4,7 @@
 //! The task, the hub and the sends use a [`Handle`]. [`Connection`](super::Connection) is its
 //! public form and adds the side. A handle does not know the socket or the hub.
 use crate::{
+    catch_panic::{self, Guarded},
     closed::Closed,
     config::Config,
     connection::{
@@ -61,11 +62,25 @@ struct Extra {
     start: Mutex<Option<Start>>,
 }
 
+/// The drop of a handler runs code of the program, and wsx drops the last handle of a connection in
+/// its own tasks. [`Extensions`] has a guard of its own.
+impl Drop for Extra {
+    fn drop(&mut self) {
+        let Self { handlers, pong, extensions: _, start } = self;
+        for (_, handler) in lock(handlers).drain() {
+            let _ = catch_panic::call(|| drop(handler));
+        }
+        let (pong, start) = (lock(pong).take(), lock(start).take());
+        let _ = catch_panic::call(|| drop(pong));
+        let _ = catch_panic::call(|| drop(start));
+    }
+}
+
 /// A function of the program that takes the payload of a pong.
 pub(crate) type PongHandler = Arc<dyn Fn(&[u8]) + Send + Sync>;
 /// Runs for each new connection. It takes the handle without a side, so that its type does not name
 /// the endpoint.
-pub(crate) type OnConnect = dyn Fn(&Handle) + Send + Sync;
+pub(crate) type OnConnect = Guarded<Box<dyn Fn(&Handle) + Send + Sync>>;
 /// Returns the task of a socket, which has not started. `Connection::start` calls it.
 pub(crate) type Start = Box<dyn FnOnce(Handle) -> BoxFuture<'static, ()> + Send>;
 

@@ -7,7 +7,7 @@ use crate::{
     connection::closure_handler::OwnHandler,
     dispatch::router::{Added, NoHandlers, Owner, Router},
     error::BuildError,
-    observer::{Observer, Silent},
+    observer::{GuardedObserver, Silent},
     protocol::endpoint::{Endpoint, Untyped},
 };
 use std::{
@@ -27,7 +27,7 @@ pub(crate) struct Program<E> {
     /// The bounds of each connection.
     pub(crate) config: Config,
     /// Receives the problems of each connection.
-    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) observer: GuardedObserver,
     /// How many messages did not have a handler. An atomic, because every connection counts here.
     ignored: AtomicU64,
 }
@@ -35,10 +35,10 @@ pub(crate) struct Program<E> {
 impl<E> Program<E> {
     /// Returns a program without handlers. Only the handlers of a connection itself run.
     pub(crate) fn without_handlers(endpoint: E, config: Config) -> Self {
-        Self::new(endpoint, Router::empty(), config, Arc::new(Silent))
+        Self::new(endpoint, Router::empty(), config, GuardedObserver::new(Silent))
     }
 
-    fn new(endpoint: E, router: Router<E>, config: Config, observer: Arc<dyn Observer>) -> Self {
+    fn new(endpoint: E, router: Router<E>, config: Config, observer: GuardedObserver) -> Self {
         Self { endpoint, router, config, observer, ignored: AtomicU64::new(0) }
     }
 
@@ -59,7 +59,7 @@ pub(crate) struct ProgramBuilder<E> {
     /// Becomes [`Program::config`].
     pub(crate) config: Config,
     /// Becomes [`Program::observer`].
-    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) observer: GuardedObserver,
     /// The closures given to `on`.
     added: Vec<Added>,
     /// Problems found before `build`, which reports them together with its own.
@@ -71,7 +71,7 @@ impl Default for ProgramBuilder<Untyped> {
         Self {
             endpoint: Untyped::default(),
             config: Config::default(),
-            observer: Arc::new(Silent),
+            observer: GuardedObserver::new(Silent),
             added: Vec::new(),
             problems: Vec::new(),
         }

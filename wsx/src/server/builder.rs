@@ -1,6 +1,7 @@
 //! The builder of a hub: collects its options and checks them. It does not listen; `WsHandler`
 //! does.
 use crate::{
+    catch_panic::Guarded,
     config::Config,
     connection::{
         Connection,
@@ -13,7 +14,7 @@ use crate::{
     },
     envelope::reply::IntoReply,
     error::BuildError,
-    observer::Observer,
+    observer::{GuardedObserver, Observer},
     protocol::endpoint::{Endpoint, Untyped},
     server::{
         admission::{Admission, Limits},
@@ -46,7 +47,7 @@ pub struct HubBuilder<E = Untyped> {
     /// How many connections and handshakes the hub accepts.
     limits: Limits,
     /// Shows each new connection to the program, before the `register` of `ws_handler`.
-    on_connect: Option<Box<OnConnect>>,
+    on_connect: Option<OnConnect>,
     /// Whether the hub may be without handlers. By default that is a problem, because a linker may
     /// have dropped them.
     no_handlers: NoHandlers,
@@ -127,7 +128,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// Sets the observer, which receives the problems of the hub. By default nothing is reported.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.program.observer = Arc::new(observer);
+        self.program.observer = GuardedObserver::new(observer);
         self
     }
 
@@ -137,7 +138,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// A panic in it rejects the request with 500.
     #[must_use]
     pub fn on_connect(mut self, register: impl Fn(&Connection<E::Side, E::Peer>) + Send + Sync + 'static) -> Self {
-        self.on_connect = Some(Box::new(move |conn| register(Connection::of(conn))));
+        self.on_connect = Some(Guarded::new(Box::new(move |conn| register(Connection::of(conn)))));
         self
     }
 

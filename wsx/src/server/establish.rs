@@ -2,7 +2,6 @@
 //! hub. It does not know listeners.
 use crate::wire::close_code::CloseCode;
 use crate::{
-    catch_panic,
     closed::{Closed, ClosedBy},
     connection::handle::Handle,
     dispatch::run::Scope,
@@ -153,9 +152,9 @@ pub(super) fn reject_silently<E>(hub: &Hub<E>, peer: Option<SocketAddr>, rejecti
     HandshakeError::Rejected { status: rejection.status, reason: rejection.body }
 }
 
-/// Reports a rejection to the observer. A panic in the observer does not change the answer.
+/// Reports a rejection to the observer.
 pub(super) fn report<E>(hub: &Hub<E>, peer: Option<SocketAddr>, rejection: &Rejection) {
-    let _ = catch_panic::call(|| hub.observer().handshake_rejected(peer, rejection.status, &rejection.body));
+    hub.observer().handshake_rejected(peer, rejection.status, &rejection.body);
 }
 
 /// Checks an upgrade request. Returns the answer, and the id that `build_id` made.
@@ -173,7 +172,7 @@ pub(super) async fn admit<E: Endpoint>(
         parts.extensions.insert(PeerAddr(peer));
     }
     let agreed = subprotocol::agree(&parts.headers, &upgrade.protocols);
-    let identified = catch_panic::run(async { (upgrade.build_id)(parts).await }).await;
+    let identified = upgrade.build_id.run(|build_id| build_id(parts)).await;
     let mut identity = identified.unwrap_or_else(|| Err(internal_error()))?;
     if let Some((protocol, header)) = agreed {
         answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, header);
@@ -195,14 +194,9 @@ pub(super) fn enter<E: Endpoint>(upgrade: &WsHandler<E>, identity: Identity) -> 
     let conn = hub.open(identity.id).ok_or_else(going_away)?;
     conn.set_extensions(identity.extensions);
     let entered = Entered { hub: hub.clone(), conn, token, counted: None, running: false };
-    catch_panic::call(|| {
-        if let Some(register) = hub.on_connect() {
-            register(&entered.conn);
-        }
-        (upgrade.register)(&entered.conn);
-    })
-    .map(|()| entered)
-    .ok_or_else(internal_error)
+    let shown = hub.on_connect().is_none_or(|register| register.call(|register| register(&entered.conn)).is_some())
+        && upgrade.register.call(|register| register(&entered.conn)).is_some();
+    if shown { Ok(entered) } else { Err(internal_error()) }
 }
 
 /// A connection that is in the hub but does not have its socket yet. If this is dropped, the hub
@@ -268,6 +262,6 @@ pub(super) fn timed_out(limit: Duration) -> Rejection {
 }
 
 /// Returns the rejection after a panic in the application. The peer does not learn the reason.
-fn internal_error() -> Rejection {
+pub(super) fn internal_error() -> Rejection {
     Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
 }

@@ -18,7 +18,7 @@ use crate::{
     dispatch::program::Program,
     envelope::SentBy,
     error::SendError,
-    observer::Observer,
+    observer::GuardedObserver,
     protocol::endpoint::{Endpoint, Untyped},
     server::{admission::Admission, broadcast, lifecycle::Lifecycle, registry::Registry, shutdown},
     wire::{close_code::CloseCode, write::Frame},
@@ -41,7 +41,7 @@ struct Inner<E> {
     /// connection ends.
     admission: Arc<Admission>,
     /// Given to the builder; runs for each new connection.
-    on_connect: Option<Box<OnConnect>>,
+    on_connect: Option<OnConnect>,
     /// The signals of a shutdown, and the tasks that it waits for.
     lifecycle: Lifecycle,
 }
@@ -130,7 +130,7 @@ impl<E: Endpoint> Hub<E> {
     /// A new connection replaces an older one with the same id, which is closed with
     /// [`CloseCode::REPLACED`](crate::CloseCode::REPLACED). So ids must be unique. Two boxes with
     /// one id, for example from the same disk image, replace each other forever, because each
-    /// reconnects. An [`Observer`] sees them close with code 4000.
+    /// reconnects. An [`Observer`](crate::Observer) sees them close with code 4000.
     ///
     /// In axum, mount it with `route_service`; [`WsHandler::upgrade`] has an example.
     ///
@@ -311,11 +311,7 @@ impl<E: Endpoint> Hub<E> {
 
 impl<E> Hub<E> {
     /// Returns a hub without connections.
-    pub(crate) fn from_parts(
-        program: Program<E>,
-        admission: Arc<Admission>,
-        on_connect: Option<Box<OnConnect>>,
-    ) -> Self {
+    pub(crate) fn from_parts(program: Program<E>, admission: Arc<Admission>, on_connect: Option<OnConnect>) -> Self {
         Self(Arc::new(Inner {
             program,
             registry: Registry::default(),
@@ -351,8 +347,8 @@ impl<E> Hub<E> {
         &self.0.program.config
     }
 
-    pub(crate) fn observer(&self) -> &dyn Observer {
-        &*self.0.program.observer
+    pub(crate) fn observer(&self) -> &GuardedObserver {
+        &self.0.program.observer
     }
 
     pub(crate) fn admission(&self) -> &Arc<Admission> {
@@ -368,7 +364,7 @@ impl<E> Hub<E> {
     }
 
     pub(crate) fn on_connect(&self) -> Option<&OnConnect> {
-        self.0.on_connect.as_deref()
+        self.0.on_connect.as_ref()
     }
 }
 

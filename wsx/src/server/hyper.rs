@@ -1,6 +1,7 @@
 //! The handler of upgrade requests as a service of hyper, tower and axum. It does not read HTTP;
 //! hyper does.
 use crate::{
+    catch_panic,
     protocol::endpoint::Endpoint,
     server::{
         establish::{self, Entered, going_away, timed_out},
@@ -29,6 +30,12 @@ pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Answers a request, and starts the connection when the upgrade is done.
 pub(super) async fn answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Request<B>) -> Answer {
+    // Values of the program in the request may panic when they are dropped.
+    let answered = catch_panic::run(unguarded_answer(handler, request)).await;
+    answered.unwrap_or_else(|| rejected(establish::internal_error()))
+}
+
+async fn unguarded_answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Request<B>) -> Answer {
     let (mut parts, _) = request.into_parts();
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let Lifecycle { handshakes, stop, .. } = handler.hub.lifecycle();

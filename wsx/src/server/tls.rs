@@ -1,6 +1,7 @@
 //! TLS for a server: its certificate, which can be replaced while it runs, and the certificates of
 //! clients. It does not know WebSocket.
 use crate::{
+    catch_panic,
     config::TLS_BUFFER,
     connection::handle::Handle,
     protocol::endpoint::Endpoint,
@@ -75,7 +76,10 @@ impl Tls {
     /// Replaces the configuration for later handshakes. Open connections and handshakes in progress
     /// keep the old one. Sessions of the old one are not resumed.
     pub fn reload(&self, config: impl Into<Arc<ServerConfig>>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config.into();
+        let old = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), config.into());
+        // Dropped after the lock is released. With the last clone, a verifier of the program is
+        // dropped.
+        drop(old);
     }
 
     fn acceptor(&self) -> TlsAcceptor {
@@ -143,7 +147,11 @@ where
         Err(io::Error::new(io::ErrorKind::TimedOut, why))
     };
     let accepted = tokio::select! {
-        accepted = timeout(handshake.left(), tls.accept(stream)) => accepted.unwrap_or_else(|_| timed_out()),
+        // It runs the certificate verifier and the stream of the program.
+        accepted = catch_panic::run(timeout(handshake.left(), Box::pin(tls.accept(stream)))) => match accepted {
+            Some(accepted) => accepted.unwrap_or_else(|_| timed_out()),
+            None => Err(io::Error::other("the program's certificate verifier or stream panicked")),
+        },
         () = hub.lifecycle().stop.cancelled() => {
             return Err(establish::reject_silently(hub, peer, establish::going_away()));
         }

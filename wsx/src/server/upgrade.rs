@@ -3,8 +3,12 @@
 //! It serves a listener or a stream by itself, or is a service in the HTTP server of the program.
 //! It does not know messages.
 use crate::{
+    catch_panic::{self, Guarded},
     connection::{Connection, handle::Handle},
-    protocol::endpoint::{Endpoint, Untyped},
+    protocol::{
+        endpoint::{Endpoint, Untyped},
+        side::Side,
+    },
     server::{
         accept_loop, establish,
         hub::Hub,
@@ -68,13 +72,23 @@ pub enum HandshakeError {
     /// `rustls`.
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
+    /// Code of the program panicked during the handshake, for example its stream. The stream was
+    /// dropped.
+    ///
+    /// After a panic in `build_id` or `register`, the peer gets 500, and this is
+    /// [`Rejected`](Self::Rejected).
+    #[error("the program's code panicked during the handshake")]
+    Panicked,
     /// The stream broke during the handshake.
     #[error("the stream broke during the handshake")]
     Io(#[source] io::Error),
 }
 
 /// Makes the id of a connection from its upgrade request.
-pub(super) type BuildId = dyn Fn(Parts) -> BoxFuture<'static, Result<Identity, Rejection>> + Send + Sync;
+type BuildId = dyn Fn(Parts) -> BoxFuture<'static, Result<Identity, Rejection>> + Send + Sync;
+
+/// Runs for each new connection.
+type Register = dyn Fn(&Handle) + Send + Sync;
 
 /// A hub's handler of upgrade requests, which turns them into connections. A clone is cheap.
 ///
@@ -85,9 +99,9 @@ pub struct WsHandler<E: Endpoint = Untyped> {
     /// The hub that receives the connections.
     pub(super) hub: Hub<E>,
     /// Given to `ws_handler`; makes the id of a connection.
-    pub(super) build_id: Arc<BuildId>,
+    pub(super) build_id: Guarded<Arc<BuildId>>,
     /// Given to `ws_handler`; runs for each new connection.
-    pub(super) register: Arc<dyn Fn(&Handle) + Send + Sync>,
+    pub(super) register: Guarded<Arc<Register>>,
     /// The only path that is accepted, if there is one.
     pub(super) path: Option<Arc<str>>,
     /// The origins of web pages that are accepted.
@@ -105,11 +119,11 @@ impl<E: Endpoint> WsHandler<E> {
     {
         Self {
             hub,
-            build_id: Arc::new(move |request| {
+            build_id: Guarded::new(Arc::new(move |request| {
                 let identity = build_id(request);
                 Box::pin(async move { identity.await.map(Into::into) })
-            }),
-            register: Arc::new(register),
+            })),
+            register: Guarded::new(Arc::new(register)),
             path: None,
             origins: Arc::new(Origins::Any),
             protocols: Arc::default(),
@@ -217,6 +231,7 @@ impl<E: Endpoint> WsHandler<E> {
     /// - [`HandshakeError::Rejected`]: the request was rejected, and the peer has received the
     ///   answer.
     /// - [`HandshakeError::Io`]: the stream broke.
+    /// - [`HandshakeError::Panicked`]: the stream panicked.
     ///
     /// # Cancel safety
     ///
@@ -231,14 +246,16 @@ impl<E: Endpoint> WsHandler<E> {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let mut io = io;
         // A shutdown waits until the peer has its answer.
         let _handshake = self.hub.lifecycle().handshakes.token();
-        let conn = match establish::place(&self.hub) {
-            Ok(place) => establish::stream(self, io, peer, place).await?,
-            Err(rejection) => return Err(establish::reject(&self.hub, &mut io, peer, rejection).await),
-        };
-        Ok(Connection::from_handle(conn))
+        let mut io = io;
+        guarded(async {
+            match establish::place(&self.hub) {
+                Ok(place) => establish::stream(self, io, peer, place).await,
+                Err(rejection) => Err(establish::reject(&self.hub, &mut io, peer, rejection).await),
+            }
+        })
+        .await
     }
 
     /// As [`serve_connection`](Self::serve_connection), with TLS on the stream.
@@ -264,9 +281,13 @@ impl<E: Endpoint> WsHandler<E> {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let place =
-            establish::place(&self.hub).map_err(|rejection| establish::reject_silently(&self.hub, peer, rejection))?;
-        crate::server::tls::stream(self, io, peer, place, tls).await.map(Connection::from_handle)
+        guarded(async {
+            match establish::place(&self.hub) {
+                Ok(place) => crate::server::tls::stream(self, io, peer, place, tls).await,
+                Err(rejection) => Err(establish::reject_silently(&self.hub, peer, rejection)),
+            }
+        })
+        .await
     }
 
     /// Answers an upgrade request that an HTTP server with hyper 1.x has received, and starts the
@@ -320,6 +341,14 @@ impl<E: Endpoint> WsHandler<E> {
     pub async fn upgrade<B>(&self, request: http::Request<B>) -> crate::server::hyper::Answer {
         crate::server::hyper::answer(self, request).await
     }
+}
+
+/// Makes a handshake on a stream of the program, which may panic.
+async fn guarded<S: Side, To>(
+    handshake: impl Future<Output = Result<Handle, HandshakeError>>,
+) -> Result<Connection<S, To>, HandshakeError> {
+    let made = catch_panic::run(Box::pin(handshake)).await.unwrap_or(Err(HandshakeError::Panicked));
+    made.map(Connection::from_handle)
 }
 
 impl<E: Endpoint> Clone for WsHandler<E> {

@@ -392,7 +392,7 @@ async fn report<E: Endpoint>(conn: &Handle, closed: &Closed, scope: &Scope<'_, E
     let incoming = Incoming::close(closed);
     // A handler that hangs is dropped inside of `catch_panic`, because its drop may panic too.
     let _ = catch_panic::run(deadline::timeout(scope.program.config.close_timeout, scope.event(conn, &incoming))).await;
-    let _ = catch_panic::call(|| scope.program.observer.connection_closed(Connection::of(conn), closed));
+    scope.program.observer.connection_closed(Connection::of(conn), closed);
 }
 
 #[cfg(all(test, wsx_model))]
