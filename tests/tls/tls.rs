@@ -1,11 +1,20 @@
 //! TLS at both ends.
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
-use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream},
     net::{TcpListener, TcpStream},
     process::Command,
+    sync::Notify,
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -15,7 +24,11 @@ use wsx::{
     CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Hub, Identity, Rejection, Tls,
     client::ClientBuilder,
     http::{StatusCode, request::Parts},
-    rustls::pki_types::ServerName,
+    rustls::{
+        pki_types::ServerName,
+        server::{ClientHello, ResolvesServerCert},
+        sign::CertifiedKey,
+    },
     server::{HandshakeError, HubBuilder, PeerAddr, PeerCertificates, WsHandler},
 };
 use wsx_tests::{Log, Seen, chain, query_id, recorder, within};
@@ -336,20 +349,87 @@ async fn tls_and_http_have_one_deadline() {
     assert!(opening.await.unwrap().is_err());
 }
 
-/// Row L6: a TLS handshake in progress counts as a handshake in progress.
+/// Row L6: a TLS handshake in progress counts as a handshake in progress. A silent one gives way.
 #[tokio::test]
 async fn tls_handshakes_in_progress_are_counted() {
-    let timeout = Duration::from_millis(200);
-    let config = Config::default().handshake_timeout(timeout);
+    let (recorder, mut memory) = recorder();
+    let config = Config::default().handshake_timeout(Duration::from_secs(3600));
     let authority = Authority::default();
     let tls = authority.issue(&["localhost"]).server();
-    let server = Server::start(station().config(config).max_handshakes(1), tls).await;
-    let since = Instant::now();
-    let _silent = [server.tcp().await, server.tcp().await, server.tcp().await];
-    // It waits until the three before it have timed out, one after the other.
+    let server = Server::start(station().config(config).observer(recorder).max_handshakes(1), tls).await;
+    let mut silent = [server.tcp().await, server.tcp().await, server.tcp().await];
     let client = connect(edge(server.url("waiting"), authority.client())).await.unwrap();
-    assert!(since.elapsed() >= 3 * timeout, "{:?}", since.elapsed());
     talk(&client, "connected").await;
+    for tcp in &mut silent {
+        assert_eq!(within(tcp.read(&mut [0])).await.unwrap(), 0, "it ends without an answer");
+        memory.find(|seen| if let Seen::HandshakeRejected(503, _) = seen { Some(()) } else { None }).await;
+    }
+}
+
+/// Counts the TLS handshakes of a server: each looks for a certificate once.
+#[derive(Debug)]
+struct Counting {
+    certificates: Arc<dyn ResolvesServerCert>,
+    count: Arc<AtomicUsize>,
+}
+
+impl ResolvesServerCert for Counting {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.certificates.resolve(hello)
+    }
+}
+
+/// Returns the configuration of a server, and the number of its TLS handshakes.
+fn counting(authority: &Authority) -> (wsx::rustls::ServerConfig, Arc<AtomicUsize>) {
+    let (mut config, count) = (authority.issue(&["localhost"]).server(), Arc::new(AtomicUsize::new(0)));
+    config.cert_resolver = Arc::new(Counting { certificates: config.cert_resolver, count: count.clone() });
+    (config, count)
+}
+
+/// Row L6: in a full hub, a box over TLS replaces its own connection. Handshakes for which there is
+/// no place among the candidates are rejected before TLS.
+#[tokio::test]
+async fn a_full_hub_pays_for_few_tls_handshakes() {
+    let authority = Authority::default();
+    let (tls, count) = counting(&authority);
+    let (recorder, mut memory) = recorder();
+    // One candidate at a time.
+    let hub = station().observer(recorder).max_connections(1).max_handshakes(64).build().unwrap();
+    let (deciding, release) = (Log::default(), Arc::new(Notify::new()));
+    let (log, released) = (deciding.clone(), release.clone());
+    let build_id = move |request: Parts| {
+        let (log, released) = (log.clone(), released.clone());
+        async move {
+            let id = query_id(request).await?;
+            if id == "slow" {
+                log.add(());
+                released.notified().await;
+            }
+            Ok::<_, Rejection>(id)
+        }
+    };
+    let upgrade = hub.ws_handler(build_id, |_| {});
+    let server = Server::start_at(hub, upgrade, Tls::new(tls)).await;
+    let first = connect(edge(server.url("a"), authority.client())).await.unwrap();
+    let second = connect(edge(server.url("a"), authority.client())).await.unwrap();
+    within(first.closed()).await;
+    talk(&second, "replaced").await;
+    // Another id learns after TLS that the hub is full.
+    let slow = tokio::spawn(connect(edge(server.url("slow"), authority.client())));
+    deciding.next().await;
+    assert_eq!(count.load(Ordering::Relaxed), 3);
+    // Meanwhile there is no place for another candidate.
+    let error = connect(edge(server.url("a"), authority.client())).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
+    memory.find(|seen| if let Seen::HandshakeRejected(503, _) = seen { Some(()) } else { None }).await;
+    assert_eq!(count.load(Ordering::Relaxed), 3, "no TLS handshake");
+    release.notify_one();
+    let error = within(slow).await.unwrap().unwrap_err();
+    assert!(matches!(error, ConnectError::Rejected { status: StatusCode::SERVICE_UNAVAILABLE, .. }), "{error:?}");
+    let third = connect(edge(server.url("a"), authority.client())).await.unwrap();
+    talk(&third, "replaced again").await;
+    assert_eq!(server.hub.len(), 1);
 }
 
 /// Row L6: a stream that the program accepted does not wait for a place. Without a place there is
@@ -381,12 +461,13 @@ async fn a_stream_without_a_place_ends_before_tls() {
 async fn an_address_at_its_limit_is_rejected_before_tls() {
     let (recorder, mut memory) = recorder();
     let authority = Authority::default();
-    let tls = authority.issue(&["localhost"]).server();
+    let (tls, count) = counting(&authority);
     let server = Server::start(station().observer(recorder).max_connections_per_address(1), tls).await;
     let client = connect(edge(server.url("a"), authority.client())).await.unwrap();
     let error = connect(edge(server.url("b"), authority.client())).await.unwrap_err();
     assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
     memory.find(|seen| if let Seen::HandshakeRejected(429, _) = seen { Some(()) } else { None }).await;
+    assert_eq!(count.load(Ordering::Relaxed), 1, "no TLS handshake for the rejected client");
     talk(&client, "still working").await;
 }
 

@@ -440,10 +440,9 @@ fn panicking_id(request: Parts) -> impl Future<Output = Result<String, Rejection
 /// The next handshake is accepted.
 #[tokio::test]
 async fn a_panic_in_a_handshake_rejects_only_that_handshake() {
-    // One place for the listener, which holds it while it waits, and one more. A handshake that
-    // panics must give its place back.
+    // A handshake that panics must give its place back.
     let hub =
-        Hub::builder().endpoint(Fragile).observer(PanickingObserver::default()).max_handshakes(2).build().unwrap();
+        Hub::builder().endpoint(Fragile).observer(PanickingObserver::default()).max_handshakes(1).build().unwrap();
     let handler = hub.ws_handler(panicking_id, by_hand);
     let (own, for_axum) = (handler.clone(), handler.clone());
     let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
@@ -763,7 +762,7 @@ async fn a_stream_that_panics_ends_its_connection_alone() {
 /// its place is free.
 #[tokio::test]
 async fn a_stream_that_panics_in_its_handshake_is_an_error() {
-    let hub = Hub::builder().endpoint(Fragile).max_handshakes(2).build().unwrap();
+    let hub = Hub::builder().endpoint(Fragile).max_handshakes(1).build().unwrap();
     let handler = hub.ws_handler(query_id, |_| {});
     for at in [Panics::Reading, Panics::Writing] {
         let (near, mut far) = tokio::io::duplex(1024);

@@ -2,13 +2,12 @@
 //! know HTTP or TLS.
 use crate::{
     protocol::endpoint::Endpoint,
-    server::{establish::REJECTION_TIMEOUT, upgrade::WsHandler},
+    server::{establish::REJECTION_TIMEOUT, places::Place, upgrade::WsHandler},
     task::tcp_options,
 };
 use std::{future::Future, net::SocketAddr, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::OwnedSemaphorePermit,
     time::{sleep, timeout},
 };
 
@@ -18,29 +17,28 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts TCP connections until the hub shuts down. Each runs `serve` in its own task.
 ///
-/// `serve` receives a permit, its place among the handshakes in progress.
+/// `serve` receives its place among the handshakes in progress.
 pub(super) async fn each<E, F, Fut>(upgrade: WsHandler<E>, listener: TcpListener, serve: F)
 where
     E: Endpoint,
-    F: Fn(WsHandler<E>, TcpStream, SocketAddr, OwnedSemaphorePermit) -> Fut,
+    F: Fn(WsHandler<E>, TcpStream, SocketAddr, Place) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
     // A shutdown waits until the last peers have their answer.
     let _listening = upgrade.hub.lifecycle().handshakes.token();
     let stop = upgrade.hub.lifecycle().stop.clone();
-    let handshakes = upgrade.hub.admission().handshakes.clone();
     loop {
-        // At the maximum number of handshakes, new connections wait in the queue of the operating
-        // system.
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = async { (handshakes.clone().acquire_owned().await, listener.accept().await) } => accepted,
+            accepted = listener.accept() => accepted,
         };
-        let (Ok(place), accepted) = accepted else { unreachable!("the semaphore is never closed") };
         let Ok((stream, peer)) = accepted else {
             sleep(PAUSE).await;
             continue;
         };
+        // After the accept: a listener without connections must not hold a place, and the address
+        // decides who gives way. Meanwhile, others wait in the queue of the operating system.
+        let place = upgrade.hub.admission().handshakes.take(Some(peer.ip())).await;
         spawn(&upgrade, &serve, stream, peer, place);
     }
     // New connections may arrive without end, so this has a timeout.
@@ -48,10 +46,10 @@ where
 }
 
 /// Runs `serve` for a TCP connection in its own task, for which a shutdown waits.
-fn spawn<E, F, Fut>(upgrade: &WsHandler<E>, serve: &F, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit)
+fn spawn<E, F, Fut>(upgrade: &WsHandler<E>, serve: &F, stream: TcpStream, peer: SocketAddr, place: Place)
 where
     E: Endpoint,
-    F: Fn(WsHandler<E>, TcpStream, SocketAddr, OwnedSemaphorePermit) -> Fut,
+    F: Fn(WsHandler<E>, TcpStream, SocketAddr, Place) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
     tcp_options::prepare(&stream, upgrade.hub.config());
@@ -63,14 +61,14 @@ where
 async fn answer_waiting<E, F, Fut>(upgrade: &WsHandler<E>, listener: TcpListener, serve: &F)
 where
     E: Endpoint,
-    F: Fn(WsHandler<E>, TcpStream, SocketAddr, OwnedSemaphorePermit) -> Fut,
+    F: Fn(WsHandler<E>, TcpStream, SocketAddr, Place) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
     // The listener of tokio would wait for the next connection. This one returns an error instead.
     let Ok(listener) = listener.into_std() else { return };
     while let Ok((stream, peer)) = listener.accept() {
         // Handshakes in progress are now rejected, which frees their places.
-        let Ok(place) = upgrade.hub.admission().handshakes.clone().acquire_owned().await else { return };
+        let place = upgrade.hub.admission().handshakes.take(Some(peer.ip())).await;
         if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
             spawn(upgrade, serve, stream, peer, place);
         }

@@ -1,13 +1,18 @@
 //! The limits on a hub's connections and handshakes, which apply before a request is read.
 //!
 //! It knows addresses and numbers. It does not know requests, or the answers to rejected ones.
-use crate::connection::queue::Budget;
+use crate::{connection::queue::Budget, server::places::Places};
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::Semaphore;
+
+/// A full hub decides about one handshake over TLS for this many places at the same time.
+#[cfg(feature = "rustls")]
+const CANDIDATES: usize = 64;
+/// A full hub has room for one replacement for this many connections.
+const REPLACEMENTS: usize = 16;
 
 /// The maximum numbers of connections and handshakes of a hub.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +44,12 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) limits: Limits,
-    /// One permit for each handshake in progress.
-    pub(crate) handshakes: Arc<Semaphore>,
+    /// The places of the handshakes in progress.
+    pub(crate) handshakes: Arc<Places>,
+    /// The places of handshakes over TLS that began while the hub was full. They may replace a
+    /// connection with the same id, but the request with the id comes after TLS.
+    #[cfg(feature = "rustls")]
+    pub(crate) candidates: Arc<Places>,
     /// The bytes that the queues of all connections may hold together.
     pub(crate) budget: Budget,
     /// The number of connections and handshakes of each address. It is empty without a limit.
@@ -56,9 +65,28 @@ pub(crate) struct Counted {
 
 impl Admission {
     pub(crate) fn new(limits: Limits) -> Self {
-        let handshakes = Arc::new(Semaphore::new(limits.handshakes.min(Semaphore::MAX_PERMITS)));
-        let budget = limits.queued_bytes.map(Budget::new).unwrap_or_default();
-        Self { limits, handshakes, budget, addresses: Mutex::default() }
+        Self {
+            limits,
+            handshakes: Arc::new(Places::new(limits.handshakes)),
+            #[cfg(feature = "rustls")]
+            candidates: Arc::new(Places::new((limits.handshakes / CANDIDATES).max(1))),
+            budget: limits.queued_bytes.map(Budget::new).unwrap_or_default(),
+            addresses: Mutex::default(),
+        }
+    }
+
+    /// Whether a hub with this many connections has no room for one more.
+    #[cfg(feature = "rustls")]
+    pub(crate) fn is_full(&self, connections: usize) -> bool {
+        connections >= self.limits.connections
+    }
+
+    /// Whether a hub with this many connections is still within its limit. A connection that
+    /// replaces another one may exceed it, because the replaced one is closing.
+    pub(crate) fn allows(&self, connections: usize, replaces: bool) -> bool {
+        let limit = self.limits.connections;
+        let room = if replaces { (limit / REPLACEMENTS).max(1) } else { 0 };
+        connections <= limit.saturating_add(room)
     }
 
     /// Counts one more for this address. Returns an error if the address has reached its limit.
@@ -95,7 +123,7 @@ impl Drop for Counted {
 
 /// Returns the part of an address that is counted. That is the whole IPv4 address, or the /64
 /// network of an IPv6 address, which a provider gives to one customer.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

@@ -145,6 +145,12 @@ impl<E: Endpoint> HubBuilder<E> {
     /// Sets the maximum number of connections, including closing ones; default 100,000.
     /// One more is rejected with 503 (row R4 of the specification).
     ///
+    /// A full hub still accepts a connection that replaces one with the same id, so that a box can
+    /// reconnect before its old link is known to be dead. The replaced connection counts until it
+    /// has closed. Until then a hub may exceed the limit by a sixteenth of it, and by at least one.
+    /// Over TLS a full hub decides about one handshake for 64 places of
+    /// [`max_handshakes`](Self::max_handshakes) at a time. It closes others before TLS.
+    ///
     /// Too low: healthy boxes are rejected. Too high: the server runs out of memory. An idle
     /// connection takes 3 KB, and 8 KB over TLS. A busy one takes up to
     /// [`Config::max_message_size`] and [`Config::queue_bytes`].
@@ -161,6 +167,10 @@ impl<E: Endpoint> HubBuilder<E> {
     /// proxy or a NAT. In IPv6 a /64 network counts as one address. Too low: boxes of one network
     /// are rejected. Too high: one address can use up all connections.
     ///
+    /// It is checked before TLS and before the request, so it does not know ids. A connection that
+    /// is replaced by one with the same id counts until it has closed. So allow an address at least
+    /// one connection more than it has boxes.
+    ///
     /// The limit applies if the address is known: in [`Hub::serve`], in
     /// [`WsHandler::serve`](crate::server::WsHandler::serve), and in
     /// [`WsHandler::serve_connection`](crate::server::WsHandler::serve_connection) with a `peer`.
@@ -171,13 +181,32 @@ impl<E: Endpoint> HubBuilder<E> {
     }
 
     /// Sets the maximum number of handshakes in progress; default 1,024 (row R4 of the
-    /// specification).
+    /// specification). A rejected peer that has not received its answer counts too.
     ///
-    /// At the maximum, [`WsHandler::serve`](crate::server::WsHandler::serve) waits before it
-    /// accepts more, and
-    /// [`WsHandler::serve_connection`](crate::server::WsHandler::serve_connection) answers 503. Too
-    /// low: clients wait when many connect at the same time. Too high: each handshake holds up to
-    /// 16 KiB, for at most [`Config::handshake_timeout`].
+    /// At the maximum, a new connection takes the place of an older one. The older one is closed
+    /// with 503, or before TLS without an answer. These give way, in this order, and the oldest
+    /// first:
+    ///
+    /// 1. a handshake of an address with more than a quarter of the places, if its peer has not
+    ///    sent a complete request, or is receiving a rejection;
+    /// 2. any other handshake in these two states;
+    /// 3. a handshake of an address with more than a quarter of the places, while `build_id` runs.
+    ///
+    /// A handshake does not give way before it is a second old. With fewer than 1,000 places, that
+    /// is a millisecond for each place. An address with more than a quarter gives way at once to an
+    /// address with less, and cannot push out others. In IPv6 a /64 network counts as one address.
+    /// Input that has already arrived is read first, so a request that is there is answered.
+    ///
+    /// A new connection for which no other gives way waits. Each listener holds one such
+    /// connection, and the others wait in the queue of the operating system. So silent connections
+    /// from one address delay others by a fraction of a second. The clients of a proxy or a NAT
+    /// share its quarter only while other addresses need places.
+    /// [`WsHandler::serve_connection`](crate::server::WsHandler::serve_connection) does not wait,
+    /// but answers 503.
+    ///
+    /// Too low: clients far away give way before their request arrives, when many connect at the
+    /// same time. Too high: each handshake holds a file descriptor and up to 16 KiB, for at most
+    /// [`Config::handshake_timeout`].
     #[must_use]
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
         self.limits.handshakes = handshakes;

@@ -13,6 +13,7 @@ use crate::{
         hub::Hub,
         identity::Identity,
         lifecycle::Lifecycle,
+        places::{Phase, Place},
         rejection::Rejection,
         subprotocol,
         upgrade::{HandshakeError, PeerAddr, WsHandler},
@@ -26,7 +27,6 @@ use http::{Extensions, Request, Response, StatusCode, header::SEC_WEBSOCKET_PROT
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::OwnedSemaphorePermit,
     time::{Instant, timeout},
 };
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -41,8 +41,10 @@ pub(super) struct Handshake {
     pub(super) peer: Option<SocketAddr>,
     /// Counts this handshake, and then its connection, for the address.
     counted: Option<Counted>,
-    /// Counts this as a handshake in progress, until it is dropped.
-    _place: OwnedSemaphorePermit,
+    /// Its place among the handshakes in progress, until the end of its answer.
+    place: Place,
+    /// Its place among the candidates for a replacement, if the hub was full before TLS.
+    candidate: Option<Place>,
     /// The start of the time `limit`.
     started: Instant,
     /// The maximum time for the handshake, including TLS.
@@ -50,6 +52,50 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
+    /// Starts a handshake. Its time begins now.
+    pub(super) fn new<E>(hub: &Hub<E>, peer: Option<SocketAddr>, place: Place) -> Self {
+        let limit = hub.config().handshake_timeout;
+        Self { peer, counted: None, place, candidate: None, started: Instant::now(), limit }
+    }
+
+    /// Counts it for its address, or returns a rejection with 429.
+    pub(super) fn count<E>(&mut self, hub: &Hub<E>) -> Result<(), Rejection> {
+        let counted = hub.admission().count(self.peer.map(|peer| peer.ip()));
+        self.counted = counted
+            .map_err(|()| Rejection::new(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"))?;
+        Ok(())
+    }
+
+    /// Takes a place among the candidates if the hub is full, or returns a rejection with 503. So a
+    /// full hub pays for few TLS handshakes.
+    #[cfg(feature = "rustls")]
+    pub(super) async fn become_candidate<E>(&mut self, hub: &Hub<E>) -> Result<(), Rejection> {
+        if hub.admission().is_full(hub.lifecycle().tasks.len()) {
+            let candidate = hub.admission().candidates.try_take(self.peer.map(|peer| peer.ip())).await;
+            self.candidate = Some(candidate.ok_or_else(full)?);
+        }
+        Ok(())
+    }
+
+    /// Begins a phase.
+    pub(super) fn begin(&self, phase: Phase) {
+        self.place.begin(phase);
+        if let Some(candidate) = &self.candidate {
+            candidate.begin(phase);
+        }
+    }
+
+    /// Waits until another handshake needs its place; see [`Place::gives_way`].
+    pub(super) async fn gives_way(&self) {
+        match &self.candidate {
+            None => self.place.gives_way().await,
+            Some(candidate) => tokio::select! {
+                () = self.place.gives_way() => {}
+                () = candidate.gives_way() => {}
+            },
+        }
+    }
+
     /// Returns the rest of its time.
     pub(super) fn left(&self) -> Duration {
         self.limit.saturating_sub(self.started.elapsed())
@@ -57,22 +103,9 @@ impl Handshake {
 }
 
 /// Takes a place among the handshakes in progress, or returns a rejection with 503.
-pub(super) fn place<E>(hub: &Hub<E>) -> Result<OwnedSemaphorePermit, Rejection> {
-    let place = hub.admission().handshakes.clone().try_acquire_owned();
-    place.map_err(|_| Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "too many handshakes are in progress"))
-}
-
-/// Starts a handshake. Its time begins now.
-pub(super) fn start<E>(
-    hub: &Hub<E>,
-    peer: Option<SocketAddr>,
-    place: OwnedSemaphorePermit,
-) -> Result<Handshake, Rejection> {
-    let counted = hub
-        .admission()
-        .count(peer.map(|peer| peer.ip()))
-        .map_err(|()| Rejection::new(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"))?;
-    Ok(Handshake { peer, counted, _place: place, started: Instant::now(), limit: hub.config().handshake_timeout })
+pub(super) async fn place<E>(hub: &Hub<E>, peer: Option<SocketAddr>) -> Result<Place, Rejection> {
+    let place = hub.admission().handshakes.try_take(peer.map(|peer| peer.ip())).await;
+    place.ok_or_else(|| Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "too many handshakes are in progress"))
 }
 
 /// Makes the WebSocket handshake on a stream that has a place. Returns the connection.
@@ -80,15 +113,16 @@ pub(super) async fn stream<E, S>(
     upgrade: &WsHandler<E>,
     mut stream: S,
     peer: Option<SocketAddr>,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) -> Result<Handle, HandshakeError>
 where
     E: Endpoint,
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    match start(&upgrade.hub, peer, place) {
-        Ok(handshake) => finish(upgrade, stream, handshake, Extensions::new()).await,
-        Err(rejection) => Err(reject(&upgrade.hub, &mut stream, peer, rejection).await),
+    let mut handshake = Handshake::new(&upgrade.hub, peer, place);
+    match handshake.count(&upgrade.hub) {
+        Ok(()) => finish(upgrade, stream, handshake, Extensions::new()).await,
+        Err(rejection) => Err(reject(&upgrade.hub, &mut stream, &handshake, rejection).await),
     }
 }
 
@@ -97,7 +131,7 @@ where
 pub(super) async fn finish<E, S>(
     upgrade: &WsHandler<E>,
     mut stream: S,
-    handshake: Handshake,
+    mut handshake: Handshake,
     extensions: Extensions,
 ) -> Result<Handle, HandshakeError>
 where
@@ -108,6 +142,7 @@ where
     let Handshake { peer, limit, .. } = handshake;
     let answered = async {
         let (mut request, early) = read_request(&mut stream).await?;
+        handshake.begin(Phase::Deciding);
         request.extensions_mut().extend(extensions);
         let (answer, identity) = admit(upgrade, request, peer).await.map_err(RequestError::Rejected)?;
         Ok((answer, identity, early))
@@ -118,15 +153,17 @@ where
         result = timeout(handshake.left(), answered) => {
             result.unwrap_or_else(|_| Err(RequestError::Rejected(timed_out(limit))))
         }
+        () = handshake.gives_way() => Err(RequestError::Rejected(gave_way())),
     };
     let (answer, identity, early) = match answered {
         Ok(done) => done,
         Err(RequestError::Io(error)) => return Err(HandshakeError::Io(error)),
-        Err(RequestError::Rejected(rejection)) => return Err(reject(hub, &mut stream, peer, rejection).await),
+        Err(RequestError::Rejected(rejection)) => return Err(reject(hub, &mut stream, &handshake, rejection).await),
     };
+    handshake.begin(Phase::Accepted);
     let entered = match enter(upgrade, identity) {
-        Ok(entered) => entered.counted(handshake.counted),
-        Err(rejection) => return Err(reject(hub, &mut stream, peer, rejection).await),
+        Ok(entered) => entered.counted(handshake.counted.take()),
+        Err(rejection) => return Err(reject(hub, &mut stream, &handshake, rejection).await),
     };
     let accepted = timeout(limit, send_answer(&mut stream, &answer)).await;
     accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(HandshakeError::Io)?;
@@ -134,14 +171,35 @@ where
 }
 
 /// Answers with the rejection, and reports it to the observer.
+///
+/// The handshake keeps its place until the peer has received the answer, or until it has to give
+/// way.
 pub(super) async fn reject<E, S: AsyncRead + AsyncWrite + Unpin>(
+    hub: &Hub<E>,
+    stream: &mut S,
+    handshake: &Handshake,
+    rejection: Rejection,
+) -> HandshakeError {
+    report(hub, handshake.peer, &rejection);
+    handshake.begin(Phase::Rejected);
+    tokio::select! {
+        biased;
+        _ = timeout(REJECTION_TIMEOUT, send_rejection(stream, &rejection)) => {}
+        () = handshake.gives_way() => {}
+    }
+    HandshakeError::Rejected { status: rejection.status, reason: rejection.body }
+}
+
+/// As [`reject`], for a stream without a place. It does not wait for the peer: the stream has to
+/// take the answer at once.
+pub(super) async fn reject_at_once<E, S: AsyncRead + AsyncWrite + Unpin>(
     hub: &Hub<E>,
     stream: &mut S,
     peer: Option<SocketAddr>,
     rejection: Rejection,
 ) -> HandshakeError {
     report(hub, peer, &rejection);
-    let _ = timeout(REJECTION_TIMEOUT, send_rejection(stream, &rejection)).await;
+    let _ = timeout(Duration::ZERO, send_rejection(stream, &rejection)).await;
     HandshakeError::Rejected { status: rejection.status, reason: rejection.body }
 }
 
@@ -184,14 +242,19 @@ pub(super) async fn admit<E: Endpoint>(
 /// Adds a connection to the hub, and shows it to the program.
 pub(super) fn enter<E: Endpoint>(upgrade: &WsHandler<E>, identity: Identity) -> Result<Entered<E>, Rejection> {
     let hub = &upgrade.hub;
-    let Lifecycle { tasks, .. } = hub.lifecycle();
+    let Lifecycle { tasks, stop, .. } = hub.lifecycle();
     let token = tasks.token();
-    // The token of this connection counts too. So the limit is exact, even if many connections
-    // arrive at the same time.
-    if tasks.len() > hub.admission().limits.connections {
-        return Err(Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections"));
-    }
-    let conn = hub.open(identity.id).ok_or_else(going_away)?;
+    let conn = hub.open(identity.id, |replaces| {
+        // The token of this connection counts too. So the limit is exact, even if many connections
+        // arrive at the same time.
+        if stop.is_cancelled() {
+            Err(going_away())
+        } else if hub.admission().allows(tasks.len(), replaces) {
+            Ok(())
+        } else {
+            Err(full())
+        }
+    })?;
     conn.set_extensions(identity.extensions);
     let entered = Entered { hub: hub.clone(), conn, token, counted: None, running: false };
     let shown = hub.on_connect().is_none_or(|register| register.call(|register| register(&entered.conn)).is_some())
@@ -254,6 +317,16 @@ impl<E: Endpoint> Drop for Entered<E> {
 /// Returns the rejection of a hub that is shutting down.
 pub(super) fn going_away() -> Rejection {
     Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "the server is going away")
+}
+
+/// Returns the rejection of a hub that has its maximum number of connections.
+fn full() -> Rejection {
+    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections")
+}
+
+/// Returns the rejection of a handshake whose place another one needed.
+pub(super) fn gave_way() -> Rejection {
+    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "other handshakes needed the place of this one")
 }
 
 /// Returns the rejection of a handshake that timed out. The peer has to retry.

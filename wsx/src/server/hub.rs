@@ -321,17 +321,16 @@ impl<E> Hub<E> {
         }))
     }
 
-    /// Adds a connection with this id. Returns `None` if the hub is shutting down.
+    /// Adds a connection with this id, if `admit` allows it; see [`Registry::insert`].
     ///
     /// An older connection with this id is closed with 4000. An edge box often reconnects before
     /// the server has noticed that the old link is dead.
-    pub(crate) fn open(&self, id: Arc<str>) -> Option<Handle> {
+    pub(crate) fn open<R>(&self, id: Arc<str>, admit: impl FnOnce(bool) -> Result<(), R>) -> Result<Handle, R> {
         let conn = Handle::within(self.admission().budget.clone(), id.clone(), Role::Server, self.config());
-        let replaced = self.0.registry.insert(&conn, id, || !self.lifecycle().stop.is_cancelled()).ok()?;
-        if let Some(old) = replaced {
+        if let Some(old) = self.0.registry.insert(&conn, id, admit)? {
             old.close(CloseCode::REPLACED, "this id has connected again".into());
         }
-        Some(conn)
+        Ok(conn)
     }
 
     /// Removes this connection, but not another one that has replaced it.

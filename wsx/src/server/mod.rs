@@ -20,6 +20,7 @@ pub(crate) mod identity;
 mod lifecycle;
 #[cfg(feature = "server")]
 mod origin;
+mod places;
 mod registry;
 #[cfg(feature = "server")]
 pub(crate) mod rejection;

@@ -28,16 +28,17 @@ impl Registry {
 
     /// Adds a connection. Returns the older one with its id.
     ///
-    /// `is_open` is called under the lock. So a shutdown either sees this connection in the
-    /// registry, or `is_open` returns `false`.
-    pub(crate) fn insert(
+    /// `admit` is called under the lock, with whether there is an older one. So a shutdown either
+    /// sees this connection in the registry, or `admit` sees the shutdown.
+    pub(crate) fn insert<R>(
         &self,
         conn: &Handle,
         id: Arc<str>,
-        is_open: impl FnOnce() -> bool,
-    ) -> Result<Option<Handle>, Closing> {
+        admit: impl FnOnce(bool) -> Result<(), R>,
+    ) -> Result<Option<Handle>, R> {
         let mut shard = self.shard(&id);
-        if is_open() { Ok(shard.insert(id, conn.clone())) } else { Err(Closing) }
+        admit(shard.contains_key(&id))?;
+        Ok(shard.insert(id, conn.clone()))
     }
 
     /// Removes this connection, but not another one that has replaced it.
@@ -83,10 +84,6 @@ impl Registry {
         lock(&self.shards[self.hash.hash_one(id) as usize % SHARDS])
     }
 }
-
-/// The hub is shutting down, so the connection was not added.
-#[derive(Debug)]
-pub(crate) struct Closing;
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().expect("the application's code does not run under this lock")

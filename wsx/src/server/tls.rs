@@ -6,8 +6,9 @@ use crate::{
     connection::handle::Handle,
     protocol::endpoint::Endpoint,
     server::{
-        establish::{self, REJECTION_TIMEOUT},
+        establish::{self, Handshake, REJECTION_TIMEOUT},
         http::lingering_close,
+        places::{Phase, Place},
         upgrade::{HandshakeError, WsHandler},
     },
 };
@@ -20,7 +21,6 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::OwnedSemaphorePermit,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -132,7 +132,7 @@ pub(super) async fn stream<E, S>(
     upgrade: &WsHandler<E>,
     stream: S,
     peer: Option<SocketAddr>,
-    place: OwnedSemaphorePermit,
+    place: Place,
     tls: &Tls,
 ) -> Result<Handle, HandshakeError>
 where
@@ -140,26 +140,30 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let hub = &upgrade.hub;
-    let handshake =
-        establish::start(hub, peer, place).map_err(|rejection| establish::reject_silently(hub, peer, rejection))?;
+    let rejected = |rejection| establish::reject_silently(hub, peer, rejection);
+    let mut handshake = Handshake::new(hub, peer, place);
+    handshake.count(hub).map_err(rejected)?;
+    handshake.become_candidate(hub).await.map_err(rejected)?;
     let timed_out = || {
         let why = format!("the TLS handshake was not finished within {:?}", handshake.limit);
         Err(io::Error::new(io::ErrorKind::TimedOut, why))
     };
     let accepted = tokio::select! {
+        biased;
+        () = hub.lifecycle().stop.cancelled() => return Err(rejected(establish::going_away())),
         // It runs the certificate verifier and the stream of the program.
         accepted = catch_panic::run(timeout(handshake.left(), Box::pin(tls.accept(stream)))) => match accepted {
             Some(accepted) => accepted.unwrap_or_else(|_| timed_out()),
             None => Err(io::Error::other("the program's certificate verifier or stream panicked")),
         },
-        () = hub.lifecycle().stop.cancelled() => {
-            return Err(establish::reject_silently(hub, peer, establish::going_away()));
-        }
+        () = handshake.gives_way() => return Err(rejected(establish::gave_way())),
     };
     let stream = accepted.map_err(|error| {
         hub.observer().tls_failed(peer, &error);
         HandshakeError::Tls(error)
     })?;
+    // The peer has made progress, and gets the time for its request.
+    handshake.begin(Phase::Silent);
     let mut extensions = Extensions::new();
     if let Some(chain) = stream.get_ref().1.peer_certificates() {
         let chain = chain.iter().map(|certificate| certificate.clone().into_owned());

@@ -229,7 +229,8 @@ impl<E: Endpoint> WsHandler<E> {
     /// # Errors
     ///
     /// - [`HandshakeError::Rejected`]: the request was rejected, and the peer has received the
-    ///   answer.
+    ///   answer. At the maximum number of handshakes the peer receives it only if the stream takes
+    ///   it at once.
     /// - [`HandshakeError::Io`]: the stream broke.
     /// - [`HandshakeError::Panicked`]: the stream panicked.
     ///
@@ -250,9 +251,9 @@ impl<E: Endpoint> WsHandler<E> {
         let _handshake = self.hub.lifecycle().handshakes.token();
         let mut io = io;
         guarded(async {
-            match establish::place(&self.hub) {
+            match establish::place(&self.hub, peer).await {
                 Ok(place) => establish::stream(self, io, peer, place).await,
-                Err(rejection) => Err(establish::reject(&self.hub, &mut io, peer, rejection).await),
+                Err(rejection) => Err(establish::reject_at_once(&self.hub, &mut io, peer, rejection).await),
             }
         })
         .await
@@ -265,8 +266,8 @@ impl<E: Endpoint> WsHandler<E> {
     /// As [`serve_connection`](Self::serve_connection). Also [`HandshakeError::Tls`]: the TLS
     /// handshake failed.
     ///
-    /// If a limit on handshakes or addresses is reached, the stream is closed before TLS, without
-    /// an answer. A TLS handshake would cost the resources that the limits protect.
+    /// If a limit on connections, handshakes or addresses is reached, the stream is closed before
+    /// TLS, without an answer. A TLS handshake would cost the resources that the limits protect.
     ///
     /// # Cancel safety
     ///
@@ -282,7 +283,7 @@ impl<E: Endpoint> WsHandler<E> {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         guarded(async {
-            match establish::place(&self.hub) {
+            match establish::place(&self.hub, peer).await {
                 Ok(place) => crate::server::tls::stream(self, io, peer, place, tls).await,
                 Err(rejection) => Err(establish::reject_silently(&self.hub, peer, rejection)),
             }

@@ -1,0 +1,529 @@
+//! The places of a hub for handshakes in progress, and which handshake gives way when all places
+//! are taken.
+//!
+//! It knows addresses, phases and ages. It does not know streams: a handshake reports its phase,
+//! and ends when it is asked to give way.
+use crate::server::admission::network;
+use futures_util::FutureExt;
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
+
+/// A network may hold one place in this many. Above this share, it gives way to other networks.
+pub(crate) const SHARE: usize = 4;
+/// The longest age up to which a handshake within its share does not have to give way.
+///
+/// A request arrives one round trip after the connection, and two after it with TLS. A second is
+/// enough for a satellite.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The patience for each place. So silent connections never keep a hub from taking 1,000 new ones a
+/// second, however few its places are. That empties the queue of the operating system, which holds
+/// 128 connections by default, in an eighth of a second.
+const PATIENCE_PER_PLACE: Duration = Duration::from_millis(1);
+
+/// The places for handshakes in progress.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// One permit for each free place. The first that waits gets the next one, so two listeners
+    /// take turns.
+    free: Arc<Semaphore>,
+    /// The number of places that a network may hold while others need them.
+    share: usize,
+    /// A handshake that is younger than this gives way only to a network with less than its share.
+    patience: Duration,
+    /// The handshakes that have a place.
+    crowd: Mutex<Crowd>,
+    /// Notified when another handshake may have to give way.
+    changed: Notify,
+}
+
+/// The handshakes that have a place.
+#[derive(Debug, Default)]
+struct Crowd {
+    /// Each handshake by its number, so the oldest comes first.
+    handshakes: BTreeMap<u64, Entry>,
+    /// The number of the next handshake.
+    next: u64,
+    /// How many places each network holds.
+    networks: HashMap<IpAddr, usize>,
+    /// How many networks hold more than their share.
+    heavy: usize,
+    /// How many newcomers wait for a place.
+    waiting: usize,
+    /// How many handshakes were asked to give way and still have their place.
+    asked: usize,
+}
+
+/// A handshake that has a place.
+#[derive(Debug)]
+struct Entry {
+    /// The network of the peer, if its address is known.
+    network: Option<IpAddr>,
+    phase: Phase,
+    /// The start of the phase.
+    since: Instant,
+    /// Whether it was asked to give way.
+    asked: bool,
+    /// Notified when it is asked to give way.
+    signal: Arc<Notify>,
+}
+
+/// The phase of a handshake. An earlier one gives way first.
+///
+/// ```text
+/// Silent ---> Deciding ---> Accepted
+///    \            |
+///     +--------> Rejected
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// The peer has not sent a complete request.
+    Silent,
+    /// The peer is receiving the answer of a rejection.
+    Rejected,
+    /// The program decides about the request. Only a network above its share gives way in this
+    /// phase.
+    Deciding,
+    /// The peer is receiving the answer 101. It does not give way.
+    Accepted,
+}
+
+/// The place of a handshake. It is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Arc<Places>,
+    number: u64,
+    signal: Arc<Notify>,
+    /// Dropped after `drop` has removed the handshake.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The result of asking a handshake to give way.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// A handshake was asked, now or before, and has not answered.
+    Pending,
+    /// A handshake is old enough at this time.
+    Later(Instant),
+    /// No handshake has to give way.
+    Nobody,
+}
+
+impl Places {
+    pub(crate) fn new(places: usize) -> Self {
+        let patience = PATIENCE_PER_PLACE.saturating_mul(places.try_into().unwrap_or(u32::MAX));
+        Self {
+            free: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            share: (places / SHARE).max(1),
+            patience: patience.min(PATIENCE),
+            crowd: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Takes a place. If all are taken, this asks a handshake to give way, and waits.
+    pub(crate) async fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Place {
+        let network = address.map(network);
+        let permit = self.permit(network, true).await.expect("it waits, and the semaphore is never closed");
+        self.enter(network, permit)
+    }
+
+    /// Takes a place, or returns `None` if all are taken and no handshake has to give way now.
+    pub(crate) async fn try_take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
+        let network = address.map(network);
+        Some(self.enter(network, self.permit(network, false).await?))
+    }
+
+    /// Returns the permit for a place. If no handshake gives way, this waits, or returns `None`
+    /// unless `waits`.
+    async fn permit(&self, network: Option<IpAddr>, waits: bool) -> Option<OwnedSemaphorePermit> {
+        let mut permit = pin!(self.free.clone().acquire_owned());
+        if let Some(permit) = permit.as_mut().now_or_never() {
+            return permit.ok();
+        }
+        let _waiting = Waiting::new(self);
+        loop {
+            let changed = self.changed.notified();
+            let asked = self.ask(network);
+            let again = async {
+                match asked {
+                    Asked::Later(time) => sleep_until(time).await,
+                    Asked::Pending | Asked::Nobody => std::future::pending().await,
+                }
+            };
+            if asked != Asked::Pending && !waits {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                permit = &mut permit => return permit.ok(),
+                () = changed => {}
+                () = again => {}
+            }
+        }
+    }
+
+    /// Asks a handshake to give way to a newcomer of this network.
+    fn ask(&self, newcomer: Option<IpAddr>) -> Asked {
+        let mut crowd = self.crowd();
+        if crowd.asked >= crowd.waiting {
+            return Asked::Pending;
+        }
+        match crowd.find(newcomer, self.share, self.patience, Instant::now()) {
+            Ok(number) => {
+                crowd.asked += 1;
+                let entry = crowd.handshakes.get_mut(&number).expect("found under this lock");
+                entry.asked = true;
+                entry.signal.notify_one();
+                Asked::Pending
+            }
+            Err(Some(time)) => Asked::Later(time),
+            Err(None) => Asked::Nobody,
+        }
+    }
+
+    /// Adds a handshake that has a permit.
+    fn enter(self: &Arc<Self>, network: Option<IpAddr>, permit: OwnedSemaphorePermit) -> Place {
+        let signal = Arc::new(Notify::new());
+        let mut crowd = self.crowd();
+        let number = crowd.next;
+        crowd.next += 1;
+        let entry =
+            Entry { network, phase: Phase::Silent, since: Instant::now(), asked: false, signal: signal.clone() };
+        crowd.handshakes.insert(number, entry);
+        if let Some(network) = network {
+            let held = crowd.networks.entry(network).or_default();
+            *held += 1;
+            if *held == self.share + 1 {
+                crowd.heavy += 1;
+            }
+        }
+        drop(crowd);
+        Place { places: self.clone(), number, signal, _permit: permit }
+    }
+
+    /// Lets newcomers ask again, if there are any.
+    fn changed(&self, crowd: MutexGuard<'_, Crowd>) {
+        let waiting = crowd.waiting > 0;
+        drop(crowd);
+        if waiting {
+            self.changed.notify_waiters();
+        }
+    }
+
+    fn crowd(&self) -> MutexGuard<'_, Crowd> {
+        self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Crowd {
+    /// Returns the handshake that has to give way to a newcomer of this network. Otherwise it
+    /// returns the time at which one has to, if there is one.
+    ///
+    /// These give way, in this order, and the oldest first:
+    ///
+    /// 1. an idle handshake of a network above its share;
+    /// 2. any idle handshake, unless the newcomer's network has its share while another is above;
+    /// 3. a handshake of a network above its share about which the program decides.
+    ///
+    /// A network above its share gives way at once to a network below its own. All other handshakes
+    /// give way when they are older than `patience`.
+    fn find(
+        &self,
+        newcomer: Option<IpAddr>,
+        share: usize,
+        patience: Duration,
+        now: Instant,
+    ) -> Result<u64, Option<Instant>> {
+        let held = |network: Option<IpAddr>| network.and_then(|network| self.networks.get(&network).copied());
+        let is_light = newcomer.is_some() && held(newcomer).unwrap_or(0) < share;
+        let any_is_heavy = self.heavy > 0;
+        let (mut best, mut later) = (None, None);
+        for (&number, entry) in &self.handshakes {
+            let is_heavy = any_is_heavy && held(entry.network).unwrap_or(0) > share;
+            let class = match (entry.phase, is_heavy) {
+                _ if entry.asked => continue,
+                (Phase::Silent | Phase::Rejected, true) => Class::HeavyIdle,
+                (Phase::Silent | Phase::Rejected, false) if is_light || !any_is_heavy => Class::Idle,
+                (Phase::Deciding, true) => Class::HeavyDeciding,
+                _ => continue,
+            };
+            let due = if is_heavy && is_light { now } else { entry.since + patience };
+            let rank = (class, entry.phase);
+            if due > now {
+                later = Some(later.map_or(due, |later: Instant| later.min(due)));
+            } else if best.is_none_or(|(best, _)| rank < best) {
+                best = Some((rank, number));
+                // No other one comes before the oldest of the first kind.
+                if entry.phase == Phase::Silent && (is_heavy || !any_is_heavy) {
+                    break;
+                }
+            }
+        }
+        best.map(|(_, number)| number).ok_or(later)
+    }
+}
+
+/// Which handshakes give way before others.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    /// Silent or rejected, of a network above its share.
+    HeavyIdle,
+    /// Silent or rejected, of any other network.
+    Idle,
+    /// The program decides about it, and its network is above its share.
+    HeavyDeciding,
+}
+
+impl Place {
+    /// Begins a phase. A handshake that was asked to give way stays if its peer has made progress.
+    pub(crate) fn begin(&self, phase: Phase) {
+        let mut crowd = self.places.crowd();
+        let entry = crowd.handshakes.get_mut(&self.number).expect("only `drop` removes it");
+        entry.phase = phase;
+        entry.since = Instant::now();
+        if entry.asked && phase != Phase::Rejected {
+            entry.asked = false;
+            crowd.asked -= 1;
+        }
+        self.places.changed(crowd);
+    }
+
+    /// Waits until this handshake has to give way.
+    ///
+    /// Poll the handshake itself before this. The handshake then reads the input that has already
+    /// arrived before it gives way.
+    pub(crate) async fn gives_way(&self) {
+        loop {
+            if self.is_asked() {
+                // Here the runtime polls its sockets.
+                yield_now().await;
+                if self.is_asked() {
+                    return;
+                }
+            }
+            self.signal.notified().await;
+        }
+    }
+
+    fn is_asked(&self) -> bool {
+        self.places.crowd().handshakes.get(&self.number).is_some_and(|entry| entry.asked)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut crowd = self.places.crowd();
+        let Some(entry) = crowd.handshakes.remove(&self.number) else { return };
+        crowd.asked -= usize::from(entry.asked);
+        if let Some(network) = entry.network {
+            let held = crowd.networks.get_mut(&network).expect("`enter` counted it");
+            *held -= 1;
+            let held = *held;
+            if held == self.places.share {
+                crowd.heavy -= 1;
+            }
+            if held == 0 {
+                crowd.networks.remove(&network);
+            }
+        }
+    }
+}
+
+/// Counts a newcomer that waits for a place, until it is dropped.
+struct Waiting<'p>(&'p Places);
+
+impl<'p> Waiting<'p> {
+    fn new(places: &'p Places) -> Self {
+        places.crowd().waiting += 1;
+        Self(places)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.crowd().waiting -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::{advance, timeout};
+
+    const HERE: &str = "192.0.2.1";
+    const THERE: &str = "192.0.2.2";
+    const NOBODY: [usize; 0] = [];
+
+    /// Returns places of which each network may hold `places / 4`, with a patience of one second.
+    fn places(places: usize) -> Arc<Places> {
+        let made = Places::new(places);
+        Arc::new(Places { patience: PATIENCE, ..made })
+    }
+
+    fn of(address: &str) -> Option<IpAddr> {
+        Some(address.parse().unwrap())
+    }
+
+    async fn fill(places: &Arc<Places>, address: &str, count: usize) -> Vec<Place> {
+        let mut held = Vec::new();
+        for _ in 0..count {
+            held.push(timeout(Duration::ZERO, places.take(of(address))).await.expect("a place is free"));
+        }
+        held
+    }
+
+    /// Returns the indices of the handshakes that were asked to give way.
+    fn asked(held: &[Place]) -> Vec<usize> {
+        (0..held.len()).filter(|&at| held[at].is_asked()).collect()
+    }
+
+    /// Polls a newcomer once, and returns it.
+    async fn newcomer<'p>(
+        places: &'p Arc<Places>,
+        address: &str,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Place> + Send + 'p>> {
+        let mut taking: std::pin::Pin<Box<dyn Future<Output = Place> + Send>> = Box::pin(places.take(of(address)));
+        assert!((&mut taking).now_or_never().is_none(), "all places are taken");
+        taking
+    }
+
+    /// Row R4: the oldest silent handshake gives way, after its time.
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_silent_handshake_gives_way_after_a_second() {
+        let places = places(4);
+        let mut held = Vec::new();
+        for address in [HERE, THERE, "192.0.2.3", "192.0.2.4"] {
+            held.extend(fill(&places, address, 1).await);
+            advance(Duration::from_millis(100)).await;
+        }
+        held[0].begin(Phase::Deciding);
+        let mut taking = newcomer(&places, "192.0.2.5").await;
+        assert_eq!(asked(&held), NOBODY);
+        // The second one is 300 ms old.
+        assert!(timeout(Duration::from_millis(690), &mut taking).await.is_err());
+        assert_eq!(asked(&held), NOBODY);
+        assert!(timeout(Duration::from_millis(20), &mut taking).await.is_err());
+        assert_eq!(asked(&held), [1], "one newcomer asks one handshake");
+        held[1].gives_way().await;
+        held.remove(1);
+        taking.await;
+    }
+
+    /// Row R4: a handshake that was asked stays if its peer has sent the request.
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_whose_request_arrives_does_not_give_way() {
+        let places = places(2);
+        let (first, second) = (places.take(of(HERE)).await, places.take(of(THERE)).await);
+        advance(PATIENCE).await;
+        let mut taking = newcomer(&places, "192.0.2.3").await;
+        assert!(first.is_asked() && !second.is_asked());
+        first.begin(Phase::Deciding);
+        assert!(first.gives_way().now_or_never().is_none());
+        assert!((&mut taking).now_or_never().is_none());
+        assert!(!first.is_asked() && second.is_asked(), "the next one is asked");
+        second.begin(Phase::Deciding);
+        assert!((&mut taking).now_or_never().is_none());
+        assert!(timeout(10 * PATIENCE, &mut taking).await.is_err(), "the program decides about both");
+        drop(second);
+        taking.await;
+    }
+
+    /// Row R4: one address has a share, and other addresses do not wait for it.
+    #[tokio::test(start_paused = true)]
+    async fn a_network_above_its_share_gives_way_to_others_at_once() {
+        let places = places(8);
+        let others = fill(&places, THERE, 1).await;
+        let mut held = fill(&places, HERE, 7).await;
+        held[0].begin(Phase::Deciding);
+        held[3].begin(Phase::Rejected);
+        // The newcomer of another network pushes out silent handshakes, then rejected ones, then
+        // those about which the program decides.
+        let order = [1, 2, 4, 5, 6];
+        let mut taken = Vec::new();
+        for (number, at) in order.into_iter().enumerate() {
+            let taking = newcomer(&places, &format!("192.0.2.{}", number + 10)).await;
+            assert_eq!(asked(&held), [at - number], "number {number}");
+            held.remove(at - number);
+            taken.push(taking.await);
+        }
+        // Only its share of two is left.
+        let _waiting = newcomer(&places, "192.0.2.30").await;
+        assert_eq!(asked(&held), NOBODY);
+        assert_eq!(asked(&others), NOBODY);
+    }
+
+    /// Row R4: the share also holds for requests about which the program decides.
+    #[tokio::test(start_paused = true)]
+    async fn decisions_above_the_share_give_way_to_other_networks() {
+        let places = places(4);
+        let held = fill(&places, HERE, 4).await;
+        held.iter().for_each(|place| place.begin(Phase::Deciding));
+        let same = newcomer(&places, HERE).await;
+        assert_eq!(asked(&held), NOBODY, "a second of patience for its own network");
+        let _other = newcomer(&places, THERE).await;
+        assert_eq!(asked(&held), [0]);
+        drop(same);
+    }
+
+    /// Row R4: a network that has its share cannot push out others.
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_pushes_out_only_its_own() {
+        let places = places(8);
+        let others = fill(&places, THERE, 2).await;
+        advance(PATIENCE / 2).await;
+        let mut flood = fill(&places, HERE, 6).await;
+        advance(PATIENCE / 2).await;
+        for _ in 0..20 {
+            let mut taking = newcomer(&places, HERE).await;
+            assert!(timeout(PATIENCE, &mut taking).await.is_err());
+            assert_eq!((asked(&others), asked(&flood)), (vec![], vec![0]));
+            flood.remove(0);
+            flood.push(taking.await);
+        }
+    }
+
+    /// Row R4: a stream for which the program does not wait gets a place only if one gives way now.
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_is_not_waited_for_is_taken_or_not() {
+        let places = places(1);
+        let first = places.try_take(None).await.expect("a place is free");
+        assert!(places.try_take(of(HERE)).await.is_none());
+        advance(PATIENCE).await;
+        let second = tokio::join!(places.try_take(of(HERE)), async {
+            first.gives_way().await;
+            drop(first);
+        });
+        let second = second.0.expect("the first one gave way");
+        second.begin(Phase::Accepted);
+        advance(PATIENCE).await;
+        assert!(places.try_take(of(HERE)).await.is_none(), "its answer is on the way");
+        drop(second);
+        let crowd = places.crowd();
+        assert!(crowd.handshakes.is_empty() && crowd.networks.is_empty());
+        assert_eq!((crowd.heavy, crowd.waiting, crowd.asked), (0, 0, 0));
+    }
+
+    /// Row R4: waiting newcomers get places in their order, so listeners take turns.
+    #[tokio::test(start_paused = true)]
+    async fn newcomers_take_turns() {
+        let places = places(1);
+        let held = places.take(of(HERE)).await;
+        held.begin(Phase::Deciding);
+        let first = newcomer(&places, HERE).await;
+        let mut second = newcomer(&places, THERE).await;
+        drop(held);
+        assert!((&mut second).now_or_never().is_none());
+        drop(first.await);
+        second.await;
+    }
+}
