@@ -2,11 +2,13 @@
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use std::{
+    io,
+    net::SocketAddr,
     path::Path,
     process::Stdio,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -21,11 +23,18 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 use wsx::{
-    CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Hub, Identity, Rejection, Tls,
+    Backoff, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Hub, Identity,
+    Observer, Rejection, Tls,
     client::ClientBuilder,
     http::{StatusCode, request::Parts},
     rustls::{
-        pki_types::ServerName,
+        DigitallySignedStruct, SignatureScheme,
+        client::{
+            Resumption,
+            danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        },
+        crypto::ring,
+        pki_types::{CertificateDer, ServerName, UnixTime},
         server::{ClientHello, ResolvesServerCert},
         sign::CertifiedKey,
     },
@@ -430,6 +439,138 @@ async fn a_full_hub_pays_for_few_tls_handshakes() {
     let third = connect(edge(server.url("a"), authority.client())).await.unwrap();
     talk(&third, "replaced again").await;
     assert_eq!(server.hub.len(), 1);
+}
+
+/// A verifier that panics while its switch is on.
+#[derive(Debug)]
+struct PanickingVerifier {
+    switch: Arc<AtomicBool>,
+}
+
+impl PanickingVerifier {
+    fn check(&self) {
+        assert!(!self.switch.load(Ordering::Relaxed), "a panic on purpose");
+    }
+}
+
+impl ServerCertVerifier for PanickingVerifier {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, wsx::rustls::Error> {
+        self.check();
+        Ok(ServerCertVerified::assertion())
+    }
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, wsx::rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, wsx::rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Row X4: a certificate verifier that panics in a reconnect fails that attempt, and the client
+/// dials again.
+#[tokio::test]
+async fn a_verifier_that_panics_in_a_reconnect_is_a_failed_attempt() {
+    let authority = Authority::default();
+    let server = Server::start(station(), authority.issue(&["localhost"]).server()).await;
+    let switch = Arc::new(AtomicBool::new(false));
+    let mut config = authority.client();
+    config.dangerous().set_certificate_verifier(Arc::new(PanickingVerifier { switch: switch.clone() }));
+    config.resumption = Resumption::disabled();
+    let setbacks = Log::default();
+    let log = setbacks.clone();
+    let client = edge(server.url("a"), config)
+        .reconnect(true)
+        .backoff(Backoff::default().initial(Duration::from_millis(1)).max(Duration::from_millis(10)))
+        .give_up(move |setback| {
+            log.add(setback.to_string());
+            false
+        });
+    let client = connect(client).await.unwrap();
+    switch.store(true, Ordering::Relaxed);
+    server.hub.connection("a").unwrap().close();
+    assert!(setbacks.next().await.contains("1000"), "the end of the first connection");
+    let why = setbacks.next().await;
+    assert!(why.ends_with(": the program's certificate verifier or stream panicked"), "{why}");
+    switch.store(false, Ordering::Relaxed);
+    within(client.connected()).await.unwrap();
+    talk(&client, "back").await;
+}
+
+/// Panics when a TLS handshake fails.
+#[derive(Debug)]
+struct PanickingObserver(Log<String>);
+impl Observer for PanickingObserver {
+    fn tls_failed(&self, _: Option<SocketAddr>, error: &io::Error) {
+        self.0.add(error.to_string());
+        panic!("a panic on purpose");
+    }
+}
+
+/// Row X4: an observer and a certificate resolver that panic in TLS handshakes end neither the
+/// listener nor an accept loop of the program.
+#[tokio::test]
+async fn a_panic_in_a_tls_handshake_ends_that_handshake_only() {
+    #[derive(Debug)]
+    struct PanickingResolver(Arc<dyn ResolvesServerCert>, AtomicBool);
+    impl ResolvesServerCert for PanickingResolver {
+        fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            assert!(!self.1.swap(false, Ordering::Relaxed), "a panic on purpose");
+            self.0.resolve(hello)
+        }
+    }
+    let authority = Authority::default();
+    let reports = Log::default();
+    let config = || {
+        let mut config = authority.issue(&["localhost"]).server();
+        config.cert_resolver = Arc::new(PanickingResolver(config.cert_resolver, AtomicBool::new(true)));
+        config
+    };
+    let hub = station().observer(PanickingObserver(reports.clone())).max_handshakes(1).build().unwrap();
+    let upgrade = hub.ws_handler(query_id, |_| {});
+    let own = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own_port = own.local_addr().unwrap().port();
+    let (handler, tls) = (upgrade.clone(), Tls::new(config()));
+    // The accept loop of a program.
+    let _own = tokio::spawn(async move {
+        loop {
+            let (tcp, peer) = own.accept().await.unwrap();
+            let _ = handler.serve_tls_connection(tcp, Some(peer), &tls).await;
+        }
+    });
+    let server = Server::start_at(hub, upgrade, Tls::new(config())).await;
+    for port in [server.port, own_port] {
+        let mut plain = within(TcpStream::connect(("127.0.0.1", port))).await.unwrap();
+        plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        plain.shutdown().await.unwrap();
+        within(plain.read_to_end(&mut Vec::new())).await.unwrap();
+        assert!(reports.next().await.contains("corrupt message"));
+        let url = || format!("wss://localhost:{port}/ws?id=a");
+        let error = connect(edge(url(), authority.client())).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
+        assert!(reports.next().await.contains("panicked"));
+        let client = connect(edge(url(), authority.client())).await.unwrap();
+        talk(&client, "still serving").await;
+    }
 }
 
 /// Row L6: a stream that the program accepted does not wait for a place. Without a place there is
