@@ -1,11 +1,11 @@
 //! A message or control frame of the peer, as the reader returns it. It does not know frames or
 //! handlers.
-use crate::wire::close_frame::CloseFrame;
+use crate::wire::{
+    close_frame::CloseFrame,
+    long_memory::{self, MIN_LONG},
+};
 use bytes::Bytes;
 use std::cell::Cell;
-
-/// Up to this size, the memory of a message is kept for the next message of the thread.
-const MAX_KEPT: usize = 256 * 1024;
 
 thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -32,7 +32,7 @@ pub(crate) enum DataMessage {
 impl DataMessage {
     /// Returns empty memory for a payload of this length, that of an earlier message if possible.
     pub(super) fn memory(length: usize) -> Vec<u8> {
-        let mut memory = if length <= MAX_KEPT { SPARE.take() } else { Vec::new() };
+        let mut memory = if length < MIN_LONG { SPARE.take() } else { Vec::new() };
         memory.clear();
         memory
     }
@@ -45,14 +45,17 @@ impl DataMessage {
         }
     }
 
-    /// Keeps the memory of a handled message for the next one of this thread.
+    /// Keeps the memory of a handled message for the next one: of this thread, or of the program if
+    /// it is long.
     pub(crate) fn recycle(self) {
         let memory = match self {
             Self::Text(text) => text.into_bytes(),
             Self::Binary(bytes) => bytes,
         };
-        if memory.capacity() <= MAX_KEPT {
+        if memory.capacity() < MIN_LONG {
             SPARE.set(memory);
+        } else {
+            long_memory::keep(memory);
         }
     }
 }
@@ -62,12 +65,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_memory_of_a_long_message_is_not_kept() {
-        let long = DataMessage::Binary(Vec::with_capacity(MAX_KEPT + 1));
+    fn the_memory_of_a_long_message_is_not_kept_in_the_thread() {
+        let long = DataMessage::Binary(Vec::with_capacity(MIN_LONG));
         SPARE.take();
         long.recycle();
         assert_eq!(SPARE.take().capacity(), 0);
-        DataMessage::Binary(Vec::with_capacity(MAX_KEPT)).recycle();
-        assert_eq!(SPARE.take().capacity(), MAX_KEPT);
+        DataMessage::Binary(Vec::with_capacity(MIN_LONG - 1)).recycle();
+        assert_eq!(SPARE.take().capacity(), MIN_LONG - 1);
     }
 }

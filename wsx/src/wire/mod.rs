@@ -5,6 +5,7 @@ pub(crate) mod close_frame;
 pub(crate) mod data_message;
 mod fragments;
 pub(crate) mod header;
+mod long_memory;
 mod mask;
 mod payload;
 pub(crate) mod read;

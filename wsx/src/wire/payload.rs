@@ -1,6 +1,11 @@
 //! The payload of a frame while it arrives: its memory, and its mask (RFC 6455 section 5.3). It
 //! does not know what the frame means.
-use crate::wire::{header::Header, mask::mask, read_buffer::Input};
+use crate::wire::{
+    header::Header,
+    long_memory::{self, MIN_LONG},
+    mask::mask,
+    read_buffer::Input,
+};
 
 /// A message gets memory for at most this many times its received bytes. Otherwise a peer could
 /// reserve memory for a long message with a header alone.
@@ -68,6 +73,14 @@ impl Payload {
         let most = if self.header.is_final() { self.missing } else { limit - length };
         let justified = received.saturating_mul(MAX_RESERVED_RATIO) - length;
         let more = self.missing.min(justified).max(length).max(MIN_RESERVED);
-        self.bytes.reserve_exact(more.min(most));
+        let more = more.min(most);
+        if length + more > MIN_LONG {
+            if let Some(mut kept) = long_memory::take(length + more, limit) {
+                kept.extend_from_slice(&self.bytes);
+                self.bytes = kept;
+                return;
+            }
+        }
+        self.bytes.reserve_exact(more);
     }
 }

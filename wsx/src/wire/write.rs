@@ -3,21 +3,23 @@
 use crate::wire::{
     close_code::CloseCode,
     header::{MAX_CONTROL, MAX_HEADER, Opcode},
+    long_memory::{self, MIN_LONG},
     mask::mask,
 };
 use bytes::Bytes;
 use std::cell::Cell;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// Maximum length of a buffer that the thread keeps for its next frame.
-const MAX_KEPT: usize = 256 * 1024;
+/// First memory of a buffer, in bytes.
+const MIN_BUFFER: usize = 1024;
 
 thread_local! {
+    /// The buffer for the next frame. It is missing after a long frame.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// A finished frame, still in the buffer in which it was written. Dropping it returns the buffer to
-/// the thread.
+/// the thread, or to the program if it is long.
 #[derive(Debug)]
 pub struct Frame {
     buffer: Vec<u8>,
@@ -29,26 +31,42 @@ impl Frame {
         &self.buffer[self.start..]
     }
 
-    /// Returns the frame in memory of exactly its size. A long frame keeps its buffer, because the
-    /// thread would not keep it anyway. A copy would write to twice as much new memory.
+    /// Returns the frame in memory of its size. A long frame keeps its buffer, because a copy would
+    /// write to twice as much memory.
     #[inline]
-    pub(crate) fn into_bytes(mut self) -> Bytes {
-        if self.buffer.capacity() <= MAX_KEPT {
-            return Bytes::copy_from_slice(self.as_bytes());
+    pub(crate) fn into_bytes(self) -> Bytes {
+        if self.buffer.len() < MIN_LONG { Bytes::copy_from_slice(self.as_bytes()) } else { self.into_long_bytes() }
+    }
+
+    #[cold]
+    fn into_long_bytes(mut self) -> Bytes {
+        let length = self.buffer.len();
+        // A queue counts the length.
+        if self.buffer.capacity() > length + length / 8 {
+            self.buffer.shrink_to_fit();
         }
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.shrink_to_fit();
-        Bytes::from(buffer).split_off(self.start)
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Frame {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
     }
 }
 
 impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
-        // A buffer whose memory went away with its frame must not replace one that has memory.
-        if (1..=MAX_KEPT).contains(&self.buffer.capacity()) {
+        if self.buffer.capacity() < MIN_LONG {
             // The thread may be ending, and may have dropped its buffer already.
             let _ = SCRATCH.try_with(|scratch| scratch.set(std::mem::take(&mut self.buffer)));
+        } else {
+            let is_long = self.buffer.len() >= MIN_LONG;
+            long_memory::keep(std::mem::take(&mut self.buffer));
+            if !is_long {
+                let _ = SCRATCH.try_with(|scratch| scratch.set(Vec::with_capacity(MIN_BUFFER)));
+            }
         }
     }
 }
@@ -61,12 +79,20 @@ pub(crate) fn encode<E>(
 ) -> Result<Frame, E> {
     // Taken, not borrowed: the application's `Serialize` runs inside of `write`, and may encode a
     // message itself.
-    let mut frame = Frame { buffer: SCRATCH.take(), start: 0 };
+    let mut frame = Frame { buffer: buffer(), start: 0 };
     frame.buffer.clear();
     frame.buffer.extend_from_slice(&[0; MAX_HEADER]);
     write(&mut frame.buffer)?;
     frame.start = write_header(&mut frame.buffer, opcode, role);
     Ok(frame)
+}
+
+/// Returns memory for the next frame of this thread.
+#[inline]
+fn buffer() -> Vec<u8> {
+    let buffer = SCRATCH.take();
+    // The frame after a long one is expected to be long too.
+    if buffer.capacity() == 0 { long_memory::take(MIN_LONG, usize::MAX).unwrap_or_default() } else { buffer }
 }
 
 /// Encodes a frame with this payload.
@@ -156,7 +182,7 @@ mod tests {
     /// Row C3: the lengths at which the form of the header changes.
     #[test]
     fn a_frame_of_any_length_carries_its_payload_in_both_roles() {
-        for length in [0, 1, 7, 8, 9, 125, 126, 127, 65535, 65536, 70_001, MAX_KEPT, MAX_KEPT + 1] {
+        for length in [0, 1, 7, 8, 9, 125, 126, 127, 65535, 65536, 70_001, MIN_LONG, MIN_LONG + 1] {
             let sent: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
             for role in [Role::Server, Role::Client] {
                 let frame = frame(Opcode::BINARY, role, &sent);
