@@ -73,7 +73,7 @@ impl<'f> Undecoded<'f> {
         let (payload, after) = rest.split_at_checked(end)?;
         let closed = after.trim_start_matches(SPACE).strip_prefix('}')?.trim_start_matches(SPACE).is_empty();
         // serde_json does not check this for a type that asks for bytes.
-        if has_control_characters(payload) && has_control_character_in_string(payload) {
+        if may_have_control_characters(self.text, self.start, end) && has_control_character_in_string(payload) {
             return None;
         }
         // A type may read nothing. Then the payload may be missing.
@@ -81,11 +81,22 @@ impl<'f> Undecoded<'f> {
     }
 }
 
-/// Whether there are control characters, which JSON allows as white space between values only.
+/// Whether the payload may have control characters, which JSON allows as white space between values
+/// only. It has `length` bytes from `start` on.
 #[inline]
-fn has_control_characters(json: &str) -> bool {
-    // Without an early end, so that the compiler makes one comparison for many bytes.
-    json.bytes().fold(false, |found, byte| found | (byte < 0x20))
+fn may_have_control_characters(text: &str, start: usize, length: usize) -> bool {
+    // Blocks without an early end, so that the processor compares many bytes at a time.
+    const BLOCK: usize = 32;
+    let text = &text.as_bytes()[..start + length];
+    let least = text[start..start + length / BLOCK * BLOCK].iter().fold(u8::MAX, |least, byte| least.min(*byte));
+    // The remainder is compared together with bytes before it.
+    let Some(last) = text.last_chunk::<BLOCK>() else { return true };
+    let borrows = last.chunks_exact(8).filter_map(<[u8]>::first_chunk).fold(0, |borrows, bytes| {
+        let word = u64::from_ne_bytes(*bytes);
+        // The lowest byte that is less than 0x20 borrows from its top bit.
+        borrows | (word.wrapping_sub(0x2020_2020_2020_2020) & !word)
+    });
+    least < 0x20 || borrows & 0x8080_8080_8080_8080 != 0
 }
 
 /// Whether a string in the JSON has a control character that is not escaped.
