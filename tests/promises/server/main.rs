@@ -4,3 +4,4 @@ mod hub;
 mod mount;
 mod open_files;
 mod shutdown;
+mod slow_consumers;

@@ -13,7 +13,10 @@ use crate::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout},
+};
 
 /// How long a broadcast waits for full queues, in all.
 ///
@@ -46,6 +49,8 @@ pub(super) async fn broadcast(registry: &Registry, frame: Bytes, config: &Config
             let result = conn.queue().push_beyond(frame.clone(), now, limit);
             accepted += usize::from(is_accepted(&conn, &result));
         }
+        // Without this, a loop of broadcasts on a runtime with one thread would never write.
+        yield_now().await;
     }
     if !full.is_empty() {
         let mut waiting: FuturesUnordered<_> = full.iter().map(|conn| Sending::on(conn, Ok(frame.clone()))).collect();
