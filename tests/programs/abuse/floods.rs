@@ -28,12 +28,25 @@ struct Flood {
     reads: bool,
     /// Number of flooders at the same time.
     flooders: usize,
+    /// Whether a handler decodes the messages. The echo does not.
+    decoded: bool,
 }
+
+/// Numbers in a message of 60 KB of JSON.
+const NUMBERS: usize = 15_000;
 
 fn kinds() -> Vec<Flood> {
     let few = |bytes: &[u8]| bytes.repeat((64 << 10) / bytes.len() + 1);
-    let flood = |name, bytes: &[u8]| Flood { name, first: Vec::new(), repeated: few(bytes), reads: true, flooders: 1 };
+    let flood = |name, bytes: &[u8]| Flood {
+        name,
+        first: Vec::new(),
+        repeated: few(bytes),
+        reads: true,
+        flooders: 1,
+        decoded: false,
+    };
     let fragments = |name, first, next| Flood { first, ..flood(name, next) };
+    let json = format!(r#"{{"type":"any","data":[123{}]}}"#, ",123".repeat(NUMBERS - 1));
     let (one_byte, empty) = (frame(FRAGMENT, b"x"), frame(FRAGMENT, b""));
     vec![
         Flood { reads: false, ..flood("pings, nothing read", &frame(PING, &[b'x'; 125])) },
@@ -48,15 +61,17 @@ fn kinds() -> Vec<Flood> {
         // More of them than the server has threads.
         Flood { flooders: 4, ..fragments("empty fragments, four times", frame(FIRST_FRAGMENT, b""), &empty) },
         Flood { flooders: 4, ..flood("empty pings, four times", &frame(PING, b"")) },
+        // A hundred of them take longer to decode than the well-behaved client may wait.
+        Flood { flooders: 4, decoded: true, ..flood("60 KB of JSON, four times", &frame(TEXT, json.as_bytes())) },
     ]
 }
 
 /// Runs each flood with a well-behaved client beside it.
-pub(crate) fn floods(path: &str, bytes: usize, checked: bool) -> Result<Vec<String>> {
+pub(crate) fn floods(echo: &str, subject: &str, bytes: usize, checked: bool) -> Result<Vec<String>> {
     let (mut failures, mut worst, kinds) = (Vec::new(), (0, Duration::ZERO), kinds());
     for flood in &kinds {
         let name = flood.name;
-        let echo = Server::start(path, &[])?;
+        let echo = Server::start(if flood.decoded { subject } else { echo }, &[])?;
         // The first message allocates memory that the flood must not count.
         well_behaved(&mut echo.connect()?, &AtomicBool::new(true))?;
         let (before, busy, start) = (echo.resident()?, echo.cpu()?, Instant::now());

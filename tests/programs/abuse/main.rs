@@ -71,7 +71,7 @@ fn main() -> Result<()> {
         }
         Ok(())
     };
-    run("floods", &|| floods::floods(echo, size.flood, size.checked))?;
+    run("floods", &|| floods::floods(echo, subject, size.flood, size.checked))?;
     run("declared", &|| floods::declared(echo))?;
     run("json", &|| json::amplification(subject, size.senders))?;
     run("codes", &|| codes::codes(echo, subject, size.tries))?;
