@@ -2,8 +2,11 @@
 use serde_json::json;
 use std::{
     io::{Read, Write},
+    sync::Arc,
     time::Duration,
 };
+use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::Message;
 use wsx::{Envelope, Hub};
 use wsx_tests::{
     Log, Server,
@@ -16,6 +19,12 @@ use wsx_tests::{
 #[derive(wsx::Endpoint, Default)]
 struct Station {
     lengths: Log<usize>,
+    resume: Arc<Notify>,
+}
+
+#[wsx::handler("wait", on = Station)]
+async fn on_wait(station: &Station, _n: serde::de::IgnoredAny) {
+    station.resume.notified().await;
 }
 
 #[wsx::handler("blob", on = Station)]
@@ -170,6 +179,40 @@ fn a_message_in_fragments_holds_no_more_than_its_limit() {
         let held = reserved_kib().saturating_sub(before) / PEERS;
         println!("{held} KiB reserved for each message of at most 2 MiB");
         assert!(held < 2 * 1024 + 300, "{held} KiB reserved for each message of at most 2 MiB");
+    });
+}
+
+/// Rows V1, P3: messages wait while a handler runs. When they are handled, their memory is free for
+/// the next connections.
+#[test]
+fn messages_that_waited_leave_no_memory() {
+    alone(async {
+        const PEERS: usize = 50;
+        const MESSAGES: usize = 20;
+        let server = Server::start(hub()).await;
+        let (before, blob) = (resident_kib(), json!("x".repeat(64 * 1024)));
+        let (mut peers, mut most) = (Vec::new(), Vec::new());
+        for _ in 0..4 {
+            for _ in 0..PEERS {
+                let mut peer = server.peer(&peers.len().to_string()).await;
+                peer.send_envelope("wait", json!(null)).await;
+                for _ in 0..MESSAGES {
+                    peer.send_envelope("blob", blob.clone()).await;
+                }
+                peer.send(Message::Ping("all read?".into())).await;
+                let Some(Ok(Message::Pong(_))) = peer.next().await else { panic!("not a pong") };
+                // The peer's memory is not measured, so it may keep its buffers.
+                peers.push(peer.0.into_inner());
+            }
+            most.push(resident_kib().saturating_sub(before));
+            server.hub.endpoint().resume.notify_waiters();
+            for _ in 0..PEERS * MESSAGES {
+                within(server.hub.endpoint().lengths.next()).await;
+            }
+        }
+        println!("{most:?} KiB more while {PEERS} x {MESSAGES} messages waited, again and again");
+        assert!(most[0] > PEERS * MESSAGES * 64, "{most:?} KiB are less than the messages");
+        assert!(most[3] < most[0] * 3 / 2, "{most:?} KiB");
     });
 }
 
