@@ -180,8 +180,9 @@ async fn a_connection_that_caught_up_starts_anew() {
     assert_eq!(hub.broadcast(&*news).await.unwrap(), 1);
 }
 
-/// Row S3: when a queue has been full for too long, a loop of broadcasts does not wait for it. Still
-/// the tasks of a runtime with one thread get their turns, so a reader that reads again catches up.
+/// Row S3: when a queue has been full for too long, a loop of broadcasts does not wait for it.
+/// Still the tasks of a runtime with one thread get their turns, so a reader that reads again
+/// catches up.
 #[tokio::test]
 async fn a_loop_of_broadcasts_lets_a_reader_catch_up() {
     const MESSAGES: usize = 10_000;
