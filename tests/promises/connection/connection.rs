@@ -493,7 +493,11 @@ async fn a_close_that_arrived_before_the_start_loses_nothing() {
             WebSocketStream::from_raw_socket(far, Role::Client, None)
         );
         let conn = Connection::new(near);
-        conn.register_handler("item", |item: Item, _| async move { Item { from: 2, n: item.n } });
+        conn.register_handler("item", |item: Item, _| async move {
+            // The close has arrived meanwhile.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            Item { from: 2, n: item.n }
+        });
         for n in 0..5 {
             conn.send(&Item { from: 1, n }).await.unwrap();
         }

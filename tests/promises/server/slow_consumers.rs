@@ -88,7 +88,7 @@ async fn a_client_that_never_reads_does_not_delay_a_broadcast() {
 /// Row S3: a reader of 10 KB/s is closed within the lag timeout, and does not slow down the loop.
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_is_closed_after_the_lag_timeout() {
-    let (server, mut memory) = server(Config::default().lag_timeout(2000 * MILLISECOND).queue_messages(16)).await;
+    let (server, mut memory) = server(Config::default().lag_timeout(2000 * MILLISECOND).queue_messages(300)).await;
     let mut slow = silent(&server, "slow").await;
     let reading = tokio::spawn(async move {
         let mut buffer = [0; 1024];

@@ -15,10 +15,10 @@ use crate::{
     error::ConnectError,
     observer::Setback,
     protocol::endpoint::Endpoint,
-    task::{self, transport::socket::SocketTransport},
+    task::{self, deadline, transport::socket::SocketTransport},
     wire::close_code::CloseCode,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
@@ -124,7 +124,7 @@ impl<E: Endpoint> Session<E> {
         let target = target.as_ref().map_err(Clone::clone)?;
         let limit = program.config.handshake_timeout;
         // Boxed, as are its parts, because the guard doubles the size of a future.
-        let dialled = catch_panic::run(Box::pin(timeout(limit, async {
+        let dialled = catch_panic::run(Box::pin(deadline::timeout(limit, async {
             let mut all = fixed_headers.clone();
             if let Some(headers) = headers {
                 let made = headers.run(|headers| headers()).await;

@@ -207,6 +207,9 @@ impl Connection {
     /// It does nothing until [`start`](Self::start). Messages that are sent before wait in the
     /// queue.
     ///
+    /// While a handler waits, nothing is read, because `ws` answers a close frame at once, and then
+    /// sends no reply. A connection of a hub or a client reads on.
+    ///
     /// Only handlers from [`register_handler`](Self::register_handler) run on it. Its bounds are
     /// those of [`Config::default`](crate::Config), except that `ws` has its own maximum length of
     /// a message.

@@ -19,7 +19,7 @@ use crate::{
         upgrade::{HandshakeError, PeerAddr, WsHandler},
     },
     task::{
-        self,
+        self, deadline,
         transport::{Transport, socket::SocketTransport},
     },
 };
@@ -150,8 +150,8 @@ where
     let answered = tokio::select! {
         biased;
         () = hub.lifecycle().stop.cancelled() => Err(RequestError::Rejected(going_away())),
-        result = timeout(handshake.left(), answered) => {
-            result.unwrap_or_else(|_| Err(RequestError::Rejected(timed_out(limit))))
+        result = deadline::timeout(handshake.left(), answered) => {
+            result.unwrap_or_else(|| Err(RequestError::Rejected(timed_out(limit))))
         }
         () = handshake.gives_way() => Err(RequestError::Rejected(gave_way())),
     };
@@ -165,8 +165,8 @@ where
         Ok(entered) => entered.counted(handshake.counted.take()),
         Err(rejection) => return Err(reject(hub, &mut stream, &handshake, rejection).await),
     };
-    let accepted = timeout(limit, send_answer(&mut stream, &answer)).await;
-    accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(HandshakeError::Io)?;
+    let accepted = deadline::timeout(limit, send_answer(&mut stream, &answer)).await;
+    accepted.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())).map_err(HandshakeError::Io)?;
     Ok(entered.run(SocketTransport::new(stream, Role::Server, early, hub.config())))
 }
 

@@ -9,7 +9,7 @@ use crate::{
         rejection::Rejection,
         upgrade::WsHandler,
     },
-    task::{tcp_options, transport::socket::SocketTransport},
+    task::{deadline, tcp_options, transport::socket::SocketTransport},
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -22,7 +22,7 @@ use std::{
     pin::Pin,
     task::{Context, Poll},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// The answer to an upgrade request.
@@ -44,8 +44,8 @@ async fn unguarded_answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Reque
     let admitted = tokio::select! {
         biased;
         () = stop.cancelled() => Err(going_away()),
-        admitted = timeout(limit, establish::admit(handler, Request::from_parts(parts, ()), None)) => {
-            admitted.unwrap_or_else(|_| Err(timed_out(limit)))
+        admitted = deadline::timeout(limit, establish::admit(handler, Request::from_parts(parts, ()), None)) => {
+            admitted.unwrap_or_else(|| Err(timed_out(limit)))
         }
     };
     match admitted.and_then(|(answer, identity)| {
@@ -61,7 +61,7 @@ async fn unguarded_answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Reque
             tokio::spawn(async move {
                 // Without an upgrade in time, `entered` is dropped, and the hub removes the
                 // connection.
-                if let Ok(Ok(upgraded)) = timeout(limit, upgrade).await {
+                if let Some(Ok(upgraded)) = deadline::timeout(limit, upgrade).await {
                     run(entered, upgraded);
                 }
             });

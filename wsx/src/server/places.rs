@@ -388,7 +388,7 @@ mod tests {
     }
 
     /// Polls a newcomer once, and returns it.
-    async fn newcomer<'p>(
+    fn newcomer<'p>(
         places: &'p Arc<Places>,
         address: &str,
     ) -> std::pin::Pin<Box<dyn Future<Output = Place> + Send + 'p>> {
@@ -407,7 +407,7 @@ mod tests {
             advance(Duration::from_millis(100)).await;
         }
         held[0].begin(Phase::Deciding);
-        let mut taking = newcomer(&places, "192.0.2.5").await;
+        let mut taking = newcomer(&places, "192.0.2.5");
         assert_eq!(asked(&held), NOBODY);
         // The second one is 300 ms old.
         assert!(timeout(Duration::from_millis(690), &mut taking).await.is_err());
@@ -425,7 +425,7 @@ mod tests {
         let places = places(2);
         let (first, second) = (places.take(of(HERE)).await, places.take(of(THERE)).await);
         advance(PATIENCE).await;
-        let mut taking = newcomer(&places, "192.0.2.3").await;
+        let mut taking = newcomer(&places, "192.0.2.3");
         assert!(first.is_asked() && !second.is_asked());
         first.begin(Phase::Deciding);
         assert!(first.gives_way().now_or_never().is_none());
@@ -451,13 +451,13 @@ mod tests {
         let order = [1, 2, 4, 5, 6];
         let mut taken = Vec::new();
         for (number, at) in order.into_iter().enumerate() {
-            let taking = newcomer(&places, &format!("192.0.2.{}", number + 10)).await;
+            let taking = newcomer(&places, &format!("192.0.2.{}", number + 10));
             assert_eq!(asked(&held), [at - number], "number {number}");
             held.remove(at - number);
             taken.push(taking.await);
         }
         // Only its share of two is left.
-        let _waiting = newcomer(&places, "192.0.2.30").await;
+        let _waiting = newcomer(&places, "192.0.2.30");
         assert_eq!(asked(&held), NOBODY);
         assert_eq!(asked(&others), NOBODY);
     }
@@ -468,9 +468,9 @@ mod tests {
         let places = places(4);
         let held = fill(&places, HERE, 4).await;
         held.iter().for_each(|place| place.begin(Phase::Deciding));
-        let same = newcomer(&places, HERE).await;
+        let same = newcomer(&places, HERE);
         assert_eq!(asked(&held), NOBODY, "a second of patience for its own network");
-        let _other = newcomer(&places, THERE).await;
+        let _other = newcomer(&places, THERE);
         assert_eq!(asked(&held), [0]);
         drop(same);
     }
@@ -484,7 +484,7 @@ mod tests {
         let mut flood = fill(&places, HERE, 6).await;
         advance(PATIENCE / 2).await;
         for _ in 0..20 {
-            let mut taking = newcomer(&places, HERE).await;
+            let mut taking = newcomer(&places, HERE);
             assert!(timeout(PATIENCE, &mut taking).await.is_err());
             assert_eq!((asked(&others), asked(&flood)), (vec![], vec![0]));
             flood.remove(0);
@@ -519,8 +519,8 @@ mod tests {
         let places = places(1);
         let held = places.take(of(HERE)).await;
         held.begin(Phase::Deciding);
-        let first = newcomer(&places, HERE).await;
-        let mut second = newcomer(&places, THERE).await;
+        let first = newcomer(&places, HERE);
+        let mut second = newcomer(&places, THERE);
         drop(held);
         assert!((&mut second).now_or_never().is_none());
         drop(first.await);

@@ -11,6 +11,7 @@ use crate::{
         places::{Phase, Place},
         upgrade::{HandshakeError, WsHandler},
     },
+    task::deadline,
 };
 use http::Extensions;
 use rustls::{ServerConfig, ServerConnection, pki_types::CertificateDer};
@@ -152,8 +153,8 @@ where
         biased;
         () = hub.lifecycle().stop.cancelled() => return Err(rejected(establish::going_away())),
         // It runs the certificate verifier and the stream of the program.
-        accepted = catch_panic::run(timeout(handshake.left(), Box::pin(tls.accept(stream)))) => match accepted {
-            Some(accepted) => accepted.unwrap_or_else(|_| timed_out()),
+        accepted = catch_panic::run(deadline::timeout(handshake.left(), Box::pin(tls.accept(stream)))) => match accepted {
+            Some(accepted) => accepted.unwrap_or_else(timed_out),
             None => Err(io::Error::other("the program's certificate verifier or stream panicked")),
         },
         () = handshake.gives_way() => return Err(rejected(establish::gave_way())),

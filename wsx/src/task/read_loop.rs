@@ -197,7 +197,13 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     }
 
     /// Reads until the socket is empty or the backlog is full, while a handler runs.
+    ///
+    /// A stream that answers the peer's close by itself is not read ahead, because the reply could
+    /// not follow.
     fn read_ahead(&mut self, cx: &mut Context<'_>) {
+        if T::ANSWERS_CLOSE {
+            return self.progress.set_paused(true);
+        }
         while self.progress.end().is_none() {
             let is_full = self.backlog.is_full(&self.scope.program.config);
             self.progress.set_paused(is_full);

@@ -68,15 +68,19 @@ impl Buffer {
                 && self.budget.has_room(length))
     }
 
-    /// Whether there is room in the reserve for a reply or a broadcast, which do not wait as sends
-    /// do. The reserve is as long as [`Bound::bytes`].
-    ///
-    /// It has no maximum number of messages: short replies share their memory, and the frame of a
-    /// broadcast is shared by all connections.
+    /// Whether there is room in the reserve for a reply, which does not wait as sends do. The reserve
+    /// is as long as [`Bound::bytes`]. It has no maximum number of replies, because short ones share
+    /// their memory.
     #[inline]
     pub(super) fn has_reserve(&self, length: usize) -> bool {
         self.messages == 0
             || (self.bytes.saturating_add(length) <= self.bound.bytes.saturating_mul(2) && self.budget.has_room(length))
+    }
+
+    /// Whether there is room in the reserve for the frame of a broadcast. Each frame is an entry of
+    /// its own, so their number is bounded too.
+    pub(super) fn has_reserve_for_frame(&self, length: usize) -> bool {
+        self.has_reserve(length) && self.entries.len() < self.bound.messages.saturating_mul(2)
     }
 
     /// Whether at least half of the bounds is free.

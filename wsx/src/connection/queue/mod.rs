@@ -634,10 +634,14 @@ mod tests {
 
     #[test]
     fn broadcasts_have_a_bounded_reserve_beyond_a_full_queue() {
-        let (queue, now) = (queue(1, 100), Instant::now());
+        let (queue, now) = (queue(10, 100), Instant::now());
         let (limit, later) = (Duration::from_secs(1), Duration::from_millis(999));
         queue.try_push(frame(100)).unwrap();
         assert!(!queue.is_behind());
+        let many = Queue::new(Bound { messages: 2, bytes: 100 }, Budget::default());
+        many.try_push(frame(1)).unwrap();
+        let results = [(); 4].map(|()| many.push_beyond(frame(1), now, limit).unwrap());
+        assert_eq!(results, [Beyond::Queued, Beyond::Queued, Beyond::Queued, Beyond::TooFar]);
         assert_eq!(queue.push_beyond(frame(50), now, limit).unwrap(), Beyond::Queued);
         assert!(queue.is_behind());
         assert_eq!(queue.push_beyond(frame(49), now + later, limit).unwrap(), Beyond::Queued);

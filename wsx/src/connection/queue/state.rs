@@ -138,7 +138,7 @@ impl State {
     /// Queues the frame of a broadcast beyond the bounds, in the reserve.
     pub(super) fn push_beyond(&mut self, frame: Bytes, now: Instant, limit: Duration) -> Beyond {
         let since = *self.behind_since.get_or_insert(now);
-        if !self.buffer.has_reserve(frame.len()) || now.duration_since(since) >= limit {
+        if !self.buffer.has_reserve_for_frame(frame.len()) || now.duration_since(since) >= limit {
             return Beyond::TooFar;
         }
         self.buffer.push(frame);
