@@ -23,6 +23,8 @@ const MAX_KEPT: usize = 64;
 #[derive(Debug)]
 pub(super) struct Buffer {
     bound: Bound,
+    /// Twice the bytes of `bound`: the maximum with the reserve.
+    bytes_with_reserve: usize,
     /// The bytes that all queues of the hub may hold together.
     budget: Budget,
     pub(super) entries: VecDeque<Entry>,
@@ -55,7 +57,15 @@ impl Entry {
 
 impl Buffer {
     pub(super) fn new(bound: Bound, budget: Budget) -> Self {
-        Self { bound, budget, entries: VecDeque::new(), messages: 0, bytes: 0, controls: VecDeque::new() }
+        Self {
+            bound,
+            bytes_with_reserve: bound.bytes.saturating_mul(2),
+            budget,
+            entries: VecDeque::new(),
+            messages: 0,
+            bytes: 0,
+            controls: VecDeque::new(),
+        }
     }
 
     /// Whether there is room for a message of this length. An empty queue has room for one message
@@ -73,8 +83,7 @@ impl Buffer {
     /// their memory.
     #[inline]
     pub(super) fn has_reserve(&self, length: usize) -> bool {
-        self.messages == 0
-            || (self.bytes.saturating_add(length) <= self.bound.bytes.saturating_mul(2) && self.budget.has_room(length))
+        self.messages == 0 || (self.bytes + length <= self.bytes_with_reserve && self.budget.has_room(length))
     }
 
     /// Whether there is room in the reserve for the frame of a broadcast. Each frame is an entry of
