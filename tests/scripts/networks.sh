@@ -1,6 +1,6 @@
-# Sourced by the scripts beside it: two networks of this machine, `$server` and `$client`, joined by a
-# cable. Needs root, and a kernel that lets it make networks (CAP_SYS_ADMIN and CAP_NET_ADMIN). The
-# networks go with the script, however it ends.
+# Sourced by the scripts beside it: two networks of this machine, `$server` and `$client`, joined by
+# a cable. Needs root, and a kernel that lets it make networks (CAP_SYS_ADMIN and CAP_NET_ADMIN).
+# The networks go with the script, however it ends.
 # shellcheck shell=bash
 
 server="wsx-server-$$"

@@ -17,7 +17,8 @@ use tokio::{
 use wsx::{CancellationToken, Client, ClosedBy, Config, Envelope, Hub};
 use wsx_tests::{
     Peer, Server,
-    handshake::{GOOD, accepted, ask, completed},
+    frame::masked_frame,
+    handshake::{GOOD, accepted, ask, completed, head, upgrade as upgrade_request},
     weak_link::{WeakLink, Weakness},
     within,
 };
@@ -148,6 +149,28 @@ async fn the_code_for_a_long_message_reaches_a_peer_that_writes_first() {
             assert_eq!(code.unwrap(), 1009, "time {time} of {length} bytes");
         }
     }
+}
+
+/// Rows C5, R5: the code for a long message also reaches a peer on a slow link, which writes for
+/// longer than a second after the rejection.
+#[tokio::test(start_paused = true)]
+async fn the_code_for_a_long_message_reaches_a_peer_that_writes_slowly() {
+    let upgrade = hub(Config::default()).ws_handler(wsx::unique_id, |_| {});
+    let (near, mut far) = tokio::io::duplex(64 * 1024);
+    let serving = tokio::spawn(async move { upgrade.serve_connection(near, None).await });
+    far.write_all(upgrade_request("/ws", "").as_bytes()).await.unwrap();
+    head(&mut far).await;
+    let conn = serving.await.unwrap().unwrap();
+    let frame = masked_frame(0x82, &[b'x'; 3 << 20]);
+    // Eight seconds for the message.
+    for part in frame.chunks(frame.len() / 16) {
+        far.write_all(part).await.unwrap();
+        sleep(500 * MILLISECOND).await;
+    }
+    let mut answer = Vec::new();
+    within(far.read_to_end(&mut answer)).await.unwrap();
+    assert_eq!(answer[..4], [0x88, answer[1], 0x03, 0xf1], "{answer:?}");
+    assert_eq!(u16::from(conn.closed().await.code), 1009);
 }
 
 /// The server `subject` in a process of its own.

@@ -292,11 +292,11 @@ fn a_pong_without_room_leaves_when_there_is_room() {
         let peer = thread::spawn({
             let wire = wire.clone();
             move || {
-                wire.receive(6);
+                wire.receive(18);
                 wire.unblock();
             }
         });
-        with_task(&conn, &wire, |task| run_until(task, |_, pongs| pongs == 6));
+        with_task(&conn, &wire, |task| run_until(task, |_, pongs| pongs == 18));
         peer.join().expect("the peer ends");
     });
 }

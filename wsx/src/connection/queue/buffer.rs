@@ -13,9 +13,9 @@ pub(crate) struct Bound {
 }
 
 /// Maximum number of queued control frames, which are pongs. More are rejected. The reader then
-/// keeps only the newest pong, as RFC 6455 section 5.5.3 allows. So a peer that sends pings but
-/// does not read cannot fill the memory.
-pub(super) const MAX_CONTROLS: usize = 4;
+/// keeps only the newest pong, as RFC 6455 section 5.5.3 allows. So a peer that sends pings but does
+/// not read cannot fill the memory. Ten pings at once, as Autobahn sends them, get ten pongs.
+pub(super) const MAX_CONTROLS: usize = 16;
 /// Maximum number of entries for which an empty deque keeps memory. So an idle connection owns
 /// almost no memory.
 const MAX_KEPT: usize = 64;
@@ -78,9 +78,9 @@ impl Buffer {
                 && self.budget.has_room(length))
     }
 
-    /// Whether there is room in the reserve for a reply, which does not wait as sends do. The reserve
-    /// is as long as [`Bound::bytes`]. It has no maximum number of replies, because short ones share
-    /// their memory.
+    /// Whether there is room in the reserve for a reply, which does not wait as sends do. The
+    /// reserve is as long as [`Bound::bytes`]. It has no maximum number of replies, because short
+    /// ones share their memory.
     #[inline]
     pub(super) fn has_reserve(&self, length: usize) -> bool {
         self.messages == 0 || (self.bytes + length <= self.bytes_with_reserve && self.budget.has_room(length))

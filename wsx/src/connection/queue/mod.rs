@@ -554,7 +554,9 @@ mod tests {
             assert!(queue.push_control(b"pong"));
         }
         assert!(!queue.push_control(b"pong"));
-        assert!(matches!(queue.take(), Taken::Many(batch) if batch == b"pongpongpongpongxxxxxxx"));
+        assert!(
+            matches!(queue.take(), Taken::Many(batch) if batch == [b"pong".repeat(MAX_CONTROLS), vec![b'x'; 7]].concat())
+        );
     }
 
     #[test]
