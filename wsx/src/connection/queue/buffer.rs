@@ -13,8 +13,8 @@ pub(crate) struct Bound {
 }
 
 /// Maximum number of queued control frames, which are pongs. More are rejected. The reader then
-/// keeps only the newest pong, as RFC 6455 section 5.5.3 allows. So a peer that sends pings but does
-/// not read cannot fill the memory. Ten pings at once, as Autobahn sends them, get ten pongs.
+/// keeps only the newest pong, as RFC 6455 section 5.5.3 allows. So a peer that sends pings but
+/// does not read cannot fill the memory. Ten pings at once, as Autobahn sends them, get ten pongs.
 pub(super) const MAX_CONTROLS: usize = 16;
 /// Maximum number of entries for which an empty deque keeps memory. So an idle connection owns
 /// almost no memory.
