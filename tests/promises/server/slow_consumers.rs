@@ -52,7 +52,7 @@ async fn count(mut peer: Peer) -> usize {
 }
 
 /// Row S3: the boxes of the guide send news, and a handler broadcasts it. One client never reads.
-/// All broadcasts together wait for it for 100 ms, and it is closed.
+/// All broadcasts together wait for it for 200 ms, and it is closed.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_never_reads_does_not_delay_a_broadcast() {
     const BOXES: usize = 5;
@@ -76,7 +76,7 @@ async fn a_client_that_never_reads_does_not_delay_a_broadcast() {
             counts.push(server.hub.endpoint().accepted.next().await);
         }
     }
-    assert!(most <= 101 * MILLISECOND && waited <= 110 * MILLISECOND, "{most:?} at most, {waited:?} in all");
+    assert!(most <= 111 * MILLISECOND && waited <= 220 * MILLISECOND, "{most:?} at most, {waited:?} in all");
     // The queue and its reserve take 8 MiB, which are 140 messages.
     let before = counts.iter().take_while(|count| **count == BOXES + 1).count();
     assert!((130..160).contains(&before), "{before}");

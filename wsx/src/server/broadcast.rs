@@ -15,7 +15,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use std::time::Duration;
 use tokio::{
     task::yield_now,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 /// How long a broadcast waits for full queues, in all.
@@ -25,11 +25,14 @@ use tokio::{
 /// later broadcasts do not wait for it.
 const WAIT: Duration = Duration::from_millis(100);
 
+/// How often a connection without room in its reserve is tried again within [`WAIT`].
+const LAST_CHANCES: u32 = 10;
+
 /// Queues the frame for every connection. Returns the number of connections that accepted it.
 ///
 /// ```text
-///          full                full for WAIT             full for lag_timeout, or reserve full
-///   Room --------> the sender -----------------> behind ---------------------> closed
+///          full                full for WAIT            full for lag_timeout, or reserve full for WAIT
+///   Room --------> the sender -----------------> behind ------------------------------------> closed
 ///    ^               waits |                       |
 ///    +---------------------+<----------------------+
 ///            room                half empty
@@ -43,12 +46,9 @@ pub(super) async fn broadcast(registry: &Registry, frame: Bytes, config: &Config
         Err(PushError::Closed) => {}
     });
     let limit = config.lag_timeout;
+    let mut late = Vec::new();
     if !behind.is_empty() {
-        let now = Instant::now();
-        for conn in behind {
-            let result = conn.queue().push_beyond(frame.clone(), now, limit);
-            accepted += usize::from(is_accepted(&conn, &result));
-        }
+        accepted += push_beyond(behind, &frame, limit, &mut late);
         // Without this, a loop of broadcasts on a runtime with one thread would never write.
         yield_now().await;
     }
@@ -63,21 +63,46 @@ pub(super) async fn broadcast(registry: &Registry, frame: Bytes, config: &Config
         let now = Instant::now();
         for sending in waiting {
             if let Some((conn, result)) = sending.push_beyond(now, limit) {
-                accepted += usize::from(is_accepted(conn, &result));
+                accepted += usize::from(is_accepted(conn, &result, &mut late));
             }
         }
     }
+    // A connection without room in its reserve has one more chance, because its peer or this
+    // machine may only be busy.
+    for _ in 0..LAST_CHANCES {
+        if late.is_empty() {
+            return accepted;
+        }
+        sleep(WAIT / LAST_CHANCES).await;
+        accepted += push_beyond(std::mem::take(&mut late), &frame, limit, &mut late);
+    }
+    late.iter().for_each(close);
     accepted
 }
 
-/// Whether a full connection accepted the frame. A connection that is too far behind is closed.
-fn is_accepted(conn: &Handle, result: &Result<Beyond, QueueClosed>) -> bool {
+/// Queues the frame in the reserve of each of these connections. Returns the number of connections
+/// that accepted it. Those without room go into `late`.
+fn push_beyond(behind: Vec<Handle>, frame: &Bytes, limit: Duration, late: &mut Vec<Handle>) -> usize {
+    let now = Instant::now();
+    let accepted = behind.into_iter().filter(|conn| {
+        let result = conn.queue().push_beyond(frame.clone(), now, limit);
+        is_accepted(conn, &result, late)
+    });
+    accepted.count()
+}
+
+/// Whether a full connection accepted the frame. A connection that was too slow for too long is
+/// closed.
+fn is_accepted(conn: &Handle, result: &Result<Beyond, QueueClosed>, late: &mut Vec<Handle>) -> bool {
     match result {
-        Ok(Beyond::Queued) => true,
-        Ok(Beyond::TooFar) => {
-            conn.close(CloseCode::TRY_AGAIN_LATER, "this connection is too slow for the broadcasts".into());
-            false
-        }
-        Err(QueueClosed) => false,
+        Ok(Beyond::Queued) => return true,
+        Ok(Beyond::Full) => late.push(conn.clone()),
+        Ok(Beyond::TooLong) => close(conn),
+        Err(QueueClosed) => {}
     }
+    false
+}
+
+fn close(conn: &Handle) {
+    conn.close(CloseCode::TRY_AGAIN_LATER, "this connection is too slow for the broadcasts".into());
 }

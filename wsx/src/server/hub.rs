@@ -191,7 +191,7 @@ impl<E: Endpoint> Hub<E> {
     /// - After that time a queue is behind, until half of it is free. Later broadcasts do not wait
     ///   for it. They use its reserve, which has the size of
     ///   [`queue_bytes`](crate::Config::queue_bytes).
-    /// - A connection whose reserve is full, or that was behind for
+    /// - A connection whose reserve stays full for another 100 ms, or that was behind for
     ///   [`lag_timeout`](crate::Config::lag_timeout), is closed with
     ///   [`CloseCode::TRY_AGAIN_LATER`]. The observer sees that code in `connection_closed`.
     ///

@@ -82,9 +82,11 @@ impl Progress {
         self.handling.store(handling as u8, Ordering::Relaxed);
     }
 
-    /// Notes that the reply of the handler was queued, or that there is not a reply.
+    /// Notes that the reply of the handler was queued, or that there is not a reply. Reading goes
+    /// on.
     pub(super) fn done(&self) {
         self.handling.store(Handling::Idle as u8, Ordering::Relaxed);
+        self.paused.store(false, Ordering::Relaxed);
     }
 
     /// Returns the reason why reading ended, if it has.

@@ -25,7 +25,7 @@ use crate::{
 };
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 use tokio::task::yield_now;
@@ -78,32 +78,63 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
 
     /// Reads and handles one message after the other, until the end was read and every message
     /// before it was handled.
+    ///
+    /// The futures of handlers are pinned where they are made. If they moved through functions,
+    /// every idle connection would have room for each of the places.
     pub(super) async fn run(mut self) {
-        self.progress.start(self.conn);
-        self.scope.program.observer.connection_opened(Connection::of(self.conn));
-        if self.open().await.is_err() {
+        let (conn, scope) = (self.conn, self.scope);
+        self.progress.start(conn);
+        scope.program.observer.connection_opened(Connection::of(conn));
+        let incoming = Incoming::open();
+        let reply = {
+            let mut handler = pin!(scope.event(conn, &incoming));
+            poll_fn(|cx| self.poll_handler(handler.as_mut(), cx)).await
+        };
+        if self.finish(reply, &|| OPEN.to_owned()).await.is_err() {
             return;
         }
         loop {
             let message = match self.backlog.pop() {
-                Some(message) => message,
+                Some(message) => Some(message),
                 None => match poll_fn(|cx| self.poll_received(cx)).await {
                     None => return,
-                    Some(Ok(Received::Message(message))) => message,
+                    Some(Ok(Received::Message(message))) => Some(message),
                     Some(other) => {
                         self.note(other);
-                        self.pause(0).await;
-                        continue;
+                        None
                     }
                 },
             };
-            let bytes = message.len();
-            if self.conn.intake() == Intake::Shut {
-                message.recycle();
-            } else if self.handle(message).await.is_err() {
-                return;
+            let bytes = message.as_ref().map_or(0, DataMessage::len);
+            match message {
+                Some(message) if conn.intake() == Intake::Shut => message.recycle(),
+                Some(message) => {
+                    // Owned, because the payload of a running handler may borrow from it.
+                    let frame = RawFrame::from(message);
+                    self.progress.start(conn);
+                    let reply = {
+                        let mut handler = pin!(scope.message(conn, &frame));
+                        poll_fn(|cx| self.poll_handler(handler.as_mut(), cx)).await
+                    };
+                    match reply {
+                        Ok(None) => self.progress.done(),
+                        reply => {
+                            let message_type = || Incoming::message(&frame).message_type.into_owned();
+                            if self.finish(reply, &message_type).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                    DataMessage::from(frame).recycle();
+                }
+                None => {}
             }
-            self.pause(bytes).await;
+            // A stream that answers the peer's close by itself writes nothing after that. So
+            // everything is written before it reads on.
+            if self.turn.count(bytes) || T::ANSWERS_CLOSE {
+                // Not by a plain wake-up: here the runtime polls its sockets before it continues.
+                yield_now().await;
+            }
         }
     }
 
@@ -116,39 +147,20 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         self.transport.poll_received(self.conn.queue(), cx).map(Some)
     }
 
-    /// Runs the handler of `__open__`.
-    async fn open(&mut self) -> Result<(), Cut> {
-        let incoming = Incoming::open();
-        let reply = self.run_handler(self.scope.event(self.conn, &incoming)).await;
-        self.finish(reply, || OPEN.to_owned()).await
-    }
-
-    /// Runs the handler of a message, which owns the message meanwhile. So the payload may borrow
-    /// from it.
-    async fn handle(&mut self, message: DataMessage) -> Result<(), Cut> {
-        // Owned, not borrowed: every idle connection has room for all that this future holds.
-        let frame = RawFrame::from(message);
-        self.progress.start(self.conn);
-        let reply = self.run_handler(self.scope.message(self.conn, &frame)).await;
-        let result = self.finish(reply, || Incoming::message(&frame).message_type.into_owned()).await;
-        DataMessage::from(frame).recycle();
-        result
-    }
-
-    /// Runs a handler to its end, and reads ahead while it waits.
-    async fn run_handler<R>(&mut self, handler: impl Future<Output = R>) -> Result<R, Cut> {
-        let mut handler = pin!(handler);
-        poll_fn(|cx| {
-            if self.progress.is_cut() {
-                return Poll::Ready(Err(Cut));
-            }
-            if let Poll::Ready(result) = handler.as_mut().poll(cx) {
-                return Poll::Ready(Ok(result));
-            }
-            self.read_ahead(cx);
-            Poll::Pending
-        })
-        .await
+    /// Polls a handler. Reads ahead while it waits.
+    fn poll_handler<R>(
+        &mut self,
+        handler: Pin<&mut impl Future<Output = R>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<R, Cut>> {
+        if self.progress.is_cut() {
+            return Poll::Ready(Err(Cut));
+        }
+        if let Poll::Ready(result) = handler.poll(cx) {
+            return Poll::Ready(Ok(result));
+        }
+        self.read_ahead(cx);
+        Poll::Pending
     }
 
     /// Queues the reply of a handler. Reports a reply that cannot be sent, and a handler that was
@@ -156,33 +168,40 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     async fn finish(
         &mut self,
         reply: Result<Option<Frame>, Cut>,
-        message_type: impl FnOnce() -> String,
+        message_type: &(dyn Fn() -> String + Sync),
     ) -> Result<(), Cut> {
         let observer = &self.scope.program.observer;
-        let Ok(reply) = reply else {
-            observer.handler_dropped(Connection::of(self.conn), &message_type(), self.backlog.len());
-            return Err(Cut);
-        };
-        if let Some(reply) = reply {
-            if !self.queue_reply(reply).await {
-                observer.reply_dropped(Connection::of(self.conn), &message_type());
+        match reply {
+            Err(Cut) => {
+                observer.handler_dropped(Connection::of(self.conn), &message_type(), self.backlog.len());
+                return Err(Cut);
             }
+            Ok(Some(reply)) => {
+                let queued = match self.try_reply(&reply) {
+                    Err(PushError::Full) => Box::pin(self.reply_with_room(reply)).await,
+                    result => result.is_ok(),
+                };
+                if !queued {
+                    observer.reply_dropped(Connection::of(self.conn), &message_type());
+                }
+            }
+            Ok(None) => {}
         }
         self.progress.done();
-        self.progress.set_paused(false);
         Ok(())
     }
 
-    /// Queues a reply, and reads ahead while the queue is full. Returns whether it was queued.
-    async fn queue_reply(&mut self, reply: Frame) -> bool {
-        if self.progress.handling() == Handling::ReplyDropped {
-            return false;
+    /// Queues a short reply, if there is room.
+    fn try_reply(&self, reply: &Frame) -> Result<(), PushError> {
+        match self.progress.handling() {
+            Handling::ReplyDropped => Err(PushError::Closed),
+            Handling::Idle | Handling::ReplyOwed => self.conn.queue().try_append(reply.as_bytes()),
         }
-        match self.conn.queue().try_append(reply.as_bytes()) {
-            Ok(()) => return true,
-            Err(PushError::Closed) => return false,
-            Err(PushError::Full) => {}
-        }
+    }
+
+    /// Queues a reply of any length, and reads ahead while the queue is full. Returns whether it
+    /// was queued.
+    async fn reply_with_room(&mut self, reply: Frame) -> bool {
         let reply = reply.into_bytes();
         poll_fn(|cx| match self.conn.queue().try_reply(&reply) {
             Ok(()) => Poll::Ready(true),
@@ -248,16 +267,6 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     /// Shows the end to the running handler: its sends fail, and it may still reply.
     fn announce_end(&self) {
         self.conn.drain();
-    }
-
-    /// Counts a message or control frame. Gives other connections a turn if this turn is over.
-    async fn pause(&mut self, bytes: usize) {
-        // A stream that answers the peer's close by itself writes nothing after that. So everything
-        // is written before it reads on.
-        if self.turn.count(bytes) || T::ANSWERS_CLOSE {
-            // Not by a plain wake-up: here the runtime polls its sockets before it continues.
-            yield_now().await;
-        }
     }
 }
 

@@ -643,12 +643,12 @@ mod tests {
         let many = Queue::new(Bound { messages: 2, bytes: 100 }, Budget::default());
         many.try_push(frame(1)).unwrap();
         let results = [(); 4].map(|()| many.push_beyond(frame(1), now, limit).unwrap());
-        assert_eq!(results, [Beyond::Queued, Beyond::Queued, Beyond::Queued, Beyond::TooFar]);
+        assert_eq!(results, [Beyond::Queued, Beyond::Queued, Beyond::Queued, Beyond::Full]);
         assert_eq!(queue.push_beyond(frame(50), now, limit).unwrap(), Beyond::Queued);
         assert!(queue.is_behind());
         assert_eq!(queue.push_beyond(frame(49), now + later, limit).unwrap(), Beyond::Queued);
-        assert_eq!(queue.push_beyond(frame(2), now + later, limit).unwrap(), Beyond::TooFar, "the reserve is full");
-        assert_eq!(queue.push_beyond(frame(1), now + limit, limit).unwrap(), Beyond::TooFar, "it is full for too long");
+        assert_eq!(queue.push_beyond(frame(2), now + later, limit).unwrap(), Beyond::Full);
+        assert_eq!(queue.push_beyond(frame(1), now + limit, limit).unwrap(), Beyond::TooLong);
         drain(&queue);
         assert!(!queue.is_behind(), "a peer that has caught up begins anew");
         assert_eq!(queue.push_beyond(frame(1), now + limit, limit).unwrap(), Beyond::Queued);

@@ -81,8 +81,10 @@ pub(super) enum Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Beyond {
     Queued,
-    /// The reserve is full, or the queue has been too full for longer than the limit.
-    TooFar,
+    /// The reserve is full.
+    Full,
+    /// The queue has been too full for longer than the limit.
+    TooLong,
 }
 
 /// Whether the task will take the queued frames.
@@ -138,8 +140,11 @@ impl State {
     /// Queues the frame of a broadcast beyond the bounds, in the reserve.
     pub(super) fn push_beyond(&mut self, frame: Bytes, now: Instant, limit: Duration) -> Beyond {
         let since = *self.behind_since.get_or_insert(now);
-        if !self.buffer.has_reserve_for_frame(frame.len()) || now.duration_since(since) >= limit {
-            return Beyond::TooFar;
+        if now.duration_since(since) >= limit {
+            return Beyond::TooLong;
+        }
+        if !self.buffer.has_reserve_for_frame(frame.len()) {
+            return Beyond::Full;
         }
         self.buffer.push(frame);
         Beyond::Queued
