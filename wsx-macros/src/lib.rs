@@ -39,6 +39,39 @@ mod shared;
 /// A handler that moves the connection into a task takes it without the `&`: `conn:
 /// Connection<Side>`. A reference lives as long as the call.
 ///
+/// # One after another
+///
+/// The handlers of one connection run one after another, in the order of its messages. The handlers
+/// of different connections run side by side.
+///
+/// While a handler waits at an `.await`, wsx reads on. It answers pings, and it notices a close or
+/// a broken link at once: then `conn.is_closed()` is true, and `conn.closed()` returns. Later
+/// messages wait in order, up to `Config::backlog_messages` and `Config::backlog_bytes`. When this
+/// buffer is full, wsx stops reading.
+///
+/// So **a handler must not await a later message of its own connection**: it would wait until the
+/// connection ends. Keep the state in the endpoint and return, so that the handler of that message
+/// continues. Or spawn a task that waits.
+///
+/// # A reply
+///
+/// A reply uses a reserve beyond the send queue, of `Config::queue_bytes`. It waits only when this
+/// reserve is full too; then the next handler waits. If both ends send in a loop and answer with
+/// replies that are longer than the messages, both reserves can fill, and neither end reads. The
+/// connection then ends with the write timeout. Limit the requests in flight, or raise
+/// `Config::queue_bytes`.
+///
+/// A reply that cannot be sent, because the connection has ended, is reported to
+/// `Observer::reply_dropped`.
+///
+/// # When the connection ends
+///
+/// If the peer closes or the link breaks, the running handler goes on, and messages that arrived
+/// before are handled. Both have `Config::close_timeout`, 10 s by default. A handler that still
+/// waits then is dropped at its `.await`, and `Observer::handler_dropped` receives it. So the state
+/// of the program must be consistent at each `.await`. A task that the handler has spawned is not
+/// dropped.
+///
 /// # Reserved types
 ///
 /// Four types never come from a peer:

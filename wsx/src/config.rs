@@ -5,9 +5,9 @@ use std::time::Duration;
 /// Maximum number of bytes that a TLS session buffers while its socket takes nothing: one full
 /// record.
 ///
-/// The progress of a flush cannot be seen, so the whole buffer must be written within
-/// [`Config::write_timeout`]. A link of 13 kbit/s does that in 10 s. The default of rustls, 64 KiB,
-/// would need 52 kbit/s.
+/// The progress of a flush cannot be seen. Where the kernel does not show its progress either, the
+/// whole buffer must be written within [`Config::write_timeout`]. A link of 13 kbit/s does that in
+/// 10 s. The default of rustls, 64 KiB, would need 52 kbit/s.
 #[cfg(feature = "rustls")]
 pub(crate) const TLS_BUFFER: usize = 16 * 1024;
 
@@ -36,46 +36,68 @@ pub struct Config {
     /// of 1,024 messages of 2 KiB, or two messages of maximum length.
     ///
     /// An empty queue accepts one message of any length. Replies of handlers, and broadcasts to a
-    /// full queue, have a reserve of as many bytes again. Too low: senders wait although few
-    /// messages are queued. Too high: a dead peer holds more memory until the write timeout.
+    /// full queue, have a reserve of as many bytes again. Two ends may both send in a loop and
+    /// answer each message, if the replies are not longer than the messages. Otherwise limit the
+    /// requests in flight, so that their replies fit into the reserve: two ends whose reserves are
+    /// both full wait for each other, until the write timeout.
+    ///
+    /// Too low: senders wait although few messages are queued. Too high: a dead peer holds more
+    /// memory until the write timeout.
     pub queue_bytes: usize,
     /// Maximum number of received messages that wait while an earlier one is handled; default
     /// 1,024, as many as in the send queue. More wait in the buffer of the operating system.
     ///
-    /// Handlers of a connection run one after the other. Meanwhile wsx reads on: it answers pings,
-    /// and notices the end of the connection. Too low: a peer that sends while a handler waits does
-    /// not get its pings answered. With 0, nothing is read while a handler waits. Too high: a slow
-    /// handler holds more memory.
+    /// Handlers of a connection run one after another. Meanwhile wsx reads on: it answers pings,
+    /// and notices the end of the connection. When this buffer is full, wsx stops reading until the
+    /// handler is done, and the heartbeat does not count the silence.
+    ///
+    /// Too low: a peer that sends while a handler waits does not get its pings answered, and the
+    /// end of the connection is noticed late. With 0, nothing is read while a handler waits. Too
+    /// high: a slow handler holds more memory.
     pub backlog_messages: usize,
     /// Maximum number of bytes in these messages; default 2 MiB, one message of maximum length.
     ///
-    /// A message counts when it has arrived, so the bytes may exceed this by one message.
+    /// A message counts when it has arrived, so the bytes may exceed this by one message. Too low
+    /// and too high: as [`backlog_messages`](Self::backlog_messages). Above
+    /// [`queue_bytes`](Self::queue_bytes), the replies to the messages that wait may not fit into
+    /// their reserve.
     pub backlog_bytes: usize,
     /// How long a connection may be too slow for the broadcasts of its hub; default 10 s. Then it
     /// is closed with [`CloseCode::TRY_AGAIN_LATER`](crate::CloseCode::TRY_AGAIN_LATER) (row S3 of
     /// the specification).
     ///
-    /// The time starts when a broadcast finds the send queue full, and ends when half of the queue
-    /// is free. Too low: a connection that pauses is closed. Too high: its queue holds memory
-    /// longer. See [`Hub::broadcast`](crate::Hub::broadcast).
+    /// The time starts when a broadcast has waited for the full send queue in vain, and ends when
+    /// half of the queue is free. Too low: a connection that pauses is closed. Too high: its queue
+    /// holds memory longer. See [`Hub::broadcast`](crate::Hub::broadcast).
     pub lag_timeout: Duration,
     /// Maximum time without progress of a write; default 10 s. Then the connection ends.
     ///
+    /// There is progress when the socket takes more bytes, or when the peer's system acknowledges
+    /// more. On Linux wsx asks the kernel for the second, up to four times within this time, and
+    /// once more at its end. So a link of 10 kbit/s passes a message of 300 KB with the default. A
+    /// process that was stopped reads its sockets first, and then decides.
+    ///
+    /// The acknowledged bytes are not known on systems other than Linux, in a sandbox without
+    /// netlink sockets, and for streams of the program or of hyper that are neither a tokio
+    /// `TcpStream` nor the TLS of wsx on one. Such a stream may hold megabytes, and then take
+    /// nothing for a long time. Over TLS a link must then be able to take 16 KiB within this time.
+    /// Set a longer timeout for them. Or set `TCP_NOTSENT_LOWAT` on a socket of the program, as wsx
+    /// does on its own: it limits the unsent bytes to 128 KiB.
+    ///
     /// Too low: a link that pauses is cut. Too high: a dead peer is noticed late, and holds its
-    /// queue until then. Over TLS the progress of the last 16 KiB cannot be seen. So a link must be
-    /// able to take 16 KiB within this time.
-    ///
-    /// A socket reports progress when it takes more bytes. On Linux wsx limits the unsent bytes in
-    /// a socket to 128 KiB (`TCP_NOTSENT_LOWAT`), so that a slow link reports progress in time. A
-    /// stream of the program or of hyper may hold megabytes, and then take nothing for a long time.
-    /// Set that option on it too, or a longer timeout.
+    /// queue until then.
     pub write_timeout: Duration,
-    /// Maximum time for closing; default 10 s. It includes the queued messages, a running handler
-    /// and the close frames.
+    /// Maximum time for closing; default 10 s. It includes the queued messages, a running handler,
+    /// the messages that were received before, and the close frames.
     ///
-    /// After this time the socket and the running handler are dropped. Too low: a slow link loses
-    /// queued messages, and slow handlers are cut off. Too high: a dead peer holds its socket
-    /// longer.
+    /// After this time the socket is dropped. A handler that still runs is dropped at its `.await`,
+    /// and [`Observer::handler_dropped`](crate::Observer::handler_dropped) receives it. After a
+    /// close frame of the peer, replies are sent within a quarter of this time. Later ones go to
+    /// [`Observer::reply_dropped`](crate::Observer::reply_dropped). If the link broke, all replies
+    /// go there, and handlers have the same time.
+    ///
+    /// Too low: a slow link loses queued messages, and slow handlers are cut off. Too high: a dead
+    /// peer holds its socket longer, and a handler that hangs holds its memory longer.
     pub close_timeout: Duration,
     /// Maximum time for a handshake, including TLS; default 10 s. At a client it includes dialling.
     ///
@@ -101,9 +123,9 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Heartbeat {
-    /// The peer is pinged after this time without a byte from it.
+    /// The peer is pinged after this time without a sign of life.
     pub interval: Duration,
-    /// The connection ends after this time without a byte since the ping.
+    /// The connection ends after this time without a sign of life since the ping has left.
     pub timeout: Duration,
 }
 
@@ -202,8 +224,8 @@ impl Config {
         self
     }
 
-    /// Sets the heartbeat: wsx pings a peer that has been silent for `interval`. If not a byte
-    /// arrives within `timeout` after the ping, the connection ends with code 1006 (row R1 of the
+    /// Sets the heartbeat: wsx pings a peer that has been silent for `interval`. Without a sign of
+    /// life within `timeout` after the ping, the connection ends with code 1006 (row R1 of the
     /// specification).
     ///
     /// So a link that died silently is noticed within the sum of both times. 30 s and 10 s suit
@@ -212,9 +234,12 @@ impl Config {
     /// peer keeps its place longer. Mobile networks forget a silent connection after some minutes.
     ///
     /// Any byte from the peer is a sign of life, so a busy link carries no pings. Over TLS the sign
-    /// is a whole record of up to 16 KiB. While a handler of the connection runs, wsx reads
-    /// nothing, and silence does not count. The pong reaches
-    /// [`Connection::on_pong`](crate::Connection::on_pong) with an empty payload.
+    /// is a whole record of up to 16 KiB. If messages wait to be written, progress of this write is
+    /// a sign of life too, as for [`write_timeout`](Self::write_timeout): a peer that takes a long
+    /// message slowly is alive. `timeout` begins when the ping has left. While the buffer of
+    /// [`backlog_messages`](Self::backlog_messages) is full, wsx does not read, and silence does
+    /// not count. The pong reaches [`Connection::on_pong`](crate::Connection::on_pong) with an
+    /// empty payload.
     ///
     /// The peer's wsx answers a ping even if the peer's handlers hang. A message of the application
     /// proves that its program works: see `Client::send_every`.

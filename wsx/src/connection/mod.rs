@@ -151,8 +151,9 @@ impl<S: Side, To> Connection<S, To> {
     /// Closes the connection with code 1000. Queued messages are sent first, then the close frame.
     /// A second call has no effect.
     ///
-    /// Later sends return [`SendError::Closed`], and messages that still arrive are dropped (row C5
-    /// of the specification).
+    /// Later sends return [`SendError::Closed`]. Messages that wait for their handler, or still
+    /// arrive, are dropped (row C5 of the specification). A running handler goes on for up to
+    /// [`Config::close_timeout`](crate::Config::close_timeout), and its reply is dropped.
     pub fn close(&self) {
         self.close_with(CloseCode::NORMAL, "");
     }
@@ -161,18 +162,49 @@ impl<S: Side, To> Connection<S, To> {
     ///
     /// The reason is cut at 123 bytes (RFC 6455 section 5.5). A code that must not be in a close
     /// frame is sent as 1000. These are 1004, 1005, 1006, 1015 and undefined codes (RFC 6455
-    /// section 7.4).
+    /// section 7.4). 1014 is sent as 1000 too; see [`CloseCode::BAD_GATEWAY`].
     pub fn close_with(&self, code: CloseCode, reason: impl Into<String>) {
         self.handle.close(code, reason.into());
     }
 
     /// Whether the connection has ended or is closing. Sends then fail.
+    ///
+    /// It becomes true at once when the peer closes or the link breaks, also while a handler of
+    /// this connection waits at an `.await`. There is one exception: if the buffer of
+    /// [`Config::backlog_messages`](crate::Config::backlog_messages) is full, wsx notices the end
+    /// after that handler.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.handle.is_closed()
     }
 
     /// Waits until the connection has ended. Returns the reason, at once if it has already ended.
+    ///
+    /// It also returns in a handler of this connection: at once when the peer closes or the link
+    /// breaks, and after a close by this program when the close is done. That handler, and later
+    /// the handler of `__close__`, still run then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wsx::{Connection, Envelope};
+    ///
+    /// #[wsx::handler("subscribe")]
+    /// fn on_subscribe(conn: Connection) {
+    ///     // In a task, so that the handlers of later messages run meanwhile.
+    ///     tokio::spawn(async move {
+    ///         let ticks = async {
+    ///             while conn.send(&Envelope::with_type("tick", ())).await.is_ok() {
+    ///                 tokio::time::sleep(Duration::from_secs(60)).await;
+    ///             }
+    ///         };
+    ///         tokio::select! {
+    ///             closed = conn.closed() => println!("{} has gone: {closed}", conn.id()),
+    ///             () = ticks => {}
+    ///         }
+    ///     });
+    /// }
+    /// # fn main() {}
+    /// ```
     ///
     /// # Cancel safety
     ///

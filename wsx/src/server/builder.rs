@@ -152,8 +152,9 @@ impl<E: Endpoint> HubBuilder<E> {
     /// [`max_handshakes`](Self::max_handshakes) at a time. It closes others before TLS.
     ///
     /// Too low: healthy boxes are rejected. Too high: the server runs out of memory. An idle
-    /// connection takes 3 KB, and 8 KB over TLS. A busy one takes up to
-    /// [`Config::max_message_size`] and [`Config::queue_bytes`].
+    /// connection takes 3 KB, and 8 KB over TLS. A busy one takes up to twice
+    /// [`Config::queue_bytes`], twice [`Config::max_message_size`], and [`Config::backlog_bytes`].
+    /// That is 14 MiB with the defaults.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.limits.connections = connections;
@@ -217,7 +218,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// not limited by default (row V1 of the specification).
     ///
     /// Without it, the bounds of each connection apply: with the defaults, 100,000 connections may
-    /// hold 800 GB. A broadcast counts once for each connection.
+    /// hold 800 GB. A broadcast counts once for each connection. Received messages do not count.
     ///
     /// At the maximum, an empty queue still takes one message, so no connection is cut off. A send
     /// to any other queue waits until that queue has written, and `try_send` returns
