@@ -14,7 +14,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     process::Command,
     sync::Notify,
     task::JoinHandle,
@@ -667,17 +667,19 @@ async fn an_abrupt_end_is_a_lost_link() {
     talk(&client, "x").await;
 }
 
-/// Connects a client to a TLS hub through a link of 4 KB a second.
-fn slowly(upgrade: &WsHandler<Station>, tls: &Tls) -> DuplexStream {
-    async fn carry(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin) {
-        let mut some = [0; 1024];
-        while let Ok(n @ 1..) = from.read(&mut some).await {
-            sleep(Duration::from_millis(250)).await;
-            if to.write_all(&some[..n]).await.is_err() {
-                break;
-            }
+/// Carries 4 KB a second.
+async fn carry(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin) {
+    let mut some = [0; 1024];
+    while let Ok(n @ 1..) = from.read(&mut some).await {
+        sleep(Duration::from_millis(250)).await;
+        if to.write_all(&some[..n]).await.is_err() {
+            break;
         }
     }
+}
+
+/// Connects a client to a TLS hub through a link of 4 KB a second.
+fn slowly(upgrade: &WsHandler<Station>, tls: &Tls) -> DuplexStream {
     let (near, one) = tokio::io::duplex(1024);
     let (other, far) = tokio::io::duplex(1024);
     let ((up_from, down_to), (down_from, up_to)) = (tokio::io::split(one), tokio::io::split(other));
@@ -712,6 +714,53 @@ async fn a_slow_link_is_not_cut_for_its_slowness() {
         answers += std::iter::from_fn(|| client.endpoint().answers.try_next()).count();
     }
     assert_eq!(*client.state().borrow(), ClientState::Connected);
+}
+
+/// Returns the port of a link of 4 KB a second. Its TCP sockets buffer little themselves.
+async fn slow_tcp_link(server: u16) -> u16 {
+    let socket = || {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket
+    };
+    let listening = socket();
+    listening.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = listening.listen(1).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (client, _) = listener.accept().await.unwrap();
+        let server = socket().connect(([127, 0, 0, 1], server).into()).await.unwrap();
+        let ((up_from, down_to), (down_from, up_to)) = (tokio::io::split(client), tokio::io::split(server));
+        tokio::join!(carry(up_from, up_to), carry(down_from, down_to));
+    });
+    port
+}
+
+/// Row L7: a socket takes more only when a part of its buffer is free, and a slow link needs longer
+/// for that than the write timeout. Over TLS too, the bytes that the peer acknowledges count.
+#[tokio::test(start_paused = true)]
+async fn a_slow_link_is_not_cut_for_the_buffer_of_its_socket() {
+    let authority = Authority::default();
+    let server = Server::start(station(), authority.issue(&["127.0.0.1"]).server()).await;
+    let url = format!("wss://127.0.0.1:{}/ws?id=a", slow_tcp_link(server.port).await);
+    let client = edge(url, authority.client()).build().unwrap();
+    client.connect(CancellationToken::new(), |_| {}).await.unwrap();
+    let (near, far) = (client.connection().unwrap(), server.hub.connection("a").unwrap());
+    let text = "x".repeat(300_000);
+    // The hub writes its answer when the client has written the message.
+    client.send(&Telemetry { text: text.clone() }).await.unwrap();
+    tokio::select! {
+        answer = async {
+            loop {
+                if let Some(answer) = client.endpoint().answers.try_next() {
+                    break answer;
+                }
+                sleep(Duration::from_secs(1)).await;
+            }
+        } => assert!(answer.text == text),
+        closed = near.closed() => panic!("the client: {closed}"),
+        closed = far.closed() => panic!("the hub: {closed}"),
+    }
 }
 
 /// Row L1: Python's `websockets` and Node's `ws` connect over TLS, with the authority from their

@@ -60,7 +60,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {
 pub(super) fn tcp(socket: &Socket) -> Option<&TcpStream> {
     match socket {
         Either::Left(socket) => Some(socket),
-        Either::Right(stream) => stream.tcp(),
+        // The box is a stream too, and does not know its content.
+        Either::Right(stream) => (**stream).tcp(),
     }
 }
 
@@ -83,6 +84,16 @@ mod tests {
     #[test]
     fn a_plain_socket_is_not_larger() {
         assert_eq!(size_of::<Socket>(), size_of::<TcpStream>());
+    }
+
+    /// Row V1: the acknowledged bytes are asked of a connector's socket too.
+    #[tokio::test]
+    async fn the_tcp_socket_in_a_box_is_known() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let port = stream.local_addr().unwrap().port();
+        let boxed = boxed(stream);
+        assert_eq!(tcp(&boxed).map(|tcp| tcp.local_addr().unwrap().port()), Some(port));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::any::Any;
 use tokio::net::TcpStream;
 
-/// Returns the TCP socket below a stream, if the stream is one, or TLS on one.
+/// Returns the TCP socket below a stream, if the stream is one, or TLS on one. The TLS stream is in
+/// the box in which the server keeps it.
 ///
 /// The stream may be the application's, so its type decides at run time.
 pub(crate) fn of<S: 'static>(stream: &S) -> Option<&TcpStream> {
