@@ -185,23 +185,13 @@ impl<S: Side, To> Connection<S, To> {
     /// the handler of `__close__`, still run then.
     ///
     /// ```
-    /// use std::time::Duration;
-    /// use wsx::{Connection, Envelope};
-    ///
-    /// #[wsx::handler("subscribe")]
-    /// fn on_subscribe(conn: Connection) {
-    ///     // In a task, so that the handlers of later messages run meanwhile.
-    ///     tokio::spawn(async move {
-    ///         let ticks = async {
-    ///             while conn.send(&Envelope::with_type("tick", ())).await.is_ok() {
-    ///                 tokio::time::sleep(Duration::from_secs(60)).await;
-    ///             }
-    ///         };
-    ///         tokio::select! {
-    ///             closed = conn.closed() => println!("{} has gone: {closed}", conn.id()),
-    ///             () = ticks => {}
-    ///         }
-    ///     });
+    /// # async fn measure() {}
+    /// #[wsx::handler("measure")]
+    /// async fn on_measure(conn: &wsx::Connection) {
+    ///     tokio::select! {
+    ///         () = measure() => {}
+    ///         closed = conn.closed() => println!("{} does not wait any more: {closed}", conn.id()),
+    ///     }
     /// }
     /// # fn main() {}
     /// ```
