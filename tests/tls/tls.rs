@@ -716,8 +716,9 @@ async fn a_slow_link_is_not_cut_for_its_slowness() {
     assert_eq!(*client.state().borrow(), ClientState::Connected);
 }
 
-/// Returns the port of a link of 4 KB a second. Its TCP sockets buffer little themselves.
-async fn slow_tcp_link(server: u16) -> u16 {
+/// Returns the port of a link of 4 KB a second, for one connection. Its TCP sockets buffer little
+/// themselves.
+fn slow_tcp_link(server: u16) -> u16 {
     let socket = || {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -742,7 +743,7 @@ async fn slow_tcp_link(server: u16) -> u16 {
 async fn a_slow_link_is_not_cut_for_the_buffer_of_its_socket() {
     let authority = Authority::default();
     let server = Server::start(station(), authority.issue(&["127.0.0.1"]).server()).await;
-    let url = format!("wss://127.0.0.1:{}/ws?id=a", slow_tcp_link(server.port).await);
+    let url = format!("wss://127.0.0.1:{}/ws?id=a", slow_tcp_link(server.port));
     let client = edge(url, authority.client()).build().unwrap();
     client.connect(CancellationToken::new(), |_| {}).await.unwrap();
     let (near, far) = (client.connection().unwrap(), server.hub.connection("a").unwrap());
