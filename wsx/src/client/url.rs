@@ -27,9 +27,10 @@ impl Target {
             Err(_) if !url.is_empty() && !url.contains("://") => return Err(wrong(&with_scheme(url))),
             Err(error) => return Err(wrong(&InvalidUri::to_string(&error))),
         };
+        // A scheme has no case (RFC 3986 section 3.1).
         let secure = match uri.scheme_str() {
-            Some("ws") => false,
-            Some("wss") => true,
+            Some(scheme) if scheme.eq_ignore_ascii_case("ws") => false,
+            Some(scheme) if scheme.eq_ignore_ascii_case("wss") => true,
             _ => return Err(wrong(&with_scheme(url))),
         };
         let authority = uri.authority().ok_or_else(|| wrong("it does not name a host"))?;
@@ -37,10 +38,10 @@ impl Target {
             // Without this error they would be dropped silently.
             return Err(wrong("credentials in a URL are not sent: set them with `header`"));
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
-            return Err(wrong("it does not name a host"));
-        }
+        let host = authority::host(authority).ok_or_else(|| match authority.host() {
+            "" => wrong("it does not name a host"),
+            _ => wrong("the text in brackets is not an IPv6 address"),
+        })?;
         let tls = if secure { Some(ServerName::parse(host).map_err(wrong)?) } else { None };
         // A text that is not a port must not mean the default port: another server may listen
         // there.
@@ -96,6 +97,8 @@ mod tests {
                 "ws://a:99999/ws",
                 "`:99999` after its host is not a port: write one from 1 to 65535, as in ws://a:9001/ws",
             ),
+            ("ws://[a]/ws", "not an IPv6 address"),
+            ("ws://a:+80/ws", "`:+80` after its host is not a port"),
             ("ws://a:0/ws", "`:0` after its host is not a port"),
             ("ws://[::1]9/ws", "`9` after its host is not a port: write one from 1 to 65535, as in ws://[::1]:9001/ws"),
         ] {
@@ -104,7 +107,7 @@ mod tests {
         }
         let target = Target::parse("ws://[::1]:9001/ws?id=1").unwrap();
         assert_eq!((&*target.destination.host, target.destination.port), ("::1", 9001));
-        for url in ["ws://a/ws", "ws://a:/ws", "ws://[::1]/ws"] {
+        for url in ["ws://a/ws", "ws://a:/ws", "ws://[::1]/ws", "WS://a/ws"] {
             assert_eq!(Target::parse(url).unwrap().destination.port, 80);
         }
     }

@@ -95,9 +95,7 @@ fn lists(headers: &HeaderMap, name: HeaderName, element: &str) -> bool {
 fn is_host(value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else { return false };
     let Ok(authority) = text.parse::<Authority>() else { return text.is_empty() };
-    let host = authority.host();
-    let literal = host.strip_prefix('[').map_or(!host.contains(':'), |rest| rest.ends_with(']'));
-    !host.is_empty() && literal && authority::port(&authority).is_ok()
+    authority::host(&authority).is_some() && authority::port(&authority).is_ok()
 }
 
 #[cfg(test)]
@@ -134,6 +132,8 @@ mod tests {
             (GOOD.replace("GET", "HEAD"), Err(405)),
             (GOOD.replace("Host: a\r\n", "Host: a b\r\n"), Err(400)),
             (GOOD.replace("Host: a\r\n", "Host: a:b\r\n"), Err(400)),
+            (GOOD.replace("Host: a\r\n", "Host: a:+80\r\n"), Err(400)),
+            (GOOD.replace("Host: a\r\n", "Host: [a]\r\n"), Err(400)),
             (GOOD.replace("Host: a\r\n", "Host: a@b\r\n"), Err(400)),
             (GOOD.replace("Host: a\r\n", "Host: :80\r\n"), Err(400)),
             (GOOD.replace("Host: a\r\n", "Host: ::1\r\n"), Err(400)),
