@@ -62,8 +62,10 @@ impl Target {
     }
 }
 
-/// Returns the correct form of a URL without the scheme `ws` or `wss`.
+/// Returns the correct form of a URL without the scheme `ws` or `wss`. Control characters are
+/// escaped, because the text becomes part of an error.
 fn with_scheme(url: &str) -> String {
+    let url: &str = &url.escape_debug().to_string();
     match url.split_once("://") {
         Some((scheme, rest)) => {
             let secure = matches!(scheme.to_ascii_lowercase().as_str(), "https" | "wss");
@@ -88,6 +90,7 @@ mod tests {
             ("localhost:80", "it has no scheme: write it as ws://localhost:80"),
             ("/ws", "write it as ws://host:port/path"),
             ("ws:/a", "write it as ws://host:port/path"),
+            ("a\nb", r"write it as ws://a\nb"),
             ("http://a/ws", "its scheme is neither ws nor wss: write it as ws://a/ws"),
             ("HTTPS://a/ws", "its scheme is neither ws nor wss: write it as wss://a/ws"),
             ("wss://a..b/ws", if cfg!(feature = "rustls") { "certificate" } else { "the feature `rustls`" }),
