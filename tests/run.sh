@@ -105,7 +105,7 @@ if [[ "$(id -u)" == 0 ]] && unshare --net true 2>/dev/null; then
 else
   not_run="weak networks and slow links, which need root, CAP_SYS_ADMIN and CAP_NET_ADMIN"
 fi
-step "fuzzing, in short" tests/scripts/fuzz.sh 8
+step "fuzzing, in short" tests/scripts/fuzz.sh 60
 step "instructions" tests/scripts/instructions.sh
 step "oldest compiler" tests/scripts/msrv.sh
 # Near the end, where those look who count the tests of a run.

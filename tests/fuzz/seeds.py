@@ -71,6 +71,11 @@ write(
         "chunked": request(*good, "Transfer-Encoding: chunked"),
         "many": request(*good, *["X: y"] * 58),
         "half": request(*good)[:-2],
+        # Two that libFuzzer found, in single bytes: a broken line before the end of the head.
+        "nul-in-a-header": b"\0\xff\xff"
+        + "\r\n".join(good[:3]).encode()
+        + b"\r\0\x06pgrade: websocket\r\nSec-WebSocket\r\n",
+        "version-in-pieces": b"\0\xff\xffGET /ws?id=7 HTTJws?id=7 HTTP/1.1\r\nHost: a:1\r\nConnectioe, et\r\nSec-W\n\r\n\r\n",
     },
 )
 
@@ -135,6 +140,8 @@ frames["early-server"] = b"\4\6\0\0" + frame(TEXT, b"hello") + frame(TEXT, b"hel
 # Pieces of 700 bytes, so that more arrives at a time than a reader takes.
 frames["long-server"] = b"\0\0\xdb\x66" + frame(TEXT, b"x" * 900) * 4 + frame(CLOSE)
 frames["long-client"] = b"\1\0\xdb\x66" + frame(BINARY, b"x" * 900, masked=False) * 4 + frame(CLOSE, masked=False)
+# Reserved bits, in a frame of which only the header arrives.
+frames["broken-header-alone"] = b"x\x7f\x7f ay\x82"
 frames["slow-server"] = b"\2\1\0\0" + frame(BINARY, b"x" * 900) * 5 + frame(CLOSE)
 write("frames", frames)
 
@@ -163,5 +170,121 @@ write(
         "refused": b"\0\0\0" + b"\3\5" + peer(0x83, b"x") + b"\3\5" + close(1000) + b"\0",
         "waits": b"\0\0\0" + b"\x08\xff" + peer(PING, b"p") + b"\7" + b"\x08\x01" + close(1000) + b"\x08\xff" + b"\0",
         "half-a-frame": b"\0\0\0" + b"\1\3\x81\x85\x00" + close(1000) + b"\0",
+    },
+)
+
+# The behaviour of the wire (bit 0: subprotocols are requested), how the answer is cut into pieces,
+# and the answer. `{accept}` becomes the right value.
+accepted = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Accept: {accept}"]
+write(
+    "answer",
+    {
+        "good": request(*accepted),
+        "in-pieces": request(*accepted, ways=b"\2\x12\x34"),
+        "single-bytes": request(*accepted, rest=b"\x81\0", ways=b"\0\xff\xff"),
+        "line-feeds": request(*accepted, end="\n"),
+        "early-frame": request(*accepted, rest=frame(TEXT, b"early", masked=False)),
+        "subprotocol": request(*accepted, "Sec-WebSocket-Protocol: v1", ways=b"\1\0\0"),
+        "other-subprotocol": request(*accepted, "Sec-WebSocket-Protocol: v3", ways=b"\1\0\0"),
+        "without-subprotocol": request(*accepted, ways=b"\1\0\0"),
+        "extension": request(*accepted, "Sec-WebSocket-Extensions: permessage-deflate"),
+        "lists": request(accepted[0], "Upgrade: WebSocket", "Connection: keep-alive, upgrade", accepted[3]),
+        "other-upgrade": request(accepted[0], "Upgrade: websocket, h2c", *accepted[2:]),
+        "wrong-accept": request(*accepted[:3], "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        "two-accepts": request(*accepted, accepted[3]),
+        "old": request("HTTP/1.0 101 Switching Protocols", *accepted[1:]),
+        "without-reason": request("HTTP/1.1 101", *accepted[1:]),
+        "busy": request("HTTP/1.1 503 Service Unavailable", "Retry-After: 7", "Content-Length: 2", rest=b"no"),
+        "redirect": request("HTTP/1.1 301 Moved", "Location: ws://b/"),
+        "continue": request("HTTP/1.1 100 Continue", rest=request(*accepted)[3:]),
+        "empty-line": request("", *accepted),
+        "many": request(*accepted, *["X: y"] * 61),
+        "long": request(*accepted, "X: " + "y" * 17000),
+        "ssh": b"\0\0\0SSH-2.0-OpenSSH_9.2\r\n",
+        "half": request(*accepted)[:-2],
+    },
+)
+
+urls = {
+    "usual": "ws://station.example:9001/ws?id=7",
+    "secure": "wss://station.example/ws",
+    "upper-case": "WS://Station.Example/WS",
+    "short": "ws://a",
+    "query": "ws://a?id=7",
+    "fragment": "ws://a:80/ws#here",
+    "address": "ws://127.0.0.1:65535/",
+    "address-6": "ws://[::1]:9001/ws",
+    "no-address-6": "ws://[a]:9001/ws",
+    "empty-port": "ws://a:/ws",
+    "plus-port": "ws://a:+80/ws",
+    "zero-port": "ws://a:00",
+    "high-port": "ws://a:65536",
+    "credentials": "ws://user:pass@a/ws",
+    "space": "ws://a b/ws",
+    "line": "ws://a/ws\r\nHost: b",
+    "escape": "ws://a/%20?%00",
+    "letters": "ws://ü.example/ü",
+    "no-scheme": "localhost:80/ws",
+    "other-scheme": "http://a/ws",
+}
+write("url", {name: url.encode() for name, url in urls.items()})
+
+# The rule (0: the same origin, 1: a list), the host, and origins.
+origins = {
+    "same": "\0ops.example.com\nhttps://ops.example.com",
+    "port": "\0OPS.example.com:443\nhttps://ops.example.com",
+    "own-port": "\0localhost:3000\nhttp://localhost:3000",
+    "address-6": "\0[::1]:3000\nhttp://[::1]:3000",
+    "other-port": "\0localhost\nhttp://localhost:3000",
+    "longer": "\0ops.example.com\nhttps://ops.example.com.evil",
+    "user": "\0ops.example.com\nhttps://x@ops.example.com",
+    "path": "\0ops.example.com\nhttps://ops.example.com/",
+    "null": "\0localhost\nnull",
+    "two": "\0a\nhttp://a\nhttp://b",
+    "without": "\0a",
+    "empty": "\0\nhttp://",
+    "port-in-scheme": "\0a:1\nhttp:443://a:1",
+    "other-scheme": "\0a:1\next://a:1",
+    "listed": "\1a\nhttps://ops.example.com:443",
+    "not-listed": "\1a\nhttp://ops.example.com",
+    "listed-address": "\1a\nhttp://[::1]:81",
+}
+write("origin", {name: text.encode() for name, text in origins.items()})
+
+
+# The wire, the interval, the timeout, how much the peer takes, and steps: see `act` in
+# src/heartbeat.rs.
+def beats(*steps, ways=0, interval=10, wait=10, most=0):
+    return struct.pack(">BBBH", ways, interval, wait, most) + b"".join(steps)
+
+
+def wait(milliseconds):
+    return b"\7" + struct.pack(">H", milliseconds)
+
+
+def send(length):
+    return b"\4" + struct.pack(">H", length)
+
+
+def take(length):
+    return b"\5" + struct.pack(">H", length)
+
+
+pong = b"\1"
+write(
+    "heartbeat",
+    {
+        "silent": beats(),
+        "silent-client": beats(ways=1),
+        "answers": beats(*[wait(3500) + pong] * 8),
+        "answers-late": beats(*[wait(4500) + pong] * 4),
+        "trickles": beats(*[b"\0" + bytes([each]) + wait(3000) for each in b"\x81\x85\0\0\0\0hello"]),
+        "takes-slowly": beats(send(900), *[wait(3000) + take(100)] * 10, ways=2, most=10),
+        "takes-nothing": beats(send(900), *[wait(3000) + pong] * 4, ways=2, most=10),
+        "takes-at-the-end": beats(send(900), wait(6900), take(1), wait(6900), take(1), ways=2),
+        "pings": beats(*[b"\2ab" + wait(2000)] * 4, ways=1),
+        "closes": beats(wait(3500), b"\3\x88\2\x03\xe8", wait(1000)),
+        "broken": beats(wait(3500), b"\3\x83\1x", wait(1000)),
+        "hasty": beats(*[pong + b"\6\1"] * 20, interval=0, wait=0),
     },
 )

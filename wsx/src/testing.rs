@@ -3,17 +3,20 @@
 //!
 //! It is behind the hidden feature `__testing`. It is not for users, and not stable.
 use crate::{
+    client::{Destination, handshake, url::Target},
     config::Config,
     connection::queue::{self, Taken},
     connection::{Connection, handle::Handle},
     dispatch::{program::Program, run::Scope},
     envelope::{Outbound, incoming::RawFrame, parse::Parsed},
+    error::ConnectError,
     protocol::endpoint::{Endpoint, Untyped},
     server::hub::Hub,
     task::{self, transport::socket::SocketTransport},
     wire::data_message::Received,
     wire::read::{Link, Reader},
 };
+use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
 use serde::Deserialize;
 use std::{borrow::Cow, future::Future, io, task::Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -148,4 +151,37 @@ where
         task::run(&mut transport, &served, &scope, &CancellationToken::new()).await;
     };
     (Connection::from_handle(conn), serving)
+}
+
+/// Parses the URL of a client. Returns the host and port that the client dials.
+///
+/// # Errors
+///
+/// The text of the error that the program gets.
+pub fn destination(url: &str) -> Result<Destination, String> {
+    Target::parse(url).map(|target| target.destination)
+}
+
+/// Makes the handshake of a client with this URL. Returns the bytes after the server's answer.
+///
+/// `protocols` are the requested subprotocols, as in one header.
+///
+/// # Errors
+///
+/// The error that the client gets.
+///
+/// # Panics
+///
+/// When [`destination`] rejects the URL.
+pub async fn client_handshake<S>(
+    stream: &mut S,
+    url: &str,
+    protocols: Option<&'static str>,
+) -> Result<Vec<u8>, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let target = Target::parse(url).expect("the URL of the test is valid");
+    let protocols = protocols.map(|protocols| (SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocols)));
+    handshake::perform(stream, &target, &HeaderMap::from_iter(protocols)).await
 }

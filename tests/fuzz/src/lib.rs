@@ -4,12 +4,17 @@
 //! `cargo fuzz` builds them; `tests/scripts/fuzz.sh` runs them all.
 #![forbid(unsafe_code)]
 
+pub mod answer;
 pub mod close;
 pub mod envelope;
 pub mod frames;
+pub mod heartbeat;
 pub mod http;
+pub mod origin;
+pub mod url;
 
 mod frame;
+mod head;
 mod input;
 mod rfc6455;
 mod wire;

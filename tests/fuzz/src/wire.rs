@@ -12,7 +12,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     runtime::{Builder, Runtime},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// How many bytes a stream accepts at a time.
@@ -21,7 +21,7 @@ pub(crate) enum Takes {
     Everything,
     /// At most this many bytes, and nothing every other time.
     Little(usize),
-    /// This many bytes in all, and then nothing.
+    /// This many bytes in all, and then nothing until [`Wire::take`].
     UpTo(usize),
 }
 
@@ -34,11 +34,16 @@ struct State {
     /// Whether there are no more pieces, as after a FIN.
     over: bool,
     reader: Option<Waker>,
+    writer: Option<Waker>,
     takes: Takes,
     written: Vec<u8>,
     /// Whether the next read is pending, so that pieces arrive one by one.
     pause: bool,
     blocked: bool,
+    /// Since when a write waits until the peer takes more.
+    waiting: Option<Instant>,
+    /// The last time when such a write went on.
+    progress: Option<Instant>,
 }
 
 impl Wire {
@@ -48,10 +53,13 @@ impl Wire {
             pieces: pieces.into_iter().filter(|piece| !piece.is_empty()).collect(),
             over: false,
             reader: None,
+            writer: None,
             takes,
             written: Vec::new(),
             pause: true,
             blocked: true,
+            waiting: None,
+            progress: None,
         })))
     }
 
@@ -74,6 +82,30 @@ impl Wire {
         let mut state = self.state();
         state.over = true;
         state.reader.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Lets the peer take this many bytes more.
+    pub(crate) fn take(&self, more: usize) {
+        let mut state = self.state();
+        if let Takes::UpTo(most) = &mut state.takes {
+            *most += more;
+        }
+        state.writer.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Returns since when a write waits until the peer takes more, if one does.
+    pub(crate) fn waiting(&self) -> Option<Instant> {
+        self.state().waiting
+    }
+
+    /// Returns the last time when a write that waited went on.
+    pub(crate) fn progress(&self) -> Option<Instant> {
+        self.state().progress
+    }
+
+    /// Returns the number of bytes from the peer that were not read.
+    pub(crate) fn unread(&self) -> usize {
+        self.state().pieces.iter().map(Vec::len).sum()
     }
 
     /// Returns what was written to the peer.
@@ -123,8 +155,13 @@ impl AsyncWrite for Wire {
             Takes::UpTo(most) => {
                 let most = most.saturating_sub(state.written.len()).min(bytes.len());
                 if most == 0 {
-                    // Nothing wakes this write, so a deadline has to.
+                    // Only `take` wakes this write, or a deadline.
+                    state.writer = Some(cx.waker().clone());
+                    state.waiting.get_or_insert_with(Instant::now);
                     return Poll::Pending;
+                }
+                if state.waiting.take().is_some() {
+                    state.progress = Some(Instant::now());
                 }
                 most
             }

@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
 /// Makes the handshake on a stream. Returns the bytes after the answer.
-pub(super) async fn perform<S>(stream: &mut S, target: &Target, headers: &HeaderMap) -> Result<Vec<u8>, ConnectError>
+pub(crate) async fn perform<S>(stream: &mut S, target: &Target, headers: &HeaderMap) -> Result<Vec<u8>, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -3,7 +3,7 @@
 pub(crate) mod backoff;
 pub(crate) mod builder;
 mod dial;
-mod handshake;
+pub(crate) mod handshake;
 mod reconnect;
 pub(crate) mod state;
 pub(crate) mod stream;

@@ -12,7 +12,7 @@ pub(crate) struct Target {
     pub(super) path: String,
     /// The host and port, as in the `Host` header.
     pub(super) host: String,
-    pub(super) destination: Destination,
+    pub(crate) destination: Destination,
     /// The name that the server's certificate must contain. Only for `wss://`.
     pub(super) tls: Option<ServerName>,
 }

@@ -68,5 +68,5 @@ pub use std::{
 /// For `tests/fuzz`.
 #[cfg(feature = "__testing")]
 pub mod fuzz {
-    pub use crate::testing::{Read, connection, one_pass, two_passes};
+    pub use crate::testing::{Read, client_handshake, connection, destination, one_pass, two_passes};
 }
