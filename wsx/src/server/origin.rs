@@ -39,6 +39,10 @@ impl Origin {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let scheme = scheme.to_ascii_lowercase();
+        // RFC 3986 section 3.1. The first letter does not matter here.
+        if !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) {
+            return None;
+        }
         let standard = match &*scheme {
             "https" => 443,
             "http" => 80,
@@ -87,6 +91,7 @@ mod tests {
             ("http://localhost:3001", "localhost:3000"),
             ("http://localhost", "localhost:3000"),
             ("null", "localhost"),
+            ("http:443://localhost:3000", "localhost:3000"),
             ("http://x", ""),
         ] {
             assert!(!allow(origin, host), "{origin} at {host}");
