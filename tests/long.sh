@@ -29,6 +29,7 @@ step() {
 step "wake-ups" tests/scripts/model.sh 5
 step "simulation of 1,000 seeds" tests/scripts/simulation.sh 0..1000
 step "fuzzing" tests/scripts/fuzz.sh 600
+step "dependencies" tests/scripts/dependencies.sh
 # Ten thousand connections need as many descriptors at each end.
 ulimit -S -n "$(ulimit -H -n)"
 
