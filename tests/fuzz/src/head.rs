@@ -1,4 +1,5 @@
-//! A reader of HTTP heads, written from RFC 9112 and RFC 6455 without a library. It is slow and simple.
+//! A reader of HTTP heads, written from RFC 9112 and RFC 6455 without a library. It is slow and
+//! simple.
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// The limits on an HTTP head and on its headers, as in SECURITY.md.

@@ -143,7 +143,7 @@ fn is_same(origin: &str, host: &str) -> bool {
 fn browser_agrees(origin: &str, host: &str) -> bool {
     let Ok(page) = Url::parse(origin) else { return true };
     if !["http", "https"].contains(&page.scheme()) {
-        // Browsers compare hosts with case in a URL of their extensions. They write them in lower case.
+        // Browsers compare hosts with case in a URL of another scheme. They write lower case.
         return true;
     }
     let Ok(server) = Url::parse(&format!("{}://{host}", page.scheme())) else { return false };
