@@ -69,7 +69,7 @@ minimise() {
   inputs "$name"
   rm -rf "$least"
   mkdir -p "$least" tests/fuzz/corpus
-  "$target"/*/release/"$name" -merge=1 -timeout=10 -rss_limit_mb=1024 "$least" "$seeds" "$kept" "$corpus" \
+  "$target"/*/release/"$name" -set_cover_merge=1 -timeout=10 -rss_limit_mb=1024 "$least" "$seeds" "$kept" "$corpus" \
     >"$target/$name.txt" 2>&1 || fail "$name: the inputs cannot be merged; see $target/$name.txt"
   tar --create --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=644 --directory "$least" \
     --files-from <(cd "$least" && find . -type f | LC_ALL=C sort) | gzip --no-name --best >"tests/fuzz/corpus/$name.tar.gz"
