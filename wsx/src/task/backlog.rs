@@ -65,6 +65,8 @@ mod tests {
         assert_eq!(backlog.pop().map(|first| first.len()), Some(1));
         backlog.push(message(99));
         assert!(backlog.is_full(&config));
+        assert_eq!(backlog.pop().map(|second| second.len()), Some(1));
+        assert!(!backlog.is_full(&config), "99 bytes wait");
         let mut long = Backlog::default();
         long.push(message(100));
         assert!(long.is_full(&config), "100 bytes");
