@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The wake-ups of a connection under a model checker: every order of its threads with at most so
-# many preemptions, 3 unless given as the first argument. Built apart, since the checker's lock is
-# in the place of std's then. Row R11 of the specification.
+# Connections, hub, admission and client under a model checker: every order of the threads with at
+# most so many preemptions, 3 unless given as the first argument. Built apart, since the checker's
+# lock is in the place of std's then. Row R11 of the specification.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh
@@ -12,11 +12,11 @@ export RUSTFLAGS="--cfg wsx_model -D warnings" CARGO_TARGET_DIR="$PWD/target/mod
 mkdir -p target/model
 said="$PWD/target/model/said.txt"
 # In one thread, so that no test's words stand in the middle of another's.
-cargo test --locked --package wsx --no-default-features --lib --profile campaign -- task::loom_tests --nocapture --test-threads 1 | tee "$said"
+cargo test --locked --package wsx --no-default-features --features client,server --lib --profile campaign -- loom_tests --nocapture --test-threads 1 | tee "$said"
 awk -v preemptions="$preemptions" '
   match($0, /orders: [0-9]+$/) { tests += 1; orders += substr($0, RSTART + 8) }
   END {
-    printf "%d tests of the wake-ups passed, in %d orders with at most %d preemptions\n", tests, orders, preemptions
+    printf "%d models passed, in %d orders with at most %d preemptions\n", tests, orders, preemptions
     exit tests == 0
   }
 ' "$said"

@@ -23,7 +23,7 @@ use crate::{
         state::{ClientState, Status},
         url::Target,
     },
-    connection::{Connection, handle::Handle, sending::Sending},
+    connection::{Connection, handle::Handle, loom_or_std::watch, sending::Sending},
     dispatch::program::Program,
     envelope::SentBy,
     error::{BuildError, ConnectError, SendError},
@@ -36,7 +36,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
@@ -321,3 +321,6 @@ impl<E: Endpoint> fmt::Debug for Client<E> {
         f.debug_struct("Client").field("url", &self.0.url).field("state", &self.0.status.now()).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, wsx_model))]
+mod loom_tests;

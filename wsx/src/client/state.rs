@@ -1,10 +1,7 @@
 //! The state of a client, which the program can watch, and whether a session of the client is
 //! running. It does not know connections.
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
-use tokio::sync::watch;
+use crate::connection::loom_or_std::{AtomicBool, watch};
+use std::{sync::atomic::Ordering, time::Duration};
 
 /// The state of a client.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -5,6 +5,7 @@
 pub(crate) mod closure_handler;
 pub(crate) mod extensions;
 pub(crate) mod handle;
+pub(crate) mod loom_or_std;
 pub(crate) mod queue;
 pub(crate) mod sending;
 

@@ -1,11 +1,17 @@
 //! The limits on a hub's connections and handshakes, which apply before a request is read.
 //!
 //! It knows addresses and numbers. It does not know requests, or the answers to rejected ones.
-use crate::{connection::queue::Budget, server::places::Places};
+use crate::{
+    connection::{
+        loom_or_std::{Mutex, MutexGuard},
+        queue::Budget,
+    },
+    server::places::Places,
+};
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 /// A full hub decides about one handshake over TLS for this many places at the same time.

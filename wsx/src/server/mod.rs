@@ -40,3 +40,6 @@ pub use {
     subprotocol::Subprotocol,
     upgrade::{HandshakeError, PeerAddr, WsHandler},
 };
+
+#[cfg(all(test, wsx_model))]
+mod loom_tests;

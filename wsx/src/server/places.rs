@@ -3,13 +3,16 @@
 //!
 //! It knows addresses, phases and ages. It does not know streams: a handshake reports its phase,
 //! and ends when it is asked to give way.
-use crate::server::admission::network;
+use crate::{
+    connection::loom_or_std::{Mutex, MutexGuard},
+    server::admission::network,
+};
 use futures_util::FutureExt;
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -527,3 +530,6 @@ mod tests {
         second.await;
     }
 }
+
+#[cfg(all(test, wsx_model))]
+mod loom_tests;

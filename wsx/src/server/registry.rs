@@ -1,16 +1,15 @@
 //! The open connections of a hub, by id. It does not know sockets or HTTP.
-use crate::connection::handle::Handle;
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, MutexGuard},
+use crate::connection::{
+    handle::Handle,
+    loom_or_std::{Mutex, MutexGuard, RandomState},
 };
+use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
 
 /// The number of locks. Connections that open and close at the same time rarely need the same one.
 const SHARDS: usize = 16;
 
 /// The connections under one lock.
-type Shard = HashMap<Arc<str>, Handle>;
+type Shard = HashMap<Arc<str>, Handle, RandomState>;
 
 /// The connections of a hub, by id.
 #[derive(Default)]

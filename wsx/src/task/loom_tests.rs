@@ -2,98 +2,52 @@
 //!
 //! loom runs each test once for every order in which the threads can take their locks, with a
 //! bounded number of preemptions. It fails when all threads wait for each other: a lost wake-up is
-//! a deadlock. Handle, sends, queue and the polling of the task are the real ones. The socket and
-//! the reader's future only count. `tests/scripts/model.sh` runs it.
-use super::{HandlingCell, ReadEnd, Task, Writer};
+//! a deadlock. Handle, sends, queue, reader and the polling of the task are the real ones. Only the
+//! socket is a model. `tests/scripts/model.sh` runs it.
+use super::{Task, Writer, progress::Progress, read_loop::ReadLoop};
 use crate::{
     config::Config,
-    connection::{handle::Handle, queue::Queue, sending::Sending},
+    connection::{
+        closure_handler::{OwnHandler, by_hand},
+        handle::Handle,
+        loom_or_std::model::{block_on, check, lock},
+        queue::Queue,
+        sending::Sending,
+    },
+    dispatch::{program::Program, run::Scope},
+    envelope::Envelope,
     error::SendError,
-    task::transport::Transport,
-    wire::{close_code::CloseCode, data_message::Received, header::Opcode, violation::ReadError, write},
+    protocol::endpoint::Untyped,
+    task::{progress::Handling, transport::Transport},
+    wire::{
+        close_code::CloseCode,
+        data_message::{DataMessage, Received},
+        header::Opcode,
+        violation::ReadError,
+        write,
+    },
 };
-use loom::{
-    sync::{Condvar, Mutex, MutexGuard},
-    thread,
-};
+use loom::{sync::Mutex, thread};
+use serde::de::IgnoredAny;
 use std::{
+    cell::Cell,
     future::{Future, poll_fn},
     io,
-    pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
+use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// The tests found every mistake that was made on purpose with at most two. `LOOM_MAX_PREEMPTIONS`
-/// sets another number.
-const PREEMPTIONS: usize = 3;
 /// The first byte of the model's control frames. Messages have another one.
 const PONG: u8 = 0x8a;
 
-/// Runs `model` in every order.
-fn check(model: impl Fn() + Send + Sync + 'static) {
-    // The write timeout needs a clock. This one is paused.
-    let clock = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let clock = clock.expect("a clock needs no resource");
-    let _entered = clock.enter();
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound.get_or_insert(PREEMPTIONS);
-    let orders = Arc::new(AtomicUsize::new(0));
-    builder.check({
-        let orders = orders.clone();
-        move || {
-            orders.fetch_add(1, Ordering::Relaxed);
-            model();
-        }
-    });
-    println!("orders: {}", orders.load(Ordering::Relaxed));
-}
+/// The first byte of a reply's frame, whose payload begins with a brace.
+const REPLY: u8 = b'{';
 
-/// A thread that a waker wakes.
-struct Parker {
-    woken: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Parker {
-    fn park(&self) {
-        let mut woken = lock(&self.woken);
-        while !std::mem::take(&mut *woken) {
-            woken = self.changed.wait(woken).expect("no model panics under this lock");
-        }
-    }
-}
-
-impl Wake for Parker {
-    fn wake(self: Arc<Self>) {
-        *lock(&self.woken) = true;
-        self.changed.notify_one();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("no model panics under this lock")
-}
-
-/// Polls only when woken.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let parker = Arc::new(Parker { woken: Mutex::new(false), changed: Condvar::new() });
-    let waker = Waker::from(parker.clone());
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return output;
-        }
-        parker.park();
-    }
-}
-
-/// A socket. The peer sends pings, and each is answered by a pong.
+/// A socket. The peer sends pings, each of which is answered by a pong, and questions.
 struct Wire(Mutex<State>);
 
 #[derive(Default)]
@@ -107,6 +61,8 @@ struct State {
     writer: Option<Waker>,
     /// Pings that were received and not read.
     pings: usize,
+    /// Questions that were received and not read.
+    questions: usize,
     reader: Option<Waker>,
     /// Pongs that were queued.
     answered: usize,
@@ -137,9 +93,15 @@ impl Wire {
 
     /// The peer sends pings.
     fn receive(&self, pings: usize) {
+        self.receive_both(pings, 0);
+    }
+
+    /// The peer sends questions, then pings.
+    fn receive_both(&self, pings: usize, questions: usize) {
         let reader = {
             let mut state = lock(&self.0);
             state.pings += pings;
+            state.questions += questions;
             state.reader.take()
         };
         reader.into_iter().for_each(Waker::wake);
@@ -162,9 +124,14 @@ impl Wire {
 }
 
 impl Transport for Wire {
-    /// Reads the pings, and answers while there is room.
+    /// Reads a question, or the pings, which it answers while there is room.
     fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, ReadError>> {
         let mut state = lock(&self.0);
+        if state.questions > 0 {
+            state.questions -= 1;
+            let question = r#"{"type":"question","data":null}"#.to_owned();
+            return Poll::Ready(Ok(Received::Message(DataMessage::Text(question))));
+        }
         while state.pings > 0 {
             state.open |= state.opens_for_reader;
             if !queue.push_control(&[PONG, 0]) {
@@ -201,6 +168,10 @@ impl Transport for Wire {
         false
     }
 
+    fn unacknowledged(&self) -> Option<u32> {
+        None
+    }
+
     fn poll_discard(&self, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(0))
     }
@@ -221,20 +192,24 @@ fn is_pending(sending: &mut Sending<'_>) -> bool {
     Pin::new(sending).poll(&mut Context::from_waker(Waker::noop())).is_pending()
 }
 
-type Reading<'w> = Pin<Box<dyn Future<Output = ReadEnd> + 'w>>;
+type Reading<'w> = Pin<Box<dyn Future<Output = ()> + 'w>>;
 
 /// Runs `body` with the connection's task, in the same thread.
 fn with_task<R>(conn: &Handle, wire: &Wire, body: impl FnOnce(&mut Task<'_, Wire, Reading<'_>>) -> R) -> R {
-    let reader: Reading<'_> = Box::pin(async {
-        match poll_fn(|cx| wire.poll_received(conn.queue(), cx)).await {
-            Ok(_) => unreachable!("the model's socket gives no messages"),
-            Err(error) => ReadEnd::LinkLost(error.to_string()),
-        }
-    });
-    let (mut reader, writer) = (reader, Writer::new(Duration::from_secs(1)));
-    let (reader, waker) = (Pin::new(&mut reader), conn.reader_waker());
-    let handling = HandlingCell::new();
-    body(&mut Task { transport: wire, conn, writer, reader, handling: &handling, waker, heartbeat: None, end: None })
+    let program = Program::without_handlers(Untyped::default(), Config::default());
+    let (scope, progress) = (Scope { program: &program, hub: None }, Progress::new());
+    let mut reader: Reading<'_> = Box::pin(ReadLoop::new(wire, conn, &scope, &progress).run());
+    body(&mut Task {
+        transport: wire,
+        conn,
+        writer: Writer::new(Duration::from_secs(1)),
+        reader: Pin::new(&mut reader),
+        progress: &progress,
+        waker: conn.reader_waker(),
+        heartbeat: None,
+        failed: None,
+        reader_done: false,
+    })
 }
 
 /// Runs the task until everything is written and `done` accepts the written messages and pongs.
@@ -381,5 +356,120 @@ fn a_close_wakes_the_blocked_task_and_every_waiting_sender() {
                 Err(other) => panic!("{other}"),
             }
         }
+    });
+}
+
+fn answer() -> Envelope<u8> {
+    Envelope::with_type("answer", 1)
+}
+
+/// The queue has room for one reply at a time. The peer reads nothing until it has asked three
+/// questions, and a sender takes room too.
+#[test]
+fn a_reply_that_waits_for_room_leaves_when_there_is_room() {
+    check(|| {
+        let conn = Handle::new("".into(), Role::Server, &Config::default().queue_bytes(1));
+        conn.set_handler("question".to_owned(), by_hand(|_: IgnoredAny, _| async { answer() }));
+        let wire = Wire::blocked();
+        let peer = thread::spawn({
+            let wire = wire.clone();
+            move || {
+                wire.receive_both(0, 3);
+                wire.unblock();
+            }
+        });
+        let sender = thread::spawn({
+            let conn = conn.clone();
+            move || block_on(send(&conn, b'a', 1)).expect("nobody closes")
+        });
+        let sent = with_task(&conn, &wire, |task| run_until(task, |messages, _| messages.len() == 4));
+        peer.join().expect("the peer ends");
+        sender.join().expect("the sender ends");
+        assert_eq!(sent.iter().filter(|name| **name == REPLY).count(), 3);
+    });
+}
+
+/// The peer never reads, so only the close can end the wait of the reply.
+#[test]
+fn a_close_ends_the_wait_of_a_reply() {
+    check(|| {
+        let conn = Handle::new("".into(), Role::Server, &Config::default().queue_bytes(1));
+        conn.set_handler("question".to_owned(), by_hand(|_: IgnoredAny, _| async { answer() }));
+        let wire = Wire::blocked();
+        wire.receive_both(0, 3);
+        let closer = thread::spawn({
+            let conn = conn.clone();
+            move || conn.close(CloseCode::NORMAL, String::new())
+        });
+        with_task(&conn, &wire, |task| {
+            block_on(poll_fn(|cx| {
+                let _ = task.poll(cx);
+                let all_read = lock(&wire.0).questions == 0;
+                let waits = task.progress.handling() != Handling::Idle;
+                if conn.is_closed() && all_read && !waits { Poll::Ready(()) } else { Poll::Pending }
+            }));
+        });
+        closer.join().expect("the closer ends");
+    });
+}
+
+/// Answers the first question after the signal, and the others at once.
+fn answer_after(signalled: oneshot::Receiver<()>) -> Arc<dyn OwnHandler> {
+    let signalled = std::sync::Mutex::new(Some(signalled));
+    by_hand(move |_: IgnoredAny, _| {
+        let signalled = signalled.lock().expect("nothing panics under this lock").take();
+        async move {
+            if let Some(signalled) = signalled {
+                signalled.await.expect("the signal is sent");
+            }
+            answer()
+        }
+    })
+}
+
+#[test]
+fn a_handler_that_waits_is_polled_again_when_it_is_woken() {
+    check(|| {
+        let (conn, wire) = (connection(8), Wire::open());
+        let (signal, signalled) = oneshot::channel();
+        conn.set_handler("question".to_owned(), answer_after(signalled));
+        let peer = thread::spawn({
+            let wire = wire.clone();
+            move || {
+                wire.receive_both(0, 1);
+                wire.receive_both(1, 1);
+            }
+        });
+        let program = thread::spawn(move || signal.send(()).expect("the handler waits for it"));
+        with_task(&conn, &wire, |task| run_until(task, |messages, pongs| messages.len() == 2 && pongs == 1));
+        peer.join().expect("the peer ends");
+        program.join().expect("the program ends");
+    });
+}
+
+/// The handler ends only after the pong, so the reader has to go on while the handler waits.
+#[test]
+fn a_ping_is_answered_while_a_handler_waits() {
+    check(|| {
+        let (conn, wire) = (connection(8), Wire::open());
+        let (signal, signalled) = oneshot::channel();
+        conn.set_handler("question".to_owned(), answer_after(signalled));
+        let peer = thread::spawn({
+            let wire = wire.clone();
+            move || {
+                wire.receive_both(0, 1);
+                wire.receive_both(1, 1);
+            }
+        });
+        let signal = Cell::new(Some(signal));
+        with_task(&conn, &wire, |task| {
+            run_until(task, |messages, pongs| {
+                if pongs == 1 {
+                    signal.take().into_iter().for_each(|signal| signal.send(()).expect("the handler waits for it"));
+                }
+                messages.len() == 2 && pongs == 1
+            })
+        });
+        peer.join().expect("the peer ends");
     });
 }

@@ -9,14 +9,13 @@
 //! It does not know the content of the frames or the socket.
 mod budget;
 mod buffer;
-mod loom_or_std;
 mod state;
 
 pub(crate) use crate::connection::queue::{budget::Budget, buffer::Bound, state::Beyond};
 
-use crate::connection::queue::{
+use crate::connection::{
     loom_or_std::{Mutex, MutexGuard},
-    state::{Access, State},
+    queue::state::{Access, State},
 };
 use bytes::Bytes;
 use std::{
