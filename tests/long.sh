@@ -30,6 +30,8 @@ step "wake-ups" tests/scripts/model.sh 5
 step "simulation of 1,000 seeds" tests/scripts/simulation.sh 0..1000
 step "fuzzing" tests/scripts/fuzz.sh 600
 step "dependencies" tests/scripts/dependencies.sh
+# The other files of the engine take hours: run tests/scripts/mutants.sh with a shard.
+step "mutants" tests/scripts/mutants.sh wsx/src/wire/fragments.rs wsx/src/task/backlog.rs
 # Ten thousand connections need as many descriptors at each end.
 ulimit -S -n "$(ulimit -H -n)"
 
