@@ -487,7 +487,7 @@ fn closes(n: u32, conn: &Connection) -> Envelope<u32> {
 
 #[wsx::handler("hangs", on = Failing)]
 async fn hangs(_n: u32) {
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Row X4: the reports about a closing connection may panic too.

@@ -228,14 +228,10 @@ impl Connection {
     /// specification).
     ///
     /// It does nothing until [`start`](Self::start). Messages that are sent before wait in the
-    /// queue.
-    ///
-    /// While a handler waits, nothing is read, because `ws` answers a close frame at once, and then
-    /// sends no reply. A connection of a hub or a client reads on.
-    ///
-    /// Only handlers from [`register_handler`](Self::register_handler) run on it. Its bounds are
-    /// those of [`Config::default`](crate::Config), except that `ws` has its own maximum length of
-    /// a message.
+    /// queue. Only handlers from [`register_handler`](Self::register_handler) run on it. While one
+    /// waits, nothing is read, because `ws` answers a close frame at once, and then sends no reply.
+    /// The bounds are those of [`Config::default`](crate::Config), except that `ws` has its own
+    /// maximum length of a message.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
