@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// How long a broadcast waits for full queues, in all.
+/// How long a broadcast waits for full queues, in all, and then for full reserves.
 ///
 /// It slows down a program that broadcasts faster than its healthy peers read. A peer at 10 Mbit/s
 /// makes room for a batch of 64 KiB in half of this time. A queue that stays full is behind, and
