@@ -10,14 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source tests/scripts/packages.sh
 
 (($# <= 1)) || fail "usage: tests/scripts/dependencies.sh [CLONE-OF-ADVISORY-DB]"
-version=0.20.2
-tools="$PWD/target/tools"
-if [[ "$("$tools/bin/cargo-deny" --version 2>/dev/null)" != "cargo-deny $version" ]]; then
-  echo "installing cargo-deny $version into target/tools"
-  quietly cargo install --locked --root "$tools" --version "=$version" cargo-deny ||
-    fail "cargo install cargo-deny failed; its own words are above"
-fi
-export PATH="$tools/bin:$PATH"
+need_tool cargo-deny 0.20.2
 
 checks=(licenses bans sources)
 config="$PWD/deny.toml"

@@ -16,19 +16,12 @@ source tests/scripts/packages.sh
 seconds="${1:-10}"
 [[ "$seconds" == --minimise || "$seconds" =~ ^[1-9][0-9]*$ ]] ||
   fail "usage: tests/scripts/fuzz.sh [SECONDS-PER-TARGET | --minimise]"
-version=0.13.2
-tools="$PWD/target/tools"
 target="$PWD/target/fuzz"
 targets=(http answer envelope frames close url origin heartbeat)
 
 # libFuzzer is C++.
 command -v c++ >/dev/null || need_packages g++
-if [[ "$("$tools/bin/cargo-fuzz" --version 2>/dev/null)" != "cargo-fuzz $version" ]]; then
-  echo "installing cargo-fuzz $version into target/tools"
-  quietly cargo install --locked --root "$tools" --version "=$version" cargo-fuzz ||
-    fail "cargo install cargo-fuzz failed; its own words are above"
-fi
-export PATH="$tools/bin:$PATH"
+need_tool cargo-fuzz 0.13.2
 
 quietly cargo fetch --locked --manifest-path tests/fuzz/Cargo.toml ||
   fail "tests/fuzz/Cargo.lock does not fit the manifests; cargo's words are above"

@@ -8,11 +8,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source tests/scripts/packages.sh
 
 command -v valgrind >/dev/null || need_packages valgrind
-version="$(sed --quiet --regexp-extended 's/^gungraun = "=(.*)"$/\1/p' Cargo.toml)"
-tools="$PWD/target/tools"
-if [[ "$("$tools/bin/gungraun-runner" --version 2>/dev/null)" != *"$version"* ]]; then
-  echo "installing gungraun-runner $version into target/tools"
-  quietly cargo install --locked --root "$tools" --version "=$version" gungraun-runner ||
-    fail "cargo install gungraun-runner failed; its own words are above"
-fi
-GUNGRAUN_RUNNER="$tools/bin/gungraun-runner" cargo bench --locked --package wsx-costs --bench instructions "$@"
+need_tool gungraun-runner "$(sed --quiet --regexp-extended 's/^gungraun = "=(.*)"$/\1/p' Cargo.toml)"
+GUNGRAUN_RUNNER="$PWD/target/tools/bin/gungraun-runner" cargo bench --locked --package wsx-costs --bench instructions "$@"

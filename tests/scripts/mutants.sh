@@ -25,14 +25,8 @@ for file in "${files[@]}"; do
   [[ "$file" == wsx/src/*.rs ]] || fail "$usage"
   picked+=(--file "$file")
 done
-version=27.1.0
-tools="$PWD/target/tools"
-if [[ "$("$tools/bin/cargo-mutants" mutants --version 2>/dev/null)" != "cargo-mutants $version" ]]; then
-  echo "installing cargo-mutants $version into target/tools"
-  quietly cargo install --locked --root "$tools" --version "=$version" cargo-mutants ||
-    fail "cargo install cargo-mutants failed; its own words are above"
-fi
-export PATH="$tools/bin:$PATH" CARGO_PROFILE_DEV_DEBUG=0
+need_tool cargo-mutants 27.1.0 mutants
+export CARGO_PROFILE_DEV_DEBUG=0
 
 results="$PWD/target/mutants"
 rm -rf "$results"

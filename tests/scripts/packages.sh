@@ -36,6 +36,19 @@ update_package_lists() {
   package_lists_are_fresh=yes
 }
 
+# need_tool NAME VERSION [ARGUMENT...]: installs a cargo program into target/tools, unless this very
+# version is there, and puts it on the path. The arguments stand before `--version`.
+need_tool() {
+  local name="$1" version="$2" tools="$PWD/target/tools"
+  shift 2
+  if [[ "$("$tools/bin/$name" "$@" --version 2>/dev/null)" != "$name $version" ]]; then
+    echo "installing $name $version into target/tools"
+    quietly cargo install --locked --root "$tools" --version "=$version" "$name" ||
+      fail "cargo install $name failed; its own words are above"
+  fi
+  export PATH="$tools/bin:$PATH"
+}
+
 # Shows what a command says only if it fails.
 quietly() {
   local output
