@@ -27,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub struct Bench<E: Endpoint> {
     /// The hub whose handlers run.
-    /// The connection, which is not in the hub.
     hub: Hub<E>,
+    /// The connection, which is not in the hub.
     conn: Handle,
 }
 

@@ -137,10 +137,7 @@ async fn the_code_for_a_long_message_reaches_a_peer_that_writes_first() {
             let code = tokio::task::spawn_blocking(move || {
                 let mut tcp = ask(&address, &format!("/ws?id={length}-{time}"))?;
                 accepted(&mut tcp)?;
-                let mut frame = vec![0x82, 0x80 | 127];
-                frame.extend_from_slice(&(length as u64).to_be_bytes());
-                frame.resize(frame.len() + 4 + length, 0);
-                tcp.write_all(&frame)?;
+                tcp.write_all(&masked_frame(0x82, &vec![0; length]))?;
                 let mut close = [0; 4];
                 tcp.read_exact(&mut close)?;
                 Ok::<_, std::io::Error>(u16::from_be_bytes([close[2], close[3]]))

@@ -427,19 +427,22 @@ fn answer_after(signalled: oneshot::Receiver<()>) -> Arc<dyn OwnHandler> {
     })
 }
 
+/// The peer sends a question, then another one with a ping.
+fn ask_twice(wire: &Arc<Wire>) -> thread::JoinHandle<()> {
+    let wire = wire.clone();
+    thread::spawn(move || {
+        wire.receive_both(0, 1);
+        wire.receive_both(1, 1);
+    })
+}
+
 #[test]
 fn a_handler_that_waits_is_polled_again_when_it_is_woken() {
     check(|| {
         let (conn, wire) = (connection(8), Wire::open());
         let (signal, signalled) = oneshot::channel();
         conn.set_handler("question".to_owned(), answer_after(signalled));
-        let peer = thread::spawn({
-            let wire = wire.clone();
-            move || {
-                wire.receive_both(0, 1);
-                wire.receive_both(1, 1);
-            }
-        });
+        let peer = ask_twice(&wire);
         let program = thread::spawn(move || signal.send(()).expect("the handler waits for it"));
         with_task(&conn, &wire, |task| run_until(task, |messages, pongs| messages.len() == 2 && pongs == 1));
         peer.join().expect("the peer ends");
@@ -454,13 +457,7 @@ fn a_ping_is_answered_while_a_handler_waits() {
         let (conn, wire) = (connection(8), Wire::open());
         let (signal, signalled) = oneshot::channel();
         conn.set_handler("question".to_owned(), answer_after(signalled));
-        let peer = thread::spawn({
-            let wire = wire.clone();
-            move || {
-                wire.receive_both(0, 1);
-                wire.receive_both(1, 1);
-            }
-        });
+        let peer = ask_twice(&wire);
         let signal = Cell::new(Some(signal));
         with_task(&conn, &wire, |task| {
             run_until(task, |messages, pongs| {

@@ -240,7 +240,9 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
                 other => {
                     self.note(other);
                     if self.progress.end().is_some() {
-                        self.announce_end();
+                        // The running handler learns of the end: its sends fail. It may still
+                        // reply.
+                        self.conn.drain();
                     }
                 }
             }
@@ -262,11 +264,6 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             Ok(Received::Close(close)) => self.progress.set_end(ReadEnd::PeerClosed(close)),
             Err(error) => self.progress.set_end(end_of(&error)),
         }
-    }
-
-    /// Shows the end to the running handler: its sends fail, and it may still reply.
-    fn announce_end(&self) {
-        self.conn.drain();
     }
 }
 

@@ -82,7 +82,7 @@ fn question(local: std::net::SocketAddr, peer: std::net::SocketAddr) -> Vec<u8> 
     bytes.extend_from_slice(&LENGTH.to_ne_bytes());
     bytes.extend_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     bytes.extend_from_slice(&NLM_F_REQUEST.to_ne_bytes());
-    // The sequence number and the port of this message, which nobody else answers.
+    // The sequence number and the port are zero, because this socket asks only once.
     bytes.extend_from_slice(&[0; 8]);
     // The family, the protocol, no extensions, padding, and every state.
     bytes.extend_from_slice(&[family, IPPROTO_TCP, 0, 0]);
