@@ -59,6 +59,7 @@ impl<E: Endpoint> Scope<'_, E> {
 
     /// Calls the handler of a message that was parsed only up to its payload. Returns `None` if the
     /// handler does not read the payload, or is not annotated.
+    #[inline]
     fn call_reader<'f>(&'f self, context: &'f Context<'f, E>) -> Option<(&'f str, Outcome<'f>)> {
         match self.program.router.find(context.conn, &context.incoming.message_type)? {
             (message_type, Found::Annotated(entry)) if entry.payload => {

@@ -52,49 +52,51 @@ use tokio_util::sync::CancellationToken;
 /// Runs a connection from before its first message to the end of its socket.
 ///
 /// At the end it takes the socket out of `socket`. `kill` ends the wait for a peer that does not
-/// close in time, and for a running handler. The socket is borrowed, because a future has room for
-/// each argument, and again for the variable that it moves to.
-pub(crate) async fn run<E: Endpoint, T: Transport>(
-    socket: &mut Option<T>,
-    conn: &Handle,
-    scope: &Scope<'_, E>,
-    kill: &CancellationToken,
-) {
-    let _ending = Ending { conn, scope };
-    let Some(transport) = &*socket else { return };
-    let config = &scope.program.config;
-    let closed = {
-        let progress = Progress::new();
-        let mut reading = pin!(Some(ReadLoop::new(transport, conn, scope, &progress).run()));
-        let reader = reading.as_mut().as_pin_mut().expect("made above");
-        let heartbeat = config.heartbeat.map(|heartbeat| Box::new(HeartbeatTimer::new(heartbeat)));
-        let writer = Writer::new(config.write_timeout);
-        let mut task = Task {
-            transport,
-            conn,
-            writer,
-            reader,
-            progress: &progress,
-            waker: conn.reader_waker(),
-            heartbeat,
-            failed: None,
-            reader_done: false,
+/// close in time, and for a running handler.
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for each argument twice")]
+pub(crate) fn run<'t, E: Endpoint, T: Transport>(
+    socket: &'t mut Option<T>,
+    conn: &'t Handle,
+    scope: &'t Scope<'t, E>,
+    kill: &'t CancellationToken,
+) -> impl Future<Output = ()> + Send + use<'t, E, T> {
+    async move {
+        let _ending = Ending { conn, scope };
+        let Some(transport) = &*socket else { return };
+        let config = &scope.program.config;
+        let closed = {
+            let progress = Progress::new();
+            let mut reading = pin!(Some(ReadLoop::new(transport, conn, scope, &progress).run()));
+            let reader = reading.as_mut().as_pin_mut().expect("made above");
+            let heartbeat = config.heartbeat.map(|heartbeat| Box::new(HeartbeatTimer::new(heartbeat)));
+            let writer = Writer::new(config.write_timeout);
+            let mut task = Task {
+                transport,
+                conn,
+                writer,
+                reader,
+                progress: &progress,
+                waker: conn.reader_waker(),
+                heartbeat,
+                failed: None,
+                reader_done: false,
+            };
+            poll_fn(|cx| task.poll_serve(cx)).await;
+            if let Some(hub) = scope.hub {
+                hub.remove(conn);
+            }
+            let closed = task.closed();
+            // Boxed. Otherwise every idle connection would carry the room for its close.
+            Box::pin(task.end(&closed, config, kill)).await;
+            // Dropping a handler's future runs code of the application, which may panic. The end is
+            // reported anyway.
+            let _ = catch_panic::call(|| reading.set(None));
+            closed
         };
-        poll_fn(|cx| task.poll_serve(cx)).await;
-        if let Some(hub) = scope.hub {
-            hub.remove(conn);
-        }
-        let closed = task.closed();
-        // Boxed. Otherwise every idle connection would carry the room for its close.
-        Box::pin(task.end(&closed, config, kill)).await;
-        // Dropping a handler's future runs code of the application, which may panic. The end is
-        // reported anyway.
-        let _ = catch_panic::call(|| reading.set(None));
-        closed
-    };
-    let _ = catch_panic::call(|| *socket = None);
-    Box::pin(report(conn, &closed, scope)).await;
-    conn.set_closed(closed);
+        let _ = catch_panic::call(|| *socket = None);
+        Box::pin(report(conn, &closed, scope)).await;
+        conn.set_closed(closed);
+    }
 }
 
 /// Marks the connection as ended even if the task does not finish. The stream of an application may

@@ -26,7 +26,7 @@ use crate::{
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tokio::task::yield_now;
 
@@ -56,10 +56,14 @@ struct Turn {
 }
 
 impl Turn {
-    /// Counts a message or control frame. Returns whether the turn is over.
-    fn count(&mut self, bytes: usize) -> bool {
+    /// Counts a message or control frame.
+    fn count(&mut self, bytes: usize) {
         self.messages += 1;
         self.bytes += bytes;
+    }
+
+    /// Whether the turn is over. Then the next one begins.
+    fn take_over(&mut self) -> bool {
         let is_over = self.messages >= TURN_MESSAGES || self.bytes >= TURN_BYTES;
         if is_over {
             *self = Self::default();
@@ -79,9 +83,49 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     /// Reads and handles one message after the other, until the end was read and every message
     /// before it was handled.
     ///
-    /// The futures of handlers are pinned where they are made. If they moved through functions,
-    /// every idle connection would have room for each of the places.
-    pub(super) async fn run(mut self) {
+    /// An idle connection has room for every value that lives across an await. So the futures of
+    /// handlers are pinned where they are made, and a value ends with its block.
+    #[expect(clippy::manual_async_fn, reason = "an async fn has room for `self` twice")]
+    pub(super) fn run(mut self) -> impl Future<Output = ()> + use<'t, E, T> {
+        async move {
+            if self.open().await.is_err() {
+                return;
+            }
+            loop {
+                let Some(next) = poll_fn(|cx| self.poll_next(cx)).await else { return };
+                // The running handler's payload may borrow from it.
+                if let Some(frame) = &next {
+                    self.progress.start(self.conn);
+                    let reply = {
+                        let mut handler = pin!(self.scope.message(self.conn, frame));
+                        poll_fn(|cx| self.poll_handler(handler.as_mut(), cx)).await
+                    };
+                    match reply {
+                        Ok(None) => self.progress.done(),
+                        reply => {
+                            let message_type = || Incoming::message(frame).message_type.into_owned();
+                            if self.finish(reply, &message_type).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                }
+                if let Some(frame) = next {
+                    DataMessage::from(frame).recycle();
+                }
+                // A stream that answers the peer's close by itself writes nothing after that. So
+                // everything is written before it reads on.
+                if self.turn.take_over() || T::ANSWERS_CLOSE {
+                    // Not by a plain wake-up: here the runtime polls its sockets before it
+                    // continues.
+                    yield_now().await;
+                }
+            }
+        }
+    }
+
+    /// Reports the open connection, and runs the handler of `__open__`.
+    async fn open(&mut self) -> Result<(), Cut> {
         let (conn, scope) = (self.conn, self.scope);
         self.progress.start(conn);
         scope.program.observer.connection_opened(Connection::of(conn));
@@ -90,56 +134,36 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             let mut handler = pin!(scope.event(conn, &incoming));
             poll_fn(|cx| self.poll_handler(handler.as_mut(), cx)).await
         };
-        if self.finish(reply, &|| OPEN.to_owned()).await.is_err() {
-            return;
-        }
-        loop {
-            let message = match self.backlog.pop() {
-                Some(message) => Some(message),
-                None => match poll_fn(|cx| self.poll_received(cx)).await {
-                    None => return,
-                    Some(Ok(Received::Message(message))) => Some(message),
-                    Some(other) => {
-                        self.note(other);
-                        None
-                    }
-                },
-            };
-            let bytes = message.as_ref().map_or(0, DataMessage::len);
-            match message {
-                Some(message) if conn.intake() == Intake::Shut => message.recycle(),
-                Some(message) => {
-                    // Owned, because the payload of a running handler may borrow from it.
-                    let frame = RawFrame::from(message);
-                    self.progress.start(conn);
-                    let reply = {
-                        let mut handler = pin!(scope.message(conn, &frame));
-                        poll_fn(|cx| self.poll_handler(handler.as_mut(), cx)).await
-                    };
-                    match reply {
-                        Ok(None) => self.progress.done(),
-                        reply => {
-                            let message_type = || Incoming::message(&frame).message_type.into_owned();
-                            if self.finish(reply, &message_type).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                    DataMessage::from(frame).recycle();
+        self.finish(reply, &|| OPEN.to_owned()).await
+    }
+
+    /// Returns the next message that has a turn. Returns `Some(None)` after a control frame or a
+    /// message that is not handled, and `None` after the end.
+    #[inline]
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Option<RawFrame<'static>>>> {
+        let message = match self.backlog.pop() {
+            Some(message) => message,
+            None => match ready!(self.poll_received(cx)) {
+                None => return Poll::Ready(None),
+                Some(Ok(Received::Message(message))) => message,
+                Some(other) => {
+                    self.note(other);
+                    self.turn.count(0);
+                    return Poll::Ready(Some(None));
                 }
-                None => {}
-            }
-            // A stream that answers the peer's close by itself writes nothing after that. So
-            // everything is written before it reads on.
-            if self.turn.count(bytes) || T::ANSWERS_CLOSE {
-                // Not by a plain wake-up: here the runtime polls its sockets before it continues.
-                yield_now().await;
-            }
+            },
+        };
+        self.turn.count(message.len());
+        if self.conn.intake() == Intake::Shut {
+            message.recycle();
+            return Poll::Ready(Some(None));
         }
+        Poll::Ready(Some(Some(RawFrame::from(message))))
     }
 
     /// Reads the next message or control frame. Returns `None` after the end, which the task may
     /// have set.
+    #[inline]
     fn poll_received(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Received, ReadError>>> {
         if self.progress.end().is_some() {
             return Poll::Ready(None);
@@ -192,6 +216,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     }
 
     /// Queues a short reply, if there is room.
+    #[inline]
     fn try_reply(&self, reply: &Frame) -> Result<(), PushError> {
         match self.progress.handling() {
             Handling::ReplyDropped => Err(PushError::Closed),
@@ -246,7 +271,8 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
                     }
                 }
             }
-            if self.turn.count(bytes) {
+            self.turn.count(bytes);
+            if self.turn.take_over() {
                 // One poll schedules this task after the runtime has polled its sockets.
                 let _ = pin!(yield_now()).poll(cx);
                 return;

@@ -67,6 +67,7 @@ impl<S> SocketTransport<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> {
+    #[inline]
     fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, ReadError>> {
         let Inner { socket, reader, received, .. } = &mut *lock(&self.0);
         reader.poll(&mut Polled { socket, received, queue, cx, reads: 0 })
