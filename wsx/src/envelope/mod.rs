@@ -159,6 +159,9 @@ impl<M: Outbound + ?Sized, To> SentBy<AnySide, To> for M {}
 /// A side that may send a message may also send its envelope.
 impl<T: Serialize + SentBy<S, To>, S: Declared, To> SentBy<S, To> for Envelope<T> {}
 
+/// The start of an envelope of [`VERSION`], up to its type.
+const USUAL_START: &[u8] = b"{\"ver\":1,\"type\":\"";
+
 /// Returns a text frame with an envelope.
 fn text_frame<T: Serialize + ?Sized>(
     role: Role,
@@ -170,17 +173,17 @@ fn text_frame<T: Serialize + ?Sized>(
     write::encode(Opcode::TEXT, role, |buffer| {
         // This does not use a derive: the keys need no escapes, and their order is part of the
         // format.
-        buffer.extend_from_slice(b"{\"ver\":");
-        serde_json::to_writer(&mut *buffer, &ver)?;
-        buffer.extend_from_slice(b",\"type\":");
-        if is_plain(message_type) {
-            buffer.push(b'"');
+        if ver == VERSION && is_plain(message_type) {
+            buffer.extend_from_slice(USUAL_START);
             buffer.extend_from_slice(message_type.as_bytes());
-            buffer.push(b'"');
+            buffer.extend_from_slice(b"\",\"ts\":");
         } else {
+            buffer.extend_from_slice(b"{\"ver\":");
+            serde_json::to_writer(&mut *buffer, &ver)?;
+            buffer.extend_from_slice(b",\"type\":");
             serde_json::to_writer(&mut *buffer, message_type)?;
+            buffer.extend_from_slice(b",\"ts\":");
         }
-        buffer.extend_from_slice(b",\"ts\":");
         serde_json::to_writer(&mut *buffer, &ts)?;
         buffer.extend_from_slice(b",\"data\":");
         serde_json::to_writer(&mut *buffer, data)?;

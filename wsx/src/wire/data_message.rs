@@ -31,6 +31,7 @@ pub(crate) enum DataMessage {
 
 impl DataMessage {
     /// Returns empty memory for a payload of this length, that of an earlier message if possible.
+    #[inline]
     pub(super) fn memory(length: usize) -> Vec<u8> {
         let mut memory = if length < MIN_LONG { SPARE.take() } else { Vec::new() };
         memory.clear();
@@ -47,6 +48,7 @@ impl DataMessage {
 
     /// Keeps the memory of a handled message for the next one: of this thread, or of the program if
     /// it is long.
+    #[inline]
     pub(crate) fn recycle(self) {
         let memory = match self {
             Self::Text(text) => text.into_bytes(),

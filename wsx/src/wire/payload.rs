@@ -17,6 +17,20 @@ const MAX_RESERVED_RATIO: usize = 16;
 /// The first memory of a message whose length is not known yet. Tiny fragments need few copies.
 const MIN_RESERVED: usize = 64;
 
+/// Returns the bytes of a message that is one frame and has arrived completely. `memory` is empty
+/// memory for it.
+#[inline]
+pub(super) fn whole(header: Header, arrived: &[u8], mut memory: Vec<u8>) -> Vec<u8> {
+    if memory.capacity() < arrived.len() {
+        memory.reserve_exact(arrived.len());
+    }
+    memory.extend_from_slice(arrived);
+    if header.masked {
+        mask(&mut memory, header.mask_key);
+    }
+    memory
+}
+
 /// A frame whose payload is not complete.
 pub(super) struct Payload {
     /// Its mask key is rotated to the next byte.

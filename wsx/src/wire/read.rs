@@ -14,7 +14,7 @@ use crate::{
         data_message::{DataMessage, Received},
         fragments::Fragments,
         header::{Header, MAX_HEADER, Opcode},
-        payload::Payload,
+        payload::{self, Payload},
         read_buffer::Input,
         violation::{ReadError, Violation},
         write::frame,
@@ -85,6 +85,7 @@ impl Reader {
 
     /// Returns the next message or control frame. It must not be called after an error or a close
     /// frame.
+    #[inline]
     pub(crate) fn poll(&mut self, link: &mut impl Link) -> Poll<Result<Received, ReadError>> {
         if self.pong.as_deref().is_some_and(|pong| link.answer(pong)) {
             self.pong = None;
@@ -92,7 +93,11 @@ impl Reader {
         loop {
             match &mut self.state {
                 State::Header { .. } => match self.next_header() {
-                    Some(header) => self.begin_frame(header)?,
+                    Some(header) => {
+                        if let Some(message) = self.begin_frame(header)? {
+                            return Poll::Ready(Ok(Received::Message(message)));
+                        }
+                    }
                     None => ready!(self.poll_fill(link))?,
                 },
                 State::Payload(payload) => {
@@ -122,6 +127,7 @@ impl Reader {
     }
 
     /// Takes the next header from the input, if it is complete. Otherwise takes its first bytes.
+    #[inline]
     fn next_header(&mut self) -> Option<Header> {
         let State::Header { bytes, read } = &mut self.state else { return None };
         let unread = self.input.unread();
@@ -136,13 +142,16 @@ impl Reader {
         bytes[*read..*read + more].copy_from_slice(&unread[..more]);
         let header = Header::parse(&bytes[..*read + more]);
         let used = header.map_or(more, |header| header.size - *read);
-        *read += used;
+        // A complete header leaves the state as it was before it.
+        *read = if header.is_some() { 0 } else { *read + used };
         self.input.take(used);
         header
     }
 
-    /// Checks the header, and prepares the memory for its payload.
-    fn begin_frame(&mut self, header: Header) -> Result<(), Violation> {
+    /// Checks the header, and prepares the memory for its payload. Returns the message if it has
+    /// arrived completely, as most do.
+    #[inline]
+    fn begin_frame(&mut self, header: Header) -> Result<Option<DataMessage>, Violation> {
         header.check(self.role, self.fragments.is_some())?;
         let length = usize::try_from(header.payload_length).unwrap_or(usize::MAX);
         let earlier = if header.opcode().is_control() {
@@ -156,12 +165,19 @@ impl Reader {
             }
             match &mut self.fragments {
                 Some(fragments) => fragments.take(),
-                None if header.is_final() => DataMessage::memory(length),
+                None if header.is_final() => {
+                    let memory = DataMessage::memory(length);
+                    if self.input.unread().len() >= length {
+                        let bytes = payload::whole(header, self.input.take(length), memory);
+                        return message(header.opcode() == Opcode::TEXT, bytes).map(Some);
+                    }
+                    memory
+                }
                 None => Vec::new(),
             }
         };
         self.state = State::Payload(Payload::new(header, length, earlier));
-        Ok(())
+        Ok(None)
     }
 
     /// Returns the message or control frame that the frame completes. `bytes` has the whole message
@@ -194,6 +210,7 @@ impl Reader {
     }
 }
 
+#[inline]
 fn message(is_text: bool, bytes: Vec<u8>) -> Result<DataMessage, Violation> {
     Ok(if is_text {
         DataMessage::Text(String::from_utf8(bytes).map_err(|_| Violation::TextNotUtf8)?)

@@ -42,11 +42,13 @@ impl Input {
         Self { start: 0, end: bytes.len(), bytes }
     }
 
+    #[inline]
     pub(super) fn unread(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
     /// Takes the next bytes, at most `most`.
+    #[inline]
     pub(super) fn take(&mut self, most: usize) -> &[u8] {
         let start = self.start;
         self.start += most.min(self.end - start);

@@ -124,6 +124,7 @@ pub(crate) fn close_frame(role: Role, code: CloseCode, reason: &str) -> Bytes {
 
 /// Masks the payload, which begins at `MAX_HEADER`, and writes the header directly before it.
 /// Returns the position where the frame begins.
+#[inline]
 fn write_header(buffer: &mut [u8], opcode: Opcode, role: Role) -> usize {
     let (header, payload) = buffer.split_at_mut(MAX_HEADER);
     let (mask_bit, mut start) = match role {

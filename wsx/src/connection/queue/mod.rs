@@ -139,6 +139,7 @@ impl Queue {
         Ok(())
     }
 
+    #[inline]
     fn lock_for_reply(&self, length: usize) -> Result<MutexGuard<'_, State>, PushError> {
         let mut state = self.lock();
         if state.access == Access::Closed {
