@@ -50,10 +50,18 @@ struct Cmd {
     after: u32,
 }
 
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Reading {
+    device: String,
+    celsius: f64,
+    volts: Option<f32>,
+    uptime: u64,
+}
+
 wsx::protocol! {
     Measured v1 {
         Edge -> Server: Telemetry<'_>, Health;
-        Server -> Edge: Cmd;
+        Server -> Edge: Cmd, Reading;
     }
 }
 
@@ -145,6 +153,9 @@ fn queue() -> Bench<Station> {
     bench.take();
     bench
 }
+fn readings(volts: Option<f32>) -> (Bench<Station>, Reading) {
+    (queue(), Reading { device: "box-7".to_owned(), celsius: 21.5, volts, uptime: 1_732_969_200 })
+}
 fn members(connections: usize) -> (Bench<Station>, Vec<Connection>) {
     let bench = Bench::new(Hub::builder().endpoint(Station).build().unwrap());
     let members = bench.join(connections);
@@ -215,7 +226,7 @@ fn dispatch_raw((bench, text): (Bench<wsx::Untyped>, String)) -> Bench<wsx::Unty
 
 // Encoding, queueing and taking all messages of one write.
 #[library_benchmark]
-#[bench::of_a_small_message(args = (), setup = queue, teardown = drop, config = budget(127_569))]
+#[bench::of_a_small_message(args = (), setup = queue, teardown = drop, config = budget(125_767))]
 fn encode_and_queue(bench: Bench<Station>) -> Bench<Station> {
     for _ in 0..TIMES {
         black_box(bench.queue(black_box(&Cmd { restart: true, after: 5 })));
@@ -226,13 +237,25 @@ fn encode_and_queue(bench: Bench<Station>) -> Bench<Station> {
 
 // The same for replies.
 #[library_benchmark]
-#[bench::of_a_small_message(args = (), setup = queue, teardown = drop, config = budget(90_055))]
+#[bench::of_a_small_message(args = (), setup = queue, teardown = drop, config = budget(86_678))]
 fn reply(bench: Bench<Station>) -> Bench<Station> {
     for _ in 0..TIMES {
         black_box(bench.reply(black_box(&Cmd { restart: true, after: 5 })));
     }
     assert!(bench.take() > TIMES * 50);
     bench
+}
+
+// The same for a message with floats, with and without a `null`, which may stand for NaN.
+#[library_benchmark]
+#[bench::without_a_null(args = (Some(0.5)), setup = readings, teardown = drop, config = budget(168_561))]
+#[bench::with_a_null(args = (None), setup = readings, teardown = drop, config = budget(150_061))]
+fn reply_of_floats((bench, reading): (Bench<Station>, Reading)) -> (Bench<Station>, Reading) {
+    for _ in 0..TIMES {
+        black_box(bench.reply(black_box(&reading)));
+    }
+    assert!(bench.take() > TIMES * 50);
+    (bench, reading)
 }
 
 // One message into the queues of all connections.
@@ -246,6 +269,6 @@ fn broadcast((bench, members): (Bench<Station>, Vec<Connection>)) -> (Bench<Stat
 
 library_benchmark_group!(
     name = engine,
-    benchmarks = [read, parse, decode, dispatch, dispatch_raw, encode_and_queue, reply, broadcast]
+    benchmarks = [read, parse, decode, dispatch, dispatch_raw, encode_and_queue, reply, reply_of_floats, broadcast]
 );
 main!(library_benchmark_groups = engine);

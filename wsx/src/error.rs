@@ -47,7 +47,9 @@ pub enum SendError {
     /// The send queue has no room. Only a send that does not wait returns this.
     #[error("the send queue is full")]
     Full,
-    /// The message cannot be written as JSON.
+    /// The message cannot be written as JSON: its own `Serialize` failed, or a number is NaN or
+    /// infinite (row E5 of the specification). The source says which number, as
+    /// `readings[3].celsius`.
     #[error("the message cannot be written as JSON")]
     Encode(#[source] serde_json::Error),
     /// `send_bytes` was called with bytes that a text frame must not carry (RFC 6455 section 5.6).

@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 use std::{borrow::Cow, time::SystemTime};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
-use wsx::{Connection, Envelope, Hub, Meta, RawFrame};
-use wsx_tests::{Log, Server, recorder};
+use wsx::{Connection, Envelope, Hub, Meta, RawFrame, SendError};
+use wsx_tests::{Log, Server, chain, recorder};
 
 #[derive(Debug, PartialEq)]
 enum Got {
@@ -174,4 +174,54 @@ async fn a_raw_frame_without_a_handler_is_ignored_and_counted() {
     peer.send("more").await;
     memory.message_ignored().await;
     assert_eq!(server.hub.ignored(), 2);
+}
+
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Reading {
+    celsius: f64,
+    volts: Option<f32>,
+}
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Readings {
+    readings: Vec<Reading>,
+}
+
+/// Answers with two readings, of which the second has NaN.
+#[wsx::handler("reading", on = Station)]
+fn on_reading(reading: Reading) -> Readings {
+    let nan = Reading { celsius: f64::NAN, volts: reading.volts };
+    Readings { readings: vec![reading, nan] }
+}
+
+/// Row E5: NaN and infinity are an error of each kind of send, and of a reply. The error names the
+/// field. Nothing arrives, and a value that is missing still arrives as `null`.
+#[tokio::test]
+async fn a_number_that_json_cannot_carry_is_an_error_at_send() {
+    let (observer, mut seen) = recorder();
+    let hub = Hub::builder().endpoint(Station::default()).observer(observer).build().unwrap();
+    let server = Server::start(hub).await;
+    let mut peer = server.peer("a").await;
+    let hub = &server.hub;
+    let reading = |celsius, volts| Reading { celsius, volts };
+    let nan = Readings { readings: vec![reading(1.0, None), reading(f64::NAN, None)] };
+    let advice = ", which JSON cannot carry: send an `Option` that is `None` if there is no value";
+    let failed = |sent: Result<(), SendError>, expected: &str| {
+        let error = sent.unwrap_err();
+        assert!(matches!(error, SendError::Encode(_)), "{error:?}");
+        assert_eq!(chain(&error), format!("the message cannot be written as JSON: {expected}{advice}"));
+    };
+    failed(hub.send_to("a", &nan).await, "`readings[1].celsius` is NaN");
+    failed(hub.broadcast(&reading(f64::INFINITY, None)).await.map(drop), "`celsius` is infinite");
+    let conn = hub.connection("a").unwrap();
+    failed(conn.send(&reading(1.0, Some(f32::NEG_INFINITY))).await, "`volts` is infinite");
+    failed(conn.try_send(&Envelope::with_type("loose", f64::NAN)), "the data is NaN");
+
+    peer.send_envelope("reading", json!({"celsius": 1.5, "volts": null})).await;
+    let (id, message_type, error) = seen.handler_failed().await;
+    assert_eq!((&*id, &*message_type), ("a", "reading"));
+    let expected = "the handler failed: the reply was not sent: the message cannot be written as JSON: `readings[1].celsius` is NaN";
+    assert_eq!(chain(&error), format!("{expected}{advice}"));
+
+    conn.send(&reading(1.5, None)).await.unwrap();
+    assert_eq!(peer.receive_data().await, ("reading".into(), json!({"celsius": 1.5, "volts": null})));
 }

@@ -1,6 +1,7 @@
 //! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}`: its Rust type, and how
 //! it is written. It does not know handlers or connections.
 pub(crate) mod fast_path;
+mod finite;
 pub(crate) mod incoming;
 pub(crate) mod parse;
 pub(crate) mod payload;
@@ -186,7 +187,7 @@ fn text_frame<T: Serialize + ?Sized>(
         }
         serde_json::to_writer(&mut *buffer, &ts)?;
         buffer.extend_from_slice(b",\"data\":");
-        serde_json::to_writer(&mut *buffer, data)?;
+        finite::write(buffer, data)?;
         buffer.push(b'}');
         Ok(())
     })
