@@ -38,7 +38,10 @@ pub(super) fn borrowed_text(input: &DeriveInput, private: &TokenStream, errors: 
         let span = type_span(&field.ty);
         let p = respan(private, span);
         checks.extend(quote_spanned! {span=>
-            const _: () = #p::ensure(!#p::Probe::<#name #arguments>::PAYLOAD, #why);
+            const _: () = {
+                use #p::Plain as _;
+                #p::ensure(!#p::Probe::<#name #arguments>::PAYLOAD, #why);
+            };
         });
     }
     checks
