@@ -110,6 +110,33 @@ pub fn handler(args: TokenStream, item: TokenStream) -> TokenStream {
 /// Before you rename a type that is in use, pin its type string with `#[wsx(type =
 /// "charge_state")]`.
 ///
+/// # The fingerprint
+///
+/// `Message::FINGERPRINT` is a number that changes when the JSON of the message changes:
+///
+/// - with the type string;
+/// - with the name of a field or a variant, as serde writes it, and with its type;
+/// - with a field that is added, removed, or moved to another variant;
+/// - with the kind of a struct or a variant: unit, newtype, tuple, or named fields;
+/// - with an option of serde that changes the JSON, or which JSON is accepted, such as `tag`,
+///   `untagged`, `flatten`, `with`, `skip_serializing_if`, `default` or `alias`;
+/// - with the fields of a message in a field, also inside of `Option`, `Vec`, a map, a tuple, an
+///   array or `Box`. Messages may contain each other, so this goes eight messages deep.
+///
+/// It stays the same when the JSON stays the same:
+///
+/// - if named fields change places, or the variants of an enum that is not `untagged`;
+/// - if a field borrows: `&T`, `Cow<'a, T>`, `Box<T>`, `Rc<T>` and `Arc<T>` count as `T`, `str` as
+///   `String`, and `[T]` as `Vec<T>`;
+/// - if a name of Rust changes and `#[serde(rename = "..")]` keeps the old name;
+/// - with `borrow`, `bound`, `crate`, `expecting` and skipped fields.
+///
+/// **A type that does not derive `Message` counts only by its name**, as it is written: a path of
+/// the standard library by its last part, a path like `other::Type` in full. So derive `Message`
+/// for the types inside of a message too. A function in `with` or `skip_serializing_if` counts by
+/// its name as well. A fingerprint may change although the JSON does not, for example from `(u8,
+/// u8)` to `[u8; 2]`.
+///
 /// # Borrowed text
 ///
 /// A message that is decoded may borrow text as `Cow<'a, str>` with `#[serde(borrow)]`. A `&'a str`

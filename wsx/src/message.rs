@@ -23,11 +23,10 @@
 pub trait Message: Derived {
     /// The envelope's `type`. It is not empty and does not begin with `__`.
     const TYPE: &'static str;
-    /// A hash of the message's shape. It changes with the type string, and with the name, the type
-    /// or a serde attribute of a field.
+    /// A hash of the message's shape: of all that its JSON depends on and that the derive can see.
     ///
-    /// A field that is a message counts with its own fingerprint. Any other field counts with the
-    /// name of its type. The hash is not cryptographic.
+    /// The [derive](macro@crate::Message#the-fingerprint) says what it covers. The hash is not
+    /// cryptographic.
     const FINGERPRINT: u64;
 }
 

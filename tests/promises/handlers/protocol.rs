@@ -143,60 +143,108 @@ fn an_inbound_enum_decodes_what_its_side_receives() {
     assert!(matches!(EdgeInbound::decode("note", r#"{"text":"x"}"#), Some(Ok(EdgeInbound::Note(_)))));
 }
 
-mod changed {
-    //! The same messages with small differences, each of which must change the fingerprint.
-    pub(crate) mod base {
-        #[derive(serde::Serialize, wsx::Message)]
-        pub(crate) struct Inner {
-            pub(crate) a: u8,
+/// Makes modules with the same messages in different shapes.
+macro_rules! shapes {
+    ($($name:ident { $($item:item)* })*) => {$(
+        mod $name {
+            #![allow(dead_code, reason = "only the shapes are used")]
+            $(
+                #[derive(serde::Serialize, wsx::Message)]
+                $item
+            )*
         }
-        #[derive(serde::Serialize, wsx::Message)]
-        pub(crate) struct Outer {
-            pub(crate) inner: Inner,
-            pub(crate) b: u16,
+    )*};
+}
+shapes! {
+    base { pub(super) struct Inner { a: u8 } pub(super) struct Outer { inner: Inner, b: u16 } }
+    same { pub(super) struct Outer { b: u16, inner: super::base::Inner } }
+    nested { pub(super) struct Inner { a: u16 } pub(super) struct Outer { inner: Inner, b: u16 } }
+    renamed { pub(super) struct Outer { inner: super::base::Inner, #[serde(rename = "c")] b: u16 } }
+
+    unit { pub(super) struct Outer; }
+    empty { pub(super) struct Outer {} }
+    empty_tuple { pub(super) struct Outer(); }
+    first { pub(super) enum Outer { A { x: u8 }, B {} } }
+    second { pub(super) enum Outer { A {}, B { x: u8 } } }
+    owned { pub(super) struct Outer { text: String, list: Option<Vec<u8>> } }
+    borrowed {
+        pub(super) struct Outer<'a> { list: Option<&'a [u8]>, text: std::borrow::Cow<'a, str> }
+    }
+
+    list { pub(super) struct Inner { a: u8 } pub(super) struct Outer { inner: Vec<Option<Inner>> } }
+    list_of_others { pub(super) struct Inner { b: u8 } pub(super) struct Outer { inner: Vec<Option<Inner>> } }
+    map {
+        pub(super) struct Inner { a: u8 }
+        pub(super) struct Outer { inner: std::collections::BTreeMap<String, (u8, [Box<Inner>; 2])> }
+    }
+    map_of_others {
+        pub(super) struct Inner { b: u8 }
+        pub(super) struct Outer { inner: std::collections::BTreeMap<String, (u8, [Box<Inner>; 2])> }
+    }
+    tree { pub(super) struct Branch { leaf: u8, leaves: Vec<Outer> } pub(super) struct Outer { branch: Box<Branch> } }
+    tree_of_others {
+        pub(super) struct Branch { leaf: u16, leaves: Vec<Outer> }
+        pub(super) struct Outer { branch: Box<Branch> }
+    }
+}
+
+/// Row M4: a fingerprint changes with what the JSON depends on, also inside of other messages, and
+/// with nothing else. The shapes of the macro have more classes.
+#[test]
+fn a_fingerprint_changes_when_the_wire_does() {
+    assert_eq!(base::Outer::FINGERPRINT, same::Outer::FINGERPRINT);
+    assert_eq!(owned::Outer::FINGERPRINT, borrowed::Outer::FINGERPRINT);
+    let all = [
+        base::Outer::FINGERPRINT,
+        nested::Outer::FINGERPRINT,
+        renamed::Outer::FINGERPRINT,
+        unit::Outer::FINGERPRINT,
+        empty::Outer::FINGERPRINT,
+        empty_tuple::Outer::FINGERPRINT,
+        first::Outer::FINGERPRINT,
+        second::Outer::FINGERPRINT,
+        owned::Outer::FINGERPRINT,
+        list::Outer::FINGERPRINT,
+        list_of_others::Outer::FINGERPRINT,
+        map::Outer::FINGERPRINT,
+        map_of_others::Outer::FINGERPRINT,
+        tree::Outer::FINGERPRINT,
+        tree_of_others::Outer::FINGERPRINT,
+    ];
+    let different: std::collections::BTreeSet<u64> = all.into();
+    assert_eq!(different.len(), all.len(), "{all:x?}");
+}
+
+mod turned {
+    //! The messages of the three sides below, on other lines.
+    use super::{Cmd, Health, Note};
+    wsx::protocol! {
+        pub(super) Plant v1 {
+            Controller -> Console: Note, Health;
+            Console -> Controller: Cmd;
+            Controller -> Machine: Cmd;
+            Machine -> Controller: Health;
         }
     }
-    pub(crate) mod nested {
-        #[derive(serde::Serialize, wsx::Message)]
-        pub(crate) struct Inner {
-            pub(crate) a: u16,
-        }
-        #[derive(serde::Serialize, wsx::Message)]
-        pub(crate) struct Outer {
-            pub(crate) inner: Inner,
-            pub(crate) b: u16,
-        }
-    }
-    pub(crate) mod renamed {
-        #[derive(serde::Serialize, wsx::Message)]
-        pub(crate) struct Outer {
-            pub(crate) inner: super::base::Inner,
-            #[serde(rename = "c")]
-            pub(crate) b: u16,
-        }
-    }
-    pub(crate) mod same {
-        #[derive(serde::Serialize, wsx::Message)]
-        pub(crate) struct Outer {
-            pub(crate) inner: super::base::Inner,
-            pub(crate) b: u16,
+}
+mod swapped {
+    //! The same with one message in the other direction.
+    use super::{Cmd, Health, Note};
+    wsx::protocol! {
+        pub(super) Plant v1 {
+            Machine -> Controller: Health;
+            Controller -> Machine: Cmd;
+            Console -> Controller: Cmd, Note;
+            Controller -> Console: Health;
         }
     }
 }
 
-/// Row M3: a fingerprint changes with the type of a field, even inside another message, and with a
-/// serde attribute.
+/// Row M4: the order of a protocol's lines is not on the wire, but their directions are.
 #[test]
-fn a_fingerprint_changes_when_the_wire_does() {
-    use changed::{base, nested, renamed, same};
-    assert_eq!(base::Outer::FINGERPRINT, same::Outer::FINGERPRINT);
-    assert_ne!(base::Outer::FINGERPRINT, nested::Outer::FINGERPRINT);
-    assert_ne!(base::Outer::FINGERPRINT, renamed::Outer::FINGERPRINT);
-    let all =
-        (base::Outer { inner: base::Inner { a: 1 }, b: 2 }, nested::Outer { inner: nested::Inner { a: 1 }, b: 2 });
-    let more =
-        (renamed::Outer { inner: base::Inner { a: 1 }, b: 2 }, same::Outer { inner: base::Inner { a: 1 }, b: 2 });
-    assert_eq!(serde_json::to_string(&(all, more)).unwrap().matches("\"inner\"").count(), 4);
+fn a_protocols_fingerprint_depends_on_its_directions() {
+    assert_eq!(three::Plant::FINGERPRINT, turned::Plant::FINGERPRINT);
+    assert_ne!(three::Plant::FINGERPRINT, swapped::Plant::FINGERPRINT);
 }
 
 #[derive(wsx::Endpoint, Default)]

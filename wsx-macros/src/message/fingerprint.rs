@@ -1,44 +1,42 @@
 //! The hash of what both ends must agree on.
-use crate::shared::with_lifetimes;
+use super::shape::{self, Leaf};
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
-use syn::{Attribute, Data, DeriveInput, Fields, LitStr};
+use quote::quote;
+use syn::{DeriveInput, LitStr, parse_quote};
 
-/// A hash of what a peer must agree on: type string, field names, field types, serde's attributes.
+/// Implements `Shape`: a hash of the type string and of the message's shape. A type of a field that
+/// is a message counts with its own shape, which only the compiler knows.
 pub(super) fn fingerprint(input: &DeriveInput, p: &TokenStream, message_type: &LitStr) -> TokenStream {
-    let mut parts = vec![serde_text(&input.attrs, p)];
-    let mut add = |fields: &Fields| {
-        for (at, field) in fields.iter().enumerate() {
-            let name = field.ident.as_ref().map_or_else(|| at.to_string(), ToString::to_string);
-            let ty = with_lifetimes(field.ty.to_token_stream(), "'static");
-            let text = ty.to_string();
-            parts.push(quote!(#p::hash(#name)));
-            parts.push(serde_text(&field.attrs, p));
-            parts.push(quote!(#p::field(#p::Probe::<#ty>::FINGERPRINT, #text)));
-        }
+    let shape = shape::of(input);
+    let own = hash(&format!("{}\n{}", message_type.value(), shape.text));
+    let leaves = shape.leaves.iter().map(|Leaf { name, ty }| {
+        let name = hash(name);
+        quote!(shape = #p::mix(shape, #p::found_or(#p::Probe::<#p::Inside<#ty, __Depth>>::SHAPE, #name));)
+    });
+    let mut generics = input.generics.clone();
+    generics.params.push(parse_quote!(__Depth: #p::Depth));
+    let name = &input.ident;
+    let arguments = input.generics.split_for_impl().1;
+    let (generics, _, bounds) = generics.split_for_impl();
+    let body = if shape.leaves.is_empty() {
+        quote!(#own)
+    } else {
+        quote!({
+            use #p::Plain as _;
+            let mut shape = #own;
+            #(#leaves)*
+            shape
+        })
     };
-    match &input.data {
-        Data::Struct(data) => add(&data.fields),
-        Data::Enum(data) => data.variants.iter().for_each(|variant| add(&variant.fields)),
-        Data::Union(_) => {}
-    }
-    if let Data::Enum(data) = &input.data {
-        for variant in &data.variants {
-            let name = variant.ident.to_string();
-            parts.push(quote!(#p::hash(#name)));
-            parts.push(serde_text(&variant.attrs, p));
+    quote! {
+        #[automatically_derived]
+        impl #generics #p::Shape<__Depth> for #name #arguments #bounds {
+            const SHAPE: #p::u64 = #body;
         }
     }
-    quote!({
-        use #p::Plain as _;
-        let mut fingerprint = #p::hash(#message_type);
-        #(fingerprint = #p::mix(fingerprint, #parts);)*
-        fingerprint
-    })
 }
 
-fn serde_text(attrs: &[Attribute], p: &TokenStream) -> TokenStream {
-    let serde = attrs.iter().filter(|attr| attr.path().is_ident("serde"));
-    let text: String = serde.map(|attr| attr.meta.to_token_stream().to_string()).collect();
-    quote!(#p::hash(#text))
+/// Fowler–Noll–Vo, 64 bits. The macro computes it, because the compiler's interpreter is slow.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -8,6 +8,8 @@ use syn::{Data, DeriveInput, Field, GenericParam, LitStr, parse_quote};
 
 mod borrowed;
 mod fingerprint;
+mod serde_options;
+mod shape;
 
 pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
@@ -37,7 +39,7 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let p = &wsx.path;
     let borrowed = borrowed_text(input, p, &mut errors);
     let key = key_of(p, &message_type.value());
-    let fingerprint = fingerprint(input, p, &message_type);
+    let shape = fingerprint(input, p, &message_type);
     let (import, errors) = (&wsx.import, errors.finish());
     // Generated in spite of an error, so that the uses of the type do not fail too.
     quote! {
@@ -47,8 +49,9 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
             #[automatically_derived]
             impl #generics #p::Message for #name #arguments #bounds {
                 const TYPE: &'static #p::str = #message_type;
-                const FINGERPRINT: #p::u64 = #fingerprint;
+                const FINGERPRINT: #p::u64 = <Self as #p::Shape<#p::Full>>::SHAPE;
             }
+            #shape
             #[automatically_derived]
             impl #generics #p::Derived for #name #arguments #bounds {}
             #[automatically_derived]

@@ -100,7 +100,7 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
             flow.messages.iter().map(move |message| {
                 let type_string = type_string(p, message);
                 let message = message.fixed();
-                quote!(#p::Travel::new(#from, #to, #type_string, #p::field(#p::Probe::<#message>::FINGERPRINT, "")))
+                quote!(#p::Travel::new(#from, #to, #type_string, #p::found_or(#p::Probe::<#message>::FINGERPRINT, 0)))
             })
         })
         .collect();
@@ -120,7 +120,7 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
         impl #name {
             /// The protocol's version.
             pub const VERSION: #p::u32 = #version;
-            /// Changes whenever a message, its fields or its direction does, or the version.
+            /// Changes whenever the JSON of a message, its direction or the version does.
             pub const FINGERPRINT: #p::u64 = #p::fingerprint(#name_text, Self::VERSION, &[#(#travels),*]);
             /// What the protocol says, to print or to serialize.
             pub const DESCRIPTION: #p::Description =

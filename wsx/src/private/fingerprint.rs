@@ -1,9 +1,10 @@
 //! The hash of what both ends must agree on.
 use crate::protocol::Travel;
+use std::marker::PhantomData;
 
 /// Fowler–Noll–Vo, 64 bits.
 #[must_use]
-pub const fn hash(text: &str) -> u64 {
+pub(super) const fn hash(text: &str) -> u64 {
     let (bytes, mut hash, mut at) = (text.as_bytes(), 0xcbf2_9ce4_8422_2325_u64, 0);
     while at < bytes.len() {
         hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
@@ -19,24 +20,77 @@ pub const fn mix(fingerprint: u64, part: u64) -> u64 {
     (fingerprint.rotate_left(23) ^ part).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-/// A field's part: its own fingerprint if it is a message, else the name of its type.
+/// The hash that a probe found, or the other one.
 #[must_use]
-pub const fn field(fingerprint: Option<u64>, type_name: &str) -> u64 {
-    match fingerprint {
-        Some(fingerprint) => fingerprint,
-        None => hash(type_name),
+pub const fn found_or(found: Option<u64>, otherwise: u64) -> u64 {
+    match found {
+        Some(hash) => hash,
+        None => otherwise,
     }
 }
 
-/// A protocol's fingerprint.
+/// A protocol's fingerprint. The order of its lines does not count.
 #[must_use]
 pub const fn fingerprint(name: &str, version: u32, travels: &[Travel]) -> u64 {
-    let mut fingerprint = mix(hash(name), version as u64);
-    let mut at = 0;
+    let (mut all, mut at) = (0_u64, 0);
     while at < travels.len() {
-        fingerprint = mix(fingerprint, travels[at].fingerprint);
-        fingerprint = mix(mix(fingerprint, hash(travels[at].from)), hash(travels[at].to));
+        let travel = mix(mix(travels[at].fingerprint, hash(travels[at].from)), hash(travels[at].to));
+        all = all.wrapping_add(travel);
         at += 1;
     }
-    fingerprint
+    mix(mix(hash(name), version as u64), all)
+}
+
+/// A message's shape, which counts the messages inside of it down to the depth `D`.
+pub trait Shape<D> {
+    /// The hash of the shape.
+    const SHAPE: u64;
+}
+
+/// A depth. Messages may contain each other, as a tree does, so a shape without a depth could have
+/// no end.
+pub trait Depth: Sized {
+    /// The depth of the messages inside of a message of this depth.
+    type Less: Depth;
+    /// A message inside of a message of this depth.
+    type Look<M: Shape<Self::Less>>: Seen;
+}
+
+/// A message inside of another message.
+pub trait Seen {
+    /// The hash of its shape, unless it is too deep.
+    const SHAPE: Option<u64>;
+}
+
+/// The depth at which messages inside of a message count by their names.
+#[derive(Debug)]
+pub struct Lowest;
+
+/// One depth more.
+#[derive(Debug)]
+pub struct Above<D>(PhantomData<D>);
+
+/// The depth of a fingerprint: 8 messages inside of each other.
+pub type Full = Above<Above<Above<Above<Above<Above<Above<Above<Lowest>>>>>>>>;
+
+/// A type of a field, which may be a message, of a message of the depth `D`.
+#[derive(Debug)]
+pub struct Inside<T: ?Sized, D>(PhantomData<D>, PhantomData<T>);
+
+impl Depth for Lowest {
+    type Less = Self;
+    type Look<M: Shape<Self>> = Self;
+}
+
+impl Seen for Lowest {
+    const SHAPE: Option<u64> = None;
+}
+
+impl<D: Depth> Depth for Above<D> {
+    type Less = D;
+    type Look<M: Shape<D>> = Inside<M, D>;
+}
+
+impl<M: Shape<D>, D: Depth> Seen for Inside<M, D> {
+    const SHAPE: Option<u64> = Some(M::SHAPE);
 }

@@ -1,5 +1,5 @@
 //! Type strings as types.
-use super::{hash, mistaken};
+use super::{fingerprint::hash, mistaken};
 use crate::{
     dispatch::registration::{HandledOnceBy, HandlerEntry},
     envelope::Envelope,

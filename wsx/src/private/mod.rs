@@ -40,7 +40,7 @@ pub use compile_time_check::{
 pub use constant::{any, first, found, is_among, is_some, position, repeats, same, same_crate};
 pub use decoding::{Decoding, NotDecoding};
 pub use entry::{Covers, ReservedProbe, Unhandled, list, listed, mistaken};
-pub use fingerprint::{field, fingerprint, hash, mix};
+pub use fingerprint::{Above, Depth, Full, Inside, Lowest, Seen, Shape, fingerprint, found_or, mix};
 pub use handler_return::{Returned, Unanswered, ViaNone, ViaReply, no_reply, reply};
 pub use inventory;
 pub use key::{

@@ -1,5 +1,5 @@
 //! Asks what a type is, without an error if it is not.
-use super::{Keyed, SpeaksWith, Wraps};
+use super::{Depth, Inside, Keyed, Seen, Shape, SpeaksWith, Wraps};
 use crate::{
     closed::Closed,
     connection::Connection,
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use std::{marker::PhantomData, rc::Rc, sync::Arc};
 
 /// Says what a type is. It always compiles: the inherent constant, which has a bound, takes
-/// precedence over the trait's, which has none. This works because a handler is never generic.
+/// precedence over the trait's, which has none. This works because the types are never generic.
 #[derive(Debug)]
 pub struct Probe<T: ?Sized>(PhantomData<T>);
 
@@ -23,6 +23,8 @@ pub trait Plain {
     const MESSAGE: Option<&'static str> = None;
     /// The message's fingerprint, if it is one.
     const FINGERPRINT: Option<u64> = None;
+    /// For a type inside of a message: the hash of its shape, if it is a message too.
+    const SHAPE: Option<u64> = None;
     /// Whether it can be the payload.
     const PAYLOAD: bool = false;
     /// Whether taking it reads the payload.
@@ -62,6 +64,10 @@ impl<T: Message> Probe<T> {
     pub const MESSAGE: Option<&'static str> = Some(T::TYPE);
     /// See [`Plain`].
     pub const FINGERPRINT: Option<u64> = Some(T::FINGERPRINT);
+}
+impl<T: Message + Shape<D::Less>, D: Depth> Probe<Inside<T, D>> {
+    /// See [`Plain`].
+    pub const SHAPE: Option<u64> = <D::Look<T> as Seen>::SHAPE;
 }
 impl<T: Message> Probe<Envelope<T>> {
     /// See [`Plain`].

@@ -22,10 +22,10 @@ pub struct Description {
     pub name: &'static str,
     /// The version of the protocol.
     pub version: u32,
-    /// A hash of all messages and their directions.
+    /// A hash of all messages and their directions. The order of the lines does not count.
     ///
-    /// It covers as much as [`Message::FINGERPRINT`](crate::Message::FINGERPRINT): a field's type
-    /// that is not a message counts only by its name.
+    /// It covers as much of a message as
+    /// [`Message::FINGERPRINT`](crate::Message::FINGERPRINT).
     pub fingerprint: u64,
     /// Every message, in the order of the protocol.
     pub messages: &'static [Travel],
