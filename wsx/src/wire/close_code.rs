@@ -153,6 +153,29 @@ mod tests {
     }
 
     #[test]
+    fn each_registered_code_is_debugged_with_its_name() {
+        for (number, name) in [
+            (1000, "NORMAL"),
+            (1001, "GOING_AWAY"),
+            (1002, "PROTOCOL_ERROR"),
+            (1003, "UNSUPPORTED_DATA"),
+            (1005, "NO_STATUS"),
+            (1006, "ABNORMAL"),
+            (1007, "INVALID_PAYLOAD"),
+            (1008, "POLICY_VIOLATION"),
+            (1009, "MESSAGE_TOO_BIG"),
+            (1010, "MANDATORY_EXTENSION"),
+            (1011, "INTERNAL_ERROR"),
+            (1012, "SERVICE_RESTART"),
+            (1013, "TRY_AGAIN_LATER"),
+            (1014, "BAD_GATEWAY"),
+            (4000, "REPLACED"),
+        ] {
+            assert_eq!(format!("{:?}", CloseCode::from(number)), format!("CloseCode({number} {name})"));
+        }
+    }
+
+    #[test]
     fn a_code_is_its_number() {
         for (code, number) in [(CloseCode::NORMAL, 1000), (CloseCode::ABNORMAL, 1006), (CloseCode::REPLACED, 4000)] {
             assert_eq!((u16::from(code), CloseCode::from(number)), (number, code));

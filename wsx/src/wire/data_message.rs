@@ -68,11 +68,24 @@ mod tests {
 
     #[test]
     fn the_memory_of_a_long_message_is_not_kept_in_the_thread() {
+        let _alone = long_memory::ALONE.lock();
         let long = DataMessage::Binary(Vec::with_capacity(MIN_LONG));
         SPARE.take();
         long.recycle();
         assert_eq!(SPARE.take().capacity(), 0);
         DataMessage::Binary(Vec::with_capacity(MIN_LONG - 1)).recycle();
         assert_eq!(SPARE.take().capacity(), MIN_LONG - 1);
+    }
+
+    #[test]
+    fn a_short_message_gets_the_memory_of_an_earlier_one_and_a_long_message_does_not() {
+        SPARE.take();
+        DataMessage::Text("twelve bytes".into()).recycle();
+        for length in [256 * 1024, usize::MAX] {
+            assert_eq!(DataMessage::memory(length).capacity(), 0, "{length} bytes");
+        }
+        let memory = DataMessage::memory(256 * 1024 - 1);
+        assert_eq!((memory.len(), memory.capacity()), (0, 12));
+        assert_eq!(DataMessage::memory(0).capacity(), 0, "the memory is handed over");
     }
 }

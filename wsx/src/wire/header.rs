@@ -128,3 +128,110 @@ impl Header {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header as its bytes, in any form of the length.
+    #[derive(Debug, Clone, Copy)]
+    struct Written {
+        first_byte: u8,
+        masked: bool,
+        length: u64,
+        /// The number of bytes that the length has after its first seven bits.
+        extended: usize,
+    }
+
+    const KEY: [u8; 4] = [1, 2, 3, 4];
+
+    impl Written {
+        fn bytes(self) -> Vec<u8> {
+            let code = match self.extended {
+                0 => self.length as u8,
+                2 => 126,
+                _ => 127,
+            };
+            let mut bytes = vec![self.first_byte, if self.masked { 0x80 + code } else { code }];
+            bytes.extend_from_slice(&self.length.to_be_bytes()[8 - self.extended..]);
+            bytes.extend_from_slice(if self.masked { &KEY } else { &[] });
+            bytes
+        }
+
+        /// Returns all rules that it violates.
+        fn violated(self, role: Role, fragmented: bool) -> Vec<Violation> {
+            let (opcode, is_final) = (self.first_byte % 16, self.first_byte >= 128);
+            let is_control = matches!(opcode, 8..=10);
+            let long_form = self.length < [0, 0, 126, 0, 0, 0, 0, 0, 65_536][self.extended];
+            let rules = [
+                (!matches!(opcode, 0..=2 | 8..=10), Violation::UndefinedOpcode(opcode)),
+                (role == Role::Server && !self.masked, Violation::NotMasked),
+                (role == Role::Client && self.masked, Violation::Masked),
+                (self.first_byte / 16 % 8 != 0, Violation::ReservedBit),
+                (self.length >= 1 << 63, Violation::TopBitOfLength),
+                (long_form, Violation::LongFormOfLength),
+                (is_control && !is_final, Violation::FragmentedControlFrame),
+                (is_control && self.length > 125, Violation::LongControlFrame(self.length)),
+                (opcode == 0 && !fragmented, Violation::NothingToContinue),
+                (matches!(opcode, 1 | 2) && fragmented, Violation::MessageWithinMessage),
+            ];
+            rules.into_iter().filter(|(is_violated, _)| *is_violated).map(|(_, violation)| violation).collect()
+        }
+    }
+
+    /// Calls the function with every first byte, at both sides of every limit of the length.
+    fn for_each_header(mut call: impl FnMut(Written)) {
+        for first_byte in 0..=255 {
+            for (length, extended) in [
+                (0, 0),
+                (125, 0),
+                (0, 2),
+                (125, 2),
+                (126, 2),
+                (65_535, 2),
+                (0, 8),
+                (65_535, 8),
+                (65_536, 8),
+                ((1 << 63) - 1, 8),
+                (1 << 63, 8),
+                (u64::MAX, 8),
+            ] {
+                for masked in [false, true] {
+                    call(Written { first_byte, masked, length, extended });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_is_rejected_for_a_rule_that_it_violates_and_otherwise_accepted() {
+        for_each_header(|written| {
+            let header = Header::parse(&written.bytes()).expect("the header is complete");
+            for (role, fragmented) in
+                [(Role::Server, false), (Role::Server, true), (Role::Client, false), (Role::Client, true)]
+            {
+                let violated = written.violated(role, fragmented);
+                match header.check(role, fragmented) {
+                    Ok(()) => assert_eq!(violated, [], "{written:?}, {role:?}, {fragmented}"),
+                    Err(found) => assert!(violated.contains(&found), "{written:?}, {role:?}, {fragmented}: {found}"),
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_header_is_read_when_its_last_byte_is_there() {
+        for_each_header(|written| {
+            let mut bytes = written.bytes();
+            let size = bytes.len();
+            assert!((0..size).all(|end| Header::parse(&bytes[..end]).is_none()), "{written:?}");
+            bytes.extend_from_slice(b"payload");
+            let header = Header::parse(&bytes).expect("the header is complete");
+            let key = if written.masked { KEY } else { [0; 4] };
+            assert_eq!((header.size, header.payload_length), (size, written.length), "{written:?}");
+            assert_eq!((header.masked, header.mask_key), (written.masked, key), "{written:?}");
+            assert_eq!(header.is_final(), written.first_byte >= 128, "{written:?}");
+            assert_eq!(header.opcode(), Opcode(written.first_byte % 16), "{written:?}");
+        });
+    }
+}

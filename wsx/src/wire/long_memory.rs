@@ -16,6 +16,10 @@ const MAX_PIECES: usize = 2;
 /// The pieces, in the order in which they were kept.
 static PIECES: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
+/// A test that keeps pieces and expects them back holds this lock.
+#[cfg(test)]
+pub(super) static ALONE: Mutex<()> = Mutex::new(());
+
 /// Returns empty memory with a size in this range, if there is such a piece.
 #[cold]
 pub(super) fn take(least: usize, most: usize) -> Option<Vec<u8>> {
@@ -46,7 +50,7 @@ mod tests {
     /// Row F3: two pieces at most, and none that is longer than its limit.
     #[test]
     fn the_program_keeps_two_pieces_of_long_memory() {
-        // Sizes that no other test of this process uses.
+        let _alone = ALONE.lock();
         let sizes = [MIN_LONG + 1, MIN_LONG + 2, MIN_LONG + 3];
         let kept = |size: usize| take(size, size).map(|memory| memory.capacity());
         for size in sizes {

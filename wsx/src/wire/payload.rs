@@ -88,7 +88,7 @@ impl Payload {
         let justified = received.saturating_mul(MAX_RESERVED_RATIO) - length;
         let more = self.missing.min(justified).max(length).max(MIN_RESERVED);
         let more = more.min(most);
-        if length + more > MIN_LONG {
+        if length + more >= MIN_LONG {
             if let Some(mut kept) = long_memory::take(length + more, limit) {
                 kept.extend_from_slice(&self.bytes);
                 self.bytes = kept;
@@ -96,5 +96,64 @@ impl Payload {
             }
         }
         self.bytes.reserve_exact(more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 1 << 30;
+
+    /// Returns the size of the memory after the first bytes of a frame of `length` bytes. The
+    /// message has earlier bytes, in memory of exactly their size.
+    fn reserved(first_byte: u8, length: u64, earlier: usize, arrived: usize) -> usize {
+        let header = [&[first_byte, 127][..], &length.to_be_bytes()].concat();
+        let header = Header::parse(&header).expect("the header is complete");
+        let earlier = vec![1; earlier];
+        let mut payload = Payload::new(header, length as usize, earlier);
+        assert!(payload.append(&mut Input::with_bytes(vec![2; arrived]), LIMIT).is_none());
+        payload.capacity()
+    }
+
+    #[test]
+    fn memory_is_reserved_for_the_frame_as_far_as_the_received_bytes_justify_it() {
+        let (last, first) = (0x82, 0x02);
+        for (first_byte, length, earlier, arrived, size) in [
+            // 16 times the received bytes, of the whole message.
+            (last, 100_000, 0, 10, 160),
+            (last, 100_000, 100, 10, 1760),
+            // The frame is shorter.
+            (last, 1000, 0, 100, 1000),
+            (last, 1000, 100, 100, 1100),
+            // As much again as there is, or 64 bytes, but the message ends here.
+            (last, 100, 1000, 1, 1100),
+            (last, 30, 0, 1, 30),
+            // The same before the last fragment.
+            (first, 100, 1000, 1, 2000),
+            (first, 30, 0, 1, 64),
+        ] {
+            assert_eq!(reserved(first_byte, length, earlier, arrived), size, "{length} bytes after {earlier}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_256_kib_gets_kept_memory() {
+        let _alone = long_memory::ALONE.lock();
+        // Each of the two pieces fits only the message for which it is.
+        for (length, earlier, kept, taken) in [
+            (256 * 1024 - 1, 0, 256 * 1024, false),
+            (256 * 1024, 0, 256 * 1024, true),
+            (256 * 1024 - 100, 100, 256 * 1024, true),
+            (256 * 1024, 100, 256 * 1024, false),
+            (256 * 1024, 100, 256 * 1024 + 100, true),
+            (256 * 1024, 0, 300 * 1024, true),
+        ] {
+            while long_memory::take(0, usize::MAX).is_some() {}
+            long_memory::keep(Vec::with_capacity(kept));
+            let size = reserved(0x82, length, earlier, 20_000);
+            assert_eq!(size, if taken { kept } else { length as usize + earlier });
+            assert_eq!(long_memory::take(kept, kept).is_none(), taken, "{length} bytes after {earlier}");
+        }
     }
 }

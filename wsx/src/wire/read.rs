@@ -526,6 +526,7 @@ mod tests {
 
     #[test]
     fn a_long_message_is_read_in_any_pieces_and_its_memory_is_handed_over() {
+        let _alone = crate::wire::long_memory::ALONE.lock();
         let long: Vec<u8> = (0..400_000).map(|at| (at % 251) as u8).collect();
         let whole = masked(0x82, &long);
         let fragments = [
@@ -575,6 +576,17 @@ mod tests {
                 }
                 assert!(memory(&reader) <= most, "{} bytes for {received}", memory(&reader));
             }
+        }
+    }
+
+    #[test]
+    fn a_message_in_fragments_does_not_take_the_memory_of_the_thread() {
+        for (first, taken) in [(0x02, false), (0x82, true)] {
+            DataMessage::Binary(Vec::with_capacity(10_000)).recycle();
+            let bytes = [first, 0x82, 0, 0, 0, 0, b'x'];
+            let mut reader = reader(Role::Server, &bytes, LIMIT);
+            assert!(reader.poll(&mut Pieces::new(&[], &[1])).is_pending());
+            assert_eq!(memory(&reader) == 10_000, taken, "{} bytes", memory(&reader));
         }
     }
 

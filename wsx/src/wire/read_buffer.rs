@@ -83,3 +83,72 @@ impl Input {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A read that gives these bytes.
+    fn gives(bytes: &[u8]) -> impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>> {
+        |into| {
+            into[..bytes.len()].copy_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+    }
+
+    /// Returns the size of the thread's buffer, and leaves the thread without one.
+    fn thread_buffer() -> usize {
+        READ_BUFFER.take().len()
+    }
+
+    #[test]
+    fn a_read_fills_the_buffer_of_the_thread_with_up_to_64_kib() {
+        thread_buffer();
+        let mut input = Input::with_bytes(b"early".to_vec());
+        assert_eq!(input.unread(), b"early");
+        assert_eq!(input.take(2), b"ea");
+        assert_eq!(input.take(9), b"rly");
+        let whole = input.poll_fill(|into| {
+            into.fill(b'x');
+            Poll::Ready(Ok(into.len()))
+        });
+        assert!(matches!(whole, Poll::Ready(Ok(65_536))));
+        assert_eq!(input.unread().len(), 65_536);
+        assert_eq!(input.take(usize::MAX), [b'x'; 65_536]);
+        assert!(matches!(input.poll_fill(gives(b"more")), Poll::Ready(Ok(4))));
+        assert_eq!(input.unread(), b"more");
+        assert!(input.poll_fill(|_| Poll::Pending).is_pending());
+        assert_eq!(input.unread(), b"");
+    }
+
+    #[test]
+    fn a_connection_that_waits_keeps_only_the_bytes_that_it_has_not_used() {
+        for (used, left) in [(0, 5), (2, 3), (5, 0)] {
+            thread_buffer();
+            let mut input = Input::default();
+            assert!(matches!(input.poll_fill(gives(b"12345")), Poll::Ready(Ok(5))));
+            input.take(used);
+            assert_eq!(thread_buffer(), 0, "the connection has it");
+            input.shrink();
+            assert_eq!(thread_buffer(), READ_SIZE);
+            assert_eq!((input.unread(), input.bytes.capacity()), (&b"12345"[used..], left));
+            // It waits again.
+            input.shrink();
+            assert_eq!((input.unread(), input.bytes.capacity()), (&b"12345"[used..], left));
+            input.take(left);
+            input.shrink();
+            assert_eq!((input.unread(), input.bytes.capacity()), (&b""[..], 0));
+            assert_eq!(thread_buffer(), 0, "it has returned the buffer once");
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_one_read_are_used_and_the_buffer_is_returned() {
+        thread_buffer();
+        let used = poll_with_buffer(gives(b"bytes"), <[u8]>::to_vec);
+        assert!(matches!(used, Poll::Ready(Ok(bytes)) if bytes == b"bytes"));
+        assert_eq!(thread_buffer(), READ_SIZE);
+        assert!(poll_with_buffer(|_| Poll::Pending, <[u8]>::to_vec).is_pending());
+        assert_eq!(thread_buffer(), READ_SIZE);
+    }
+}

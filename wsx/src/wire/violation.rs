@@ -63,3 +63,22 @@ impl Violation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_violation_has_the_code_of_its_kind() {
+        for (violation, code) in [
+            (Violation::MessageTooLong { length: 2, limit: 1 }, 1009),
+            (Violation::TextNotUtf8, 1007),
+            (Violation::ReasonNotUtf8, 1007),
+            (Violation::NotMasked, 1002),
+            (Violation::HalfCloseCode, 1002),
+            (Violation::FoundByStream("unknown".into()), 1002),
+        ] {
+            assert_eq!(violation.close_code(), CloseCode::from(code), "{violation}");
+        }
+    }
+}

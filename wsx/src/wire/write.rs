@@ -183,6 +183,7 @@ mod tests {
     /// Row C3: the lengths at which the form of the header changes.
     #[test]
     fn a_frame_of_any_length_carries_its_payload_in_both_roles() {
+        let _alone = long_memory::ALONE.lock();
         for length in [0, 1, 7, 8, 9, 125, 126, 127, 65535, 65536, 70_001, MIN_LONG, MIN_LONG + 1] {
             let sent: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
             for role in [Role::Server, Role::Client] {
@@ -218,5 +219,78 @@ mod tests {
         });
         assert_eq!(failed.map(Frame::into_bytes), Err("no"));
         assert_eq!(frame(Opcode::TEXT, Role::Server, b"whole"), &b"\x81\x05whole"[..]);
+    }
+
+    /// Encodes a frame of a server around a payload of this length.
+    fn encoded(length: usize) -> Frame {
+        encode(Opcode::BINARY, Role::Server, |buffer| {
+            buffer.resize(buffer.len() + length, 7);
+            Ok::<_, ()>(())
+        })
+        .expect("the payload is encoded")
+    }
+
+    /// Returns the size of the thread's buffer, and leaves the thread without one.
+    fn thread_buffer() -> usize {
+        SCRATCH.take().capacity()
+    }
+
+    /// Returns the size of the program's piece of memory, and leaves the program without one.
+    fn program_piece() -> usize {
+        long_memory::take(0, usize::MAX).map_or(0, |piece| piece.capacity())
+    }
+
+    /// The buffer of a short frame stays in the thread, and that of a long one does not.
+    #[test]
+    fn the_buffer_of_a_frame_is_kept_by_the_thread_or_the_program() {
+        let _alone = long_memory::ALONE.lock();
+        while program_piece() > 0 {}
+        let shorter = 256 * 1024 - MAX_HEADER - 1;
+        for (length, reserved, thread, program) in [
+            (5, 100, 100, 0),
+            (shorter, 256 * 1024 - 1, 256 * 1024 - 1, 0),
+            // The frame after a long one is long too.
+            (shorter + 1, 256 * 1024, 0, 256 * 1024),
+            // A short frame in a long buffer ends that.
+            (5, 256 * 1024, 1024, 256 * 1024),
+            (shorter, 256 * 1024, 1024, 256 * 1024),
+        ] {
+            SCRATCH.set(Vec::with_capacity(reserved));
+            drop(encoded(length));
+            assert_eq!((thread_buffer(), program_piece()), (thread, program), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_thread_without_a_buffer_takes_that_of_the_program() {
+        let _alone = long_memory::ALONE.lock();
+        while program_piece() > 0 {}
+        long_memory::keep(Vec::with_capacity(300_000));
+        thread_buffer();
+        let frame = encoded(5);
+        assert_eq!((frame.buffer.capacity(), program_piece()), (300_000, 0));
+        SCRATCH.set(Vec::with_capacity(100));
+        long_memory::keep(Vec::with_capacity(300_000));
+        assert_eq!(encoded(5).buffer.capacity(), 100);
+    }
+
+    #[test]
+    fn a_long_frame_keeps_its_buffer_unless_an_eighth_is_unused() {
+        let _alone = long_memory::ALONE.lock();
+        while program_piece() > 0 {}
+        // With the room for a header.
+        for (length, reserved, kept) in [
+            (256 * 1024 - 1, 270_000, 0),
+            (256 * 1024, 262_144 + 32_768, 262_144 + 32_768),
+            (256 * 1024, 262_144 + 32_769, 262_144),
+            (400_000, 450_000, 450_000),
+            (400_000, 450_001, 400_000),
+        ] {
+            SCRATCH.set(Vec::with_capacity(reserved));
+            let bytes = encoded(length - MAX_HEADER).into_bytes();
+            while program_piece() > 0 {}
+            drop(bytes);
+            assert_eq!(program_piece(), kept, "{length} bytes in {reserved}");
+        }
     }
 }
