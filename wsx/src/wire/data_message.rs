@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn the_memory_of_a_long_message_is_not_kept_in_the_thread() {
-        let _alone = long_memory::ALONE.lock();
+        let _alone = long_memory::alone();
         let long = DataMessage::Binary(Vec::with_capacity(MIN_LONG));
         SPARE.take();
         long.recycle();

@@ -16,10 +16,6 @@ const MAX_PIECES: usize = 2;
 /// The pieces, in the order in which they were kept.
 static PIECES: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
-/// A test that keeps pieces and expects them back holds this lock.
-#[cfg(test)]
-pub(super) static ALONE: Mutex<()> = Mutex::new(());
-
 /// Returns empty memory with a size in this range, if there is such a piece.
 #[cold]
 pub(super) fn take(least: usize, most: usize) -> Option<Vec<u8>> {
@@ -43,6 +39,15 @@ pub(super) fn keep(mut memory: Vec<u8>) {
     drop(oldest);
 }
 
+/// Frees all pieces, and locks out the other tests that expect theirs back.
+#[cfg(test)]
+pub(super) fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    PIECES.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    alone
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,7 +55,7 @@ mod tests {
     /// Row F3: two pieces at most, and none that is longer than its limit.
     #[test]
     fn the_program_keeps_two_pieces_of_long_memory() {
-        let _alone = ALONE.lock();
+        let _alone = alone();
         let sizes = [MIN_LONG + 1, MIN_LONG + 2, MIN_LONG + 3];
         let kept = |size: usize| take(size, size).map(|memory| memory.capacity());
         for size in sizes {

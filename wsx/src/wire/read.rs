@@ -526,7 +526,7 @@ mod tests {
 
     #[test]
     fn a_long_message_is_read_in_any_pieces_and_its_memory_is_handed_over() {
-        let _alone = crate::wire::long_memory::ALONE.lock();
+        let _alone = crate::wire::long_memory::alone();
         let long: Vec<u8> = (0..400_000).map(|at| (at % 251) as u8).collect();
         let whole = masked(0x82, &long);
         let fragments = [

@@ -183,7 +183,7 @@ mod tests {
     /// Row C3: the lengths at which the form of the header changes.
     #[test]
     fn a_frame_of_any_length_carries_its_payload_in_both_roles() {
-        let _alone = long_memory::ALONE.lock();
+        let _alone = long_memory::alone();
         for length in [0, 1, 7, 8, 9, 125, 126, 127, 65535, 65536, 70_001, MIN_LONG, MIN_LONG + 1] {
             let sent: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
             for role in [Role::Server, Role::Client] {
@@ -243,8 +243,7 @@ mod tests {
     /// The buffer of a short frame stays in the thread, and that of a long one does not.
     #[test]
     fn the_buffer_of_a_frame_is_kept_by_the_thread_or_the_program() {
-        let _alone = long_memory::ALONE.lock();
-        while program_piece() > 0 {}
+        let _alone = long_memory::alone();
         let shorter = 256 * 1024 - MAX_HEADER - 1;
         for (length, reserved, thread, program) in [
             (5, 100, 100, 0),
@@ -263,8 +262,7 @@ mod tests {
 
     #[test]
     fn a_thread_without_a_buffer_takes_that_of_the_program() {
-        let _alone = long_memory::ALONE.lock();
-        while program_piece() > 0 {}
+        let _alone = long_memory::alone();
         long_memory::keep(Vec::with_capacity(300_000));
         thread_buffer();
         let frame = encoded(5);
@@ -276,8 +274,7 @@ mod tests {
 
     #[test]
     fn a_long_frame_keeps_its_buffer_unless_an_eighth_is_unused() {
-        let _alone = long_memory::ALONE.lock();
-        while program_piece() > 0 {}
+        let _alone = long_memory::alone();
         // With the room for a header.
         for (length, reserved, kept) in [
             (256 * 1024 - 1, 270_000, 0),
@@ -288,7 +285,7 @@ mod tests {
         ] {
             SCRATCH.set(Vec::with_capacity(reserved));
             let bytes = encoded(length - MAX_HEADER).into_bytes();
-            while program_piece() > 0 {}
+            program_piece();
             drop(bytes);
             assert_eq!(program_piece(), kept, "{length} bytes in {reserved}");
         }
