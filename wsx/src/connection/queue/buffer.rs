@@ -203,3 +203,133 @@ impl Drop for Buffer {
         self.budget.remove(self.bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buffer(messages: usize, bytes: usize) -> Buffer {
+        Buffer::new(Bound { messages, bytes }, Budget::default())
+    }
+
+    fn frame(length: usize) -> Bytes {
+        Bytes::from(vec![b'x'; length])
+    }
+
+    /// Takes everything. Returns the length of each write, and whether it was a single frame.
+    fn writes(buffer: &mut Buffer) -> Vec<(usize, bool)> {
+        let mut writes = Vec::new();
+        loop {
+            match buffer.take() {
+                Taken::Nothing => return writes,
+                Taken::One(frame) => writes.push((frame.len(), true)),
+                Taken::Many(batch) => writes.push((batch.len(), false)),
+            }
+        }
+    }
+
+    #[test]
+    fn the_bounds_and_the_reserve_are_exact() {
+        let mut buffer = buffer(3, 100);
+        assert!(buffer.has_room(usize::MAX) && buffer.has_reserve(usize::MAX) && buffer.is_half_empty());
+        buffer.push(frame(40));
+        assert_eq!([60, 61].map(|length| buffer.has_room(length)), [true, false]);
+        assert_eq!([160, 161].map(|length| buffer.has_reserve(length)), [true, false]);
+        buffer.push(frame(60));
+        assert_eq!([0, 1].map(|length| buffer.has_room(length)), [true, false]);
+        buffer.push(frame(0));
+        assert!(!buffer.has_room(0), "three messages");
+        assert_eq!([100, 101].map(|length| buffer.has_reserve(length)), [true, false]);
+        for _ in 3..6 {
+            assert!(buffer.has_reserve_for_frame(33));
+            buffer.push(frame(33));
+        }
+        assert!(buffer.has_reserve(1) && !buffer.has_reserve_for_frame(1), "six frames");
+        assert_eq!((buffer.messages, buffer.bytes), (6, 199));
+        assert_eq!(writes(&mut buffer), [(199, false)]);
+        assert_eq!((buffer.messages, buffer.bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_buffer_is_half_empty_when_half_of_both_bounds_is_free() {
+        for (lengths, is_half_empty) in [
+            (&[25, 25][..], true),
+            (&[0, 0], true),
+            (&[0, 0, 0], false),
+            (&[50], true),
+            (&[51], false),
+            (&[20, 20, 20], false),
+        ] {
+            let mut buffer = buffer(5, 101);
+            lengths.iter().for_each(|&length| buffer.push(frame(length)));
+            assert_eq!(buffer.is_half_empty(), is_half_empty, "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn replies_share_memory_up_to_the_length_of_one_write() {
+        let mut buffer = buffer(3, 100);
+        buffer.append(&vec![b'r'; BATCH - 10]);
+        buffer.append(&[b'r'; 10]);
+        assert_eq!((buffer.entries.len(), buffer.messages, buffer.bytes), (1, 2, BATCH));
+        buffer.append(b"r");
+        buffer.append(b"r");
+        assert_eq!((buffer.entries.len(), buffer.messages, buffer.bytes), (2, 4, BATCH + 2));
+        assert_eq!(writes(&mut buffer), [(BATCH, false), (2, false)]);
+        assert_eq!((buffer.messages, buffer.bytes), (0, 0));
+    }
+
+    #[test]
+    fn one_write_has_as_many_entries_as_fit() {
+        for (lengths, expected) in [
+            (&[BATCH + 1, 1][..], &[(BATCH + 1, true), (1, true)][..]),
+            (&[BATCH - 1, 1], &[(BATCH, false)]),
+            (&[BATCH - 1, 2], &[(BATCH - 1, true), (2, true)]),
+            (&[BATCH - 2, 1, 1], &[(BATCH, false)]),
+            (&[BATCH - 2, 1, 2, 3], &[(BATCH - 1, false), (5, false)]),
+            (&[0, 0], &[(0, false)]),
+        ] {
+            let mut buffer = buffer(10, usize::MAX);
+            lengths.iter().for_each(|&length| buffer.push(frame(length)));
+            assert_eq!(writes(&mut buffer), expected, "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn control_frames_count_towards_a_write_but_not_towards_the_bounds() {
+        let mut buffer = buffer(10, usize::MAX);
+        buffer.push(frame(BATCH - 4));
+        assert!(buffer.push_control(b"ping") && buffer.push_control(b"pong"));
+        assert_eq!((buffer.messages, buffer.bytes), (1, BATCH - 4));
+        assert_eq!(writes(&mut buffer), [(8, false), (BATCH - 4, true)]);
+    }
+
+    #[test]
+    fn an_empty_deque_keeps_memory_for_64_entries() {
+        for (entries, left, kept) in [(1, 0, true), (64, 0, true), (65, 0, false), (65, 1, true)] {
+            let mut buffer = buffer(usize::MAX, usize::MAX);
+            buffer.entries = VecDeque::with_capacity(entries);
+            (0..left).for_each(|_| buffer.push(frame(1)));
+            buffer.shrink_if_empty();
+            assert_eq!(buffer.entries.capacity(), if kept { entries } else { 0 }, "{entries} entries, {left} used");
+        }
+    }
+
+    #[test]
+    fn queued_bytes_use_the_budget_until_they_are_taken_or_dropped() {
+        let budget = Budget::new(100);
+        let is_free = |bytes| budget.has_room(bytes) && !budget.has_room(bytes + 1);
+        let mut buffer = Buffer::new(Bound { messages: 10, bytes: 1000 }, budget.clone());
+        assert!(is_free(100));
+        buffer.push(frame(70));
+        buffer.append(&[b'r'; 20]);
+        assert!(is_free(10));
+        assert_eq!([10, 11].map(|length| buffer.has_room(length)), [true, false]);
+        assert_eq!([10, 11].map(|length| buffer.has_reserve(length)), [true, false]);
+        assert_eq!(writes(&mut buffer), [(90, false)]);
+        assert!(is_free(100));
+        buffer.push(frame(30));
+        drop(buffer);
+        assert!(is_free(100));
+    }
+}

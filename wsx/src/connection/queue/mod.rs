@@ -656,18 +656,28 @@ mod tests {
 
     #[test]
     fn replies_that_exceed_one_write_are_several_batches() {
+        const LONGEST: usize = 16 * 1024;
         let queue = queue(usize::MAX, usize::MAX);
-        let reply = [b'x'; MAX_COPIED_REPLY];
         for _ in 0..9 {
-            queue.try_append(&reply).unwrap();
+            queue.try_append(&[b'x'; LONGEST]).unwrap();
         }
         for expected in [4, 4, 1] {
-            assert!(matches!(queue.take(), Taken::Many(batch) if batch.len() == expected * MAX_COPIED_REPLY));
+            assert!(matches!(queue.take(), Taken::Many(batch) if batch.len() == expected * LONGEST));
         }
-        assert!(
-            matches!(queue.try_append(&[b'x'; MAX_COPIED_REPLY + 1]), Err(PushError::Full)),
-            "a long one is queued by itself"
-        );
+        let longer = queue.try_append(&[b'x'; LONGEST + 1]);
+        assert!(matches!(longer, Err(PushError::Full)), "a long one is queued by itself");
+    }
+
+    #[test]
+    fn the_thread_keeps_the_memory_of_a_batch_of_at_most_128_kib() {
+        for (size, kept) in [(128 * 1024, 128 * 1024), (128 * 1024 + 1, 0)] {
+            spare_batch();
+            let mut batch = Vec::with_capacity(size);
+            batch.push(1);
+            recycle(batch);
+            let spare = spare_batch();
+            assert_eq!((spare.len(), spare.capacity()), (0, kept));
+        }
     }
 
     /// A peer that reads nothing costs the memory of its queued frames, and not of a whole batch.
