@@ -40,8 +40,9 @@ struct Answered {
 fn answer(pieces: Vec<Vec<u8>>, takes: Takes) -> Answered {
     let wire = Wire::new(pieces, takes);
     wire.finish();
+    let handler = HANDLER.with(WsHandler::clone);
     let served = within(Duration::from_secs(60), async {
-        let served = upgrade().serve_connection(wire.clone(), None).await;
+        let served = handler.serve_connection(wire.clone(), None).await;
         if let Ok(conn) = &served {
             conn.closed().await;
         }
@@ -69,13 +70,14 @@ fn answer(pieces: Vec<Vec<u8>>, takes: Takes) -> Answered {
     Answered { status, key: key.map(str::to_owned) }
 }
 
-fn upgrade() -> WsHandler {
-    // Another target covers what follows the handshake, so the connection closes at its first
-    // message.
-    let config = Config::default().max_message_size(1);
-    let hub =
-        Hub::builder().config(config).without_handlers().build().expect("a hub without handlers has nothing to check");
-    hub.ws_handler(wsx::unique_id, |_| {})
+thread_local! {
+    static HANDLER: WsHandler = {
+        // Another target covers what follows the handshake, so the connection closes at its first
+        // message.
+        let config = Config::default().max_message_size(1);
+        let hub = Hub::builder().config(config).without_handlers().build();
+        hub.expect("a hub without handlers has nothing to check").ws_handler(wsx::unique_id, |_| {})
+    };
 }
 
 /// Asserts that an HTTP head of exactly the maximum length is read, and that one more byte is

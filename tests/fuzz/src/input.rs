@@ -22,15 +22,20 @@ impl<'d> Input<'d> {
     }
 }
 
+/// Number of pieces after which they become longer, so that a long input is as fast as a short one.
+const SHORT_PIECES: usize = 256;
+
 /// Cuts bytes into pieces. The pattern chooses their lengths again and again from eight values: all
-/// zeros leave one piece, all ones make single bytes.
+/// zeros leave one piece, all ones make single bytes. After [`SHORT_PIECES`], a piece is 61 times
+/// as long.
 pub(crate) fn pieces(bytes: &[u8], pattern: u16) -> Vec<Vec<u8>> {
     let lengths = [usize::MAX, 2, 3, 6, 14, 64, 700, 1];
     let (mut rest, mut pieces, mut at) = (bytes, Vec::new(), 0);
     while !rest.is_empty() {
         // Three bits choose each length; the rotation makes the sequence long.
         let length = lengths[usize::from(pattern.rotate_left(at) & 7)];
-        let (piece, more) = rest.split_at(length.min(rest.len()));
+        let factor = if pieces.len() < SHORT_PIECES { 1 } else { 61 };
+        let (piece, more) = rest.split_at(length.saturating_mul(factor).min(rest.len()));
         pieces.push(piece.to_vec());
         rest = more;
         at += 3;

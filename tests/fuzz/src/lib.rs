@@ -1,7 +1,7 @@
 //! The fuzz targets. Each is a function that takes libFuzzer's input and panics when a promise is
 //! broken.
 //!
-//! `cargo fuzz` builds them; `tests/scripts/fuzz.sh` runs them all.
+//! `tests/scripts/fuzz.sh` builds them with `rustc.sh`, and runs them all.
 #![forbid(unsafe_code)]
 
 pub mod answer;
