@@ -173,4 +173,43 @@ mod tests {
         assert!(count("2001:db8:1:2:ffff::9").is_err());
         assert!(count("2001:db8:1:3::1").is_ok());
     }
+
+    #[test]
+    fn a_full_hub_has_room_for_one_replacement_for_16_connections() {
+        for (connections, room) in [(1, 1), (16, 1), (31, 1), (32, 2), (100_000, 6250)] {
+            let admission = Admission::new(Limits { connections, ..Limits::default() });
+            assert!(admission.allows(connections, false) && !admission.allows(connections + 1, false));
+            let most = connections + room;
+            assert!(admission.allows(most, true) && !admission.allows(most + 1, true), "{connections}");
+        }
+        assert!(Admission::new(Limits { connections: usize::MAX, ..Limits::default() }).allows(usize::MAX, true));
+    }
+
+    #[cfg(feature = "rustls")]
+    #[tokio::test]
+    async fn a_full_hub_decides_about_one_handshake_over_tls_for_64_places() {
+        for (handshakes, candidates) in [(1, 1), (64, 1), (127, 1), (128, 2), (1024, 16)] {
+            let admission = Admission::new(Limits { handshakes, ..Limits::default() });
+            let mut held = Vec::new();
+            while let Some(place) = admission.candidates.try_take(None).await {
+                held.push(place);
+            }
+            assert_eq!(held.len(), candidates, "{handshakes} places");
+        }
+    }
+
+    #[cfg(feature = "rustls")]
+    #[test]
+    fn a_hub_is_full_at_its_limit() {
+        let admission = Admission::new(Limits { connections: 2, ..Limits::default() });
+        assert_eq!([1, 2, 3].map(|connections| admission.is_full(connections)), [false, true, true]);
+    }
+
+    #[test]
+    fn without_a_limit_no_address_is_counted() {
+        let admission = Arc::new(Admission::new(Limits::default()));
+        assert!(matches!(admission.count(Some("192.0.2.1".parse().unwrap())), Ok(None)));
+        let limited = Limits { connections_per_address: usize::MAX - 1, ..Limits::default() };
+        assert!(matches!(Arc::new(Admission::new(limited)).count(None), Ok(None)), "the address is not known");
+    }
 }
