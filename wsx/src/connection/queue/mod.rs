@@ -429,7 +429,9 @@ mod tests {
         let queue = queue(1, 100);
         queue.try_push(frame(1)).unwrap();
         let send = wait(&queue, 1);
+        assert!(!queue.is_closed());
         queue.close_to_sends();
+        assert!(queue.is_closed());
         assert!(matches!(poll(&queue, &send), Poll::Ready(Err(QueueClosed))));
         assert!(matches!(queue.push(frame(1), &cx), Err(QueueClosed)));
         assert!(matches!(queue.push_beyond(frame(1), Instant::now(), Duration::MAX), Err(QueueClosed)));
@@ -439,6 +441,7 @@ mod tests {
         // The task has closed the queue before the reply.
         queue.close();
         queue.close_to_sends();
+        assert!(queue.is_closed());
         assert!(matches!(queue.try_append(b"two"), Err(PushError::Closed)));
         assert!(matches!(queue.try_reply(&frame(1)), Err(PushError::Closed)));
     }
@@ -451,6 +454,7 @@ mod tests {
         let (first, second) = (wait(&queue, 1), wait(&queue, 1));
         assert!(matches!(queue.take(), Taken::One(_)));
         queue.close();
+        assert!(queue.was_admitted(&first) && !queue.was_admitted(&second));
         assert!(matches!(poll(&queue, &first), Poll::Ready(Ok(()))));
         assert!(matches!(poll(&queue, &second), Poll::Ready(Err(QueueClosed))));
         assert_eq!(drain(&queue), 1);
@@ -538,6 +542,9 @@ mod tests {
         let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
         let waker = Waker::from(count.clone());
         queue.begin_poll(&waker);
+        queue.push_control(b"pong");
+        drain(&queue);
+        assert_eq!(count.0.load(Ordering::Relaxed), 0, "there was room");
         for _ in 0..=MAX_CONTROLS {
             queue.push_control(b"pong");
         }
