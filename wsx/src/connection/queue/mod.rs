@@ -581,11 +581,15 @@ mod tests {
     fn an_empty_queue_keeps_no_memory_of_waiting_senders() {
         let queue = queue(1, 100);
         queue.try_push(frame(1)).unwrap();
+        (0..4).for_each(|_| drop(wait(&queue, 1)));
+        assert_eq!(drain(&queue), 5);
+        assert_eq!(queue.lock().waiters_capacity(), 4, "few senders wait again in the same memory");
+        queue.try_push(frame(1)).unwrap();
         let senders: Vec<_> = (0..100).map(|_| wait(&queue, 1)).collect();
         let rest = &senders[..50];
         rest.iter().for_each(|sender| assert!(queue.cancel(sender).is_some()));
         assert_eq!(drain(&queue), 51);
-        assert!(queue.lock().waiters_capacity() <= 4);
+        assert_eq!(queue.lock().waiters_capacity(), 0);
     }
 
     /// Row V1: the budget of a hub.
@@ -659,6 +663,17 @@ mod tests {
         drain(&queue);
         assert!(!queue.is_behind(), "a peer that has caught up begins anew");
         assert_eq!(queue.push_beyond(frame(1), now + limit, limit).unwrap(), Beyond::Queued);
+    }
+
+    #[test]
+    fn a_queue_is_behind_until_half_of_it_is_free() {
+        let queue = queue(10, 300_000);
+        (0..3).for_each(|_| queue.try_push(frame(100_000)).unwrap());
+        assert_eq!(queue.push_beyond(frame(1), Instant::now(), Duration::MAX).unwrap(), Beyond::Queued);
+        for is_behind in [true, false, false] {
+            assert!(matches!(queue.take(), Taken::One(_) | Taken::Many(_)));
+            assert_eq!(queue.is_behind(), is_behind);
+        }
     }
 
     #[test]
