@@ -300,3 +300,31 @@ fn end_of(error: &ReadError) -> ReadEnd {
         ReadError::Ended | ReadError::Lost(_) => ReadEnd::LinkLost(error.to_string()),
     }
 }
+
+#[cfg(all(test, not(wsx_model)))]
+mod tests {
+    use super::*;
+    use crate::wire::violation::Violation;
+
+    #[test]
+    fn a_turn_ends_with_128_messages_or_256_kib() {
+        let mut turn = Turn::default();
+        for _ in 0..2 {
+            let over = (1..=128).find(|_| turn.count(0));
+            assert_eq!(over, Some(128));
+        }
+        for lengths in [&[256 * 1024][..], &[256 * 1024 - 1, 1], &[100_000, 100_000, 62_144]] {
+            let over = lengths.iter().position(|length| turn.count(*length));
+            assert_eq!(over, Some(lengths.len() - 1), "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn invalid_input_is_rejected_with_its_code_and_a_lost_link_is_not() {
+        let rejected = end_of(&Violation::TextNotUtf8.into());
+        assert!(matches!(rejected, ReadEnd::Rejected(code, why) if u16::from(code) == 1007 && why.contains("UTF-8")));
+        for lost in [ReadError::Ended, ReadError::Lost(std::io::ErrorKind::ConnectionReset.into())] {
+            assert!(matches!(end_of(&lost), ReadEnd::LinkLost(why) if why == lost.to_string()));
+        }
+    }
+}

@@ -119,6 +119,12 @@ impl Reader {
         self.input.shrink();
     }
 
+    /// Whether it holds the thread's buffer.
+    #[cfg(test)]
+    pub(crate) fn has_buffer(&self) -> bool {
+        self.input.bytes.len() == crate::wire::read_buffer::READ_SIZE
+    }
+
     fn poll_fill(&mut self, link: &mut impl Link) -> Poll<Result<(), ReadError>> {
         match ready!(self.input.poll_fill(|into| link.poll_read(into)))? {
             0 => Poll::Ready(Err(ReadError::Ended)),

@@ -132,3 +132,124 @@ impl<S: AsyncRead + Unpin> Link for Polled<'_, '_, S> {
         self.queue.push_control(frame)
     }
 }
+
+#[cfg(all(test, not(wsx_model)))]
+mod tests {
+    use super::*;
+    use crate::{
+        connection::queue::{Bound, Budget},
+        wire::data_message::DataMessage,
+    };
+    use std::future::poll_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf, duplex};
+
+    /// The first message `hi` of a server.
+    const HI: &[u8] = b"\x81\x02hi";
+
+    fn transport<S: 'static>(socket: S, early: &[u8]) -> SocketTransport<S> {
+        SocketTransport::new(socket, Role::Client, early.to_vec(), &Config::default())
+    }
+
+    fn queue() -> Queue {
+        Queue::new(Bound { messages: 10, bytes: 1000 }, Budget::default())
+    }
+
+    fn is_hi(received: &Result<Received, ReadError>) -> bool {
+        matches!(received, Ok(Received::Message(DataMessage::Text(text))) if text == "hi")
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_read_written_flushed_and_ended() {
+        let (near, mut far) = duplex(1000);
+        let (transport, queue) = (transport(tokio::io::BufWriter::new(near), HI), queue());
+        assert!(is_hi(&poll_fn(|cx| transport.poll_received(&queue, cx)).await), "the early bytes");
+        assert!(!transport.take_received(), "they were received before");
+        assert!(poll_fn(|cx| Poll::Ready(transport.poll_received(&queue, cx))).await.is_pending());
+        assert!(!transport.take_received());
+        far.write_all(HI).await.unwrap();
+        assert!(is_hi(&poll_fn(|cx| transport.poll_received(&queue, cx)).await));
+        assert!(transport.take_received());
+        assert!(!transport.take_received());
+        assert_eq!(transport.unacknowledged(), None, "it is not a TCP socket");
+
+        assert_eq!(poll_fn(|cx| transport.poll_write(b"frame", cx)).await.unwrap(), 5);
+        poll_fn(|cx| transport.poll_flush(cx)).await.unwrap();
+        let mut written = [0; 5];
+        far.read_exact(&mut written).await.unwrap();
+        assert_eq!(&written, b"frame");
+
+        far.write_all(b"dropped").await.unwrap();
+        assert_eq!(poll_fn(|cx| transport.poll_discard(cx)).await.unwrap(), 7);
+        assert!(poll_fn(|cx| Poll::Ready(transport.poll_discard(cx))).await.is_pending());
+        poll_fn(|cx| transport.poll_shutdown(cx)).await.unwrap();
+        assert_eq!(far.read(&mut written).await.unwrap(), 0, "the FIN");
+        drop(far);
+        assert_eq!(poll_fn(|cx| transport.poll_discard(cx)).await.unwrap(), 0);
+        assert!(matches!(poll_fn(|cx| transport.poll_received(&queue, cx)).await, Err(ReadError::Ended)));
+    }
+
+    #[tokio::test]
+    async fn the_tcp_socket_below_a_stream_is_asked() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let unacknowledged = transport(near, &[]).unacknowledged();
+        assert_eq!(unacknowledged, if cfg!(target_os = "linux") { Some(0) } else { None });
+    }
+
+    #[tokio::test]
+    async fn control_frames_are_answered_through_the_queue() {
+        let (near, mut far) = duplex(1000);
+        let (transport, queue) = (transport(near, &[]), queue());
+        far.write_all(b"\x89\x00").await.unwrap();
+        assert!(matches!(poll_fn(|cx| transport.poll_received(&queue, cx)).await, Ok(Received::Ping)));
+        assert!(matches!(queue.take(), crate::connection::queue::Taken::One(pong) if pong[0] == 0x8a));
+    }
+
+    /// A message that never ends, in fragments of one byte.
+    struct Endless {
+        begun: bool,
+        reads: u32,
+    }
+
+    impl AsyncRead for Endless {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            out.put_slice(if self.begun { b"\x00\x01x" } else { b"\x01\x01x" });
+            self.begun = true;
+            self.reads += 1;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Endless {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// A message that does not end takes two reads of a turn.
+    #[tokio::test]
+    async fn a_message_without_an_end_does_not_keep_the_turn() {
+        let (transport, queue) = (transport(Endless { begun: false, reads: 0 }, &[]), queue());
+        for turn in 1..=3 {
+            assert!(poll_fn(|cx| Poll::Ready(transport.poll_received(&queue, cx))).await.is_pending());
+            assert_eq!(lock(&transport.0).socket.reads, 2 * turn);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_waits_gives_its_read_buffer_back() {
+        let (near, mut far) = duplex(1000);
+        let (transport, queue) = (transport(near, &[]), queue());
+        far.write_all(HI).await.unwrap();
+        assert!(is_hi(&poll_fn(|cx| transport.poll_received(&queue, cx)).await));
+        assert!(lock(&transport.0).reader.has_buffer());
+        transport.shrink();
+        assert!(!lock(&transport.0).reader.has_buffer());
+    }
+}

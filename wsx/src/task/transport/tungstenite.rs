@@ -162,3 +162,127 @@ fn io_error(error: tungstenite::Error) -> io::Error {
         error => io::Error::other(error),
     }
 }
+
+#[cfg(all(test, not(wsx_model)))]
+mod tests {
+    use super::*;
+    use crate::{
+        connection::queue::{Bound, Budget},
+        wire::write,
+    };
+    use std::future::poll_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+    /// Returns the transport of a client, and the raw stream of its peer.
+    async fn transport() -> (TungsteniteTransport<DuplexStream>, DuplexStream) {
+        let (near, far) = duplex(1000);
+        let config = WebSocketConfig::default().max_message_size(Some(10));
+        (TungsteniteTransport::new(WebSocketStream::from_raw_socket(near, Role::Client, Some(config)).await), far)
+    }
+
+    fn queue() -> Queue {
+        Queue::new(Bound { messages: 10, bytes: 1000 }, Budget::default())
+    }
+
+    /// Reads one frame of a client. Returns its first byte and its payload.
+    async fn frame(far: &mut DuplexStream) -> (u8, Vec<u8>) {
+        let mut header = [0; 6];
+        far.read_exact(&mut header).await.unwrap();
+        let mut payload = vec![0; usize::from(header[1] & 0x7f)];
+        far.read_exact(&mut payload).await.unwrap();
+        payload.iter_mut().zip(header[2..].iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+        (header[0], payload)
+    }
+
+    #[tokio::test]
+    async fn frames_of_each_kind_are_sent_one_after_the_other() {
+        let (transport, mut far) = transport().await;
+        let close = write::close_frame(Role::Server, CloseCode::POLICY_VIOLATION, "no");
+        let frames: [(&[u8], u8, &[u8]); 5] = [
+            (b"\x81\x04text", 0x81, b"text"),
+            (b"\x82\x03\x00\xff\x01", 0x82, b"\x00\xff\x01"),
+            (b"\x82\x00", 0x82, b""),
+            (b"\x89\x04ping", 0x89, b"ping"),
+            (&close, 0x88, b"\x03\xf0no"),
+        ];
+        let all = frames.map(|(written, ..)| written).concat();
+        let mut rest = &all[..];
+        for (written, first, payload) in frames {
+            let n = poll_fn(|cx| transport.poll_write(rest, cx)).await.unwrap();
+            assert_eq!(n, written.len());
+            rest = &rest[n..];
+            poll_fn(|cx| transport.poll_flush(cx)).await.unwrap();
+            assert_eq!(frame(&mut far).await, (first, payload.to_vec()));
+        }
+        // The stream sends nothing after a close frame, and the frames of the queue are dropped.
+        assert_eq!(poll_fn(|cx| transport.poll_write(b"\x81\x01x", cx)).await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn messages_of_each_kind_are_received() {
+        let (transport, mut far) = transport().await;
+        let queue = queue();
+        assert!(!transport.take_received());
+        far.write_all(b"\x81\x04text\x82\x03\x00\xff\x01\x89\x01i\x8a\x01o\x88\x04\x03\xe9ok").await.unwrap();
+        let mut received = Vec::new();
+        for _ in 0..5 {
+            received.push(format!("{:?}", poll_fn(|cx| transport.poll_received(&queue, cx)).await.unwrap()));
+        }
+        let expected = [
+            r#"Message(Text("text"))"#,
+            "Message(Binary([0, 255, 1]))",
+            "Ping",
+            r#"Pong(b"o")"#,
+            r#"Close(CloseFrame { code: CloseCode(1001 GOING_AWAY), reason: "ok" })"#,
+        ];
+        assert_eq!(received, expected);
+        assert!(transport.take_received());
+        assert!(!transport.take_received());
+        assert_eq!(transport.unacknowledged(), None);
+        assert!(received_close(b"\x88\x00").await.contains("1005 NO_STATUS"));
+    }
+
+    async fn received_close(bytes: &[u8]) -> String {
+        let (transport, mut far) = transport().await;
+        far.write_all(bytes).await.unwrap();
+        format!("{:?}", poll_fn(|cx| transport.poll_received(&queue(), cx)).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn errors_of_the_stream_are_those_of_the_reader() {
+        for (bytes, expected) in [
+            (&b"\x82\x0bmore than 10"[..], Some(Violation::MessageTooLong { length: 11, limit: 10 })),
+            (b"\x81\x01\xff", Some(Violation::TextNotUtf8)),
+            (b"", None),
+        ] {
+            let (transport, mut far) = transport().await;
+            far.write_all(bytes).await.unwrap();
+            drop(far);
+            let error = poll_fn(|cx| transport.poll_received(&queue(), cx)).await.unwrap_err();
+            match expected {
+                Some(expected) => match error {
+                    ReadError::Rejected(found) => assert_eq!(found, expected),
+                    other => panic!("{other}"),
+                },
+                None => assert!(matches!(error, ReadError::Ended)),
+            }
+        }
+        let protocol = read_error(ProtocolError::UnmaskedFrameFromClient.into());
+        assert!(matches!(protocol, ReadError::Rejected(Violation::FoundByStream(_))));
+        let lost = read_error(io::Error::from(io::ErrorKind::ConnectionReset).into());
+        assert!(matches!(lost, ReadError::Lost(error) if error.kind() == io::ErrorKind::ConnectionReset));
+        assert_eq!(io_error(tungstenite::Error::ConnectionClosed).kind(), io::ErrorKind::Other);
+    }
+
+    #[tokio::test]
+    async fn input_is_dropped_and_the_stream_is_ended() {
+        let (transport, mut far) = transport().await;
+        far.write_all(b"dropped").await.unwrap();
+        assert_eq!(poll_fn(|cx| transport.poll_discard(cx)).await.unwrap(), 7);
+        poll_fn(|cx| transport.poll_shutdown(cx)).await.unwrap();
+        assert_eq!(far.read(&mut [0; 9]).await.unwrap(), 0, "the FIN");
+        drop(far);
+        assert_eq!(poll_fn(|cx| transport.poll_discard(cx)).await.unwrap(), 0);
+    }
+}
