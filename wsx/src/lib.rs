@@ -90,13 +90,14 @@
 //!   v
 //! connection        the handle: a send encodes a message and queues its frame; the task writes it
 //!
+//! observer          the program's hook for problems; `task`, `dispatch` and both ends call it
 //! server            the hub: a registry of connections, and the handshake that makes them
 //! client            dials, shakes hands, and reconnects
 //! ```
 //!
 //! A folder imports only from folders before it in this order: `protocol`, `wire`, `envelope`,
-//! `connection`, `dispatch`, `task`, `handshake`, then `server` and `client`. There is one
-//! exception: the hub and `dispatch` know each other, because a handler may take `&Hub`.
+//! `connection`, `observer`, `dispatch`, `task`, `handshake`, then `server` and `client`. There is
+//! one exception: the hub and `dispatch` know each other, because a handler may take `&Hub`.
 
 // docs.rs marks each item with the feature that it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -1,0 +1,116 @@
+//! The application's hook for problems. wsx does not depend on a logging or metrics library (row X3
+//! of the specification).
+mod guarded;
+mod setback;
+mod stderr;
+
+pub use setback::Setback;
+pub use stderr::StderrObserver;
+
+pub(crate) use guarded::{GuardedObserver, Silent};
+
+use crate::{
+    closed::Closed,
+    connection::Connection,
+    envelope::incoming::{RAW, RawFrame},
+    error::{ConnectError, HandlerError},
+};
+use http::StatusCode;
+use std::{io, net::SocketAddr, time::Duration};
+
+/// Receives a call when a connection opens or closes, and when a problem occurs that does not end
+/// the program.
+///
+/// Each method does nothing by default. The methods run in the task of the connection, so they must
+/// not block. A panic in a method loses that report and has no other effect: the connection, the
+/// handshake and the client go on.
+///
+/// ```
+/// struct Log;
+///
+/// impl wsx::Observer for Log {
+///     fn handler_failed(&self, conn: &wsx::Connection, message_type: &str, error: &wsx::HandlerError) {
+///         eprintln!("{} {message_type}: {}", conn.id(), wsx::Report(error));
+///     }
+/// }
+/// ```
+pub trait Observer: Send + Sync + 'static {
+    /// A connection is open.
+    fn connection_opened(&self, conn: &Connection) {
+        let _ = conn;
+    }
+
+    /// A connection has ended.
+    fn connection_closed(&self, conn: &Connection, closed: &Closed) {
+        let _ = (conn, closed);
+    }
+
+    /// The handler of a message failed, or could not be called. The connection stays open.
+    ///
+    /// `message_type` is the type of the handler, so a metric may use it as a label.
+    fn handler_failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
+        let _ = (conn, message_type, error);
+    }
+
+    /// The reply of a handler could not be sent, because the connection is closing or has ended.
+    ///
+    /// `message_type` is the type of the message. It is text of the peer if the handler is that of
+    /// `__unknown__`.
+    fn reply_dropped(&self, conn: &Connection, message_type: &str) {
+        let _ = (conn, message_type);
+    }
+
+    /// A handler still ran when the time for closing its connection was over
+    /// ([`Config::close_timeout`](crate::Config::close_timeout), or the grace period of a
+    /// shutdown). It is dropped at its await. `message_type` is as in
+    /// [`reply_dropped`](Self::reply_dropped).
+    ///
+    /// `waiting` is the number of messages that were received after this one, and are now dropped
+    /// too.
+    fn handler_dropped(&self, conn: &Connection, message_type: &str, waiting: usize) {
+        let _ = (conn, message_type, waiting);
+    }
+
+    /// A message does not have a handler (row E3 of the specification). The connection stays open.
+    ///
+    /// `message_type` is text of the peer. Escape it before you print it, as `{:?}` does, and do
+    /// not use it as the label of a metric.
+    fn message_ignored(&self, conn: &Connection, message_type: &str) {
+        let _ = (conn, message_type);
+    }
+
+    /// A message is not an envelope, and `__raw__` does not have a handler.
+    /// [`RawFrame::envelope_error`] has the reason.
+    ///
+    /// By default this calls [`message_ignored`](Self::message_ignored) with `"__raw__"`.
+    fn envelope_rejected(&self, conn: &Connection, frame: &RawFrame<'_>) {
+        let _ = frame;
+        self.message_ignored(conn, RAW);
+    }
+
+    /// The server rejected a handshake with this status.
+    fn handshake_rejected(&self, peer: Option<SocketAddr>, status: StatusCode, reason: &str) {
+        let _ = (peer, status, reason);
+    }
+
+    /// A TLS handshake at the server failed.
+    ///
+    /// The peer may not trust the server's certificate, may lack the certificate that the server
+    /// requests, may not speak TLS, or may have closed the stream. On a public port, port scanners
+    /// cause this.
+    fn tls_failed(&self, peer: Option<SocketAddr>, error: &io::Error) {
+        let _ = (peer, error);
+    }
+
+    /// A client could not connect, and dials again after `delay`.
+    ///
+    /// `failures` counts the failures in a row. A connection that did not last counts too.
+    fn connect_failed(&self, failures: u32, delay: Duration, error: &ConnectError) {
+        let _ = (failures, delay, error);
+    }
+
+    /// A client stops dialling, because its `give_up` returned `true`.
+    fn client_gave_up(&self, setback: &Setback) {
+        let _ = setback;
+    }
+}
