@@ -44,14 +44,19 @@ impl Closed {
     }
 }
 
+impl ClosedBy {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Us => "us",
+            Self::Peer => "the peer",
+            Self::Link => "the link",
+        }
+    }
+}
+
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let by = match self.by {
-            ClosedBy::Us => "us",
-            ClosedBy::Peer => "the peer",
-            ClosedBy::Link => "the link",
-        };
-        write!(f, "closed by {by} with {}", self.code)?;
+        write!(f, "closed by {} with {}", self.by.name(), self.code)?;
         if self.reason.is_empty() { Ok(()) } else { write!(f, " ({:?})", self.reason) }
     }
 }

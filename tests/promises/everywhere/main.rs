@@ -9,3 +9,4 @@ mod reentrance;
 mod reliability;
 mod security;
 mod specification;
+mod stderr;

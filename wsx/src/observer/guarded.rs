@@ -8,7 +8,7 @@ use crate::{
     observer::{Observer, Setback},
 };
 use http::StatusCode;
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// The observer of a program. Each call goes through the panic guard, so wsx cannot call the
 /// observer without it.
@@ -53,7 +53,7 @@ impl GuardedObserver {
     }
 
     #[cfg(feature = "rustls")]
-    pub(crate) fn tls_failed(&self, peer: Option<SocketAddr>, error: &io::Error) {
+    pub(crate) fn tls_failed(&self, peer: Option<SocketAddr>, error: &std::io::Error) {
         self.report(|observer| observer.tls_failed(peer, error));
     }
 

@@ -2,6 +2,7 @@
 //! of the specification).
 mod guarded;
 mod setback;
+mod shown;
 mod stderr;
 
 pub use setback::Setback;

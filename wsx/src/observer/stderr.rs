@@ -3,17 +3,30 @@ use crate::{
     closed::Closed,
     connection::Connection,
     envelope::incoming::{RAW, RawFrame},
-    error::{ConnectError, HandlerError, Report},
-    observer::{Observer, Setback},
+    error::{ConnectError, HandlerError},
+    observer::{
+        Observer, Setback,
+        shown::{Shown, ShownClosed, ShownError},
+    },
     wire::close_code::CloseCode,
 };
 use http::StatusCode;
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    fmt,
+    io::{self, Write},
+    net::SocketAddr,
+    time::Duration,
+};
 
 /// Prints each problem to standard error, in a line with all its causes.
 ///
 /// An opened connection is not a problem, nor is a connection closed with 1000, 1001 or without a
 /// code.
+///
+/// A problem is one line, whatever the peer sends: text of the peer is escaped, and cut at 256
+/// bytes. The query, the fragment and the user info of a URL are left out, because they may have a
+/// token or a password (row X9 of the specification). If standard error is closed or full, the line
+/// is lost. A pipe that nobody reads blocks the program, as every print to it does.
 ///
 /// ```standalone_crate
 /// let hub = wsx::Hub::builder().observer(wsx::StderrObserver).without_handlers().build()?;
@@ -22,59 +35,78 @@ use std::{io, net::SocketAddr, time::Duration};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StderrObserver;
 
+/// Writes a line in one piece, so that lines of several threads or processes do not mix. An error
+/// is ignored: it could only be printed to the same place.
+fn print(line: fmt::Arguments<'_>) {
+    let _ = io::stderr().lock().write_all(format!("wsx: {line}\n").as_bytes());
+}
+
+/// Prints a problem of a connection.
+fn print_of(conn: &Connection, problem: fmt::Arguments<'_>) {
+    print(format_args!("\"{}\": {problem}", Shown(&conn.id())));
+}
+
+/// Prints a problem of a handshake.
+fn print_from(peer: Option<SocketAddr>, problem: fmt::Arguments<'_>) {
+    match peer {
+        Some(peer) => print(format_args!("{peer}: {problem}")),
+        None => print(problem),
+    }
+}
+
 impl Observer for StderrObserver {
     fn connection_closed(&self, conn: &Connection, closed: &Closed) {
         if !matches!(closed.code, CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS) {
-            eprintln!("wsx: {:?}: {closed}", conn.id());
+            print_of(conn, format_args!("{}", ShownClosed(closed)));
         }
     }
 
     fn handler_failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
-        eprintln!("wsx: {:?}: {message_type:?}: {}", conn.id(), Report(error));
+        print_of(conn, format_args!("\"{}\": {}", Shown(&message_type), ShownError(error)));
     }
 
     fn reply_dropped(&self, conn: &Connection, message_type: &str) {
-        eprintln!("wsx: {:?}: {message_type:?}: the connection has ended before the reply", conn.id());
+        let message_type = Shown(&message_type);
+        print_of(conn, format_args!("\"{message_type}\": the connection has ended before the reply"));
     }
 
     fn handler_dropped(&self, conn: &Connection, message_type: &str, waiting: usize) {
-        eprintln!(
-            "wsx: {:?}: {message_type:?}: the handler was dropped, because the connection has ended; {waiting} later \
-             messages were not handled",
-            conn.id()
+        let message_type = Shown(&message_type);
+        print_of(
+            conn,
+            format_args!(
+                "\"{message_type}\": the handler was dropped, because the connection has ended; {waiting} later \
+                 messages were not handled"
+            ),
         );
     }
 
     fn message_ignored(&self, conn: &Connection, message_type: &str) {
-        let shown: String = message_type.chars().take(64).collect();
-        eprintln!("wsx: {:?}: no handler for {shown:?}", conn.id());
+        print_of(conn, format_args!("no handler for \"{}\"", Shown(&message_type)));
     }
 
     fn envelope_rejected(&self, conn: &Connection, frame: &RawFrame<'_>) {
         let why = frame.envelope_error().unwrap_or_default();
-        let shown: String = why.chars().take(256).collect();
-        eprintln!("wsx: {:?}: a message is not an envelope, and {RAW:?} has no handler: {shown}", conn.id());
+        let why = Shown(&why);
+        print_of(conn, format_args!("a message is not an envelope, and \"{RAW}\" has no handler: {why}"));
     }
 
     fn handshake_rejected(&self, peer: Option<SocketAddr>, status: StatusCode, reason: &str) {
-        match peer {
-            Some(peer) => eprintln!("wsx: {peer}: handshake rejected with {status}: {reason}"),
-            None => eprintln!("wsx: handshake rejected with {status}: {reason}"),
-        }
+        print_from(peer, format_args!("handshake rejected with {status}: {}", Shown(&reason)));
     }
 
     fn tls_failed(&self, peer: Option<SocketAddr>, error: &io::Error) {
-        match peer {
-            Some(peer) => eprintln!("wsx: {peer}: TLS handshake failed: {error}"),
-            None => eprintln!("wsx: TLS handshake failed: {error}"),
-        }
+        print_from(peer, format_args!("TLS handshake failed: {}", ShownError(error)));
     }
 
     fn connect_failed(&self, _: u32, delay: Duration, error: &ConnectError) {
-        eprintln!("wsx: {}; the next attempt is in {delay:.1?}", Report(error));
+        print(format_args!("{}; the next attempt is in {delay:.1?}", ShownError(error)));
     }
 
     fn client_gave_up(&self, setback: &Setback) {
-        eprintln!("wsx: gave up: {setback}");
+        match setback {
+            Setback::Attempt(error) => print(format_args!("gave up: {}", ShownError(error))),
+            Setback::Ended(closed) => print(format_args!("gave up: {}", ShownClosed(closed))),
+        }
     }
 }

@@ -1,0 +1,154 @@
+//! What `StderrObserver` prints, and where it cannot print: row X9 of the specification.
+//!
+//! Each test starts its own program once more, because standard error belongs to a process.
+use serde_json::json;
+use std::{
+    env,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
+use wsx::{
+    CancellationToken, Client, Hub, Identity, Rejection, StderrObserver,
+    http::{StatusCode, request::Parts},
+};
+use wsx_tests::{Peer, Server, query_id, round_trip, within};
+
+/// The environment variable of the process that prints.
+const CHILD: &str = "WSX_TEST_PRINTS";
+/// Text with which a peer would end a line, begin another one, and paint the terminal.
+const HOSTILE: &str = "a\nwsx: forged\r\u{1b}[2J\u{2028}\u{202e}";
+/// Part of each text that must not be printed.
+const SECRET: &str = "s3cret";
+
+/// Starts this test once more, as a process whose standard error the caller chooses.
+fn child(test: &str) -> Command {
+    let mut command = Command::new(env::current_exe().expect("the system knows the path of the running program"));
+    command.args(["--exact", test, "--nocapture"]).env(CHILD, test).stdout(Stdio::piped());
+    command
+}
+
+fn is_child() -> bool {
+    env::var_os(CHILD).is_some()
+}
+
+/// Makes a problem of each kind, with hostile text wherever a peer can put it.
+#[tokio::main]
+async fn make_problems() {
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    std::panic::set_hook(Box::new(|_| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+    }));
+    let fails = |text: String, _| async move { Err::<(), _>(text) };
+    let number = |_: u8, _| async {};
+    let echo = |text: String, _| async move { wsx::Envelope::with_type("echo", text) };
+    let hub = Hub::builder().observer(StderrObserver).on("fails", fails).on("number", number).on("echo", echo);
+    let hub = hub.build().expect("the handlers fit together");
+    let build_id = |request: Parts| async move {
+        match query_id(request).await?.as_str() {
+            "rejected" => Err(Rejection::new(StatusCode::FORBIDDEN, HOSTILE)),
+            id => Ok(Identity::new(format!("ws://box:{SECRET}@{id}/ws?token={SECRET}\n{HOSTILE}"))),
+        }
+    };
+    let upgrade = hub.ws_handler(build_id, |_| {});
+    let server = Server::start_at(hub, upgrade, "127.0.0.1:0").await;
+    Peer::try_connect(&server.url("rejected")).await.expect_err("it is rejected");
+
+    let mut peer = server.peer("box-7").await;
+    let long = HOSTILE.repeat(10_000);
+    for text in [HOSTILE, &long] {
+        peer.send_envelope(text, json!(null)).await;
+        peer.send_envelope("fails", json!(text)).await;
+        peer.send_envelope("number", json!(text)).await;
+        peer.send_envelope("number", json!({ text: text })).await;
+        peer.send(json!({ text: text }).to_string()).await;
+        peer.send(text).await;
+    }
+    // No problem has ended the connection.
+    peer.send_envelope("echo", json!("still here")).await;
+    assert_eq!(peer.receive_data().await, ("echo".to_owned(), json!("still here")));
+    let reason = HOSTILE.into();
+    peer.send(Message::Close(Some(CloseFrame { code: 4001.into(), reason }))).await;
+    peer.close().await;
+
+    // A name that does not exist would ask a resolver.
+    let url = format!("ws://127.0.0.1:1/ws?token={SECRET}");
+    let client = Client::builder(url).observer(StderrObserver).give_up(|_| true).build();
+    let client = client.expect("the URL is right");
+    within(client.start(CancellationToken::new())).await.expect_err("nothing listens there");
+    let url = format!("ws://{}/ws?id=client&token={SECRET}", server.address);
+    let client = Client::builder(url).observer(StderrObserver).reconnect(false).build();
+    let client = client.expect("the URL is right");
+    let client = within(client.start(CancellationToken::new())).await.expect("the server is there");
+    let conn = client.connection().expect("it is connected");
+    round_trip(&conn).await;
+    conn.close_with(wsx::CloseCode::POLICY_VIOLATION, HOSTILE);
+    within(client.closed()).await;
+    server.stop().await;
+    assert_eq!(PANICS.load(Ordering::Relaxed), 0, "code of the observer panicked");
+    println!("every problem was made");
+}
+
+/// Row X9: each problem is one line without control characters, bounded, and without the secrets of
+/// a URL.
+#[test]
+fn a_problem_is_one_line_whatever_the_peer_says() {
+    if is_child() {
+        return make_problems();
+    }
+    let mut command = child("stderr::a_problem_is_one_line_whatever_the_peer_says");
+    let output = command.stderr(Stdio::piped()).output().expect("the test program starts");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8(output.stderr));
+    let stderr = stderr.expect("it prints UTF-8");
+    assert!(output.status.success() && stdout.contains("every problem was made"), "{stdout}\n{stderr}");
+    let lines: Vec<_> = stderr.split_terminator('\n').collect();
+    for line in &lines {
+        assert!(line.starts_with("wsx: ") && !line.starts_with("wsx: forged"), "{line:?}");
+        assert!(!line.contains(|c: char| c.is_control() || "\u{2028}\u{202e}".contains(c)), "{line:?}");
+        assert!(!line.contains(SECRET), "{line:?}");
+        // The id, the type, the error and its cause.
+        assert!(line.len() < 4 * 256 + 100, "{} bytes: {line:?}", line.len());
+    }
+    for (text, count) in [
+        ("handshake rejected with 403 Forbidden: a\\nwsx: forged", 1),
+        ("no handler for \"a\\nwsx: forged", 2),
+        ("\"fails\": the handler failed: a\\nwsx: forged", 2),
+        ("\"number\": the data does not fit u8 at `.`: invalid type: string", 2),
+        ("\"number\": the data does not fit u8 at `.`: invalid type: map", 2),
+        ("a message is not an envelope", 4),
+        ("\"ws://…@box-7/ws?…\\na\\nwsx: forged", 13),
+        ("closed by the peer with 4001 (\"a\\nwsx: forged", 1),
+        ("gave up: cannot reach 127.0.0.1:1: ", 1),
+        ("closed by us with 1008 (\"a\\nwsx: forged", 1),
+        ("closed by the peer with 1008 (\"a\\nwsx: forged", 1),
+    ] {
+        assert_eq!(lines.iter().filter(|line| line.contains(text)).count(), count, "{text}: {stderr}");
+    }
+    assert_eq!(lines.len(), 17, "{stderr}");
+}
+
+/// Row X9: without standard error, with one that nobody reads, and with one on a full disk, the
+/// problems are not printed, and nothing else happens.
+#[test]
+fn a_standard_error_that_cannot_be_written_ends_nothing() {
+    if is_child() {
+        return make_problems();
+    }
+    let test = "stderr::a_standard_error_that_cannot_be_written_ends_nothing";
+    let program = child(test);
+    for redirect in ["2>&-", "2>/dev/full"] {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("exec \"$0\" \"$@\" {redirect}")])
+            .arg(program.get_program())
+            .args(program.get_args());
+        let output = shell.env(CHILD, test).output().expect("a shell starts");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && stdout.contains("every problem was made"), "{redirect}: {stdout}");
+    }
+    let mut process = child(test).stderr(Stdio::piped()).spawn().expect("the test program starts");
+    drop(process.stderr.take());
+    let output = process.wait_with_output().expect("it ends");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && stdout.contains("every problem was made"), "a broken pipe: {stdout}");
+}

@@ -1,0 +1,192 @@
+//! Makes text of others safe to print: in one line, short, and without secrets of a URL. It does not
+//! know where the text is printed.
+use crate::closed::Closed;
+use std::fmt::{self, Write};
+
+/// Maximum length of a shown text, in bytes. A longer one is cut.
+const MAX_SHOWN: usize = 256;
+/// Maximum number of causes of an error that are shown. Only the errors of a program have more.
+const MAX_CAUSES: usize = 8;
+/// Stands for text that is left out.
+const OMITTED: char = '…';
+
+/// A text that the peer, a library or the program chose, as it is safe to print.
+///
+/// - Control characters, line breaks and characters without a shape are escaped, as `{:?}` escapes
+///   them. A backslash is escaped too.
+/// - The query, the fragment and the user info of a URL are left out, because they may have a
+///   token or a password.
+/// - The result has at most 256 bytes.
+pub(super) struct Shown<'t>(pub(super) &'t dyn fmt::Display);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut shown, mut is_cut) = (String::new(), false);
+        for piece in without_secrets(&self.0.to_string()) {
+            for character in piece.chars() {
+                let before = shown.len();
+                match character {
+                    '"' | '\'' | OMITTED => shown.push(character),
+                    other => shown.extend(other.escape_debug()),
+                }
+                if shown.len() > MAX_SHOWN - OMITTED.len_utf8() {
+                    shown.truncate(before);
+                    is_cut = true;
+                    break;
+                }
+            }
+        }
+        f.write_str(&shown)?;
+        if is_cut { f.write_char(OMITTED) } else { Ok(()) }
+    }
+}
+
+/// An error and its causes, separated by colons. Each is [`Shown`].
+pub(super) struct ShownError<'e>(pub(super) &'e dyn std::error::Error);
+
+impl fmt::Display for ShownError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Shown(&self.0))?;
+        let causes = std::iter::successors(self.0.source(), |error| error.source());
+        causes.take(MAX_CAUSES).try_for_each(|cause| write!(f, ": {}", Shown(&cause)))
+    }
+}
+
+/// The end of a connection, with its reason [`Shown`].
+pub(super) struct ShownClosed<'c>(pub(super) &'c Closed);
+
+impl fmt::Display for ShownClosed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Closed { code, reason, by } = self.0;
+        write!(f, "closed by {} with {code}", by.name())?;
+        if reason.is_empty() { Ok(()) } else { write!(f, " (\"{}\")", Shown(reason)) }
+    }
+}
+
+/// Returns the parts of the text that may be printed, with `…` where something was left out.
+///
+/// A text is split at white space and at quotes, as they stand around a URL in an error.
+fn without_secrets(text: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let (mut start, mut after_backslash) = (0, false);
+    for (at, character) in text.char_indices() {
+        let is_quote = matches!(character, '"' | '`' | '<' | '>') && !after_backslash;
+        if is_quote || character.is_whitespace() {
+            word_without_secrets(&text[start..at], &mut pieces);
+            start = at + character.len_utf8();
+            pieces.push(&text[at..start]);
+        }
+        after_backslash = character == '\\' && !after_backslash;
+    }
+    word_without_secrets(&text[start..], &mut pieces);
+    pieces
+}
+
+/// Adds the parts of one word. A word is treated as a URL even if it only has a part of one, such as
+/// the path and the query of a request.
+fn word_without_secrets<'t>(word: &'t str, pieces: &mut Vec<&'t str>) {
+    let scheme = word.find("//").map(|at| at + "//".len());
+    let (before, rest) = word.split_at(scheme.unwrap_or(0));
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let is_pair = |text: &str| text.contains(':');
+    let user = authority.rfind('@').filter(|at| scheme.is_some() || is_pair(&authority[..*at]));
+    let host = user.map_or(authority, |at| &authority[at + 1..]);
+    pieces.push(before);
+    // In a password that was not escaped, a `/`, a `?` or a `#` looks like the end of the authority.
+    if path.contains('@') && !is_host(host) {
+        return pieces.push("…");
+    }
+    if user.is_some() {
+        pieces.push("…@");
+    }
+    pieces.push(host);
+    match path.find(['?', '#']) {
+        Some(at) if at + 1 < path.len() && (scheme.is_some() || user.is_some() || path[at..].contains('=')) => {
+            pieces.extend([&path[..=at], "…"]);
+        }
+        _ => pieces.push(path),
+    }
+}
+
+/// Whether a text can be a host with or without a port.
+fn is_host(text: &str) -> bool {
+    let after_brackets = text.rfind(']').map_or(text, |at| &text[at + 1..]);
+    after_brackets.split_once(':').is_none_or(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        Shown(&text).to_string()
+    }
+
+    /// Row X9: escapes.
+    #[test]
+    fn a_text_is_one_line_and_a_backslash_is_not_ambiguous() {
+        assert_eq!(shown("no such \"box\", isn't it"), "no such \"box\", isn't it");
+        assert_eq!(shown("a\nwsx: b\r\t\u{1b}[2J\u{0}"), r"a\nwsx: b\r\t\u{1b}[2J\0");
+        assert_eq!(shown(r"a\n"), r"a\\n");
+        // A line separator, a right-to-left override, and a space without a width.
+        assert_eq!(shown("a\u{2028}\u{202e}\u{200b}b"), r"a\u{2028}\u{202e}\u{200b}b");
+        assert_eq!(shown("23 °C, 水"), "23 °C, 水");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_two_characters() {
+        let of = |character: &str, count: usize| shown(&character.repeat(count));
+        assert_eq!(of("x", 253), "x".repeat(253));
+        assert_eq!(of("x", 254), "x".repeat(253) + "…");
+        assert_eq!(of("水", 1_000), "水".repeat(84) + "…");
+        assert_eq!(of("\u{202e}", 1_000), r"\u{202e}".repeat(31) + "…");
+    }
+
+    /// Row X9: what a URL may have beside its host and path.
+    #[test]
+    fn a_url_has_neither_its_query_nor_its_user() {
+        for (text, expected) in [
+            ("wss://hub.example/ws?id=box-7&token=secret", "wss://hub.example/ws?…"),
+            ("wss://box:secret@hub.example:9001/ws", "wss://…@hub.example:9001/ws"),
+            ("wss://secret@hub.example/ws#secret", "wss://…@hub.example/ws#…"),
+            ("wss://box:se/cr?e#t@hub.example/ws?secret", "wss://…"),
+            ("wss://hub.example:80/ws?mail=secret@secret", "wss://hub.example:80/ws?…"),
+            ("wss://[::1]:80/@ws?secret", "wss://[::1]:80/@ws?…"),
+            ("//box:secret@hub/ws", "//…@hub/ws"),
+            ("WSS://hub.example?'secret';(secret)", "WSS://hub.example?…"),
+            ("cannot dial \"ws://a/?t=secret\": why?", "cannot dial \"ws://a/?…\": why?"),
+            ("cannot dial \"ws://a/?t=\\\"secret\": why?", "cannot dial \"ws://a/?…\": why?"),
+            ("http://a:secret@proxy:3128, then ws://b?secret", "http://…@proxy:3128, then ws://b?…"),
+            ("GET /ws?token=secret HTTP/1.1", "GET /ws?… HTTP/1.1"),
+            ("box:secret@hub/ws?secret", "…@hub/ws?…"),
+            ("box:sec?ret@hub", "…"),
+            ("really? ask ops@example.com", "really? ask ops@example.com"),
+        ] {
+            assert_eq!(shown(text), expected, "{text}");
+        }
+    }
+
+    /// A URL is cut by its secrets before it is cut by its length.
+    #[test]
+    fn a_long_url_has_no_secrets() {
+        let long = format!("wss://{}:secret@hub/ws?{}", "u".repeat(10_000), "secret".repeat(1_000));
+        assert_eq!(shown(&long), "wss://…@hub/ws?…");
+    }
+
+    #[test]
+    fn an_error_has_a_bounded_number_of_causes() {
+        #[derive(Debug)]
+        struct Endless;
+        impl fmt::Display for Endless {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a\nb")
+            }
+        }
+        impl std::error::Error for Endless {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(self)
+            }
+        }
+        assert_eq!(ShownError(&Endless).to_string(), [r"a\nb"; 1 + MAX_CAUSES].join(": "));
+    }
+}
