@@ -147,6 +147,18 @@ async fn a_certificate_can_be_for_an_address() {
     talk(&client, "x").await;
 }
 
+/// Row K14: a certificate is for an address without its zone.
+#[tokio::test]
+async fn a_zone_is_not_part_of_the_name_in_a_certificate() {
+    let authority = Authority::default();
+    let listener = TcpListener::bind("[::1]:0").await.unwrap();
+    let url = format!("wss://[::1%251]:{}/ws?id=a", listener.local_addr().unwrap().port());
+    let upgrade = station().build().unwrap().ws_handler(query_id, |_| {});
+    tokio::spawn(upgrade.serve_tls(listener, Tls::new(authority.issue(&["::1"]).server())));
+    let client = connect(edge(url, authority.client())).await.unwrap();
+    talk(&client, "x").await;
+}
+
 /// Row L1: a rejected handshake keeps its HTTP status.
 #[tokio::test]
 async fn a_rejected_handshake_over_tls_has_its_status() {

@@ -4,6 +4,7 @@ pub(crate) mod backoff;
 pub(crate) mod builder;
 mod dial;
 pub(crate) mod handshake;
+mod percent;
 mod reconnect;
 pub(crate) mod state;
 pub(crate) mod stream;
@@ -11,6 +12,7 @@ pub(crate) mod stream;
 #[cfg_attr(not(feature = "rustls"), path = "tls/disabled.rs")]
 pub(crate) mod tls;
 pub(crate) mod url;
+mod zone;
 
 pub use builder::ClientBuilder;
 pub use stream::Destination;

@@ -20,7 +20,8 @@ use tokio_util::either::Either;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Destination {
-    /// A host name or an address. An IPv6 address has no brackets.
+    /// A host name or an address. An IPv6 address has no brackets. It ends with its zone if the URL
+    /// has one, as `fe80::1%eth0` for `ws://[fe80::1%25eth0]/`.
     pub host: String,
     /// The port. If the URL has none, it is 80 for `ws://` and 443 for `wss://`.
     pub port: u16,

@@ -1,6 +1,6 @@
 //! Parses the URL of a server. The error for a wrong URL shows how to write it.
 use crate::{
-    client::{stream::Destination, tls::ServerName},
+    client::{stream::Destination, tls::ServerName, zone},
     handshake::authority,
 };
 use http::{Uri, uri::InvalidUri};
@@ -38,6 +38,8 @@ impl Target {
             // Without this error they would be dropped silently.
             return Err(wrong("credentials in a URL are not sent: set them with `header`"));
         }
+        let (authority, zone) = zone::split(authority).map_err(wrong)?;
+        let authority = &authority;
         let host = authority::host(authority).ok_or_else(|| match authority.host() {
             "" => wrong("it does not name a host"),
             _ => wrong("the text in brackets is not an IPv6 address"),
@@ -57,7 +59,7 @@ impl Target {
         })?;
         // `Display` begins with a slash if the URL has a query but not a path.
         let path = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
-        let destination = Destination { host: host.to_owned(), port };
+        let destination = Destination { host: format!("{host}{zone}"), port };
         Ok(Self { path, host: authority.as_str().to_owned(), destination, tls })
     }
 }
@@ -101,6 +103,8 @@ mod tests {
                 "`:99999` after its host is not a port: write one from 1 to 65535, as in ws://a:9001/ws",
             ),
             ("ws://[a]/ws", "not an IPv6 address"),
+            ("ws://[a%25eth0]/ws", "not an IPv6 address"),
+            ("ws://[fe80::1%eth0]/ws", "write the zone of its address as in [fe80::1%25eth0]"),
             ("ws://a:+80/ws", "`:+80` after its host is not a port"),
             ("ws://a:0/ws", "`:0` after its host is not a port"),
             ("ws://[::1]9/ws", "`9` after its host is not a port: write one from 1 to 65535, as in ws://[::1]:9001/ws"),
@@ -113,5 +117,13 @@ mod tests {
         for url in ["ws://a/ws", "ws://a:/ws", "ws://[::1]/ws", "WS://a/ws"] {
             assert_eq!(Target::parse(url).unwrap().destination.port, 80);
         }
+    }
+
+    /// Row K14: only the socket has the zone.
+    #[test]
+    fn a_zone_is_part_of_the_destination_alone() {
+        let target = Target::parse("ws://[fe80::1%25eth0]:9001/ws").unwrap();
+        assert_eq!(target.destination.to_string(), "[fe80::1%eth0]:9001");
+        assert_eq!(target.host, "[fe80::1]:9001");
     }
 }
