@@ -8,4 +8,4 @@ source tests/scripts/packages.sh
 
 cargo build --locked --profile campaign --package wsx-examples --bin echo --package wsx-tests --bin subject \
   --package wsx-programs --bin abuse --bin conformance_client --bin mass_return --bin mass_shutdown \
-  --bin slow_links --bin weak_links_campaign
+  --bin names --bin slow_links --bin weak_links_campaign

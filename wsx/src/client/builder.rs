@@ -1,14 +1,7 @@
 //! The builder of a client: collects its options and checks them. It does not dial; `session` does.
 use crate::{
     catch_panic::Guarded,
-    client::{
-        Client, Inner,
-        backoff::Backoff,
-        state::Status,
-        stream::{self, Connector, Destination},
-        tls::Trust,
-        url::Target,
-    },
+    client::{Client, Inner, backoff::Backoff, dial::route::Route, state::Status, tls::Trust, url::Target},
     config::Config,
     connection::{
         Connection,
@@ -29,11 +22,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use std::{
     fmt,
     future::Future,
-    io,
     panic::Location,
     sync::{Arc, Mutex},
 };
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 /// Makes the headers of one handshake.
@@ -55,8 +46,8 @@ pub(super) struct Options {
     pub(super) fixed_headers: HeaderMap,
     /// Makes the headers that differ from one handshake to the next, such as a token that expires.
     pub(super) headers: Option<Headers>,
-    /// Dials in place of TCP.
-    pub(super) connector: Option<Connector>,
+    /// The way to the server: TCP with its source, or the program's connector.
+    pub(super) route: Route,
     /// The certificates that a `wss://` client trusts, and its own certificate.
     pub(super) trust: Trust,
     /// Decides whether to stop although `reconnect` is on.
@@ -89,7 +80,7 @@ pub struct ClientBuilder<E = Untyped> {
     /// The endpoint and the options that a hub has too.
     program: ProgramBuilder<E>,
     /// The options that only a client has.
-    options: Options,
+    pub(super) options: Options,
 }
 
 impl ClientBuilder {
@@ -103,7 +94,7 @@ impl ClientBuilder {
                 reconnect: true,
                 fixed_headers: HeaderMap::new(),
                 headers: None,
-                connector: None,
+                route: Route::default(),
                 trust: Trust::default(),
                 give_up: None,
                 on_connect: None,
@@ -247,40 +238,6 @@ impl<E: Endpoint> ClientBuilder<E> {
         Fut: Future<Output = Result<HeaderMap, BoxError>> + Send + 'static,
     {
         self.options.headers = Some(Guarded::new(Box::new(move || Box::pin(headers()))));
-        self
-    }
-
-    /// Sets a function that dials in place of TCP: through a proxy, to a Unix socket, or into a
-    /// simulated network (row K5 of the specification).
-    ///
-    /// `dial` runs at each attempt. The stream that it returns carries the TLS handshake, the
-    /// WebSocket handshake and the connection. The `Host` header still has the host and port of the
-    /// URL.
-    ///
-    /// [`Config::handshake_timeout`] includes this function: its future is dropped when the time is
-    /// over. An error or a panic is [`ConnectError::Dial`](crate::ConnectError::Dial). A stream
-    /// that panics later fails the attempt, or ends its connection; the client then dials again.
-    ///
-    /// ```no_run
-    /// # #[cfg(unix)]
-    /// # fn example() -> Result<(), wsx::BuildError> {
-    /// let client = wsx::Client::builder("ws://localhost/ws")
-    ///     .connector(|_| tokio::net::UnixStream::connect("/run/station.sock"))
-    ///     .build()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn connector<F, Fut, S>(mut self, dial: F) -> Self
-    where
-        F: Fn(Destination) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = io::Result<S>> + Send + 'static,
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        self.options.connector = Some(Guarded::new(Box::new(move |destination| {
-            let dialled = dial(destination);
-            Box::pin(async move { Ok(stream::boxed(dialled.await?)) })
-        })));
         self
     }
 

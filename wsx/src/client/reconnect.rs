@@ -120,7 +120,7 @@ impl<E: Endpoint> Session<E> {
     /// timeout.
     async fn attempt(&self) -> Result<Dialled, ConnectError> {
         let Inner { url, program, target, options, .. } = self.inner();
-        let Options { headers, fixed_headers, connector, trust, .. } = options;
+        let Options { headers, fixed_headers, route, trust, .. } = options;
         let target = target.as_ref().map_err(Clone::clone)?;
         let limit = program.config.handshake_timeout;
         // Boxed, as are its parts, because the guard doubles the size of a future.
@@ -131,7 +131,7 @@ impl<E: Endpoint> Session<E> {
                 let made = made.unwrap_or_else(|| Err("the program's `headers` function panicked".into()));
                 all.extend(made.map_err(ConnectError::Headers)?);
             }
-            dial(target, connector.as_ref(), trust, &all, &program.config).await
+            dial(target, route, trust, &all, &program.config).await
         })));
         let panicked = || ConnectError::Handshake("the program's stream panicked when it was dropped".into());
         let dialled = dialled.await.ok_or_else(panicked)?;

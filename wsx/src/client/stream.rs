@@ -1,10 +1,6 @@
 //! The stream of bytes below a client's connection: a TCP socket, or any other stream, such as TLS
 //! or the stream of a connector. It does not know WebSocket.
-use crate::{
-    catch_panic::Guarded,
-    config::Config,
-    task::{tcp_options, transport},
-};
+use crate::{catch_panic::Guarded, task::transport};
 use futures_util::future::BoxFuture;
 use std::{fmt, io};
 use tokio::{
@@ -64,13 +60,6 @@ pub(super) fn tcp(socket: &Socket) -> Option<&TcpStream> {
         // The box is a stream too, and does not know its content.
         Either::Right(stream) => (**stream).tcp(),
     }
-}
-
-/// Dials over TCP. The first address of the host that accepts is used.
-pub(super) async fn connect(destination: &Destination, config: &Config) -> io::Result<Socket> {
-    let socket = TcpStream::connect((&*destination.host, destination.port)).await?;
-    tcp_options::prepare(&socket, config);
-    Ok(Either::Left(socket))
 }
 
 /// Boxes a stream that is not a plain socket.

@@ -1,13 +1,14 @@
 //! Dials a server once: resolves, connects, and makes the handshakes of TLS and WebSocket. It does
 //! not reconnect; `session` does.
+pub(super) mod route;
+
+mod connect;
+mod race;
+mod resolve;
+
 use crate::{
     catch_panic,
-    client::{
-        handshake,
-        stream::{self, Connector, Socket},
-        tls::Trust,
-        url::Target,
-    },
+    client::{dial::route::Route, handshake, stream::Socket, tls::Trust, url::Target},
     config::Config,
     error::ConnectError,
 };
@@ -17,20 +18,13 @@ use std::io;
 /// Dials. Returns a stream after its handshake, and the bytes after the server's answer.
 pub(super) async fn dial(
     target: &Target,
-    connector: Option<&Connector>,
+    route: &Route,
     trust: &Trust,
     headers: &HeaderMap,
     config: &Config,
 ) -> Result<(Socket, Vec<u8>), ConnectError> {
     let Target { destination, tls, .. } = target;
-    let dialled = match connector {
-        Some(connector) => {
-            let dialled = connector.run(|connector| connector(destination.clone())).await;
-            dialled.unwrap_or_else(|| Err(io::Error::other("the program's connector panicked")))
-        }
-        None => stream::connect(destination, config).await,
-    };
-    let mut socket = dialled.map_err(|source| ConnectError::Dial { address: destination.to_string(), source })?;
+    let mut socket = Box::pin(route.connect(destination, config)).await?;
     if let Some(name) = tls {
         // It runs the certificate verifier and the stream of the program.
         let made = catch_panic::run(Box::pin(trust.connect(name, destination, socket))).await;
