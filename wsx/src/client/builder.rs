@@ -314,6 +314,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// returns them.
     pub(super) fn build_unchecked(self) -> Client<E> {
         let Self { url, mut program, options } = self;
+        options.route.problems(|problem| program.problem(problem));
         let target = Target::parse(&url).map_err(|problem| program.problem(problem)).ok();
         let (program, result) = program.build(Owner::Client, NoHandlers::Allowed);
         let target = result.map(|()| target.expect("a wrong URL is among the problems"));

@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
-    /// the socket has the interface and the address that the program chose.
+    /// Row K13: the socket has the interface and the address that the program chose.
     #[tokio::test]
     async fn a_socket_is_bound_to_its_source() {
         let live = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(SockRef::from(&socket).device().unwrap().as_deref(), Some(&b"lo"[..]));
     }
 
-    /// a source that is missing is an error that names it.
+    /// Row K13: a source that is missing is an error that names it.
     #[tokio::test]
     async fn the_error_names_the_source_that_is_missing() {
         let destination = destination("127.0.0.1", 1);

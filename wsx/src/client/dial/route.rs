@@ -12,9 +12,12 @@ use crate::{
     protocol::endpoint::Endpoint,
     task::tcp_options,
 };
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, io, net::IpAddr, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::either::Either;
+
+/// Whether the system can bind a socket to an interface by its name.
+const BINDS_TO_INTERFACES: bool = cfg!(any(target_os = "android", target_os = "linux"));
 
 /// The way from a client to its server.
 #[derive(Default)]
@@ -59,9 +62,81 @@ impl<E: Endpoint> ClientBuilder<E> {
         })));
         self
     }
+
+    /// Sets the local address from which the client connects; default the system's choice (row K13 of
+    /// the specification).
+    ///
+    /// On a machine with several networks, this selects the network. Only addresses of the same
+    /// family are dialled: with an IPv4 address, the IPv6 addresses of the server are not tried. An
+    /// address that this machine does not have is
+    /// [`ConnectError::Dial`](crate::ConnectError::Dial) at each attempt, because a later attempt
+    /// may find it.
+    ///
+    /// ```
+    /// use std::net::Ipv4Addr;
+    ///
+    /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws")
+    ///     .bind_address(Ipv4Addr::new(127, 0, 0, 5))
+    ///     .build()?;
+    /// # Ok::<_, wsx::BuildError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) reports it together with a [`connector`](Self::connector), which has
+    /// sockets of its own.
+    #[must_use]
+    pub fn bind_address(mut self, address: impl Into<IpAddr>) -> Self {
+        self.options.route.source.address = Some(address.into());
+        self
+    }
+
+    /// Sets the network interface through which the client connects, such as `wwan0`; default the
+    /// system's choice (row K13 of the specification).
+    ///
+    /// The socket then uses this interface only, whatever the routes say. An interface that is
+    /// missing is [`ConnectError::Dial`](crate::ConnectError::Dial) at each attempt, because a modem
+    /// may bring it later. Linux before 5.7 needs `CAP_NET_RAW`.
+    ///
+    /// The name of the server is resolved by the system, which may ask through other interfaces.
+    ///
+    /// ```no_run
+    /// let client =
+    ///     wsx::Client::builder("ws://station.example.com/ws").bind_interface("wwan0").build()?;
+    /// # Ok::<_, wsx::BuildError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) reports an empty name, and a [`connector`](Self::connector) beside
+    /// it. It reports each name on systems other than Linux and Android:
+    /// [`bind_address`](Self::bind_address) works there.
+    #[must_use]
+    pub fn bind_interface(mut self, name: impl Into<String>) -> Self {
+        self.options.route.source.interface = Some(name.into());
+        self
+    }
 }
 
 impl Route {
+    /// Reports the options that do not fit together.
+    pub(in crate::client) fn problems(&self, mut report: impl FnMut(String)) {
+        let Source { address, interface } = &self.source;
+        if self.connector.is_some() && (address.is_some() || interface.is_some()) {
+            report(
+                "`connector` makes its own sockets: bind them there, without `bind_address` and `bind_interface`"
+                    .to_owned(),
+            );
+        }
+        match interface {
+            Some(name) if name.is_empty() => report("the name in `bind_interface` is empty".to_owned()),
+            Some(_) if !BINDS_TO_INTERFACES => {
+                report("this system cannot bind to an interface by its name: use `bind_address`".to_owned());
+            }
+            _ => {}
+        }
+    }
+
     /// Connects to the server, without the handshakes of TLS and WebSocket.
     pub(super) async fn connect(&self, destination: &Destination, config: &Config) -> Result<Socket, ConnectError> {
         let connected = match &self.connector {
