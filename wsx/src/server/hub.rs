@@ -1,6 +1,9 @@
 //! The hub: the server's connections, with all public methods of [`Hub`].
 //!
-//! It does not know sockets or HTTP; `upgrade` turns requests into connections.
+//! It does not know sockets or HTTP; `upgrade` turns requests into connections. `inner` has its
+//! parts, and adds and removes connections.
+mod inner;
+
 #[cfg(feature = "server")]
 use crate::server::{
     builder::HubBuilder,
@@ -9,19 +12,12 @@ use crate::server::{
     upgrade::{self, WsHandler},
 };
 use crate::{
-    config::Config,
-    connection::{
-        Connection,
-        handle::{Handle, OnConnect},
-        sending::Sending,
-    },
-    dispatch::program::Program,
+    connection::{Connection, sending::Sending},
     envelope::SentBy,
     error::SendError,
-    observer::GuardedObserver,
     protocol::endpoint::{Endpoint, Untyped},
-    server::{admission::Admission, broadcast, lifecycle::Lifecycle, registry::Registry, shutdown},
-    wire::{close_code::CloseCode, write::Frame},
+    server::{broadcast, hub::inner::Inner, lifecycle::Lifecycle, shutdown},
+    wire::write::Frame,
 };
 use futures_util::future::BoxFuture;
 use std::{fmt, sync::Arc, time::Duration};
@@ -31,20 +27,6 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 ///
 /// All clones are the same hub. [`Hub::builder`] takes an endpoint, state, bounds and an observer.
 pub struct Hub<E = Untyped>(Arc<Inner<E>>);
-
-struct Inner<E> {
-    /// The endpoint, its handlers, the bounds and the observer, for all connections of this hub.
-    program: Program<E>,
-    /// The open connections by id.
-    registry: Registry,
-    /// The limits on connections. An `Arc`, because each counted address holds it until its
-    /// connection ends.
-    admission: Arc<Admission>,
-    /// Given to the builder; runs for each new connection.
-    on_connect: Option<OnConnect>,
-    /// The signals of a shutdown, and the tasks that it waits for.
-    lifecycle: Lifecycle,
-}
 
 #[cfg(feature = "server")]
 impl Hub {
@@ -193,7 +175,7 @@ impl<E: Endpoint> Hub<E> {
     ///   [`queue_bytes`](crate::Config::queue_bytes).
     /// - A connection whose reserve stays full for another 100 ms, or that was behind for
     ///   [`lag_timeout`](crate::Config::lag_timeout), is closed with
-    ///   [`CloseCode::TRY_AGAIN_LATER`]. The observer sees that code in `connection_closed`.
+    ///   [`CloseCode::TRY_AGAIN_LATER`](crate::CloseCode::TRY_AGAIN_LATER). The observer sees that code in `connection_closed`.
     ///
     /// # Errors
     ///
@@ -311,64 +293,6 @@ impl<E: Endpoint> Hub<E> {
         let ending = tokio::spawn(async move { shutdown::run(&hub, grace).await });
         // This fails only if the runtime ends.
         ending.await.unwrap_or_else(|_| tasks.len())
-    }
-}
-
-impl<E> Hub<E> {
-    /// Returns a hub without connections.
-    pub(crate) fn from_parts(program: Program<E>, admission: Arc<Admission>, on_connect: Option<OnConnect>) -> Self {
-        Self(Arc::new(Inner {
-            program,
-            registry: Registry::default(),
-            admission,
-            on_connect,
-            lifecycle: Lifecycle::default(),
-        }))
-    }
-
-    /// Adds a connection with this id, if `admit` allows it; see [`Registry::insert`].
-    ///
-    /// An older connection with this id is closed with 4000. An edge box often reconnects before
-    /// the server has noticed that the old link is dead.
-    pub(crate) fn open<R>(&self, id: Arc<str>, admit: impl FnOnce(bool) -> Result<(), R>) -> Result<Handle, R> {
-        let conn = Handle::within(self.admission().budget.clone(), id.clone(), Role::Server, self.config());
-        if let Some(old) = self.0.registry.insert(&conn, id, admit)? {
-            old.close(CloseCode::REPLACED, "this id has connected again".into());
-        }
-        Ok(conn)
-    }
-
-    /// Removes this connection, but not another one that has replaced it.
-    pub(crate) fn remove(&self, conn: &Handle) {
-        self.0.registry.remove(conn);
-    }
-
-    pub(crate) fn program(&self) -> &Program<E> {
-        &self.0.program
-    }
-
-    pub(crate) fn config(&self) -> &Config {
-        &self.0.program.config
-    }
-
-    pub(crate) fn observer(&self) -> &GuardedObserver {
-        &self.0.program.observer
-    }
-
-    pub(crate) fn admission(&self) -> &Arc<Admission> {
-        &self.0.admission
-    }
-
-    pub(crate) fn registry(&self) -> &Registry {
-        &self.0.registry
-    }
-
-    pub(crate) fn lifecycle(&self) -> &Lifecycle {
-        &self.0.lifecycle
-    }
-
-    pub(crate) fn on_connect(&self) -> Option<&OnConnect> {
-        self.0.on_connect.as_ref()
     }
 }
 
