@@ -14,6 +14,8 @@ pub(crate) const TLS_BUFFER: usize = 16 * 1024;
 /// The bounds of a connection. Each resource that a peer could use up has a bound here (row V1 of
 /// the specification).
 ///
+/// [`Config::default`] suits a local network. Use [`Config::edge`] on real links.
+///
 /// ```
 /// let config = wsx::Config::default().max_message_size(64 * 1024);
 /// assert_eq!(config.queue_messages, 1024);
@@ -161,6 +163,38 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Returns the bounds for real links: mobile networks, NATs, proxies and load balancers (row B2
+    /// of the specification). Use it at both ends.
+    ///
+    /// With [`Config::default`], wsx sends nothing that the program did not send. A box whose link
+    /// died silently then goes on sending into nothing, with `Ok`, for up to 15 minutes. These
+    /// bounds differ, and each can be changed:
+    ///
+    /// - [`heartbeat`](Self::heartbeat()): 25 s and 10 s. Load balancers and NATs drop a connection
+    ///   that is silent for 60 s, and some for 30 s. Each end learns of a dead link within 35 s. An
+    ///   idle connection costs at most 6 bytes each way in 25 s, besides the headers of TCP and IP.
+    /// - [`tcp_user_timeout`](Self::tcp_user_timeout()): 30 s. The operating system ends a
+    ///   connection whose data is not acknowledged, also while a slow handler stops the heartbeat.
+    ///   30 s are enough for a train in a tunnel, or for the change of a radio cell.
+    /// - [`tcp_keepalive`](Self::tcp_keepalive()): after 30 s, every 10 s, up to 3 probes. It finds
+    ///   a dead link while a slow handler stops the heartbeat and there is nothing to send.
+    ///
+    /// All other bounds are those of [`Config::default`].
+    ///
+    /// ```
+    /// let config = wsx::Config::edge().max_message_size(64 * 1024);
+    /// assert_eq!(config.heartbeat.unwrap().interval.as_secs(), 25);
+    /// ```
+    #[must_use]
+    pub fn edge() -> Self {
+        let seconds = Duration::from_secs;
+        Self::default().heartbeat(seconds(25), seconds(10)).tcp_user_timeout(seconds(30)).tcp_keepalive(
+            seconds(30),
+            seconds(10),
+            3,
+        )
+    }
+
     /// Sets [`max_message_size`](Self::max_message_size), in bytes.
     #[must_use]
     pub fn max_message_size(mut self, bytes: usize) -> Self {
@@ -228,10 +262,11 @@ impl Config {
     /// life within `timeout` after the ping, the connection ends with code 1006 (row R1 of the
     /// specification).
     ///
-    /// So a link that died silently is noticed within the sum of both times. 30 s and 10 s suit
-    /// most links. Too low: a `timeout` below the slowest round trip ends healthy connections. A
-    /// short `interval` drains the battery of a radio that wakes for each ping. Too high: a dead
-    /// peer keeps its place longer. Mobile networks forget a silent connection after some minutes.
+    /// So a link that died silently is noticed within the sum of both times. [`edge`](Self::edge)
+    /// has 25 s and 10 s. Too low: a `timeout` below the slowest round trip ends healthy
+    /// connections. A short `interval` drains the battery of a radio that wakes for each ping. Too
+    /// high: a dead peer keeps its place longer. Mobile networks forget a silent connection after
+    /// some minutes.
     ///
     /// Any byte from the peer is a sign of life, so a busy link carries no pings. Over TLS the sign
     /// is a whole record of up to 16 KiB. If messages wait to be written, progress of this write is

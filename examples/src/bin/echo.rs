@@ -51,6 +51,7 @@ async fn send_back(frame: &RawFrame<'_>, conn: &Connection) -> Result<(), SendEr
 #[tokio::main]
 async fn main() -> Result<(), MainError> {
     let Arguments { listen, max_message_size } = Arguments::parse();
+    // Not `Config::edge()`: suites count frames, and a heartbeat would add some.
     let config = Config::default()
         .max_message_size(max_message_size)
         // Room for two of the longest messages: one echo leaves while the next one comes in.

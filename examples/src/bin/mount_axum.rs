@@ -4,7 +4,7 @@
 use axum::{Router, routing::get};
 use std::time::Duration;
 use wsx::Report;
-use wsx::{Connection, Hub};
+use wsx::{Config, Connection, Hub};
 use wsx_examples::MainError;
 
 #[wsx::handler("telemetry")]
@@ -14,7 +14,8 @@ fn on_telemetry(celsius: f64, conn: &Connection) {
 
 #[tokio::main]
 async fn main() -> Result<(), MainError> {
-    let hub = Hub::new();
+    // Notices boxes whose link has died, and keeps proxies from cutting idle connections.
+    let hub = Hub::builder().config(Config::edge()).build()?;
     let boxes = hub.clone();
     let app = Router::new()
         .route("/boxes", get(|| async move { format!("{:?}\n", boxes.ids()) }))

@@ -11,7 +11,7 @@ use hyper_util::{
 use std::{convert::Infallible, time::Duration};
 use tokio::net::TcpListener;
 use wsx::Report;
-use wsx::{Connection, Hub, server::WsHandler};
+use wsx::{Config, Connection, Hub, server::WsHandler};
 use wsx_examples::MainError;
 
 /// Grace period for the hub's connections, and then for open HTTP requests.
@@ -57,7 +57,8 @@ async fn serve(listener: TcpListener, hub: &Hub, watcher: &GracefulShutdown) -> 
 
 #[tokio::main]
 async fn main() -> Result<(), MainError> {
-    let hub = Hub::new();
+    // Notices boxes whose link has died, and keeps proxies from cutting idle connections.
+    let hub = Hub::builder().config(Config::edge()).build()?;
     let listener = wsx_examples::listen("127.0.0.1:9001").await?;
     println!("listening on {}", listener.local_addr()?);
     let http = GracefulShutdown::new();

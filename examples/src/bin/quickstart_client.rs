@@ -3,7 +3,7 @@
 //! `cargo run -p wsx-examples --bin quickstart_client`, while `quickstart_server` runs
 use serde::{Deserialize, Serialize};
 use std::{error::Error, time::Duration};
-use wsx::{CancellationToken, Client, Report, StderrObserver};
+use wsx::{CancellationToken, Client, Config, Report, StderrObserver};
 
 #[derive(Serialize, Deserialize, wsx::Message)]
 struct Telemetry {
@@ -23,6 +23,7 @@ fn on_cmd(cmd: Cmd) {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let client = Client::builder("ws://127.0.0.1:9001/ws")
+        .config(Config::edge()) // notices a dead link within 35 s
         .observer(StderrObserver) // prints each failed attempt to connect
         .build()?;
     // Returns when the first connection is open. From then on the client reconnects by itself.

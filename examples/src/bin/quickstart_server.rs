@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use tokio::net::TcpListener;
-use wsx::{Connection, Hub, StderrObserver};
+use wsx::{Config, Connection, Hub, StderrObserver};
 
 #[derive(Serialize, Deserialize, wsx::Message)] // its type string is "telemetry"
 struct Telemetry {
@@ -26,6 +26,7 @@ fn on_telemetry(msg: Telemetry, conn: &Connection) -> Option<Cmd> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let hub = Hub::builder()
+        .config(Config::edge()) // notices a dead link within 35 s
         .on_connect(|conn| println!("{} is connected", conn.id()))
         .observer(StderrObserver) // prints what goes wrong
         .build()?;

@@ -52,6 +52,18 @@ fn the_defaults_are_the_specifications() {
     assert_eq!(timeouts, [1, 2, 3].map(Duration::from_secs));
 }
 
+/// Row B2: the bounds for real links add a heartbeat and the limits of TCP to the defaults.
+#[test]
+fn the_bounds_for_real_links_are_those_of_the_documents() {
+    let seconds = Duration::from_secs;
+    let expected = Config::default().heartbeat(seconds(25), seconds(10)).tcp_user_timeout(seconds(30)).tcp_keepalive(
+        seconds(30),
+        seconds(10),
+        3,
+    );
+    assert_eq!(Config::edge(), expected);
+}
+
 /// Rows V1, T6: a message of exactly the limit is read. One byte more is rejected with 1009, which
 /// the peer receives.
 #[tokio::test]

@@ -4,12 +4,12 @@
 //!
 //! Both ends are wsx, with a proxy between them. `interop` runs peers of other libraries through
 //! the proxy, and `tests/scripts/weak_networks.sh` loses packets.
-use std::time::Duration;
+use std::{io, sync::Mutex, time::Duration};
 use tokio::{
     io::AsyncReadExt,
     time::{Instant, pause, resume, sleep, timeout},
 };
-use wsx::{ClosedBy, Config, Connection, Envelope, Hub};
+use wsx::{CancellationToken, Client, ClosedBy, Config, Connection, Envelope, Hub, client::Destination};
 use wsx_tests::{
     Log, Server,
     exchange::Exchange,
@@ -158,6 +158,40 @@ async fn a_heartbeat_finds_a_black_hole_at_both_ends() {
     ends.arrive(200).await;
     for verdict in ends.verdicts(200) {
         assert!(verdict.is_perfect(), "{verdict}");
+    }
+}
+
+/// Row B2: with the bounds for real links, a box learns within 35 s that its link has died
+/// silently. It makes no difference whether it sends meanwhile. The link is memory that takes every
+/// byte, as a socket with a free buffer does.
+#[tokio::test(start_paused = true)]
+async fn with_the_bounds_for_real_links_a_box_learns_of_a_dead_link_within_35_seconds() {
+    for sends in [true, false] {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let near = Mutex::new(Some(near));
+        let connector = move |_: Destination| {
+            let near = near.lock().expect("nothing panics under this lock").take();
+            async move { near.ok_or(io::Error::other("the test has one link")) }
+        };
+        let builder = Client::builder("ws://station.invalid/ws").config(Config::edge()).connector(connector);
+        let client = builder.build().unwrap();
+        let accepting = tokio::spawn(tokio_tungstenite::accept_async(far));
+        client.connect(CancellationToken::new(), |_| {}).await.unwrap();
+        let _silent = within(accepting).await.unwrap().unwrap();
+        let (conn, start) = (client.connection().unwrap(), Instant::now());
+        let learned = async {
+            while sends && client.send(&Numbered(10)).await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+            conn.closed().await
+        };
+        let closed = timeout(Duration::from_secs(3600), learned).await.expect("a dead link ends");
+        assert!(closed.by == ClosedBy::Link && closed.reason.contains("silent"), "{closed}");
+        // A tenth of a second is for the last look, a second for the next send, and timers have a
+        // resolution of a millisecond.
+        let late = Duration::from_millis(if sends { 1_105 } else { 105 });
+        assert!(start.elapsed() <= Duration::from_secs(35) + late, "{:?}", start.elapsed());
+        client.close();
     }
 }
 

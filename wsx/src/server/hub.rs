@@ -175,7 +175,8 @@ impl<E: Endpoint> Hub<E> {
     ///   [`queue_bytes`](crate::Config::queue_bytes).
     /// - A connection whose reserve stays full for another 100 ms, or that was behind for
     ///   [`lag_timeout`](crate::Config::lag_timeout), is closed with
-    ///   [`CloseCode::TRY_AGAIN_LATER`](crate::CloseCode::TRY_AGAIN_LATER). The observer sees that code in `connection_closed`.
+    ///   [`CloseCode::TRY_AGAIN_LATER`](crate::CloseCode::TRY_AGAIN_LATER). The observer sees that
+    ///   code in `connection_closed`.
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep_until};
 use wsx::Report;
-use wsx::{BoxError, CancellationToken, Client, Closed, SendError};
+use wsx::{BoxError, CancellationToken, Client, Closed, Config, SendError};
 
 /// Sampling rate until the server sets another one, in samples per second.
 const RATE: NonZero<u8> = NonZero::new(5).unwrap();
@@ -57,6 +57,8 @@ pub(crate) async fn run(url: String, id: String, screen: Screen, stop: Cancellat
     let endpoint = EdgeBox { id: id.clone(), rate: watch::Sender::new(RATE), screen: screen.clone() };
     let client = Client::builder(format!("{url}{separator}id={id}"))
         .endpoint(endpoint)
+        // Notices within 35 s that its link has died silently, and reconnects.
+        .config(Config::edge())
         .observer(Problems { who: id.clone(), screen: screen.clone() })
         .build()
         .unwrap();

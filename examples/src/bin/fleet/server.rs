@@ -6,7 +6,7 @@ use std::{convert::Infallible, future::ready, num::NonZero, sync::Arc, time::Dur
 use tokio::{net::TcpListener, time::sleep};
 use wsx::Report;
 use wsx::{
-    BoxError, Closed, Connection, Hub, Rejection, SendError,
+    BoxError, Closed, Config, Connection, Hub, Rejection, SendError,
     http::{StatusCode, request::Parts},
 };
 
@@ -51,7 +51,8 @@ pub(crate) async fn serve(
     end: impl Future,
 ) -> Result<(), BoxError> {
     let observer = Problems { who: "server".to_owned(), screen: station.screen.clone() };
-    let hub = Hub::builder().endpoint(station.clone()).observer(observer).build()?;
+    // A box whose link has died silently is shown as away within 35 s.
+    let hub = Hub::builder().endpoint(station.clone()).config(Config::edge()).observer(observer).build()?;
     let board = station.board.clone();
     let upgrade = hub.ws_handler(move |request| ready(identify(&request, &board)), |_| {}).path(PATH);
     let serving = tokio::spawn(upgrade.serve(listener));
