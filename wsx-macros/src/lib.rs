@@ -85,6 +85,9 @@ mod shared;
 ///
 /// They need `on = Station` too, if the program's handlers are on an endpoint.
 ///
+/// When a box reconnects, `__close__` for its old connection may run before or after `__open__` for
+/// the new one. `Hub::is_connected` says whether the box is still, or again, connected.
+///
 /// # A program that renames wsx
 ///
 /// A macro cannot see the name that `Cargo.toml` gives wsx. Without `crate = ..` it names `::wsx`,

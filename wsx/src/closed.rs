@@ -4,6 +4,9 @@ use std::fmt;
 
 /// How a connection ended. A handler of `__close__` takes it, and
 /// [`Connection::closed`](crate::Connection::closed) returns it.
+///
+/// A peer may already be connected again when the handler of `__close__` runs:
+/// [`Hub::is_connected`](crate::Hub::is_connected) says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {

@@ -3,5 +3,6 @@ mod admission;
 mod hub;
 mod mount;
 mod open_files;
+mod presence;
 mod shutdown;
 mod slow_consumers;

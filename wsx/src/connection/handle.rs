@@ -21,7 +21,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Wake, Waker},
 };
@@ -45,6 +45,9 @@ struct Shared {
     closed: SetOnce<Box<Closed>>,
     /// An [`Intake`]. It is not part of `closing`, because it is read for every message.
     intake: AtomicU8,
+    /// Whether the task of a hub's connection was spawned. Before that, the handshake may still
+    /// fail, and then the program learns of neither the opening nor the end.
+    started: AtomicBool,
     /// Only few connections have this, so the others do not carry its memory.
     extra: OnceLock<Box<Extra>>,
 }
@@ -135,6 +138,7 @@ impl Handle {
             closing: OnceLock::new(),
             closed: SetOnce::new(),
             intake: AtomicU8::new(Intake::Open as u8),
+            started: AtomicBool::new(false),
             extra: OnceLock::new(),
         }))
     }
@@ -190,6 +194,16 @@ impl Handle {
 
     pub(crate) fn intake(&self) -> Intake {
         Intake::from_stored(self.0.intake.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the task of this connection is spawned now.
+    pub(crate) fn set_started(&self) {
+        self.0.started.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its task was spawned, which runs the handlers of `__open__` and `__close__`.
+    pub(crate) fn is_started(&self) -> bool {
+        self.0.started.load(Ordering::Relaxed)
     }
 
     /// Whether the connection has ended or is closing.

@@ -290,6 +290,7 @@ impl<E: Endpoint> Entered<E> {
         let (hub, conn, token) = (self.hub.clone(), self.conn.clone(), self.token.clone());
         let counted = self.counted.take();
         let mut transport = Some(transport);
+        conn.set_started();
         tokio::spawn(async move {
             let scope = Scope { program: hub.program(), hub: Some(&hub) };
             task::run(&mut transport, &conn, &scope, &hub.lifecycle().kill).await;

@@ -203,6 +203,38 @@ impl<E: Endpoint> Hub<E> {
         self.0.registry.get(id).map(Connection::from_handle)
     }
 
+    /// Whether a connection with this id is open: its handler of `__open__` runs or has run, and
+    /// its handler of `__close__` has not begun (row S4 of the specification).
+    ///
+    /// When a box reconnects, the handler of `__close__` for its old connection may run before or
+    /// after the handler of `__open__` for the new one. Ask here whether the box has really gone,
+    /// and note the result under the lock that the handler of `__open__` takes too:
+    ///
+    /// ```standalone_crate
+    /// use std::{collections::HashSet, sync::Mutex};
+    /// use wsx::{Connection, Hub};
+    ///
+    /// #[derive(wsx::Endpoint, Default)]
+    /// struct Station { present: Mutex<HashSet<String>> }
+    ///
+    /// #[wsx::handler("__open__", on = Station)]
+    /// fn on_open(station: &Station, conn: &Connection) {
+    ///     station.present.lock().unwrap().insert(conn.id().to_owned());
+    /// }
+    ///
+    /// #[wsx::handler("__close__", on = Station)]
+    /// fn on_close(station: &Station, hub: &Hub<Station>, conn: &Connection) {
+    ///     let mut present = station.present.lock().unwrap();
+    ///     if !hub.is_connected(conn.id()) {
+    ///         present.remove(conn.id());
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_connected(&self, id: &str) -> bool {
+        self.0.registry.get(id).is_some_and(|conn| conn.is_started())
+    }
+
     /// Returns the ids of all connections, in any order.
     #[must_use]
     pub fn ids(&self) -> Vec<String> {
