@@ -6,7 +6,7 @@
 //! The doctests are the code of the documents: row D2 of the specification.
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
@@ -291,6 +291,7 @@ pub enum Seen {
     MessageIgnored(String, String),
     HandshakeRejected(u16, String),
     TlsFailed(String),
+    IdContested(String, [Option<SocketAddr>; 2], u32),
     ConnectFailed(u32, Duration, String),
 }
 
@@ -386,11 +387,14 @@ impl Observer for Recorder {
     fn message_ignored(&self, conn: &Connection, message_type: &str) {
         self.saw(Seen::MessageIgnored(conn.id().to_owned(), message_type.to_owned()));
     }
-    fn handshake_rejected(&self, _: Option<std::net::SocketAddr>, status: wsx::http::StatusCode, why: &str) {
+    fn handshake_rejected(&self, _: Option<SocketAddr>, status: wsx::http::StatusCode, why: &str) {
         self.saw(Seen::HandshakeRejected(status.as_u16(), why.to_owned()));
     }
-    fn tls_failed(&self, _: Option<std::net::SocketAddr>, error: &std::io::Error) {
+    fn tls_failed(&self, _: Option<SocketAddr>, error: &std::io::Error) {
         self.saw(Seen::TlsFailed(error.to_string()));
+    }
+    fn id_contested(&self, id: &str, older: Option<SocketAddr>, newer: Option<SocketAddr>, replacements: u32) {
+        self.saw(Seen::IdContested(id.to_owned(), [older, newer], replacements));
     }
     fn connect_failed(&self, attempt: u32, delay: Duration, error: &ConnectError) {
         self.saw(Seen::ConnectFailed(attempt, delay, error.to_string()));

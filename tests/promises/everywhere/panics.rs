@@ -219,6 +219,9 @@ impl Observer for PanickingObserver {
     fn tls_failed(&self, _: Option<SocketAddr>, _: &std::io::Error) {
         self.called("tls_failed");
     }
+    fn id_contested(&self, _: &str, _: Option<SocketAddr>, _: Option<SocketAddr>, _: u32) {
+        self.called("id_contested");
+    }
     fn connect_failed(&self, _: u32, _: Duration, _: &ConnectError) {
         self.called("connect_failed");
     }
@@ -525,8 +528,8 @@ async fn reports_of_messages(peer: &Connection, observer: &PanickingObserver) {
 #[tokio::test]
 async fn a_panic_in_any_report_changes_nothing() {
     let (hub_observer, client_observer) = (PanickingObserver::default(), PanickingObserver::default());
-    let hub = Hub::builder().endpoint(Failing).observer(hub_observer.clone()).build().unwrap();
-    let server = Server::start(hub).await;
+    let hub = Hub::builder().endpoint(Failing).observer(hub_observer.clone());
+    let server = Server::start(hub.contested_after(0, Duration::MAX).build().unwrap()).await;
     assert_eq!(status(&server.address, "").await, 101, "an empty id is an id");
     hub_observer.was_called("connection_opened").await;
     let rejected = Peer::try_connect(&format!("ws://{}/ws", server.address)).await;
@@ -572,6 +575,8 @@ async fn a_panic_in_any_report_changes_nothing() {
     within(client.closed()).await;
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     client.close();
+    let _twice = [server.peer("twice").await, server.peer("twice").await];
+    hub_observer.was_called("id_contested").await;
     assert_eq!(status(&server.address, "again").await, 101);
 }
 

@@ -76,6 +76,13 @@ fn the_document_names_the_default_of_every_limit() {
         number("HubBuilder::max_handshakes")
     );
     assert!(builder.contains(&limits), "{limits} is not in {builder}");
+    let (replacements, window) = documented("HubBuilder::contested_after").split_once(" in ").expect("a rate");
+    let duplicates = format!(
+        "DuplicateOptions {{ on_duplicate: {}, replacements: {replacements}, window: {} }}",
+        documented("HubBuilder::on_duplicate"),
+        window.replace(' ', "")
+    );
+    assert!(builder.contains(&duplicates), "{duplicates} is not in {builder}");
 }
 
 /// Returns the status of the answer to a request with an HTTP head of this length and this many

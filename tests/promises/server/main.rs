@@ -1,5 +1,6 @@
 //! The hub, and the way of a connection from its socket to its entry in the hub.
 mod admission;
+mod duplicates;
 mod hub;
 mod mount;
 mod open_files;

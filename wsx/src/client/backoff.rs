@@ -31,6 +31,9 @@ pub struct Backoff {
     pub factor: f64,
     /// Maximum wait; default 30 s.
     ///
+    /// A client that another one with its id has replaced
+    /// ([`CloseCode::REPLACED`](crate::CloseCode::REPLACED)) waits for at least half of this time.
+    /// Otherwise both would replace each other at every [`initial`](Self::initial) wait.
     /// A busy server can ask for up to this time with `Retry-After`. The client then waits for up
     /// to half as long again. Too low: an outage causes many attempts. Too high: a client
     /// reconnects late after a long outage.
@@ -96,6 +99,12 @@ impl Backoff {
         Duration::try_from_secs_f64(low + (high - low) * random.clamp(0.0, 1.0)).unwrap_or(self.max)
     }
 
+    /// Returns the wait after a close with 4000, from half of the longest wait to all of it.
+    pub(crate) fn delay_replaced(&self, random: f64) -> Duration {
+        let part = 0.5 + 0.5 * random.clamp(0.0, 1.0);
+        Duration::try_from_secs_f64(self.max.as_secs_f64() * part).unwrap_or(self.max)
+    }
+
     /// As [`delay`](Self::delay), but at least the time that the server asked for, up to `max`.
     ///
     /// A busy server asks all clients for the same time. So up to half of that time is added, by
@@ -134,6 +143,14 @@ mod tests {
                 assert!(backoff.delay_asked(failures, random, Duration::MAX) <= Duration::from_secs(45));
             }
         }
+    }
+
+    /// Row S5: a client that was replaced waits for half of the longest wait at least.
+    #[test]
+    fn the_delay_after_a_replacement_is_long() {
+        let backoff = Backoff::default();
+        assert_eq!([0.0, 1.0].map(|random| backoff.delay_replaced(random).as_secs()), [15, 30]);
+        assert_eq!(Backoff::default().max(Duration::MAX).delay_replaced(f64::NAN), Duration::MAX);
     }
 
     #[test]

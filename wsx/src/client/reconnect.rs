@@ -9,7 +9,7 @@ use crate::{
         state::ClientState,
         stream::{self, Socket},
     },
-    closed::Closed,
+    closed::{Closed, ClosedBy},
     connection::handle::{Handle, OnConnect},
     dispatch::run::Scope,
     error::ConnectError,
@@ -33,6 +33,8 @@ pub(super) struct Session<E: Endpoint> {
     /// How many attempts failed in a row since the last connection that lasted. The waits grow with
     /// it.
     failures: u32,
+    /// Whether another client with the same id replaced the last connection.
+    replaced: bool,
 }
 
 /// A connection after its handshake, and its transport.
@@ -60,7 +62,7 @@ impl<E: Endpoint> Session<E> {
         if !client.0.status.begin() {
             return Err(ConnectError::AlreadyConnected);
         }
-        Ok(Self { client: client.clone(), cancel, register, failures: 0 })
+        Ok(Self { client: client.clone(), cancel, register, failures: 0, replaced: false })
     }
 
     /// Makes the first connection, then spawns the loop.
@@ -149,6 +151,7 @@ impl<E: Endpoint> Session<E> {
             Some(ConnectError::Rejected { retry_after: Some(asked), .. }) => {
                 backoff.delay_asked(self.failures, random, *asked)
             }
+            None if self.replaced => backoff.delay_replaced(random),
             _ => backoff.delay(self.failures, random),
         };
         self.failures = self.failures.saturating_add(1);
@@ -230,7 +233,9 @@ impl<E: Endpoint> Session<E> {
         if since.elapsed() >= inner.options.backoff.stable_after {
             self.failures = 0;
         }
-        conn.closed().await
+        let closed = conn.closed().await;
+        self.replaced = closed.by == ClosedBy::Peer && closed.code == CloseCode::REPLACED;
+        closed
     }
 
     fn is_stopped(&self) -> bool {

@@ -57,6 +57,16 @@ impl GuardedObserver {
         self.report(|observer| observer.tls_failed(peer, error));
     }
 
+    pub(crate) fn id_contested(
+        &self,
+        id: &str,
+        older: Option<SocketAddr>,
+        newer: Option<SocketAddr>,
+        replacements: u32,
+    ) {
+        self.report(|observer| observer.id_contested(id, older, newer, replacements));
+    }
+
     pub(crate) fn connect_failed(&self, failures: u32, delay: Duration, error: &ConnectError) {
         self.report(|observer| observer.connect_failed(failures, delay, error));
     }

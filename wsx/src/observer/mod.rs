@@ -103,6 +103,18 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (peer, error);
     }
 
+    /// Two or more programs seem to use this id: connections with it were replaced `replacements`
+    /// times within a window; see
+    /// [`HubBuilder::contested_after`](crate::server::HubBuilder::contested_after). This is called
+    /// at most once in a window for an id (row S5 of the specification).
+    ///
+    /// `older` is the peer that was replaced last, and `newer` the one that replaced it. Each is
+    /// `None` if its address is not known. One box on a link that breaks again and again looks the
+    /// same, with one address.
+    fn id_contested(&self, id: &str, older: Option<SocketAddr>, newer: Option<SocketAddr>, replacements: u32) {
+        let _ = (id, older, newer, replacements);
+    }
+
     /// A client could not connect, and dials again after `delay`.
     ///
     /// `failures` counts the failures in a row. A connection that did not last counts too.

@@ -99,6 +99,15 @@ impl Observer for StderrObserver {
         print_from(peer, format_args!("TLS handshake failed: {}", ShownError(error)));
     }
 
+    fn id_contested(&self, id: &str, older: Option<SocketAddr>, newer: Option<SocketAddr>, replacements: u32) {
+        let shown = |peer: Option<SocketAddr>| peer.map_or("an unknown address".to_owned(), |peer| peer.to_string());
+        let (id, older, newer) = (Shown(&id), shown(older), shown(newer));
+        print(format_args!(
+            "\"{id}\": replaced {replacements} times, the last time from {older} by {newer}: several programs seem to \
+             use this id"
+        ));
+    }
+
     fn connect_failed(&self, _: u32, delay: Duration, error: &ConnectError) {
         print(format_args!("{}; the next attempt is in {delay:.1?}", ShownError(error)));
     }

@@ -18,10 +18,11 @@ use crate::{
     protocol::endpoint::{Endpoint, Untyped},
     server::{
         admission::{Admission, Limits},
+        duplicates::{DuplicateOptions, Duplicates, OnDuplicate},
         hub::Hub,
     },
 };
-use std::{fmt, future::Future, panic::Location, sync::Arc};
+use std::{fmt, future::Future, panic::Location, sync::Arc, time::Duration};
 
 /// Builds a [`Hub`]. [`Hub::builder`] returns it.
 ///
@@ -46,6 +47,8 @@ pub struct HubBuilder<E = Untyped> {
     program: ProgramBuilder<E>,
     /// How many connections and handshakes the hub accepts.
     limits: Limits,
+    /// What happens when an id connects again.
+    duplicates: DuplicateOptions,
     /// Shows each new connection to the program, before the `register` of `ws_handler`.
     on_connect: Option<OnConnect>,
     /// Whether the hub may be without handlers. By default that is a problem, because a linker may
@@ -58,6 +61,7 @@ impl Default for HubBuilder {
         Self {
             program: ProgramBuilder::default(),
             limits: Limits::default(),
+            duplicates: DuplicateOptions::default(),
             on_connect: None,
             no_handlers: NoHandlers::Problem,
         }
@@ -87,8 +91,8 @@ impl HubBuilder {
     /// ```
     #[must_use]
     pub fn endpoint<E: Endpoint>(self, endpoint: E) -> HubBuilder<E> {
-        let Self { program, limits, on_connect, no_handlers } = self;
-        HubBuilder { program: program.endpoint(endpoint), limits, on_connect, no_handlers }
+        let Self { program, limits, duplicates, on_connect, no_handlers } = self;
+        HubBuilder { program: program.endpoint(endpoint), limits, duplicates, on_connect, no_handlers }
     }
 
     /// Adds a value, which handlers take as [`State<T>`](crate::State). It replaces an earlier
@@ -214,6 +218,41 @@ impl<E: Endpoint> HubBuilder<E> {
         self
     }
 
+    /// Sets what happens when an id connects that is connected already; default
+    /// [`OnDuplicate::Replace`] (row S5 of the specification).
+    ///
+    /// ```standalone_crate
+    /// use wsx::{Config, Hub, server::OnDuplicate};
+    ///
+    /// let hub = Hub::builder()
+    ///     .config(Config::edge())
+    ///     .on_duplicate(OnDuplicate::RejectNew)
+    ///     .without_handlers()
+    ///     .build()?;
+    /// # Ok::<_, wsx::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
+        self.duplicates.on_duplicate = on_duplicate;
+        self
+    }
+
+    /// Sets how often an id may be replaced within `window`; default 5 times within 5 minutes. One
+    /// more replacement is reported to [`Observer::id_contested`], once in a window (row S5 of the
+    /// specification).
+    ///
+    /// The window begins with the first replacement. Two programs with one id replace each other
+    /// whenever one of them reconnects; two clients of wsx do so every 15 to 30 s. Too low: a box
+    /// on a bad link is reported, because it returns before its old link is known to be dead. Too
+    /// high: two programs with one id are not noticed.
+    ///
+    /// The hub counts for at most 1,024 ids at a time, in 64 KiB.
+    #[must_use]
+    pub fn contested_after(mut self, replacements: u32, window: Duration) -> Self {
+        (self.duplicates.replacements, self.duplicates.window) = (replacements, window);
+        self
+    }
+
     /// Sets the maximum number of bytes that wait in the send queues of all connections together;
     /// not limited by default (row V1 of the specification).
     ///
@@ -244,12 +283,19 @@ impl<E: Endpoint> HubBuilder<E> {
     /// # Errors
     ///
     /// [`BuildError`] lists every problem, with file and line: two handlers for one type, a missing
-    /// state, or a hub without handlers.
+    /// state, a hub without handlers, or [`OnDuplicate::RejectNew`] without a heartbeat.
     pub fn build(self) -> Result<Hub<E>, BuildError> {
-        let Self { program, limits, on_connect, no_handlers } = self;
+        let Self { mut program, limits, duplicates, on_connect, no_handlers } = self;
+        if duplicates.on_duplicate == OnDuplicate::RejectNew && program.config.heartbeat.is_none() {
+            program.problem(
+                "a hub with `OnDuplicate::RejectNew` needs a heartbeat, because a dead connection would keep its id: set \
+                 `config(Config::edge())`"
+                    .to_owned(),
+            );
+        }
         let (program, result) = program.build(Owner::Hub, no_handlers);
         result?;
-        Ok(Hub::from_parts(program, Arc::new(Admission::new(limits)), on_connect))
+        Ok(Hub::from_parts(program, Arc::new(Admission::new(limits)), Duplicates::new(duplicates), on_connect))
     }
 }
 
@@ -259,6 +305,7 @@ impl<E: Endpoint> fmt::Debug for HubBuilder<E> {
             .field("endpoint", &E::NAME)
             .field("config", &self.program.config)
             .field("limits", &self.limits)
+            .field("duplicates", &self.duplicates)
             .finish_non_exhaustive()
     }
 }

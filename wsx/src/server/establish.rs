@@ -161,7 +161,7 @@ where
         Err(RequestError::Rejected(rejection)) => return Err(reject(hub, &mut stream, &handshake, rejection).await),
     };
     handshake.begin(Phase::Accepted);
-    let entered = match enter(upgrade, identity) {
+    let entered = match enter(upgrade, identity, peer) {
         Ok(entered) => entered.counted(handshake.counted.take()),
         Err(rejection) => return Err(reject(hub, &mut stream, &handshake, rejection).await),
     };
@@ -240,16 +240,22 @@ pub(super) async fn admit<E: Endpoint>(
 }
 
 /// Adds a connection to the hub, and shows it to the program.
-pub(super) fn enter<E: Endpoint>(upgrade: &WsHandler<E>, identity: Identity) -> Result<Entered<E>, Rejection> {
+pub(super) fn enter<E: Endpoint>(
+    upgrade: &WsHandler<E>,
+    identity: Identity,
+    peer: Option<SocketAddr>,
+) -> Result<Entered<E>, Rejection> {
     let hub = &upgrade.hub;
     let Lifecycle { tasks, stop, .. } = hub.lifecycle();
     let token = tasks.token();
-    let conn = hub.open(identity.id, |replaces| {
+    let conn = hub.open(identity.id, peer, |older| {
         // The token of this connection counts too. So the limit is exact, even if many connections
         // arrive at the same time.
         if stop.is_cancelled() {
             Err(going_away())
-        } else if hub.admission().allows(tasks.len(), replaces) {
+        } else if hub.rejects_duplicates() && older.is_some_and(|older| !older.is_closed()) {
+            Err(taken())
+        } else if hub.admission().allows(tasks.len(), older.is_some()) {
             Ok(())
         } else {
             Err(full())
@@ -323,6 +329,11 @@ pub(super) fn going_away() -> Rejection {
 /// Returns the rejection of a hub that has its maximum number of connections.
 fn full() -> Rejection {
     Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections")
+}
+
+/// Returns the rejection of a connection whose id is connected already.
+fn taken() -> Rejection {
+    Rejection::new(StatusCode::CONFLICT, "a connection with this id is open, and this server does not replace it")
 }
 
 /// Returns the rejection of a handshake whose place another one needed.

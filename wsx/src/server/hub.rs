@@ -112,7 +112,8 @@ impl<E: Endpoint> Hub<E> {
     /// A new connection replaces an older one with the same id, which is closed with
     /// [`CloseCode::REPLACED`](crate::CloseCode::REPLACED). So ids must be unique. Two boxes with
     /// one id, for example from the same disk image, replace each other forever, because each
-    /// reconnects. An [`Observer`](crate::Observer) sees them close with code 4000.
+    /// reconnects. [`Observer::id_contested`](crate::Observer::id_contested) reports them, and
+    /// [`HubBuilder::on_duplicate`] rejects the newer one instead.
     ///
     /// In axum, mount it with `route_service`; [`WsHandler::upgrade`] has an example.
     ///

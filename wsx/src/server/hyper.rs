@@ -55,7 +55,7 @@ async fn unguarded_answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Reque
                 "this HTTP server does not support upgrades: with hyper, call `.with_upgrades()`",
             )
         })?;
-        Ok((answer, upgrade, establish::enter(handler, identity)?))
+        Ok((answer, upgrade, establish::enter(handler, identity, None)?))
     }) {
         Ok((answer, upgrade, entered)) => {
             tokio::spawn(async move {

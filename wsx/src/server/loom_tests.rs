@@ -2,6 +2,7 @@
 //! `task::loom_tests` has the method.
 use super::{
     admission::{Admission, Limits},
+    duplicates::{DuplicateOptions, Duplicates},
     hub::Hub,
     lifecycle::Lifecycle,
     shutdown,
@@ -28,14 +29,15 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 fn hub() -> Hub<Untyped> {
     let program = Program::without_handlers(Untyped::default(), Config::default());
-    Hub::from_parts(program, Arc::new(Admission::new(Limits::default())), None)
+    let duplicates = Duplicates::new(DuplicateOptions::default());
+    Hub::from_parts(program, Arc::new(Admission::new(Limits::default())), duplicates, None)
 }
 
 /// Adds a connection, as a handshake does.
 fn open(hub: &Hub<Untyped>) -> Option<(Handle, TaskTrackerToken)> {
     let Lifecycle { tasks, stop, .. } = hub.lifecycle();
     let token = tasks.token();
-    let conn = hub.open("box".into(), |_| if stop.is_cancelled() { Err(()) } else { Ok(()) }).ok()?;
+    let conn = hub.open("box".into(), None, |_| if stop.is_cancelled() { Err(()) } else { Ok(()) }).ok()?;
     Some((conn, token))
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod admission;
 mod broadcast;
 #[cfg(feature = "server")]
 pub(crate) mod builder;
+mod duplicates;
 #[cfg(feature = "server")]
 mod establish;
 #[cfg(feature = "server")]
@@ -37,6 +38,7 @@ pub use tls::PeerCertificates;
 #[cfg(feature = "server")]
 pub use {
     builder::HubBuilder,
+    duplicates::OnDuplicate,
     subprotocol::Subprotocol,
     upgrade::{HandshakeError, PeerAddr, WsHandler},
 };

@@ -27,16 +27,16 @@ impl Registry {
 
     /// Adds a connection. Returns the older one with its id.
     ///
-    /// `admit` is called under the lock, with whether there is an older one. So a shutdown either
-    /// sees this connection in the registry, or `admit` sees the shutdown.
+    /// `admit` is called under the lock, with the older one. So a shutdown either sees this
+    /// connection in the registry, or `admit` sees the shutdown.
     pub(crate) fn insert<R>(
         &self,
         conn: &Handle,
         id: Arc<str>,
-        admit: impl FnOnce(bool) -> Result<(), R>,
+        admit: impl FnOnce(Option<&Handle>) -> Result<(), R>,
     ) -> Result<Option<Handle>, R> {
         let mut shard = self.shard(&id);
-        admit(shard.contains_key(&id))?;
+        admit(shard.get(&id))?;
         Ok(shard.insert(id, conn.clone()))
     }
 

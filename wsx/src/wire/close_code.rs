@@ -60,7 +60,8 @@ impl CloseCode {
     ///
     /// Now and then this is normal: a peer reconnected before the server knew that its old link was
     /// dead. If it happens again and again, two programs use one id. Each reconnects when the other
-    /// has replaced it.
+    /// has replaced it; a [`Client`](crate::Client) waits for at least half of its longest wait
+    /// before that. [`Observer::id_contested`](crate::Observer::id_contested) reports it.
     pub const REPLACED: Self = Self(4000);
 
     /// Whether a close frame of a peer may contain this code (RFC 6455 section 7.4): 1000 to 1003,

@@ -6,10 +6,17 @@ use crate::{
     connection::handle::{Handle, OnConnect},
     dispatch::program::Program,
     observer::GuardedObserver,
-    server::{admission::Admission, hub::Hub, lifecycle::Lifecycle, registry::Registry},
+    server::{
+        admission::Admission,
+        duplicates::{Contest, Duplicates},
+        hub::Hub,
+        lifecycle::Lifecycle,
+        registry::Registry,
+    },
     wire::close_code::CloseCode,
 };
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Everything that the clones of a hub share.
@@ -21,6 +28,8 @@ pub(super) struct Inner<E> {
     /// The limits on connections. An `Arc`, because each counted address holds it until its
     /// connection ends.
     pub(super) admission: Arc<Admission>,
+    /// Decides about a second connection with an id, and counts the replacements.
+    pub(super) duplicates: Duplicates,
     /// Given to the builder; runs for each new connection.
     pub(super) on_connect: Option<OnConnect>,
     /// The signals of a shutdown, and the tasks that it waits for.
@@ -29,11 +38,17 @@ pub(super) struct Inner<E> {
 
 impl<E> Hub<E> {
     /// Returns a hub without connections.
-    pub(crate) fn from_parts(program: Program<E>, admission: Arc<Admission>, on_connect: Option<OnConnect>) -> Self {
+    pub(crate) fn from_parts(
+        program: Program<E>,
+        admission: Arc<Admission>,
+        duplicates: Duplicates,
+        on_connect: Option<OnConnect>,
+    ) -> Self {
         Self(Arc::new(Inner {
             program,
             registry: Registry::default(),
             admission,
+            duplicates,
             on_connect,
             lifecycle: Lifecycle::default(),
         }))
@@ -42,11 +57,21 @@ impl<E> Hub<E> {
     /// Adds a connection with this id, if `admit` allows it; see [`Registry::insert`].
     ///
     /// An older connection with this id is closed with 4000. An edge box often reconnects before
-    /// the server has noticed that the old link is dead.
-    pub(crate) fn open<R>(&self, id: Arc<str>, admit: impl FnOnce(bool) -> Result<(), R>) -> Result<Handle, R> {
+    /// the server has noticed that the old link is dead. The observer learns of an id for which
+    /// programs fight.
+    pub(crate) fn open<R>(
+        &self,
+        id: Arc<str>,
+        peer: Option<SocketAddr>,
+        admit: impl FnOnce(Option<&Handle>) -> Result<(), R>,
+    ) -> Result<Handle, R> {
         let conn = Handle::within(self.admission().budget.clone(), id.clone(), Role::Server, self.config());
-        if let Some(old) = self.0.registry.insert(&conn, id, admit)? {
+        let old = self.0.registry.insert(&conn, id, admit)?;
+        if let Some(old) = old.filter(|old| !old.is_closed()) {
             old.close(CloseCode::REPLACED, "this id has connected again".into());
+            if let Some(Contest { older, replacements }) = self.0.duplicates.replaced(conn.id(), peer, Instant::now()) {
+                self.observer().id_contested(conn.id(), older, peer, replacements);
+            }
         }
         Ok(conn)
     }
@@ -70,6 +95,12 @@ impl<E> Hub<E> {
 
     pub(crate) fn admission(&self) -> &Arc<Admission> {
         &self.0.admission
+    }
+
+    /// Whether a connection is rejected if its id is connected already.
+    #[cfg(feature = "server")]
+    pub(crate) fn rejects_duplicates(&self) -> bool {
+        self.0.duplicates.rejects_new()
     }
 
     pub(crate) fn registry(&self) -> &Registry {

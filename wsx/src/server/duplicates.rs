@@ -1,0 +1,176 @@
+//! Two connections with one id: which of them stays, and whether programs fight for the id.
+//!
+//! It knows ids, addresses and times. It does not know connections.
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Maximum number of ids whose replacements are counted. With 64 bytes each, they take 64 KiB.
+///
+/// Few boxes of a fleet reconnect within a window before their old link is known to be dead. Above
+/// the maximum, the oldest count is forgotten.
+const MAX_IDS: usize = 1024;
+
+/// What a hub does with a connection whose id is connected already (row S5 of the specification).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnDuplicate {
+    /// The new connection replaces the older one, which is closed with
+    /// [`CloseCode::REPLACED`](crate::CloseCode::REPLACED). This is the default.
+    ///
+    /// An edge box often reconnects before the server has noticed that its old link is dead, and
+    /// has to get in then.
+    #[default]
+    Replace,
+    /// The new connection is rejected with 409 (Conflict), and the older one stays.
+    ///
+    /// A box whose link died silently is rejected until the server has noticed that: with
+    /// [`Config::edge`](crate::Config::edge) for at most 35 s. So a hub that rejects duplicates
+    /// needs a heartbeat, and [`HubBuilder::build`](crate::server::HubBuilder::build) reports one
+    /// without it as a problem. An older connection that is closing does not count.
+    RejectNew,
+}
+
+/// The options for duplicates.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DuplicateOptions {
+    pub(crate) on_duplicate: OnDuplicate,
+    /// An id that is replaced more often within the window is contested.
+    pub(crate) replacements: u32,
+    pub(crate) window: Duration,
+}
+
+impl Default for DuplicateOptions {
+    fn default() -> Self {
+        Self {
+            on_duplicate: OnDuplicate::Replace,
+            // Two clients of wsx with one id replace each other every 15 to 30 s, so at least ten
+            // times in the window. A box on a bad link rarely returns that often before the server
+            // knows its old link to be dead.
+            replacements: 5,
+            window: Duration::from_secs(300),
+        }
+    }
+}
+
+/// The duplicates of a hub.
+#[derive(Debug)]
+pub(crate) struct Duplicates {
+    options: DuplicateOptions,
+    /// Makes the keys of `counts`, with a random seed, because peers choose their ids.
+    hash: RandomState,
+    /// The replacements of each id, by the hash of the id. So a long id takes no memory. Not a lock
+    /// of the model checker: nothing waits under it.
+    counts: Mutex<HashMap<u64, Count>>,
+}
+
+/// The replacements of one id within a window.
+#[derive(Debug)]
+struct Count {
+    /// The first replacement, which began the window.
+    since: Instant,
+    replacements: u32,
+    /// The peer of the last replacement. It is the older one at the next.
+    last: Option<SocketAddr>,
+}
+
+/// An id for which programs fight.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Contest {
+    /// The peer that was replaced, if its address is known.
+    pub(crate) older: Option<SocketAddr>,
+    /// How often the id was replaced in this window.
+    pub(crate) replacements: u32,
+}
+
+impl Duplicates {
+    pub(crate) fn new(options: DuplicateOptions) -> Self {
+        Self { options, hash: RandomState::new(), counts: Mutex::default() }
+    }
+
+    /// Whether a connection is rejected if its id is connected already.
+    pub(crate) fn rejects_new(&self) -> bool {
+        self.options.on_duplicate == OnDuplicate::RejectNew
+    }
+
+    /// Counts a replacement by a connection from `newer`. Returns the contest if this one makes it a
+    /// contest; that is at most once in a window.
+    pub(crate) fn replaced(&self, id: &str, newer: Option<SocketAddr>, now: Instant) -> Option<Contest> {
+        let DuplicateOptions { replacements: limit, window, .. } = self.options;
+        let has_ended = |count: &Count| now.saturating_duration_since(count.since) >= window;
+        let key = self.hash.hash_one(id);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.len() >= MAX_IDS && !counts.contains_key(&key) {
+            counts.retain(|_, count| !has_ended(count));
+            let oldest = counts.iter().min_by_key(|(_, count)| count.since).map(|(key, _)| *key);
+            if let Some(oldest) = oldest.filter(|_| counts.len() >= MAX_IDS) {
+                counts.remove(&oldest);
+            }
+        }
+        let count = counts.entry(key).or_insert(Count { since: now, replacements: 0, last: None });
+        if has_ended(count) {
+            (count.since, count.replacements) = (now, 0);
+        }
+        count.replacements = count.replacements.saturating_add(1);
+        let older = std::mem::replace(&mut count.last, newer);
+        let is_new_contest = count.replacements == limit.saturating_add(1);
+        is_new_contest.then_some(Contest { older, replacements: count.replacements })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn duplicates(replacements: u32) -> Duplicates {
+        Duplicates::new(DuplicateOptions { replacements, window: 60 * SECOND, ..DuplicateOptions::default() })
+    }
+
+    fn peer(port: u16) -> Option<SocketAddr> {
+        Some(([192, 0, 2, 1], port).into())
+    }
+
+    /// Row S5: more than the limit within the window, once, with the peer before.
+    #[test]
+    fn an_id_is_contested_once_in_a_window() {
+        let (duplicates, start) = (duplicates(2), Instant::now());
+        let replaced = |seconds: u32, port| duplicates.replaced("box", peer(port), start + seconds * SECOND);
+        assert_eq!((replaced(0, 1), replaced(1, 2)), (None, None));
+        assert_eq!(duplicates.replaced("another", peer(9), start), None);
+        assert_eq!(replaced(59, 3), Some(Contest { older: peer(2), replacements: 3 }));
+        assert_eq!(replaced(59, 4), None, "reported already");
+        assert_eq!((replaced(60, 5), replaced(61, 6)), (None, None), "a new window");
+        assert_eq!(replaced(62, 7), Some(Contest { older: peer(6), replacements: 3 }));
+    }
+
+    /// Row S5: a slow change of programs is not a contest.
+    #[test]
+    fn rare_replacements_are_not_a_contest() {
+        let (duplicates, start) = (duplicates(2), Instant::now());
+        for n in 0..100 {
+            assert_eq!(duplicates.replaced("box", None, start + n * 31 * SECOND), None);
+        }
+    }
+
+    /// Row S5: the memory is bounded, and ended windows leave it first.
+    #[test]
+    fn a_bounded_number_of_ids_is_remembered() {
+        let (duplicates, start) = (duplicates(1), Instant::now());
+        assert_eq!(duplicates.replaced("fought for", None, start + SECOND), None);
+        for n in 0..5 * MAX_IDS {
+            duplicates.replaced(&n.to_string(), None, start);
+            let held = duplicates.counts.lock().unwrap().len();
+            assert!(held <= MAX_IDS, "{held} ids");
+        }
+        assert!(duplicates.replaced("fought for", None, start + SECOND).is_some(), "the oldest leaves first");
+        duplicates.replaced("later", None, start + 61 * SECOND);
+        assert_eq!(duplicates.counts.lock().unwrap().len(), 1);
+    }
+}
