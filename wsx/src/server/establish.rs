@@ -1,5 +1,9 @@
 //! Takes a stream or a request through the handshake and into the hub, within the limits of the
 //! hub. It does not know listeners.
+mod in_progress;
+
+pub(super) use in_progress::Handshake;
+
 use crate::wire::close_code::CloseCode;
 use crate::{
     closed::{Closed, ClosedBy},
@@ -27,80 +31,13 @@ use http::{Extensions, Request, Response, StatusCode, header::SEC_WEBSOCKET_PROT
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// How long a rejected peer may take to receive its answer.
 pub(super) const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A handshake in progress, and the limits that it counts for.
-pub(super) struct Handshake {
-    /// The address of the peer, if it is known.
-    pub(super) peer: Option<SocketAddr>,
-    /// Counts this handshake, and then its connection, for the address.
-    counted: Option<Counted>,
-    /// Its place among the handshakes in progress, until the end of its answer.
-    place: Place,
-    /// Its place among the candidates for a replacement, if the hub was full before TLS.
-    candidate: Option<Place>,
-    /// The start of the time `limit`.
-    started: Instant,
-    /// The maximum time for the handshake, including TLS.
-    pub(super) limit: Duration,
-}
-
-impl Handshake {
-    /// Starts a handshake. Its time begins now.
-    pub(super) fn new<E>(hub: &Hub<E>, peer: Option<SocketAddr>, place: Place) -> Self {
-        let limit = hub.config().handshake_timeout;
-        Self { peer, counted: None, place, candidate: None, started: Instant::now(), limit }
-    }
-
-    /// Counts it for its address, or returns a rejection with 429.
-    pub(super) fn count<E>(&mut self, hub: &Hub<E>) -> Result<(), Rejection> {
-        let counted = hub.admission().count(self.peer.map(|peer| peer.ip()));
-        self.counted = counted
-            .map_err(|()| Rejection::new(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"))?;
-        Ok(())
-    }
-
-    /// Takes a place among the candidates if the hub is full, or returns a rejection with 503. So a
-    /// full hub pays for few TLS handshakes.
-    #[cfg(feature = "rustls")]
-    pub(super) async fn become_candidate<E>(&mut self, hub: &Hub<E>) -> Result<(), Rejection> {
-        if hub.admission().is_full(hub.lifecycle().tasks.len()) {
-            let candidate = hub.admission().candidates.try_take(self.peer.map(|peer| peer.ip())).await;
-            self.candidate = Some(candidate.ok_or_else(full)?);
-        }
-        Ok(())
-    }
-
-    /// Begins a phase.
-    pub(super) fn begin(&self, phase: Phase) {
-        self.place.begin(phase);
-        if let Some(candidate) = &self.candidate {
-            candidate.begin(phase);
-        }
-    }
-
-    /// Waits until another handshake needs its place; see [`Place::gives_way`].
-    pub(super) async fn gives_way(&self) {
-        match &self.candidate {
-            None => self.place.gives_way().await,
-            Some(candidate) => tokio::select! {
-                () = self.place.gives_way() => {}
-                () = candidate.gives_way() => {}
-            },
-        }
-    }
-
-    /// Returns the rest of its time.
-    pub(super) fn left(&self) -> Duration {
-        self.limit.saturating_sub(self.started.elapsed())
-    }
-}
 
 /// Takes a place among the handshakes in progress, or returns a rejection with 503.
 pub(super) async fn place<E>(hub: &Hub<E>, peer: Option<SocketAddr>) -> Result<Place, Rejection> {
