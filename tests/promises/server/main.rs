@@ -5,5 +5,6 @@ mod hub;
 mod mount;
 mod open_files;
 mod presence;
+mod proxies;
 mod shutdown;
 mod slow_consumers;

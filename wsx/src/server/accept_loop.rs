@@ -38,7 +38,8 @@ where
         };
         // After the accept: a listener without connections must not hold a place, and the address
         // decides who gives way. Meanwhile, others wait in the queue of the operating system.
-        let place = upgrade.hub.admission().handshakes.take(Some(peer.ip())).await;
+        let admission = upgrade.hub.admission();
+        let place = admission.handshakes.take(admission.share_of(Some(peer))).await;
         spawn(&upgrade, &serve, stream, peer, place);
     }
     // New connections may arrive without end, so this has a timeout.
@@ -68,7 +69,8 @@ where
     let Ok(listener) = listener.into_std() else { return };
     while let Ok((stream, peer)) = listener.accept() {
         // Handshakes in progress are now rejected, which frees their places.
-        let place = upgrade.hub.admission().handshakes.take(Some(peer.ip())).await;
+        let admission = upgrade.hub.admission();
+        let place = admission.handshakes.take(admission.share_of(Some(peer))).await;
         if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
             spawn(upgrade, serve, stream, peer, place);
         }

@@ -6,11 +6,11 @@ use crate::{
         loom_or_std::{Mutex, MutexGuard},
         queue::Budget,
     },
-    server::places::Places,
+    server::{ingress::Ingress, places::Places},
 };
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, PoisonError},
 };
 
@@ -50,6 +50,8 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) limits: Limits,
+    /// The trusted proxies, which the limits of an address do not apply to.
+    pub(crate) ingress: Ingress,
     /// The places of the handshakes in progress.
     pub(crate) handshakes: Arc<Places>,
     /// The places of handshakes over TLS that began while the hub was full. They may replace a
@@ -73,12 +75,30 @@ impl Admission {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
+            ingress: Ingress::default(),
             handshakes: Arc::new(Places::new(limits.handshakes)),
             #[cfg(feature = "rustls")]
             candidates: Arc::new(Places::new((limits.handshakes / CANDIDATES).max(1))),
             budget: limits.queued_bytes.map(Budget::new).unwrap_or_default(),
             addresses: Mutex::default(),
         }
+    }
+
+    /// Sets the trusted proxies.
+    pub(crate) fn with_ingress(mut self, ingress: Ingress) -> Self {
+        self.ingress = ingress;
+        self
+    }
+
+    /// Whether a request must not be accepted without the address of its peer.
+    pub(crate) fn needs_addresses(&self) -> bool {
+        self.limits.connections_per_address < usize::MAX || !self.ingress.trusted.is_empty()
+    }
+
+    /// Returns the address whose share of the places a handshake takes. The peers of a trusted
+    /// proxy do not share one.
+    pub(crate) fn share_of(&self, peer: Option<SocketAddr>) -> Option<IpAddr> {
+        peer.map(|peer| peer.ip()).filter(|address| !self.ingress.trusts(*address))
     }
 
     /// Whether a hub with this many connections has no room for one more.
@@ -96,10 +116,13 @@ impl Admission {
     }
 
     /// Counts one more for this address. Returns an error if the address has reached its limit.
-    /// Without a limit, nothing is counted.
+    /// Without a limit, nothing is counted, and neither is a trusted proxy.
     pub(crate) fn count(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Option<Counted>, ()> {
         let limit = self.limits.connections_per_address;
-        let Some(address) = address.filter(|_| limit < usize::MAX).map(network) else { return Ok(None) };
+        let Some(address) = address.filter(|address| limit < usize::MAX && !self.ingress.trusts(*address)) else {
+            return Ok(None);
+        };
+        let address = network(address);
         let mut addresses = self.addresses();
         // Not with `entry`: a rejected address must not stay in the map.
         let count = addresses.get(&address).copied().unwrap_or(0);
@@ -142,6 +165,7 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::ingress::network::Network;
 
     /// Row R4: the limit on the connections of one address.
     #[test]
@@ -156,6 +180,21 @@ mod tests {
         assert!(count("192.0.2.1").is_ok());
         drop(second);
         assert!(admission.addresses().is_empty(), "the map keeps no address without connections");
+    }
+
+    /// Rows N1, R4: the limits of an address do not apply to a trusted proxy.
+    #[test]
+    fn a_trusted_proxy_has_no_limit() {
+        let mut ingress = Ingress::default();
+        ingress.trusted.push(Network::parse("192.0.2.0/24").unwrap());
+        let admission = Admission::new(Limits { connections_per_address: 0, ..Limits::default() });
+        let admission = Arc::new(admission.with_ingress(ingress));
+        assert!(admission.count(Some("192.0.2.1".parse().unwrap())).is_ok_and(|counted| counted.is_none()));
+        assert!(admission.count(Some("192.0.3.1".parse().unwrap())).is_err());
+        assert_eq!(admission.share_of(Some("192.0.2.1:80".parse().unwrap())), None);
+        let other = "192.0.3.1:80".parse().unwrap();
+        assert_eq!(admission.share_of(Some(other)), Some(other.ip()));
+        assert_eq!(admission.share_of(None), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::{
         admission::{Admission, Limits},
         duplicates::{DuplicateOptions, Duplicates, OnDuplicate},
         hub::Hub,
+        ingress::Ingress,
     },
 };
 use std::{fmt, future::Future, panic::Location, sync::Arc, time::Duration};
@@ -49,6 +50,8 @@ pub struct HubBuilder<E = Untyped> {
     limits: Limits,
     /// What happens when an id connects again.
     duplicates: DuplicateOptions,
+    /// The trusted proxies.
+    ingress: Ingress,
     /// Shows each new connection to the program, before the `register` of `ws_handler`.
     on_connect: Option<OnConnect>,
     /// Whether the hub may be without handlers. By default that is a problem, because a linker may
@@ -62,6 +65,7 @@ impl Default for HubBuilder {
             program: ProgramBuilder::default(),
             limits: Limits::default(),
             duplicates: DuplicateOptions::default(),
+            ingress: Ingress::default(),
             on_connect: None,
             no_handlers: NoHandlers::Problem,
         }
@@ -91,8 +95,8 @@ impl HubBuilder {
     /// ```
     #[must_use]
     pub fn endpoint<E: Endpoint>(self, endpoint: E) -> HubBuilder<E> {
-        let Self { program, limits, duplicates, on_connect, no_handlers } = self;
-        HubBuilder { program: program.endpoint(endpoint), limits, duplicates, on_connect, no_handlers }
+        let Self { program, limits, duplicates, ingress, on_connect, no_handlers } = self;
+        HubBuilder { program: program.endpoint(endpoint), limits, duplicates, ingress, on_connect, no_handlers }
     }
 
     /// Adds a value, which handlers take as [`State<T>`](crate::State). It replaces an earlier
@@ -176,9 +180,13 @@ impl<E: Endpoint> HubBuilder<E> {
     /// is replaced by one with the same id counts until it has closed. So allow an address at least
     /// one connection more than it has boxes.
     ///
-    /// The limit applies if the address is known: in [`Hub::serve`], in
+    /// The limit applies to the address of the peer, as far as it is known: in [`Hub::serve`], in
     /// [`WsHandler::serve`](crate::server::WsHandler::serve), and in
     /// [`WsHandler::serve_connection`](crate::server::WsHandler::serve_connection) with a `peer`.
+    /// An HTTP server of the program has to add it to the request, as
+    /// [`PeerAddr`](crate::server::PeerAddr) says. If all connections come through a proxy, set
+    /// [`trusted_proxies`](Self::trusted_proxies): the limit then applies to the peers of the
+    /// proxy, and not to the proxy itself.
     #[must_use]
     pub fn max_connections_per_address(mut self, connections: usize) -> Self {
         self.limits.connections_per_address = connections;
@@ -271,6 +279,60 @@ impl<E: Endpoint> HubBuilder<E> {
         self
     }
 
+    /// Trusts the proxies in these networks to name their peers; by default no proxy is trusted.
+    /// Each is an address, or a network such as `10.0.0.0/8` (row N1 of the specification).
+    ///
+    /// A trusted proxy names its peer in the header `X-Forwarded-For`, or in `Forwarded` (RFC
+    /// 7239). The address of the peer is the right-most one in the header that is not trusted too.
+    /// Limits, the observer and `build_id` receive it instead of the address of the proxy, and the
+    /// proxy itself has no limit. Headers of other peers are ignored.
+    ///
+    /// A request is rejected with 400 if its header does not name an address at that place, or if
+    /// both headers are there and name different ones. Without any of the two headers, the request
+    /// is the proxy's own, such as a health check.
+    ///
+    /// Trust only proxies that set or extend the header of each request. A peer could otherwise
+    /// send the header itself, and choose its address. Limits that apply before the request, such
+    /// as [`max_handshakes`](Self::max_handshakes), do not know the peer until the request has
+    /// arrived. With [`proxy_protocol`](Self::proxy_protocol) they know it earlier.
+    ///
+    /// ```
+    /// let hub = wsx::Hub::builder()
+    ///     .trusted_proxies(["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"])
+    ///     .max_connections_per_address(4)
+    ///     .without_handlers()
+    ///     .build()?;
+    /// # Ok::<_, wsx::BuildError>(())
+    /// ```
+    ///
+    /// A network that is not valid is an error of [`build`](Self::build).
+    #[must_use]
+    pub fn trusted_proxies<N: AsRef<str>>(mut self, networks: impl IntoIterator<Item = N>) -> Self {
+        for network in networks {
+            if let Err(problem) = self.ingress.trust(network.as_ref()) {
+                self.program.problem(format!("trusted_proxies: {problem}"));
+            }
+        }
+        self
+    }
+
+    /// Expects a header of the PROXY protocol, version 1 or 2, at the beginning of each connection
+    /// from one of the [`trusted_proxies`](Self::trusted_proxies); by default a header is not read
+    /// (row N2 of the specification).
+    ///
+    /// Use it for a proxy that forwards TCP, with or without TLS inside. The header comes before
+    /// TLS, within [`Config::handshake_timeout`]. It names the peer, as `X-Forwarded-For` does. The
+    /// HTTP headers of that peer count only if it is a trusted proxy too.
+    ///
+    /// A trusted proxy that does not send a header is rejected with 400, or closed before TLS.
+    /// Other peers must not send one. A header has at most 107 bytes, or 1,040 in version 2. In an
+    /// HTTP server of the program, that server has to read it.
+    #[must_use]
+    pub fn proxy_protocol(mut self) -> Self {
+        self.ingress.proxy_protocol = true;
+        self
+    }
+
     /// Allows a hub without handlers: it only sends, or handlers are added to each connection.
     #[must_use]
     pub fn without_handlers(mut self) -> Self {
@@ -283,9 +345,11 @@ impl<E: Endpoint> HubBuilder<E> {
     /// # Errors
     ///
     /// [`BuildError`] lists every problem, with file and line: two handlers for one type, a missing
-    /// state, a hub without handlers, or [`OnDuplicate::RejectNew`] without a heartbeat.
+    /// state, a hub without handlers, a network that is not valid, or [`OnDuplicate::RejectNew`]
+    /// without a heartbeat.
     pub fn build(self) -> Result<Hub<E>, BuildError> {
-        let Self { mut program, limits, duplicates, on_connect, no_handlers } = self;
+        let Self { mut program, limits, duplicates, ingress, on_connect, no_handlers } = self;
+        ingress.problems().for_each(|problem| program.problem(problem.to_owned()));
         if duplicates.on_duplicate == OnDuplicate::RejectNew && program.config.heartbeat.is_none() {
             program.problem(
                 "a hub with `OnDuplicate::RejectNew` needs a heartbeat, because a dead connection would keep its id: set \
@@ -295,7 +359,8 @@ impl<E: Endpoint> HubBuilder<E> {
         }
         let (program, result) = program.build(Owner::Hub, no_handlers);
         result?;
-        Ok(Hub::from_parts(program, Arc::new(Admission::new(limits)), Duplicates::new(duplicates), on_connect))
+        let admission = Arc::new(Admission::new(limits).with_ingress(ingress));
+        Ok(Hub::from_parts(program, admission, Duplicates::new(duplicates), on_connect))
     }
 }
 

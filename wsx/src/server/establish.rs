@@ -17,8 +17,9 @@ use crate::{
         hub::Hub,
         identity::Identity,
         lifecycle::Lifecycle,
+        peer_address,
         places::{Phase, Place},
-        rejection::Rejection,
+        rejection::{Rejection, Reported},
         subprotocol,
         upgrade::{HandshakeError, PeerAddr, WsHandler},
     },
@@ -39,9 +40,15 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// How long a rejected peer may take to receive its answer.
 pub(super) const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Counts a connection for its address, or returns a rejection with 429.
+pub(super) fn count<E>(hub: &Hub<E>, peer: Option<SocketAddr>) -> Result<Option<Counted>, Rejection> {
+    let counted = hub.admission().count(peer.map(|peer| peer.ip()));
+    counted.map_err(|()| Rejection::new(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"))
+}
+
 /// Takes a place among the handshakes in progress, or returns a rejection with 503.
 pub(super) async fn place<E>(hub: &Hub<E>, peer: Option<SocketAddr>) -> Result<Place, Rejection> {
-    let place = hub.admission().handshakes.try_take(peer.map(|peer| peer.ip())).await;
+    let place = hub.admission().handshakes.try_take(hub.admission().share_of(peer)).await;
     place.ok_or_else(|| Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "too many handshakes are in progress"))
 }
 
@@ -56,10 +63,13 @@ where
     E: Endpoint,
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let mut handshake = Handshake::new(&upgrade.hub, peer, place);
-    match handshake.count(&upgrade.hub) {
+    let hub = &upgrade.hub;
+    let mut handshake = Handshake::new(hub, peer, place);
+    let read = peer_address::read_header(hub, &mut stream, &mut handshake).await;
+    match read.and_then(|()| handshake.count(hub).map_err(RequestError::Rejected)) {
         Ok(()) => finish(upgrade, stream, handshake, Extensions::new()).await,
-        Err(rejection) => Err(reject(&upgrade.hub, &mut stream, &handshake, rejection).await),
+        Err(RequestError::Io(error)) => Err(HandshakeError::Io(error)),
+        Err(RequestError::Rejected(rejection)) => Err(reject(hub, &mut stream, &handshake, rejection).await),
     }
 }
 
@@ -76,12 +86,14 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let hub = &upgrade.hub;
-    let Handshake { peer, limit, .. } = handshake;
+    let limit = handshake.limit;
     let answered = async {
         let (mut request, early) = read_request(&mut stream).await?;
+        let by_proxy = handshake.find_peer(hub, &request).map_err(RequestError::Rejected)?;
         handshake.begin(Phase::Deciding);
         request.extensions_mut().extend(extensions);
-        let (answer, identity) = admit(upgrade, request, peer).await.map_err(RequestError::Rejected)?;
+        let admitted = admit(upgrade, request, handshake.peer(), by_proxy).await;
+        let (answer, identity) = admitted.map_err(RequestError::Rejected)?;
         Ok((answer, identity, early))
     };
     let answered = tokio::select! {
@@ -117,7 +129,7 @@ pub(super) async fn reject<E, S: AsyncRead + AsyncWrite + Unpin>(
     handshake: &Handshake,
     rejection: Rejection,
 ) -> HandshakeError {
-    report(hub, handshake.peer, &rejection);
+    report(hub, handshake.peer(), &rejection);
     handshake.begin(Phase::Rejected);
     tokio::select! {
         biased;
@@ -149,16 +161,24 @@ pub(super) fn reject_silently<E>(hub: &Hub<E>, peer: Option<SocketAddr>, rejecti
 
 /// Reports a rejection to the observer.
 pub(super) fn report<E>(hub: &Hub<E>, peer: Option<SocketAddr>, rejection: &Rejection) {
-    hub.observer().handshake_rejected(peer, rejection.status, &rejection.body);
+    let Rejection { status, body, .. } = rejection;
+    match &rejection.reported {
+        Reported::Text => hub.observer().handshake_rejected(peer, *status, body),
+        Reported::Detail(detail) => hub.observer().handshake_rejected(peer, *status, &format!("{body}: {detail}")),
+    }
 }
 
 /// Checks an upgrade request. Returns the answer, and the id that `build_id` made.
+///
+/// `by_proxy` is whether a trusted proxy sent it.
 pub(super) async fn admit<E: Endpoint>(
     upgrade: &WsHandler<E>,
     request: Request<()>,
     peer: Option<SocketAddr>,
+    by_proxy: bool,
 ) -> Result<(Response<()>, Identity), Rejection> {
-    let mut answer = handshake::check(&request, &upgrade.origins)?;
+    let mut answer = handshake::check(&request)?;
+    upgrade.origins.check(request.headers(), by_proxy)?;
     if upgrade.path.as_ref().is_some_and(|path| **path != *request.uri().path()) {
         return Err(Rejection::new(StatusCode::NOT_FOUND, "there is nothing at this path"));
     }
@@ -221,7 +241,7 @@ pub(super) struct Entered<E: Endpoint> {
 }
 
 impl<E: Endpoint> Entered<E> {
-    fn counted(mut self, counted: Option<Counted>) -> Self {
+    pub(super) fn counted(mut self, counted: Option<Counted>) -> Self {
         self.counted = counted.map(Box::new);
         self
     }

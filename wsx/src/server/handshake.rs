@@ -4,7 +4,7 @@
 //! It works on `http` types. It does not know the hub or a stream.
 use crate::{
     handshake::{authority, header_list},
-    server::{origin::Origins, rejection::Rejection},
+    server::rejection::Rejection,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::Authority,
@@ -12,7 +12,9 @@ use http::{
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// Returns the answer that turns this request into a WebSocket, or the rejection.
-pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response<()>, Rejection> {
+///
+/// The `Origin` header is a matter of `origin`.
+pub(crate) fn check(request: &Request<()>) -> Result<Response<()>, Rejection> {
     let headers = request.headers();
     let count = |name: HeaderName| headers.get_all(name).iter().count();
     if request.method() != Method::GET {
@@ -57,9 +59,6 @@ pub(crate) fn check(request: &Request<()>, origins: &Origins) -> Result<Response
         let text = "the `Sec-WebSocket-Key` header must have 16 bytes in base64";
         return Err(Rejection::new(StatusCode::BAD_REQUEST, text));
     };
-    if !origins.allow(headers) {
-        return Err(Rejection::new(StatusCode::FORBIDDEN, "this `Origin` is not allowed"));
-    }
     Ok(switching_protocols(key))
 }
 
@@ -109,7 +108,7 @@ mod tests {
 
     fn answer(mut request: &[u8]) -> Result<Response<()>, RequestError> {
         let (request, _) = read_request(&mut request).now_or_never().expect("a slice never waits")?;
-        check(&request, &Origins::Any).map_err(RequestError::Rejected)
+        check(&request).map_err(RequestError::Rejected)
     }
 
     /// The sample handshake of RFC 6455 section 1.3.

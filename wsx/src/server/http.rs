@@ -56,7 +56,7 @@ pub(crate) async fn send_rejection<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     rejection: &Rejection,
 ) -> io::Result<()> {
-    let Rejection { status, body, headers } = rejection;
+    let Rejection { status, body, headers, .. } = rejection;
     let mut headers = (**headers).clone();
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CONTENT_LENGTH, body.len().into());

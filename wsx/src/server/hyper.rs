@@ -4,21 +4,25 @@ use crate::{
     catch_panic,
     protocol::endpoint::Endpoint,
     server::{
+        admission::Counted,
         establish::{self, Entered, going_away, timed_out},
+        hub::Hub,
         lifecycle::Lifecycle,
+        peer_address,
         rejection::Rejection,
         upgrade::WsHandler,
     },
     task::{deadline, tcp_options, transport::socket::SocketTransport},
 };
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::{
     convert::Infallible,
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -38,24 +42,34 @@ pub(super) async fn answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Requ
 async fn unguarded_answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Request<B>) -> Answer {
     let (mut parts, _) = request.into_parts();
     let upgrade = parts.extensions.remove::<OnUpgrade>();
-    let Lifecycle { handshakes, stop, .. } = handler.hub.lifecycle();
+    let hub = &handler.hub;
+    let Lifecycle { handshakes, stop, .. } = hub.lifecycle();
     let _handshake = handshakes.token();
-    let limit = handler.hub.config().handshake_timeout;
-    let admitted = tokio::select! {
-        biased;
-        () = stop.cancelled() => Err(going_away()),
-        admitted = deadline::timeout(limit, establish::admit(handler, Request::from_parts(parts, ()), None)) => {
-            admitted.unwrap_or_else(|| Err(timed_out(limit)))
-        }
+    let limit = hub.config().handshake_timeout;
+    let socket = peer_address::of_server(&parts.extensions);
+    let found = find_peer(hub, socket, &parts);
+    let peer = found.as_ref().map_or(socket, |(peer, _)| *peer);
+    let by_proxy = socket.is_some_and(|socket| hub.admission().ingress.trusts(socket.ip()));
+    let admitted = async {
+        let (peer, counted) = found?;
+        let request = Request::from_parts(parts, ());
+        let admitted = tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(going_away()),
+            admitted = deadline::timeout(limit, establish::admit(handler, request, peer, by_proxy)) => {
+                admitted.unwrap_or_else(|| Err(timed_out(limit)))
+            }
+        };
+        admitted.map(|(answer, identity)| (answer, identity, counted))
     };
-    match admitted.and_then(|(answer, identity)| {
+    match admitted.await.and_then(|(answer, identity, counted)| {
         let upgrade = upgrade.ok_or_else(|| {
             Rejection::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "this HTTP server does not support upgrades: with hyper, call `.with_upgrades()`",
             )
         })?;
-        Ok((answer, upgrade, establish::enter(handler, identity, None)?))
+        Ok((answer, upgrade, establish::enter(handler, identity, peer)?.counted(counted)))
     }) {
         Ok((answer, upgrade, entered)) => {
             tokio::spawn(async move {
@@ -68,10 +82,24 @@ async fn unguarded_answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Reque
             answer.map(|()| Full::default())
         }
         Err(rejection) => {
-            establish::report(&handler.hub, None, &rejection);
+            establish::report(hub, peer, &rejection);
             rejected(rejection)
         }
     }
+}
+
+/// Returns the address of a request's peer, and counts it.
+fn find_peer<E>(
+    hub: &Hub<E>,
+    socket: Option<SocketAddr>,
+    request: &Parts,
+) -> Result<(Option<SocketAddr>, Option<Counted>), Rejection> {
+    let admission = hub.admission();
+    if socket.is_none() && admission.needs_addresses() {
+        return Err(peer_address::missing());
+    }
+    let peer = admission.ingress.peer_of(socket, &request.headers)?;
+    Ok((peer, establish::count(hub, peer)?))
 }
 
 /// Returns the HTTP answer of a rejection.

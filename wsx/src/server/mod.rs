@@ -18,9 +18,12 @@ pub(crate) mod hub;
 mod hyper;
 #[cfg(feature = "server")]
 pub(crate) mod identity;
+mod ingress;
 mod lifecycle;
 #[cfg(feature = "server")]
 mod origin;
+#[cfg(feature = "server")]
+mod peer_address;
 mod places;
 mod registry;
 #[cfg(feature = "server")]

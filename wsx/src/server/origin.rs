@@ -1,5 +1,11 @@
 //! The check of a request's `Origin` header: which web pages may connect. It does not know TLS.
-use http::{HeaderMap, HeaderValue, header, uri::Authority};
+use crate::{handshake::header_list, server::rejection::Rejection};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::Authority};
+
+/// The `Host` header of the request that a proxy has received.
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The maximum length of a header's text in a report, in bytes.
+const SHOWN: usize = 64;
 
 /// The web pages that may connect. Only browsers send an `Origin` header, so a request without one
 /// is allowed (RFC 6455 section 10.2).
@@ -14,16 +20,42 @@ pub(crate) enum Origins {
 }
 
 impl Origins {
-    /// Whether every `Origin` header of the request is allowed.
-    pub(super) fn allow(&self, headers: &HeaderMap) -> bool {
-        let origins = headers.get_all(header::ORIGIN).iter();
-        let mut given = origins.map(|given| given.to_str().ok().and_then(Origin::parse));
-        match self {
-            Self::Any => true,
-            Self::SameHost => given.all(|given| given.is_some_and(|given| given.is_at(headers.get(header::HOST)))),
-            Self::List(allowed) => given.all(|given| given.is_some_and(|given| allowed.contains(&given))),
-        }
+    /// Checks every `Origin` header of the request. Returns a rejection for the first that is not
+    /// allowed.
+    ///
+    /// `by_proxy` is whether a trusted proxy sent the request. Then the host is that of
+    /// `X-Forwarded-Host`, if the proxy sends it.
+    pub(super) fn check(&self, headers: &HeaderMap, by_proxy: bool) -> Result<(), Rejection> {
+        let host = || {
+            let forwarded = header_list::elements(headers, X_FORWARDED_HOST).next().filter(|_| by_proxy);
+            forwarded.or_else(|| headers.get(header::HOST).map(HeaderValue::as_bytes))
+        };
+        let allowed = |given: &HeaderValue| {
+            let origin = || given.to_str().ok().and_then(Origin::parse);
+            match self {
+                Self::Any => true,
+                Self::SameHost => origin().is_some_and(|origin| origin.is_at(host())),
+                Self::List(allowed) => origin().is_some_and(|origin| allowed.contains(&origin)),
+            }
+        };
+        let Some(wrong) = headers.get_all(header::ORIGIN).iter().find(|given| !allowed(given)) else { return Ok(()) };
+        let origin = shown(wrong.as_bytes());
+        let detail = match self {
+            Self::SameHost => format!(
+                "the page is from {origin}, and the host is {}; a proxy has to keep `Host`, or to be in \
+                 `trusted_proxies` and send `X-Forwarded-Host`",
+                shown(host().unwrap_or_default())
+            ),
+            Self::Any | Self::List(_) => format!("the page is from {origin}, which is not in `allow_origins`"),
+        };
+        Err(Rejection::new(StatusCode::FORBIDDEN, "this `Origin` is not allowed").detail(detail))
     }
+}
+
+/// Returns the text of a peer for a report: escaped, and cut.
+fn shown(text: &[u8]) -> String {
+    let cut = if text.len() > SHOWN { "…" } else { "" };
+    format!("\"{}{cut}\"", text[..text.len().min(SHOWN)].escape_ascii())
 }
 
 /// An origin in the sense of RFC 6454 section 4.
@@ -59,8 +91,8 @@ impl Origin {
     /// Whether this `Host` header has the host and port of the origin. If the header has no port,
     /// the default port of the origin's scheme counts, because this file does not know whether the
     /// request came over TLS.
-    fn is_at(&self, host: Option<&HeaderValue>) -> bool {
-        let host = host.and_then(|host| host.to_str().ok());
+    fn is_at(&self, host: Option<&[u8]>) -> bool {
+        let host = host.and_then(|host| std::str::from_utf8(host).ok());
         host.and_then(|host| Self::parse(&format!("{}://{host}", self.scheme))).is_some_and(|at| at == *self)
     }
 }
@@ -68,6 +100,7 @@ impl Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::rejection::Reported;
 
     /// Rows R4, X1: a page may connect to the server that it came from.
     #[test]
@@ -76,7 +109,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::ORIGIN, origin.parse().unwrap());
             headers.insert(header::HOST, host.parse().unwrap());
-            Origins::SameHost.allow(&headers)
+            Origins::SameHost.check(&headers, false).is_ok()
         };
         for (origin, host) in [
             ("https://ops.example.com", "ops.example.com"),
@@ -96,7 +129,7 @@ mod tests {
         ] {
             assert!(!allow(origin, host), "{origin} at {host}");
         }
-        assert!(Origins::SameHost.allow(&HeaderMap::new()), "not a browser");
+        assert!(Origins::SameHost.check(&HeaderMap::new(), false).is_ok(), "not a browser");
     }
 
     /// Row X1: exact match of scheme, host and port.
@@ -109,7 +142,7 @@ mod tests {
         let allow = |origin: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ORIGIN, origin.parse().unwrap());
-            list.allow(&headers)
+            list.check(&headers, false).is_ok()
         };
         for good in [
             "https://ops.example.com",
@@ -133,6 +166,50 @@ mod tests {
         ] {
             assert!(!allow(bad), "{bad}");
         }
-        assert!(list.allow(&HeaderMap::new()), "not a browser");
+        assert!(list.check(&HeaderMap::new(), false).is_ok(), "not a browser");
+    }
+
+    /// Row N5: the host that a proxy has received counts if the proxy is trusted. Others can send
+    /// the same header.
+    #[test]
+    fn the_host_of_a_trusted_proxy_counts() {
+        let allow = |forwarded: &[&'static str], by_proxy| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ORIGIN, HeaderValue::from_static("https://ops.example.com"));
+            headers.insert(header::HOST, HeaderValue::from_static("10.0.0.1:9001"));
+            for host in forwarded {
+                headers.append(X_FORWARDED_HOST, HeaderValue::from_static(host));
+            }
+            Origins::SameHost.check(&headers, by_proxy).is_ok()
+        };
+        assert!(allow(&["ops.example.com"], true));
+        assert!(allow(&["ops.example.com, inner"], true), "the first proxy has the host of the browser");
+        assert!(allow(&["ops.example.com", "inner"], true));
+        assert!(!allow(&["ops.example.com"], false));
+        assert!(!allow(&["evil.example.com"], true));
+        assert!(!allow(&[""], true));
+        assert!(!allow(&[], true));
+    }
+
+    /// Row N5: the report names what was compared, bounded and escaped.
+    #[test]
+    fn a_rejection_names_the_origin_and_the_host() {
+        let detail = |origin: &[u8], host: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ORIGIN, HeaderValue::from_bytes(origin).unwrap());
+            headers.insert(header::HOST, HeaderValue::from_static(host));
+            let rejection = Origins::SameHost.check(&headers, false).unwrap_err();
+            assert_eq!(rejection.body, "this `Origin` is not allowed", "the peer does not learn the host");
+            let Reported::Detail(detail) = rejection.reported else { panic!("there is no detail") };
+            detail.into_string()
+        };
+        let said = detail(b"https://ops.example.com", "127.0.0.1:9001");
+        assert!(said.contains("from \"https://ops.example.com\""), "{said}");
+        assert!(said.contains("the host is \"127.0.0.1:9001\""), "{said}");
+        assert!(said.contains("X-Forwarded-Host"), "{said}");
+        let said = detail(b"\xff\"\t", "a");
+        assert!(said.contains(r#"from "\xff\"\t""#), "{said}");
+        let said = detail(&[b'x'; 5000], "a");
+        assert!(said.len() < 512, "{said}");
     }
 }

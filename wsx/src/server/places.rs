@@ -203,13 +203,7 @@ impl Places {
         let entry =
             Entry { network, phase: Phase::Silent, since: Instant::now(), asked: false, signal: signal.clone() };
         crowd.handshakes.insert(number, entry);
-        if let Some(network) = network {
-            let held = crowd.networks.entry(network).or_default();
-            *held += 1;
-            if *held == self.share + 1 {
-                crowd.heavy += 1;
-            }
-        }
+        crowd.add_to(network, self.share);
         drop(crowd);
         Place { places: self.clone(), number, signal, _permit: permit }
     }
@@ -229,6 +223,32 @@ impl Places {
 }
 
 impl Crowd {
+    /// Counts one more place for a network.
+    fn add_to(&mut self, network: Option<IpAddr>, share: usize) {
+        if let Some(network) = network {
+            let held = self.networks.entry(network).or_default();
+            *held += 1;
+            if *held == share + 1 {
+                self.heavy += 1;
+            }
+        }
+    }
+
+    /// Counts one place less for a network.
+    fn take_from(&mut self, network: Option<IpAddr>, share: usize) {
+        if let Some(network) = network {
+            let held = self.networks.get_mut(&network).expect("`add_to` counted it");
+            *held -= 1;
+            let held = *held;
+            if held == share {
+                self.heavy -= 1;
+            }
+            if held == 0 {
+                self.networks.remove(&network);
+            }
+        }
+    }
+
     /// Returns the handshake that has to give way to a newcomer of this network. Otherwise it
     /// returns the time at which one has to, if there is one.
     ///
@@ -239,7 +259,8 @@ impl Crowd {
     /// 3. a handshake of a network above its share about which the program decides.
     ///
     /// A network above its share gives way at once to a network below its own. All other handshakes
-    /// give way when they are older than `patience`.
+    /// give way when they are older than `patience`. A newcomer without a network is below its
+    /// share.
     fn find(
         &self,
         newcomer: Option<IpAddr>,
@@ -248,7 +269,7 @@ impl Crowd {
         now: Instant,
     ) -> Result<u64, Option<Instant>> {
         let held = |network: Option<IpAddr>| network.and_then(|network| self.networks.get(&network).copied());
-        let is_light = newcomer.is_some() && held(newcomer).unwrap_or(0) < share;
+        let is_light = held(newcomer).unwrap_or(0) < share;
         let any_is_heavy = self.heavy > 0;
         let (mut best, mut later) = (None, None);
         for (&number, entry) in &self.handshakes {
@@ -301,6 +322,17 @@ impl Place {
         self.places.changed(crowd);
     }
 
+    /// Counts the place for another address, which a proxy has named.
+    pub(crate) fn belongs_to(&self, address: Option<IpAddr>) {
+        let (network, share) = (address.map(network), self.places.share);
+        let mut crowd = self.places.crowd();
+        let entry = crowd.handshakes.get_mut(&self.number).expect("only `drop` removes it");
+        let before = std::mem::replace(&mut entry.network, network);
+        crowd.take_from(before, share);
+        crowd.add_to(network, share);
+        self.places.changed(crowd);
+    }
+
     /// Waits until this handshake has to give way.
     ///
     /// Poll the handshake itself before this. The handshake then reads the input that has already
@@ -328,17 +360,7 @@ impl Drop for Place {
         let mut crowd = self.places.crowd();
         let Some(entry) = crowd.handshakes.remove(&self.number) else { return };
         crowd.asked -= usize::from(entry.asked);
-        if let Some(network) = entry.network {
-            let held = crowd.networks.get_mut(&network).expect("`enter` counted it");
-            *held -= 1;
-            let held = *held;
-            if held == self.places.share {
-                crowd.heavy -= 1;
-            }
-            if held == 0 {
-                crowd.networks.remove(&network);
-            }
-        }
+        crowd.take_from(entry.network, self.places.share);
     }
 }
 
@@ -493,6 +515,30 @@ mod tests {
             flood.remove(0);
             flood.push(taking.await);
         }
+    }
+
+    /// Rows N1, R4: a place that was taken for a proxy belongs to its peer when the proxy names it.
+    #[tokio::test(start_paused = true)]
+    async fn the_peers_of_a_proxy_have_their_own_shares() {
+        let places = places(8);
+        let mut held = Vec::new();
+        for _ in 0..8 {
+            held.push(places.take(None).await);
+        }
+        let of_a_proxy: std::pin::Pin<Box<dyn Future<Output = Place> + Send>> = Box::pin(places.take(None));
+        let mut of_a_proxy = of_a_proxy;
+        assert!((&mut of_a_proxy).now_or_never().is_none());
+        assert_eq!(asked(&held), NOBODY, "the proxy is not above a share");
+        for place in &held[2..6] {
+            place.belongs_to(of(HERE));
+            place.begin(Phase::Deciding);
+        }
+        assert!((&mut of_a_proxy).now_or_never().is_none());
+        assert_eq!(asked(&held), [2], "a peer above its share gives way to the other peers of the proxy");
+        held.clear();
+        of_a_proxy.await;
+        let crowd = places.crowd();
+        assert!(crowd.networks.is_empty() && crowd.heavy == 0);
     }
 
     /// Row R4: a stream for which the program does not wait gets a place only if one gives way now.

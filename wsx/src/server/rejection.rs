@@ -19,13 +19,29 @@ pub struct Rejection {
     pub(crate) body: String,
     /// Boxed, because most rejections do not have headers.
     pub(crate) headers: Box<HeaderMap>,
+    pub(crate) reported: Reported,
+}
+
+/// The report that the observer receives for a rejection.
+#[derive(Debug, Clone)]
+pub(crate) enum Reported {
+    /// The text of the answer.
+    Text,
+    /// The text of the answer, then this detail, which the peer must not see.
+    Detail(Box<str>),
 }
 
 impl Rejection {
     /// Returns a rejection with this status. `body` is a line of text in the answer.
     #[must_use]
     pub fn new(status: StatusCode, body: impl Into<String>) -> Self {
-        Self { status, body: body.into(), headers: Box::default() }
+        Self { status, body: body.into(), headers: Box::default(), reported: Reported::Text }
+    }
+
+    /// Adds a detail for the observer, which the peer does not receive.
+    pub(crate) fn detail(mut self, detail: impl Into<Box<str>>) -> Self {
+        self.reported = Reported::Detail(detail.into());
+        self
     }
 
     /// Adds a header to the answer, such as `Retry-After`. It replaces an earlier header of the

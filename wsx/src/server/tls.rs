@@ -7,7 +7,8 @@ use crate::{
     protocol::endpoint::Endpoint,
     server::{
         establish::{self, Handshake, REJECTION_TIMEOUT},
-        http::lingering_close,
+        http::{RequestError, lingering_close},
+        peer_address,
         places::{Phase, Place},
         upgrade::{HandshakeError, WsHandler},
     },
@@ -141,8 +142,16 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let hub = &upgrade.hub;
+    let (mut stream, mut handshake) = (stream, Handshake::new(hub, peer, place));
+    // A proxy that speaks the PROXY protocol begins before TLS.
+    let read = peer_address::read_header(hub, &mut stream, &mut handshake).await;
+    let peer = handshake.peer();
     let rejected = |rejection| establish::reject_silently(hub, peer, rejection);
-    let mut handshake = Handshake::new(hub, peer, place);
+    match read {
+        Ok(()) => {}
+        Err(RequestError::Io(error)) => return Err(HandshakeError::Io(error)),
+        Err(RequestError::Rejected(rejection)) => return Err(rejected(rejection)),
+    }
     handshake.count(hub).map_err(rejected)?;
     handshake.become_candidate(hub).await.map_err(rejected)?;
     let timed_out = || {

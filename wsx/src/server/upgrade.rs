@@ -49,9 +49,18 @@ pub async fn unique_id(_: Parts) -> Result<String, Rejection> {
     Ok(format!("conn-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// The address of the peer, in the `extensions` of the request that `build_id` receives.
+/// The address of the peer, in the `extensions` of the request that `build_id` receives. It is the
+/// address for which the limits count, and which the observer receives.
 ///
-/// In an HTTP server of the program, it is there only if that server adds it.
+/// If the peer comes through one of the
+/// [`trusted_proxies`](crate::server::HubBuilder::trusted_proxies), it is the address that the
+/// proxy names. The port is then 0 if the proxy does not name it.
+///
+/// In an HTTP server of the program, it is there only if that server adds it to the request. With
+/// the feature `axum`, the server can also add axum's `ConnectInfo<SocketAddr>`. A hub with
+/// [`max_connections_per_address`](crate::server::HubBuilder::max_connections_per_address) or
+/// `trusted_proxies` answers 500 to a request without an address, and the observer receives what to
+/// add (row N4 of the specification).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
@@ -161,8 +170,10 @@ impl<E: Endpoint> WsHandler<E> {
 
     /// Accepts only web pages of the host to which they connect, with any scheme.
     ///
-    /// Use it for a dashboard that comes from the same server. Behind a proxy, the host is the one
-    /// in the `Host` header that the proxy sends.
+    /// Use it for a dashboard that comes from the same server. The host is the one in the `Host`
+    /// header. If a trusted proxy sent the request, it is the one in `X-Forwarded-Host`, if there
+    /// is one. The observer receives the origin and the host that were not equal (row N5 of the
+    /// specification).
     #[must_use]
     pub fn same_origin(mut self) -> Self {
         self.origins = Arc::new(Origins::SameHost);

@@ -5,16 +5,19 @@ use crate::server::{
     places::{Phase, Place},
     rejection::Rejection,
 };
-use http::StatusCode;
-use std::{net::SocketAddr, time::Duration};
+use http::Request;
+use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 use tokio::time::Instant;
 
 /// A handshake in progress, and the limits that it counts for.
 pub(crate) struct Handshake {
-    /// The address of the peer, if it is known.
-    pub(crate) peer: Option<SocketAddr>,
+    /// The address of the socket's peer, if it is known, or the one in a header of the PROXY
+    /// protocol.
+    socket: Option<SocketAddr>,
+    /// The address of the peer in the request, if a trusted proxy sent it.
+    forwarded: OnceLock<SocketAddr>,
     /// Counts this handshake, and then its connection, for the address.
-    pub(crate) counted: Option<Counted>,
+    pub(super) counted: OnceLock<Counted>,
     /// Its place among the handshakes in progress, until the end of its answer.
     place: Place,
     /// Its place among the candidates for a replacement, if the hub was full before TLS.
@@ -27,17 +30,47 @@ pub(crate) struct Handshake {
 
 impl Handshake {
     /// Starts a handshake. Its time begins now.
-    pub(crate) fn new<E>(hub: &Hub<E>, peer: Option<SocketAddr>, place: Place) -> Self {
+    pub(crate) fn new<E>(hub: &Hub<E>, socket: Option<SocketAddr>, place: Place) -> Self {
         let limit = hub.config().handshake_timeout;
-        Self { peer, counted: None, place, candidate: None, started: Instant::now(), limit }
+        let (forwarded, counted) = (OnceLock::new(), OnceLock::new());
+        Self { socket, forwarded, counted, place, candidate: None, started: Instant::now(), limit }
+    }
+
+    /// Returns the address of the peer, as far as it is known.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.forwarded.get().copied().or(self.socket)
+    }
+
+    /// Sets the address of the peer, which a header of the PROXY protocol has named.
+    pub(crate) fn arrived_from<E>(&mut self, hub: &Hub<E>, peer: SocketAddr) {
+        self.socket = Some(peer);
+        self.place.belongs_to(hub.admission().share_of(self.socket));
     }
 
     /// Counts it for its address, or returns a rejection with 429.
-    pub(crate) fn count<E>(&mut self, hub: &Hub<E>) -> Result<(), Rejection> {
-        let counted = hub.admission().count(self.peer.map(|peer| peer.ip()));
-        self.counted = counted
-            .map_err(|()| Rejection::new(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"))?;
+    pub(crate) fn count<E>(&self, hub: &Hub<E>) -> Result<(), Rejection> {
+        if let Some(counted) = super::count(hub, self.peer())? {
+            // A trusted proxy is not counted, so only one address is.
+            let _ = self.counted.set(counted);
+        }
         Ok(())
+    }
+
+    /// Finds the address of the peer in its request, if a trusted proxy sent that, and counts it.
+    /// Returns whether a trusted proxy sent the request.
+    pub(super) fn find_peer<E>(&self, hub: &Hub<E>, request: &Request<()>) -> Result<bool, Rejection> {
+        let admission = hub.admission();
+        if !self.socket.is_some_and(|socket| admission.ingress.trusts(socket.ip())) {
+            return Ok(false);
+        }
+        if let Some(peer) = admission.ingress.peer_of(self.socket, request.headers())? {
+            self.forwarded.get_or_init(|| peer);
+            for place in [Some(&self.place), self.candidate.as_ref()].into_iter().flatten() {
+                place.belongs_to(admission.share_of(Some(peer)));
+            }
+        }
+        self.count(hub)?;
+        Ok(true)
     }
 
     /// Takes a place among the candidates if the hub is full, or returns a rejection with 503. So a
@@ -45,7 +78,7 @@ impl Handshake {
     #[cfg(feature = "rustls")]
     pub(crate) async fn become_candidate<E>(&mut self, hub: &Hub<E>) -> Result<(), Rejection> {
         if hub.admission().is_full(hub.lifecycle().tasks.len()) {
-            let candidate = hub.admission().candidates.try_take(self.peer.map(|peer| peer.ip())).await;
+            let candidate = hub.admission().candidates.try_take(hub.admission().share_of(self.socket)).await;
             self.candidate = Some(candidate.ok_or_else(super::full)?);
         }
         Ok(())

@@ -1,0 +1,69 @@
+//! How peers reach the hub: through proxies that the program trusts.
+//!
+//! It knows what the program has configured. It does not know the limits or the handshake.
+#[cfg(feature = "server")]
+mod forwarded;
+pub(super) mod network;
+#[cfg(feature = "server")]
+pub(super) mod proxy_header;
+
+use network::Network;
+use std::net::IpAddr;
+#[cfg(feature = "server")]
+use {
+    crate::server::rejection::Rejection,
+    http::{HeaderMap, StatusCode},
+    std::net::SocketAddr,
+};
+
+/// The trusted proxies of a hub.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ingress {
+    /// The networks of the trusted proxies.
+    pub(crate) trusted: Vec<Network>,
+    /// Whether a connection of a trusted proxy begins with a header of the PROXY protocol.
+    pub(crate) proxy_protocol: bool,
+}
+
+impl Ingress {
+    /// Whether this is the address of a trusted proxy.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+}
+
+#[cfg(feature = "server")]
+impl Ingress {
+    /// Adds a network of trusted proxies. Returns the problem as a sentence if it is not valid.
+    pub(crate) fn trust(&mut self, network: &str) -> Result<(), String> {
+        self.trusted.push(Network::parse(network)?);
+        Ok(())
+    }
+
+    /// Returns what does not fit together, a sentence each.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = &'static str> {
+        let untrusted = self.proxy_protocol && self.trusted.is_empty();
+        untrusted.then_some("proxy_protocol: name the proxies in `trusted_proxies`").into_iter()
+    }
+
+    /// Whether a connection from this address has to begin with a header of the PROXY protocol.
+    pub(crate) fn expects_proxy_header(&self, socket: Option<SocketAddr>) -> bool {
+        self.proxy_protocol && socket.is_some_and(|socket| self.trusts(socket.ip()))
+    }
+
+    /// Returns the address of the peer of a request that came from this address. Only the headers
+    /// of a trusted proxy count.
+    pub(crate) fn peer_of(
+        &self,
+        socket: Option<SocketAddr>,
+        headers: &HeaderMap,
+    ) -> Result<Option<SocketAddr>, Rejection> {
+        if !socket.is_some_and(|socket| self.trusts(socket.ip())) {
+            return Ok(socket);
+        }
+        let named = forwarded::peer(headers, |address| self.trusts(address));
+        let named = named
+            .map_err(|why| Rejection::new(StatusCode::BAD_REQUEST, "the proxy does not name its peer").detail(why))?;
+        Ok(named.or(socket))
+    }
+}
