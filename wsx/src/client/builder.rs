@@ -1,12 +1,11 @@
 //! The builder of a client: collects its options and checks them. It does not dial; `session` does.
 use crate::{
     catch_panic::Guarded,
-    client::{Client, Inner, backoff::Backoff, dial::route::Route, state::Status, tls::Trust, url::Target},
+    client::{Client, Inner, options::Options, state::Status, tls::Trust, url::Target},
     config::Config,
     connection::{
         Connection,
         closure_handler::{FromMessage, by_hand},
-        handle::OnConnect,
     },
     dispatch::{
         program::ProgramBuilder,
@@ -14,10 +13,9 @@ use crate::{
     },
     envelope::reply::IntoReply,
     error::{BoxError, BuildError},
-    observer::{GuardedObserver, Observer, Setback},
+    observer::{GuardedObserver, Observer},
     protocol::endpoint::{Endpoint, Untyped},
 };
-use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::{
     fmt,
@@ -26,35 +24,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 use tokio_util::sync::CancellationToken;
-
-/// Makes the headers of one handshake.
-type Headers = Guarded<Box<dyn Fn() -> BoxFuture<'static, Result<HeaderMap, BoxError>> + Send + Sync>>;
-/// Decides whether the client stops trying.
-type GiveUp = Guarded<Box<dyn Fn(&Setback) -> bool + Send + Sync>>;
-
-/// The options that only a client has. The hub and the client share all others, in
-/// `ProgramBuilder`.
-pub(super) struct Options {
-    /// How long to wait before the next attempt.
-    pub(super) backoff: Backoff,
-    /// Returns the random number of one wait. It is replaceable, so that a test or a fleet can
-    /// choose the numbers.
-    pub(super) jitter: Guarded<Box<dyn Fn() -> f64 + Send + Sync>>,
-    /// Whether to dial again after a failed attempt or an ended connection.
-    pub(super) reconnect: bool,
-    /// The headers that are the same in each handshake.
-    pub(super) fixed_headers: HeaderMap,
-    /// Makes the headers that differ from one handshake to the next, such as a token that expires.
-    pub(super) headers: Option<Headers>,
-    /// The way to the server: TCP with its source, or the program's connector.
-    pub(super) route: Route,
-    /// The certificates that a `wss://` client trusts, and its own certificate.
-    pub(super) trust: Trust,
-    /// Decides whether to stop although `reconnect` is on.
-    pub(super) give_up: Option<GiveUp>,
-    /// Shows each new connection to the program, before the `register` of `connect`.
-    pub(super) on_connect: Option<OnConnect>,
-}
 
 /// Builds a [`Client`]. [`Client::builder`] returns it.
 ///
@@ -85,21 +54,7 @@ pub struct ClientBuilder<E = Untyped> {
 
 impl ClientBuilder {
     pub(super) fn new(url: String) -> Self {
-        Self {
-            url,
-            program: ProgramBuilder::default(),
-            options: Options {
-                backoff: Backoff::default(),
-                jitter: Guarded::new(Box::new(rand::random)),
-                reconnect: true,
-                fixed_headers: HeaderMap::new(),
-                headers: None,
-                route: Route::default(),
-                trust: Trust::default(),
-                give_up: None,
-                on_connect: None,
-            },
-        }
+        Self { url, program: ProgramBuilder::default(), options: Options::default() }
     }
 
     /// Sets the endpoint, whose handlers run on each connection. Its value is their state.
@@ -158,64 +113,6 @@ impl<E: Endpoint> ClientBuilder<E> {
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.program.config = config;
-        self
-    }
-
-    /// Sets the waits between two attempts; default [`Backoff::default`] (row K2 of the
-    /// specification).
-    ///
-    /// A server can reject a handshake with a `Retry-After` header in seconds. The client then
-    /// waits at least that long, up to [`Backoff::max`] (row R2).
-    #[must_use]
-    pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.options.backoff = backoff;
-        self
-    }
-
-    /// Sets the source of random numbers for the waits between attempts; default the random
-    /// generator of the thread.
-    ///
-    /// `random` is called once for each wait. It returns 0 for the shortest wait and 1 for the
-    /// longest. A number outside counts as the nearer of the two. If it panics, the generator of
-    /// the thread is used.
-    ///
-    /// A test can return the same numbers in each run. A fleet can spread its boxes evenly, if each
-    /// box returns a number made from its serial number. If all boxes return the same number, they
-    /// all reconnect at the same time.
-    #[must_use]
-    pub fn jitter(mut self, random: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
-        self.options.jitter = Guarded::new(Box::new(random));
-        self
-    }
-
-    /// Sets whether the client dials again after a failed attempt or an ended connection; default
-    /// `true` (row K3 of the specification).
-    #[must_use]
-    pub fn reconnect(mut self, reconnect: bool) -> Self {
-        self.options.reconnect = reconnect;
-        self
-    }
-
-    /// Sets a function that decides whether the client stops trying although reconnecting is on.
-    ///
-    /// `decide` runs after each failed attempt and after each ended connection. When it returns
-    /// `true`, the state becomes [`Disconnected`](crate::ClientState::Disconnected), and `connect`
-    /// can be called again. If `connect` still waits for the first connection, it returns the
-    /// error. A panic counts as `false`.
-    ///
-    /// By default a client never gives up: a rejection can be a mistake at the server, and an
-    /// unattended box must not stay away for it. A program that an operator watches should stop on
-    /// a rejection. Otherwise two programs with the same id replace each other forever.
-    ///
-    /// ```standalone_crate
-    /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws")
-    ///     .give_up(wsx::Setback::is_refusal)
-    ///     .build()?;
-    /// # Ok::<_, wsx::BuildError>(())
-    /// ```
-    #[must_use]
-    pub fn give_up(mut self, decide: impl Fn(&Setback) -> bool + Send + Sync + 'static) -> Self {
-        self.options.give_up = Some(Guarded::new(Box::new(decide)));
         self
     }
 

@@ -4,8 +4,10 @@ pub(crate) mod backoff;
 pub(crate) mod builder;
 mod dial;
 pub(crate) mod handshake;
+mod options;
 mod percent;
 mod reconnect;
+mod retrying;
 pub(crate) mod state;
 pub(crate) mod stream;
 #[cfg_attr(feature = "rustls", path = "tls/enabled.rs")]
@@ -20,7 +22,7 @@ pub use stream::Destination;
 use crate::{
     catch_panic::Guarded,
     client::{
-        builder::Options,
+        options::Options,
         reconnect::Session,
         state::{ClientState, Status},
         url::Target,

@@ -4,8 +4,8 @@ use crate::{
     catch_panic,
     client::{
         Client, Inner,
-        builder::Options,
         dial::dial,
+        options::Options,
         state::ClientState,
         stream::{self, Socket},
     },
