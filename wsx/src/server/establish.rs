@@ -110,7 +110,7 @@ where
         Err(RequestError::Rejected(rejection)) => return Err(reject(hub, &mut stream, &handshake, rejection).await),
     };
     handshake.begin(Phase::Accepted);
-    let entered = match enter(upgrade, identity, peer) {
+    let entered = match enter(upgrade, identity, handshake.peer()) {
         Ok(entered) => entered.counted(handshake.counted.take()),
         Err(rejection) => return Err(reject(hub, &mut stream, &handshake, rejection).await),
     };

@@ -309,13 +309,16 @@ mod tests {
     #[test]
     fn a_turn_ends_with_128_messages_or_256_kib() {
         let mut turn = Turn::default();
+        let mut is_last = |bytes| {
+            turn.count(bytes);
+            turn.take_over()
+        };
         for _ in 0..2 {
-            let over = (1..=128).find(|_| turn.count(0));
-            assert_eq!(over, Some(128));
+            assert_eq!((1..=128).find(|_| is_last(0)), Some(128));
         }
         for lengths in [&[256 * 1024][..], &[256 * 1024 - 1, 1], &[100_000, 100_000, 62_144]] {
-            let over = lengths.iter().position(|length| turn.count(*length));
-            assert_eq!(over, Some(lengths.len() - 1), "{lengths:?}");
+            let last = lengths.iter().position(|length| is_last(*length));
+            assert_eq!(last, Some(lengths.len() - 1), "{lengths:?}");
         }
     }
 
