@@ -67,7 +67,8 @@ pub trait Observer: Send + Sync + 'static {
     /// [`reply_dropped`](Self::reply_dropped).
     ///
     /// `waiting` is the number of messages that were received after this one, and are now dropped
-    /// too.
+    /// too. If only messages still waited, the first one is reported as if its handler ran. After
+    /// the panic of a handler, messages that waited for it are dropped without a report.
     fn handler_dropped(&self, conn: &Connection, message_type: &str, waiting: usize) {
         let _ = (conn, message_type, waiting);
     }
