@@ -27,10 +27,10 @@ pub(crate) async fn raw_peer(world: Arc<World>, name: String, seed: u64) -> turm
     let mut dice = SmallRng::seed_from_u64(seed);
     // After the proofs the connection is not made again.
     while *world.phase.borrow() < Phase::End(0) {
-        if let Err(error) = connection(&world, &name, &mut dice).await {
-            if error.kind() == io::ErrorKind::InvalidData {
-                world.wrong(format!("{name}: {error}"));
-            }
+        if let Err(error) = connection(&world, &name, &mut dice).await
+            && error.kind() == io::ErrorKind::InvalidData
+        {
+            world.wrong(format!("{name}: {error}"));
         }
         sleep(Duration::from_millis(200)).await;
     }
