@@ -143,8 +143,8 @@ mod tests {
         Destination { host: host.to_owned(), port }
     }
 
-    /// Row K11: a dead first address does not keep the client from the second, of the same family or
-    /// of the other. The clock is paused, so the second is the one that the test's kernel takes.
+    /// Row K11: a dead first address does not keep the client from the second, of the same family
+    /// or of the other. The clock is paused, so the second is the one that the test's kernel takes.
     #[tokio::test(start_paused = true)]
     async fn a_dead_first_address_costs_a_quarter_of_a_second() {
         let live = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

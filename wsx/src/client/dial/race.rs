@@ -30,7 +30,7 @@ pub(super) fn order(resolved: impl IntoIterator<Item = SocketAddr>) -> Vec<Socke
     let (first, second): (Vec<_>, Vec<_>) = distinct.into_iter().partition(|address| address.is_ipv6() == first_family);
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
     let mut ordered = Vec::new();
-    while ordered.len() < MAX_ADDRESSES && first.len() + second.len() > 0 {
+    while first.len() + second.len() > 0 {
         ordered.extend(first.next());
         ordered.extend(second.next());
     }
