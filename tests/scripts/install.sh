@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need beside Rust: Python's and Node's WebSocket libraries, at the versions
-# that are pinned in tests/interop. What is there already stays; what is installed is told in one
-# line.
+# that are pinned in tests/interop, and two proxies. What is there already stays; what is installed
+# is told in one line.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=SCRIPTDIR/packages.sh
@@ -15,6 +15,8 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
   fail "python3 does not run, or is older than 3.11: install a later one (Debian package python3)"
 need_command node "install Node.js 20 or later (Debian package nodejs)"
 need_command npm "install npm (Debian package npm)"
+# The proxies of tests/tls.
+[[ -x /usr/sbin/squid ]] && command -v microsocks >/dev/null || need_packages squid microsocks
 # The linker of every Rust program.
 command -v cc >/dev/null || need_packages gcc libc6-dev
 # Every package of the lock file, for every system: a test reads the dependencies offline.

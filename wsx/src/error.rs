@@ -134,12 +134,32 @@ pub enum ConnectError {
     #[error(transparent)]
     Build(#[from] BuildError),
     /// The TCP connection to the server failed, or the connector of the program returned an error.
+    ///
+    /// It is also returned if the name was not resolved, or not one of its addresses answered,
+    /// within 95 % of `Config::handshake_timeout`.
     #[error("cannot reach {address}")]
     Dial {
         /// Host and port.
         address: String,
-        /// The error of the operating system, or of the program's connector.
+        /// The error of the operating system, or of the program's connector. For a name, it has the
+        /// reason for each address that was tried, at most 8, in one line.
         source: io::Error,
+    },
+    /// The proxy cannot be reached, or rejected the connection, or its answer is invalid. Only with
+    /// `ClientBuilder::proxy`.
+    ///
+    /// A rejection is not a refusal of the server, so [`is_refusal`](Self::is_refusal) is `false`.
+    #[error("cannot reach {address} through the proxy {proxy}")]
+    Proxy {
+        /// Host and port of the proxy, without its user and password.
+        proxy: String,
+        /// Host and port of the server.
+        address: String,
+        /// The status with which an HTTP proxy rejected the connection. 407 means that the user or
+        /// the password is missing or wrong.
+        status: Option<StatusCode>,
+        /// The reason. A SOCKS5 proxy gives its own in place of a status.
+        source: BoxError,
     },
     /// The server's certificate is not trusted (row L2 of the specification): the name or the time
     /// is wrong, or its authority is unknown. Only for `wss://`.

@@ -52,6 +52,7 @@
 //! | `macros` | yes | `#[wsx::handler]`, `protocol!` and the derives |
 //! | `hyper` | no | the hub as a service of hyper, tower and axum |
 //! | `axum` | no | `hyper`, and the peer's address from axum 0.8 |
+//! | `proxy` | no | `Client` through an HTTP or SOCKS5 proxy |
 //! | `rustls` | no | TLS: `wss://` in the client, `serve_tls` on the hub |
 //! | `tungstenite` | no | `Connection::new` on a `WebSocketStream` of tokio-tungstenite |
 //!

@@ -17,6 +17,8 @@ pub(crate) mod url;
 mod zone;
 
 pub use builder::ClientBuilder;
+#[cfg(feature = "proxy")]
+pub use dial::proxy::Proxy;
 pub use stream::Destination;
 
 use crate::{

@@ -3,6 +3,8 @@
 pub(super) mod route;
 
 mod connect;
+#[cfg(feature = "proxy")]
+pub(super) mod proxy;
 mod race;
 mod resolve;
 
@@ -24,7 +26,7 @@ pub(super) async fn dial(
     config: &Config,
 ) -> Result<(Socket, Vec<u8>), ConnectError> {
     let Target { destination, tls, .. } = target;
-    let mut socket = Box::pin(route.connect(destination, config)).await?;
+    let mut socket = Box::pin(route.connect(target, config)).await?;
     if let Some(name) = tls {
         // It runs the certificate verifier and the stream of the program.
         let made = catch_panic::run(Box::pin(trust.connect(name, destination, socket))).await;

@@ -1,11 +1,14 @@
-//! The way from a client to its server: TCP from a chosen source, or the program's connector. The
-//! options for it in the builder, and the connection that a dial makes.
+//! The way from a client to its server: TCP from a chosen source, a proxy, or the program's
+//! connector. The options for it in the builder, and the connection that a dial makes.
+#[cfg(feature = "proxy")]
+use crate::client::dial::proxy::{self, Proxy};
 use crate::{
     catch_panic::Guarded,
     client::{
         ClientBuilder,
         dial::connect::{self, Source},
         stream::{self, Connector, Destination, Socket},
+        url::Target,
     },
     config::Config,
     error::ConnectError,
@@ -13,7 +16,10 @@ use crate::{
     task::tcp_options,
 };
 use std::{future::Future, io, net::IpAddr, time::Duration};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_util::either::Either;
 
 /// Whether the system can bind a socket to an interface by its name.
@@ -24,6 +30,9 @@ const BINDS_TO_INTERFACES: bool = cfg!(any(target_os = "android", target_os = "l
 pub(crate) struct Route {
     /// Dials in place of TCP.
     connector: Option<Connector>,
+    /// Dials in place of the server.
+    #[cfg(feature = "proxy")]
+    proxy: Option<Proxy>,
     /// Where the sockets are bound.
     source: Source,
 }
@@ -63,8 +72,35 @@ impl<E: Endpoint> ClientBuilder<E> {
         self
     }
 
-    /// Sets the local address from which the client connects; default the system's choice (row K13 of
-    /// the specification).
+    /// Sets the proxy through which the client connects; default none (row K12 of the
+    /// specification).
+    ///
+    /// The environment is read only by [`Proxy::from_env`]. All waits for the proxy are within
+    /// [`Config::handshake_timeout`]. A failure of the proxy is
+    /// [`ConnectError::Proxy`](crate::ConnectError::Proxy).
+    ///
+    /// ```
+    /// use wsx::{Client, client::Proxy};
+    ///
+    /// let client = Client::builder("wss://station.example.com/ws")
+    ///     .proxy(Proxy::new("socks5://proxy.example.com:1080")?)
+    ///     .build()?;
+    /// # Ok::<_, wsx::BuildError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) reports a [`connector`](Self::connector) beside it, which is the way
+    /// to the server by itself.
+    #[cfg(feature = "proxy")]
+    #[must_use]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.options.route.proxy = Some(proxy);
+        self
+    }
+
+    /// Sets the local address from which the client connects; default the system's choice (row K13
+    /// of the specification).
     ///
     /// On a machine with several networks, this selects the network. Only addresses of the same
     /// family are dialled: with an IPv4 address, the IPv6 addresses of the server are not tried. An
@@ -95,8 +131,8 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// system's choice (row K13 of the specification).
     ///
     /// The socket then uses this interface only, whatever the routes say. An interface that is
-    /// missing is [`ConnectError::Dial`](crate::ConnectError::Dial) at each attempt, because a modem
-    /// may bring it later. Linux before 5.7 needs `CAP_NET_RAW`.
+    /// missing is [`ConnectError::Dial`](crate::ConnectError::Dial) at each attempt, because a
+    /// modem may bring it later. Linux before 5.7 needs `CAP_NET_RAW`.
     ///
     /// The name of the server is resolved by the system, which may ask through other interfaces.
     ///
@@ -128,6 +164,10 @@ impl Route {
                     .to_owned(),
             );
         }
+        #[cfg(feature = "proxy")]
+        if self.connector.is_some() && self.proxy.is_some() {
+            report("`connector` dials in place of `proxy`: remove one of them".to_owned());
+        }
         match interface {
             Some(name) if name.is_empty() => report("the name in `bind_interface` is empty".to_owned()),
             Some(_) if !BINDS_TO_INTERFACES => {
@@ -138,17 +178,26 @@ impl Route {
     }
 
     /// Connects to the server, without the handshakes of TLS and WebSocket.
-    pub(super) async fn connect(&self, destination: &Destination, config: &Config) -> Result<Socket, ConnectError> {
-        let connected = match &self.connector {
-            Some(connector) => {
-                let dialled = connector.run(|connector| connector(destination.clone())).await;
-                dialled.unwrap_or_else(|| Err(io::Error::other("the program's connector panicked")))
-            }
-            None => connect::tcp(destination, &self.source, share(config.handshake_timeout)).await.map(|socket| {
-                tcp_options::prepare(&socket, config);
-                Either::Left(socket)
-            }),
-        };
+    pub(super) async fn connect(&self, target: &Target, config: &Config) -> Result<Socket, ConnectError> {
+        let destination = &target.destination;
+        let failed = |source| ConnectError::Dial { address: destination.to_string(), source };
+        if let Some(connector) = &self.connector {
+            let dialled = connector.run(|connector| connector(destination.clone())).await;
+            let panicked = || Err(io::Error::other("the program's connector panicked"));
+            return dialled.unwrap_or_else(panicked).map_err(failed);
+        }
+        let socket = self.tcp(target, share(config.handshake_timeout)).await?;
+        tcp_options::prepare(&socket, config);
+        Ok(Either::Left(socket))
+    }
+
+    async fn tcp(&self, target: &Target, limit: Duration) -> Result<TcpStream, ConnectError> {
+        let destination = &target.destination;
+        #[cfg(feature = "proxy")]
+        if let Some(proxy) = self.proxy.as_ref().and_then(|proxy| proxy.of(target)) {
+            return proxy::connect(proxy, destination, &self.source, limit).await;
+        }
+        let connected = connect::tcp(destination, &self.source, limit).await;
         connected.map_err(|source| ConnectError::Dial { address: destination.to_string(), source })
     }
 }
