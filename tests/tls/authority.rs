@@ -16,6 +16,8 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 pub struct Issued {
     /// In DER.
     pub certificate: CertificateDer<'static>,
+    /// In PEM.
+    pub pem: String,
     key: KeyPair,
 }
 
@@ -53,7 +55,7 @@ impl Authority {
     fn sign(&self, params: &CertificateParams) -> Issued {
         let key = key();
         let certificate = params.signed_by(&key, &self.0).expect("the parameters are consistent");
-        Issued { certificate: certificate.der().clone(), key }
+        Issued { certificate: certificate.der().clone(), pem: certificate.pem(), key }
     }
 
     /// Returns the authority's own certificate in PEM.
@@ -109,6 +111,12 @@ impl Issued {
             .with_no_client_auth()
             .with_single_cert(vec![self.certificate.clone()], self.private_key())
             .expect("the key belongs to the certificate")
+    }
+
+    /// Returns the key in PEM.
+    #[must_use]
+    pub fn key_pem(&self) -> String {
+        self.key.serialize_pem()
     }
 
     fn private_key(&self) -> PrivateKeyDer<'static> {

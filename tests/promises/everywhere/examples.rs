@@ -17,3 +17,53 @@ fn the_fleet_loses_nothing_when_its_server_restarts() {
     assert!(received > 0 && lost == 0 && reconnected >= 3, "{last}");
     assert!(output.status.success(), "{}", output.status);
 }
+
+/// Rows D1, L8: the certificate in the files is that of the next connection. Files that do not
+/// belong together are not used.
+#[cfg(feature = "rustls")]
+#[tokio::test]
+async fn a_renewed_certificate_is_that_of_the_next_connection() {
+    use std::path::Path;
+    use wsx::{Hub, Rejection, Tls, http::request::Parts, server::PeerCertificates};
+    use wsx_tests::Log;
+    use wsx_tls_tests::{Authority, Issued};
+
+    /// Ends the program when the test ends.
+    struct Ended(std::process::Child);
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    let authority = Authority::default();
+    let (hub, log) = (Hub::new(), Log::default());
+    let seen = log.clone();
+    let build_id = move |request: Parts| {
+        seen.add(request.extensions.get::<PeerCertificates>().expect("the server requires one").0.clone());
+        async { Ok::<_, Rejection>("box-7") }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("wss://localhost:{}/", listener.local_addr().unwrap().port());
+    let tls = Tls::new(authority.server_for_clients_with(&authority.issue(&["localhost"])));
+    tokio::spawn(hub.ws_handler(build_id, |_| {}).serve_tls(listener, tls));
+
+    let file = |name: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let (ca, certificate, key) = (file("ca.pem"), file("box-7.pem"), file("box-7.key"));
+    let write = |certificate_of: &Issued, key_of: &Issued| {
+        std::fs::write(&certificate, &certificate_of.pem).unwrap();
+        std::fs::write(&key, key_of.key_pem()).unwrap();
+    };
+    let [first, renewed, third] = [(); 3].map(|()| authority.issue(&["box-7"]));
+    std::fs::write(&ca, authority.pem()).unwrap();
+    write(&first, &first);
+    let mut program = Command::new(env!("CARGO_BIN_EXE_renewing_certificate"));
+    let _program = Ended(program.arg(url).args([&ca, &certificate, &key]).spawn().expect("it was built"));
+    for (certificate, key, expected) in [(&renewed, &renewed, &first), (&third, &renewed, &renewed)] {
+        assert_eq!(log.next().await, [expected.certificate.clone()]);
+        write(certificate, key);
+        hub.connection("box-7").expect("it is there before its handshake is answered").close();
+    }
+    assert_eq!(log.next().await, [renewed.certificate]);
+}
