@@ -541,6 +541,32 @@ mod tests {
         assert!(crowd.networks.is_empty() && crowd.heavy == 0);
     }
 
+    /// Row R4: a newcomer within its share does not need a network above its own.
+    #[tokio::test(start_paused = true)]
+    async fn while_each_network_has_its_share_the_oldest_gives_way_to_any() {
+        let places = places(4);
+        let mut held = fill(&places, HERE, 1).await;
+        for address in [THERE, "192.0.2.3", "192.0.2.4"] {
+            held.extend(fill(&places, address, 1).await);
+        }
+        advance(PATIENCE).await;
+        let _waiting = newcomer(&places, HERE);
+        assert_eq!(asked(&held), [0]);
+    }
+
+    /// Row R4: a network that has its share waits for a network above its own.
+    #[tokio::test(start_paused = true)]
+    async fn a_network_that_has_its_share_gets_another_place_only_after_a_second() {
+        let places = places(8);
+        let others = fill(&places, HERE, 2).await;
+        let held = fill(&places, THERE, 6).await;
+        let mut taking = newcomer(&places, HERE);
+        assert!(timeout(PATIENCE - Duration::from_millis(1), &mut taking).await.is_err());
+        assert_eq!((asked(&others), asked(&held)), (vec![], vec![]));
+        assert!(timeout(Duration::from_millis(2), &mut taking).await.is_err());
+        assert_eq!((asked(&others), asked(&held)), (vec![], vec![0]));
+    }
+
     /// Row R4: a stream for which the program does not wait gets a place only if one gives way now.
     #[tokio::test(start_paused = true)]
     async fn a_place_that_is_not_waited_for_is_taken_or_not() {
