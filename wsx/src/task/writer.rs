@@ -179,11 +179,18 @@ mod tests {
         /// The number of unacknowledged bytes at each call; unknown after the list.
         unacknowledged: Mutex<VecDeque<u32>>,
         written: Mutex<Vec<u8>>,
+        /// The number of calls for which a flush has to wait.
+        slow_flushes: Mutex<u32>,
     }
 
     impl Socket {
         fn new(takes: impl Into<VecDeque<Option<usize>>>) -> Self {
-            Self { takes: Mutex::new(takes.into()), unacknowledged: Mutex::default(), written: Mutex::default() }
+            Self {
+                takes: Mutex::new(takes.into()),
+                unacknowledged: Mutex::default(),
+                written: Mutex::default(),
+                slow_flushes: Mutex::default(),
+            }
         }
     }
 
@@ -200,6 +207,11 @@ mod tests {
         }
 
         fn poll_flush(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let mut slow = self.slow_flushes.lock().unwrap();
+            if *slow > 0 {
+                *slow -= 1;
+                return Poll::Pending;
+            }
             Poll::Ready(Ok(()))
         }
 
@@ -251,6 +263,82 @@ mod tests {
             }
         }
     }
+
+    fn queue_with(frames: &[Bytes]) -> Queue {
+        let queue = Queue::new(Bound { messages: 10, bytes: usize::MAX }, Budget::default());
+        frames.iter().for_each(|frame| queue.try_push(frame.clone()).unwrap());
+        queue
+    }
+
+    fn poll(writer: &mut Writer, socket: &Socket, queue: &Queue) -> Poll<io::Result<()>> {
+        writer.poll(socket, queue, &mut Context::from_waker(Waker::noop()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_blocked_write_that_goes_on_is_progress() {
+        let (frame, mut writer) = (Bytes::from_static(b"message"), Writer::new(Duration::from_secs(10)));
+        let queue = queue_with(&[frame]);
+        let socket = Socket::new([Some(3), None, Some(4)]);
+        assert!(poll(&mut writer, &socket, &queue).is_pending());
+        assert!(writer.is_blocked() && !writer.take_progress(), "the first bytes did not wait");
+        assert!(poll(&mut writer, &socket, &queue).is_ready());
+        assert!(!writer.is_blocked() && writer.take_progress());
+        assert!(!writer.take_progress(), "it was taken");
+        // Many frames in one write.
+        for _ in 0..2 {
+            queue.try_push(Bytes::from_static(b"more")).unwrap();
+        }
+        let socket = Socket::new([None, None, Some(8)]);
+        assert!(poll(&mut writer, &socket, &queue).is_pending());
+        assert!(writer.is_blocked());
+        assert!(poll(&mut writer, &socket, &queue).is_ready());
+        assert!(!writer.is_blocked() && writer.take_progress());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn written_bytes_are_flushed_once() {
+        for frames in [1, 2] {
+            let queue = queue_with(&vec![Bytes::from_static(b"message"); frames]);
+            let (socket, mut writer) = (Socket::new([]), Writer::new(Duration::from_secs(10)));
+            *socket.slow_flushes.lock().unwrap() = 2;
+            assert!(poll(&mut writer, &socket, &queue).is_pending());
+            assert!(writer.is_blocked() && !writer.take_progress());
+            assert!(poll(&mut writer, &socket, &queue).is_pending());
+            assert!(poll(&mut writer, &socket, &queue).is_ready());
+            assert!(!writer.is_blocked() && writer.take_progress());
+            *socket.slow_flushes.lock().unwrap() = 1;
+            assert!(poll(&mut writer, &socket, &queue).is_ready(), "nothing is held back");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flush_that_takes_too_long_is_a_timeout() {
+        let (queue, socket) = (queue_with(&[Bytes::from_static(b"message")]), Socket::new([]));
+        *socket.slow_flushes.lock().unwrap() = u32::MAX;
+        let (start, mut writer) = (Instant::now(), Writer::new(Duration::from_secs(10)));
+        let error = poll_fn(|cx| writer.poll(&socket, &queue, cx)).await.unwrap_err();
+        assert_eq!((error.kind(), start.elapsed()), (io::ErrorKind::TimedOut, Duration::from_secs(10) + LAST_LOOK));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_takes_no_bytes_has_failed() {
+        let queue = queue_with(&[Bytes::from_static(b"message")]);
+        let (socket, mut writer) = (Socket::new([Some(3), Some(0)]), Writer::new(Duration::from_secs(10)));
+        let Poll::Ready(Err(error)) = poll(&mut writer, &socket, &queue) else { panic!("the write went on") };
+        assert_eq!(error.kind(), io::ErrorKind::WriteZero);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_written_frame_frees_its_memory() {
+        let owner: std::sync::Arc<[u8]> = b"message"[..].into();
+        let queue = queue_with(&[Bytes::from_owner(owner.clone())]);
+        let (socket, mut writer) = (Socket::new([Some(3), None]), Writer::new(Duration::from_secs(10)));
+        assert!(poll(&mut writer, &socket, &queue).is_pending());
+        assert_eq!(std::sync::Arc::strong_count(&owner), 2);
+        assert!(poll(&mut writer, &socket, &queue).is_ready());
+        assert_eq!(std::sync::Arc::strong_count(&owner), 1);
+    }
+
     /// Returns the time until the write timeout of a socket that takes nothing.
     async fn time_to_timeout(unacknowledged: &[u32]) -> Duration {
         let queue = Queue::new(Bound { messages: 10, bytes: usize::MAX }, Budget::default());
