@@ -537,6 +537,27 @@ mod tests {
         assert!(!queue.begin_poll(&waker));
     }
 
+    /// The task may be blocked in a write when its reader learns that the reply cannot be sent.
+    #[test]
+    fn a_close_calls_a_reader_that_waits_for_room_and_no_other() {
+        for (waits, closes, is_called) in
+            [(true, true, true), (false, true, false), (true, false, false), (false, false, false)]
+        {
+            let queue = queue(1, 10);
+            queue.begin_poll(Waker::noop());
+            queue.try_push(frame(20)).unwrap();
+            if waits {
+                assert!(matches!(queue.try_reply(&frame(1)), Err(PushError::Full)));
+            }
+            if closes {
+                queue.close();
+            } else {
+                queue.close_to_sends();
+            }
+            assert_eq!(queue.begin_poll(Waker::noop()), is_called, "{waits}, {closes}");
+        }
+    }
+
     #[test]
     fn room_for_a_rejected_control_frame_wakes_the_reader() {
         let (queue, count) = (queue(10, 100), Arc::new(Count::default()));
