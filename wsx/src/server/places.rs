@@ -554,6 +554,24 @@ mod tests {
         assert_eq!(asked(&held), [0]);
     }
 
+    /// Row R4: a handshake gives its place to one newcomer.
+    #[tokio::test(start_paused = true)]
+    async fn each_newcomer_asks_another_handshake() {
+        let places = places(4);
+        let mut held = Vec::new();
+        for address in [HERE, THERE, "192.0.2.3", "192.0.2.4"] {
+            held.extend(fill(&places, address, 1).await);
+        }
+        advance(PATIENCE).await;
+        let first = newcomer(&places, "192.0.2.5");
+        assert_eq!(asked(&held), [0]);
+        let second = newcomer(&places, "192.0.2.6");
+        assert_eq!(asked(&held), [0, 1]);
+        drop((first, second));
+        let _third = newcomer(&places, "192.0.2.7");
+        assert_eq!(asked(&held), [0, 1], "two of them have not answered");
+    }
+
     /// Row R4: a network that has its share waits for a network above its own.
     #[tokio::test(start_paused = true)]
     async fn a_network_that_has_its_share_gets_another_place_only_after_a_second() {
