@@ -316,3 +316,151 @@ impl fmt::Debug for Handle {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(all(test, not(wsx_model)))]
+mod tests {
+    use super::*;
+    use crate::closed::ClosedBy;
+
+    fn handle() -> Handle {
+        Handle::new("box-7".into(), Role::Client, &Config::default())
+    }
+
+    /// A value of the program that panics when it is dropped.
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a program may do this");
+        }
+    }
+
+    #[test]
+    fn a_handle_knows_its_connection() {
+        let handle = handle();
+        assert_eq!((handle.id(), handle.role()), ("box-7", Role::Client));
+        assert!(handle.is_same(&handle.clone()) && !handle.is_same(&self::handle()));
+        assert_eq!(format!("{handle:?}"), r#"Connection { id: "box-7", role: Client, .. }"#);
+    }
+
+    #[test]
+    fn a_close_keeps_the_first_code_and_drops_messages() {
+        for (code, sent) in [(1008, 1008), (1005, 1000), (1014, 1000), (4001, 4001)] {
+            let handle = handle();
+            assert!(handle.closing().is_none() && !handle.is_closed());
+            assert_eq!(handle.intake(), Intake::Open);
+            handle.close(code.into(), "first".into());
+            handle.close(CloseCode::GOING_AWAY, "second".into());
+            let closing = handle.closing().expect("it was closed");
+            assert_eq!((u16::from(closing.code), &*closing.reason), (sent, "first"));
+            assert!(handle.is_closed() && matches!(handle.try_push(Bytes::new()), Err(PushError::Closed)));
+            assert_eq!(handle.intake(), Intake::Shut);
+        }
+    }
+
+    #[test]
+    fn a_shutdown_lets_handlers_reply_and_a_close_after_it_does_not() {
+        let handle = handle();
+        handle.close_draining(CloseCode::GOING_AWAY, "bye");
+        assert_eq!((handle.intake(), handle.is_closed()), (Intake::Draining, true));
+        assert!(handle.queue().try_append(b"reply").is_ok());
+        handle.close(CloseCode::NORMAL, String::new());
+        assert_eq!(handle.intake(), Intake::Shut);
+        assert!(handle.queue().try_append(b"reply").is_err());
+        let code = |handle: &Handle| handle.closing().map(|closing| closing.code);
+        assert_eq!(code(&handle), Some(CloseCode::GOING_AWAY));
+        handle.drain();
+        assert_eq!(handle.intake(), Intake::Shut);
+        let closing = self::handle();
+        closing.close(CloseCode::NORMAL, String::new());
+        closing.close_draining(CloseCode::GOING_AWAY, "bye");
+        assert_eq!((closing.intake(), code(&closing)), (Intake::Shut, Some(CloseCode::NORMAL)));
+    }
+
+    #[tokio::test]
+    async fn the_first_end_counts() {
+        let handle = handle();
+        handle.set_closed(Closed::new(CloseCode::NORMAL, "first", ClosedBy::Peer));
+        handle.set_closed(Closed::new(CloseCode::ABNORMAL, "second", ClosedBy::Link));
+        assert_eq!(handle.closed().await, Closed::new(CloseCode::NORMAL, "first", ClosedBy::Peer));
+    }
+
+    #[test]
+    fn the_waker_of_the_reader_calls_the_reader() {
+        let (handle, noop) = (handle(), Waker::noop());
+        assert!(handle.queue().begin_poll(noop) && !handle.queue().begin_poll(noop));
+        let waker = handle.reader_waker();
+        waker.wake_by_ref();
+        assert!(handle.queue().begin_poll(noop) && !handle.queue().begin_poll(noop));
+        waker.wake();
+        assert!(handle.queue().begin_poll(noop));
+    }
+
+    #[test]
+    fn one_value_of_each_type_is_attached() {
+        let handle = handle();
+        assert_eq!(handle.extension::<u32>(), None);
+        handle.set_extension(1_u32);
+        handle.set_extension(2_u32);
+        handle.set_extension("text");
+        handle.set_extensions(Extensions::default());
+        assert_eq!((handle.extension::<u32>().as_deref(), handle.extension::<u8>()), (Some(&2), None));
+        assert_eq!(handle.extension::<&str>().as_deref(), Some(&"text"));
+        let mut extensions = Extensions::default();
+        assert!(extensions.insert(3_u32).is_none() && extensions.insert(4_u32).is_some());
+        handle.set_extensions(extensions);
+        assert_eq!((handle.extension::<u32>().as_deref(), handle.extension::<&str>()), (Some(&4), None));
+    }
+
+    #[test]
+    fn the_handlers_of_a_connection_are_found_by_their_type() {
+        use crate::connection::{Connection, closure_handler::by_hand};
+        let handle = handle();
+        assert!(handle.own_handler("cmd").is_none());
+        handle.set_handler("cmd".into(), by_hand(|_: u32, _: Connection| async {}));
+        assert!(handle.own_handler("cmd").is_some() && handle.own_handler("other").is_none());
+    }
+
+    #[test]
+    fn a_pong_runs_the_newest_function() {
+        let (handle, seen) = (handle(), Arc::new(Mutex::new(Vec::new())));
+        handle.pong(b"none");
+        for name in ["first", "second"] {
+            let seen = seen.clone();
+            handle.set_pong_handler(Arc::new(move |payload| seen.lock().unwrap().push((name, payload.to_vec()))));
+        }
+        handle.pong(b"pong");
+        assert_eq!(*seen.lock().unwrap(), [("second", b"pong".to_vec())]);
+    }
+
+    #[test]
+    fn the_task_is_taken_once() {
+        let handle = handle();
+        assert!(handle.take_start().is_none());
+        handle.set_start(Box::new(|_| Box::pin(async {})));
+        assert!(handle.take_start().is_some() && handle.take_start().is_none());
+    }
+
+    #[test]
+    fn values_that_panic_when_they_are_dropped_do_not_harm_the_task() {
+        use crate::connection::{Connection, closure_handler::by_hand};
+        let handle = handle();
+        let bombs = [Bomb, Bomb, Bomb, Bomb];
+        let [handler, pong, start, value] = bombs;
+        handle.set_handler(
+            "cmd".into(),
+            by_hand(move |_: u32, _: Connection| {
+                let _ = &handler;
+                async {}
+            }),
+        );
+        handle.set_pong_handler(Arc::new(move |_| {
+            let _ = &pong;
+        }));
+        handle.set_start(Box::new(move |_| {
+            let _ = &start;
+            Box::pin(async {})
+        }));
+        handle.set_extension(value);
+        drop(handle);
+    }
+}

@@ -256,3 +256,116 @@ impl<S: Side, To> fmt::Debug for Connection<S, To> {
         self.handle.fmt(f)
     }
 }
+
+#[cfg(all(test, not(wsx_model)))]
+mod tests {
+    use super::*;
+    use crate::{closed::ClosedBy, config::Config, connection::queue::Taken, envelope::Envelope};
+    use futures_util::FutureExt;
+    use std::sync::Mutex;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    /// A connection without a task, whose queue has room for one message.
+    fn connection() -> Connection {
+        let config = Config::default().queue_messages(1);
+        Connection::from_handle(Handle::new("box-7".into(), Role::Server, &config))
+    }
+
+    /// Takes the queued frame.
+    fn taken(conn: &Connection) -> Vec<u8> {
+        match conn.handle.queue().take() {
+            Taken::One(frame) => frame.to_vec(),
+            other => panic!("{other:?}, not one frame"),
+        }
+    }
+
+    fn queued(conn: &Connection, sending: Sending<'_>) -> Vec<u8> {
+        sending.now_or_never().expect("there is room").expect("the connection is open");
+        taken(conn)
+    }
+
+    #[test]
+    fn each_kind_of_message_is_one_frame() {
+        let conn = connection();
+        assert_eq!(queued(&conn, conn.send_bytes("text")), b"\x81\x04text");
+        assert_eq!(queued(&conn, conn.send_binary("text")), b"\x82\x04text");
+        assert_eq!(queued(&conn, conn.send_raw(&RawFrame::Text("text".into()))), b"\x81\x04text");
+        assert_eq!(queued(&conn, conn.send_raw(&RawFrame::Binary(b"\xff"[..].into()))), b"\x82\x01\xff");
+        assert_eq!(queued(&conn, conn.ping(b"ping")), b"\x89\x04ping");
+        assert_eq!(queued(&conn, conn.ping(&[0; 125])).len(), 127);
+        let envelope = Envelope::with_type("hello", "box-7");
+        let sent = queued(&conn, conn.send(&envelope));
+        assert_eq!(sent[0], 0x81);
+        assert!(String::from_utf8_lossy(&sent[2..]).contains("hello"));
+        conn.try_send(&envelope).unwrap();
+        assert!(matches!(conn.try_send(&envelope), Err(SendError::Full)));
+        assert_eq!(taken(&conn)[0], 0x81);
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_a_frame_is_an_error() {
+        let conn = connection();
+        assert!(matches!(conn.ping(&[0; 126]).now_or_never(), Some(Err(SendError::PingTooLong(126)))));
+        assert!(matches!(conn.send_bytes(b"\xff").now_or_never(), Some(Err(SendError::NotUtf8(_)))));
+    }
+
+    #[tokio::test]
+    async fn a_close_is_seen_by_all_handles() {
+        let (conn, other) = (connection(), connection());
+        let clone = conn.untyped();
+        assert!(conn == clone && conn == conn.clone() && conn != other);
+        assert!(!clone.is_closed());
+        conn.close();
+        conn.close_with(CloseCode::GOING_AWAY, "later");
+        let closing = clone.handle.closing().expect("it was closed");
+        assert_eq!((closing.code, &*closing.reason), (CloseCode::NORMAL, ""));
+        assert!(clone.is_closed() && !other.is_closed());
+        assert!(matches!(clone.try_send(&Envelope::with_type("hello", "box-7")), Err(SendError::Closed)));
+        assert!(clone.closed().now_or_never().is_none());
+        conn.handle.set_closed(Closed::new(CloseCode::NORMAL, "", ClosedBy::Us));
+        assert_eq!(clone.closed().await.code, CloseCode::NORMAL);
+        other.close_with(CloseCode::GOING_AWAY, "bye");
+        assert_eq!(other.handle.closing().map(|closing| closing.code), Some(CloseCode::GOING_AWAY));
+        assert_eq!((conn.id(), format!("{conn:?}")), ("box-7", format!("{:?}", conn.handle)));
+    }
+
+    #[test]
+    fn values_and_handlers_are_attached_to_the_connection() {
+        let (conn, pongs) = (connection(), Arc::new(Mutex::new(Vec::new())));
+        conn.set_extension(7_u32);
+        assert_eq!((conn.extension::<u32>(), conn.extension::<u8>()), (Some(7), None));
+        conn.register_handler("cmd", |_: u32, _| async {});
+        assert!(conn.handle.own_handler("cmd").is_some());
+        conn.on_pong({
+            let pongs = pongs.clone();
+            move |payload| pongs.lock().unwrap().push(payload.to_vec())
+        });
+        conn.handle.pong(b"pong");
+        assert_eq!(*pongs.lock().unwrap(), [b"pong"]);
+    }
+
+    #[tokio::test]
+    async fn the_task_starts_once_and_the_token_closes_the_connection() {
+        let (conn, cancel) = (connection(), CancellationToken::new());
+        let started = Arc::new(Mutex::new(0));
+        conn.handle.set_start(Box::new({
+            let started = started.clone();
+            move |handle| {
+                *started.lock().unwrap() += 1;
+                Box::pin(async move {
+                    while !handle.is_closed() {
+                        tokio::task::yield_now().await;
+                    }
+                    handle.set_closed(Closed::new(CloseCode::NORMAL, "", ClosedBy::Us));
+                })
+            }
+        }));
+        conn.start(cancel.clone());
+        conn.start(cancel.clone());
+        tokio::task::yield_now().await;
+        assert!(!conn.is_closed());
+        cancel.cancel();
+        assert_eq!(conn.closed().await.code, CloseCode::NORMAL);
+        assert_eq!(*started.lock().unwrap(), 1);
+    }
+}

@@ -168,3 +168,112 @@ impl Drop for Sending<'_> {
         }
     }
 }
+
+#[cfg(all(test, not(wsx_model)))]
+mod tests {
+    use super::*;
+    use crate::{config::Config, connection::queue::Taken, wire::close_code::CloseCode};
+    use futures_util::FutureExt;
+    use std::pin::pin;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    /// A connection whose queue has room for one message.
+    fn handle() -> Handle {
+        Handle::new("".into(), Role::Server, &Config::default().queue_messages(1))
+    }
+
+    fn send<'c>(conn: &'c Handle, text: &'static str) -> Sending<'c> {
+        Sending::on(conn, Ok(Bytes::from_static(text.as_bytes())))
+    }
+
+    /// Takes all queued frames.
+    fn taken(conn: &Handle) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            match conn.queue().take() {
+                Taken::Nothing => return all,
+                Taken::One(frame) => all.extend(&frame),
+                Taken::Many(batch) => all.extend(batch),
+            }
+        }
+    }
+
+    /// Returns a send that waits for room.
+    fn waiting<'c>(conn: &'c Handle, text: &'static str) -> Sending<'c> {
+        let mut sending = send(conn, text);
+        assert!((&mut sending).now_or_never().is_none());
+        sending
+    }
+
+    #[test]
+    fn a_send_is_queued_when_it_is_polled_and_waits_for_room() {
+        let conn = handle();
+        let first = send(&conn, "first");
+        assert_eq!(taken(&conn), b"");
+        assert!(matches!(first.now_or_never(), Some(Ok(()))));
+        let (second, mut third) = (waiting(&conn, "second"), waiting(&conn, "third"));
+        drop(second);
+        assert!((&mut third).now_or_never().is_none());
+        assert_eq!(taken(&conn), b"firstthird", "a send that was dropped is not queued");
+        assert!(matches!(pin!(third).now_or_never(), Some(Ok(()))));
+    }
+
+    #[test]
+    fn a_closed_queue_fails_a_send_and_a_client_may_get_another_connection() {
+        for (is_client, stops, expected) in
+            [(false, false, "closed"), (true, false, "not connected"), (true, true, "closed")]
+        {
+            let conn = handle();
+            let stop = CancellationToken::new();
+            let of = |sending: Sending<'static>| {
+                if is_client { sending.of_client(stop.clone()) } else { sending }
+            };
+            let sending =
+                |text: &'static str| of(Sending::on_owned(Ok(conn.clone()), Ok(Bytes::from_static(text.as_bytes()))));
+            assert!(matches!(sending("first").now_or_never(), Some(Ok(()))));
+            let mut waits = sending("second");
+            assert!((&mut waits).now_or_never().is_none());
+            conn.close(CloseCode::NORMAL, String::new());
+            if stops {
+                stop.cancel();
+            }
+            for failed in [waits, sending("third")] {
+                let error = failed.now_or_never().expect("it does not wait").unwrap_err();
+                assert_eq!(error.to_string(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_send_without_a_frame_or_a_connection_returns_the_error() {
+        let conn = handle();
+        let failed = |sending: Sending<'_>| sending.now_or_never().expect("it does not wait").unwrap_err().to_string();
+        assert_eq!(
+            failed(Sending::on(&conn, Err(SendError::PingTooLong(126)))),
+            SendError::PingTooLong(126).to_string()
+        );
+        let missing = || SendError::NoSuchConnection("box-7".into());
+        assert_eq!(failed(Sending::on_owned(Err(missing()), Ok(Bytes::new()))), missing().to_string());
+        let both = Sending::on_owned(Err(missing()), Err(SendError::PingTooLong(126)));
+        assert_eq!(failed(both), SendError::PingTooLong(126).to_string());
+        assert_eq!(taken(&conn), b"");
+    }
+
+    #[test]
+    fn a_broadcast_uses_the_reserve_for_a_send_that_waits() {
+        let (conn, limit) = (handle(), Duration::from_secs(1));
+        let beyond = |sending: Sending<'_>| sending.push_beyond(Instant::now(), limit).map(|(_, result)| result);
+        assert!(matches!(send(&conn, "first").now_or_never(), Some(Ok(()))));
+        assert!(matches!(beyond(waiting(&conn, "second")), Some(Ok(Beyond::Queued))));
+        assert!(matches!(beyond(waiting(&conn, "third")), Some(Ok(Beyond::Full))));
+        let admitted = waiting(&conn, "fourth");
+        assert_eq!(taken(&conn), b"firstsecondfourth");
+        assert!(matches!(beyond(admitted), Some(Ok(Beyond::Queued))));
+        assert!(beyond(send(&conn, "not polled")).is_none());
+        assert!(matches!(send(&conn, "fifth").now_or_never(), Some(Ok(()))));
+        let closed = waiting(&conn, "sixth");
+        conn.close(CloseCode::NORMAL, String::new());
+        assert!(matches!(beyond(closed), Some(Err(QueueClosed))));
+        assert_eq!(taken(&conn), b"fifth");
+    }
+}
