@@ -146,3 +146,252 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
         .await;
     }
 }
+
+#[cfg(all(test, not(wsx_model)))]
+mod tests {
+    use super::*;
+    use crate::{
+        connection::{closure_handler::by_hand, handle::Handle},
+        dispatch::{program::Program, run::Scope},
+        envelope::Envelope,
+        protocol::endpoint::Untyped,
+        task::{deadline::LAST_LOOK, run, transport::socket::SocketTransport},
+        wire::close_code::CloseCode,
+    };
+    use serde::de::IgnoredAny;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        task::JoinHandle,
+        time::Instant,
+    };
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const ASK: &[u8] = br#"{"type":"ask"}"#;
+
+    /// A server's connection with its task, and the raw stream of its peer.
+    struct Running {
+        conn: Handle,
+        far: DuplexStream,
+        task: JoinHandle<()>,
+        kill: CancellationToken,
+    }
+
+    /// Starts a connection whose handler of `ask` replies after this time. The peer's stream holds
+    /// `room` bytes.
+    fn start(config: Config, takes: Duration, room: usize) -> Running {
+        let conn = Handle::new("".into(), Role::Server, &config);
+        conn.set_handler(
+            "ask".into(),
+            by_hand(move |_: IgnoredAny, _| async move {
+                sleep(takes).await;
+                Envelope::with_type("answer", 1)
+            }),
+        );
+        let ((near, far), kill) = (duplex(room), CancellationToken::new());
+        let task = tokio::spawn({
+            let (conn, kill) = (conn.clone(), kill.clone());
+            async move {
+                let mut transport = Some(SocketTransport::new(near, Role::Server, Vec::new(), &config));
+                let program = Program::without_handlers(Untyped::default(), config);
+                run(&mut transport, &conn, &Scope { program: &program, hub: None }, &kill).await;
+            }
+        });
+        Running { conn, far, task, kill }
+    }
+
+    impl Running {
+        /// Sends a frame of a client, with a mask of zeros.
+        async fn send(&mut self, first: u8, payload: &[u8]) {
+            let header = [first, 0x80 | u8::try_from(payload.len()).expect("a short frame"), 0, 0, 0, 0];
+            self.far.write_all(&[&header[..], payload].concat()).await.expect("the connection reads");
+        }
+
+        /// Reads a frame. Returns its first byte and its payload; `None` at the FIN.
+        async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+            let mut header = [0; 2];
+            self.far.read_exact(&mut header).await.ok()?;
+            let mut payload = vec![0; usize::from(header[1])];
+            self.far.read_exact(&mut payload).await.expect("a frame is complete");
+            Some((header[0], payload))
+        }
+
+        /// Closes with this program's code 1000, and exchanges the close frames.
+        async fn close(&mut self) {
+            self.conn.close(CloseCode::NORMAL, String::new());
+            assert_eq!(self.frame().await, Some((0x88, b"\x03\xe8".to_vec())));
+            self.send(0x88, b"\x03\xe8").await;
+            assert_eq!(self.frame().await, None, "our FIN");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_running_handler_has_a_quarter_of_the_close_timeout_for_its_reply() {
+        for (takes, replies) in [(2499, true), (2501, false)] {
+            let mut running = start(Config::default(), Duration::from_millis(takes), 1000);
+            let start = Instant::now();
+            running.send(0x81, ASK).await;
+            // The handler starts.
+            yield_now().await;
+            running.conn.close_draining(CloseCode::GOING_AWAY, "");
+            if replies {
+                assert_eq!(running.frame().await.expect("the reply").0, 0x81);
+                assert_eq!(start.elapsed(), Duration::from_millis(takes));
+            }
+            assert_eq!(running.frame().await, Some((0x88, b"\x03\xe9".to_vec())));
+            assert_eq!(start.elapsed(), Duration::from_millis(takes.min(2500)));
+            running.send(0x88, b"\x03\xe9").await;
+            assert_eq!(running.frame().await, None, "nothing follows the close frame");
+            drop(running.far);
+            running.task.await.unwrap();
+            assert_eq!(running.conn.closed().await.code, CloseCode::GOING_AWAY);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_close_has_the_close_timeout() {
+        for kill_after in [None, Some(3 * SECOND)] {
+            let mut running = start(Config::default().close_timeout(4 * SECOND), SECOND, 1000);
+            yield_now().await;
+            let start = Instant::now();
+            running.conn.close(CloseCode::NORMAL, String::new());
+            assert_eq!(running.frame().await, Some((0x88, b"\x03\xe8".to_vec())));
+            if let Some(time) = kill_after {
+                sleep(time).await;
+                running.kill.cancel();
+            }
+            running.task.await.unwrap();
+            assert_eq!(start.elapsed(), kill_after.unwrap_or(4 * SECOND + LAST_LOOK));
+            let closed = running.conn.closed().await;
+            assert_eq!((closed.code, closed.by), (CloseCode::NORMAL, ClosedBy::Us));
+        }
+    }
+
+    /// The peer's FIN is awaited, so that no reset overtakes the close frame.
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_lingers_until_its_peer_has_been_silent_for_a_second() {
+        for (late, lingers) in [(None, SECOND), (Some(900), Duration::from_millis(1900))] {
+            let mut running = start(Config::default(), SECOND, 1000);
+            running.close().await;
+            let start = Instant::now();
+            if let Some(late) = late {
+                sleep(Duration::from_millis(late)).await;
+                running.far.write_all(b"late").await.unwrap();
+            }
+            running.task.await.unwrap();
+            assert_eq!(start.elapsed(), lingers);
+        }
+        let mut running = start(Config::default(), SECOND, 1000);
+        running.close().await;
+        let start = Instant::now();
+        drop(running.far);
+        running.task.await.unwrap();
+        assert_eq!(start.elapsed(), Duration::ZERO, "the peer's FIN ends it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_close_of_a_peer_is_answered_with_its_code() {
+        let mut running = start(Config::default(), SECOND, 1000);
+        running.send(0x88, b"\x0f\xa1why").await;
+        assert_eq!(running.frame().await, Some((0x88, b"\x0f\xa1why".to_vec())));
+        assert_eq!(running.frame().await, None);
+        drop(running.far);
+        running.task.await.unwrap();
+        let closed = running.conn.closed().await;
+        assert_eq!((u16::from(closed.code), &*closed.reason, closed.by), (4001, "why", ClosedBy::Peer));
+    }
+
+    /// After the peer's close, the messages before it are still answered.
+    #[tokio::test(start_paused = true)]
+    async fn messages_before_the_close_of_a_peer_get_their_replies() {
+        let mut running = start(Config::default(), SECOND, 1000);
+        for _ in 0..2 {
+            running.send(0x81, ASK).await;
+        }
+        running.send(0x88, b"\x03\xe8").await;
+        let start = Instant::now();
+        assert_eq!(running.frame().await.expect("a reply").0, 0x81);
+        assert!(running.conn.is_closed() && running.conn.closed().await.by == ClosedBy::Peer);
+        assert_eq!(running.frame().await.expect("a reply").0, 0x81);
+        assert_eq!(start.elapsed(), 2 * SECOND);
+        assert_eq!(running.frame().await, Some((0x88, b"\x03\xe8".to_vec())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_that_does_not_end_is_dropped_after_the_close_timeout() {
+        struct Flag(Arc<AtomicBool>);
+        impl Drop for Flag {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let mut running = start(Config::default().close_timeout(4 * SECOND), SECOND, 1000);
+        let dropped = Arc::new(AtomicBool::new(false));
+        let flag = dropped.clone();
+        running.conn.set_handler(
+            "hang".into(),
+            by_hand(move |_: IgnoredAny, _| {
+                let flag = Flag(flag.clone());
+                async move {
+                    std::future::pending::<()>().await;
+                    drop(flag);
+                }
+            }),
+        );
+        running.send(0x81, br#"{"type":"hang"}"#).await;
+        yield_now().await;
+        let start = Instant::now();
+        drop(running.far);
+        let closed = running.conn.closed().await;
+        assert_eq!((closed.by, start.elapsed()), (ClosedBy::Link, Duration::ZERO), "the end is known at once");
+        sleep(4 * SECOND).await;
+        assert!(!dropped.load(Ordering::Relaxed));
+        running.task.await.unwrap();
+        assert_eq!(start.elapsed(), 4 * SECOND + LAST_LOOK);
+        assert!(dropped.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn invalid_input_is_answered_with_its_code() {
+        let mut running = start(Config::default(), SECOND, 1000);
+        running.send(0x83, b"").await;
+        let (first, payload) = running.frame().await.expect("a close frame");
+        assert_eq!((first, &payload[..2]), (0x88, &b"\x03\xea"[..]));
+        // Input after that is dropped, and does not keep the peer from reading.
+        running.far.write_all(&[0; 5000]).await.unwrap();
+        drop(running.far);
+        running.task.await.unwrap();
+        assert_eq!(running.conn.closed().await.by, ClosedBy::Us);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_is_lost_and_one_that_answers_is_not() {
+        let mut running = start(Config::default().heartbeat(3 * SECOND, 2 * SECOND), SECOND, 1000);
+        yield_now().await;
+        let start = Instant::now();
+        assert_eq!(running.frame().await, Some((0x89, Vec::new())));
+        assert_eq!(start.elapsed(), 3 * SECOND);
+        running.send(0x8a, b"").await;
+        assert_eq!(running.frame().await, Some((0x89, Vec::new())));
+        assert_eq!(start.elapsed(), 6 * SECOND);
+        let closed = running.conn.closed().await;
+        assert_eq!((closed.by, start.elapsed()), (ClosedBy::Link, 8 * SECOND + LAST_LOOK));
+        assert!(closed.reason.contains("ping"), "{closed}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_lost() {
+        let running = start(Config::default().write_timeout(4 * SECOND), SECOND, 10);
+        yield_now().await;
+        let start = Instant::now();
+        running.conn.try_push(vec![0; 100].into()).unwrap();
+        let closed = running.conn.closed().await;
+        // One more look at the socket, after the failed write.
+        assert_eq!((closed.by, start.elapsed()), (ClosedBy::Link, 4 * SECOND + 2 * LAST_LOOK));
+        assert!(closed.reason.contains("taken nothing"), "{closed}");
+    }
+}

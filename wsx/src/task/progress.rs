@@ -118,3 +118,36 @@ impl Progress {
         self.cut.store(true, Ordering::Relaxed);
     }
 }
+
+#[cfg(all(test, not(wsx_model)))]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    #[test]
+    fn the_reply_of_a_handler_is_owed_unless_this_program_has_closed() {
+        let (progress, conn) = (Progress::new(), Handle::new("".into(), Role::Server, &Config::default()));
+        assert_eq!(progress.handling(), Handling::Idle);
+        progress.start(&conn);
+        assert_eq!(progress.handling(), Handling::ReplyOwed);
+        progress.set_paused(true);
+        assert!(progress.is_paused());
+        progress.done();
+        assert!(progress.handling() == Handling::Idle && !progress.is_paused());
+        conn.close(CloseCode::NORMAL, String::new());
+        progress.start(&conn);
+        assert_eq!(progress.handling(), Handling::ReplyDropped);
+    }
+
+    #[test]
+    fn the_first_end_counts() {
+        let progress = Progress::new();
+        assert!(progress.end().is_none() && !progress.is_cut());
+        progress.set_end(ReadEnd::Panicked);
+        progress.set_end(ReadEnd::LinkLost("later".into()));
+        assert!(matches!(progress.end(), Some(ReadEnd::Panicked)));
+        progress.cut();
+        assert!(progress.is_cut());
+    }
+}
