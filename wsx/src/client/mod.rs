@@ -328,5 +328,6 @@ impl<E: Endpoint> fmt::Debug for Client<E> {
     }
 }
 
-#[cfg(all(test, wsx_model))]
+#[cfg(test)]
+#[cfg(wsx_model)]
 mod loom_tests;

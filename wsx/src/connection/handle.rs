@@ -317,7 +317,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(all(test, not(wsx_model)))]
+#[cfg(test)]
+#[cfg(not(wsx_model))]
 mod tests {
     use super::*;
     use crate::closed::ClosedBy;

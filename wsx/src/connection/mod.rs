@@ -257,7 +257,8 @@ impl<S: Side, To> fmt::Debug for Connection<S, To> {
     }
 }
 
-#[cfg(all(test, not(wsx_model)))]
+#[cfg(test)]
+#[cfg(not(wsx_model))]
 mod tests {
     use super::*;
     use crate::{closed::ClosedBy, config::Config, connection::queue::Taken, envelope::Envelope};

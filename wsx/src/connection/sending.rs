@@ -169,7 +169,8 @@ impl Drop for Sending<'_> {
     }
 }
 
-#[cfg(all(test, not(wsx_model)))]
+#[cfg(test)]
+#[cfg(not(wsx_model))]
 mod tests {
     use super::*;
     use crate::{config::Config, connection::queue::Taken, wire::close_code::CloseCode};

@@ -46,5 +46,6 @@ pub use {
     upgrade::{HandshakeError, PeerAddr, WsHandler},
 };
 
-#[cfg(all(test, wsx_model))]
+#[cfg(test)]
+#[cfg(wsx_model)]
 mod loom_tests;

@@ -621,5 +621,6 @@ mod tests {
     }
 }
 
-#[cfg(all(test, wsx_model))]
+#[cfg(test)]
+#[cfg(wsx_model)]
 mod loom_tests;

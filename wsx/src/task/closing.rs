@@ -147,7 +147,8 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
     }
 }
 
-#[cfg(all(test, not(wsx_model)))]
+#[cfg(test)]
+#[cfg(not(wsx_model))]
 mod tests {
     use super::*;
     use crate::{

@@ -56,7 +56,8 @@ pub(crate) async fn timeout<F: Future>(time: Duration, future: F) -> Option<F::O
     .await
 }
 
-#[cfg(all(test, not(wsx_model)))]
+#[cfg(test)]
+#[cfg(not(wsx_model))]
 mod tests {
     use super::*;
     use std::{

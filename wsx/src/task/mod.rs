@@ -265,5 +265,6 @@ async fn report<E: Endpoint>(conn: &Handle, closed: &Closed, scope: &Scope<'_, E
     scope.program.observer.connection_closed(Connection::of(conn), closed);
 }
 
-#[cfg(all(test, wsx_model))]
+#[cfg(test)]
+#[cfg(wsx_model)]
 mod loom_tests;

@@ -119,7 +119,8 @@ impl Progress {
     }
 }
 
-#[cfg(all(test, not(wsx_model)))]
+#[cfg(test)]
+#[cfg(not(wsx_model))]
 mod tests {
     use super::*;
     use crate::config::Config;

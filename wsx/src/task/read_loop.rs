@@ -301,7 +301,8 @@ fn end_of(error: &ReadError) -> ReadEnd {
     }
 }
 
-#[cfg(all(test, not(wsx_model)))]
+#[cfg(test)]
+#[cfg(not(wsx_model))]
 mod tests {
     use super::*;
     use crate::wire::violation::Violation;

@@ -72,7 +72,8 @@ fn set_user_timeout(socket: &SockRef<'_>, timeout: Duration) {
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
 fn set_user_timeout(_: &SockRef<'_>, _: Duration) {}
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use tokio::net::TcpListener;

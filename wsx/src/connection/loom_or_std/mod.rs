@@ -9,9 +9,11 @@ pub(crate) use std::{
 #[cfg(all(feature = "client", not(all(test, wsx_model))))]
 pub(crate) use {std::sync::atomic::AtomicBool, tokio::sync::watch};
 
-#[cfg(all(test, wsx_model))]
+#[cfg(test)]
+#[cfg(wsx_model)]
 pub(crate) mod model;
-#[cfg(all(test, wsx_model, feature = "client"))]
+#[cfg(test)]
+#[cfg(all(wsx_model, feature = "client"))]
 pub(crate) mod watch;
 
 #[cfg(all(test, wsx_model, feature = "client"))]

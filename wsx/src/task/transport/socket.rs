@@ -133,7 +133,8 @@ impl<S: AsyncRead + Unpin> Link for Polled<'_, '_, S> {
     }
 }
 
-#[cfg(all(test, not(wsx_model)))]
+#[cfg(test)]
+#[cfg(not(wsx_model))]
 mod tests {
     use super::*;
     use crate::{

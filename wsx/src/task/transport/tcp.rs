@@ -97,7 +97,8 @@ fn question(local: std::net::SocketAddr, peer: std::net::SocketAddr) -> Vec<u8> 
     bytes
 }
 
-#[cfg(all(test, target_os = "linux", not(wsx_model)))]
+#[cfg(test)]
+#[cfg(all(target_os = "linux", not(wsx_model)))]
 mod tests {
     use super::*;
     use tokio::{io::AsyncReadExt, net::TcpListener};

@@ -163,7 +163,8 @@ fn io_error(error: tungstenite::Error) -> io::Error {
     }
 }
 
-#[cfg(all(test, not(wsx_model)))]
+#[cfg(test)]
+#[cfg(not(wsx_model))]
 mod tests {
     use super::*;
     use crate::{
