@@ -554,6 +554,17 @@ mod tests {
         assert_eq!(asked(&held), [0]);
     }
 
+    /// Row R4: a network above its share gives way before an older handshake of another one.
+    #[tokio::test(start_paused = true)]
+    async fn the_age_counts_only_among_networks_above_their_share() {
+        let places = places(8);
+        let others = fill(&places, THERE, 1).await;
+        let held = fill(&places, HERE, 7).await;
+        advance(PATIENCE).await;
+        let _waiting = newcomer(&places, "192.0.2.3");
+        assert_eq!((asked(&others), asked(&held)), (vec![], vec![0]));
+    }
+
     /// Row R4: a handshake gives its place to one newcomer.
     #[tokio::test(start_paused = true)]
     async fn each_newcomer_asks_another_handshake() {
