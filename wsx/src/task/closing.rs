@@ -205,6 +205,11 @@ mod tests {
         Running { conn, far, task, kill }
     }
 
+    /// Panics when the future is still pending after an hour of the paused clock.
+    async fn within<F: Future>(future: F) -> F::Output {
+        timeout(3600 * SECOND, future).await.expect("it does not take an hour")
+    }
+
     impl Running {
         /// Sends a frame of a client, with a mask of zeros.
         async fn send(&mut self, first: u8, payload: &[u8]) {
@@ -215,9 +220,9 @@ mod tests {
         /// Reads a frame. Returns its first byte and its payload; `None` at the FIN.
         async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
             let mut header = [0; 2];
-            self.far.read_exact(&mut header).await.ok()?;
+            within(self.far.read_exact(&mut header)).await.ok()?;
             let mut payload = vec![0; usize::from(header[1])];
-            self.far.read_exact(&mut payload).await.expect("a frame is complete");
+            within(self.far.read_exact(&mut payload)).await.expect("a frame is complete");
             Some((header[0], payload))
         }
 
@@ -248,8 +253,8 @@ mod tests {
             running.send(0x88, b"\x03\xe9").await;
             assert_eq!(running.frame().await, None, "nothing follows the close frame");
             drop(running.far);
-            running.task.await.unwrap();
-            assert_eq!(running.conn.closed().await.code, CloseCode::GOING_AWAY);
+            within(running.task).await.unwrap();
+            assert_eq!(within(running.conn.closed()).await.code, CloseCode::GOING_AWAY);
         }
     }
 
@@ -265,9 +270,9 @@ mod tests {
                 sleep(time).await;
                 running.kill.cancel();
             }
-            running.task.await.unwrap();
+            within(running.task).await.unwrap();
             assert_eq!(start.elapsed(), kill_after.unwrap_or(4 * SECOND + LAST_LOOK));
-            let closed = running.conn.closed().await;
+            let closed = within(running.conn.closed()).await;
             assert_eq!((closed.code, closed.by), (CloseCode::NORMAL, ClosedBy::Us));
         }
     }
@@ -283,14 +288,14 @@ mod tests {
                 sleep(Duration::from_millis(late)).await;
                 running.far.write_all(b"late").await.unwrap();
             }
-            running.task.await.unwrap();
+            within(running.task).await.unwrap();
             assert_eq!(start.elapsed(), lingers);
         }
         let mut running = start(Config::default(), SECOND, 1000);
         running.close().await;
         let start = Instant::now();
         drop(running.far);
-        running.task.await.unwrap();
+        within(running.task).await.unwrap();
         assert_eq!(start.elapsed(), Duration::ZERO, "the peer's FIN ends it");
     }
 
@@ -301,8 +306,8 @@ mod tests {
         assert_eq!(running.frame().await, Some((0x88, b"\x0f\xa1why".to_vec())));
         assert_eq!(running.frame().await, None);
         drop(running.far);
-        running.task.await.unwrap();
-        let closed = running.conn.closed().await;
+        within(running.task).await.unwrap();
+        let closed = within(running.conn.closed()).await;
         assert_eq!((u16::from(closed.code), &*closed.reason, closed.by), (4001, "why", ClosedBy::Peer));
     }
 
@@ -316,7 +321,7 @@ mod tests {
         running.send(0x88, b"\x03\xe8").await;
         let start = Instant::now();
         assert_eq!(running.frame().await.expect("a reply").0, 0x81);
-        assert!(running.conn.is_closed() && running.conn.closed().await.by == ClosedBy::Peer);
+        assert!(running.conn.is_closed() && within(running.conn.closed()).await.by == ClosedBy::Peer);
         assert_eq!(running.frame().await.expect("a reply").0, 0x81);
         assert_eq!(start.elapsed(), 2 * SECOND);
         assert_eq!(running.frame().await, Some((0x88, b"\x03\xe8".to_vec())));
@@ -347,11 +352,11 @@ mod tests {
         yield_now().await;
         let start = Instant::now();
         drop(running.far);
-        let closed = running.conn.closed().await;
+        let closed = within(running.conn.closed()).await;
         assert_eq!((closed.by, start.elapsed()), (ClosedBy::Link, Duration::ZERO), "the end is known at once");
         sleep(4 * SECOND).await;
         assert!(!dropped.load(Ordering::Relaxed));
-        running.task.await.unwrap();
+        within(running.task).await.unwrap();
         assert_eq!(start.elapsed(), 4 * SECOND + LAST_LOOK);
         assert!(dropped.load(Ordering::Relaxed));
     }
@@ -365,8 +370,8 @@ mod tests {
         // Input after that is dropped, and does not keep the peer from reading.
         running.far.write_all(&[0; 5000]).await.unwrap();
         drop(running.far);
-        running.task.await.unwrap();
-        assert_eq!(running.conn.closed().await.by, ClosedBy::Us);
+        within(running.task).await.unwrap();
+        assert_eq!(within(running.conn.closed()).await.by, ClosedBy::Us);
     }
 
     #[tokio::test(start_paused = true)]
@@ -379,7 +384,7 @@ mod tests {
         running.send(0x8a, b"").await;
         assert_eq!(running.frame().await, Some((0x89, Vec::new())));
         assert_eq!(start.elapsed(), 6 * SECOND);
-        let closed = running.conn.closed().await;
+        let closed = within(running.conn.closed()).await;
         assert_eq!((closed.by, start.elapsed()), (ClosedBy::Link, 8 * SECOND + LAST_LOOK));
         assert!(closed.reason.contains("ping"), "{closed}");
     }
@@ -390,7 +395,7 @@ mod tests {
         yield_now().await;
         let start = Instant::now();
         running.conn.try_push(vec![0; 100].into()).unwrap();
-        let closed = running.conn.closed().await;
+        let closed = within(running.conn.closed()).await;
         // One more look at the socket, after the failed write.
         assert_eq!((closed.by, start.elapsed()), (ClosedBy::Link, 4 * SECOND + 2 * LAST_LOOK));
         assert!(closed.reason.contains("taken nothing"), "{closed}");
