@@ -400,4 +400,64 @@ mod tests {
         assert_eq!((closed.by, start.elapsed()), (ClosedBy::Link, 4 * SECOND + 2 * LAST_LOOK));
         assert!(closed.reason.contains("taken nothing"), "{closed}");
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_slowly_or_waits_for_a_handler_is_not_silent() {
+        let config = Config::default().heartbeat(3 * SECOND, 2 * SECOND).write_timeout(20 * SECOND);
+        // The write timeout judges a ping that cannot leave.
+        let running = start(config.clone(), SECOND, 10);
+        let start_time = Instant::now();
+        running.conn.try_push(vec![0; 100].into()).unwrap();
+        let closed = within(running.conn.closed()).await;
+        assert_eq!((closed.by, start_time.elapsed()), (ClosedBy::Link, 20 * SECOND + 2 * LAST_LOOK));
+        // While nothing is read, the bytes of the peer wait in the socket. The last interval begins
+        // at 9 seconds, and the handler ends at 10.
+        let mut running = start(config.clone().backlog_messages(0), 10 * SECOND, 1000);
+        let start_time = Instant::now();
+        running.send(0x81, ASK).await;
+        let closed = within(running.conn.closed()).await;
+        assert_eq!((closed.by, start_time.elapsed()), (ClosedBy::Link, 14 * SECOND + LAST_LOOK));
+        // Bytes in both directions at the same time.
+        let mut running = start(config, SECOND, 10);
+        let start_time = Instant::now();
+        running.conn.try_push(vec![0; 15].into()).unwrap();
+        sleep(2 * SECOND).await;
+        running.send(0x8a, b"").await;
+        within(running.far.read_exact(&mut [0; 15])).await.unwrap();
+        assert_eq!(running.frame().await, Some((0x89, Vec::new())));
+        assert_eq!(start_time.elapsed(), 5 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_is_dropped_ends_its_connection() {
+        let running = start(Config::default(), SECOND, 1000);
+        yield_now().await;
+        running.task.abort();
+        let closed = within(running.conn.closed()).await;
+        assert_eq!((u16::from(closed.code), closed.by), (1006, ClosedBy::Link));
+        assert!(running.conn.is_closed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_handler_of_the_close_runs_within_the_close_timeout() {
+        for (takes, took) in [(2 * SECOND, 2 * SECOND), (60 * SECOND, 4 * SECOND + LAST_LOOK)] {
+            let running = start(Config::default().close_timeout(4 * SECOND), SECOND, 1000);
+            let seen = Arc::new(std::sync::Mutex::new(None));
+            let handler = by_hand({
+                let seen = seen.clone();
+                move |closed: Closed, _| {
+                    *seen.lock().unwrap() = Some(closed);
+                    sleep(takes)
+                }
+            });
+            running.conn.set_handler("__close__".into(), handler);
+            yield_now().await;
+            let start_time = Instant::now();
+            drop(running.far);
+            within(running.task).await.unwrap();
+            assert_eq!(start_time.elapsed(), took);
+            let seen = seen.lock().unwrap().take();
+            assert_eq!(seen, Some(within(running.conn.closed()).await));
+        }
+    }
 }
