@@ -121,6 +121,7 @@ impl Reader {
 
     /// Whether it holds the thread's buffer.
     #[cfg(test)]
+    #[cfg(not(wsx_model))]
     pub(crate) fn has_buffer(&self) -> bool {
         self.input.bytes.len() == crate::wire::read_buffer::READ_SIZE
     }
