@@ -809,3 +809,29 @@ async fn foreign_clients_talk_over_tls() {
         }
     }
 }
+
+/// Row N3: the TCP check of a load balancer opens a connection to the TLS port, and closes or
+/// resets it. That is not a failed TLS handshake.
+#[tokio::test]
+async fn a_connection_without_a_byte_is_not_a_failed_tls_handshake() {
+    let authority = Authority::default();
+    let (recorder, mut memory) = recorder();
+    let server = Server::start(station().observer(recorder), authority.issue(&["localhost"]).server()).await;
+    for reset in [false, true] {
+        for _ in 0..10 {
+            let tcp = server.tcp().await;
+            if reset {
+                tcp.set_zero_linger().unwrap();
+            }
+        }
+    }
+    // The first byte makes it one.
+    let mut plain = server.tcp().await;
+    plain.write_all(b"\x16").await.unwrap();
+    drop(plain);
+    assert!(matches!(memory.find(Some).await, Seen::TlsFailed(_)));
+    let client = connect(edge(server.url("a"), authority.client())).await.unwrap();
+    talk(&client, "x").await;
+    let next = memory.find(Some).await;
+    assert!(matches!(next, Seen::ConnectionOpened(_)), "{next:?}");
+}

@@ -1,6 +1,7 @@
 //! The hub, and the way of a connection from its socket to its entry in the hub.
 mod admission;
 mod duplicates;
+mod health;
 mod hub;
 mod mount;
 mod open_files;

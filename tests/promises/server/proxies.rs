@@ -156,6 +156,8 @@ async fn a_network_that_is_not_valid_is_an_error() {
     assert!(error.problems()[0].contains("bits after the first 8"), "{error}");
     let error = small().proxy_protocol().build().unwrap_err();
     assert!(error.to_string().contains("trusted_proxies"), "{error}");
+    let error = small().health("healthz").build().unwrap_err();
+    assert!(error.to_string().contains('/'), "{error}");
 }
 
 /// Row N2: a trusted proxy begins with a header, and other peers must not.

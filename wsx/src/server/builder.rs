@@ -50,7 +50,7 @@ pub struct HubBuilder<E = Untyped> {
     limits: Limits,
     /// What happens when an id connects again.
     duplicates: DuplicateOptions,
-    /// The trusted proxies.
+    /// The trusted proxies, and the path of health checks.
     ingress: Ingress,
     /// Shows each new connection to the program, before the `register` of `ws_handler`.
     on_connect: Option<OnConnect>,
@@ -333,6 +333,43 @@ impl<E: Endpoint> HubBuilder<E> {
         self
     }
 
+    /// Answers the health checks of a load balancer at this path, for example `/healthz`; by
+    /// default they are rejected as any other request (row N3 of the specification).
+    ///
+    /// The answer to `GET`, `HEAD` and `OPTIONS` is 200, and 503 from [`Hub::drain`] or
+    /// [`Hub::shutdown`] on. A request with an `Upgrade` header is not a health check, so boxes may
+    /// connect at the same path. Health checks are not connections, and the observer does not
+    /// receive them. They do take a place of [`max_handshakes`](Self::max_handshakes), and count
+    /// for their address until they are answered, unless it is one of the
+    /// [`trusted_proxies`](Self::trusted_proxies).
+    ///
+    /// In an HTTP server of the program, its router can have a page with [`Hub::is_draining`]. Or
+    /// mount the [`WsHandler`](crate::server::WsHandler) at this path too.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn asked_to_stop() {}
+    /// # async fn example(listener: tokio::net::TcpListener) -> Result<(), wsx::BuildError> {
+    /// let hub = wsx::Hub::builder().health("/healthz").without_handlers().build()?;
+    /// let serving = tokio::spawn({
+    ///     let hub = hub.clone();
+    ///     async move { hub.serve(listener).await }
+    /// });
+    /// asked_to_stop().await;
+    /// hub.drain();
+    /// // The load balancer checks every two seconds, and needs three failures.
+    /// tokio::time::sleep(Duration::from_secs(7)).await;
+    /// hub.shutdown(Duration::from_secs(10)).await;
+    /// # drop(serving);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn health(mut self, path: impl Into<Box<str>>) -> Self {
+        self.ingress.health = Some(path.into());
+        self
+    }
+
     /// Allows a hub without handlers: it only sends, or handlers are added to each connection.
     #[must_use]
     pub fn without_handlers(mut self) -> Self {
@@ -345,8 +382,8 @@ impl<E: Endpoint> HubBuilder<E> {
     /// # Errors
     ///
     /// [`BuildError`] lists every problem, with file and line: two handlers for one type, a missing
-    /// state, a hub without handlers, a network that is not valid, or [`OnDuplicate::RejectNew`]
-    /// without a heartbeat.
+    /// state, a hub without handlers, a network or a path that is not valid, or
+    /// [`OnDuplicate::RejectNew`] without a heartbeat.
     pub fn build(self) -> Result<Hub<E>, BuildError> {
         let Self { mut program, limits, duplicates, ingress, on_connect, no_handlers } = self;
         ingress.problems().for_each(|problem| program.problem(problem.to_owned()));

@@ -89,7 +89,8 @@ where
     let limit = handshake.limit;
     let answered = async {
         let (mut request, early) = read_request(&mut stream).await?;
-        let by_proxy = handshake.find_peer(hub, &request).map_err(RequestError::Rejected)?;
+        let arrived = arrive(hub, &handshake, &request);
+        let by_proxy = arrived.map_err(RequestError::Rejected)?;
         handshake.begin(Phase::Deciding);
         request.extensions_mut().extend(extensions);
         let admitted = admit(upgrade, request, handshake.peer(), by_proxy).await;
@@ -98,10 +99,11 @@ where
     };
     let answered = tokio::select! {
         biased;
-        () = hub.lifecycle().stop.cancelled() => Err(RequestError::Rejected(going_away())),
+        // Before the shutdown, so that a health check that has arrived gets its own answer.
         result = deadline::timeout(handshake.left(), answered) => {
             result.unwrap_or_else(|| Err(RequestError::Rejected(timed_out(limit))))
         }
+        () = hub.lifecycle().stop.cancelled() => Err(RequestError::Rejected(going_away())),
         () = handshake.gives_way() => Err(RequestError::Rejected(gave_way())),
     };
     let (answer, identity, early) = match answered {
@@ -117,6 +119,20 @@ where
     let accepted = deadline::timeout(limit, send_answer(&mut stream, &answer)).await;
     accepted.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())).map_err(HandshakeError::Io)?;
     Ok(entered.run(SocketTransport::new(stream, Role::Server, early, hub.config())))
+}
+
+/// Looks at a request that has arrived, before the program sees it. Returns whether a trusted proxy
+/// sent it.
+fn arrive<E>(hub: &Hub<E>, handshake: &Handshake, request: &Request<()>) -> Result<bool, Rejection> {
+    let (ingress, lifecycle) = (&hub.admission().ingress, hub.lifecycle());
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    if let Some(answer) = ingress.answer_to_health_check(method, uri, headers, lifecycle.is_draining()) {
+        return Err(answer);
+    }
+    if lifecycle.stop.is_cancelled() {
+        return Err(going_away());
+    }
+    handshake.find_peer(hub, request)
 }
 
 /// Answers with the rejection, and reports it to the observer.
@@ -136,7 +152,7 @@ pub(super) async fn reject<E, S: AsyncRead + AsyncWrite + Unpin>(
         _ = timeout(REJECTION_TIMEOUT, send_rejection(stream, &rejection)) => {}
         () = handshake.gives_way() => {}
     }
-    HandshakeError::Rejected { status: rejection.status, reason: rejection.body }
+    ended(rejection)
 }
 
 /// As [`reject`], for a stream without a place. It does not wait for the peer: the stream has to
@@ -149,14 +165,22 @@ pub(super) async fn reject_at_once<E, S: AsyncRead + AsyncWrite + Unpin>(
 ) -> HandshakeError {
     report(hub, peer, &rejection);
     let _ = timeout(Duration::ZERO, send_rejection(stream, &rejection)).await;
-    HandshakeError::Rejected { status: rejection.status, reason: rejection.body }
+    ended(rejection)
 }
 
 /// Reports a rejection to the observer without an answer to the peer.
 #[cfg(feature = "rustls")]
 pub(super) fn reject_silently<E>(hub: &Hub<E>, peer: Option<SocketAddr>, rejection: Rejection) -> HandshakeError {
     report(hub, peer, &rejection);
-    HandshakeError::Rejected { status: rejection.status, reason: rejection.body }
+    ended(rejection)
+}
+
+/// Returns the error of a handshake that ended with this answer.
+fn ended(Rejection { status, body, reported, .. }: Rejection) -> HandshakeError {
+    match reported {
+        Reported::Nothing => HandshakeError::HealthCheck { status },
+        Reported::Text | Reported::Detail(_) => HandshakeError::Rejected { status, reason: body },
+    }
 }
 
 /// Reports a rejection to the observer.
@@ -165,6 +189,7 @@ pub(super) fn report<E>(hub: &Hub<E>, peer: Option<SocketAddr>, rejection: &Reje
     match &rejection.reported {
         Reported::Text => hub.observer().handshake_rejected(peer, *status, body),
         Reported::Detail(detail) => hub.observer().handshake_rejected(peer, *status, &format!("{body}: {detail}")),
+        Reported::Nothing => {}
     }
 }
 

@@ -20,7 +20,11 @@ use crate::{
     wire::write::Frame,
 };
 use futures_util::future::BoxFuture;
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// The server's registry of connections, with the endpoint whose handlers run on them.
@@ -260,6 +264,24 @@ impl<E: Endpoint> Hub<E> {
     #[must_use]
     pub fn ignored(&self) -> u64 {
         self.program().ignored()
+    }
+
+    /// Answers health checks with 503 from now on, so that a load balancer sends new connections to
+    /// another server (row N3 of the specification). Everything else goes on, new connections
+    /// included.
+    ///
+    /// Call it before [`shutdown`](Self::shutdown), which closes the port, and wait as long as the
+    /// load balancer needs to notice: the interval of its checks, times the number of failures. See
+    /// [`HubBuilder::health`](crate::server::HubBuilder::health).
+    pub fn drain(&self) {
+        self.lifecycle().draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`drain`](Self::drain) or [`shutdown`](Self::shutdown) was called. Use it for a
+    /// health check in an HTTP server of the program.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.lifecycle().is_draining()
     }
 
     /// Closes the hub gracefully. New connections are rejected with 503. Queued messages are sent,

@@ -88,17 +88,23 @@ async fn unguarded_answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Reque
     }
 }
 
-/// Returns the address of a request's peer, and counts it.
+/// Returns the address of a request's peer, and counts it. A health check gets its answer as the
+/// rejection.
 fn find_peer<E>(
     hub: &Hub<E>,
     socket: Option<SocketAddr>,
     request: &Parts,
 ) -> Result<(Option<SocketAddr>, Option<Counted>), Rejection> {
     let admission = hub.admission();
+    let Parts { method, uri, headers, .. } = request;
+    let is_draining = hub.lifecycle().is_draining();
+    if let Some(answer) = admission.ingress.answer_to_health_check(method, uri, headers, is_draining) {
+        return Err(answer);
+    }
     if socket.is_none() && admission.needs_addresses() {
         return Err(peer_address::missing());
     }
-    let peer = admission.ingress.peer_of(socket, &request.headers)?;
+    let peer = admission.ingress.peer_of(socket, headers)?;
     Ok((peer, establish::count(hub, peer)?))
 }
 

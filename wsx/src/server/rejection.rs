@@ -29,6 +29,8 @@ pub(crate) enum Reported {
     Text,
     /// The text of the answer, then this detail, which the peer must not see.
     Detail(Box<str>),
+    /// Not reported, because it is the answer to a health check.
+    Nothing,
 }
 
 impl Rejection {
@@ -41,6 +43,12 @@ impl Rejection {
     /// Adds a detail for the observer, which the peer does not receive.
     pub(crate) fn detail(mut self, detail: impl Into<Box<str>>) -> Self {
         self.reported = Reported::Detail(detail.into());
+        self
+    }
+
+    /// Makes this the answer to a health check.
+    pub(crate) fn unreported(mut self) -> Self {
+        self.reported = Reported::Nothing;
         self
     }
 

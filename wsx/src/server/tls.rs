@@ -12,7 +12,7 @@ use crate::{
         places::{Phase, Place},
         upgrade::{HandshakeError, WsHandler},
     },
-    task::deadline,
+    task::{deadline, transport::tcp},
 };
 use http::Extensions;
 use rustls::{ServerConfig, ServerConnection, pki_types::CertificateDer};
@@ -129,6 +129,15 @@ impl fmt::Debug for Tls {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCertificates(pub Vec<CertificateDer<'static>>);
 
+/// Waits for the first byte of a TCP socket, or returns an error if it ends before. The TCP check
+/// of a load balancer does that, and its end is not a failed TLS handshake.
+async fn has_begun<S: 'static>(stream: &S) -> io::Result<()> {
+    match tcp::of(stream) {
+        Some(socket) if socket.peek(&mut [0]).await? == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the TLS handshake, then the WebSocket handshake. Returns the connection.
 pub(super) async fn stream<E, S>(
     upgrade: &WsHandler<E>,
@@ -154,6 +163,10 @@ where
     }
     handshake.count(hub).map_err(rejected)?;
     handshake.become_candidate(hub).await.map_err(rejected)?;
+    let accepting = async {
+        has_begun(&stream).await?;
+        Ok(tls.accept(stream).await)
+    };
     let timed_out = || {
         let why = format!("the TLS handshake was not finished within {:?}", handshake.limit);
         Err(io::Error::new(io::ErrorKind::TimedOut, why))
@@ -162,8 +175,8 @@ where
         biased;
         () = hub.lifecycle().stop.cancelled() => return Err(rejected(establish::going_away())),
         // It runs the certificate verifier and the stream of the program.
-        accepted = catch_panic::run(deadline::timeout(handshake.left(), Box::pin(tls.accept(stream)))) => match accepted {
-            Some(accepted) => accepted.unwrap_or_else(timed_out),
+        accepted = catch_panic::run(deadline::timeout(handshake.left(), Box::pin(accepting))) => match accepted {
+            Some(accepted) => accepted.unwrap_or_else(|| Ok(timed_out())).map_err(HandshakeError::Io)?,
             None => Err(io::Error::other("the program's certificate verifier or stream panicked")),
         },
         () = handshake.gives_way() => return Err(rejected(establish::gave_way())),

@@ -76,6 +76,13 @@ pub enum HandshakeError {
         /// The text of the answer.
         reason: String,
     },
+    /// The request was a health check (row N3 of the specification), and has its answer. The
+    /// observer does not receive it.
+    #[error("the request was a health check, and was answered with {status}")]
+    HealthCheck {
+        /// The HTTP status of the answer: 200, or 503 from [`Hub::drain`](crate::Hub::drain) on.
+        status: StatusCode,
+    },
     /// The TLS handshake failed, or took longer than
     /// [`Config::handshake_timeout`](crate::Config::handshake_timeout). Only with the feature
     /// `rustls`.

@@ -1,4 +1,5 @@
-//! How peers reach the hub: through proxies that the program trusts.
+//! How peers reach the hub: through proxies that the program trusts, and beside the health checks
+//! of a load balancer.
 //!
 //! It knows what the program has configured. It does not know the limits or the handshake.
 #[cfg(feature = "server")]
@@ -12,17 +13,19 @@ use std::net::IpAddr;
 #[cfg(feature = "server")]
 use {
     crate::server::rejection::Rejection,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Method, StatusCode, Uri, header},
     std::net::SocketAddr,
 };
 
-/// The trusted proxies of a hub.
+/// The trusted proxies of a hub, and the path of its health checks.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ingress {
     /// The networks of the trusted proxies.
     pub(crate) trusted: Vec<Network>,
     /// Whether a connection of a trusted proxy begins with a header of the PROXY protocol.
     pub(crate) proxy_protocol: bool,
+    /// The path of health checks, if the hub answers them.
+    pub(crate) health: Option<Box<str>>,
 }
 
 impl Ingress {
@@ -43,7 +46,10 @@ impl Ingress {
     /// Returns what does not fit together, a sentence each.
     pub(crate) fn problems(&self) -> impl Iterator<Item = &'static str> {
         let untrusted = self.proxy_protocol && self.trusted.is_empty();
-        untrusted.then_some("proxy_protocol: name the proxies in `trusted_proxies`").into_iter()
+        let path = self.health.as_deref().is_some_and(|path| !path.starts_with('/') || path.contains(['?', '#']));
+        let untrusted = untrusted.then_some("proxy_protocol: name the proxies in `trusted_proxies`");
+        let path = path.then_some("health: the path must begin with `/`, and must not have a query");
+        [untrusted, path].into_iter().flatten()
     }
 
     /// Whether a connection from this address has to begin with a header of the PROXY protocol.
@@ -65,5 +71,25 @@ impl Ingress {
         let named = named
             .map_err(|why| Rejection::new(StatusCode::BAD_REQUEST, "the proxy does not name its peer").detail(why))?;
         Ok(named.or(socket))
+    }
+
+    /// Returns the answer if the request is a health check.
+    ///
+    /// A request with an `Upgrade` header is not one, so boxes may connect at the same path.
+    pub(crate) fn answer_to_health_check(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        is_draining: bool,
+    ) -> Option<Rejection> {
+        let is_check = self.health.as_deref() == Some(uri.path())
+            && matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+            && !headers.contains_key(header::UPGRADE);
+        let (status, text) =
+            if is_draining { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "serving") };
+        // The answer to HEAD has no content (RFC 9110 section 9.3.2).
+        let text = if *method == Method::HEAD { "" } else { text };
+        is_check.then(|| Rejection::new(status, text).unreported())
     }
 }
