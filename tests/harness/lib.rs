@@ -464,6 +464,7 @@ pub mod fleet;
 pub mod frame;
 pub mod handshake;
 pub mod numbered;
+pub mod proxy;
 pub mod request;
 pub mod weak_link;
 
@@ -476,6 +477,8 @@ mod documents {
     struct ReadmeInChinese;
     #[doc = include_str!("../../docs/specification.md")]
     struct Specification;
+    #[doc = include_str!("../../docs/deployment.md")]
+    struct Deployment;
     #[doc = include_str!("../../docs/architecture.md")]
     struct Architecture;
 }

@@ -40,7 +40,11 @@ use wsx::{
     },
     server::{HandshakeError, HubBuilder, PeerAddr, PeerCertificates, WsHandler},
 };
-use wsx_tests::{Log, Seen, chain, query_id, recorder, within};
+use wsx_tests::{
+    Log, Seen, chain,
+    proxy::{Proxy, documented, replaced},
+    query_id, recorder, within,
+};
 use wsx_tls_tests::Authority;
 
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
@@ -834,4 +838,52 @@ async fn a_connection_without_a_byte_is_not_a_failed_tls_handshake() {
     talk(&client, "x").await;
     let next = memory.find(Some).await;
     assert!(matches!(next, Seen::ConnectionOpened(_)), "{next:?}");
+}
+
+/// Rows N2, N3, N6: HAProxy does not look into TLS. The header of the PROXY protocol comes before
+/// TLS, and names the peer. The health checks speak TLS after the header, and take a draining
+/// server out.
+#[tokio::test]
+async fn haproxy_names_the_peer_before_tls() {
+    let authority = Authority::default();
+    let (recorder, mut memory) = recorder();
+    let hub = station().observer(recorder).trusted_proxies(["127.0.0.1"]).proxy_protocol().health("/healthz");
+    let hub = hub.max_connections_per_address(1).build().unwrap();
+    let peers = Log::default();
+    let log = peers.clone();
+    let with_peer = move |request: Parts| {
+        log.add(request.extensions.get().map(|PeerAddr(peer)| peer.ip().to_string()));
+        query_id(request)
+    };
+    let upgrade = hub.ws_handler(with_peer, |_| {});
+    let server = Server::start_at(hub, upgrade, Tls::new(authority.issue(&["localhost"]).server())).await;
+    let own = format!("127.0.0.1:{}", server.port);
+    let config = replaced(
+        documented("haproxy.cfg: mode tcp"),
+        &[("10.0.0.11:9001", &own), ("10.0.0.12:9001", "127.0.0.1:1"), ("inter 2s", "inter 50ms")],
+    );
+    let proxy = Proxy::haproxy(&config).await;
+    // Nothing listens at the other server, so the checks have run.
+    proxy.has_status("south", "DOWN").await;
+    proxy.has_status("north", "UP").await;
+
+    let connector = TlsConnector::from(Arc::new(authority.client()));
+    let through_proxy = async |id: &str| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let tcp = within(socket.connect(proxy.address.parse().unwrap())).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = within(connector.connect(name, tcp)).await?;
+        within(client_async(server.url(id), Box::new(tls))).await.map_err(io::Error::other)
+    };
+    let (mut peer, _) = through_proxy("a").await.unwrap();
+    assert_eq!(peers.next().await.as_deref(), Some("127.0.0.2"));
+    assert!(matches!(memory.find(Some).await, Seen::ConnectionOpened(_)), "health checks are not reported");
+    through_proxy("b").await.expect_err("the limit of the address");
+    assert!(matches!(memory.find(Some).await, Seen::HandshakeRejected(429, _)));
+
+    server.hub.drain();
+    proxy.has_status("north", "DOWN").await;
+    peer.send(Message::text(r#"{"type":"telemetry","data":{"text":"x"}}"#)).await.unwrap();
+    assert!(within(peer.next()).await.unwrap().unwrap().is_text(), "an open connection stays");
 }

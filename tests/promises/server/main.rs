@@ -7,5 +7,6 @@ mod mount;
 mod open_files;
 mod presence;
 mod proxies;
+mod real_proxies;
 mod shutdown;
 mod slow_consumers;
