@@ -61,7 +61,7 @@ async fn a_renewed_certificate_is_that_of_the_next_connection() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_renewing_certificate"));
     let _program = Ended(program.arg(url).args([&ca, &certificate, &key]).spawn().expect("it was built"));
     for (certificate, key, expected) in [(&renewed, &renewed, &first), (&third, &renewed, &renewed)] {
-        assert_eq!(log.next().await, [expected.certificate.clone()]);
+        assert_eq!(log.next().await, std::slice::from_ref(&expected.certificate));
         write(certificate, key);
         hub.connection("box-7").expect("it is there before its handshake is answered").close();
     }

@@ -6,7 +6,6 @@ use crate::{
     connection::{
         Connection,
         closure_handler::{FromMessage, by_hand},
-        handle::OnConnect,
     },
     dispatch::{
         program::ProgramBuilder,
@@ -17,10 +16,10 @@ use crate::{
     observer::{GuardedObserver, Observer},
     protocol::endpoint::{Endpoint, Untyped},
     server::{
-        admission::{Admission, Limits},
-        duplicates::{DuplicateOptions, Duplicates, OnDuplicate},
+        admission::Admission,
+        duplicates::{Duplicates, OnDuplicate},
         hub::Hub,
-        ingress::Ingress,
+        options::Options,
     },
 };
 use std::{fmt, future::Future, panic::Location, sync::Arc, time::Duration};
@@ -46,29 +45,13 @@ use std::{fmt, future::Future, panic::Location, sync::Arc, time::Duration};
 pub struct HubBuilder<E = Untyped> {
     /// The endpoint and the options that a client has too.
     program: ProgramBuilder<E>,
-    /// How many connections and handshakes the hub accepts.
-    limits: Limits,
-    /// What happens when an id connects again.
-    duplicates: DuplicateOptions,
-    /// The trusted proxies, and the path of health checks.
-    ingress: Ingress,
-    /// Shows each new connection to the program, before the `register` of `ws_handler`.
-    on_connect: Option<OnConnect>,
-    /// Whether the hub may be without handlers. By default that is a problem, because a linker may
-    /// have dropped them.
-    no_handlers: NoHandlers,
+    /// The options that only a hub has.
+    options: Options,
 }
 
 impl Default for HubBuilder {
     fn default() -> Self {
-        Self {
-            program: ProgramBuilder::default(),
-            limits: Limits::default(),
-            duplicates: DuplicateOptions::default(),
-            ingress: Ingress::default(),
-            on_connect: None,
-            no_handlers: NoHandlers::Problem,
-        }
+        Self { program: ProgramBuilder::default(), options: Options::default() }
     }
 }
 
@@ -95,8 +78,7 @@ impl HubBuilder {
     /// ```
     #[must_use]
     pub fn endpoint<E: Endpoint>(self, endpoint: E) -> HubBuilder<E> {
-        let Self { program, limits, duplicates, ingress, on_connect, no_handlers } = self;
-        HubBuilder { program: program.endpoint(endpoint), limits, duplicates, ingress, on_connect, no_handlers }
+        HubBuilder { program: self.program.endpoint(endpoint), options: self.options }
     }
 
     /// Adds a value, which handlers take as [`State<T>`](crate::State). It replaces an earlier
@@ -146,7 +128,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// A panic in it rejects the request with 500.
     #[must_use]
     pub fn on_connect(mut self, register: impl Fn(&Connection<E::Side, E::Peer>) + Send + Sync + 'static) -> Self {
-        self.on_connect = Some(Guarded::new(Box::new(move |conn| register(Connection::of(conn)))));
+        self.options.on_connect = Some(Guarded::new(Box::new(move |conn| register(Connection::of(conn)))));
         self
     }
 
@@ -165,7 +147,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// That is 14 MiB with the defaults.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.limits.connections = connections;
+        self.options.limits.connections = connections;
         self
     }
 
@@ -189,7 +171,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// proxy, and not to the proxy itself.
     #[must_use]
     pub fn max_connections_per_address(mut self, connections: usize) -> Self {
-        self.limits.connections_per_address = connections;
+        self.options.limits.connections_per_address = connections;
         self
     }
 
@@ -222,7 +204,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// [`Config::handshake_timeout`].
     #[must_use]
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
-        self.limits.handshakes = handshakes;
+        self.options.limits.handshakes = handshakes;
         self
     }
 
@@ -241,7 +223,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// ```
     #[must_use]
     pub fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
-        self.duplicates.on_duplicate = on_duplicate;
+        self.options.duplicates.on_duplicate = on_duplicate;
         self
     }
 
@@ -257,7 +239,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// The hub counts for at most 1,024 ids at a time, in 64 KiB.
     #[must_use]
     pub fn contested_after(mut self, replacements: u32, window: Duration) -> Self {
-        (self.duplicates.replacements, self.duplicates.window) = (replacements, window);
+        (self.options.duplicates.replacements, self.options.duplicates.window) = (replacements, window);
         self
     }
 
@@ -275,7 +257,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// many slow connections use up the memory.
     #[must_use]
     pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
-        self.limits.queued_bytes = Some(bytes);
+        self.options.limits.queued_bytes = Some(bytes);
         self
     }
 
@@ -309,7 +291,7 @@ impl<E: Endpoint> HubBuilder<E> {
     #[must_use]
     pub fn trusted_proxies<N: AsRef<str>>(mut self, networks: impl IntoIterator<Item = N>) -> Self {
         for network in networks {
-            if let Err(problem) = self.ingress.trust(network.as_ref()) {
+            if let Err(problem) = self.options.ingress.trust(network.as_ref()) {
                 self.program.problem(format!("trusted_proxies: {problem}"));
             }
         }
@@ -329,7 +311,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// HTTP server of the program, that server has to read it.
     #[must_use]
     pub fn proxy_protocol(mut self) -> Self {
-        self.ingress.proxy_protocol = true;
+        self.options.ingress.proxy_protocol = true;
         self
     }
 
@@ -366,14 +348,14 @@ impl<E: Endpoint> HubBuilder<E> {
     /// ```
     #[must_use]
     pub fn health(mut self, path: impl Into<Box<str>>) -> Self {
-        self.ingress.health = Some(path.into());
+        self.options.ingress.health = Some(path.into());
         self
     }
 
     /// Allows a hub without handlers: it only sends, or handlers are added to each connection.
     #[must_use]
     pub fn without_handlers(mut self) -> Self {
-        self.no_handlers = NoHandlers::Allowed;
+        self.options.no_handlers = NoHandlers::Allowed;
         self
     }
 
@@ -385,19 +367,12 @@ impl<E: Endpoint> HubBuilder<E> {
     /// state, a hub without handlers, a network or a path that is not valid, or
     /// [`OnDuplicate::RejectNew`] without a heartbeat.
     pub fn build(self) -> Result<Hub<E>, BuildError> {
-        let Self { mut program, limits, duplicates, ingress, on_connect, no_handlers } = self;
-        ingress.problems().for_each(|problem| program.problem(problem.to_owned()));
-        if duplicates.on_duplicate == OnDuplicate::RejectNew && program.config.heartbeat.is_none() {
-            program.problem(
-                "a hub with `OnDuplicate::RejectNew` needs a heartbeat, because a dead connection would keep its id: set \
-                 `config(Config::edge())`"
-                    .to_owned(),
-            );
-        }
-        let (program, result) = program.build(Owner::Hub, no_handlers);
+        let Self { mut program, options } = self;
+        options.problems(program.config.heartbeat.is_some()).for_each(|problem| program.problem(problem.to_owned()));
+        let (program, result) = program.build(Owner::Hub, options.no_handlers);
         result?;
-        let admission = Arc::new(Admission::new(limits).with_ingress(ingress));
-        Ok(Hub::from_parts(program, admission, Duplicates::new(duplicates), on_connect))
+        let admission = Arc::new(Admission::new(options.limits).with_ingress(options.ingress));
+        Ok(Hub::from_parts(program, admission, Duplicates::new(options.duplicates), options.on_connect))
     }
 }
 
@@ -406,8 +381,8 @@ impl<E: Endpoint> fmt::Debug for HubBuilder<E> {
         f.debug_struct("HubBuilder")
             .field("endpoint", &E::NAME)
             .field("config", &self.program.config)
-            .field("limits", &self.limits)
-            .field("duplicates", &self.duplicates)
+            .field("limits", &self.options.limits)
+            .field("duplicates", &self.options.duplicates)
             .finish_non_exhaustive()
     }
 }

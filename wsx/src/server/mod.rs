@@ -21,6 +21,8 @@ pub(crate) mod identity;
 mod ingress;
 mod lifecycle;
 #[cfg(feature = "server")]
+mod options;
+#[cfg(feature = "server")]
 mod origin;
 #[cfg(feature = "server")]
 mod peer_address;
