@@ -412,6 +412,13 @@ mod tests {
         (0..held.len()).filter(|&at| held[at].is_asked()).collect()
     }
 
+    /// Asserts that nothing is left of the handshakes.
+    fn assert_empty(places: &Places) {
+        let crowd = places.crowd();
+        assert!(crowd.handshakes.is_empty() && crowd.networks.is_empty());
+        assert_eq!((crowd.heavy, crowd.waiting, crowd.asked), (0, 0, 0));
+    }
+
     /// Polls a newcomer once, and returns it.
     fn newcomer<'p>(
         places: &'p Arc<Places>,
@@ -612,9 +619,116 @@ mod tests {
         advance(PATIENCE).await;
         assert!(places.try_take(of(HERE)).await.is_none(), "its answer is on the way");
         drop(second);
-        let crowd = places.crowd();
-        assert!(crowd.handshakes.is_empty() && crowd.networks.is_empty());
-        assert_eq!((crowd.heavy, crowd.waiting, crowd.asked), (0, 0, 0));
+        assert_empty(&places);
+    }
+
+    /// Row R4: a hub with few places has little patience, so they never run out for long.
+    #[test]
+    fn the_share_and_the_patience_follow_the_number_of_places() {
+        let made = |places| {
+            let Places { share, patience, .. } = Places::new(places);
+            (share, patience)
+        };
+        assert_eq!(made(1), (1, Duration::from_millis(1)));
+        assert_eq!(made(9), (2, Duration::from_millis(9)));
+        assert_eq!(made(1024), (256, PATIENCE));
+        assert_eq!(made(usize::MAX), (usize::MAX / 4, PATIENCE));
+    }
+
+    /// Row R4: a peer of unknown address, or of a network that has its share, waits for a second.
+    #[tokio::test(start_paused = true)]
+    async fn only_a_network_below_its_share_pushes_out_others_at_once() {
+        let places = places(8);
+        let (others, flood) = (fill(&places, THERE, 2).await, fill(&places, HERE, 6).await);
+        let mut same = newcomer(&places, THERE);
+        let mut unknown = Box::pin(places.take(None));
+        assert!((&mut unknown).now_or_never().is_none());
+        assert_eq!((asked(&others), asked(&flood)), (vec![], vec![]));
+        assert!(timeout(2 * PATIENCE, &mut same).await.is_err());
+        assert!((&mut unknown).now_or_never().is_none());
+        assert_eq!((asked(&others), asked(&flood)), (vec![], vec![0, 1]), "one for each newcomer");
+        drop((others, flood, same, unknown));
+        assert_empty(&places);
+    }
+
+    /// Row R4: a stream for which the program does not wait has the rights of its network.
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_is_not_waited_for_is_taken_from_a_network_above_its_share() {
+        let places = places(4);
+        let mut flood = fill(&places, HERE, 4).await;
+        assert!(places.try_take(of(HERE)).await.is_none());
+        let oldest = flood.remove(0);
+        let taken = tokio::join!(places.try_take(of(THERE)), async {
+            oldest.gives_way().await;
+            drop(oldest);
+        });
+        assert!(taken.0.is_some());
+    }
+
+    /// Row R4: the order in which handshakes give way to a network below its share.
+    #[tokio::test(start_paused = true)]
+    async fn the_idle_of_a_network_above_its_share_come_first_and_its_decisions_last() {
+        for (phase, first, second) in [
+            (Phase::Rejected, (vec![], vec![0]), (vec![], vec![0, 1])),
+            (Phase::Deciding, (vec![0], vec![]), (vec![0], vec![0])),
+            (Phase::Accepted, (vec![0], vec![]), (vec![0], vec![])),
+        ] {
+            let places = places(4);
+            let (other, heavy) = (fill(&places, THERE, 1).await, fill(&places, HERE, 3).await);
+            heavy.iter().for_each(|place| place.begin(phase));
+            advance(PATIENCE).await;
+            let _first = newcomer(&places, "192.0.2.3");
+            assert_eq!((asked(&other), asked(&heavy)), first, "{phase:?}");
+            let _second = newcomer(&places, "192.0.2.4");
+            assert_eq!((asked(&other), asked(&heavy)), second, "{phase:?}");
+        }
+    }
+
+    /// Row R4: while a network is above its share, one that has its share cannot push out others.
+    #[tokio::test(start_paused = true)]
+    async fn a_network_that_has_its_share_pushes_out_its_own_only_without_a_heavier_one() {
+        for (accepted, expected) in [(2, vec![]), (1, vec![0])] {
+            let places = places(accepted + 1);
+            let answered = fill(&places, HERE, accepted).await;
+            answered.iter().for_each(|place| place.begin(Phase::Accepted));
+            let silent = fill(&places, THERE, 1).await;
+            let mut same = newcomer(&places, THERE);
+            assert!(timeout(2 * PATIENCE, &mut same).await.is_err());
+            assert_eq!((asked(&answered), asked(&silent)), (vec![], expected));
+        }
+    }
+
+    /// Row R4: a phase has its own second. A rejection that was asked still gives way.
+    #[tokio::test(start_paused = true)]
+    async fn the_age_of_a_handshake_is_that_of_its_phase() {
+        let places = places(1);
+        let held = places.take(of(HERE)).await;
+        advance(PATIENCE * 9 / 10).await;
+        held.begin(Phase::Rejected);
+        let mut taking = newcomer(&places, THERE);
+        assert!(timeout(PATIENCE * 9 / 10, &mut taking).await.is_err());
+        assert!(!held.is_asked());
+        assert!(timeout(PATIENCE / 5, &mut taking).await.is_err());
+        assert!(held.is_asked());
+        held.begin(Phase::Rejected);
+        assert!(held.is_asked());
+    }
+
+    /// Row R4: a handshake that is asked first reads the input that has already arrived.
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_looks_once_more_before_it_gives_way() {
+        let places = places(1);
+        let held = places.take(of(HERE)).await;
+        advance(PATIENCE).await;
+        let mut giving = pin!(held.gives_way());
+        assert!(giving.as_mut().now_or_never().is_none(), "it was not asked");
+        let mut taking = newcomer(&places, THERE);
+        assert!(giving.as_mut().now_or_never().is_none(), "the runtime polls its sockets");
+        held.begin(Phase::Deciding);
+        assert!(giving.as_mut().now_or_never().is_none(), "the request has arrived");
+        held.begin(Phase::Rejected);
+        assert!(timeout(2 * PATIENCE, &mut taking).await.is_err());
+        timeout(PATIENCE, giving).await.expect("the newcomer has asked it");
     }
 
     /// Row R4: waiting newcomers get places in their order, so listeners take turns.
