@@ -278,7 +278,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// as [`max_handshakes`](Self::max_handshakes), do not know the peer until the request has
     /// arrived. With [`proxy_protocol`](Self::proxy_protocol) they know it earlier.
     ///
-    /// ```
+    /// ```standalone_crate
     /// let hub = wsx::Hub::builder()
     ///     .trusted_proxies(["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"])
     ///     .max_connections_per_address(4)

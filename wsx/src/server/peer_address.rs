@@ -11,7 +11,6 @@ use crate::{
     task::deadline,
 };
 use http::StatusCode;
-use std::net::SocketAddr;
 use tokio::io::AsyncRead;
 
 /// Reads the header of the PROXY protocol, if the peer of the socket has to send one.
@@ -51,7 +50,7 @@ where
 /// Returns the address of the socket of a request that another HTTP server has received, or `None`
 /// if that server did not add it.
 #[cfg(feature = "hyper")]
-pub(super) fn of_server(extensions: &http::Extensions) -> Option<SocketAddr> {
+pub(super) fn of_server(extensions: &http::Extensions) -> Option<std::net::SocketAddr> {
     let added = extensions.get().map(|crate::server::PeerAddr(peer)| *peer);
     #[cfg(feature = "axum")]
     let added = added.or_else(|| extensions.get().map(|axum::extract::ConnectInfo(peer)| *peer));
