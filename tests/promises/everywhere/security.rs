@@ -2,7 +2,7 @@
 //! row R10 of the specification.
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
-use wsx::{Backoff, CancellationToken, Client, Config, ConnectError, Hub};
+use wsx::{Backoff, CancellationToken, Client, Config, ConnectError, Hub, server::OnDuplicate};
 use wsx_tests::{
     handshake::{self, GOOD, completed, head, upgrade},
     within,
@@ -76,10 +76,10 @@ fn the_document_names_the_default_of_every_limit() {
         number("HubBuilder::max_handshakes")
     );
     assert!(builder.contains(&limits), "{limits} is not in {builder}");
+    assert_eq!(documented("HubBuilder::on_duplicate"), format!("{:?}", OnDuplicate::default()));
     let (replacements, window) = documented("HubBuilder::contested_after").split_once(" in ").expect("a rate");
     let duplicates = format!(
-        "DuplicateOptions {{ on_duplicate: {}, replacements: {replacements}, window: {} }}",
-        documented("HubBuilder::on_duplicate"),
+        "DuplicateOptions {{ rejects_new: false, replacements: {replacements}, window: {} }}",
         window.replace(' ', "")
     );
     assert!(builder.contains(&duplicates), "{duplicates} is not in {builder}");

@@ -223,7 +223,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// ```
     #[must_use]
     pub fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
-        self.options.duplicates.on_duplicate = on_duplicate;
+        self.options.duplicates.rejects_new = on_duplicate == OnDuplicate::RejectNew;
         self
     }
 

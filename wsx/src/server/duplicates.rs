@@ -17,6 +17,7 @@ use tokio::time::Instant;
 const MAX_IDS: usize = 1024;
 
 /// What a hub does with a connection whose id is connected already (row S5 of the specification).
+#[cfg(feature = "server")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnDuplicate {
@@ -39,7 +40,8 @@ pub enum OnDuplicate {
 /// The options for duplicates.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DuplicateOptions {
-    pub(crate) on_duplicate: OnDuplicate,
+    /// Whether the newer connection is rejected.
+    pub(crate) rejects_new: bool,
     /// An id that is replaced more often within the window is contested.
     pub(crate) replacements: u32,
     pub(crate) window: Duration,
@@ -48,7 +50,7 @@ pub(crate) struct DuplicateOptions {
 impl Default for DuplicateOptions {
     fn default() -> Self {
         Self {
-            on_duplicate: OnDuplicate::Replace,
+            rejects_new: false,
             // Two clients of wsx with one id replace each other every 15 to 30 s, so at least ten
             // times in the window. A box on a bad link rarely returns that often before the server
             // knows its old link to be dead.
@@ -95,11 +97,11 @@ impl Duplicates {
 
     /// Whether a connection is rejected if its id is connected already.
     pub(crate) fn rejects_new(&self) -> bool {
-        self.options.on_duplicate == OnDuplicate::RejectNew
+        self.options.rejects_new
     }
 
-    /// Counts a replacement by a connection from `newer`. Returns the contest if this one makes it a
-    /// contest; that is at most once in a window.
+    /// Counts a replacement by a connection from `newer`. Returns the contest if this one makes it
+    /// a contest; that is at most once in a window.
     pub(crate) fn replaced(&self, id: &str, newer: Option<SocketAddr>, now: Instant) -> Option<Contest> {
         let DuplicateOptions { replacements: limit, window, .. } = self.options;
         let has_ended = |count: &Count| now.saturating_duration_since(count.since) >= window;

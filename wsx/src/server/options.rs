@@ -2,11 +2,7 @@
 use crate::{
     connection::handle::OnConnect,
     dispatch::router::NoHandlers,
-    server::{
-        admission::Limits,
-        duplicates::{DuplicateOptions, OnDuplicate},
-        ingress::Ingress,
-    },
+    server::{admission::Limits, duplicates::DuplicateOptions, ingress::Ingress},
 };
 
 /// The options that only a hub has. The hub and the client share all others, in `ProgramBuilder`.
@@ -39,7 +35,7 @@ impl Default for Options {
 impl Options {
     /// Returns what is wrong with the options of a hub with or without a heartbeat.
     pub(super) fn problems(&self, has_heartbeat: bool) -> impl Iterator<Item = &'static str> {
-        let locks_ids = self.duplicates.on_duplicate == OnDuplicate::RejectNew && !has_heartbeat;
+        let locks_ids = self.duplicates.rejects_new && !has_heartbeat;
         let heartbeat = locks_ids.then_some(
             "a hub with `OnDuplicate::RejectNew` needs a heartbeat, because a dead connection would keep its id: set \
              `config(Config::edge())`",
