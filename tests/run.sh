@@ -97,6 +97,7 @@ step "conformance" tests/scripts/conformance.sh
 step "abuse, in short" target/campaign/abuse --echo target/campaign/echo --subject target/campaign/subject --short
 step "shutdown, in short" target/campaign/mass_shutdown --clients 1000
 step "return after an outage, in short" target/campaign/mass_return --clients 300 --outage 2
+step "return at a rate, in short" target/campaign/mass_return --clients 300 --outage 2 --rate 50
 # Networks of one's own take root, and a kernel that lets one have them, which not every container
 # does.
 if [[ "$(id -u)" == 0 ]] && unshare --net true 2>/dev/null; then

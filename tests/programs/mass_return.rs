@@ -1,8 +1,9 @@
 //! Thousands of clients whose server is killed and started again: how long they need to reconnect,
-//! and how they are spread over that time. Row K4 of the specification.
+//! and how they are spread over that time. Rows K4, R16 of the specification.
 //!
 //! ```text
 //! cargo run --release -p wsx-programs --bin mass_return -- --clients 5000 --outage 10
+//! cargo run --release -p wsx-programs --bin mass_return -- --clients 5000 --outage 10 --rate 200
 //! ```
 //!
 //! The server is a process of its own, killed as by `kill -9` and started again at the same
@@ -10,6 +11,9 @@
 //! a client is not connected within a minute or gets no answer then, or when too many clients
 //! reconnect at once. With the default intervals, 500 ms × 1.8 ± 50 %, the last client is
 //! connected 14 s after an outage of 10 s, and the busiest second has a fifth of the clients.
+//!
+//! With `--rate`, the server accepts this many connections in a second, and as many more after a
+//! quiet time. The program then also fails when more clients are connected in any second.
 use futures_util::StreamExt;
 use std::{
     io::{BufRead, BufReader, Write},
@@ -32,6 +36,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 const PARTS: usize = 10;
 /// Maximum share of the clients in one part, in percent.
 const CROWD: usize = 40;
+/// How many percent more clients than the server accepted may be seen in a second, because the
+/// answers take different times.
+const BLUR: usize = 10;
 /// Not the address of the clients: a port without a listener may be a client's own port, and that
 /// client then connects to itself.
 const ADDRESS: &str = "127.0.0.2:0";
@@ -59,21 +66,24 @@ async fn main() -> Result<(), Failure> {
         let at = arguments.iter().position(|argument| argument == name)?;
         arguments.get(at + 1)
     };
+    let rate = value("--rate").map_or(Ok(0), |text| text.parse())?;
     if let Some(address) = value("--serve") {
-        return serve(address).await;
+        return serve(address, rate).await;
     }
     let clients = value("--clients").map_or(Ok(5000), |text| text.parse())?;
     let outage = value("--outage").map_or(Ok(10), |text| text.parse())?;
-    run(clients, Duration::from_secs(outage)).await
+    run(clients, Duration::from_secs(outage), rate).await
 }
 
 /// Prints its address, and serves until it is killed.
-async fn serve(address: &str) -> Result<(), Failure> {
+async fn serve(address: &str, rate: u32) -> Result<(), Failure> {
     let listener = TcpListener::bind(address).await?;
     let mut output = std::io::stdout();
     writeln!(output, "{}", listener.local_addr()?)?;
     output.flush()?;
-    Hub::new().ws_handler(wsx::unique_id, |_| {}).serve(listener).await;
+    let builder = Hub::builder();
+    let builder = if rate == 0 { builder } else { builder.max_connections_per_second(rate, rate) };
+    builder.build()?.ws_handler(wsx::unique_id, |_| {}).serve(listener).await;
     Ok(())
 }
 
@@ -84,9 +94,10 @@ struct Server {
 }
 
 impl Server {
-    fn start(address: &str) -> Result<Self, Failure> {
+    fn start(address: &str, rate: u32) -> Result<Self, Failure> {
         let program = std::env::current_exe()?;
-        let mut process = Command::new(program).args(["--serve", address]).stdout(Stdio::piped()).spawn()?;
+        let arguments = ["--serve", address, "--rate", &rate.to_string()];
+        let mut process = Command::new(program).args(arguments).stdout(Stdio::piped()).spawn()?;
         let output = process.stdout.take().ok_or("no output")?;
         let mut server = Self { process, address: String::new() };
         BufReader::new(output).read_line(&mut server.address)?;
@@ -103,8 +114,8 @@ impl Drop for Server {
     }
 }
 
-async fn run(count: usize, outage: Duration) -> Result<(), Failure> {
-    let server = Server::start(ADDRESS)?;
+async fn run(count: usize, outage: Duration, rate: u32) -> Result<(), Failure> {
+    let server = Server::start(ADDRESS, rate)?;
     let address = server.address.clone();
     let opened = Arc::new(Mutex::new(Vec::new()));
     let connecting = (0..count).map(|_| {
@@ -121,7 +132,7 @@ async fn run(count: usize, outage: Duration) -> Result<(), Failure> {
     let killed = Instant::now();
     sleep(outage).await;
     let still_connected = clients.iter().filter(|client| *client.state().borrow() == ClientState::Connected).count();
-    let server = Server::start(&address)?;
+    let server = Server::start(&address, rate)?;
     let started = Instant::now();
     for client in &clients {
         timeout(TIME_LIMIT.saturating_sub(started.elapsed()), client.connected())
@@ -143,7 +154,7 @@ async fn run(count: usize, outage: Duration) -> Result<(), Failure> {
     drop(server);
 
     let opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
-    let back: Vec<Duration> =
+    let mut back: Vec<Duration> =
         opened.iter().filter(|at| **at > killed).map(|at| at.saturating_duration_since(started)).collect();
     let all_after = back.iter().max().copied().unwrap_or_default();
     let seconds = spread(&back, Duration::from_secs(1));
@@ -164,10 +175,27 @@ async fn run(count: usize, outage: Duration) -> Result<(), Failure> {
         )
         .into());
     }
+    let (most, limit) = (most_in_a_second(&mut back), 2 * rate as usize);
+    if rate > 0 && most * 100 > limit * (100 + BLUR) {
+        return Err(format!("{most} were connected in one second, and the server accepts {limit}").into());
+    }
     if fullest * 100 > count * CROWD {
         return Err(format!("{fullest} of {count} reconnected in a {PARTS}th of the time").into());
     }
     Ok(())
+}
+
+/// Returns the largest number in any second, wherever it begins.
+fn most_in_a_second(back: &mut [Duration]) -> usize {
+    back.sort_unstable();
+    let mut first = 0;
+    let counts = back.iter().enumerate().map(|(last, at)| {
+        while *at - back[first] >= Duration::from_secs(1) {
+            first += 1;
+        }
+        last + 1 - first
+    });
+    counts.max().unwrap_or_default()
 }
 
 /// Returns how many fall into each part of this length, from the server's restart to the last

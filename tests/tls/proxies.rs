@@ -1,5 +1,5 @@
-//! Clients behind proxies that others wrote: row K12 of the specification. squid is an HTTP proxy, and
-//! microsocks a SOCKS5 proxy.
+//! Clients behind proxies that others wrote: row K12 of the specification. squid is an HTTP proxy,
+//! and microsocks a SOCKS5 proxy.
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -169,8 +169,8 @@ async fn connect(client: ClientBuilder) -> Result<Client, ConnectError> {
     within(client.reconnect(false).build()?.start(CancellationToken::new())).await
 }
 
-/// Connects in vain. Returns the status of the proxy, and the error in one line. It must not have the
-/// password.
+/// Connects in vain. Returns the status of the proxy, and the error in one line. It must not have
+/// the password.
 async fn rejected(client: ClientBuilder) -> (Option<StatusCode>, String) {
     let error = connect(client).await.unwrap_err();
     let ConnectError::Proxy { status, .. } = &error else { panic!("{error:?}") };

@@ -6,9 +6,9 @@
 //!     wss://station.example.com/ws fleet-ca.pem box-7.pem box-7.key
 //! ```
 //!
-//! The files are read at each TLS handshake, so the next connection has the new certificate. An open
-//! connection keeps the old one. If the server must not see it for longer, close the connection: the
-//! client connects again by itself.
+//! The files are read at each TLS handshake, so the next connection has the new certificate. An
+//! open connection keeps the old one. If the server must not see it for longer, close the
+//! connection: the client connects again by itself.
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},

@@ -69,8 +69,9 @@ fn the_document_names_the_default_of_every_limit() {
     let builder = format!("{:?}", Hub::builder());
     assert_eq!(documented("HubBuilder::max_queued_bytes"), "none");
     assert_eq!(documented("HubBuilder::max_connections_per_address"), "none");
+    assert_eq!(documented("HubBuilder::max_connections_per_second"), "none");
     let limits = format!(
-        "Limits {{ connections: {}, connections_per_address: {}, handshakes: {}, queued_bytes: None }}",
+        "Limits {{ connections: {}, connections_per_address: {}, handshakes: {}, queued_bytes: None, per_second: None }}",
         number("HubBuilder::max_connections"),
         usize::MAX,
         number("HubBuilder::max_handshakes")

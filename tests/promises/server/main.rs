@@ -8,5 +8,6 @@ mod open_files;
 mod presence;
 mod proxies;
 mod real_proxies;
+mod returning_fleet;
 mod shutdown;
 mod slow_consumers;

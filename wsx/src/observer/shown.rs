@@ -1,5 +1,5 @@
-//! Makes text of others safe to print: in one line, short, and without secrets of a URL. It does not
-//! know where the text is printed.
+//! Makes text of others safe to print: in one line, short, and without secrets of a URL. It does
+//! not know where the text is printed.
 use crate::closed::Closed;
 use std::fmt::{self, Write};
 
@@ -82,8 +82,8 @@ fn without_secrets(text: &str) -> Vec<&str> {
     pieces
 }
 
-/// Adds the parts of one word. A word is treated as a URL even if it only has a part of one, such as
-/// the path and the query of a request.
+/// Adds the parts of one word. A word is treated as a URL even if it only has a part of one, such
+/// as the path and the query of a request.
 fn word_without_secrets<'t>(word: &'t str, pieces: &mut Vec<&'t str>) {
     let scheme = word.find("//").map(|at| at + "//".len());
     let (before, rest) = word.split_at(scheme.unwrap_or(0));
@@ -92,7 +92,8 @@ fn word_without_secrets<'t>(word: &'t str, pieces: &mut Vec<&'t str>) {
     let user = authority.rfind('@').filter(|at| scheme.is_some() || is_pair(&authority[..*at]));
     let host = user.map_or(authority, |at| &authority[at + 1..]);
     pieces.push(before);
-    // In a password that was not escaped, a `/`, a `?` or a `#` looks like the end of the authority.
+    // In a password that was not escaped, a `/`, a `?` or a `#` looks like the end of the
+    // authority.
     if path.contains('@') && !is_host(host) {
         return pieces.push("…");
     }

@@ -6,13 +6,14 @@ use crate::{
         loom_or_std::{Mutex, MutexGuard},
         queue::Budget,
     },
-    server::{ingress::Ingress, places::Places},
+    server::{ingress::Ingress, pace::Pace, places::Places},
 };
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, PoisonError},
 };
+use tokio::time::Instant;
 
 /// A full hub decides about one handshake over TLS for this many places at the same time.
 #[cfg(feature = "rustls")]
@@ -28,6 +29,8 @@ pub(crate) struct Limits {
     pub(crate) handshakes: usize,
     /// The bytes in all queues together; `None` without a limit.
     pub(crate) queued_bytes: Option<usize>,
+    /// The connections in a second, and how many more after a quiet time; `None` without a limit.
+    pub(crate) per_second: Option<(u32, u32)>,
 }
 
 impl Default for Limits {
@@ -42,6 +45,8 @@ impl Default for Limits {
             handshakes: 1024,
             // Not limited: the bounds of each connection apply.
             queued_bytes: None,
+            // Not limited: only the program knows what a new connection costs it.
+            per_second: None,
         }
     }
 }
@@ -60,6 +65,8 @@ pub(crate) struct Admission {
     pub(crate) candidates: Arc<Places>,
     /// The bytes that the queues of all connections may hold together.
     pub(crate) budget: Budget,
+    /// The connections that are accepted in a second, if that is limited.
+    pub(crate) pace: Option<Pace>,
     /// The number of connections and handshakes of each address. It is empty without a limit.
     addresses: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -80,6 +87,7 @@ impl Admission {
             #[cfg(feature = "rustls")]
             candidates: Arc::new(Places::new((limits.handshakes / CANDIDATES).max(1))),
             budget: limits.queued_bytes.map(Budget::new).unwrap_or_default(),
+            pace: limits.per_second.map(|(per_second, burst)| Pace::new(per_second, burst, Instant::now())),
             addresses: Mutex::default(),
         }
     }

@@ -142,9 +142,9 @@ impl<E: Endpoint> HubBuilder<E> {
     /// [`max_handshakes`](Self::max_handshakes) at a time. It closes others before TLS.
     ///
     /// Too low: healthy boxes are rejected. Too high: the server runs out of memory. An idle
-    /// connection takes 3 KB, and 8 KB over TLS. A busy one takes up to twice
-    /// [`Config::queue_bytes`], twice [`Config::max_message_size`], and [`Config::backlog_bytes`].
-    /// That is 14 MiB with the defaults.
+    /// connection takes 3 KB, and 8 KB over TLS. A busy one takes up to 14 MiB with the defaults:
+    /// twice [`Config::queue_bytes`], twice [`Config::max_message_size`], and
+    /// [`Config::backlog_bytes`].
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.options.limits.connections = connections;
@@ -162,13 +162,10 @@ impl<E: Endpoint> HubBuilder<E> {
     /// is replaced by one with the same id counts until it has closed. So allow an address at least
     /// one connection more than it has boxes.
     ///
-    /// The limit applies to the address of the peer, as far as it is known: in [`Hub::serve`], in
-    /// [`WsHandler::serve`](crate::server::WsHandler::serve), and in
-    /// [`WsHandler::serve_connection`](crate::server::WsHandler::serve_connection) with a `peer`.
-    /// An HTTP server of the program has to add it to the request, as
-    /// [`PeerAddr`](crate::server::PeerAddr) says. If all connections come through a proxy, set
-    /// [`trusted_proxies`](Self::trusted_proxies): the limit then applies to the peers of the
-    /// proxy, and not to the proxy itself.
+    /// Listeners of wsx know the address. An HTTP server of the program has to add it to the
+    /// request, as [`PeerAddr`](crate::server::PeerAddr) says. If all connections come through a
+    /// proxy, set [`trusted_proxies`](Self::trusted_proxies): the limit then applies to the peers
+    /// of the proxy, and not to the proxy itself.
     #[must_use]
     pub fn max_connections_per_address(mut self, connections: usize) -> Self {
         self.options.limits.connections_per_address = connections;
@@ -179,23 +176,13 @@ impl<E: Endpoint> HubBuilder<E> {
     /// specification). A rejected peer that has not received its answer counts too.
     ///
     /// At the maximum, a new connection takes the place of an older one. The older one is closed
-    /// with 503, or before TLS without an answer. These give way, in this order, and the oldest
-    /// first:
-    ///
-    /// 1. a handshake of an address with more than a quarter of the places, if its peer has not
-    ///    sent a complete request, or is receiving a rejection;
-    /// 2. any other handshake in these two states;
-    /// 3. a handshake of an address with more than a quarter of the places, while `build_id` runs.
-    ///
-    /// A handshake does not give way before it is a second old. With fewer than 1,000 places, that
-    /// is a millisecond for each place. An address with more than a quarter gives way at once to an
-    /// address with less, and cannot push out others. In IPv6 a /64 network counts as one address.
-    /// Input that has already arrived is read first, so a request that is there is answered.
+    /// with 503, or before TLS without an answer. A handshake gives way when it is a second old, if
+    /// its peer has not sent a complete request or is receiving a rejection. With fewer than 1,000
+    /// places, the second is a millisecond for each place. An address with more than a quarter of
+    /// the places gives way to others at once, also while `build_id` runs.
     ///
     /// A new connection for which no other gives way waits. Each listener holds one such
-    /// connection, and the others wait in the queue of the operating system. So silent connections
-    /// from one address delay others by a fraction of a second. The clients of a proxy or a NAT
-    /// share its quarter only while other addresses need places.
+    /// connection, and the others wait in the queue of the operating system.
     /// [`WsHandler::serve_connection`](crate::server::WsHandler::serve_connection) does not wait,
     /// but answers 503.
     ///
@@ -205,6 +192,32 @@ impl<E: Endpoint> HubBuilder<E> {
     #[must_use]
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
         self.options.limits.handshakes = handshakes;
+        self
+    }
+
+    /// Sets the maximum number of new connections in a second, and how many are accepted at once
+    /// after a quiet time; not limited by default (row R16 of the specification). 0 counts as 1.
+    ///
+    /// One more is rejected with 503 before `build_id` runs. The answer has a `Retry-After` header:
+    /// the n-th rejected peer is asked to come again when n connections have been accepted, in 1 to
+    /// 60 s. So a fleet that lost its server comes back at this rate, and not all at once. A
+    /// [`Client`](crate::Client) waits for this time and up to half as long again, but not longer
+    /// than [`Backoff::max`](crate::Backoff::max) and half of that.
+    ///
+    /// A request counts while `build_id` decides, and no longer if it is rejected. A TLS handshake
+    /// comes before. In any second, at most the sum of both numbers is accepted.
+    ///
+    /// wsx itself accepts thousands in a second. Too low: a fleet needs long to come back; at 100
+    /// in a second, 5,000 boxes need 50 s. Too high: the systems behind `build_id` and `__open__`
+    /// get the whole fleet at once.
+    ///
+    /// ```standalone_crate
+    /// let hub = wsx::Hub::builder().max_connections_per_second(100, 200).without_handlers().build()?;
+    /// # Ok::<_, wsx::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn max_connections_per_second(mut self, connections: u32, burst: u32) -> Self {
+        self.options.limits.per_second = Some((connections, burst));
         self
     }
 

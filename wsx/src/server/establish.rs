@@ -28,11 +28,14 @@ use crate::{
         transport::{Transport, socket::SocketTransport},
     },
 };
-use http::{Extensions, Request, Response, StatusCode, header::SEC_WEBSOCKET_PROTOCOL};
+use http::{
+    Extensions, Request, Response, StatusCode,
+    header::{RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL},
+};
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -211,9 +214,15 @@ pub(super) async fn admit<E: Endpoint>(
     if let Some(peer) = peer {
         parts.extensions.insert(PeerAddr(peer));
     }
+    // Before `build_id`, which may ask a database, and only for valid requests.
+    let pace = upgrade.hub.admission().pace.as_ref();
+    let ticket = pace.map(|pace| pace.take(Instant::now())).transpose().map_err(too_fast)?;
     let agreed = subprotocol::agree(&parts.headers, &upgrade.protocols);
     let identified = upgrade.build_id.run(|build_id| build_id(parts)).await;
     let mut identity = identified.unwrap_or_else(|| Err(internal_error()))?;
+    if let Some(ticket) = ticket {
+        ticket.spend();
+    }
     if let Some((protocol, header)) = agreed {
         answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, header);
         identity.extensions.insert(protocol);
@@ -306,6 +315,14 @@ impl<E: Endpoint> Drop for Entered<E> {
 /// Returns the rejection of a hub that is shutting down.
 pub(super) fn going_away() -> Rejection {
     Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "the server is going away")
+}
+
+/// Returns the rejection of a peer that has to come again after this time.
+fn too_fast(after: Duration) -> Rejection {
+    // Rounded up, because the header has whole seconds.
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    let text = format!("too many new connections: come again in {seconds} s");
+    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, text).header(RETRY_AFTER, seconds.into())
 }
 
 /// Returns the rejection of a hub that has its maximum number of connections.

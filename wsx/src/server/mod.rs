@@ -24,6 +24,7 @@ mod lifecycle;
 mod options;
 #[cfg(feature = "server")]
 mod origin;
+mod pace;
 #[cfg(feature = "server")]
 mod peer_address;
 mod places;

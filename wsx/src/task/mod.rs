@@ -20,6 +20,7 @@ mod open_websocket;
 mod progress;
 mod read_loop;
 pub(crate) mod tcp_options;
+pub(crate) mod token_bucket;
 pub(crate) mod transport;
 mod writer;
 

@@ -1,7 +1,7 @@
 //! The proxies of a client: which one a dial goes through, and the connection through it.
 //!
-//! hyper-util has a matcher and tunnels too. They bring fourteen crates, among them `tracing`. They read
-//! a wrong URL in the environment as "no proxy", and hide the status of a proxy that rejects.
+//! hyper-util has a matcher and tunnels too. They bring fourteen crates, among them `tracing`. They
+//! read a wrong URL in the environment as "no proxy", and hide the status of a proxy that rejects.
 mod environment;
 mod http_connect;
 mod server;
@@ -66,7 +66,8 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] names the part of the URL that is wrong, without its text. A proxy that itself
+    /// [`BuildError`] names the part of the URL that is wrong, without its text. A proxy that
+    /// itself
     /// speaks TLS (`https://`) is not supported.
     pub fn new(url: impl AsRef<str>) -> Result<Self, BuildError> {
         let server = Server::parse(url.as_ref()).map_err(|why| problem(format!("its URL is wrong: {why}")))?;
@@ -98,8 +99,8 @@ impl Proxy {
     ///
     /// `localhost` goes through the proxy too, unless `NO_PROXY` names it.
     ///
-    /// In a CGI program, a header of a request becomes the variable `HTTP_PROXY`, and the peer would
-    /// choose the proxy. `REQUEST_METHOD` shows such a program.
+    /// In a CGI program, a header of a request becomes the variable `HTTP_PROXY`, and the peer
+    /// would choose the proxy. `REQUEST_METHOD` shows such a program.
     ///
     /// ```
     /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws")
@@ -246,7 +247,8 @@ mod tests {
         }
     }
 
-    /// Row K12: a wrong variable is an error that names it. Dialling directly instead would hide it.
+    /// Row K12: a wrong variable is an error that names it. Dialling directly instead would hide
+    /// it.
     #[test]
     fn a_wrong_variable_is_named_without_its_value() {
         let error = from(&[("https_proxy", "ftp://user:secret@a"), ("ALL_PROXY", "user:secret@a:b")]).unwrap_err();

@@ -1,0 +1,116 @@
+//! How many connections a hub accepts in a second, and when the others have to come again.
+//!
+//! It knows numbers and times. It does not know requests or connections.
+use crate::task::token_bucket::TokenBucket;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// The longest time after which a rejected peer is asked to come again.
+///
+/// A flood of requests must not send honest clients away for longer.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// The connections that a hub accepts in a second.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// The time between two connections at the rate.
+    interval: Duration,
+    /// Not a lock of the model checker: nothing waits under it.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// A token for each connection.
+    bucket: TokenBucket,
+    /// The time that the last rejected peer was asked to come at. The next one comes an interval
+    /// later, so that they come at the rate.
+    last_asked: Instant,
+}
+
+/// The permission for one connection. It is given back if this is dropped.
+#[derive(Debug)]
+pub(crate) struct Ticket<'p>(&'p Pace);
+
+impl Pace {
+    /// Returns a limit of this many connections a second, and of `burst` more after a quiet time. 0
+    /// counts as 1.
+    pub(crate) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
+        let per_second = per_second.max(1);
+        let bucket = TokenBucket::full(per_second.into(), burst.max(1).into(), now);
+        Self { interval: Duration::from_secs(1) / per_second, state: Mutex::new(State { bucket, last_asked: now }) }
+    }
+
+    /// Takes a permission, or returns the time after which the peer has to come again.
+    pub(crate) fn take(&self, now: Instant) -> Result<Ticket<'_>, Duration> {
+        let mut state = self.state();
+        if state.bucket.wait(now).is_none() {
+            state.bucket.take(1.0);
+            return Ok(Ticket(self));
+        }
+        state.last_asked = (state.last_asked.max(now) + self.interval).min(now + LONGEST);
+        Err(state.last_asked - now)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket<'_> {
+    /// Uses the permission.
+    pub(crate) fn spend(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.0.state().bucket.take(-1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Row R16: the n-th rejected peer is asked to come at the n-th interval, and never later than
+    /// in a minute.
+    #[test]
+    fn each_rejected_peer_gets_a_later_time() {
+        let start = Instant::now();
+        let pace = Pace::new(10, 2, start);
+        for _ in 0..2 {
+            pace.take(start).unwrap().spend();
+        }
+        let after = |seconds: u32| pace.take(start + seconds * SECOND / 20).map(Ticket::spend);
+        for n in 1..=600 {
+            assert_eq!(after(0), Err(n * SECOND / 10));
+        }
+        assert_eq!(after(0), Err(LONGEST), "the backlog is bounded");
+        assert_eq!(after(1), Err(LONGEST), "half an interval later");
+        assert_eq!(after(2), Ok(()));
+        // All have come.
+        for _ in 0..2 {
+            assert_eq!(after(2000), Ok(()));
+        }
+        assert_eq!(after(2000), Err(SECOND / 10), "a new backlog");
+    }
+
+    /// Row R16: a request that the program rejects leaves its permission to others.
+    #[test]
+    fn a_permission_that_is_not_used_is_given_back() {
+        let start = Instant::now();
+        let pace = Pace::new(1, 1, start);
+        for _ in 0..10 {
+            drop(pace.take(start).unwrap());
+        }
+        pace.take(start).unwrap().spend();
+        assert_eq!(pace.take(start).map(Ticket::spend), Err(SECOND));
+    }
+}

@@ -1,0 +1,78 @@
+//! A token bucket: how much may pass in a second, and how much at once after a quiet time. It does
+//! not know what passes, and takes no clock.
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Tokens that come back at a rate, up to the burst. Whoever takes more than there are leaves a
+/// debt.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenBucket {
+    /// The tokens that come back in a second.
+    rate: f64,
+    /// The tokens of a full bucket.
+    burst: f64,
+    /// The tokens at the time `at`. Negative, if there is a debt.
+    tokens: f64,
+    at: Instant,
+}
+
+impl TokenBucket {
+    /// Returns a full bucket.
+    pub(crate) fn full(rate: f64, burst: f64, now: Instant) -> Self {
+        Self { rate, burst, tokens: burst, at: now }
+    }
+
+    /// Returns the time until there is a token, or `None` if there is one now.
+    pub(crate) fn wait(&mut self, now: Instant) -> Option<Duration> {
+        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
+        (self.tokens, self.at) = ((self.tokens + elapsed * self.rate).min(self.burst), now);
+        let missing = 1.0 - self.tokens;
+        (missing > 0.0).then(|| Duration::try_from_secs_f64(missing / self.rate).unwrap_or(Duration::MAX))
+    }
+
+    /// Takes this many tokens, or gives back a negative number of them.
+    pub(crate) fn take(&mut self, tokens: f64) {
+        self.tokens = (self.tokens - tokens).min(self.burst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Row R16: never more than the burst and the rate.
+    #[test]
+    fn a_burst_passes_at_once_and_then_the_rate() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::full(2.0, 3.0, start);
+        for _ in 0..3 {
+            assert_eq!(bucket.wait(start), None);
+            bucket.take(1.0);
+        }
+        assert_eq!(bucket.wait(start), Some(SECOND / 2));
+        assert_eq!(bucket.wait(start + SECOND / 2), None);
+        bucket.take(1.0);
+        assert_eq!(bucket.wait(start + SECOND), None);
+        bucket.take(10.0);
+        assert_eq!(bucket.wait(start + SECOND), Some(5 * SECOND), "a debt of 9");
+        bucket.take(-10.0);
+        assert_eq!(bucket.wait(start + SECOND), None, "given back");
+        bucket.take(-100.0);
+        bucket.take(3.0);
+        assert!(bucket.wait(start + SECOND).is_some(), "never more than the burst");
+        assert_eq!(bucket.wait(start), Some(SECOND / 2), "a clock that goes back gives nothing");
+    }
+
+    #[test]
+    fn no_number_makes_it_panic() {
+        let start = Instant::now();
+        for (rate, burst) in [(0.0, 0.0), (f64::MAX, f64::MAX), (1e-300, 1.0)] {
+            let mut bucket = TokenBucket::full(rate, burst, start);
+            bucket.take(f64::MAX);
+            assert!(bucket.wait(start).is_some());
+            bucket.wait(start + Duration::from_secs(1 << 30));
+        }
+    }
+}
