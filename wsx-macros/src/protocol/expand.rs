@@ -27,8 +27,10 @@ pub(super) fn expand(protocol: &Protocol, wsx: &Wsx) -> TokenStream {
     });
     let directions = protocol.flows.iter().map(|flow| directions(flow, p));
     let unions = sides.iter().filter(|side| protocol.peers(side).len() > 1).map(|side| union(protocol, p, side));
+    let (guard, guarded) = once_for_each_side(protocol, quote!(#(#each)* #(#directions)* #(#unions)*));
     quote! {
         #aliases
+        #guard
         #head
         #(#markers)*
         #(#inbound)*
@@ -37,11 +39,35 @@ pub(super) fn expand(protocol: &Protocol, wsx: &Wsx) -> TokenStream {
             use #p::{NotDecoding as _, NotShown as _, Plain as _};
             #known
             #description
-            #(#each)*
-            #(#directions)*
-            #(#unions)*
+            #guarded
         };
     }
+}
+
+/// The items, but only if no other protocol of the module has one of the sides. The compiler
+/// reports such a side once, where it is defined; without this, it would report each item too.
+///
+/// Each side is also the name of a macro. A second protocol's macro of that name is an error at the
+/// place of the side, so it is not reported again. The name stays the macro of the first protocol,
+/// which drops the items of any other.
+fn once_for_each_side(protocol: &Protocol, items: TokenStream) -> (TokenStream, TokenStream) {
+    let (name, sides) = (&protocol.name, protocol.sides());
+    let guards = sides.iter().map(|side| {
+        let span = side.span();
+        let only = format_ident!("__wsx_only_{name}_has_{side}", span = span);
+        // The error about a struct and the one about an import are one if their spans are equal.
+        let import = quote_spanned!(span=> use #only as #side;);
+        quote! {
+            macro_rules! #only {
+                (#name $($items:tt)*) => { $($items)* };
+                ($($items:tt)*) => {};
+            }
+            #import
+        }
+    });
+    let guard = quote!(#(#guards)*);
+    let guarded = sides.iter().fold(items, |items, side| quote!(#side! { #name #items }));
+    (guard, guarded)
 }
 
 /// The name of each message in generated code. It is private, so documentation shows the type
