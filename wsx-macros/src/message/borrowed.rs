@@ -2,7 +2,7 @@
 use super::fields;
 use crate::shared::{self, Errors, respan, type_span, with_lifetimes};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
-use quote::{ToTokens, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::DeriveInput;
 
 /// Rejects fields that borrow text from a JSON string, unless the field says that the text is never
@@ -37,10 +37,11 @@ pub(super) fn borrowed_text(input: &DeriveInput, private: &TokenStream, errors: 
         };
         let span = type_span(&field.ty);
         let p = respan(private, span);
-        checks.extend(quote_spanned! {span=>
+        let check = quote_spanned!(span=> #p::ensure(!#p::Probe::<#name #arguments>::PAYLOAD, #why););
+        checks.extend(quote! {
             const _: () = {
-                use #p::Plain as _;
-                #p::ensure(!#p::Probe::<#name #arguments>::PAYLOAD, #why);
+                use #private::Plain as _;
+                #check
             };
         });
     }
