@@ -1,5 +1,9 @@
 //! The bounds of a connection, each with its default and the effect of a lower or higher value. It
 //! does not know what applies them.
+mod receive_limit;
+
+pub use receive_limit::{OverLimit, ReceiveLimit};
+
 use std::time::Duration;
 
 /// Maximum number of bytes that a TLS session buffers while its socket takes nothing: one full
@@ -119,6 +123,10 @@ pub struct Config {
     ///
     /// See [`tcp_keepalive`](Self::tcp_keepalive()).
     pub tcp_keepalive: Option<TcpKeepalive>,
+    /// How much the peer may send; default `None`, which means any amount.
+    ///
+    /// See [`receive_limit`](Self::receive_limit()).
+    pub receive_limit: Option<ReceiveLimit>,
 }
 
 /// When to ping a silent peer, and how long to wait for the answer.
@@ -158,6 +166,7 @@ impl Default for Config {
             heartbeat: None,
             tcp_user_timeout: None,
             tcp_keepalive: None,
+            receive_limit: None,
         }
     }
 }
@@ -178,6 +187,10 @@ impl Config {
     ///   30 s are enough for a train in a tunnel, or for the change of a radio cell.
     /// - [`tcp_keepalive`](Self::tcp_keepalive()): after 30 s, every 10 s, up to 3 probes. It finds
     ///   a dead link while a slow handler stops the heartbeat and there is nothing to send.
+    /// - [`receive_limit`](Self::receive_limit()): 1,000 messages and 4 MiB in a second, after a
+    ///   burst of 10 s, then [`OverLimit::Wait`]. A box sends far less, and 4 MiB are 32 Mbit/s,
+    ///   more than most mobile uplinks carry. A box that runs wild then costs its server a percent
+    ///   of a core, and no message is lost.
     ///
     /// All other bounds are those of [`Config::default`].
     ///
@@ -188,11 +201,11 @@ impl Config {
     #[must_use]
     pub fn edge() -> Self {
         let seconds = Duration::from_secs;
-        Self::default().heartbeat(seconds(25), seconds(10)).tcp_user_timeout(seconds(30)).tcp_keepalive(
-            seconds(30),
-            seconds(10),
-            3,
-        )
+        Self::default()
+            .heartbeat(seconds(25), seconds(10))
+            .tcp_user_timeout(seconds(30))
+            .tcp_keepalive(seconds(30), seconds(10), 3)
+            .receive_limit(1000, 4 << 20, seconds(10), OverLimit::Wait)
     }
 
     /// Sets [`max_message_size`](Self::max_message_size), in bytes.
@@ -325,6 +338,34 @@ impl Config {
     #[must_use]
     pub fn tcp_keepalive(mut self, idle: Duration, interval: Duration, probes: u32) -> Self {
         self.tcp_keepalive = Some(TcpKeepalive { idle, interval, probes });
+        self
+    }
+
+    /// Limits how much the peer may send in a second, in messages and in bytes (row R17 of the
+    /// specification). 0 counts as 1.
+    ///
+    /// After a quiet time, the peer may send at once what it could send in `burst`, and at least
+    /// one message of maximum length. Pings and pongs count as messages, and the bytes include
+    /// the headers of frames. Over TLS, its records do not count.
+    ///
+    /// With [`OverLimit::Wait`], wsx reads no faster than this. Frames are read in their order, so
+    /// a ping is answered after the messages before it. Meanwhile wsx sends pongs that the peer did
+    /// not ask for, so that a heartbeat of wsx at the other end does not take the link for dead;
+    /// other libraries may. The heartbeat of this end does not count the silence of a peer that is
+    /// held back. wsx also notices the peer's close and the end of the link later.
+    ///
+    /// Too low: healthy peers are slowed down or closed. Below 8 KiB in a second, the peer's write
+    /// timeout may end the connection, because wsx reads up to 64 KiB at once. Too high: a peer
+    /// that runs wild keeps a core busy. Without a limit, connections still take turns.
+    #[must_use]
+    pub fn receive_limit(
+        mut self,
+        messages_per_second: u32,
+        bytes_per_second: u32,
+        burst: Duration,
+        over: OverLimit,
+    ) -> Self {
+        self.receive_limit = Some(ReceiveLimit { messages_per_second, bytes_per_second, burst, over });
         self
     }
 }

@@ -130,7 +130,7 @@ mod testing;
 mod wire;
 
 pub use closed::{Closed, ClosedBy};
-pub use config::{Config, Heartbeat, TcpKeepalive};
+pub use config::{Config, Heartbeat, OverLimit, ReceiveLimit, TcpKeepalive};
 #[doc(inline)]
 pub use connection::Connection;
 pub use dispatch::arguments::{Meta, State};

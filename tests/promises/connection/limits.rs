@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 use tokio_tungstenite::tungstenite::Message;
-use wsx::{Backoff, CloseCode, ClosedBy, Config, Hub};
+use wsx::{Backoff, CloseCode, ClosedBy, Config, Hub, OverLimit};
 use wsx_tests::{
     Log, Server,
     frame::masked_frame,
@@ -36,6 +36,7 @@ fn the_defaults_are_the_specifications() {
     assert_eq!(config.max_message_size, 2 * 1024 * 1024);
     assert_eq!((config.queue_messages, config.queue_bytes), (1024, 4 << 20));
     assert_eq!((config.heartbeat, config.tcp_user_timeout, config.tcp_keepalive), (None, None, None));
+    assert_eq!(config.receive_limit, None);
     let backoff = Backoff::default();
     assert_eq!((backoff.initial, backoff.max), (Duration::from_millis(500), Duration::from_secs(30)));
     assert!((backoff.factor - 1.8).abs() < f64::EPSILON);
@@ -61,6 +62,7 @@ fn the_bounds_for_real_links_are_those_of_the_documents() {
         seconds(10),
         3,
     );
+    let expected = expected.receive_limit(1000, 4 << 20, seconds(10), OverLimit::Wait);
     assert_eq!(Config::edge(), expected);
 }
 

@@ -4,6 +4,7 @@ mod frames;
 mod limits;
 mod memory;
 mod reading_ahead;
+mod receive_limit;
 mod signs_of_life;
 mod tcp_options;
 mod turns;

@@ -62,6 +62,7 @@ fn the_document_names_the_default_of_every_limit() {
     assert_eq!((documented("Config::heartbeat"), config.heartbeat), ("off", None));
     assert_eq!((documented("Config::tcp_user_timeout"), config.tcp_user_timeout), ("the system's", None));
     assert_eq!((documented("Config::tcp_keepalive"), config.tcp_keepalive), ("off", None));
+    assert_eq!((documented("Config::receive_limit"), config.receive_limit), ("off", None));
     let backoff = Backoff::default();
     assert_eq!(documented("Backoff::initial"), format!("{:?}", backoff.initial).replace("ms", " ms"));
     assert_eq!(seconds("Backoff::max"), backoff.max);

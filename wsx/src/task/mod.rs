@@ -19,6 +19,7 @@ pub(crate) mod heartbeat;
 mod open_websocket;
 mod progress;
 mod read_loop;
+mod receive_limit;
 pub(crate) mod tcp_options;
 pub(crate) mod token_bucket;
 pub(crate) mod transport;

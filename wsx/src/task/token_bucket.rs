@@ -22,6 +22,11 @@ impl TokenBucket {
         Self { rate, burst, tokens: burst, at: now }
     }
 
+    /// Whether there was a token when the clock was last read.
+    pub(crate) fn has_token(&self) -> bool {
+        self.tokens >= 1.0
+    }
+
     /// Returns the time until there is a token, or `None` if there is one now.
     pub(crate) fn wait(&mut self, now: Instant) -> Option<Duration> {
         let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
@@ -42,7 +47,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Row R16: never more than the burst and the rate.
+    /// Rows R16, R17: never more than the burst and the rate.
     #[test]
     fn a_burst_passes_at_once_and_then_the_rate() {
         let start = Instant::now();

@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 /// Maximum payload of a control frame, in bytes (RFC 6455 section 5.5).
 pub(crate) const MAX_CONTROL: usize = 125;
 /// Maximum length of a header: 2 bytes, 8 bytes of length, and 4 bytes of mask.
-pub(super) const MAX_HEADER: usize = 14;
+pub(crate) const MAX_HEADER: usize = 14;
 
 /// Maximum length of a payload, in bytes: the top bit of a length must be 0 (section 5.2).
 const MAX_LENGTH: u64 = u64::MAX >> 1;

@@ -48,6 +48,8 @@ pub(crate) enum Violation {
     TextNotUtf8,
     #[error("the message is too long: it has at least {length} bytes, and the limit is {limit}")]
     MessageTooLong { length: u64, limit: usize },
+    #[error("the peer sends more than {messages} messages or {bytes} bytes in a second")]
+    TooFast { messages: u32, bytes: u32 },
     /// A violation that a stream of the application found, in the words of its library.
     #[error("{0}")]
     FoundByStream(String),
@@ -58,6 +60,7 @@ impl Violation {
     pub(crate) fn close_code(&self) -> CloseCode {
         match self {
             Self::MessageTooLong { .. } => CloseCode::MESSAGE_TOO_BIG,
+            Self::TooFast { .. } => CloseCode::POLICY_VIOLATION,
             Self::TextNotUtf8 | Self::ReasonNotUtf8 => CloseCode::INVALID_PAYLOAD,
             _ => CloseCode::PROTOCOL_ERROR,
         }

@@ -42,7 +42,7 @@ pub(crate) trait Transport: Send + Sync {
     /// Ends the output of the socket with a FIN.
     fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Whether bytes were received since the last call.
+    /// Whether bytes were received since the last call, or the peer is held back by its limit.
     fn take_received(&self) -> bool;
 
     /// Returns the number of bytes that the kernel has taken and the peer's kernel has not

@@ -2,7 +2,10 @@
 use crate::{
     config::Config,
     connection::queue::Queue,
-    task::transport::{Transport, lock, poll_read, tcp},
+    task::{
+        receive_limit::ReceiveLimiter,
+        transport::{Transport, lock, poll_read, tcp},
+    },
     wire::{
         data_message::Received,
         read::{Link, Reader},
@@ -40,6 +43,8 @@ struct Inner<S> {
     reader: Reader,
     /// Whether bytes were received since the last `take_received`. The heartbeat needs it.
     received: bool,
+    /// Limits how much the peer sends. Boxed, because it is off by default.
+    limiter: Option<Box<ReceiveLimiter>>,
     /// Returns the TCP socket below the stream.
     tcp: fn(&S) -> Option<&TcpStream>,
 }
@@ -62,15 +67,24 @@ impl<S> SocketTransport<S> {
         early: Vec<u8>,
         config: &Config,
     ) -> Self {
-        Self(Mutex::new(Inner { socket, reader: Reader::new(role, early, config), received: false, tcp }))
+        let (reader, limiter) = (Reader::new(role, early, config), ReceiveLimiter::new(role, config));
+        Self(Mutex::new(Inner { socket, reader, received: false, limiter, tcp }))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> {
     #[inline]
     fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, ReadError>> {
-        let Inner { socket, reader, received, .. } = &mut *lock(&self.0);
-        reader.poll(&mut Polled { socket, received, queue, cx, reads: 0 })
+        let Inner { socket, reader, received, limiter, .. } = &mut *lock(&self.0);
+        if let Some(limiter) = limiter {
+            // Messages may have been read together with others.
+            ready!(limiter.poll_message(queue, cx));
+        }
+        let result = reader.poll(&mut Polled { socket, received, limiter: &mut *limiter, queue, cx, reads: 0 });
+        match limiter {
+            None => result,
+            Some(limiter) => limiter.judge(result),
+        }
     }
 
     fn shrink(&self) {
@@ -90,7 +104,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> 
     }
 
     fn take_received(&self) -> bool {
-        std::mem::take(&mut lock(&self.0).received)
+        let Inner { received, limiter, .. } = &mut *lock(&self.0);
+        std::mem::take(received) || limiter.as_ref().is_some_and(|limiter| limiter.holds_back())
     }
 
     fn unacknowledged(&self) -> Option<u32> {
@@ -108,6 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> 
 struct Polled<'p, 'w, S> {
     socket: &'p mut S,
     received: &'p mut bool,
+    limiter: &'p mut Option<Box<ReceiveLimiter>>,
     queue: &'p Queue,
     cx: &'p mut Context<'w>,
     reads: u32,
@@ -123,8 +139,14 @@ impl<S: AsyncRead + Unpin> Link for Polled<'_, '_, S> {
             return Poll::Pending;
         }
         self.reads += 1;
+        if let Some(limiter) = self.limiter {
+            ready!(limiter.poll_read(self.queue, self.cx));
+        }
         let read = ready!(poll_read(self.socket, into, self.cx));
         *self.received = true;
+        if let (Some(limiter), Ok(bytes)) = (&mut *self.limiter, &read) {
+            limiter.count_bytes(*bytes);
+        }
         Poll::Ready(read)
     }
 

@@ -1,0 +1,30 @@
+//! The types of [`Config::receive_limit`](super::Config::receive_limit()).
+use std::time::Duration;
+
+/// How much one connection may send, and what happens beyond it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReceiveLimit {
+    /// Maximum number of messages, pings and pongs in a second.
+    pub messages_per_second: u32,
+    /// Maximum number of bytes in a second, with the headers of frames.
+    pub bytes_per_second: u32,
+    /// How much a connection may send at once after a quiet time, as the time in which it could
+    /// send that at the rate.
+    pub burst: Duration,
+    /// What happens beyond it.
+    pub over: OverLimit,
+}
+
+/// What happens to a connection that sends more than [`ReceiveLimit`] allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OverLimit {
+    /// wsx reads more slowly. The rest waits in the buffers of the operating systems, and then the
+    /// peer's sends wait. Nothing is lost.
+    Wait,
+    /// The connection is closed with
+    /// [`CloseCode::POLICY_VIOLATION`](crate::CloseCode::POLICY_VIOLATION) (1008). A client of wsx
+    /// takes this for a rejection; see [`Setback::is_refusal`](crate::Setback::is_refusal).
+    Close,
+}
