@@ -572,6 +572,21 @@ mod tests {
         assert_eq!((asked(&others), asked(&held)), (vec![], vec![0]));
     }
 
+    /// Row R4: a network that has given its surplus back is as good as any other.
+    #[tokio::test(start_paused = true)]
+    async fn a_network_is_above_its_share_only_as_long_as_it_holds_more() {
+        let places = places(4);
+        let mut others = fill(&places, THERE, 1).await;
+        others.extend(fill(&places, "192.0.2.3", 1).await);
+        let mut held = fill(&places, HERE, 2).await;
+        held.pop();
+        let _fourth = fill(&places, "192.0.2.4", 1).await;
+        advance(PATIENCE).await;
+        let _waiting = newcomer(&places, HERE);
+        assert_eq!((asked(&others), asked(&held)), (vec![0], vec![]));
+        assert_eq!(places.crowd().heavy, 0);
+    }
+
     /// Row R4: a handshake gives its place to one newcomer.
     #[tokio::test(start_paused = true)]
     async fn each_newcomer_asks_another_handshake() {
