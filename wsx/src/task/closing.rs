@@ -460,4 +460,27 @@ mod tests {
             assert_eq!(seen, Some(within(running.conn.closed()).await));
         }
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queued_message_does_not_poll_the_handler() {
+        let mut running = start(Config::default(), SECOND, 1000);
+        let polls = Arc::new(std::sync::Mutex::new(0));
+        let handler = by_hand({
+            let polls = polls.clone();
+            move |_: IgnoredAny, _| {
+                let polls = polls.clone();
+                poll_fn(move |_| {
+                    *polls.lock().unwrap() += 1;
+                    Poll::<()>::Pending
+                })
+            }
+        });
+        running.conn.set_handler("count".into(), handler);
+        running.send(0x81, br#"{"type":"count"}"#).await;
+        yield_now().await;
+        assert_eq!(*polls.lock().unwrap(), 1);
+        running.conn.try_push((&b"\x81\x04text"[..]).into()).unwrap();
+        assert_eq!(running.frame().await, Some((0x81, b"text".to_vec())));
+        assert_eq!(*polls.lock().unwrap(), 1);
+    }
 }
