@@ -4,7 +4,7 @@ use std::{
     fs,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 use tokio::{
@@ -42,17 +42,6 @@ pub fn replaced(config: &str, pairs: &[(&str, &str)]) -> String {
     })
 }
 
-/// Returns an address of the loopback network with a port that is free now.
-///
-/// # Panics
-///
-/// When the system has no free port.
-#[must_use]
-pub fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").to_string()
-}
-
 /// A proxy that runs. Dropping it ends its process.
 #[derive(Debug)]
 pub struct Proxy {
@@ -66,7 +55,7 @@ impl Proxy {
     /// Starts HAProxy with this configuration, which binds to `:80` or `:443`. Its control socket
     /// has a path of its own.
     pub async fn haproxy(config: &str) -> Self {
-        let (address, folder) = (free_address(), new_folder());
+        let (address, folder) = own_place();
         let bound = if config.contains("bind :80") { "bind :80" } else { "bind :443" };
         let config = replaced(
             config,
@@ -82,7 +71,7 @@ impl Proxy {
 
     /// Starts nginx with this configuration, which listens on port 80.
     pub async fn nginx(config: &str) -> Self {
-        let (address, folder) = (free_address(), new_folder());
+        let (address, folder) = own_place();
         let config = replaced(
             config,
             &[("listen 80;", &format!("listen {address};")), ("http {", "http {\n    access_log off;")],
@@ -148,13 +137,19 @@ impl Drop for Proxy {
     }
 }
 
-/// Makes a folder for a proxy. Its path is short, because that of a Unix socket has to be.
-fn new_folder() -> PathBuf {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("wsx-proxy-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let folder = std::env::temp_dir().join(name);
+/// Returns an address that no other test uses, and a new folder.
+///
+/// A proxy cannot bind port 0 and report its port. A port that is free now may be taken by another
+/// test before the proxy binds it. So each has an IP address of its own, made from the id of the
+/// process. The path of the folder is short, because that of a Unix socket has to be.
+fn own_place() -> (String, PathBuf) {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    // Linux has ids of 22 bits.
+    let [_, high, middle, low] = process.to_be_bytes();
+    let folder = std::env::temp_dir().join(format!("wsx-proxy-{process}-{number}"));
     fs::create_dir_all(&folder).expect("the temporary folder can be written");
-    folder
+    (format!("127.{}.{middle}.{low}:{}", 64 + high % 64, 8000 + number), folder)
 }
 
 fn written(folder: &std::path::Path, config: &str) -> PathBuf {
