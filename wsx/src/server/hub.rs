@@ -298,7 +298,8 @@ impl<E: Endpoint> Hub<E> {
     /// # Details
     ///
     /// - [`WsHandler::serve`](crate::server::WsHandler::serve) stops accepting and returns.
-    ///   Handshakes in progress get 503.
+    ///   Handshakes in progress get 503. Then the port is closed. If a load balancer checks the
+    ///   server, call [`drain`](Self::drain) first.
     /// - Sends return [`SendError::Closed`] from the beginning.
     /// - Messages that a peer sent before it learned of the close are handled, unless a handler
     ///   closes the connection.

@@ -100,8 +100,8 @@ fn addresses(command: u8, family: u8, rest: &[u8]) -> Result<Option<SocketAddr>,
     let invalid = HeaderError::Invalid("the header of the PROXY protocol is not valid");
     let port = |at: usize| rest.get(at..)?.first_chunk().map(|port| u16::from_be_bytes(*port));
     let (ip, port) = match (command, family) {
-        // LOCAL: the proxy speaks for itself. PROXY, with Unix or another family without an
-        // address.
+        // LOCAL: the proxy speaks for itself. PROXY, with a family that has no IP address, such as
+        // Unix.
         (0x20, _) | (0x21, 0x00 | 0x31) => return Ok(None),
         // PROXY, with a stream of IPv4 or IPv6.
         (0x21, 0x11) => (rest.first_chunk::<4>().map(|ip| IpAddr::from(*ip)), port(8).filter(|_| rest.len() >= 12)),
