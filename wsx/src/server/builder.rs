@@ -395,7 +395,6 @@ impl<E: Endpoint> fmt::Debug for HubBuilder<E> {
             .field("endpoint", &E::NAME)
             .field("config", &self.program.config)
             .field("limits", &self.options.limits)
-            .field("duplicates", &self.options.duplicates)
             .finish_non_exhaustive()
     }
 }
