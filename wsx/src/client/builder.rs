@@ -1,7 +1,7 @@
 //! The builder of a client: collects its options and checks them. It does not dial; `session` does.
 use crate::{
     catch_panic::Guarded,
-    client::{Client, Inner, options::Options, state::Status, tls::Trust, url::Target},
+    client::{Client, Inner, options::Options, state::Status, url::Target},
     config::Config,
     connection::{
         Connection,
@@ -170,7 +170,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     #[cfg(feature = "rustls")]
     #[must_use]
     pub fn tls(mut self, config: impl Into<Arc<rustls::ClientConfig>>) -> Self {
-        self.options.trust = Trust(Some(config.into()));
+        self.options.trust = crate::client::tls::Trust(Some(config.into()));
         self
     }
 
