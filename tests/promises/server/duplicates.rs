@@ -1,13 +1,13 @@
 //! A second connection with an id: row S5 of the specification.
 use std::{future::ready, io, time::Duration};
-use tokio::time::sleep;
+use tokio::{io::AsyncWriteExt, time::sleep};
 use tokio_tungstenite::tungstenite;
 use wsx::{
     CancellationToken, Client, Config, Hub, Untyped,
     client::Destination,
     server::{HubBuilder, OnDuplicate},
 };
-use wsx_tests::{Peer, Seen, Server, query_id, recorder, within};
+use wsx_tests::{Log, Peer, Seen, Server, handshake::upgrade, query_id, recorder, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -81,10 +81,24 @@ async fn a_hub_can_reject_the_newer_connection() {
     assert!(!server.hub.connection("box").unwrap().is_closed());
     drop(older);
     connects_eventually(&server, "box").await;
-    // A connection that the program closes does not keep its id, even if its peer does not answer.
-    let _silent = server.peer("silent").await;
-    server.hub.connection("silent").unwrap().close();
-    assert_eq!(answer(&server, "silent").await.0, 101);
+}
+
+/// Row S5: an older connection that is closing does not keep its id, not even while its peer does
+/// not take the answer to its handshake.
+#[tokio::test]
+async fn a_closing_connection_does_not_keep_its_id() {
+    let hub = small().config(Config::edge()).on_duplicate(OnDuplicate::RejectNew).build().unwrap();
+    let server = Server::start(hub).await;
+    let shown = Log::default();
+    let log = shown.clone();
+    let handler = server.hub.ws_handler(query_id, move |conn| log.add(conn.id().to_owned()));
+    let (near, mut far) = tokio::io::duplex(8);
+    tokio::spawn(async move { handler.serve_connection(near, None).await.map(drop) });
+    far.write_all(upgrade("/ws?id=box", "").as_bytes()).await.unwrap();
+    assert_eq!(shown.next().await, "box");
+    assert_eq!(answer(&server, "box").await.0, 409);
+    server.hub.connection("box").unwrap().close();
+    assert_eq!(answer(&server, "box").await.0, 101);
 }
 
 /// Row S5: a dead link does not keep an id for ever. The heartbeat ends it.
