@@ -24,7 +24,7 @@ pub fn run(data: &[u8]) {
         }
         Ok(destination) => {
             let expected = expected.unwrap_or_else(|| panic!("{text:?} is not a URL, but was accepted"));
-            assert_eq!((&*destination.host, destination.port), (expected.host, expected.port));
+            assert_eq!((&*destination.host, destination.port), (&*expected.host, expected.port));
             assert_request(text, &expected);
             assert_browser(text, &destination.host, destination.port);
         }
@@ -33,37 +33,43 @@ pub fn run(data: &[u8]) {
 
 /// The parts of a URL with the scheme `ws`.
 #[derive(Debug)]
-struct Parts<'u> {
-    authority: &'u str,
-    /// Without brackets.
-    host: &'u str,
+struct Parts {
+    /// Without its zone.
+    authority: String,
+    /// Without brackets, and with its zone.
+    host: String,
     port: u16,
     /// The path and the query, as in a request.
     target: String,
 }
 
-impl<'u> Parts<'u> {
+impl Parts {
     /// RFC 3986 section 3, with the rules of RFC 6455 section 3. `None` if it is not a URL of a
     /// WebSocket, or has user information.
-    fn read(text: &'u str) -> Option<Self> {
+    fn read(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         if !scheme.eq_ignore_ascii_case("ws") {
             return None;
         }
         let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let (host, port) = match authority.strip_prefix('[') {
+        let (authority, host, port) = match authority.strip_prefix('[') {
             Some(literal) => {
-                let (host, port) = literal.split_once(']')?;
+                let (literal, port) = literal.split_once(']')?;
+                // RFC 6874.
+                let (address, zone) = match literal.split_once("%25") {
+                    Some((address, zone)) => (address, format!("%{}", zone_name(zone)?)),
+                    None => (literal, String::new()),
+                };
                 // Section 3.2.2. Nobody uses the form `[v1.…]`.
-                host.parse::<Ipv6Addr>().ok()?;
-                (host, port)
+                address.parse::<Ipv6Addr>().ok()?;
+                (format!("[{address}]{port}"), format!("{address}{zone}"), port)
             }
             None => {
                 let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
                 if host.is_empty() || !host.chars().all(is_host) {
                     return None;
                 }
-                (host, port)
+                (authority.to_owned(), host.to_owned(), port)
             }
         };
         let port = match port.strip_prefix(':') {
@@ -87,8 +93,23 @@ impl<'u> Parts<'u> {
     /// Whether each program reads this URL in the same way.
     fn is_usual(&self) -> bool {
         let usual = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._/?=&:[]".contains(&byte));
-        self.target.len() + self.authority.len() < 60_000 && usual(self.authority) && usual(&self.target)
+        self.target.len() + self.authority.len() < 60_000
+            && usual(&self.authority)
+            && !self.host.contains('%')
+            && usual(&self.target)
     }
+}
+
+/// Returns the name of an interface, which is percent-encoded. `None` if it is empty, or if a byte
+/// of it cannot be seen.
+fn zone_name(encoded: &str) -> Option<String> {
+    let (mut bytes, mut name) = (encoded.bytes(), String::new());
+    while let Some(byte) = bytes.next() {
+        let mut digit = || char::from(bytes.next()?).to_digit(16);
+        let value = if byte == b'%' { digit()? * 16 + digit()? } else { u32::from(byte) };
+        name.push(char::from_u32(value).filter(char::is_ascii_graphic)?);
+    }
+    Some(name).filter(|name| !name.is_empty())
 }
 
 /// RFC 3986 section 3.2.2: the characters of a registered name, without percent-encoding.
@@ -101,7 +122,7 @@ fn is_host(character: char) -> bool {
 /// # Panics
 ///
 /// When the request differs.
-fn assert_request(text: &str, expected: &Parts<'_>) {
+fn assert_request(text: &str, expected: &Parts) {
     let wire = Wire::new(Vec::new(), Takes::Everything);
     wire.finish();
     let answered = within(Duration::from_secs(60), fuzz::client_handshake(&mut wire.clone(), text, None));
@@ -110,7 +131,7 @@ fn assert_request(text: &str, expected: &Parts<'_>) {
     let head = Plain::read(&request).expect("a request ends with an empty line");
     assert_eq!(head.text.len(), request.len(), "nothing follows the request");
     assert_eq!(head.lines[0], format!("GET {} HTTP/1.1", expected.target).as_bytes());
-    assert_eq!(head.values("host"), [expected.authority]);
+    assert_eq!(head.values("host"), [&*expected.authority]);
     assert_eq!(head.lines.len(), 6, "the headers of a handshake, and not more");
 }
 
