@@ -20,14 +20,16 @@ const MAX_ADDRESSES: usize = 8;
 /// Returns the addresses in the order in which they are tried: the families take turns, and the
 /// resolver's first family begins (RFC 8305 section 4).
 pub(super) fn order(resolved: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
-    let mut distinct = Vec::new();
+    let mut resolved = resolved.into_iter().peekable();
+    let first_family = resolved.peek().is_some_and(SocketAddr::is_ipv6);
+    let (mut first, mut second) = (Vec::new(), Vec::new());
     for address in resolved {
-        if !distinct.contains(&address) {
-            distinct.push(address);
+        let family = if address.is_ipv6() == first_family { &mut first } else { &mut second };
+        // Bounded, because a name server may answer with thousands.
+        if family.len() < MAX_ADDRESSES && !family.contains(&address) {
+            family.push(address);
         }
     }
-    let first_family = distinct.first().is_some_and(SocketAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) = distinct.into_iter().partition(|address| address.is_ipv6() == first_family);
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
     let mut ordered = Vec::new();
     while first.len() + second.len() > 0 {
