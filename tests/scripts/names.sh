@@ -32,9 +32,12 @@ inside() {
 
   dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --no-round-robin --pid-file \
     --user="$(id -un)" --listen-address=127.0.0.1 --host-record="$name,$dead" --host-record="$name,$live" &
-  trap 'kill $!' EXIT
+  local name_server=$!
+  # The variable is gone when the trap runs.
+  # shellcheck disable=SC2064
+  trap "kill $name_server" EXIT
   until getent hosts "$name" >/dev/null; do
-    kill -0 $! || fail "dnsmasq has ended; its own words are above"
+    kill -0 "$name_server" || fail "dnsmasq has ended; its own words are above"
     sleep 0.1
   done
   # In both orders, so that the dead address is once the first.

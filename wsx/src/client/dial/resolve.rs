@@ -88,7 +88,8 @@ mod tests {
         let found = addresses("localhost", 80).await.unwrap();
         assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 80), "{found:?}");
         assert!(!found.is_empty());
-        addresses("name.invalid", 80).await.unwrap_err();
+        // The resolver rejects this name without a name server.
+        addresses("a..b", 80).await.unwrap_err();
     }
 
     /// Row K11: a runtime ends while the name server is silent, whatever its kind.
