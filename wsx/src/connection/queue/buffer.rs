@@ -287,6 +287,7 @@ mod tests {
             (&[BATCH - 1, 2], &[(BATCH - 1, true), (2, true)]),
             (&[BATCH - 2, 1, 1], &[(BATCH, false)]),
             (&[BATCH - 2, 1, 2, 3], &[(BATCH - 1, false), (5, false)]),
+            (&[30_000, 30_000, 30_000], &[(60_000, false), (30_000, true)]),
             (&[0, 0], &[(0, false)]),
         ] {
             let mut buffer = buffer(10, usize::MAX);
