@@ -57,6 +57,18 @@ impl ClosedBy {
     }
 }
 
+#[cfg(feature = "metrics")]
+impl ClosedBy {
+    /// Returns the name as the label of a metric.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Us => "us",
+            Self::Peer => "peer",
+            Self::Link => "link",
+        }
+    }
+}
+
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "closed by {} with {}", self.by.name(), self.code)?;

@@ -55,6 +55,8 @@
 //! | `proxy` | no | `Client` through an HTTP or SOCKS5 proxy |
 //! | `rustls` | no | TLS: `wss://` in the client, `serve_tls` on the hub |
 //! | `tungstenite` | no | `Connection::new` on a `WebSocketStream` of tokio-tungstenite |
+//! | `tracing` | no | [`TracingObserver`](https://docs.rs/wsx/latest/wsx/struct.TracingObserver.html): spans and events |
+//! | `metrics` | no | [`MetricsObserver`](https://docs.rs/wsx/latest/wsx/struct.MetricsObserver.html): counters, gauges and histograms |
 //!
 //! Every feature needs Rust 1.85 or later.
 //!
@@ -138,7 +140,11 @@ pub use dispatch::arguments::{Meta, State};
 pub use envelope::{Envelope, incoming::RawFrame};
 pub use error::{BoxError, BuildError, ConnectError, HandlerError, Report, SendError};
 pub use message::Message;
-pub use observer::{Observer, Setback, StderrObserver};
+#[cfg(feature = "metrics")]
+pub use observer::MetricsObserver;
+#[cfg(feature = "tracing")]
+pub use observer::TracingObserver;
+pub use observer::{Interest, Observer, Setback, StderrObserver};
 pub use protocol::endpoint::{Endpoint, Untyped};
 pub use server::hub::Hub;
 pub use wire::close_code::CloseCode;

@@ -34,11 +34,14 @@ fn dependencies(features: &[&str]) -> Vec<(String, String)> {
     found
 }
 
-/// Row X3: wsx itself names no logging or metrics crate. By default `log` is the only one below it,
-/// which tungstenite brings.
+/// Every feature but `tracing` and `metrics`.
+const OTHERS: &[&str] = &["--features", "client,server,macros,hyper,rustls,tungstenite"];
+
+/// Row X3: wsx itself names no logging or metrics crate, except for the two features that are named
+/// after one. By default `log` is the only one below it, which tungstenite brings.
 #[test]
 fn wsx_names_no_logging_and_no_metrics_library() {
-    for features in [&[][..], &["--all-features"]] {
+    for features in [&[][..], OTHERS] {
         let all = dependencies(features);
         assert!(all.iter().any(|(dependent, crate_)| dependent == "wsx" && crate_ == "tokio"), "{all:?}");
         for (dependent, crate_) in all.iter().filter(|(_, crate_)| LOGGING.contains(&&**crate_)) {
@@ -47,5 +50,16 @@ fn wsx_names_no_logging_and_no_metrics_library() {
                 assert!(crate_ == "log" && dependent.ends_with("tungstenite"), "{dependent} brings {crate_}");
             }
         }
+    }
+}
+
+/// Row X3: each of the two features brings its facade, and no recorder or subscriber.
+#[test]
+fn a_feature_for_observers_brings_its_facade_alone() {
+    for feature in ["tracing", "metrics"] {
+        let all = dependencies(&["--features", feature]);
+        let named = |crate_: &&(String, String)| crate_.0 == "wsx" && LOGGING.contains(&&*crate_.1);
+        let named: Vec<_> = all.iter().filter(named).map(|(_, crate_)| &**crate_).collect();
+        assert_eq!(named, [feature]);
     }
 }

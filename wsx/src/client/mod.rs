@@ -34,7 +34,6 @@ use crate::{
     envelope::SentBy,
     error::{BuildError, ConnectError, SendError},
     protocol::endpoint::{Endpoint, Untyped},
-    wire::write::Frame,
 };
 use futures_util::future::BoxFuture;
 use std::{
@@ -169,7 +168,7 @@ impl<E: Endpoint> Client<E> {
     /// [`Sending`].
     pub fn send<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, message: &M) -> Sending<'static> {
         let conn = self.0.current().clone().ok_or(SendError::Closed);
-        Sending::on_owned(conn, message.encode(Role::Client).map(Frame::into_bytes)).of_client(self.0.stop.clone())
+        Sending::on_owned(conn, message.encode(Role::Client)).of_client(self.0.stop.clone())
     }
 
     /// Calls `message` now and then at every `interval`, and sends its result, until the client is

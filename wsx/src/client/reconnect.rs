@@ -139,6 +139,7 @@ impl<E: Endpoint> Session<E> {
         let dialled = dialled.await.ok_or_else(panicked)?;
         let (socket, early) = dialled.unwrap_or(Err(ConnectError::Timeout(limit)))?;
         let conn = Handle::new(url.as_str().into(), Role::Client, &program.config);
+        program.watch(&conn);
         Ok((conn, SocketTransport::with_tcp(socket, stream::tcp, Role::Client, early, &program.config)))
     }
 

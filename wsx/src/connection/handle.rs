@@ -11,6 +11,7 @@ use crate::{
         closure_handler::OwnHandler,
         extensions::Extensions,
         queue::{Bound, Budget, PushError, Queue},
+        watch::Watch,
     },
     wire::close_code::CloseCode,
 };
@@ -63,19 +64,31 @@ struct Extra {
     extensions: Mutex<Extensions>,
     /// The task of a connection made by `Connection::new`, until `start` takes it.
     start: Mutex<Option<Start>>,
+    /// What the observer wants to know of each message. Set before the first one.
+    watch: OnceLock<Arc<dyn Watch>>,
+    /// The span of the connection, until its end.
+    #[cfg(feature = "tracing")]
+    span: Mutex<Option<tracing::Span>>,
 }
 
 /// The drop of a handler runs code of the program, and wsx drops the last handle of a connection in
 /// its own tasks. [`Extensions`] has a guard of its own.
 impl Drop for Extra {
     fn drop(&mut self) {
-        let Self { handlers, pong, extensions: _, start } = self;
+        let Self { handlers, pong, start, watch, .. } = self;
         for (_, handler) in lock(handlers).drain() {
             let _ = catch_panic::call(|| drop(handler));
         }
         let (pong, start) = (lock(pong).take(), lock(start).take());
         let _ = catch_panic::call(|| drop(pong));
         let _ = catch_panic::call(|| drop(start));
+        let watch = watch.take();
+        let _ = catch_panic::call(|| drop(watch));
+        #[cfg(feature = "tracing")]
+        {
+            let span = lock(&self.span).take();
+            let _ = catch_panic::call(|| drop(span));
+        }
     }
 }
 
@@ -286,6 +299,66 @@ impl Handle {
     /// Takes the task, once.
     pub(crate) fn take_start(&self) -> Option<Start> {
         lock(&self.0.extra.get()?.start).take()
+    }
+
+    /// Sets the observer of each message, before the first one.
+    pub(crate) fn set_watch(&self, watch: Arc<dyn Watch>) {
+        let _ = self.extra().watch.set(watch);
+    }
+
+    /// Returns the observer of each message, if the program's observer wants that.
+    #[inline]
+    pub(crate) fn watch(&self) -> Option<&dyn Watch> {
+        self.0.extra.get()?.watch.get().map(|watch| &**watch)
+    }
+
+    /// Reports a message that was queued. The bytes are those of the message without its header.
+    #[inline]
+    pub(crate) fn report_sent(&self, message_type: &'static str, bytes: usize) {
+        if let Some(watch) = self.watch() {
+            watch.sent(self, message_type, bytes);
+            self.report_queue();
+        }
+    }
+
+    /// Reports the length of the queue, if it has changed.
+    #[inline]
+    pub(crate) fn report_queue(&self) {
+        if let Some(watch) = self.watch() {
+            if let Some((before, now)) = self.0.queue.report() {
+                watch.queue_changed(self, before, now);
+            }
+        }
+    }
+
+    /// Reports the end of the queue.
+    pub(crate) fn end_reports(&self) {
+        if let Some(watch) = self.watch() {
+            if let Some((before, now)) = self.0.queue.end_reports() {
+                watch.queue_changed(self, before, now);
+            }
+        }
+    }
+
+    /// Sets the span of the connection.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn set_span(&self, span: tracing::Span) {
+        let replaced = lock(&self.extra().span).replace(span);
+        drop(replaced);
+    }
+
+    /// Ends the span of the connection.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn end_span(&self) {
+        let ended = self.0.extra.get().and_then(|extra| lock(&extra.span).take());
+        drop(ended);
+    }
+
+    /// Returns the span of the connection. It is disabled before `set_span`, and after the end.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn span(&self) -> tracing::Span {
+        let span = self.0.extra.get().and_then(|extra| lock(&extra.span).clone());
+        span.unwrap_or_else(tracing::Span::none)
     }
 
     /// Returns the state that few connections have, and creates it if necessary.

@@ -10,22 +10,20 @@ pub(crate) mod loom_or_std;
 pub(crate) mod queue;
 pub(crate) mod sending;
 mod untyped;
+pub(crate) mod watch;
 
 pub use sending::Sending;
 
 use crate::{
     closed::Closed,
-    connection::{
-        handle::{Handle, Start},
-        queue::PushError,
-    },
+    connection::handle::{Handle, Start},
     envelope::SentBy,
     error::SendError,
     protocol::side::{AnySide, Side},
     wire::{
         close_code::CloseCode,
         header::{MAX_CONTROL, Opcode},
-        write::{self, Frame},
+        write,
     },
 };
 use ref_cast::{RefCastCustom, ref_cast_custom};
@@ -71,7 +69,7 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 #[repr(transparent)]
 pub struct Connection<S: Side = AnySide, To = <S as Side>::Peer> {
     /// The queue and the other state that all handles of the connection share.
-    handle: Handle,
+    pub(crate) handle: Handle,
     /// The side and its peer, for the compiler alone.
     #[trivial]
     direction: PhantomData<fn() -> (S, To)>,
@@ -107,7 +105,7 @@ impl<S: Side, To> Connection<S, To> {
     /// Cancel safe. If this future is dropped while it waits for room, the message is not sent; see
     /// [`Sending`].
     pub fn send<M: SentBy<S, To> + ?Sized>(&self, message: &M) -> Sending<'_> {
-        Sending::on(&self.handle, message.encode(self.handle.role()).map(Frame::into_bytes))
+        Sending::message(&self.handle, message.encode(self.handle.role()))
     }
 
     /// Queues a message or an envelope without waiting.
@@ -116,11 +114,7 @@ impl<S: Side, To> Connection<S, To> {
     ///
     /// As [`send`](Self::send). Also [`SendError::Full`]: the queue does not have room.
     pub fn try_send<M: SentBy<S, To> + ?Sized>(&self, message: &M) -> Result<(), SendError> {
-        let frame = message.encode(self.handle.role())?.into_bytes();
-        self.handle.try_push(frame).map_err(|error| match error {
-            PushError::Full => SendError::Full,
-            PushError::Closed => SendError::Closed,
-        })
+        sending::try_send(&self.handle, message.encode(self.handle.role())?)
     }
 
     /// Queues a ping frame. wsx sends pings of its own only if

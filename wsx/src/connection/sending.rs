@@ -5,9 +5,10 @@
 use crate::{
     connection::{
         handle::Handle,
-        queue::{Beyond, Pushed, QueueClosed, Ticket},
+        queue::{Beyond, PushError, Pushed, QueueClosed, Ticket},
     },
     error::SendError,
+    wire::write::Frame,
 };
 use bytes::Bytes;
 use std::{
@@ -37,6 +38,15 @@ pub struct Sending<'c> {
     step: Step,
     /// The kind of sender. It decides which error a closed queue returns.
     sender: Sender,
+    /// What an observer counts; `None` for a ping.
+    counted: Option<Counted>,
+}
+
+/// What an observer counts of a message.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    message_type: &'static str,
+    bytes: usize,
 }
 
 /// The connection of a send.
@@ -84,6 +94,7 @@ impl<'c> Sending<'c> {
         else {
             return None;
         };
+        let conn = *conn;
         let result = match conn.queue().cancel(&ticket) {
             Some(frame) => conn.queue().push_beyond(frame, now, limit),
             // The queue has admitted the frame meanwhile, or was closed.
@@ -93,22 +104,47 @@ impl<'c> Sending<'c> {
         Some((conn, result))
     }
 
-    /// Returns a send of the application on this connection.
+    /// Returns the send of a frame that is not counted.
     pub(crate) fn on(conn: &'c Handle, frame: Result<Bytes, SendError>) -> Self {
-        Self::new(Target::Borrowed(conn), frame.map_or_else(Step::Failed, Step::Frame))
+        Self::new(Target::Borrowed(conn), frame.map_or_else(Step::Failed, Step::Frame), None)
     }
 
-    fn new(conn: Target<'c>, step: Step) -> Self {
-        Self { conn, step, sender: Sender::Program }
+    /// Returns the send of a message.
+    pub(crate) fn message(conn: &'c Handle, frame: Result<Frame, SendError>) -> Self {
+        let (step, counted) = split(frame);
+        Self::new(Target::Borrowed(conn), step, counted)
+    }
+
+    /// Counts the send as a message of this type and length. The type is empty if it is not known.
+    pub(crate) fn counted(mut self, message_type: &'static str, bytes: usize) -> Self {
+        self.counted = Some(Counted { message_type, bytes });
+        self
+    }
+
+    fn new(conn: Target<'c>, step: Step, counted: Option<Counted>) -> Self {
+        Self { conn, step, sender: Sender::Program, counted }
+    }
+}
+
+/// Returns the first step of the send of a message, and what is counted.
+#[inline]
+fn split(frame: Result<Frame, SendError>) -> (Step, Option<Counted>) {
+    match frame {
+        Ok(frame) => {
+            let counted = Counted { message_type: frame.message_type, bytes: frame.payload_len() };
+            (Step::Frame(frame.into_bytes()), Some(counted))
+        }
+        Err(error) => (Step::Failed(error), None),
     }
 }
 
 impl Sending<'static> {
     /// Returns a send that owns its connection.
-    pub(crate) fn on_owned(conn: Result<Handle, SendError>, frame: Result<Bytes, SendError>) -> Self {
-        match (frame, conn) {
-            (Ok(frame), Ok(conn)) => Self::new(Target::Owned(conn), Step::Frame(frame)),
-            (Err(error), _) | (_, Err(error)) => Self::new(Target::Missing, Step::Failed(error)),
+    pub(crate) fn on_owned(conn: Result<Handle, SendError>, frame: Result<Frame, SendError>) -> Self {
+        match (split(frame), conn) {
+            ((step @ Step::Frame(_), counted), Ok(conn)) => Self::new(Target::Owned(conn), step, counted),
+            ((Step::Frame(_), _), Err(error)) => Self::new(Target::Missing, Step::Failed(error), None),
+            ((failed, _), _) => Self::new(Target::Missing, failed, None),
         }
     }
 
@@ -154,6 +190,9 @@ impl Future for Sending<'_> {
             },
             (Step::Done, _) | (_, None) => unreachable!("a future is not polled after it is done"),
         };
+        if let (Ok(()), Some(conn)) = (&result, this.conn.handle()) {
+            report(conn, this.counted);
+        }
         Poll::Ready(result.map_err(|error| match (error, &this.sender) {
             (SendError::Closed, Sender::Client(stop)) if !stop.is_cancelled() => SendError::NotConnected,
             (error, _) => error,
@@ -164,8 +203,44 @@ impl Future for Sending<'_> {
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
         if let (Step::Waiting(ticket), Some(conn)) = (&self.step, self.conn.handle()) {
-            conn.queue().cancel(ticket);
+            let is_admitted = conn.queue().cancel(ticket).is_none() && conn.queue().was_admitted(ticket);
+            if is_admitted {
+                report(conn, self.counted);
+            }
         }
+    }
+}
+
+/// Queues a message, if there is room.
+#[inline]
+pub(crate) fn try_send(conn: &Handle, frame: Frame) -> Result<(), SendError> {
+    if conn.watch().is_some() {
+        return try_send_watched(conn, frame);
+    }
+    try_push(conn, frame.into_bytes())
+}
+
+#[cold]
+fn try_send_watched(conn: &Handle, frame: Frame) -> Result<(), SendError> {
+    let (message_type, bytes) = (frame.message_type, frame.payload_len());
+    try_push(conn, frame.into_bytes())?;
+    conn.report_sent(message_type, bytes);
+    Ok(())
+}
+
+#[inline]
+fn try_push(conn: &Handle, frame: Bytes) -> Result<(), SendError> {
+    conn.try_push(frame).map_err(|error| match error {
+        PushError::Full => SendError::Full,
+        PushError::Closed => SendError::Closed,
+    })
+}
+
+/// Reports a message that was queued.
+#[inline]
+fn report(conn: &Handle, counted: Option<Counted>) {
+    if let Some(Counted { message_type, bytes }) = counted {
+        conn.report_sent(message_type, bytes);
     }
 }
 
@@ -173,7 +248,11 @@ impl Drop for Sending<'_> {
 #[cfg(not(wsx_model))]
 mod tests {
     use super::*;
-    use crate::{config::Config, connection::queue::Taken, wire::close_code::CloseCode};
+    use crate::{
+        config::Config,
+        connection::queue::Taken,
+        wire::{close_code::CloseCode, header::Opcode, write},
+    };
     use futures_util::FutureExt;
     use std::pin::pin;
     use tokio_tungstenite::tungstenite::protocol::Role;
@@ -185,6 +264,14 @@ mod tests {
 
     fn send<'c>(conn: &'c Handle, text: &'static str) -> Sending<'c> {
         Sending::on(conn, Ok(Bytes::from_static(text.as_bytes())))
+    }
+
+    fn frame(text: &str) -> Frame {
+        let write = |buffer: &mut Vec<u8>| {
+            buffer.extend_from_slice(text.as_bytes());
+            Ok::<_, SendError>(())
+        };
+        write::encode(Opcode::TEXT, Role::Server, "", write).unwrap()
     }
 
     /// Takes all queued frames.
@@ -229,8 +316,7 @@ mod tests {
             let of = |sending: Sending<'static>| {
                 if is_client { sending.of_client(stop.clone()) } else { sending }
             };
-            let sending =
-                |text: &'static str| of(Sending::on_owned(Ok(conn.clone()), Ok(Bytes::from_static(text.as_bytes()))));
+            let sending = |text: &'static str| of(Sending::on_owned(Ok(conn.clone()), Ok(frame(text))));
             assert!(matches!(sending("first").now_or_never(), Some(Ok(()))));
             let mut waits = sending("second");
             assert!((&mut waits).now_or_never().is_none());
@@ -254,7 +340,7 @@ mod tests {
             SendError::PingTooLong(126).to_string()
         );
         let missing = || SendError::NoSuchConnection("box-7".into());
-        assert_eq!(failed(Sending::on_owned(Err(missing()), Ok(Bytes::new()))), missing().to_string());
+        assert_eq!(failed(Sending::on_owned(Err(missing()), Ok(frame("")))), missing().to_string());
         let both = Sending::on_owned(Err(missing()), Err(SendError::PingTooLong(126)));
         assert_eq!(failed(both), SendError::PingTooLong(126).to_string());
         assert_eq!(taken(&conn), b"");

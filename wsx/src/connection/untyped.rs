@@ -114,7 +114,7 @@ impl Connection {
         let frame = std::str::from_utf8(text.as_ref())
             .map(|text| write::frame(Opcode::TEXT, self.handle.role(), text.as_bytes()))
             .map_err(SendError::NotUtf8);
-        Sending::on(&self.handle, frame)
+        Sending::on(&self.handle, frame).counted("", text.as_ref().len())
     }
 
     /// Queues bytes as a binary message.
@@ -128,7 +128,8 @@ impl Connection {
     /// Cancel safe. If this future is dropped while it waits for room, the message is not sent; see
     /// [`Sending`].
     pub fn send_binary(&self, bytes: impl AsRef<[u8]>) -> Sending<'_> {
-        Sending::on(&self.handle, Ok(write::frame(Opcode::BINARY, self.handle.role(), bytes.as_ref())))
+        let bytes = bytes.as_ref();
+        Sending::on(&self.handle, Ok(write::frame(Opcode::BINARY, self.handle.role(), bytes))).counted("", bytes.len())
     }
 
     /// Queues a received message unchanged: text as a text message, bytes as a binary message.
@@ -155,6 +156,7 @@ impl Connection {
             RawFrame::Text(_) => Opcode::TEXT,
             RawFrame::Binary(_) => Opcode::BINARY,
         };
-        Sending::on(&self.handle, Ok(write::frame(kind, self.handle.role(), frame.as_bytes())))
+        let bytes = frame.as_bytes();
+        Sending::on(&self.handle, Ok(write::frame(kind, self.handle.role(), bytes))).counted("", bytes.len())
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod program;
 pub(crate) mod registration;
 pub(crate) mod router;
 pub(crate) mod run;
+mod watched;
 
 pub use crate::{connection::closure_handler::FromMessage, envelope::reply::IntoReply};
 pub use context::{Context, FromContext};

@@ -4,10 +4,10 @@
 //! them owns it.
 use crate::{
     config::Config,
-    connection::closure_handler::OwnHandler,
+    connection::{closure_handler::OwnHandler, handle::Handle, watch::Watch},
     dispatch::router::{Added, NoHandlers, Owner, Router},
     error::BuildError,
-    observer::{GuardedObserver, Silent},
+    observer::{GuardedObserver, Interest, Silent, spans},
     protocol::endpoint::{Endpoint, Untyped},
 };
 use std::{
@@ -28,6 +28,10 @@ pub(crate) struct Program<E> {
     pub(crate) config: Config,
     /// Receives the problems of each connection.
     pub(crate) observer: GuardedObserver,
+    /// What the observer wants beyond problems. Asked once, so that a message costs one test of it.
+    pub(crate) interest: Interest,
+    /// The observer, if it wants to know of each message that is sent.
+    watch: Option<Arc<dyn Watch>>,
     /// How many messages did not have a handler. An atomic, because every connection counts here.
     ignored: AtomicU64,
 }
@@ -39,7 +43,24 @@ impl<E> Program<E> {
     }
 
     fn new(endpoint: E, router: Router<E>, config: Config, observer: GuardedObserver) -> Self {
-        Self { endpoint, router, config, observer, ignored: AtomicU64::new(0) }
+        let interest = observer.interest();
+        let watch = interest.messages.then(|| Arc::new(observer.clone()) as Arc<dyn Watch>);
+        Self { endpoint, router, config, observer, interest, watch, ignored: AtomicU64::new(0) }
+    }
+
+    /// Gives a new connection what the observer wants of it.
+    pub(crate) fn watch(&self, conn: &Handle) {
+        if let Some(watch) = &self.watch {
+            conn.set_watch(watch.clone());
+        }
+        if self.interest.spans {
+            spans::create(conn);
+        }
+    }
+
+    /// Whether the observer wants to know of each message.
+    pub(crate) fn watches_messages(&self) -> bool {
+        self.watch.is_some()
     }
 
     /// Returns how many messages did not have a handler.

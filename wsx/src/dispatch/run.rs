@@ -63,7 +63,11 @@ impl<E: Endpoint> Scope<'_, E> {
     fn call_reader<'f>(&'f self, context: &'f Context<'f, E>) -> Option<(&'f str, Outcome<'f>)> {
         match self.program.router.find(context.conn, &context.incoming.message_type)? {
             (message_type, Found::Annotated(entry)) if entry.payload => {
-                let outcome = (entry.call)(context);
+                let outcome = if self.program.interest.is_nothing() {
+                    (entry.call)(context)
+                } else {
+                    self.watched(context, message_type, || (entry.call)(context))
+                };
                 // A handler that got its arguments has read the payload, and so the whole message.
                 // Otherwise the message may not be an envelope at all.
                 let is_envelope = !matches!(outcome, Outcome::Ready(Err(_))) || context.incoming.is_envelope();
@@ -90,10 +94,12 @@ impl<E: Endpoint> Scope<'_, E> {
                 }
             },
         };
-        let outcome = match found {
+        let call = || match found {
             Found::ByHand(handler) => Outcome::Pending(handler.call(conn, incoming)),
             Found::Annotated(entry) => (entry.call)(context),
         };
+        let outcome =
+            if self.program.interest.is_nothing() { call() } else { self.watched(context, message_type, call) };
         Some((message_type, outcome))
     }
 
@@ -101,6 +107,9 @@ impl<E: Endpoint> Scope<'_, E> {
     fn ignored(&self, conn: &Handle, incoming: &Incoming<'_>) {
         let Program { observer, .. } = self.program;
         self.program.count_ignored();
+        if self.program.interest.messages {
+            observer.message_received(Connection::of(conn), UNKNOWN, incoming.bytes());
+        }
         match incoming.frame {
             Some(frame) if incoming.message_type == RAW => observer.envelope_rejected(Connection::of(conn), frame),
             _ => observer.message_ignored(Connection::of(conn), &incoming.message_type),

@@ -177,6 +177,11 @@ impl<'f> Incoming<'f> {
         }
     }
 
+    /// Returns the length of the message in bytes; 0 for the opening or end of a connection.
+    pub(crate) fn bytes(&self) -> usize {
+        self.frame.map_or(0, |frame| frame.as_bytes().len())
+    }
+
     pub(crate) fn open() -> Self {
         Self::event(OPEN)
     }

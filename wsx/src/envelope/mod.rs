@@ -111,13 +111,18 @@ pub trait Outbound {
 #[diagnostic::do_not_recommend]
 impl<M: Message + Serialize> Outbound for M {
     fn encode(&self, role: Role) -> Result<Frame, SendError> {
-        text_frame(role, VERSION, M::TYPE, now(), self)
+        text_frame(role, VERSION, M::TYPE, M::TYPE, now(), self)
     }
 }
 
 impl<T: Serialize> Outbound for Envelope<T> {
     fn encode(&self, role: Role) -> Result<Frame, SendError> {
-        text_frame(role, self.ver, &self.message_type, self.ts, &self.data)
+        let constant = match self.message_type {
+            Cow::Borrowed(constant) => constant,
+            // It may be text of a peer, which the program passes on.
+            Cow::Owned(_) => "",
+        };
+        text_frame(role, self.ver, &self.message_type, constant, self.ts, &self.data)
     }
 }
 
@@ -163,15 +168,17 @@ impl<T: Serialize + SentBy<S, To>, S: Declared, To> SentBy<S, To> for Envelope<T
 /// The start of an envelope of [`VERSION`], up to its type.
 const USUAL_START: &[u8] = b"{\"ver\":1,\"type\":\"";
 
-/// Returns a text frame with an envelope.
+/// Returns a text frame with an envelope. `constant` is its type again, if that is a constant of
+/// the program.
 fn text_frame<T: Serialize + ?Sized>(
     role: Role,
     ver: u32,
     message_type: &str,
+    constant: &'static str,
     ts: i64,
     data: &T,
 ) -> Result<Frame, SendError> {
-    write::encode(Opcode::TEXT, role, |buffer| {
+    write::encode(Opcode::TEXT, role, constant, |buffer| {
         // This does not use a derive: the keys need no escapes, and their order is part of the
         // format.
         if ver == VERSION && is_plain(message_type) {

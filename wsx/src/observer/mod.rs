@@ -1,10 +1,25 @@
-//! The application's hook for problems. wsx does not depend on a logging or metrics library (row X3
-//! of the specification).
+//! The application's hook for problems. Without the features `tracing` and `metrics`, wsx does not
+//! depend on a logging or metrics library (row X3 of the specification).
+mod both;
+mod calls;
 mod guarded;
+mod interest;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod setback;
 mod shown;
+#[cfg_attr(feature = "tracing", path = "spans/enabled.rs")]
+#[cfg_attr(not(feature = "tracing"), path = "spans/disabled.rs")]
+pub(crate) mod spans;
 mod stderr;
+#[cfg(feature = "tracing")]
+mod tracing;
 
+#[cfg(feature = "metrics")]
+pub use self::metrics::MetricsObserver;
+#[cfg(feature = "tracing")]
+pub use self::tracing::TracingObserver;
+pub use interest::Interest;
 pub use setback::Setback;
 pub use stderr::StderrObserver;
 
@@ -22,9 +37,9 @@ use std::{io, net::SocketAddr, time::Duration};
 /// Receives a call when a connection opens or closes, and when a problem occurs that does not end
 /// the program.
 ///
-/// Each method does nothing by default. The methods run in the task of the connection, so they must
-/// not block. A panic in a method loses that report and has no other effect: the connection, the
-/// handshake and the client go on.
+/// Each method does nothing by default. A pair of observers is an observer too. The methods run in
+/// the task of the connection, so they must not block. A panic in a method loses that report and
+/// has no other effect: the connection, the handshake and the client go on.
 ///
 /// ```
 /// struct Log;
@@ -36,6 +51,13 @@ use std::{io, net::SocketAddr, time::Duration};
 /// }
 /// ```
 pub trait Observer: Send + Sync + 'static {
+    /// Returns what the observer wants to know beyond problems; default [`Interest::nothing`].
+    ///
+    /// This is called once, when the hub or the client is built.
+    fn interest(&self) -> Interest {
+        Interest::nothing()
+    }
+
     /// A connection is open.
     fn connection_opened(&self, conn: &Connection) {
         let _ = conn;
@@ -126,5 +148,42 @@ pub trait Observer: Send + Sync + 'static {
     /// A client stops dialling, because its `give_up` returned `true`.
     fn client_gave_up(&self, setback: &Setback) {
         let _ = setback;
+    }
+
+    /// A message was received. Its handler was called, or it does not have one. Only with
+    /// [`Interest::with_messages`].
+    ///
+    /// `message_type` is the type of the handler, so a metric may use it as a label. It is
+    /// `"__unknown__"` for a message without a handler. `bytes` is the length of the message
+    /// without the header of its frame.
+    fn message_received(&self, conn: &Connection, message_type: &str, bytes: usize) {
+        let _ = (conn, message_type, bytes);
+    }
+
+    /// A handler has run to its end, or failed. Only with [`Interest::with_messages`].
+    ///
+    /// `elapsed` includes decoding the message, and the time in which the handler waited. A handler
+    /// that panics or is dropped is not reported here. `message_type` is that of the handler, also
+    /// `"__open__"` and `"__close__"`.
+    fn handler_finished(&self, conn: &Connection, message_type: &str, elapsed: Duration) {
+        let _ = (conn, message_type, elapsed);
+    }
+
+    /// A message was queued: a send, a reply or a broadcast. Only with [`Interest::with_messages`].
+    ///
+    /// `message_type` is a constant of the program, so a metric may use it as a label. It is
+    /// `"__unknown__"` for a text, for bytes, and for an [`Envelope`](crate::Envelope) whose type
+    /// was made at run time. `bytes` is as in [`message_received`](Self::message_received).
+    fn message_sent(&self, conn: &Connection, message_type: &str, bytes: usize) {
+        let _ = (conn, message_type, bytes);
+    }
+
+    /// The number of messages in the send queue of a connection has changed. Only with
+    /// [`Interest::with_messages`].
+    ///
+    /// It may have had other values in between. The differences add up to the number of all
+    /// queued messages, and to zero at the end of the connection.
+    fn queue_changed(&self, conn: &Connection, before: usize, now: usize) {
+        let _ = (conn, before, now);
     }
 }

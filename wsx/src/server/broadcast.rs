@@ -1,14 +1,13 @@
 //! A broadcast: one frame for every connection. A connection that is too slow does not delay the
 //! others. It does not know messages.
 use crate::{
-    config::Config,
     connection::{
         handle::Handle,
         queue::{Beyond, PushError, QueueClosed},
         sending::Sending,
     },
-    server::registry::Registry,
-    wire::close_code::CloseCode,
+    server::{hub::Hub, registry::Registry},
+    wire::{close_code::CloseCode, write::Frame},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -37,23 +36,25 @@ const LAST_CHANCES: u32 = 10;
 ///    +---------------------+<----------------------+
 ///            room                half empty
 /// ```
-pub(super) async fn broadcast(registry: &Registry, frame: Bytes, config: &Config) -> usize {
-    let (mut accepted, mut full, mut behind) = (0, Vec::new(), Vec::new());
-    registry.for_each(|conn| match conn.try_push(frame.clone()) {
-        Ok(()) => accepted += 1,
-        Err(PushError::Full) if conn.queue().is_behind() => behind.push(conn.clone()),
-        Err(PushError::Full) => full.push(conn.clone()),
-        Err(PushError::Closed) => {}
-    });
-    let limit = config.lag_timeout;
+pub(super) async fn broadcast<E>(hub: &Hub<E>, frame: Frame) -> usize {
+    let (message_type, bytes) = (frame.message_type, frame.payload_len());
+    let message = Outgoing { frame: frame.into_bytes(), message_type, bytes };
+    let watched = hub.program().watches_messages();
+    let offered =
+        if watched { offer::<true>(hub.registry(), &message) } else { offer::<false>(hub.registry(), &message) };
+    let Offered { mut accepted, told, full, behind } = offered;
+    // After the lock of the registry is released.
+    told.iter().for_each(|conn| message.report(conn));
+    let limit = hub.config().lag_timeout;
     let mut late = Vec::new();
     if !behind.is_empty() {
-        accepted += push_beyond(behind, &frame, limit, &mut late);
+        accepted += push_beyond(behind, &message, limit, &mut late);
         // Without this, a loop of broadcasts on a runtime with one thread would never write.
         yield_now().await;
     }
     if !full.is_empty() {
-        let mut waiting: FuturesUnordered<_> = full.iter().map(|conn| Sending::on(conn, Ok(frame.clone()))).collect();
+        let send = |conn| Sending::on(conn, Ok(message.frame.clone())).counted(message_type, bytes);
+        let mut waiting: FuturesUnordered<_> = full.iter().map(send).collect();
         let _ = timeout(WAIT, async {
             while let Some(done) = waiting.next().await {
                 accepted += usize::from(done.is_ok());
@@ -63,7 +64,7 @@ pub(super) async fn broadcast(registry: &Registry, frame: Bytes, config: &Config
         let now = Instant::now();
         for sending in waiting {
             if let Some((conn, result)) = sending.push_beyond(now, limit) {
-                accepted += usize::from(is_accepted(conn, &result, &mut late));
+                accepted += usize::from(is_accepted(conn, &message, &result, &mut late));
             }
         }
     }
@@ -74,28 +75,77 @@ pub(super) async fn broadcast(registry: &Registry, frame: Bytes, config: &Config
             return accepted;
         }
         sleep(WAIT / LAST_CHANCES).await;
-        accepted += push_beyond(std::mem::take(&mut late), &frame, limit, &mut late);
+        accepted += push_beyond(std::mem::take(&mut late), &message, limit, &mut late);
     }
     late.iter().for_each(close);
     accepted
 }
 
+/// The message of a broadcast.
+struct Outgoing {
+    frame: Bytes,
+    message_type: &'static str,
+    bytes: usize,
+}
+
+impl Outgoing {
+    fn report(&self, conn: &Handle) {
+        conn.report_sent(self.message_type, self.bytes);
+    }
+}
+
+/// The connections by what their queues did with the frame.
+#[derive(Default)]
+struct Offered {
+    accepted: usize,
+    /// Those that accepted it, if the observer wants to know.
+    told: Vec<Handle>,
+    full: Vec<Handle>,
+    behind: Vec<Handle>,
+}
+
+/// Queues the frame where there is room. `WATCHED` is a constant, because one instruction for each
+/// connection is one percent.
+fn offer<const WATCHED: bool>(registry: &Registry, message: &Outgoing) -> Offered {
+    let mut offered = Offered::default();
+    registry.for_each(|conn| match conn.try_push(message.frame.clone()) {
+        Ok(()) => {
+            offered.accepted += 1;
+            if WATCHED {
+                offered.told.push(conn.clone());
+            }
+        }
+        Err(PushError::Full) if conn.queue().is_behind() => offered.behind.push(conn.clone()),
+        Err(PushError::Full) => offered.full.push(conn.clone()),
+        Err(PushError::Closed) => {}
+    });
+    offered
+}
+
 /// Queues the frame in the reserve of each of these connections. Returns the number of connections
 /// that accepted it. Those without room go into `late`.
-fn push_beyond(behind: Vec<Handle>, frame: &Bytes, limit: Duration, late: &mut Vec<Handle>) -> usize {
+fn push_beyond(behind: Vec<Handle>, message: &Outgoing, limit: Duration, late: &mut Vec<Handle>) -> usize {
     let now = Instant::now();
     let accepted = behind.into_iter().filter(|conn| {
-        let result = conn.queue().push_beyond(frame.clone(), now, limit);
-        is_accepted(conn, &result, late)
+        let result = conn.queue().push_beyond(message.frame.clone(), now, limit);
+        is_accepted(conn, message, &result, late)
     });
     accepted.count()
 }
 
 /// Whether a full connection accepted the frame. A connection that was too slow for too long is
 /// closed.
-fn is_accepted(conn: &Handle, result: &Result<Beyond, QueueClosed>, late: &mut Vec<Handle>) -> bool {
+fn is_accepted(
+    conn: &Handle,
+    message: &Outgoing,
+    result: &Result<Beyond, QueueClosed>,
+    late: &mut Vec<Handle>,
+) -> bool {
     match result {
-        Ok(Beyond::Queued) => return true,
+        Ok(Beyond::Queued) => {
+            message.report(conn);
+            return true;
+        }
         Ok(Beyond::Full) => late.push(conn.clone()),
         Ok(Beyond::TooLong) => close(conn),
         Err(QueueClosed) => {}

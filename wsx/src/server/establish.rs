@@ -252,6 +252,7 @@ pub(super) fn enter<E: Endpoint>(
             Err(full())
         }
     })?;
+    hub.program().watch(&conn);
     conn.set_extensions(identity.extensions);
     let entered = Entered { hub: hub.clone(), conn, token, counted: None, running: false };
     let shown = hub.on_connect().is_none_or(|register| register.call(|register| register(&entered.conn)).is_some())

@@ -17,7 +17,6 @@ use crate::{
     error::SendError,
     protocol::endpoint::{Endpoint, Untyped},
     server::{broadcast, hub::inner::Inner, lifecycle::Lifecycle, shutdown},
-    wire::write::Frame,
 };
 use futures_util::future::BoxFuture;
 use std::{
@@ -164,7 +163,7 @@ impl<E: Endpoint> Hub<E> {
     /// [`Sending`].
     pub fn send_to<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, id: &str, message: &M) -> Sending<'static> {
         let conn = self.0.registry.get(id).ok_or_else(|| SendError::NoSuchConnection(id.to_owned()));
-        Sending::on_owned(conn, message.encode(Role::Server).map(Frame::into_bytes))
+        Sending::on_owned(conn, message.encode(Role::Server))
     }
 
     /// Queues a message or an envelope for every connection. Returns the number of connections that
@@ -197,9 +196,9 @@ impl<E: Endpoint> Hub<E> {
         &self,
         message: &M,
     ) -> BoxFuture<'_, Result<usize, SendError>> {
-        let frame = message.encode(Role::Server).map(Frame::into_bytes);
+        let frame = message.encode(Role::Server);
         // Boxed, so that its type does not name the message; `sending` has the reason.
-        Box::pin(async move { Ok(broadcast::broadcast(&self.0.registry, frame?, self.config()).await) })
+        Box::pin(async move { Ok(broadcast::broadcast(self, frame?).await) })
     }
 
     /// Returns the connection with this id, if there is one.

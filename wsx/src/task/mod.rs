@@ -31,6 +31,7 @@ use crate::{
     connection::{Connection, handle::Handle},
     dispatch::run::Scope,
     envelope::incoming::Incoming,
+    observer::spans,
     protocol::endpoint::Endpoint,
     task::{
         deadline::LAST_LOOK,
@@ -66,6 +67,7 @@ pub(crate) fn run<'t, E: Endpoint, T: Transport>(
         let _ending = Ending { conn, scope };
         let Some(transport) = &*socket else { return };
         let config = &scope.program.config;
+        spans::open(conn, || transport.peer());
         let closed = {
             let progress = Progress::new();
             let mut reading = pin!(Some(ReadLoop::new(transport, conn, scope, &progress).run()));
@@ -114,6 +116,8 @@ impl<E: Endpoint> Drop for Ending<'_, E> {
             hub.remove(self.conn);
         }
         self.conn.shut();
+        self.conn.end_reports();
+        spans::close(self.conn);
         self.conn.set_closed(Closed::new(CloseCode::ABNORMAL, "the connection's task was dropped", ClosedBy::Link));
     }
 }
@@ -159,6 +163,7 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
         // In the same poll, whether or not a handler is pending. So replies are written at once,
         // and a handler that waits for room in its own queue gets it.
         let written = self.writer.poll(self.transport, self.conn.queue(), cx);
+        self.conn.report_queue();
         self.poll_heartbeat(cx);
         written
     }

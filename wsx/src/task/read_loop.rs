@@ -201,11 +201,14 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
                 return Err(Cut);
             }
             Ok(Some(reply)) => {
+                let (reply_type, bytes) = (reply.message_type, reply.payload_len());
                 let queued = match self.try_reply(&reply) {
                     Err(PushError::Full) => Box::pin(self.reply_with_room(reply)).await,
                     result => result.is_ok(),
                 };
-                if !queued {
+                if queued {
+                    self.conn.report_sent(reply_type, bytes);
+                } else {
                     observer.reply_dropped(Connection::of(self.conn), &message_type());
                 }
             }

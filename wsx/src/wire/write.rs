@@ -24,11 +24,19 @@ thread_local! {
 pub struct Frame {
     buffer: Vec<u8>,
     start: usize,
+    /// The type of its message, if that is a constant of the program; otherwise empty. An observer
+    /// counts by it.
+    pub(crate) message_type: &'static str,
 }
 
 impl Frame {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.buffer[self.start..]
+    }
+
+    /// Returns the length of the payload, in bytes.
+    pub(crate) fn payload_len(&self) -> usize {
+        self.buffer.len() - MAX_HEADER
     }
 
     /// Returns the frame in memory of its size. A long frame keeps its buffer, because a copy would
@@ -71,15 +79,16 @@ impl Drop for Frame {
     }
 }
 
-/// Encodes a frame. `write` appends the payload.
+/// Encodes a frame. `write` appends the payload. `message_type` is [`Frame::message_type`].
 pub(crate) fn encode<E>(
     opcode: Opcode,
     role: Role,
+    message_type: &'static str,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<Frame, E> {
     // Taken, not borrowed: the application's `Serialize` runs inside of `write`, and may encode a
     // message itself.
-    let mut frame = Frame { buffer: buffer(), start: 0 };
+    let mut frame = Frame { buffer: buffer(), start: 0, message_type };
     frame.buffer.clear();
     frame.buffer.extend_from_slice(&[0; MAX_HEADER]);
     write(&mut frame.buffer)?;
@@ -97,7 +106,7 @@ fn buffer() -> Vec<u8> {
 
 /// Encodes a frame with this payload.
 pub(crate) fn frame(opcode: Opcode, role: Role, payload: &[u8]) -> Bytes {
-    let result = encode(opcode, role, |buffer| {
+    let result = encode(opcode, role, "", |buffer| {
         buffer.extend_from_slice(payload);
         Ok::<_, std::convert::Infallible>(())
     });
@@ -213,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_payload_that_fails_to_encode_does_not_damage_the_next_frame() {
-        let failed = encode(Opcode::TEXT, Role::Server, |buffer| {
+        let failed = encode(Opcode::TEXT, Role::Server, "", |buffer| {
             buffer.extend_from_slice(b"half");
             Err("no")
         });
@@ -223,7 +232,7 @@ mod tests {
 
     /// Encodes a frame of a server around a payload of this length.
     fn encoded(length: usize) -> Frame {
-        encode(Opcode::BINARY, Role::Server, |buffer| {
+        encode(Opcode::BINARY, Role::Server, "", |buffer| {
             buffer.resize(buffer.len() + length, 7);
             Ok::<_, ()>(())
         })

@@ -275,6 +275,18 @@ impl Queue {
         polls_reader
     }
 
+    /// Returns the number of queued messages as the last call returned it, and as it is now, if
+    /// they differ. Under the lock, so that the differences of all calls add up.
+    pub(crate) fn report(&self) -> Option<(usize, usize)> {
+        self.lock().report()
+    }
+
+    /// As [`report`](Self::report), for a connection that has ended: now is 0, also after later
+    /// calls.
+    pub(crate) fn end_reports(&self) -> Option<(usize, usize)> {
+        self.lock().end_reports()
+    }
+
     /// Wakes the task, which then polls its reader.
     pub(crate) fn wake_reader(&self) {
         let task = self.lock().call_reader();
@@ -585,6 +597,23 @@ mod tests {
         assert!(
             matches!(queue.take(), Taken::Many(batch) if batch == [b"pong".repeat(MAX_CONTROLS), vec![b'x'; 7]].concat())
         );
+    }
+
+    /// Row X10: the gauge of queued messages.
+    #[test]
+    fn the_reported_numbers_of_messages_add_up_to_zero() {
+        let queue = queue(10, 100);
+        assert_eq!(queue.report(), None);
+        queue.try_push(frame(1)).unwrap();
+        queue.try_append(b"reply").unwrap();
+        assert_eq!(queue.report(), Some((0, 2)));
+        assert_eq!(queue.report(), None);
+        drain(&queue);
+        queue.try_push(frame(1)).unwrap();
+        assert_eq!(queue.report(), Some((2, 1)));
+        queue.close();
+        assert_eq!(queue.end_reports(), Some((1, 0)), "the message stays in the queue");
+        assert_eq!((queue.report(), queue.end_reports()), (None, None));
     }
 
     #[test]

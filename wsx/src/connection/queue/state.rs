@@ -64,7 +64,12 @@ pub(super) struct State {
     behind_since: Option<Instant>,
     /// Every lower ticket was queued or cancelled.
     admitted: u64,
+    /// The number of messages that an observer knows. Its last value is [`NOT_REPORTED`].
+    reported: u32,
 }
+
+/// The number of messages in a queue that is not reported any more.
+const NOT_REPORTED: u32 = u32::MAX;
 
 /// Which senders may queue a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +133,25 @@ impl State {
             next_ticket: 0,
             behind_since: None,
             admitted: 0,
+            reported: 0,
         }
+    }
+
+    /// Returns the number of messages that was returned as the new one before, and the new one, if
+    /// they differ.
+    pub(super) fn report(&mut self) -> Option<(usize, usize)> {
+        if self.reported == NOT_REPORTED {
+            return None;
+        }
+        let now = u32::try_from(self.buffer.messages).unwrap_or(NOT_REPORTED).min(NOT_REPORTED - 1);
+        let before = std::mem::replace(&mut self.reported, now);
+        (before != now).then_some((before as usize, now as usize))
+    }
+
+    /// Reports an empty queue, and nothing after that.
+    pub(super) fn end_reports(&mut self) -> Option<(usize, usize)> {
+        let before = std::mem::replace(&mut self.reported, NOT_REPORTED);
+        (before != 0 && before != NOT_REPORTED).then_some((before as usize, 0))
     }
 
     /// Whether a frame of this length can be queued without overtaking a sender that waits.

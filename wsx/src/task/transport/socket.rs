@@ -16,6 +16,7 @@ use crate::{
 use std::{
     future::Future,
     io,
+    net::SocketAddr,
     pin::{Pin, pin},
     sync::Mutex,
     task::{Context, Poll, ready},
@@ -111,6 +112,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> 
     fn unacknowledged(&self) -> Option<u32> {
         let Inner { socket, tcp, .. } = &*lock(&self.0);
         tcp(socket).and_then(tcp::unacknowledged)
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        let Inner { socket, tcp, .. } = &*lock(&self.0);
+        tcp(socket)?.peer_addr().ok()
     }
 
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Mutex,
@@ -98,6 +99,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTranspor
 
     /// The stream is the application's, and its socket is not known.
     fn unacknowledged(&self) -> Option<u32> {
+        None
+    }
+
+    /// The stream of the application is not taken apart.
+    fn peer(&self) -> Option<SocketAddr> {
         None
     }
 

@@ -1,0 +1,27 @@
+//! The list of all calls of an observer. What passes each call on is made from it, so that no call
+//! is forgotten.
+
+/// Calls the macro `$with` with the name and the arguments of each call.
+macro_rules! for_each_call {
+    ($with:ident) => {
+        $with! {
+            connection_opened(conn: &Connection);
+            connection_closed(conn: &Connection, closed: &Closed);
+            handler_failed(conn: &Connection, message_type: &str, error: &HandlerError);
+            reply_dropped(conn: &Connection, message_type: &str);
+            handler_dropped(conn: &Connection, message_type: &str, waiting: usize);
+            message_ignored(conn: &Connection, message_type: &str);
+            envelope_rejected(conn: &Connection, frame: &RawFrame<'_>);
+            handshake_rejected(peer: Option<SocketAddr>, status: StatusCode, reason: &str);
+            tls_failed(peer: Option<SocketAddr>, error: &io::Error);
+            id_contested(id: &str, older: Option<SocketAddr>, newer: Option<SocketAddr>, replacements: u32);
+            connect_failed(failures: u32, delay: Duration, error: &ConnectError);
+            client_gave_up(setback: &Setback);
+            message_received(conn: &Connection, message_type: &str, bytes: usize);
+            handler_finished(conn: &Connection, message_type: &str, elapsed: Duration);
+            message_sent(conn: &Connection, message_type: &str, bytes: usize);
+            queue_changed(conn: &Connection, before: usize, now: usize);
+        }
+    };
+}
+pub(super) use for_each_call;
