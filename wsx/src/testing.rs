@@ -82,6 +82,7 @@ impl<E: Endpoint> Bench<E> {
         loop {
             match self.conn.queue().take() {
                 Taken::Nothing => return bytes,
+                Taken::Flush(_) => {}
                 Taken::One(frame) => bytes += frame.len(),
                 Taken::Many(batch) => {
                     bytes += batch.len();

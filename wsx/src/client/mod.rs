@@ -171,6 +171,50 @@ impl<E: Endpoint> Client<E> {
         Sending::on_owned(conn, message.encode(Role::Client)).of_client(self.0.stop.clone())
     }
 
+    /// Waits until the socket has taken every message that was accepted before this call.
+    ///
+    /// The messages are then in the buffers of the operating system. The peer may not have received
+    /// them: only an answer of its own says that.
+    ///
+    /// A program that sends something and ends:
+    ///
+    /// ```no_run
+    /// # #[derive(serde::Serialize, wsx::Message)]
+    /// # struct Telemetry { celsius: f64 }
+    /// # async fn example(client: wsx::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.send(&Telemetry { celsius: 21.5 }).await?;
+    /// // An error means that the connection broke before: connect and send again.
+    /// client.flush().await?;
+    /// client.close();
+    /// // Within `close_timeout`. Then the server has answered the close, or is gone.
+    /// client.closed().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`close`](Self::close) sends the queued messages too, and returns at once. So `flush` is for
+    /// programs that have to know whether the connection lasted until then.
+    ///
+    /// # Errors
+    ///
+    /// - [`SendError::NotConnected`]: the client has no connection, or lost it during this wait.
+    /// - [`SendError::Closed`]: the client is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the messages stay queued.
+    pub async fn flush(&self) -> Result<(), SendError> {
+        let conn = self.connection();
+        let flushed = match &conn {
+            Some(conn) => conn.flush().await,
+            None => Err(SendError::Closed),
+        };
+        flushed.map_err(|error| match error {
+            SendError::Closed if !self.is_closed() => SendError::NotConnected,
+            error => error,
+        })
+    }
+
     /// Calls `message` now and then at every `interval`, and sends its result, until the client is
     /// closed. Spawn the future that this returns.
     ///

@@ -10,7 +10,7 @@ use crate::{
     connection::{
         closure_handler::OwnHandler,
         extensions::Extensions,
-        queue::{Bound, Budget, PushError, Queue},
+        queue::{Bound, Budget, PushError, Queue, QueueClosed},
         watch::Watch,
     },
     wire::close_code::CloseCode,
@@ -171,6 +171,16 @@ impl Handle {
     /// Queues a finished frame, if there is room.
     pub(crate) fn try_push(&self, frame: Bytes) -> Result<(), PushError> {
         self.0.queue.try_push(frame)
+    }
+
+    /// Waits until the socket has taken all queued frames.
+    pub(crate) async fn flush(&self) -> Result<(), QueueClosed> {
+        let written = self.0.queue.flush()?;
+        tokio::select! {
+            biased;
+            _ = written.wait() => Ok(()),
+            _ = self.0.closed.wait() => Err(QueueClosed),
+        }
     }
 
     /// Closes the connection: queued messages are sent, then the close frame. Messages that still

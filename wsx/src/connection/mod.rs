@@ -16,7 +16,10 @@ pub use sending::Sending;
 
 use crate::{
     closed::Closed,
-    connection::handle::{Handle, Start},
+    connection::{
+        handle::{Handle, Start},
+        queue::QueueClosed,
+    },
     envelope::SentBy,
     error::SendError,
     protocol::side::{AnySide, Side},
@@ -135,6 +138,25 @@ impl<S: Side, To> Connection<S, To> {
             length => Err(SendError::PingTooLong(length)),
         };
         Sending::on(&self.handle, frame)
+    }
+
+    /// Waits until the socket has taken every message that was accepted before this call.
+    ///
+    /// The messages are then in the buffers of the operating system. The peer may not have received
+    /// them: only an answer of its own says that. On a connection of `Connection::new`, it waits
+    /// for [`start`](Connection::start).
+    ///
+    /// # Errors
+    ///
+    /// - [`SendError::Closed`]: the connection has ended or is closing, or it ends before the
+    ///   socket has taken the messages. A [`close`](Self::close) during this wait is not an error:
+    ///   queued messages are then still sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the messages stay queued.
+    pub async fn flush(&self) -> Result<(), SendError> {
+        self.handle.flush().await.map_err(|QueueClosed| SendError::Closed)
     }
 
     /// Sets a function that runs with the payload of each pong. It replaces an earlier one, and

@@ -282,6 +282,7 @@ mod tests {
                 Taken::Nothing => return all,
                 Taken::One(frame) => all.extend(&frame),
                 Taken::Many(batch) => all.extend(batch),
+                Taken::Flush(_) => unreachable!("no test here flushes"),
             }
         }
     }

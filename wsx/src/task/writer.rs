@@ -80,6 +80,14 @@ impl Writer {
                     }
                     queue::recycle(batch);
                 }
+                Taken::Flush(flushed) => {
+                    if self.unflushed && transport.poll_flush(cx)?.is_pending() {
+                        queue.put_back(flushed);
+                        return self.blocked(transport, cx);
+                    }
+                    self.unflushed = false;
+                    let _ = flushed.set(());
+                }
             }
         }
     }
@@ -342,6 +350,24 @@ mod tests {
         assert_eq!(std::sync::Arc::strong_count(&owner), 2);
         assert!(poll(&mut writer, &socket, &queue).is_ready());
         assert_eq!(std::sync::Arc::strong_count(&owner), 1);
+    }
+
+    /// Row K25: a TLS stream can hold bytes back that it has taken.
+    #[tokio::test(start_paused = true)]
+    async fn a_flush_waits_for_the_bytes_that_a_stream_holds_back() {
+        let queue = Queue::new(Bound { messages: 10, bytes: usize::MAX }, Budget::default());
+        let push = |frame: &'static [u8]| queue.try_push(Bytes::from_static(frame)).unwrap();
+        push(b"before");
+        let flushed = queue.flush().unwrap();
+        push(b"after");
+        let socket = Socket { slow_flushes: Mutex::new(2), ..Socket::new([Some(2), None]) };
+        let mut writer = Writer::new(Duration::from_secs(10));
+        let mut steps = Vec::new();
+        for _ in 0..4 {
+            let polled = writer.poll(&socket, &queue, &mut Context::from_waker(Waker::noop()));
+            steps.push((socket.written.lock().unwrap().len(), flushed.initialized(), polled.is_ready()));
+        }
+        assert_eq!(steps, [(2, false, false), (6, false, false), (6, false, false), (11, true, true)]);
     }
 
     /// Returns the time until the write timeout of a socket that takes nothing.

@@ -1,7 +1,7 @@
 //! The queued frames, in order and bounded, and the control frames that are sent before them.
 //!
 //! It counts messages and bytes. It does not know the senders or the task.
-use crate::connection::queue::{BATCH, Taken, budget::Budget, spare_batch};
+use crate::connection::queue::{BATCH, Flushed, Taken, budget::Budget, spare_batch};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -44,6 +44,8 @@ pub(super) enum Entry {
         bytes: Vec<u8>,
         messages: usize,
     },
+    /// A mark between frames, not a frame.
+    Flush(Flushed),
 }
 
 impl Entry {
@@ -51,6 +53,7 @@ impl Entry {
         match self {
             Self::Frame(frame) => frame,
             Self::Replies { bytes, .. } => bytes,
+            Self::Flush(_) => &[],
         }
     }
 }
@@ -120,6 +123,17 @@ impl Buffer {
         self.entries.push_back(Entry::Replies { bytes, messages: 1 });
     }
 
+    /// Adds a mark, or returns the last entry if it is one. So there are not more marks than
+    /// frames, however often a program asks.
+    pub(super) fn push_flush(&mut self) -> Flushed {
+        if let Some(Entry::Flush(flushed)) = self.entries.back() {
+            return flushed.clone();
+        }
+        let flushed = Flushed::default();
+        self.entries.push_back(Entry::Flush(flushed.clone()));
+        flushed
+    }
+
     /// Counts one more message.
     #[inline]
     fn add(&mut self, length: usize) {
@@ -143,13 +157,14 @@ impl Buffer {
         let Some(first) = self.pop() else { return Taken::Nothing };
         let has_more = self.next_length().is_some_and(|second| first.bytes().len() + second <= BATCH);
         match first {
+            Entry::Flush(flushed) => Taken::Flush(flushed),
             Entry::Frame(frame) if !has_more => Taken::One(frame),
             first => {
                 let mut batch = match first {
                     Entry::Replies { bytes, .. } => bytes,
-                    Entry::Frame(frame) => {
+                    first => {
                         let mut batch = spare_batch();
-                        batch.extend_from_slice(&frame);
+                        batch.extend_from_slice(first.bytes());
                         batch
                     }
                 };
@@ -178,7 +193,10 @@ impl Buffer {
 
     #[inline]
     fn next_length(&self) -> Option<usize> {
-        self.controls.front().map(Bytes::len).or_else(|| self.entries.front().map(|entry| entry.bytes().len()))
+        self.controls.front().map(Bytes::len).or_else(|| match self.entries.front()? {
+            Entry::Flush(_) => None,
+            entry => Some(entry.bytes().len()),
+        })
     }
 
     #[inline]
@@ -192,6 +210,7 @@ impl Buffer {
         self.messages -= match &entry {
             Entry::Frame(_) => 1,
             Entry::Replies { messages, .. } => *messages,
+            Entry::Flush(_) => 0,
         };
         Some(entry)
     }
@@ -224,6 +243,7 @@ mod tests {
                 Taken::Nothing => return writes,
                 Taken::One(frame) => writes.push((frame.len(), true)),
                 Taken::Many(batch) => writes.push((batch.len(), false)),
+                Taken::Flush(_) => unreachable!("no test here flushes"),
             }
         }
     }

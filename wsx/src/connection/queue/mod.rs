@@ -15,15 +15,19 @@ pub(crate) use crate::connection::queue::{budget::Budget, buffer::Bound, state::
 
 use crate::connection::{
     loom_or_std::{Mutex, MutexGuard},
-    queue::state::{Access, State},
+    queue::{
+        buffer::Entry,
+        state::{Access, State},
+    },
 };
 use bytes::Bytes;
 use std::{
     cell::Cell,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::SetOnce, time::Instant};
 
 /// Maximum length of one write, in bytes, unless a single frame is longer.
 pub(crate) const BATCH: usize = 64 * 1024;
@@ -92,7 +96,12 @@ pub(crate) enum Taken {
     One(Bytes),
     /// Several frames in one piece of memory; [`recycle`] it.
     Many(Vec<u8>),
+    /// All earlier frames were taken. It is set when the socket has taken them too.
+    Flush(Flushed),
 }
+
+/// Is set when the socket has taken all frames that were queued before it.
+pub(crate) type Flushed = Arc<SetOnce<()>>;
 
 impl Queue {
     pub(crate) fn new(bound: Bound, budget: Budget) -> Self {
@@ -163,6 +172,24 @@ impl Queue {
         drop(state);
         wake(task);
         Ok(result)
+    }
+
+    /// Queues a mark, which is set when the socket has taken all frames before it.
+    pub(crate) fn flush(&self) -> Result<Flushed, QueueClosed> {
+        let mut state = self.lock();
+        if state.access != Access::Open {
+            return Err(QueueClosed);
+        }
+        let flushed = state.buffer.push_flush();
+        let task = state.schedule();
+        drop(state);
+        wake(task);
+        Ok(flushed)
+    }
+
+    /// Puts a mark back that was taken, because the socket holds bytes back.
+    pub(crate) fn put_back(&self, flushed: Flushed) {
+        self.lock().buffer.entries.push_front(Entry::Flush(flushed));
     }
 
     /// Whether broadcasts do not wait for this queue.
@@ -329,11 +356,8 @@ fn wake(waker: Option<Waker>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::queue::buffer::{Entry, MAX_CONTROLS};
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    };
+    use crate::connection::queue::buffer::MAX_CONTROLS;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -764,5 +788,34 @@ mod tests {
         queue.shrink();
         let state = queue.lock();
         assert!(matches!(state.buffer.entries.back(), Some(Entry::Replies { bytes, .. }) if bytes.capacity() == 3));
+    }
+
+    /// Row K25: a mark ends a batch, counts as nothing, and is not there twice.
+    #[test]
+    fn a_mark_is_taken_after_the_frames_before_it() {
+        let queue = Queue::new(Bound { messages: 10, bytes: usize::MAX }, Budget::default());
+        queue.try_push(Bytes::from_static(b"a")).unwrap();
+        queue.try_push(Bytes::from_static(b"b")).unwrap();
+        let first = queue.flush().unwrap();
+        for _ in 0..100 {
+            assert!(Arc::ptr_eq(&first, &queue.flush().unwrap()));
+        }
+        queue.try_append(b"c").unwrap();
+        let second = queue.flush().unwrap();
+        assert!(!Arc::ptr_eq(&first, &second));
+        let held = |queue: &Queue| {
+            let state = queue.lock();
+            (state.buffer.entries.len(), state.buffer.messages)
+        };
+        assert_eq!(held(&queue), (5, 3));
+        assert!(matches!(queue.take(), Taken::Many(batch) if batch == b"ab"));
+        let Taken::Flush(taken) = queue.take() else { panic!("the mark is next") };
+        queue.put_back(taken);
+        assert!(matches!(queue.take(), Taken::Flush(taken) if Arc::ptr_eq(&taken, &first)));
+        assert!(matches!(queue.take(), Taken::Many(batch) if batch == b"c"));
+        assert!(matches!(queue.take(), Taken::Flush(_)));
+        assert!(matches!(queue.take(), Taken::Nothing));
+        queue.close_to_sends();
+        assert!(queue.flush().is_err());
     }
 }
