@@ -36,14 +36,17 @@ impl Closed {
         Self { code, reason: reason.into(), by }
     }
 
-    /// Whether the peer rejected this connection, so that a later one would be rejected too (row R2
-    /// of the specification).
+    /// Whether the peer rejected this connection, so that a later one would be rejected too, until
+    /// somebody acts (row R2 of the specification).
     ///
-    /// That is a close by the peer with [`CloseCode::POLICY_VIOLATION`], or with
-    /// [`CloseCode::REPLACED`], because another connection has this id.
+    /// That is a close by the peer with [`CloseCode::POLICY_VIOLATION`], with
+    /// [`CloseCode::MESSAGE_TOO_BIG`], or with [`CloseCode::REPLACED`], because another connection
+    /// has this id. [`Setback::is_refusal`](crate::Setback::is_refusal) says who has to act.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        self.by == ClosedBy::Peer && matches!(self.code, CloseCode::POLICY_VIOLATION | CloseCode::REPLACED)
+        let is_refusal =
+            matches!(self.code, CloseCode::POLICY_VIOLATION | CloseCode::MESSAGE_TOO_BIG | CloseCode::REPLACED);
+        self.by == ClosedBy::Peer && is_refusal
     }
 }
 

@@ -238,11 +238,11 @@ async fn a_client_retries_after_a_temporary_rejection() {
     }
 }
 
-/// Row R2: two programs with one id do not replace each other for ever. A close with 1008 counts as
-/// a refusal too.
+/// Row R2: two programs with one id do not replace each other for ever. A close with 1008 or 1009
+/// counts as a refusal too.
 #[tokio::test]
-async fn a_client_gives_up_when_its_peer_closes_with_replaced_or_1008() {
-    for code in [CloseCode::REPLACED, CloseCode::POLICY_VIOLATION] {
+async fn a_client_gives_up_when_its_peer_closes_with_replaced_1008_or_1009() {
+    for code in [CloseCode::REPLACED, CloseCode::POLICY_VIOLATION, CloseCode::MESSAGE_TOO_BIG] {
         let server = Server::start(Hub::builder().without_handlers().build().unwrap()).await;
         let client =
             Client::builder(server.url("box-7")).backoff(quick()).give_up(Setback::is_refusal).build().unwrap();
@@ -252,7 +252,7 @@ async fn a_client_gives_up_when_its_peer_closes_with_replaced_or_1008() {
             let _other = server.peer("box-7").await;
             within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
         } else {
-            server.hub.connection("box-7").unwrap().close_with(CloseCode::POLICY_VIOLATION, "account closed");
+            server.hub.connection("box-7").unwrap().close_with(code, "account closed");
             within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
         }
         // The program may connect again.

@@ -16,12 +16,21 @@ pub enum Setback {
 }
 
 impl Setback {
-    /// Whether the server rejected this client, so that a later attempt would fail too (row R2 of
-    /// the specification).
+    /// Whether the server rejected this client, so that a later attempt would fail too, until
+    /// somebody acts (row R2 of the specification).
     ///
-    /// That is a status of 401, 403, 404 or 410, or a close with
-    /// [`CloseCode::POLICY_VIOLATION`](crate::CloseCode::POLICY_VIOLATION) or
-    /// [`CloseCode::REPLACED`](crate::CloseCode::REPLACED).
+    /// | refusal | who has to act |
+    /// |---|---|
+    /// | status 401, 403 | the owner of the token or the certificate; a fresh one may be enough |
+    /// | status 404, 410 | the owner of the URL; 410 is permanent |
+    /// | close 1008, `POLICY_VIOLATION` | the operator of the server |
+    /// | close 1009, `MESSAGE_TOO_BIG` | the developer: the message is too long each time |
+    /// | close 4000, `REPLACED` | the owner of the other program with this id |
+    ///
+    /// Only 410 and 1009 are permanent by their meaning. A program whose
+    /// [`headers`](crate::client::ClientBuilder::headers) or [`Urls`](crate::client::Urls) fetch a
+    /// fresh token should not give up on 401 and 403. Every other status, close code and error is
+    /// temporary, and is not a refusal.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
