@@ -9,7 +9,7 @@ use tokio::{
 use wsx::{
     Config, Connection, Hub, Observer, Rejection, Untyped,
     http::{StatusCode, request::Parts},
-    server::{HubBuilder, Subprotocol},
+    server::HubBuilder,
 };
 use wsx_tests::{
     Log, Seen, Server,
@@ -306,7 +306,7 @@ async fn the_subprotocol_is_agreed_on_and_reported_to_the_program() {
     let agreed = Log::default();
     let log = agreed.clone();
     let handler = hub
-        .ws_handler(wsx_tests::query_id, move |conn: &Connection| log.add(conn.extension::<Subprotocol>()))
+        .ws_handler(wsx_tests::query_id, move |conn: &Connection| log.add(conn.subprotocol().map(str::to_owned)))
         .protocols(["fleet.v2", "fleet.v1"]);
     let server = Server::start_at(hub, handler, "127.0.0.1:0").await;
     for (asked, expected) in [
@@ -318,7 +318,7 @@ async fn the_subprotocol_is_agreed_on_and_reported_to_the_program() {
         assert_eq!(status(&answer), 101);
         let header = answer.lines().find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
         assert_eq!(header, expected, "{answer}");
-        assert_eq!(agreed.next().await, expected.map(|protocol| Subprotocol(protocol.to_owned())));
+        assert_eq!(agreed.next().await, expected.map(str::to_owned));
     }
 }
 

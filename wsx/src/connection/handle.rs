@@ -17,6 +17,10 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::{
+    HeaderMap,
+    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE},
+};
 use std::{
     collections::HashMap,
     fmt,
@@ -69,6 +73,8 @@ struct Extra {
     /// The span of the connection, until its end.
     #[cfg(feature = "tracing")]
     span: Mutex<Option<tracing::Span>>,
+    /// The headers of the answer to the handshake, if it had headers of its own.
+    answer: OnceLock<Box<HeaderMap>>,
 }
 
 /// The drop of a handler runs code of the program, and wsx drops the last handle of a connection in
@@ -258,6 +264,21 @@ impl Handle {
     /// Whether both are handles of the same connection.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Stores the headers of the answer to the handshake, without those of every handshake.
+    pub(crate) fn set_answer(&self, mut headers: HeaderMap) {
+        for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT] {
+            headers.remove(name);
+        }
+        if !headers.is_empty() {
+            let _ = self.extra().answer.set(Box::new(headers));
+        }
+    }
+
+    /// Returns the headers of the answer to the handshake, if it had headers of its own.
+    pub(crate) fn answer(&self) -> Option<&HeaderMap> {
+        self.0.extra.get()?.answer.get().map(|headers| &**headers)
     }
 
     /// Returns an attached value, in its `Arc`. So the caller clones it without a lock.

@@ -29,8 +29,13 @@ use crate::{
         write,
     },
 };
+use http::{HeaderMap, header::SEC_WEBSOCKET_PROTOCOL};
 use ref_cast::{RefCastCustom, ref_cast_custom};
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, LazyLock},
+};
 
 /// A handle of a WebSocket connection, the same type at both ends. A clone is cheap.
 ///
@@ -218,6 +223,26 @@ impl<S: Side, To> Connection<S, To> {
     /// Cancel safe: a second call returns the same value.
     pub async fn closed(&self) -> Closed {
         self.handle.closed().await
+    }
+
+    /// Returns the subprotocol on which both ends agreed in the handshake (RFC 6455 section 1.9).
+    ///
+    /// A hub offers its own with `WsHandler::protocols`. A client requests some with a header
+    /// `Sec-WebSocket-Protocol`.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.handshake_headers().get(SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()
+    }
+
+    /// Returns the headers of the server's answer to the handshake, at both ends. A server adds
+    /// them with `Identity::header`.
+    ///
+    /// `Connection`, `Upgrade` and `Sec-WebSocket-Accept` are not among them. At the server, nor
+    /// are headers that the program's HTTP server adds.
+    #[must_use]
+    pub fn handshake_headers(&self) -> &HeaderMap {
+        static NOTHING: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+        self.handle.answer().unwrap_or(&NOTHING)
     }
 
     /// Returns a value attached to this connection, for example the user that `build_id`

@@ -223,10 +223,14 @@ pub(super) async fn admit<E: Endpoint>(
     if let Some(ticket) = ticket {
         ticket.spend();
     }
-    if let Some((protocol, header)) = agreed {
-        answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, header);
-        identity.extensions.insert(protocol);
+    if let Some(name) = handshake::OWN.iter().find(|name| identity.headers.contains_key(*name)) {
+        let text = format!("`build_id` added the header `{name}`, which the handshake writes itself: remove it");
+        return Err(Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, text));
     }
+    if let Some(protocol) = agreed {
+        identity.headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    answer.headers_mut().extend(identity.headers.clone());
     Ok((answer, identity))
 }
 
@@ -254,6 +258,7 @@ pub(super) fn enter<E: Endpoint>(
     })?;
     hub.program().watch(&conn);
     conn.set_extensions(identity.extensions);
+    conn.set_answer(identity.headers);
     let entered = Entered { hub: hub.clone(), conn, token, counted: None, running: false };
     let shown = hub.on_connect().is_none_or(|register| register.call(|register| register(&entered.conn)).is_some())
         && upgrade.register.call(|register| register(&entered.conn)).is_some();

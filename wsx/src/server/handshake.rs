@@ -11,6 +11,17 @@ use http::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+/// The headers of the answer that the handshake writes itself, or that must not be in it.
+pub(super) const OWN: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::UPGRADE,
+    header::SEC_WEBSOCKET_ACCEPT,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+];
+
 /// Returns the answer that turns this request into a WebSocket, or the rejection.
 ///
 /// The `Origin` header is a matter of `origin`.
@@ -33,7 +44,9 @@ pub(crate) fn check(request: &Request<()>) -> Result<Response<()>, Rejection> {
     if !headers.get(header::HOST).is_some_and(is_host) {
         return Err(Rejection::new(StatusCode::BAD_REQUEST, "the `Host` header does not name a host"));
     }
-    if count(header::CONTENT_LENGTH) + count(header::TRANSFER_ENCODING) > 0 {
+    // Some proxies and HTTP libraries add `Content-Length: 0` to every request.
+    let has_length = headers.get_all(header::CONTENT_LENGTH).iter().any(|length| length != "0");
+    if has_length || headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(Rejection::new(StatusCode::BAD_REQUEST, "a WebSocket handshake must not have a body"));
     }
     if count(header::SEC_WEBSOCKET_KEY) > 1 || count(header::SEC_WEBSOCKET_VERSION) > 1 {
@@ -157,6 +170,10 @@ mod tests {
             (GOOD.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), Err(400)),
             (GOOD.replace("Sec-WebSocket-Version: 13\r\n", ""), Err(426)),
             (GOOD.replace("Host: a\r\n", "Host: a\r\nContent-Length: 5\r\n"), Err(400)),
+            (GOOD.replace("Host: a\r\n", "Host: a\r\nContent-Length: 0\r\n"), Ok(())),
+            (GOOD.replace("Host: a\r\n", "Host: a\r\nContent-Length: 0\r\nContent-Length: 5\r\n"), Err(400)),
+            (GOOD.replace("Host: a\r\n", "Host: a\r\nContent-Length: +0\r\n"), Err(400)),
+            (GOOD.replace("Host: a\r\n", "Host: a\r\nTransfer-Encoding: chunked\r\n"), Err(400)),
             (GOOD.replace("Host: a\r\n", &format!("Host: a\r\nX: {}\r\n", "x".repeat(20_000))), Err(431)),
             (GOOD.replace("Host: a\r\n", &format!("Host: a\r\n{}", "X: y\r\n".repeat(100))), Err(431)),
             ("hello\r\n\r\n".to_owned(), Err(400)),

@@ -1,5 +1,6 @@
 //! The identity that the program gives a connection: its id, and values for its handlers.
 use crate::connection::extensions::Extensions;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::{fmt, sync::Arc};
 
 /// The identity of a new connection, which `build_id` returns: its id, and values for its handlers.
@@ -20,12 +21,14 @@ use std::{fmt, sync::Arc};
 pub struct Identity {
     pub(crate) id: Arc<str>,
     pub(crate) extensions: Extensions,
+    /// Headers of the answer, besides those of the handshake.
+    pub(crate) headers: HeaderMap,
 }
 
 impl Identity {
     /// Returns an identity with this id, and without values.
     pub fn new(id: impl Into<Arc<str>>) -> Self {
-        Self { id: id.into(), extensions: Extensions::default() }
+        Self { id: id.into(), extensions: Extensions::default(), headers: HeaderMap::new() }
     }
 
     /// Adds a value, which [`Connection::extension`](crate::Connection::extension) returns. It
@@ -33,6 +36,29 @@ impl Identity {
     #[must_use]
     pub fn with<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.extensions.insert(value);
+        self
+    }
+
+    /// Adds a header to the answer, which both ends read with
+    /// [`Connection::handshake_headers`](crate::Connection::handshake_headers). A second header
+    /// with the same name does not replace the first.
+    ///
+    /// The handshake writes some headers itself. With one of them, the handshake is rejected with
+    /// 500, and the observer receives its name: `Connection`, `Upgrade`, `Sec-WebSocket-Accept`,
+    /// `Sec-WebSocket-Extensions`, `Sec-WebSocket-Protocol`, `Content-Length` and
+    /// `Transfer-Encoding`. A client of wsx accepts an answer of up to 16 KiB and 64 headers.
+    ///
+    /// ```
+    /// use wsx::{Identity, Rejection, http::{HeaderName, HeaderValue, request::Parts}};
+    ///
+    /// async fn identify(_: Parts) -> Result<Identity, Rejection> {
+    ///     let site = (HeaderName::from_static("x-site"), HeaderValue::from_static("north"));
+    ///     Ok(Identity::new("box-7").header(site.0, site.1))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
         self
     }
 }

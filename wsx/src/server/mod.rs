@@ -45,7 +45,6 @@ pub use tls::PeerCertificates;
 pub use {
     builder::HubBuilder,
     duplicates::OnDuplicate,
-    subprotocol::Subprotocol,
     upgrade::{HandshakeError, PeerAddr, WsHandler},
 };
 

@@ -1,25 +1,13 @@
 //! The selection of a connection's subprotocol (RFC 6455 section 1.9).
+use crate::handshake::header_list;
 use http::{HeaderMap, HeaderValue, header};
 
-/// The subprotocol that the handshake selected. It is an extension of the connection.
-///
-/// ```
-/// # fn example(conn: &wsx::Connection) {
-/// if let Some(wsx::server::Subprotocol(protocol)) = conn.extension() {
-///     println!("{} speaks {protocol}", conn.id());
-/// }
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subprotocol(pub String);
-
-/// Returns the first subprotocol in the client's list that the server has, and its header in the
-/// answer.
-pub(crate) fn agree(headers: &HeaderMap, spoken: &[String]) -> Option<(Subprotocol, HeaderValue)> {
-    let asked = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    let agreed =
-        asked.flat_map(|value| value.split(',')).map(str::trim).find(|asked| spoken.iter().any(|own| own == asked))?;
-    Some((Subprotocol(agreed.to_owned()), HeaderValue::from_str(agreed).ok()?))
+/// Returns the first subprotocol in the client's list that the server has. The list can have
+/// several lines.
+pub(crate) fn agree(headers: &HeaderMap, spoken: &[String]) -> Option<HeaderValue> {
+    let mut asked = header_list::elements(headers, header::SEC_WEBSOCKET_PROTOCOL);
+    let agreed = asked.find(|asked| spoken.iter().any(|own| own.as_bytes() == *asked))?;
+    HeaderValue::from_bytes(agreed).ok()
 }
 
 #[cfg(test)]
@@ -35,10 +23,10 @@ mod tests {
             for asked in asked {
                 headers.append(header::SEC_WEBSOCKET_PROTOCOL, asked.parse().unwrap());
             }
-            agree(&headers, &spoken).map(|(Subprotocol(protocol), _)| protocol)
+            agree(&headers, &spoken)
         };
-        assert_eq!(agreed(&["v1, v2"]).as_deref(), Some("v1"), "the client's order counts");
-        assert_eq!(agreed(&["v3", " v2"]).as_deref(), Some("v2"));
+        assert_eq!(agreed(&["v1, v2"]).unwrap(), "v1", "the client's order counts");
+        assert_eq!(agreed(&["v3", " v2"]).unwrap(), "v2");
         assert_eq!(agreed(&["v3,v"]), None);
         assert_eq!(agreed(&[]), None);
     }

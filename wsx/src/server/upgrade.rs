@@ -189,9 +189,9 @@ impl<E: Endpoint> WsHandler<E> {
 
     /// Sets the subprotocols (RFC 6455 section 1.9) of this server.
     ///
-    /// The server selects the first one in the client's list that it has. The connection then has
-    /// it as its extension [`Subprotocol`](crate::server::Subprotocol). A client that requests only
-    /// others is accepted without a subprotocol; `build_id` can reject it.
+    /// The server selects the first one in the client's list that it has. Both ends then read it
+    /// with [`Connection::subprotocol`]. A client that requests only others is accepted without a
+    /// subprotocol; `build_id` can reject it.
     #[must_use]
     pub fn protocols<'p>(mut self, protocols: impl IntoIterator<Item = &'p str>) -> Self {
         self.protocols = protocols.into_iter().map(str::to_owned).collect();
