@@ -26,7 +26,7 @@ use wsx::{
     Backoff, CancellationToken, Client, ClientState, CloseCode, ClosedBy, Config, ConnectError, Hub, Identity,
     Observer, Rejection, Tls,
     client::ClientBuilder,
-    http::{StatusCode, request::Parts},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     rustls::{
         DigitallySignedStruct, SignatureScheme,
         client::{
@@ -171,6 +171,40 @@ async fn a_rejected_handshake_over_tls_has_its_status() {
     let url = format!("wss://localhost:{}/ws", server.port);
     let error = connect(edge(url, authority.client())).await.unwrap_err();
     assert!(matches!(error, ConnectError::Rejected { status: StatusCode::BAD_REQUEST, .. }), "{error:?}");
+}
+
+/// Row K21: a redirect from `wss` to `ws` is never followed, and one within `wss` is.
+#[tokio::test]
+async fn a_redirect_does_not_leave_tls() {
+    let authority = Authority::default();
+    let issued = authority.issue(&["localhost"]);
+    let target = Server::start(station(), issued.server()).await;
+    for (location, followed) in [
+        (target.url("moved"), true),
+        (target.url("moved").replace("wss://", "https://"), true),
+        (target.url("moved").replace("wss://", "ws://"), false),
+        (target.url("moved").replace("wss://", "http://"), false),
+    ] {
+        let hub = station().build().unwrap();
+        let to = HeaderValue::from_str(&location).unwrap();
+        let redirect = move |_: Parts| {
+            let rejection = Rejection::new(StatusCode::FOUND, "").header(header::LOCATION, to.clone());
+            async { Err::<String, _>(rejection) }
+        };
+        let upgrade = hub.ws_handler(redirect, |_| {});
+        let server = Server::start_at(hub, upgrade, Tls::new(issued.server())).await;
+        let result = connect(edge(server.url("a"), authority.client()).follow_redirects(1, |_| true)).await;
+        match result {
+            Ok(client) => {
+                assert!(followed, "{location}");
+                talk(&client, "hello").await;
+            }
+            Err(error) => {
+                assert!(!followed, "{location}: {error}");
+                assert!(error.to_string().contains("it leads from wss to ws"), "{error}");
+            }
+        }
+    }
 }
 
 /// Row L2: each kind of bad certificate is an error of its own, with the reason.

@@ -2,7 +2,7 @@
 //!
 //! `Display` says what happened at this level, and `source()` has the cause; [`Report`] prints
 //! both. The end of a connection is not an error but a value, [`Closed`](crate::Closed).
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use std::{borrow::Cow, error::Error, fmt, io, time::Duration};
 
 /// An error of the application, such as a handler returns.
@@ -183,17 +183,39 @@ pub enum ConnectError {
         /// certificate verifier panicked.
         source: io::Error,
     },
-    /// The server answered the handshake with a status other than 101. Redirects are not followed,
-    /// because the program decides which servers it trusts.
-    #[error("the server rejected the handshake with {status}{hint}", hint = hint(*status))]
+    /// The server answered the handshake with a status other than 101. Without
+    /// `ClientBuilder::follow_redirects`, that can be a redirect.
+    ///
+    /// `Display` shows the first line of the body, escaped and cut at 200 characters.
+    #[error("the server rejected the handshake with {status}{line}{hint}", line = first_line(body), hint = hint(*status))]
     Rejected {
         /// The HTTP status.
         status: StatusCode,
+        /// The headers of the answer.
+        headers: Box<HeaderMap>,
+        /// The first 4 KiB of the body. It is shorter if more did not arrive within a second.
+        body: Vec<u8>,
         /// The time in the server's `Retry-After` header, if it is in seconds. A client that
         /// reconnects waits at least this long, up to `Backoff::max`. A date is ignored, because
         /// the clocks of edge boxes are often wrong.
         retry_after: Option<Duration>,
     },
+    /// The server answered with a redirect that the client does not follow, although
+    /// `ClientBuilder::follow_redirects` was called.
+    #[error("the server redirects with {status} to {location:?}, which the client does not follow: {why}")]
+    Redirect {
+        /// The HTTP status.
+        status: StatusCode,
+        /// The new URL without user information, query and fragment, which can contain secrets.
+        location: String,
+        /// The reason: the limit, the policy of the program, a step from `wss` to `ws`, or a URL
+        /// that cannot be dialled.
+        why: Cow<'static, str>,
+    },
+    /// The function given to `Urls::per_attempt` returned an error or a URL that cannot be dialled,
+    /// or panicked.
+    #[error("the URL for this attempt could not be made")]
+    Url(#[source] BoxError),
     /// The server's answer violates RFC 6455, or the server closed the stream before it answered,
     /// or the stream of the program's connector panicked.
     #[error("the handshake failed")]
@@ -204,8 +226,8 @@ pub enum ConnectError {
     /// The function given to `ClientBuilder::headers` returned an error, or panicked.
     #[error("the headers for the handshake could not be made")]
     Headers(#[source] BoxError),
-    /// An earlier `connect` of this client has not ended.
-    #[error("this client is already connected or connecting: build another client for a second connection")]
+    /// This client is connected.
+    #[error("this client is already connected: build another client for a second connection")]
     AlreadyConnected,
     /// The client was closed or cancelled before it was connected.
     #[error("closed")]
@@ -213,8 +235,10 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether the server rejected this client with a status that a later attempt would get too:
-    /// 401, 403, 404 or 410 (row R2 of the specification).
+    /// Whether the server rejected this client with a status that a later attempt would get too,
+    /// until somebody acts: 401, 403, 404 or 410 (row R2 of the specification).
+    ///
+    /// [`Setback::is_refusal`](crate::Setback::is_refusal) says who has to act.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Rejected { status, .. } if matches!(status.as_u16(), 401 | 403 | 404 | 410))
@@ -229,5 +253,43 @@ impl ConnectError {
 
 /// Returns the advice for a status whose own text does not give it.
 fn hint(status: StatusCode) -> &'static str {
-    if status.is_redirection() { "; redirects are not followed: dial the new address" } else { "" }
+    if status.is_redirection() {
+        "; redirects are not followed: dial the new address, or call `follow_redirects`"
+    } else {
+        ""
+    }
+}
+
+/// Returns the first line of a body that is not empty, for a line of an error.
+fn first_line(body: &[u8]) -> String {
+    const MAX: usize = 200;
+    let text = String::from_utf8_lossy(body);
+    let Some(line) = text.lines().map(str::trim).find(|line| !line.is_empty()) else { return String::new() };
+    let escape = |character| match character {
+        '"' | '\'' => String::from(character),
+        _ => character.escape_debug().to_string(),
+    };
+    let shown: String = line.chars().take(MAX).map(escape).collect();
+    format!(": {shown}{}", if line.chars().nth(MAX).is_some() { "…" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Row K23: the line of a server cannot forge another line of a log.
+    #[test]
+    fn the_first_line_of_a_body_is_escaped_and_cut() {
+        for (body, shown) in [
+            (&b""[..], String::new()),
+            (b"\r\n \n", String::new()),
+            (b"no \"box-7\" can't\nsecond", ": no \"box-7\" can't".to_owned()),
+            (b"\r\n  spaced \r\nsecond", ": spaced".to_owned()),
+            (b"a\x1b[31m\x00\rb\xff", r": a\u{1b}[31m\0\rb\u{fffd}".replace("\\u{fffd}", "\u{fffd}")),
+            (&[b'x'; 200], format!(": {}", "x".repeat(200))),
+            (&[b'x'; 4096], format!(": {}…", "x".repeat(200))),
+        ] {
+            assert_eq!(first_line(body), shown);
+        }
+    }
 }

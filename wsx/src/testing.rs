@@ -184,5 +184,7 @@ where
 {
     let target = Target::parse(url).expect("the URL of the test is valid");
     let protocols = protocols.map(|protocols| (SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocols)));
-    handshake::perform(stream, &target, &HeaderMap::from_iter(protocols)).await
+    let headers = HeaderMap::from_iter(protocols);
+    let request = handshake::Request { headers: &headers, deadline: None };
+    handshake::perform(stream, &target, &request).await.map(|opened| opened.early)
 }

@@ -1,6 +1,6 @@
-//! The handshake at the client. Whatever a server answers, the client reads at most one head's
-//! limit. An accepted answer is one that a slow and simple reader of RFC 6455 section 4.1 accepts,
-//! and the other way round. Pieces make no difference.
+//! The handshake at the client. Whatever a server answers, the client reads at most the limits of
+//! the heads and of a body. An accepted answer is one that a slow and simple reader of RFC 6455
+//! section 4.1 accepts, and the other way round. Pieces make no difference.
 use crate::{
     head::{MAX_HEAD, MAX_HEADERS, Plain},
     input::{Input, pieces},
@@ -11,6 +11,11 @@ use wsx::{__private::fuzz, ConnectError};
 
 /// The place of the right `Sec-WebSocket-Accept` in an answer. The client's key is random.
 const ACCEPT: &[u8] = b"{accept}";
+/// How many interim answers may come before the final one.
+const MAX_INTERIM: usize = 8;
+/// How much of the body of a rejection the client keeps, and how many bytes it reads for it.
+const MAX_BODY: usize = 4 * 1024;
+const MAX_BODY_READ: usize = 68 * 1024;
 /// The subprotocols that a client requests.
 const PROTOCOLS: [&str; 2] = ["v2", "v1"];
 
@@ -33,8 +38,8 @@ pub fn run(data: &[u8]) {
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Accepted,
-    /// The status, and the time of `Retry-After` in seconds.
-    Rejected(u16, Option<u64>),
+    /// The status, the time of `Retry-After` in seconds, and the body.
+    Rejected(u16, Option<u64>, Vec<u8>),
     Failed,
 }
 
@@ -62,14 +67,17 @@ fn outcome(template: &[u8], cut: impl Fn(&[u8]) -> Vec<Vec<u8>>, takes: Takes, r
     });
     let (answer, accept) = answer;
     let taken = answer.len() - wire.unread();
-    assert!(taken <= MAX_HEAD, "{taken} bytes were read");
-    let head = Plain::read(&answer).filter(|head| answer.starts_with(head.lines[0]));
+    let interim = interim(&answer);
+    let most = interim.min(MAX_INTERIM * MAX_HEAD) + MAX_HEAD + MAX_BODY_READ;
+    assert!(taken <= most, "{taken} bytes were read");
+    let answer = &answer[interim..];
+    let head = Plain::read(answer).filter(|head| answer.starts_with(head.lines[0]));
     match result {
         Ok(rest) => {
             let head = head.expect("an accepted head is complete, and nothing comes before it");
             assert_eq!(mistake(&head, &accept, requests_protocols), None);
             head.assert_headers();
-            assert_eq!(rest, answer[head.text.len()..taken], "the bytes after the answer");
+            assert_eq!(rest, answer[head.text.len()..taken - interim], "the bytes after the answer");
             Outcome::Accepted
         }
         Err(error) => {
@@ -78,17 +86,34 @@ fn outcome(template: &[u8], cut: impl Fn(&[u8]) -> Vec<Vec<u8>>, takes: Takes, r
             });
             assert!(!good, "a good answer was rejected: {error}");
             match error {
-                ConnectError::Rejected { status: rejected, retry_after } => {
+                ConnectError::Rejected { status: rejected, retry_after, headers, body } => {
                     let head = head.expect("a status needs a head");
                     assert_eq!(status(&head), Some(rejected.as_u16()));
-                    assert_ne!(rejected, 101);
-                    Outcome::Rejected(rejected.as_u16(), retry_after.map(|time| time.as_secs()))
+                    assert!(!rejected.is_informational());
+                    assert_eq!(headers.len(), head.lines.len() - 1);
+                    assert!(body.len() <= MAX_BODY && body.len() <= answer.len() - head.text.len());
+                    Outcome::Rejected(rejected.as_u16(), retry_after.map(|time| time.as_secs()), body)
                 }
                 ConnectError::Handshake(_) => Outcome::Failed,
                 error => panic!("unexpected error: {error:?}"),
             }
         }
     }
+}
+
+/// Returns the length of the interim answers that the client skips. One more than it skips is the
+/// final answer, and fails.
+fn interim(answer: &[u8]) -> usize {
+    let mut length = 0;
+    for _ in 0..MAX_INTERIM {
+        let rest = &answer[length..];
+        let Some(head) = Plain::read(rest).filter(|head| rest.starts_with(head.lines[0])) else { break };
+        if !status(&head).is_some_and(|status| (100..200).contains(&status) && status != 101) {
+            break;
+        }
+        length += head.text.len();
+    }
+    length
 }
 
 /// Replaces each [`ACCEPT`].

@@ -71,7 +71,7 @@ async fn a_client_talks_to_a_hub() {
     let log = registered.clone();
     let same =
         within(client.connect(CancellationToken::new(), move |conn| log.add(conn.id().to_owned()))).await.unwrap();
-    assert_eq!(registered.next().await, server.url("box-7"));
+    assert_eq!(registered.next().await, format!("ws://{}/ws", server.address));
     assert_eq!(*client.state().borrow(), ClientState::Connected);
     same.send(&Telemetry { n: 1 }).await.unwrap();
     assert_eq!(server.hub.endpoint().telemetry.next().await, 1);
@@ -159,7 +159,6 @@ async fn with_reconnecting_connect_keeps_trying() {
             memory.find(|seen| if let Seen::ConnectFailed(attempt, _, _) = seen { Some(attempt) } else { None }).await;
         assert_eq!(attempt, expected);
     }
-    assert!(matches!(client.connect(CancellationToken::new(), |_| {}).await, Err(ConnectError::AlreadyConnected)));
     let hub = Hub::builder().endpoint(Station::default()).build().unwrap();
     let upgrade = hub.ws_handler(query_id, |_| {});
     let server = Server::start_at(hub, upgrade, &address).await;
@@ -307,7 +306,7 @@ async fn a_rejected_handshake_is_an_error_with_its_status() {
     let client = Client::builder(server.url("a")).reconnect(false).build().unwrap();
     let error = within(client.connect(CancellationToken::new(), |_| {})).await.unwrap_err();
     assert!(matches!(error, ConnectError::Rejected { status: StatusCode::FORBIDDEN, .. }));
-    assert_eq!(error.to_string(), "the server rejected the handshake with 403 Forbidden");
+    assert_eq!(error.to_string(), "the server rejected the handshake with 403 Forbidden: access denied");
     for url in ["", "http://127.0.0.1/", "127.0.0.1:80/ws", "ws://"] {
         // At once, even with reconnecting: a retry could not succeed.
         let error = within(Client::new(url).connect(CancellationToken::new(), |_| {})).await.unwrap_err();
@@ -521,12 +520,27 @@ async fn start_connects_and_shows_the_connection_to_on_connect() {
         .build()
         .unwrap();
     within(client.start(CancellationToken::new())).await.unwrap();
-    assert_eq!(shown.next().await, server.url("box-7"));
+    assert_eq!(shown.next().await, format!("ws://{}/ws", server.address));
     assert_eq!(client.connection(), client.connection());
     client.send(&Telemetry { n: 8 }).await.unwrap();
     assert_eq!(client.endpoint().commands.next().await, 8);
     let again = within(client.start(CancellationToken::new())).await;
     assert!(matches!(again, Err(ConnectError::AlreadyConnected)));
+}
+
+/// Row K26: the id of a client's connection is its URL without the query, which can have a token.
+#[tokio::test]
+async fn the_token_in_a_url_is_not_in_the_id() {
+    let server = Server::start(Hub::builder().without_handlers().build().unwrap()).await;
+    let (recorder, mut memory) = recorder();
+    let url = format!("{}&token=secret#secret", server.url("box-7"));
+    let builder = Client::builder(url).reconnect(false).observer(recorder);
+    assert!(!format!("{builder:?}").contains("secret"));
+    let client = builder.build().unwrap();
+    within(client.start(CancellationToken::new())).await.unwrap();
+    assert!(!format!("{client:?} {:?}", client.connection()).contains("secret"));
+    server.hub.connection("box-7").unwrap().close();
+    assert_eq!(memory.connection_closed().await.0, format!("ws://{}/ws", server.address));
 }
 
 /// Row X4: an error is printed with all its causes.

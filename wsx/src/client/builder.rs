@@ -1,7 +1,14 @@
 //! The builder of a client: collects its options and checks them. It does not dial; `session` does.
 use crate::{
     catch_panic::Guarded,
-    client::{Client, Inner, options::Options, state::Status, url::Target},
+    client::{
+        Client, Inner,
+        handshake::own_header,
+        options::Options,
+        redirect::{Follow, Redirect},
+        state::Status,
+        urls::Urls,
+    },
     config::Config,
     connection::{
         Connection,
@@ -23,6 +30,7 @@ use std::{
     panic::Location,
     sync::{Arc, Mutex},
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Builds a [`Client`]. [`Client::builder`] returns it.
@@ -43,9 +51,9 @@ use tokio_util::sync::CancellationToken;
 /// # Ok::<_, wsx::BuildError>(())
 /// ```
 pub struct ClientBuilder<E = Untyped> {
-    /// Parsed in `build`, so that its problem is reported together with the problems of the
+    /// Parsed in `build`, so that their problems are reported together with the problems of the
     /// handlers.
-    url: String,
+    urls: Urls,
     /// The endpoint and the options that a hub has too.
     program: ProgramBuilder<E>,
     /// The options that only a client has.
@@ -53,8 +61,8 @@ pub struct ClientBuilder<E = Untyped> {
 }
 
 impl ClientBuilder {
-    pub(super) fn new(url: String) -> Self {
-        Self { url, program: ProgramBuilder::default(), options: Options::default() }
+    pub(super) fn new(urls: Urls) -> Self {
+        Self { urls, program: ProgramBuilder::default(), options: Options::default() }
     }
 
     /// Sets the endpoint, whose handlers run on each connection. Its value is their state.
@@ -64,8 +72,8 @@ impl ClientBuilder {
     /// problem.
     #[must_use]
     pub fn endpoint<E: Endpoint>(self, endpoint: E) -> ClientBuilder<E> {
-        let Self { url, program, options } = self;
-        ClientBuilder { url, program: program.endpoint(endpoint), options }
+        let Self { urls, program, options } = self;
+        ClientBuilder { urls, program: program.endpoint(endpoint), options }
     }
 
     /// Adds a value, which handlers take as [`State<T>`](crate::State). It replaces an earlier
@@ -118,6 +126,10 @@ impl<E: Endpoint> ClientBuilder<E> {
 
     /// Adds a header to each handshake. A second header with the same name does not replace the
     /// first.
+    ///
+    /// The handshake writes these headers itself, so [`build`](Self::build) returns an error for
+    /// them: `Host`, `Connection`, `Upgrade`, `Sec-WebSocket-Key`, `Sec-WebSocket-Version` and
+    /// `Sec-WebSocket-Extensions`. Several `Sec-WebSocket-Protocol` headers are sent as one list.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.options.fixed_headers.append(name, value);
@@ -135,6 +147,40 @@ impl<E: Endpoint> ClientBuilder<E> {
         Fut: Future<Output = Result<HeaderMap, BoxError>> + Send + 'static,
     {
         self.options.headers = Some(Guarded::new(Box::new(move || Box::pin(headers()))));
+        self
+    }
+
+    /// Follows redirects of the server, at most `limit` in an attempt, if `policy` agrees. By
+    /// default a redirect is a failed attempt.
+    ///
+    /// `policy` runs for each redirect. It decides from the new URL whether the program trusts that
+    /// server. A relative `Location` is resolved first, and `http` counts as `ws`. A redirect from
+    /// `wss` to `ws` is never followed. Each attempt begins with the URL of the client again, also
+    /// after a permanent redirect. All redirects of an attempt share
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    ///
+    /// A server with another scheme, host or port does not receive the headers `Authorization`,
+    /// `Cookie` and `Proxy-Authorization`. It receives all other headers.
+    ///
+    /// A redirect that is not followed is
+    /// [`ConnectError::Redirect`](crate::ConnectError::Redirect), with the reason. A panic of
+    /// `policy` counts as `false`.
+    ///
+    /// ```standalone_crate
+    /// let client = wsx::Client::builder("ws://fleet.example.com/ws")
+    ///     .follow_redirects(3, |redirect| {
+    ///         redirect.to.host().is_some_and(|host| host.ends_with(".fleet.example.com"))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<_, wsx::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn follow_redirects(
+        mut self,
+        limit: usize,
+        policy: impl Fn(&Redirect) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.options.redirects = Some(Follow { limit, policy: Guarded::new(Box::new(policy)) });
         self
     }
 
@@ -192,16 +238,17 @@ impl<E: Endpoint> ClientBuilder<E> {
         self
     }
 
-    /// Checks the URL, collects the handlers, and builds the client. The client is not connected
+    /// Checks the URLs, collects the handlers, and builds the client. The client is not connected
     /// yet.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] lists every problem: a URL that cannot be dialled, two handlers for one type,
-    /// or a missing state.
+    /// [`BuildError`] lists every problem: a URL that cannot be dialled, a list without a URL or
+    /// with more than 16, a header that the handshake writes itself, two handlers for one type, or
+    /// a missing state.
     pub fn build(self) -> Result<Client<E>, BuildError> {
         let client = self.build_unchecked();
-        match &client.0.target {
+        match &client.0.targets {
             Ok(_) => Ok(client),
             Err(error) => Err(error.clone()),
         }
@@ -210,16 +257,18 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// As [`build`](Self::build), but a client with problems is built too, and its `connect`
     /// returns them.
     pub(super) fn build_unchecked(self) -> Client<E> {
-        let Self { url, mut program, options } = self;
+        let Self { urls, mut program, options } = self;
         options.route.problems(|problem| program.problem(problem));
-        let target = Target::parse(&url).map_err(|problem| program.problem(problem)).ok();
+        let targets = urls.parse().map_err(|problems| problems.into_iter().for_each(|why| program.problem(why))).ok();
+        if let Some(why) = own_header(&options.fixed_headers) {
+            program.problem(why);
+        }
         let (program, result) = program.build(Owner::Client, NoHandlers::Allowed);
-        let target = result.map(|()| target.expect("a wrong URL is among the problems"));
         Client(Arc::new(Inner {
-            url,
             program,
-            target,
+            targets: result.map(|()| targets.expect("a wrong URL is among the problems")),
             options,
+            retry: watch::Sender::new(()),
             current: Mutex::new(None),
             status: Status::new(),
             stop: CancellationToken::new(),
@@ -229,6 +278,6 @@ impl<E: Endpoint> ClientBuilder<E> {
 
 impl<E: Endpoint> fmt::Debug for ClientBuilder<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientBuilder").field("url", &self.url).field("endpoint", &E::NAME).finish_non_exhaustive()
+        f.debug_struct("ClientBuilder").field("urls", &self.urls).field("endpoint", &E::NAME).finish_non_exhaustive()
     }
 }

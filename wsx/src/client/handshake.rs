@@ -3,7 +3,7 @@
 //!
 //! It works on any stream. Of TLS it only knows an error that can come after the TLS handshake.
 use crate::{
-    client::{tls, url::Target},
+    client::{rejected, tls, url::Target},
     error::ConnectError,
     handshake::{
         head::{self, HeadError, MAX_HEAD, MAX_HEADERS},
@@ -11,44 +11,101 @@ use crate::{
     },
 };
 use http::{
-    HeaderMap, HeaderValue, Response, StatusCode, Version,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
     header::{
-        CONNECTION, HOST, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-        UPGRADE,
+        CONNECTION, HOST, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_VERSION, UPGRADE,
     },
 };
 use std::{io, time::Duration};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    time::Instant,
+};
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
-/// Makes the handshake on a stream. Returns the bytes after the answer.
-pub(crate) async fn perform<S>(stream: &mut S, target: &Target, headers: &HeaderMap) -> Result<Vec<u8>, ConnectError>
+/// Maximum number of interim answers before the final one. Servers send one or two, such as 103.
+const MAX_INTERIM: usize = 8;
+
+/// The headers that the client writes itself.
+pub(super) const OWN: [HeaderName; 6] =
+    [HOST, CONNECTION, UPGRADE, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_EXTENSIONS];
+
+/// The part of a request that does not depend on the URL.
+pub(crate) struct Request<'a> {
+    /// The headers of the program.
+    pub(crate) headers: &'a HeaderMap,
+    /// The end of the attempt. The body of a rejection is not waited for after it.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// A handshake that succeeded.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// The bytes after the answer.
+    pub(crate) early: Vec<u8>,
+    /// The headers of the answer.
+    pub(crate) headers: HeaderMap,
+}
+
+/// Makes the handshake on a stream.
+pub(crate) async fn perform<S>(stream: &mut S, target: &Target, request: &Request<'_>) -> Result<Opened, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let broken = |source| stream_error(source, target);
     let key = generate_key();
     let protocols: Vec<_> =
-        header_list::elements(headers, SEC_WEBSOCKET_PROTOCOL).filter(|name| !name.is_empty()).collect();
-    let request = request(target, &key, headers, &protocols).map_err(|why| ConnectError::Headers(why.into()))?;
-    stream.write_all(&request).await.map_err(broken)?;
+        header_list::elements(request.headers, SEC_WEBSOCKET_PROTOCOL).filter(|name| !name.is_empty()).collect();
+    let written =
+        request_bytes(target, &key, request.headers, &protocols).map_err(|why| ConnectError::Headers(why.into()))?;
+    stream.write_all(&written).await.map_err(broken)?;
     stream.flush().await.map_err(broken)?;
 
     let mut buffer = Vec::with_capacity(1024);
-    let answer = head::read::<Response<()>, _>(stream, &mut buffer).await.map_err(|error| head_error(error, target))?;
+    let mut interim = 0;
+    let answer = loop {
+        let answer = head::read::<Response<()>, _>(stream, &mut buffer).await;
+        let answer = answer.map_err(|error| head_error(error, target))?;
+        if !answer.status().is_informational() || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            break answer;
+        }
+        interim += 1;
+        if interim > MAX_INTERIM {
+            let why = format!("the server sent more than {MAX_INTERIM} interim answers");
+            return Err(ConnectError::Handshake(why.into()));
+        }
+    };
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(ConnectError::Rejected { status: answer.status(), retry_after: retry_after(answer.headers()) });
+        let body = rejected::read(stream, &answer, buffer, request.deadline).await;
+        return Err(ConnectError::Rejected {
+            status: answer.status(),
+            retry_after: retry_after(answer.headers()),
+            headers: Box::new(answer.into_parts().0.headers),
+            body,
+        });
     }
     check(&answer, &derive_accept_key(key.as_bytes()), &protocols)
         .map_err(|why| ConnectError::Handshake(why.into()))?;
-    Ok(buffer)
+    Ok(Opened { early: buffer, headers: answer.into_parts().0.headers })
+}
+
+/// Returns the error about a header that the program must not set, if it has set one.
+pub(super) fn own_header(headers: &HeaderMap) -> Option<String> {
+    let name = OWN.iter().find(|name| headers.contains_key(*name))?;
+    Some(match *name {
+        HOST => "the client writes the header `host` itself, from its URL: remove it, and name that host in the URL; \
+                 `connector` reaches it at another address"
+            .to_owned(),
+        SEC_WEBSOCKET_EXTENSIONS => format!("the client does not support extensions: remove the header `{name}`"),
+        _ => format!("the client writes the header `{name}` itself: remove it"),
+    })
 }
 
 /// Returns the bytes of the request. The error names a header that the program must not set.
-fn request(target: &Target, key: &str, headers: &HeaderMap, protocols: &[&[u8]]) -> Result<Vec<u8>, String> {
-    let own = [HOST, CONNECTION, UPGRADE, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_KEY];
-    if let Some(name) = own.iter().find(|name| headers.contains_key(*name)) {
-        return Err(format!("the client writes the header `{name}` itself: remove it"));
+fn request_bytes(target: &Target, key: &str, headers: &HeaderMap, protocols: &[&[u8]]) -> Result<Vec<u8>, String> {
+    if let Some(why) = own_header(headers) {
+        return Err(why);
     }
     let Target { path, host, .. } = target;
     let mut head = format!(
@@ -150,7 +207,7 @@ mod tests {
 
     fn written(url: &str, headers: &HeaderMap) -> Result<String, String> {
         let protocols: Vec<_> = header_list::elements(headers, SEC_WEBSOCKET_PROTOCOL).collect();
-        let request = request(&Target::parse(url).unwrap(), "dGhlIHNhbXBsZSBub25jZQ==", headers, &protocols);
+        let request = request_bytes(&Target::parse(url).unwrap(), "dGhlIHNhbXBsZSBub25jZQ==", headers, &protocols);
         request.map(|request| String::from_utf8(request).unwrap())
     }
 
@@ -199,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_header_that_the_client_writes_is_an_error() {
-        for name in [HOST, CONNECTION, UPGRADE, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_KEY] {
+        for name in OWN {
             let why = written("ws://a/ws", &headers(&[(name.clone(), "x")])).unwrap_err();
             assert!(why.contains(name.as_str()), "{why}");
         }

@@ -1,12 +1,16 @@
 //! The client: dials, reconnects, and has all public methods of [`Client`]. It does not read or
 //! write messages; `task` does.
+mod attempt;
 pub(crate) mod backoff;
 pub(crate) mod builder;
 mod dial;
 pub(crate) mod handshake;
+mod inner;
 mod options;
 mod percent;
 mod reconnect;
+mod redirect;
+mod rejected;
 mod retrying;
 pub(crate) mod state;
 pub(crate) mod stream;
@@ -14,34 +18,27 @@ pub(crate) mod stream;
 #[cfg_attr(not(feature = "rustls"), path = "tls/disabled.rs")]
 pub(crate) mod tls;
 pub(crate) mod url;
+mod urls;
 mod zone;
 
 pub use builder::ClientBuilder;
 #[cfg(feature = "proxy")]
 pub use dial::proxy::Proxy;
+pub use redirect::Redirect;
 pub use stream::Destination;
+pub use urls::{Attempt, Urls};
 
 use crate::{
     catch_panic::Guarded,
-    client::{
-        options::Options,
-        reconnect::Session,
-        state::{ClientState, Status},
-        url::Target,
-    },
-    connection::{Connection, handle::Handle, loom_or_std::watch, sending::Sending},
-    dispatch::program::Program,
+    client::{inner::Inner, reconnect::Session, state::ClientState},
+    connection::{Connection, handle::Handle, sending::Sending},
     envelope::SentBy,
-    error::{BuildError, ConnectError, SendError},
+    error::{ConnectError, SendError},
     protocol::endpoint::{Endpoint, Untyped},
 };
 use futures_util::future::BoxFuture;
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-use tokio::time::MissedTickBehavior;
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
@@ -66,24 +63,6 @@ use tokio_util::sync::CancellationToken;
 /// ```
 pub struct Client<E: Endpoint = Untyped>(Arc<Inner<E>>);
 
-struct Inner<E: Endpoint> {
-    /// As the program gave it. It is the id of each connection.
-    url: String,
-    /// The endpoint, its handlers, the bounds and the observer, for all connections of this client.
-    program: Program<E>,
-    /// The parsed URL, or the problems that prevent a start. Only [`Client::new`] makes a client
-    /// with problems.
-    target: Result<Target, BuildError>,
-    /// The options that a hub does not have.
-    options: Options,
-    /// The connection that sends go to; `None` between two connections.
-    current: Mutex<Option<Handle>>,
-    /// The state that the program watches, and whether a session is running.
-    status: Status,
-    /// Triggered by `close`, so that the session and waiting sends end.
-    stop: CancellationToken,
-}
-
 impl Client {
     /// Returns a client of the untyped endpoint, with the annotated handlers that do not name an
     /// endpoint.
@@ -93,13 +72,15 @@ impl Client {
     /// earlier.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
-        Self::builder(url).build_unchecked()
+        Self::builder(url.into()).build_unchecked()
     }
 
     /// Returns a builder, which takes an endpoint, state, headers, bounds and an observer.
+    ///
+    /// `urls` is one URL, a list of them, or a function; see [`Urls`].
     #[must_use]
-    pub fn builder(url: impl Into<String>) -> ClientBuilder {
-        ClientBuilder::new(url.into())
+    pub fn builder(urls: impl Into<Urls>) -> ClientBuilder {
+        ClientBuilder::new(urls.into())
     }
 }
 
@@ -115,11 +96,14 @@ impl<E: Endpoint> Client<E> {
     /// it keeps trying until then (row K3 of the specification). Only an
     /// [`Observer`](crate::Observer) sees the failed attempts.
     ///
+    /// While an earlier call dials or waits, a second call waits for the connection of the first.
+    /// It does not use its own `register`, and its `cancel` ends only its own wait. If the earlier
+    /// call fails, the second call begins to dial.
+    ///
     /// # Errors
     ///
     /// - [`ConnectError::Build`], at once: the URL is wrong, or the handlers do not fit together.
-    /// - [`ConnectError::AlreadyConnected`], at once: an earlier `connect` of this client has not
-    ///   ended.
+    /// - [`ConnectError::AlreadyConnected`], at once: the client is connected.
     /// - [`ConnectError::Closed`]: the client was closed or cancelled before the first connection.
     /// - Every other error of an attempt, if reconnecting is off or the client gave up.
     ///
@@ -133,8 +117,22 @@ impl<E: Endpoint> Client<E> {
         cancel: CancellationToken,
         register: impl Fn(&Connection<E::Side, E::Peer>) + Send + Sync + 'static,
     ) -> Result<Self, ConnectError> {
-        let session = Session::begin(self, cancel, Guarded::new(Box::new(move |conn| register(Connection::of(conn)))))?;
-        session.connect().await?;
+        let Inner { targets, status, .. } = &*self.0;
+        targets.as_ref().map_err(Clone::clone)?;
+        while !status.begin() {
+            if status.now() == ClientState::Connected {
+                return Err(ConnectError::AlreadyConnected);
+            }
+            let ready = status.wait_for(|state, is_over| *state == ClientState::Connected || is_over);
+            match cancel.run_until_cancelled(ready).await {
+                Some(ClientState::Connected) => return Ok(self.clone()),
+                None | Some(ClientState::Closed) => return Err(ConnectError::Closed),
+                // The earlier call has failed.
+                Some(_) => {}
+            }
+        }
+        let register = Guarded::new(Box::new(move |conn: &Handle| register(Connection::of(conn))) as Box<_>);
+        Session::new(self, cancel, register).connect().await?;
         Ok(self.clone())
     }
 
@@ -213,6 +211,23 @@ impl<E: Endpoint> Client<E> {
             SendError::Closed if !self.is_closed() => SendError::NotConnected,
             error => error,
         })
+    }
+
+    /// Dials now, because the program knows more than the client, for example that the network has
+    /// changed.
+    ///
+    /// - A client that waits begins its next attempt at once.
+    /// - An attempt in progress is dropped and begins again, because its path may be dead.
+    /// - A connected client gives its connection up without waiting for a close, and dials at once.
+    ///   The connection ends with [`CloseCode::ABNORMAL`](crate::CloseCode::ABNORMAL), by
+    ///   [`ClosedBy::Us`](crate::ClosedBy::Us). Its queued messages are lost. Its running handler
+    ///   has [`Config::close_timeout`](crate::Config::close_timeout) to end, beside the new
+    ///   connection.
+    ///
+    /// It has no effect before `connect`, after the end of the client, and on the connection of a
+    /// client that does not reconnect. The waits after later failures are not shorter.
+    pub fn retry_now(&self) {
+        self.0.retry.send_replace(());
     }
 
     /// Calls `message` now and then at every `interval`, and sends its result, until the client is
@@ -346,19 +361,6 @@ impl<E: Endpoint> Client<E> {
     }
 }
 
-impl<E: Endpoint> Inner<E> {
-    fn current(&self) -> MutexGuard<'_, Option<Handle>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set_current(&self, conn: Option<Handle>) {
-        let ended = std::mem::replace(&mut *self.current(), conn);
-        // Dropped after the lock is released. With the last handle, values of the application are
-        // dropped, and their code may take this lock.
-        drop(ended);
-    }
-}
-
 impl<E: Endpoint> Clone for Client<E> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
@@ -367,7 +369,11 @@ impl<E: Endpoint> Clone for Client<E> {
 
 impl<E: Endpoint> fmt::Debug for Client<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("url", &self.0.url).field("state", &self.0.status.now()).finish_non_exhaustive()
+        let urls: &dyn fmt::Debug = match &self.0.targets {
+            Ok(targets) => targets,
+            Err(problems) => problems,
+        };
+        f.debug_struct("Client").field("urls", urls).field("state", &self.0.status.now()).finish_non_exhaustive()
     }
 }
 

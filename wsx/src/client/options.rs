@@ -1,7 +1,7 @@
 //! The options that only a client has. The builder sets them, and the session reads them.
 use crate::{
     catch_panic::Guarded,
-    client::{backoff::Backoff, dial::route::Route, tls::Trust},
+    client::{backoff::Backoff, dial::route::Route, redirect::Follow, tls::Trust},
     connection::handle::OnConnect,
     error::BoxError,
     observer::Setback,
@@ -28,6 +28,8 @@ pub(super) struct Options {
     pub(super) fixed_headers: HeaderMap,
     /// Makes the headers that differ from one handshake to the next, such as a token that expires.
     pub(super) headers: Option<Headers>,
+    /// The redirects that the client follows.
+    pub(super) redirects: Option<Follow>,
     /// The way to the server: TCP with its source, or the program's connector.
     pub(super) route: Route,
     /// The certificates that a `wss://` client trusts, and its own certificate.
@@ -47,6 +49,7 @@ impl Default for Options {
             fixed_headers: HeaderMap::new(),
             headers: None,
             route: Route::default(),
+            redirects: None,
             trust: Trust::default(),
             give_up: None,
             on_connect: None,

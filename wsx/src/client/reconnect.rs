@@ -1,13 +1,14 @@
-//! The reconnect loop: dials, serves a connection, waits, and dials again. It does not know HTTP or
-//! TLS; `dial` does.
+//! The reconnect loop: makes attempts, serves a connection, waits, and tries again. It does not
+//! dial; `attempt` does.
 use crate::{
     catch_panic,
     client::{
         Client, Inner,
-        dial::dial,
+        attempt::{Dialled, Turn, attempt},
         options::Options,
         state::ClientState,
-        stream::{self, Socket},
+        stream::Socket,
+        urls::Targets,
     },
     closed::{Closed, ClosedBy},
     connection::handle::{Handle, OnConnect},
@@ -15,12 +16,15 @@ use crate::{
     error::ConnectError,
     observer::Setback,
     protocol::endpoint::Endpoint,
-    task::{self, deadline, transport::socket::SocketTransport},
+    task::{self, transport::socket::SocketTransport},
     wire::close_code::CloseCode,
 };
-use tokio::time::{Instant, sleep};
-use tokio_tungstenite::tungstenite::protocol::Role;
-use tokio_util::sync::CancellationToken;
+use futures_util::future::BoxFuture;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A session: all attempts and connections of one call of `connect`. Dropping it ends the session.
 pub(super) struct Session<E: Endpoint> {
@@ -30,39 +34,41 @@ pub(super) struct Session<E: Endpoint> {
     cancel: CancellationToken,
     /// Given to `connect`; runs for each new connection.
     register: OnConnect,
-    /// How many attempts failed in a row since the last connection that lasted. The waits grow with
-    /// it.
-    failures: u32,
     /// Whether another client with the same id replaced the last connection.
-    replaced: bool,
+    was_replaced: bool,
+    /// The place of the next attempt.
+    turn: Turn,
+    /// Changes when the program calls `retry_now`.
+    retry: watch::Receiver<()>,
+    /// The connections that `retry_now` has replaced, until their handlers have ended.
+    replaced: TaskTracker,
+    /// Ends the handlers of the last connection that was replaced.
+    kill_replaced: CancellationToken,
 }
-
-/// A connection after its handshake, and its transport.
-type Dialled = (Handle, SocketTransport<Socket>);
 
 /// When the next attempt begins.
 #[derive(Clone, Copy, PartialEq)]
 enum Start {
-    /// For the first connection.
+    /// For the first connection, and after `retry_now`.
     AtOnce,
     /// After a connection has ended.
     AfterWait,
 }
 
 impl<E: Endpoint> Session<E> {
-    /// Begins a session. Returns an error if the client has problems or another session is running.
-    pub(super) fn begin(
-        client: &Client<E>,
-        cancel: CancellationToken,
-        register: OnConnect,
-    ) -> Result<Self, ConnectError> {
-        if let Err(error) = &client.0.target {
-            return Err(error.clone().into());
+    /// Returns a session. The caller has marked it as running.
+    pub(super) fn new(client: &Client<E>, cancel: CancellationToken, register: OnConnect) -> Self {
+        Self {
+            client: client.clone(),
+            cancel,
+            register,
+            was_replaced: false,
+            turn: Turn::default(),
+            // A `retry_now` from before the session has no effect.
+            retry: client.0.retry.subscribe(),
+            replaced: TaskTracker::new(),
+            kill_replaced: CancellationToken::new(),
         }
-        if !client.0.status.begin() {
-            return Err(ConnectError::AlreadyConnected);
-        }
-        Ok(Self { client: client.clone(), cancel, register, failures: 0, replaced: false })
     }
 
     /// Makes the first connection, then spawns the loop.
@@ -100,9 +106,15 @@ impl<E: Endpoint> Session<E> {
             self.wait(None).await;
         }
         loop {
-            let attempt = self.failures.saturating_add(1);
-            self.inner().status.set(ClientState::Connecting { attempt });
-            match self.attempt().await {
+            let number = self.turn.failures.saturating_add(1);
+            self.inner().status.set(ClientState::Connecting { attempt: number });
+            let made = tokio::select! {
+                biased;
+                // The path of the attempt may be dead.
+                () = retry_now(&mut self.retry) => continue,
+                made = attempt(&self.client.0, &mut self.turn) => made,
+            };
+            match made {
                 Ok(dialled) => return Ok(dialled),
                 Err(error) if !self.options().reconnect || error.is_final() => return Err(error),
                 Err(error) => {
@@ -112,55 +124,36 @@ impl<E: Endpoint> Session<E> {
                     if gives_up {
                         return Err(error);
                     }
+                    self.turn.changes = self.turn.changes.wrapping_add(1);
                     self.wait(Some(&error)).await;
                 }
             }
         }
     }
 
-    /// Dials once: makes the headers, connects, and makes the handshakes, all within the handshake
-    /// timeout.
-    async fn attempt(&self) -> Result<Dialled, ConnectError> {
-        let Inner { url, program, target, options, .. } = self.inner();
-        let Options { headers, fixed_headers, route, trust, .. } = options;
-        let target = target.as_ref().map_err(Clone::clone)?;
-        let limit = program.config.handshake_timeout;
-        // Boxed, as are its parts, because the guard doubles the size of a future.
-        let dialled = catch_panic::run(Box::pin(deadline::timeout(limit, async {
-            let mut all = fixed_headers.clone();
-            if let Some(headers) = headers {
-                let made = headers.run(|headers| headers()).await;
-                let made = made.unwrap_or_else(|| Err("the program's `headers` function panicked".into()));
-                all.extend(made.map_err(ConnectError::Headers)?);
-            }
-            dial(target, route, trust, &all, &program.config).await
-        })));
-        let panicked = || ConnectError::Handshake("the program's stream panicked when it was dropped".into());
-        let dialled = dialled.await.ok_or_else(panicked)?;
-        let (socket, early) = dialled.unwrap_or(Err(ConnectError::Timeout(limit)))?;
-        let conn = Handle::new(url.as_str().into(), Role::Client, &program.config);
-        program.watch(&conn);
-        Ok((conn, SocketTransport::with_tcp(socket, stream::tcp, Role::Client, early, &program.config)))
-    }
-
-    /// Waits before the next attempt. `error` is the error of the last attempt, or `None` after an
-    /// ended connection.
+    /// Waits before the next attempt, unless the program calls `retry_now`. `error` is the error of
+    /// the last attempt, or `None` after an ended connection.
     async fn wait(&mut self, error: Option<&ConnectError>) {
         let Options { backoff, jitter, .. } = self.options();
         let random = jitter.call(|jitter| jitter()).unwrap_or_else(rand::random);
+        let rounds = self.turn.failures / self.inner().targets.as_ref().map_or(1, Targets::round);
         let delay = match error {
             Some(ConnectError::Rejected { retry_after: Some(asked), .. }) => {
-                backoff.delay_asked(self.failures, random, *asked)
+                backoff.delay_asked(rounds, random, *asked)
             }
-            None if self.replaced => backoff.delay_replaced(random),
-            _ => backoff.delay(self.failures, random),
+            None if self.was_replaced => backoff.delay_replaced(random),
+            _ => backoff.delay(rounds, random),
         };
-        self.failures = self.failures.saturating_add(1);
+        self.turn.failures = self.turn.failures.saturating_add(1);
+        let failures = self.turn.failures;
         if let Some(error) = error {
-            self.inner().program.observer.connect_failed(self.failures, delay, error);
+            self.inner().program.observer.connect_failed(failures, delay, error);
         }
-        self.inner().status.set(ClientState::Waiting { attempt: self.failures, delay });
-        sleep(delay).await;
+        self.inner().status.set(ClientState::Waiting { attempt: failures, delay });
+        tokio::select! {
+            () = retry_now(&mut self.retry) => {}
+            () = sleep(delay) => {}
+        }
     }
 
     /// Whether the program's `give_up` stops the client; the observer then learns it. A panic
@@ -179,11 +172,16 @@ impl<E: Endpoint> Session<E> {
     /// Serves one connection after the other, until the client stops.
     async fn run(mut self, mut conn: Handle, mut transport: SocketTransport<Socket>) {
         loop {
-            let closed = self.serve(conn, transport).await;
-            if !self.options().reconnect || self.is_stopped() || self.gives_up(&Setback::Ended(closed)) {
-                break;
-            }
-            match self.next(Start::AfterWait).await {
+            let start = match self.serve(conn, transport).await {
+                None => Start::AtOnce,
+                Some(closed) => {
+                    if !self.options().reconnect || self.is_stopped() || self.gives_up(&Setback::Ended(closed)) {
+                        break;
+                    }
+                    Start::AfterWait
+                }
+            };
+            match self.next(start).await {
                 Ok(next) => {
                     (conn, transport) = next;
                     self.enter(&conn);
@@ -192,6 +190,8 @@ impl<E: Endpoint> Session<E> {
                 Err(_) => break,
             }
         }
+        self.replaced.close();
+        self.replaced.wait().await;
     }
 
     /// Shows a new connection to the program, and makes it the target of sends.
@@ -206,37 +206,64 @@ impl<E: Endpoint> Session<E> {
         self.inner().status.set(ClientState::Connected);
     }
 
-    /// Serves one connection from its first message to its end. Returns the reason for the end.
-    async fn serve(&mut self, conn: Handle, transport: SocketTransport<Socket>) -> Closed {
-        let inner = &self.client.0;
-        let scope = Scope { program: &inner.program, hub: None };
+    /// Serves one connection from its first message to its end. Returns the reason for the end, or
+    /// `None` if the program called `retry_now`. The handlers of that connection then go on in a
+    /// task of their own.
+    async fn serve(&mut self, conn: Handle, transport: SocketTransport<Socket>) -> Option<Closed> {
         let since = Instant::now();
         let kill = CancellationToken::new();
-        // The stream of the program's connector can panic here, also when it is dropped.
-        let served = catch_panic::run(async {
-            let mut transport = Some(transport);
-            task::run(&mut transport, &conn, &scope, &kill).await;
-        });
-        tokio::pin!(served);
+        let mut served = self.served(conn.clone(), transport, kill.clone());
+        let inner = &self.client.0;
+        let mut replaced = false;
         tokio::select! {
-            _ = &mut served => {}
+            () = &mut served => {}
             () = self.cancel.cancelled() => {
                 inner.stop.cancel();
                 conn.close(CloseCode::NORMAL, String::new());
-                served.await;
+                served.as_mut().await;
             }
             () = inner.stop.cancelled() => {
                 conn.close(CloseCode::NORMAL, String::new());
-                served.await;
+                served.as_mut().await;
             }
+            () = retry_now(&mut self.retry), if inner.options.reconnect => replaced = true,
         }
         inner.set_current(None);
         if since.elapsed() >= inner.options.backoff.stable_after {
-            self.failures = 0;
+            self.turn.failures = 0;
+        } else if !replaced {
+            self.turn.changes = self.turn.changes.wrapping_add(1);
+        }
+        self.was_replaced = false;
+        if replaced {
+            conn.abandon("the program called `retry_now`");
+            // So at most one replaced connection waits for its handlers.
+            std::mem::replace(&mut self.kill_replaced, kill).cancel();
+            self.replaced.spawn(served);
+            return None;
         }
         let closed = conn.closed().await;
-        self.replaced = closed.by == ClosedBy::Peer && closed.code == CloseCode::REPLACED;
-        closed
+        self.was_replaced = closed.by == ClosedBy::Peer && closed.code == CloseCode::REPLACED;
+        Some(closed)
+    }
+
+    /// Returns the future that runs a connection. It does not borrow the session.
+    fn served(
+        &self,
+        conn: Handle,
+        transport: SocketTransport<Socket>,
+        kill: CancellationToken,
+    ) -> BoxFuture<'static, ()> {
+        let client = self.client.clone();
+        Box::pin(async move {
+            // The stream of the program's connector can panic here, also when it is dropped.
+            let _ = catch_panic::run(async {
+                let scope = Scope { program: &client.0.program, hub: None };
+                let mut transport = Some(transport);
+                task::run(&mut transport, &conn, &scope, &kill).await;
+            })
+            .await;
+        })
     }
 
     fn is_stopped(&self) -> bool {
@@ -261,4 +288,10 @@ impl<E: Endpoint> Drop for Session<E> {
         }
         inner.status.end(|| inner.stop.is_cancelled());
     }
+}
+
+/// Waits for a call of `retry_now` that the session has not seen.
+async fn retry_now(retry: &mut watch::Receiver<()>) {
+    // The client has the sender, and the session has the client.
+    retry.changed().await.expect("the client lives as long as its session");
 }

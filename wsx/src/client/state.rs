@@ -46,7 +46,7 @@ pub(super) struct Status {
     /// The value that the program watches.
     state: watch::Sender<ClientState>,
     /// Whether a session is running, from `connect` until the session has ended. A second `connect`
-    /// is rejected meanwhile.
+    /// waits meanwhile.
     running: AtomicBool,
     /// Whether `connect` has ever started to dial. Before that, `Disconnected` means a new client;
     /// after it, an ended one.
@@ -117,7 +117,7 @@ impl Status {
     fn is_over(&self, state: ClientState) -> bool {
         match state {
             ClientState::Closed => true,
-            ClientState::Disconnected => self.begun.load(Ordering::Acquire),
+            ClientState::Disconnected => self.begun.load(Ordering::Acquire) && !self.running.load(Ordering::Acquire),
             _ => false,
         }
     }

@@ -1,13 +1,19 @@
-//! Parses the URL of a server. The error for a wrong URL shows how to write it.
+//! Parses the URL of a server. The error for a wrong URL names the wrong character, and shows how
+//! to write it.
+//!
+//! A URL can contain a token. So neither an error nor an id shows its query.
 use crate::{
     client::{stream::Destination, tls::ServerName, zone},
     handshake::authority,
 };
 use http::{Uri, uri::InvalidUri};
+use std::sync::Arc;
 
 /// The parts of a URL, as dialling needs them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
+    /// The URL without its secrets, which is the id of a connection.
+    pub(super) id: Arc<str>,
     /// The path and query, as in the first line of the request.
     pub(super) path: String,
     /// The host and port, as in the `Host` header.
@@ -18,26 +24,32 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Parses a URL. The error names the mistake, and shows how to write the URL.
+    /// Parses a URL. The error names the mistake and its place, and shows how to write the URL.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("cannot dial {url:?}: {why}");
-        let uri: Uri = match url.parse() {
-            Ok(uri) => uri,
-            // With a scheme it may be valid.
-            Err(_) if !url.is_empty() && !url.contains("://") => return Err(wrong(&with_scheme(url))),
-            Err(error) => return Err(wrong(&InvalidUri::to_string(&error))),
-        };
+        let id = without_secrets(url);
+        let wrong = |why: &str| format!("cannot dial {id:?}: {why}");
+        if let Some((at, character)) = find(url, |character| character <= ' ' || character == '\x7f') {
+            return Err(wrong(&unwelcome(at, character)));
+        }
         // A scheme has no case (RFC 3986 section 3.1).
-        let secure = match uri.scheme_str() {
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+        let secure = match scheme {
+            _ if url.is_empty() => return Err(wrong("it is empty: write it as ws://host:port/path")),
             Some(scheme) if scheme.eq_ignore_ascii_case("ws") => false,
             Some(scheme) if scheme.eq_ignore_ascii_case("wss") => true,
-            _ => return Err(wrong(&with_scheme(url))),
+            _ => return Err(wrong(&with_scheme(&id))),
         };
+        let uri: Uri = url.parse().map_err(|error| match unlikely(url) {
+            Some((at, character)) => wrong(&unwelcome(at, character)),
+            None => wrong(&InvalidUri::to_string(&error)),
+        })?;
         let authority = uri.authority().ok_or_else(|| wrong("it does not name a host"))?;
         if authority.as_str().contains('@') {
             // Without this error they would be dropped silently.
             return Err(wrong("credentials in a URL are not sent: set them with `header`"));
         }
+        // An authority is ASCII, so a byte is a character.
+        let behind_host = scheme.map_or(0, str::len) + "://".len() + authority.host().len() + 1;
         let (authority, zone) = zone::split(authority).map_err(wrong)?;
         let authority = &authority;
         let host = authority::host(authority).ok_or_else(|| match authority.host() {
@@ -53,25 +65,76 @@ impl Target {
         };
         let port = port.map_err(|port| {
             let host = authority.host();
-            wrong(&format!(
-                "`{port}` after its host is not a port: write one from 1 to 65535, as in ws://{host}:9001/ws"
-            ))
+            let at = behind_host;
+            let digit = |character: char| character.is_ascii_digit();
+            let wrong_digit = port.strip_prefix(':').and_then(|port| find(port, |character| !digit(character)));
+            let what = match wrong_digit {
+                Some((offset, character)) => {
+                    format!("{character:?} at character {} is not part of a port", at + offset)
+                }
+                None => format!("`{port}` at character {at} is not a port"),
+            };
+            wrong(&format!("{what}: write one from 1 to 65535, as in ws://{host}:9001/ws"))
         })?;
         // `Display` begins with a slash if the URL has a query but not a path.
         let path = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
         let destination = Destination { host: format!("{host}{zone}"), port };
-        Ok(Self { path, host: authority.as_str().to_owned(), destination, tls })
+        Ok(Self { path, host: authority.as_str().to_owned(), destination, tls, id: id.into() })
+    }
+
+    /// Returns the whole URL, without a fragment.
+    pub(super) fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://{}{}", self.host, self.path)
+    }
+
+    /// Whether both have the same scheme, host and port.
+    pub(super) fn is_same_origin(&self, other: &Self) -> bool {
+        let Destination { host, port } = &self.destination;
+        self.tls.is_some() == other.tls.is_some()
+            && host.eq_ignore_ascii_case(&other.destination.host)
+            && *port == other.destination.port
     }
 }
 
-/// Returns the correct form of a URL without the scheme `ws` or `wss`. Control characters are
-/// escaped, because the text becomes part of an error.
+/// Returns a URL without its user information, query and fragment, which can contain secrets.
+pub(super) fn without_secrets(url: &str) -> String {
+    let url = &url[..url.find(['?', '#']).unwrap_or(url.len())];
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + "://".len()));
+    let user = rest[..rest.find('/').unwrap_or(rest.len())].rfind('@').map_or(0, |at| at + 1);
+    [scheme, &rest[user..]].concat()
+}
+
+/// Returns the first such character, and its place from 1.
+fn find(text: &str, wrong: impl Fn(char) -> bool) -> Option<(usize, char)> {
+    text.chars().zip(1..).find(|(character, _)| wrong(*character)).map(|(character, at)| (at, character))
+}
+
+/// Returns the character that is the most likely mistake in a URL that `http` rejects.
+fn unlikely(url: &str) -> Option<(usize, char)> {
+    let in_host = |character: char| character.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@%[]".contains(character);
+    let start = url.find("://").map_or(0, |at| at + "://".len());
+    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
+    let host = find(&url[start..end], |character| !in_host(character)).map(|(at, character)| (start + at, character));
+    host.or_else(|| find(url, |character| !character.is_ascii() || "\"<>\\^`{|}".contains(character)))
+}
+
+/// Returns the error for a character that a URL must not contain.
+fn unwelcome(at: usize, character: char) -> String {
+    match character {
+        ' ' => format!("character {at} is a space: remove it, or write `%20` in the path or query"),
+        _ => format!("character {at} is {character:?}: remove it, or percent-encode it in the path or query"),
+    }
+}
+
+/// Returns the correct form of a URL without the scheme `ws` or `wss`.
 fn with_scheme(url: &str) -> String {
     let url: &str = &url.escape_debug().to_string();
     match url.split_once("://") {
         Some((scheme, rest)) => {
             let secure = matches!(scheme.to_ascii_lowercase().as_str(), "https" | "wss");
-            format!("its scheme is neither ws nor wss: write it as {}://{rest}", if secure { "wss" } else { "ws" })
+            let right = if secure { "wss" } else { "ws" };
+            format!("its scheme `{scheme}` at character 1 is neither ws nor wss: write it as {right}://{rest}")
         }
         None if url.starts_with('/') || url.contains(":/") => "write it as ws://host:port/path".to_owned(),
         None => format!("it has no scheme: write it as ws://{url}"),
@@ -82,7 +145,7 @@ fn with_scheme(url: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Row X4: the error of a wrong URL names the mistake.
+    /// Rows K24, X4: the error of a wrong URL names the mistake and its place.
     #[test]
     fn a_url_that_cannot_be_dialled_says_why() {
         for (url, why) in [
@@ -92,22 +155,33 @@ mod tests {
             ("localhost:80", "it has no scheme: write it as ws://localhost:80"),
             ("/ws", "write it as ws://host:port/path"),
             ("ws:/a", "write it as ws://host:port/path"),
-            ("a\nb", r"write it as ws://a\nb"),
-            ("http://a/ws", "its scheme is neither ws nor wss: write it as ws://a/ws"),
-            ("HTTPS://a/ws", "its scheme is neither ws nor wss: write it as wss://a/ws"),
+            ("a\nb", r"character 2 is '\n': remove it, or percent-encode it in the path or query"),
+            ("http://a/ws", "its scheme `http` at character 1 is neither ws nor wss: write it as ws://a/ws"),
+            ("HTTPS://a/ws?t=x", "its scheme `HTTPS` at character 1 is neither ws nor wss: write it as wss://a/ws"),
             ("wss://a..b/ws", if cfg!(feature = "rustls") { "certificate" } else { "the feature `rustls`" }),
             ("ws://user:pass@a/ws", "credentials"),
-            ("ws://a b/ws", "invalid"),
+            ("ws://a b/ws", "character 7 is a space: remove it, or write `%20` in the path or query"),
+            (" ws://a/ws", "character 1 is a space"),
+            ("ws://a/ws?name=a b", "character 17 is a space"),
+            ("ws://a/ws\n", r"character 10 is '\n'"),
+            ("ws://a|b/ws", "character 7 is '|'"),
+            ("ws://ü/ws", "character 6 is 'ü'"),
+            ("ws://a/é b", "character 9 is a space"),
+            ("ws://a/ws?a^b<c", "character 12 is '^'"),
             (
                 "ws://a:99999/ws",
-                "`:99999` after its host is not a port: write one from 1 to 65535, as in ws://a:9001/ws",
+                "`:99999` at character 7 is not a port: write one from 1 to 65535, as in ws://a:9001/ws",
             ),
             ("ws://[a]/ws", "not an IPv6 address"),
             ("ws://[a%25eth0]/ws", "not an IPv6 address"),
             ("ws://[fe80::1%eth0]/ws", "write the zone of its address as in [fe80::1%25eth0]"),
-            ("ws://a:+80/ws", "`:+80` after its host is not a port"),
-            ("ws://a:0/ws", "`:0` after its host is not a port"),
-            ("ws://[::1]9/ws", "`9` after its host is not a port: write one from 1 to 65535, as in ws://[::1]:9001/ws"),
+            ("ws://a:+80/ws", "'+' at character 8 is not part of a port: write one from 1 to 65535"),
+            ("wss://b.a:80x/ws", if cfg!(feature = "rustls") { "'x' at character 13 is not" } else { "rustls" }),
+            ("ws://a:0/ws", "`:0` at character 7 is not a port"),
+            (
+                "ws://[::1]9/ws",
+                "`9` at character 11 is not a port: write one from 1 to 65535, as in ws://[::1]:9001/ws",
+            ),
         ] {
             let error = Target::parse(url).unwrap_err();
             assert!(error.contains(why), "{url}: {error}");
@@ -125,5 +199,25 @@ mod tests {
         let target = Target::parse("ws://[fe80::1%25eth0]:9001/ws").unwrap();
         assert_eq!(target.destination.to_string(), "[fe80::1%eth0]:9001");
         assert_eq!(target.host, "[fe80::1]:9001");
+    }
+
+    /// Row K26: neither an id nor an error has the secrets of a URL.
+    #[test]
+    fn the_secrets_of_a_url_are_not_shown() {
+        for (url, id) in [
+            ("ws://a:80/ws?token=secret", "ws://a:80/ws"),
+            ("ws://a?secret", "ws://a"),
+            ("ws://a/ws#secret", "ws://a/ws"),
+            ("ws://a/b@c", "ws://a/b@c"),
+            ("ws://user:secret@a/ws?secret", "ws://a/ws"),
+            ("user:secret@a", "a"),
+            ("http://user:sec@ret@a/ws?secret", "http://a/ws"),
+        ] {
+            assert_eq!(without_secrets(url), id);
+            match Target::parse(url) {
+                Ok(target) => assert_eq!(&*target.id, id),
+                Err(why) => assert!(!why.contains("secret"), "{why}"),
+            }
+        }
     }
 }

@@ -38,7 +38,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 pub(crate) struct Handle(Arc<Shared>);
 
 struct Shared {
-    /// The key of the connection in the hub's registry, or the URL of a client.
+    /// The key of the connection in the hub's registry, or the URL of a client without its secrets.
     id: Arc<str>,
     /// Decides whether frames are masked. It is here because a sender makes the finished frame.
     role: Role,
@@ -204,6 +204,14 @@ impl Handle {
     /// closing is not changed.
     pub(crate) fn close_draining(&self, code: CloseCode, reason: &str) {
         if self.0.closing.set(Box::new(Closing { code, reason: reason.to_owned() })).is_ok() {
+            self.drain();
+        }
+    }
+
+    /// Gives the link up: the connection ends as one whose link broke, but by this program. An
+    /// earlier close keeps its code.
+    pub(crate) fn abandon(&self, reason: &str) {
+        if self.0.closing.set(Box::new(Closing { code: CloseCode::ABNORMAL, reason: reason.to_owned() })).is_ok() {
             self.drain();
         }
     }

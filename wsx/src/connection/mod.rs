@@ -92,7 +92,8 @@ impl<S: Side, To> Connection<S, To> {
         Self { handle, direction: PhantomData }
     }
 
-    /// Returns the id of the connection. At a server `build_id` made it; at a client it is the URL.
+    /// Returns the id of the connection. At a server `build_id` made it. At a client it is the URL
+    /// without user information, query and fragment, because these can contain secrets.
     #[must_use]
     pub fn id(&self) -> &str {
         self.handle.id()

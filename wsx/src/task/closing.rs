@@ -1,11 +1,11 @@
 //! The second half of a task: closes the socket, and gives a running handler its time. It does not
 //! decide why the connection ends.
 use crate::{
-    closed::{Closed, ClosedBy},
+    closed::Closed,
     config::Config,
     connection::handle::Intake,
     task::{Task, deadline::Deadline, progress::Handling, transport::Transport},
-    wire::write,
+    wire::{close_code::CloseCode, write},
 };
 use std::{
     future::{Future, poll_fn},
@@ -35,7 +35,7 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
             // the wait has already ended.
             biased;
             () = async {
-                if closed.by != ClosedBy::Link {
+                if closed.code != CloseCode::ABNORMAL {
                     // A broken link ends the close, but not the handlers.
                     let _ = self.close(closed, config.close_timeout / 4, kill).await;
                 }
@@ -151,6 +151,7 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
 #[cfg(not(wsx_model))]
 mod tests {
     use super::*;
+    use crate::closed::ClosedBy;
     use crate::{
         connection::{closure_handler::by_hand, handle::Handle},
         dispatch::{program::Program, run::Scope},

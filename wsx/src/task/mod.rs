@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! serve --peer closes, input is rejected, handler panics, program closes--> close --> drain --> report
-//!       --link breaks--------------------------------------------------------------^
+//!       --link breaks, program gives it up-----------------------------------------^
 //! ```
 //!
 //! While it drains, a running handler and the messages before the end have the rest of
@@ -250,6 +250,12 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
             (Some(ReadEnd::Panicked), _) => Closed::new(CloseCode::INTERNAL_ERROR, "internal error", ClosedBy::Us),
             (Some(ReadEnd::Rejected(code, why)), _) => Closed::new(*code, why, ClosedBy::Us),
             (Some(ReadEnd::PeerClosed(frame)), _) => Closed::new(frame.code, &frame.reason, ClosedBy::Peer),
+            (None, Some(closing)) if closing.code == CloseCode::ABNORMAL => {
+                // The program has given the link up, so the connection ends as with a lost link.
+                self.progress.set_end(ReadEnd::LinkLost(closing.reason.clone()));
+                self.waker.wake_by_ref();
+                Closed::new(closing.code, closing.reason.as_str(), ClosedBy::Us)
+            }
             (None, Some(closing)) => return Closed::new(closing.code, closing.reason.as_str(), ClosedBy::Us),
             (None, None) => unreachable!("an open connection ends by its reader or by a request"),
         };

@@ -10,21 +10,26 @@ mod resolve;
 
 use crate::{
     catch_panic,
-    client::{dial::route::Route, handshake, stream::Socket, tls::Trust, url::Target},
+    client::{
+        dial::route::Route,
+        handshake::{self, Opened, Request},
+        stream::Socket,
+        tls::Trust,
+        url::Target,
+    },
     config::Config,
     error::ConnectError,
 };
-use http::HeaderMap;
 use std::io;
 
-/// Dials. Returns a stream after its handshake, and the bytes after the server's answer.
+/// Dials. Returns a stream after its handshake, and the server's answer.
 pub(super) async fn dial(
     target: &Target,
     route: &Route,
     trust: &Trust,
-    headers: &HeaderMap,
+    request: &Request<'_>,
     config: &Config,
-) -> Result<(Socket, Vec<u8>), ConnectError> {
+) -> Result<(Socket, Opened), ConnectError> {
     let Target { destination, tls, .. } = target;
     let mut socket = Box::pin(route.connect(target, config)).await?;
     if let Some(name) = tls {
@@ -37,8 +42,8 @@ pub(super) async fn dial(
     }
     // It runs the stream of the program.
     let made = catch_panic::run(Box::pin(async {
-        let early = handshake::perform(&mut socket, target, headers).await?;
-        Ok((socket, early))
+        let opened = handshake::perform(&mut socket, target, request).await?;
+        Ok((socket, opened))
     }));
     made.await.unwrap_or_else(|| Err(ConnectError::Handshake("the program's stream panicked".into())))
 }

@@ -11,7 +11,7 @@ use std::{convert::Infallible, io};
 pub(crate) struct Trust(());
 
 /// Has no value, so `Trust::connect` can never be called.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ServerName(Infallible);
 
 impl ServerName {

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 pub(crate) struct Trust(pub(crate) Option<Arc<ClientConfig>>);
 
 /// The name that the server's certificate must contain.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ServerName(pki_types::ServerName<'static>);
 
 impl ServerName {

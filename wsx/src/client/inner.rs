@@ -1,0 +1,43 @@
+//! The state that all clones of a client share. It does not dial.
+use crate::{
+    client::{options::Options, state::Status, urls::Targets},
+    connection::handle::Handle,
+    dispatch::program::Program,
+    error::BuildError,
+    protocol::endpoint::Endpoint,
+};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The state of a client.
+pub(super) struct Inner<E: Endpoint> {
+    /// The endpoint, its handlers, the bounds and the observer, for all connections of this client.
+    pub(super) program: Program<E>,
+    /// The URLs, or the problems that prevent a start. Only [`Client::new`] makes a client with
+    /// problems.
+    pub(super) targets: Result<Targets, BuildError>,
+    /// The options that a hub does not have.
+    pub(super) options: Options,
+    /// The connection that sends go to; `None` between two connections.
+    pub(super) current: Mutex<Option<Handle>>,
+    /// The state that the program watches, and whether a session is running.
+    pub(super) status: Status,
+    /// Changed by `retry_now`.
+    pub(super) retry: watch::Sender<()>,
+    /// Triggered by `close`, so that the session and waiting sends end.
+    pub(super) stop: CancellationToken,
+}
+
+impl<E: Endpoint> Inner<E> {
+    pub(super) fn current(&self) -> MutexGuard<'_, Option<Handle>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_current(&self, conn: Option<Handle>) {
+        let ended = std::mem::replace(&mut *self.current(), conn);
+        // Dropped after the lock is released. With the last handle, values of the application are
+        // dropped, and their code may take this lock.
+        drop(ended);
+    }
+}

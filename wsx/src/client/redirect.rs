@@ -1,0 +1,211 @@
+//! Redirects: where a `Location` leads, and whether the client goes there. It does not dial.
+use crate::{
+    catch_panic::Guarded,
+    client::url::{Target, without_secrets},
+    error::ConnectError,
+};
+use http::{
+    HeaderMap, StatusCode, Uri,
+    header::{AUTHORIZATION, COOKIE, LOCATION, PROXY_AUTHORIZATION},
+};
+use std::borrow::Cow;
+
+/// A redirect, as the policy of
+/// [`follow_redirects`](crate::client::ClientBuilder::follow_redirects) sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Redirect {
+    /// The status of the answer: 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+    /// The URL that was dialled.
+    pub from: Uri,
+    /// The new URL. Its scheme is `ws` or `wss`.
+    pub to: Uri,
+}
+
+/// The redirects that a client follows.
+pub(super) struct Follow {
+    /// Maximum number of redirects in an attempt.
+    pub(super) limit: usize,
+    /// The decision of the program.
+    pub(super) policy: Policy,
+}
+
+/// Decides whether the client follows a redirect.
+type Policy = Guarded<Box<dyn Fn(&Redirect) -> bool + Send + Sync>>;
+
+impl Follow {
+    /// Returns the target of a redirect that the client follows, or the reason why it does not.
+    fn decide(
+        &self,
+        status: StatusCode,
+        from: &Target,
+        to: &str,
+        followed: usize,
+    ) -> Result<Target, Cow<'static, str>> {
+        let target = Target::parse(to)?;
+        if from.tls.is_some() && target.tls.is_none() {
+            return Err("it leads from wss to ws".into());
+        }
+        if followed >= self.limit {
+            return Err(format!("the limit is {} in an attempt", self.limit).into());
+        }
+        let uri = |url: &str| url.parse::<Uri>().map_err(|error| error.to_string());
+        let redirect = Redirect { status, from: uri(&from.url())?, to: uri(to)? };
+        match self.policy.call(|policy| policy(&redirect)) {
+            Some(true) => Ok(target),
+            Some(false) => Err("the policy of the program rejects it".into()),
+            None => Err("the policy of the program panicked".into()),
+        }
+    }
+
+    /// As [`decide`](Self::decide), for the answer of a server.
+    pub(super) fn follow(
+        &self,
+        status: StatusCode,
+        from: &Target,
+        location: &str,
+        followed: usize,
+    ) -> Result<Target, ConnectError> {
+        self.decide(status, from, location, followed).map_err(|why| ConnectError::Redirect {
+            status,
+            location: without_secrets(location),
+            why,
+        })
+    }
+}
+
+/// Returns the new URL of an answer that redirects (RFC 9110 section 15.4), with the scheme `ws` or
+/// `wss`.
+pub(super) fn location(status: StatusCode, headers: &HeaderMap, from: &Target) -> Option<String> {
+    if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    headers.get(LOCATION)?.to_str().ok().map(|location| resolve(&from.url(), location.trim()))
+}
+
+/// Removes the headers that are for one server only, if the new server is another one. Every other
+/// header of the program is sent to the new server too.
+pub(super) fn strip(headers: &mut HeaderMap, from: &Target, to: &Target) {
+    if !from.is_same_origin(to) {
+        for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Resolves a reference against a URL (RFC 3986 section 5.2), and replaces `http` by `ws`. A
+/// fragment is dropped.
+fn resolve(base: &str, reference: &str) -> String {
+    let reference = reference.split('#').next().unwrap_or_default();
+    let base = base.split('#').next().unwrap_or_default();
+    let (scheme, rest) = base.split_once("://").unwrap_or(("ws", base));
+    let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    let is_scheme = |text: &str| {
+        text.starts_with(|first: char| first.is_ascii_alphabetic())
+            && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter))
+    };
+    if let Some((own, rest)) = reference.split_once(':').filter(|(own, _)| is_scheme(own)) {
+        return match own.to_ascii_lowercase().as_str() {
+            "http" | "ws" => format!("ws:{rest}"),
+            "https" | "wss" => format!("wss:{rest}"),
+            _ => reference.to_owned(),
+        };
+    }
+    if reference.starts_with("//") {
+        return format!("{scheme}:{reference}");
+    }
+    let (own_path, own_query) = reference.split_at(reference.find('?').unwrap_or(reference.len()));
+    let (path, query) = match own_path {
+        "" => (path.to_owned(), if own_query.is_empty() { query } else { own_query }),
+        own if own.starts_with('/') => (without_dots(own), own_query),
+        own => {
+            let folder = &path[..path.rfind('/').map_or(0, |at| at + 1)];
+            let folder = if folder.is_empty() { "/" } else { folder };
+            (without_dots(&format!("{folder}{own}")), own_query)
+        }
+    };
+    format!("{scheme}://{authority}{path}{query}")
+}
+
+/// Resolves `.` and `..` in a path that begins with a slash (RFC 3986 section 5.2.4).
+fn without_dots(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            "." => {}
+            ".." => drop(kept.pop()),
+            _ => kept.push(segment),
+        }
+        if is_last && matches!(segment, "." | "..") {
+            kept.push("");
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Row K21: the examples of RFC 3986 section 5.4.
+    #[test]
+    fn a_location_is_resolved_as_the_rfc_says() {
+        for (reference, expected) in [
+            ("g", "ws://a/b/c/g"),
+            ("./g", "ws://a/b/c/g"),
+            ("g/", "ws://a/b/c/g/"),
+            ("/g", "ws://a/g"),
+            ("//g", "ws://g"),
+            ("//g:80/ws?x", "ws://g:80/ws?x"),
+            ("?y", "ws://a/b/c/d;p?y"),
+            ("g?y", "ws://a/b/c/g?y"),
+            ("#s", "ws://a/b/c/d;p?q"),
+            ("g#s", "ws://a/b/c/g"),
+            ("g?y/../x#s", "ws://a/b/c/g?y/../x"),
+            (";x", "ws://a/b/c/;x"),
+            ("", "ws://a/b/c/d;p?q"),
+            (".", "ws://a/b/c/"),
+            ("./", "ws://a/b/c/"),
+            ("..", "ws://a/b/"),
+            ("../g", "ws://a/b/g"),
+            ("../..", "ws://a/"),
+            ("../../../g", "ws://a/g"),
+            ("/./g", "ws://a/g"),
+            ("/../g", "ws://a/g"),
+            ("g.", "ws://a/b/c/g."),
+            ("g;x=1/../y", "ws://a/b/c/y"),
+            ("http://b/ws", "ws://b/ws"),
+            ("HTTPS://b/ws", "wss://b/ws"),
+            ("wss://b", "wss://b"),
+            ("ftp://b/ws", "ftp://b/ws"),
+            ("g?a:b", "ws://a/b/c/g?a:b"),
+        ] {
+            assert_eq!(resolve("ws://a/b/c/d;p?q", reference), expected, "{reference}");
+        }
+        assert_eq!(resolve("ws://a?q", "g"), "ws://a/g");
+        assert_eq!(resolve("ws://a", "?y"), "ws://a?y");
+        assert_eq!(resolve("wss://a/x", "//b/"), "wss://b/");
+    }
+
+    /// Row K21: credentials stay with their server.
+    #[test]
+    fn another_server_gets_no_credentials() {
+        let sent = |from: &str, to: &str| {
+            let mut headers = HeaderMap::new();
+            for name in ["authorization", "cookie", "proxy-authorization", "x-box"] {
+                headers.insert(http::HeaderName::from_static(name), "secret".parse().unwrap());
+            }
+            strip(&mut headers, &Target::parse(from).unwrap(), &Target::parse(to).unwrap());
+            headers.len()
+        };
+        assert_eq!(sent("ws://a/ws", "ws://A:80/other?x"), 4);
+        assert_eq!(sent("ws://a/ws", "ws://a:81/ws"), 1);
+        assert_eq!(sent("ws://a/ws", "ws://b/ws"), 1);
+        #[cfg(feature = "rustls")]
+        assert_eq!(sent("ws://a:443/ws", "wss://a/ws"), 1);
+    }
+}
