@@ -1,4 +1,5 @@
-//! Row K23: the answer of a server: the body of a rejection, and the headers of the 101 at both ends.
+//! Row K23: the answer of a server: the body of a rejection, and the headers of the 101 at both
+//! ends.
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;

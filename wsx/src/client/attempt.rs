@@ -1,5 +1,5 @@
-//! One attempt to connect: its URL, its headers, the dial and the redirects, within one deadline. It
-//! does not retry; `reconnect` does.
+//! One attempt to connect: its URL, its headers, the dial and the redirects, within one deadline.
+//! It does not retry; `reconnect` does.
 use crate::{
     catch_panic,
     client::{

@@ -1,5 +1,5 @@
-//! Reads the body of an answer that rejects the handshake, bounded in bytes and in time. It does not
-//! know the meaning of the body.
+//! Reads the body of an answer that rejects the handshake, bounded in bytes and in time. It does
+//! not know the meaning of the body.
 use http::{
     Response, StatusCode,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
