@@ -111,18 +111,18 @@ pub trait Outbound {
 #[diagnostic::do_not_recommend]
 impl<M: Message + Serialize> Outbound for M {
     fn encode(&self, role: Role) -> Result<Frame, SendError> {
-        text_frame(role, VERSION, M::TYPE, M::TYPE, now(), self)
+        text_frame(role, VERSION, const { TypeKey::constant(M::TYPE) }, now(), self)
     }
 }
 
 impl<T: Serialize> Outbound for Envelope<T> {
     fn encode(&self, role: Role) -> Result<Frame, SendError> {
-        let constant = match self.message_type {
-            Cow::Borrowed(constant) => constant,
+        let message_type = match &self.message_type {
+            Cow::Borrowed(constant) => TypeKey::constant(constant),
             // It may be text of a peer, which the program passes on.
-            Cow::Owned(_) => "",
+            Cow::Owned(text) => TypeKey { text, is_plain: text.bytes().all(is_plain_byte), constant: "" },
         };
-        text_frame(role, self.ver, &self.message_type, constant, self.ts, &self.data)
+        text_frame(role, self.ver, message_type, self.ts, &self.data)
     }
 }
 
@@ -168,28 +168,43 @@ impl<T: Serialize + SentBy<S, To>, S: Declared, To> SentBy<S, To> for Envelope<T
 /// The start of an envelope of [`VERSION`], up to its type.
 const USUAL_START: &[u8] = b"{\"ver\":1,\"type\":\"";
 
-/// Returns a text frame with an envelope. `constant` is its type again, if that is a constant of
-/// the program.
+/// The type of an envelope that is written.
+#[derive(Clone, Copy)]
+struct TypeKey<'t> {
+    text: &'t str,
+    /// Whether JSON does not need escapes for it.
+    is_plain: bool,
+    /// The same text, if it is a constant of the program; otherwise empty.
+    constant: &'static str,
+}
+
+impl TypeKey<'static> {
+    const fn constant(text: &'static str) -> Self {
+        Self { text, is_plain: is_plain(text), constant: text }
+    }
+}
+
+/// Returns a text frame with an envelope.
 fn text_frame<T: Serialize + ?Sized>(
     role: Role,
     ver: u32,
-    message_type: &str,
-    constant: &'static str,
+    message_type: TypeKey<'_>,
     ts: i64,
     data: &T,
 ) -> Result<Frame, SendError> {
+    let TypeKey { text, is_plain, constant } = message_type;
     write::encode(Opcode::TEXT, role, constant, |buffer| {
         // This does not use a derive: the keys need no escapes, and their order is part of the
         // format.
-        if ver == VERSION && is_plain(message_type) {
+        if ver == VERSION && is_plain {
             buffer.extend_from_slice(USUAL_START);
-            buffer.extend_from_slice(message_type.as_bytes());
+            buffer.extend_from_slice(text.as_bytes());
             buffer.extend_from_slice(b"\",\"ts\":");
         } else {
             buffer.extend_from_slice(b"{\"ver\":");
             serde_json::to_writer(&mut *buffer, &ver)?;
             buffer.extend_from_slice(b",\"type\":");
-            serde_json::to_writer(&mut *buffer, message_type)?;
+            serde_json::to_writer(&mut *buffer, text)?;
             buffer.extend_from_slice(b",\"ts\":");
         }
         serde_json::to_writer(&mut *buffer, &ts)?;
@@ -202,9 +217,20 @@ fn text_frame<T: Serialize + ?Sized>(
 }
 
 /// Whether JSON does not need escapes for this text. That is true for nearly every type, and faster
-/// to check than to escape.
-fn is_plain(text: &str) -> bool {
-    text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
+/// to check than to escape. For the type of a message, the compiler checks it.
+const fn is_plain(text: &str) -> bool {
+    let mut rest = text.as_bytes();
+    while let [byte, after @ ..] = rest {
+        if !is_plain_byte(*byte) {
+            return false;
+        }
+        rest = after;
+    }
+    true
+}
+
+const fn is_plain_byte(byte: u8) -> bool {
+    byte >= 0x20 && byte != b'"' && byte != b'\\'
 }
 
 /// Returns the current time for `ts`.
