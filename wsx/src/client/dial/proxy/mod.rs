@@ -34,7 +34,7 @@ use tokio::{net::TcpStream, time::Instant};
 ///
 /// `Debug` does not show the user and the password, nor does an error.
 ///
-/// ```
+/// ```standalone_crate
 /// use wsx::{Client, client::Proxy};
 ///
 /// let client = Client::builder("wss://station.example.com/ws")
@@ -67,8 +67,7 @@ impl Proxy {
     /// # Errors
     ///
     /// [`BuildError`] names the part of the URL that is wrong, without its text. A proxy that
-    /// itself
-    /// speaks TLS (`https://`) is not supported.
+    /// speaks TLS by itself (`https://`) is an error too.
     pub fn new(url: impl AsRef<str>) -> Result<Self, BuildError> {
         let server = Server::parse(url.as_ref()).map_err(|why| problem(format!("its URL is wrong: {why}")))?;
         Ok(Self { plain: Some(server.clone()), tls: Some(server), except: Exceptions::default() })
@@ -102,7 +101,7 @@ impl Proxy {
     /// In a CGI program, a header of a request becomes the variable `HTTP_PROXY`, and the peer
     /// would choose the proxy. `REQUEST_METHOD` shows such a program.
     ///
-    /// ```
+    /// ```standalone_crate
     /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws")
     ///     .proxy(wsx::client::Proxy::from_env()?)
     ///     .build()?;
@@ -257,7 +256,16 @@ mod tests {
         assert!(!text.contains("secret"), "{text}");
     }
 
-    /// Row K12: the URL decides which of its proxies a client uses.
+    /// Row K12: the scheme of the URL decides which proxy a client uses.
+    #[test]
+    fn each_scheme_has_its_proxy() {
+        let target = Target::parse("ws://c/").unwrap();
+        for (variable, expected) in [("HTTP_PROXY", true), ("HTTPS_PROXY", false)] {
+            assert_eq!(from(&[(variable, "a")]).unwrap().of(&target).is_some(), expected, "{variable}");
+        }
+    }
+
+    /// Row K12: a server in `NO_PROXY` is dialled directly.
     #[test]
     fn exceptions_are_dialled_directly() {
         let proxy = from(&[("all_proxy", "a"), ("NO_PROXY", "b, 10.0.0.0/8")]).unwrap();
