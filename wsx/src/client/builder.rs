@@ -191,6 +191,9 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// are read once in each process, at the first attempt. By default it has no certificate of its
     /// own.
     ///
+    /// rustls asks for a certificate at each TLS handshake, so it can be renewed while the client
+    /// runs (row L8). The program `renewing_certificate` in `examples/` shows how.
+    ///
     /// ```no_run
     /// use std::sync::Arc;
     /// use wsx::rustls::{

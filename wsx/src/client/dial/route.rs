@@ -79,7 +79,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// [`Config::handshake_timeout`]. A failure of the proxy is
     /// [`ConnectError::Proxy`](crate::ConnectError::Proxy).
     ///
-    /// ```
+    /// ```standalone_crate
     /// use wsx::{Client, client::Proxy};
     ///
     /// let client = Client::builder("wss://station.example.com/ws")
@@ -108,7 +108,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// [`ConnectError::Dial`](crate::ConnectError::Dial) at each attempt, because a later attempt
     /// may find it.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use std::net::Ipv4Addr;
     ///
     /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws")
