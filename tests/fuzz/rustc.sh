@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # A compiler for cargo (`RUSTC_WRAPPER`) that counts the covered code of the crates that the fuzzer
-# is to explore: wsx, the targets with their readers, and the parsers that get a peer's bytes. The
-# runtime is left out. Its timers would take two thirds of the time, and its states would fill the
-# corpus.
+# is to explore: wsx, the targets with their readers, the parsers that get a peer's bytes, and the
+# browser's parser beside them. The runtime is left out. Its timers would take half of the time, and
+# its states would fill the corpus.
 set -euo pipefail
 coverage=()
-if [[ " $* " =~ " --crate-name "(wsx|wsx_fuzz|http|httparse|serde_json)" " ]]; then
+if [[ " $* " =~ " --crate-name "(wsx|wsx_fuzz|http|httparse|serde_json|url)" " ]]; then
   coverage=(
     -Cpasses=sancov-module
     -Cllvm-args=-sanitizer-coverage-level=4
