@@ -192,7 +192,7 @@ async fn a_client_counts_failed_attempts_and_reconnects() {
         scrape.until(r#"wsx_connections{side="client"}"#, 1.0).await;
         within(async {
             while server.hub.connection("box-7").is_none() {
-                tokio::task::yield_now().await
+                tokio::task::yield_now().await;
             }
         })
         .await;
