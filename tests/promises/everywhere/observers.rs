@@ -1,7 +1,7 @@
 //! What an observer learns beyond problems, and the spans of tracing.
 //!
-//! The subscriber is that of tracing-subscriber, for one thread. So the tests run on runtimes of one
-//! thread.
+//! The subscriber is that of tracing-subscriber, for one thread. So the tests run on runtimes of
+//! one thread.
 use serde_json::json;
 use std::{
     collections::BTreeSet,
@@ -62,12 +62,14 @@ async fn two_observers_are_one() {
         assert_eq!(memory.message_ignored().await, ("box-7".to_owned(), "a".to_owned()));
         let expected: &[&str] = if asks { &["__unknown__ 36"] } else { &[] };
         assert_eq!(*counts.0.lock().unwrap(), expected);
+        // A peer that does not read would take the time for closing.
+        drop(peer);
         server.stop().await;
     }
 }
 
-/// Row X12: the list from which pairs pass calls on has every method of the trait, and each observer
-/// of the library has those that it is documented to have.
+/// Row X12: the list from which pairs pass calls on has every method of the trait, and each
+/// observer of the library has those that it is documented to have.
 #[test]
 fn no_call_is_forgotten() {
     let methods = |text: &str| -> BTreeSet<String> {
@@ -120,8 +122,8 @@ impl Written {
     }
 }
 
-/// Installs a subscriber of tracing-subscriber for this thread. It writes each event with its spans,
-/// and the end of each span.
+/// Installs a subscriber of tracing-subscriber for this thread. It writes each event with its
+/// spans, and the end of each span.
 fn subscribe(level: tracing::Level) -> (Written, tracing::subscriber::DefaultGuard) {
     let written = Written::default();
     let writer = written.clone();
@@ -181,6 +183,8 @@ async fn events_of_a_handler_are_in_its_span() {
     // The span ends with the connection, although the program keeps a handle.
     written.line(&[&connection, "wsx: close"]).await;
     drop(kept);
+    // A peer that does not read would take the time for closing.
+    drop(other);
     server.stop().await;
 }
 
@@ -194,6 +198,8 @@ async fn a_warning_names_its_connection_at_every_level() {
     let mut peer = server.peer("box-7").await;
     peer.send_envelope("unknown", json!(1)).await;
     written.line(&["WARN connection{", "id=box-7", "wsx: message ignored"]).await;
+    // A peer that does not read would take the time for closing.
+    drop(peer);
     server.stop().await;
 }
 
@@ -225,6 +231,8 @@ async fn each_problem_is_an_event_in_the_span_of_its_connection() {
     let client = Client::builder(url).observer(TracingObserver::new()).give_up(|_| true).build().unwrap();
     within(client.start(CancellationToken::new())).await.unwrap_err();
     written.line(&["ERROR wsx: client gave up error=cannot reach 127.0.0.1:1: "]).await;
+    // A peer that does not read would take the time for closing.
+    drop(peer);
     server.stop().await;
     let lines = written.lines();
     assert!(!lines.iter().any(|line| line.contains("s3cret") || line == "b"), "{lines:#?}");
@@ -243,6 +251,8 @@ async fn without_the_observer_there_are_no_spans() {
         peer.send_envelope("sync", json!(1)).await;
         server.hub.broadcast(&Note { n: 1 }).await.unwrap();
         peer.receive().await;
+        // A peer that does not read would take the time for closing.
+        drop(peer);
         server.stop().await;
         let lines = written.lines();
         assert_eq!(lines.iter().any(|line| line.contains(" wsx: ")), observed, "{lines:#?}");

@@ -1,7 +1,7 @@
 //! What an observer wants to know beyond problems.
 
-/// What an observer wants to know beyond problems; [`Observer::interest`](crate::Observer::interest)
-/// returns it.
+/// What an observer wants to know beyond problems;
+/// [`Observer::interest`](crate::Observer::interest) returns it.
 ///
 /// By default that is nothing, because the rest costs time for each message.
 ///

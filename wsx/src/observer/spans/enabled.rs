@@ -1,7 +1,7 @@
 //! The spans of connections and handlers, with the feature `tracing`.
 //!
-//! Their level is `ERROR`, the highest one. So a subscriber that only takes warnings has them too, and
-//! a warning says to which connection it belongs.
+//! Their level is `ERROR`, the highest one. So a subscriber that only takes warnings has them too,
+//! and a warning says to which connection it belongs.
 //!
 //! A subscriber is code of the program, so it runs through the panic guard where wsx calls it
 //! outside of a handler.
