@@ -1,7 +1,13 @@
 //! The example programs run: row D1 of the specification.
 //!
 //! A test of the package of the examples, so that cargo builds them for it.
-use std::process::Command;
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 /// Row D1: a server and three boxes talk for six seconds. The server restarts meanwhile. The last
 /// line says that nothing was lost and that each box has reconnected.
@@ -66,4 +72,59 @@ async fn a_renewed_certificate_is_that_of_the_next_connection() {
         hub.connection("box-7").expect("it is there before its handshake is answered").close();
     }
     assert_eq!(log.next().await, [renewed.certificate]);
+}
+
+/// Returns the answer to an HTTP request.
+fn http(address: &str, target: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the example listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("the option is supported");
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: {address}\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+/// Rows D1 and X10: the example shows Prometheus every metric of the page, each of the documented
+/// kind.
+#[test]
+fn a_scrape_of_the_example_has_every_documented_metric() {
+    let page = include_str!("../../../docs/observability.md");
+    let documented: BTreeMap<&str, &str> = page
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| `wsx_")?.split('|').map(str::trim);
+            cells.next()?;
+            let (name, _) = line[3..].split_once('`')?;
+            Some((name, cells.next()?))
+        })
+        .collect();
+    assert!(documented.len() > 10, "{documented:?}");
+    let mut example = Command::new(env!("CARGO_BIN_EXE_prometheus"))
+        .args(["--hub", "127.0.0.1:0", "--metrics", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it was built");
+    let mut line = String::new();
+    // Kept, because the example prints more lines later.
+    let mut stdout = BufReader::new(example.stdout.take().expect("piped above"));
+    stdout.read_line(&mut line).expect("it prints UTF-8");
+    let address = line.trim().strip_prefix("metrics: http://").and_then(|rest| rest.strip_suffix("/metrics"));
+    let address = address.unwrap_or_else(|| panic!("{line:?}"));
+    let start = Instant::now();
+    let answer = loop {
+        let answer = http(address, "/metrics");
+        if documented.keys().all(|name| answer.contains(&format!("# TYPE {name} "))) {
+            break answer;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "a metric is missing: {answer}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let missing = http(address, "/");
+    example.kill().expect("it runs");
+    example.wait().expect("it ends");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(missing.starts_with("HTTP/1.1 404 Not Found\r\n"), "{missing}");
+    let types = answer.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    assert_eq!(types.collect::<BTreeMap<_, _>>(), documented);
 }

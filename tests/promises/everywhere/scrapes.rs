@@ -253,3 +253,37 @@ async fn queued_messages_are_counted_until_they_leave_or_their_connection_ends()
     drop((reads, _silent));
     server.stop().await;
 }
+
+/// Row X10: the page and the dashboard name exactly the metrics that the code has.
+#[test]
+fn the_page_and_the_dashboard_name_the_metrics_of_the_code() {
+    /// Returns the words that begin as the metrics do.
+    fn names(text: &str) -> BTreeSet<&str> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.filter(|word| word.starts_with("wsx_")).collect()
+    }
+    fn expressions<'v>(value: &'v serde_json::Value, found: &mut Vec<&'v str>) {
+        match value {
+            serde_json::Value::Object(object) => object.iter().for_each(|(key, value)| match (&**key, value) {
+                ("expr", serde_json::Value::String(expression)) => found.push(expression),
+                (_, value) => expressions(value, found),
+            }),
+            serde_json::Value::Array(values) => values.iter().for_each(|value| expressions(value, found)),
+            _ => {}
+        }
+    }
+    let code = include_str!("../../../wsx/src/observer/metrics.rs");
+    let code: BTreeSet<_> = code.lines().filter(|line| line.starts_with("const ")).flat_map(names).collect();
+    assert_eq!(code.len(), 12, "{code:?}");
+    let page = include_str!("../../../docs/observability.md");
+    let rows: BTreeSet<_> = page.lines().filter(|line| line.starts_with("| `wsx_")).flat_map(names).collect();
+    assert_eq!(rows, code, "docs/observability.md");
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../../examples/grafana/wsx.json")).unwrap();
+    let mut queries = Vec::new();
+    expressions(&dashboard, &mut queries);
+    assert!(queries.len() >= code.len(), "{queries:?}");
+    let queried: BTreeSet<_> =
+        queries.iter().flat_map(|query| names(query)).map(|name| name.trim_end_matches("_bucket")).collect();
+    assert_eq!(queried, code, "examples/grafana/wsx.json");
+}
