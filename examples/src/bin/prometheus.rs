@@ -5,9 +5,9 @@
 //! curl http://127.0.0.1:9464/metrics
 //! ```
 //!
-//! `examples/grafana/wsx.json` is a dashboard of these metrics, and `docs/observability.md` explains
-//! them. The boxes are in the same process, so the metrics have both sides, `hub` and `client`. A
-//! program of your own has one of them.
+//! `examples/grafana/wsx.json` is a dashboard of these metrics, and `docs/observability.md`
+//! explains them. The boxes are in the same process, so the metrics have both sides, `hub` and
+//! `client`. A program of your own has one of them.
 use clap::Parser;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{io, net::SocketAddr, time::Duration};
