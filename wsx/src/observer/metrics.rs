@@ -211,12 +211,15 @@ fn side(conn: &Connection) -> Side {
 fn count_failed_attempt(error: &ConnectError) {
     let outcome = match error {
         ConnectError::Dial { .. } => "dial",
+        ConnectError::Proxy { .. } => "proxy",
+        ConnectError::Redirect { .. } => "redirect",
         ConnectError::Certificate { .. } => "certificate",
         ConnectError::Tls { .. } => "tls",
         ConnectError::Rejected { .. } => "rejected",
         ConnectError::Handshake(_) => "handshake",
         ConnectError::Timeout(_) => "timeout",
         ConnectError::Headers(_) => "headers",
+        ConnectError::Url(_) => "url",
         _ => OTHER,
     };
     counter!(HANDSHAKES, "side" => CLIENT, "outcome" => outcome).increment(1);

@@ -105,6 +105,11 @@ impl Observer for TracingObserver {
         debug!(target: "wsx", peer = shown(peer), error = %ShownError(error), "TLS handshake failed");
     }
 
+    fn id_contested(&self, id: &str, older: Option<SocketAddr>, newer: Option<SocketAddr>, replacements: u32) {
+        let (id, older, newer) = (Shown(&id), shown(older), shown(newer));
+        warn!(target: "wsx", %id, older, newer, replacements, "id contested");
+    }
+
     fn connect_failed(&self, failures: u32, delay: Duration, error: &ConnectError) {
         warn!(target: "wsx", failures, ?delay, error = %ShownError(error), "connect failed");
     }
