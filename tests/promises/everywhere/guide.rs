@@ -151,7 +151,12 @@ impl Program {
     fn start(path: &Path) -> io::Result<Self> {
         // Both outputs through one pipe, as a terminal shows them.
         let (reader, writer) = io::pipe()?;
-        let child = Command::new(path).stdout(writer.try_clone()?).stderr(writer).spawn()?;
+        let mut command = Command::new(path);
+        // The last step reads them. A proxy of this machine cannot reach the programs.
+        for name in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"] {
+            command.env_remove(name).env_remove(name.to_lowercase());
+        }
+        let child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             BufReader::new(reader).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
