@@ -31,14 +31,14 @@ pub use urls::{Attempt, Urls};
 use crate::{
     catch_panic::Guarded,
     client::{inner::Inner, reconnect::Session, state::ClientState},
-    connection::{Connection, handle::Handle, sending::Sending},
+    connection::{Connection, handle::Handle, loom_or_std::watch, sending::Sending},
     envelope::SentBy,
     error::{ConnectError, SendError},
     protocol::endpoint::{Endpoint, Untyped},
 };
 use futures_util::future::BoxFuture;
 use std::{fmt, sync::Arc, time::Duration};
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
