@@ -1,4 +1,6 @@
 //! The builder of a client: collects its options and checks them. It does not dial; `session` does.
+#[cfg(feature = "proxy")]
+use crate::client::dial::proxy::Proxy;
 use crate::{
     catch_panic::Guarded,
     client::{
@@ -7,6 +9,7 @@ use crate::{
         options::Options,
         redirect::{Follow, Redirect},
         state::Status,
+        stream::{self, Destination},
         urls::Urls,
     },
     config::Config,
@@ -27,10 +30,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use std::{
     fmt,
     future::Future,
+    io,
+    net::IpAddr,
     panic::Location,
     sync::{Arc, Mutex},
 };
-use tokio::sync::watch;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Builds a [`Client`]. [`Client::builder`] returns it.
@@ -181,6 +189,112 @@ impl<E: Endpoint> ClientBuilder<E> {
         policy: impl Fn(&Redirect) -> bool + Send + Sync + 'static,
     ) -> Self {
         self.options.redirects = Some(Follow { limit, policy: Guarded::new(Box::new(policy)) });
+        self
+    }
+
+    /// Sets a function that dials in place of TCP: to a Unix socket, or into a simulated network
+    /// (row K5 of the specification).
+    ///
+    /// `dial` runs at each attempt. Its stream carries the TLS handshake, the WebSocket handshake
+    /// and the connection. The `Host` header still has the host and port of the URL.
+    ///
+    /// [`Config::handshake_timeout`] includes this function: its future is dropped when the time is
+    /// over. An error or a panic is [`ConnectError::Dial`](crate::ConnectError::Dial). A stream
+    /// that panics later fails the attempt, or ends its connection; the client then dials again.
+    ///
+    /// ```no_run
+    /// # #[cfg(unix)]
+    /// # fn example() -> Result<(), wsx::BuildError> {
+    /// let client = wsx::Client::builder("ws://localhost/ws")
+    ///     .connector(|_| tokio::net::UnixStream::connect("/run/station.sock"))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn connector<F, Fut, S>(mut self, dial: F) -> Self
+    where
+        F: Fn(Destination) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.options.route.connector = Some(Guarded::new(Box::new(move |destination| {
+            let dialled = dial(destination);
+            Box::pin(async move { Ok(stream::boxed(dialled.await?)) })
+        })));
+        self
+    }
+
+    /// Sets the proxy through which the client connects; default none (row K12 of the
+    /// specification).
+    ///
+    /// All waits for it are within [`Config::handshake_timeout`]. Its failure is
+    /// [`ConnectError::Proxy`](crate::ConnectError::Proxy).
+    ///
+    /// ```standalone_crate
+    /// use wsx::{Client, client::Proxy};
+    ///
+    /// let client = Client::builder("wss://station.example.com/ws")
+    ///     .proxy(Proxy::new("socks5://proxy.example.com:1080")?)
+    ///     .build()?;
+    /// # Ok::<_, wsx::BuildError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) reports a [`connector`](Self::connector) beside it, which is the way
+    /// to the server by itself.
+    #[cfg(feature = "proxy")]
+    #[must_use]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.options.route.proxy = Some(proxy);
+        self
+    }
+
+    /// Sets the local address from which the client connects; default the system's choice (row K13
+    /// of the specification).
+    ///
+    /// On a machine with several networks, this selects the network. Only addresses of the same
+    /// family are dialled. An address that this machine does not have yet is
+    /// [`ConnectError::Dial`](crate::ConnectError::Dial) at each attempt.
+    ///
+    /// ```standalone_crate
+    /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws")
+    ///     .bind_address([127, 0, 0, 5])
+    ///     .build()?;
+    /// # Ok::<_, wsx::BuildError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) reports it together with a [`connector`](Self::connector), which has
+    /// sockets of its own.
+    #[must_use]
+    pub fn bind_address(mut self, address: impl Into<IpAddr>) -> Self {
+        self.options.route.source.address = Some(address.into());
+        self
+    }
+
+    /// Sets the network interface through which the client connects, such as `wwan0`; default the
+    /// system's choice (row K13 of the specification).
+    ///
+    /// The socket then uses this interface only, whatever the routes say; a name server may be
+    /// asked through others. An interface that is missing is
+    /// [`ConnectError::Dial`](crate::ConnectError::Dial) at each attempt, because a modem may bring
+    /// it later. Linux before 5.7 needs `CAP_NET_RAW`.
+    ///
+    /// ```no_run
+    /// let client = wsx::Client::builder("ws://example.com/ws").bind_interface("wwan0").build()?;
+    /// # Ok::<_, wsx::BuildError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) reports an empty name, a [`connector`](Self::connector) beside it,
+    /// and each name on systems other than Linux and Android.
+    #[must_use]
+    pub fn bind_interface(mut self, name: impl Into<String>) -> Self {
+        self.options.route.source.interface = Some(name.into());
         self
     }
 

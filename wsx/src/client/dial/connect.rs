@@ -21,9 +21,9 @@ use tokio::{
 #[derive(Debug, Default)]
 pub(crate) struct Source {
     /// The local address.
-    pub(super) address: Option<IpAddr>,
+    pub(in crate::client) address: Option<IpAddr>,
     /// The name of the network interface.
-    pub(super) interface: Option<String>,
+    pub(in crate::client) interface: Option<String>,
 }
 
 /// Connects within `limit`, to the address of the host that answers first. If all fail, the error

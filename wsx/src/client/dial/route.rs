@@ -1,25 +1,19 @@
 //! The way from a client to its server: TCP from a chosen source, a proxy, or the program's
-//! connector. The options for it in the builder, and the connection that a dial makes.
+//! connector. It makes the connection of a dial.
 #[cfg(feature = "proxy")]
 use crate::client::dial::proxy::{self, Proxy};
 use crate::{
-    catch_panic::Guarded,
     client::{
-        ClientBuilder,
         dial::connect::{self, Source},
-        stream::{self, Connector, Destination, Socket},
+        stream::{Connector, Socket},
         url::Target,
     },
     config::Config,
     error::ConnectError,
-    protocol::endpoint::Endpoint,
     task::tcp_options,
 };
-use std::{future::Future, io, net::IpAddr, time::Duration};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use std::{io, time::Duration};
+use tokio::net::TcpStream;
 use tokio_util::either::Either;
 
 /// Whether the system can bind a socket to an interface by its name.
@@ -29,129 +23,12 @@ const BINDS_TO_INTERFACES: bool = cfg!(any(target_os = "android", target_os = "l
 #[derive(Default)]
 pub(crate) struct Route {
     /// Dials in place of TCP.
-    connector: Option<Connector>,
+    pub(in crate::client) connector: Option<Connector>,
     /// Dials in place of the server.
     #[cfg(feature = "proxy")]
-    proxy: Option<Proxy>,
+    pub(in crate::client) proxy: Option<Proxy>,
     /// Where the sockets are bound.
-    source: Source,
-}
-
-impl<E: Endpoint> ClientBuilder<E> {
-    /// Sets a function that dials in place of TCP: to a Unix socket, or into a simulated network
-    /// (row K5 of the specification).
-    ///
-    /// `dial` runs at each attempt. The stream that it returns carries the TLS handshake, the
-    /// WebSocket handshake and the connection. The `Host` header still has the host and port of the
-    /// URL.
-    ///
-    /// [`Config::handshake_timeout`] includes this function: its future is dropped when the time is
-    /// over. An error or a panic is [`ConnectError::Dial`](crate::ConnectError::Dial). A stream
-    /// that panics later fails the attempt, or ends its connection; the client then dials again.
-    ///
-    /// ```no_run
-    /// # #[cfg(unix)]
-    /// # fn example() -> Result<(), wsx::BuildError> {
-    /// let client = wsx::Client::builder("ws://localhost/ws")
-    ///     .connector(|_| tokio::net::UnixStream::connect("/run/station.sock"))
-    ///     .build()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn connector<F, Fut, S>(mut self, dial: F) -> Self
-    where
-        F: Fn(Destination) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = io::Result<S>> + Send + 'static,
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        self.options.route.connector = Some(Guarded::new(Box::new(move |destination| {
-            let dialled = dial(destination);
-            Box::pin(async move { Ok(stream::boxed(dialled.await?)) })
-        })));
-        self
-    }
-
-    /// Sets the proxy through which the client connects; default none (row K12 of the
-    /// specification).
-    ///
-    /// The environment is read only by [`Proxy::from_env`]. All waits for the proxy are within
-    /// [`Config::handshake_timeout`]. A failure of the proxy is
-    /// [`ConnectError::Proxy`](crate::ConnectError::Proxy).
-    ///
-    /// ```standalone_crate
-    /// use wsx::{Client, client::Proxy};
-    ///
-    /// let client = Client::builder("wss://station.example.com/ws")
-    ///     .proxy(Proxy::new("socks5://proxy.example.com:1080")?)
-    ///     .build()?;
-    /// # Ok::<_, wsx::BuildError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`build`](Self::build) reports a [`connector`](Self::connector) beside it, which is the way
-    /// to the server by itself.
-    #[cfg(feature = "proxy")]
-    #[must_use]
-    pub fn proxy(mut self, proxy: Proxy) -> Self {
-        self.options.route.proxy = Some(proxy);
-        self
-    }
-
-    /// Sets the local address from which the client connects; default the system's choice (row K13
-    /// of the specification).
-    ///
-    /// On a machine with several networks, this selects the network. Only addresses of the same
-    /// family are dialled: with an IPv4 address, the IPv6 addresses of the server are not tried. An
-    /// address that this machine does not have is
-    /// [`ConnectError::Dial`](crate::ConnectError::Dial) at each attempt, because a later attempt
-    /// may find it.
-    ///
-    /// ```standalone_crate
-    /// use std::net::Ipv4Addr;
-    ///
-    /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws")
-    ///     .bind_address(Ipv4Addr::new(127, 0, 0, 5))
-    ///     .build()?;
-    /// # Ok::<_, wsx::BuildError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`build`](Self::build) reports it together with a [`connector`](Self::connector), which has
-    /// sockets of its own.
-    #[must_use]
-    pub fn bind_address(mut self, address: impl Into<IpAddr>) -> Self {
-        self.options.route.source.address = Some(address.into());
-        self
-    }
-
-    /// Sets the network interface through which the client connects, such as `wwan0`; default the
-    /// system's choice (row K13 of the specification).
-    ///
-    /// The socket then uses this interface only, whatever the routes say. An interface that is
-    /// missing is [`ConnectError::Dial`](crate::ConnectError::Dial) at each attempt, because a
-    /// modem may bring it later. Linux before 5.7 needs `CAP_NET_RAW`.
-    ///
-    /// The name of the server is resolved by the system, which may ask through other interfaces.
-    ///
-    /// ```no_run
-    /// let client =
-    ///     wsx::Client::builder("ws://station.example.com/ws").bind_interface("wwan0").build()?;
-    /// # Ok::<_, wsx::BuildError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`build`](Self::build) reports an empty name, and a [`connector`](Self::connector) beside
-    /// it. It reports each name on systems other than Linux and Android:
-    /// [`bind_address`](Self::bind_address) works there.
-    #[must_use]
-    pub fn bind_interface(mut self, name: impl Into<String>) -> Self {
-        self.options.route.source.interface = Some(name.into());
-        self
-    }
+    pub(in crate::client) source: Source,
 }
 
 impl Route {
