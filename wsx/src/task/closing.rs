@@ -484,4 +484,24 @@ mod tests {
         assert_eq!(running.frame().await, Some((0x81, b"text".to_vec())));
         assert_eq!(*polls.lock().unwrap(), 1);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_after_a_close_of_this_program_is_dropped() {
+        let mut running = start(Config::default(), SECOND, 1000);
+        let handled = Arc::new(AtomicBool::new(false));
+        let handler = by_hand({
+            let handled = handled.clone();
+            move |_: IgnoredAny, _| {
+                handled.store(true, Ordering::Relaxed);
+                std::future::ready(())
+            }
+        });
+        running.conn.set_handler("ask".into(), handler);
+        running.conn.close(CloseCode::NORMAL, String::new());
+        assert_eq!(running.frame().await, Some((0x88, b"\x03\xe8".to_vec())));
+        running.send(0x81, ASK).await;
+        running.send(0x88, b"\x03\xe8").await;
+        assert_eq!(running.frame().await, None);
+        assert!(!handled.load(Ordering::Relaxed));
+    }
 }
