@@ -118,7 +118,7 @@ fn a_hub_that_rejects_duplicates_needs_a_heartbeat() {
     assert!(error.contains("RejectNew") && error.contains("Config::edge()"), "{error}");
 }
 
-/// Row S5: two clients with one id do not replace each other more often than once in half of
+/// Rows S5, K2: two clients with one id do not replace each other more often than once in half of
 /// their longest wait, and the observer of the hub learns of them. The clock is paused, and they
 /// dial through memory.
 #[tokio::test(start_paused = true)]

@@ -3,13 +3,16 @@
 //!
 //! The task, the hub and the sends use a [`Handle`]. [`Connection`](super::Connection) is its
 //! public form and adds the side. A handle does not know the socket or the hub.
+mod extra;
+
 use crate::{
-    catch_panic::{self, Guarded},
+    catch_panic::Guarded,
     closed::Closed,
     config::Config,
     connection::{
         closure_handler::OwnHandler,
         extensions::Extensions,
+        handle::extra::Extra,
         queue::{Bound, Budget, PushError, Queue, QueueClosed},
         watch::Watch,
     },
@@ -22,7 +25,6 @@ use http::{
     header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE},
 };
 use std::{
-    collections::HashMap,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -55,47 +57,6 @@ struct Shared {
     started: AtomicBool,
     /// Only few connections have this, so the others do not carry its memory.
     extra: OnceLock<Box<Extra>>,
-}
-
-/// The state that only few connections have. Each value has its own lock.
-#[derive(Default)]
-struct Extra {
-    /// The handlers of this connection only.
-    handlers: Mutex<HashMap<String, Arc<dyn OwnHandler>>>,
-    /// The function of `on_pong`.
-    pong: Mutex<Option<PongHandler>>,
-    /// The values that the program attached.
-    extensions: Mutex<Extensions>,
-    /// The task of a connection made by `Connection::new`, until `start` takes it.
-    start: Mutex<Option<Start>>,
-    /// What the observer wants to know of each message. Set before the first one.
-    watch: OnceLock<Arc<dyn Watch>>,
-    /// The span of the connection, until its end.
-    #[cfg(feature = "tracing")]
-    span: Mutex<Option<tracing::Span>>,
-    /// The headers of the answer to the handshake, if it had headers of its own.
-    answer: OnceLock<Box<HeaderMap>>,
-}
-
-/// The drop of a handler runs code of the program, and wsx drops the last handle of a connection in
-/// its own tasks. [`Extensions`] has a guard of its own.
-impl Drop for Extra {
-    fn drop(&mut self) {
-        let Self { handlers, pong, start, watch, .. } = self;
-        for (_, handler) in lock(handlers).drain() {
-            let _ = catch_panic::call(|| drop(handler));
-        }
-        let (pong, start) = (lock(pong).take(), lock(start).take());
-        let _ = catch_panic::call(|| drop(pong));
-        let _ = catch_panic::call(|| drop(start));
-        let watch = watch.take();
-        let _ = catch_panic::call(|| drop(watch));
-        #[cfg(feature = "tracing")]
-        {
-            let span = lock(&self.span).take();
-            let _ = catch_panic::call(|| drop(span));
-        }
-    }
 }
 
 /// A function of the program that takes the payload of a pong.

@@ -132,8 +132,8 @@ impl<E: Endpoint> HubBuilder<E> {
         self
     }
 
-    /// Sets the maximum number of connections, including closing ones; default 100,000.
-    /// One more is rejected with 503 (row R4 of the specification).
+    /// Sets the maximum number of connections, also closing ones; default 100,000. One more is
+    /// rejected with 503 (row R4 of the specification).
     ///
     /// A full hub still accepts a connection that replaces one with the same id, so that a box can
     /// reconnect before its old link is known to be dead. The replaced connection counts until it
@@ -207,9 +207,8 @@ impl<E: Endpoint> HubBuilder<E> {
     /// A request counts while `build_id` decides, and no longer if it is rejected. A TLS handshake
     /// comes before. In any second, at most the sum of both numbers is accepted.
     ///
-    /// wsx itself accepts thousands in a second. Too low: a fleet needs long to come back; at 100
-    /// in a second, 5,000 boxes need 50 s. Too high: the systems behind `build_id` and `__open__`
-    /// get the whole fleet at once.
+    /// Too low: a fleet needs long to come back; at 100 in a second, 5,000 boxes need 50 s. Too
+    /// high: the systems behind `build_id` and `__open__` get the whole fleet at once.
     ///
     /// ```standalone_crate
     /// let hub = wsx::Hub::builder().max_connections_per_second(100, 200).without_handlers().build()?;
@@ -395,6 +394,7 @@ impl<E: Endpoint> fmt::Debug for HubBuilder<E> {
             .field("endpoint", &E::NAME)
             .field("config", &self.program.config)
             .field("limits", &self.options.limits)
+            .field("duplicates", &self.options.duplicates)
             .finish_non_exhaustive()
     }
 }
