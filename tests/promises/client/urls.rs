@@ -275,3 +275,23 @@ async fn a_redirect_is_shown_to_the_next_attempt() {
     assert!(server.hub.connection("moved").is_some());
     assert_eq!(attempts.load(Ordering::Relaxed), 2);
 }
+
+/// Row K21: a new URL that cannot be dialled is not shown.
+#[tokio::test]
+async fn a_redirect_that_leads_nowhere_is_not_shown() {
+    let (address, _) = redirecting("307 Temporary Redirect", "ftp://a/ws").await;
+    let seen = Log::default();
+    let attempts = seen.clone();
+    let urls = Urls::per_attempt(move |attempt: Attempt| {
+        attempts.add(attempt.redirect);
+        let url = format!("ws://{address}/ws");
+        async move { Ok(url) }
+    });
+    let client = Client::builder(urls).backoff(quick()).build().unwrap();
+    let connecting = client.clone();
+    tokio::spawn(async move { connecting.start(CancellationToken::new()).await.map(drop) });
+    for _ in 0..2 {
+        assert_eq!(seen.next().await, None);
+    }
+    client.close();
+}

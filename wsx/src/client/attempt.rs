@@ -31,7 +31,7 @@ pub(super) struct Turn {
     pub(super) failures: u32,
     /// How often the client went on to the next URL of its list.
     pub(super) changes: usize,
-    /// The new URL, if the last answer was a redirect.
+    /// The new URL, if the last answer was a redirect that a client may follow.
     pub(super) redirect: Option<String>,
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn attempt<E: Endpoint>(inner: &Inner<E>, turn: &mut Turn) -> R
             };
             let ConnectError::Rejected { status, headers: answer, .. } = &error else { return Err(error) };
             let Some(location) = redirect::location(*status, answer, &target) else { return Err(error) };
-            turn.redirect = Some(location.clone());
+            turn.redirect = redirect::target(&target, &location).is_ok().then(|| location.clone());
             let Some(follow) = redirects else { return Err(error) };
             let next = follow.follow(*status, &target, &location, followed)?;
             redirect::strip(&mut all, &target, &next);

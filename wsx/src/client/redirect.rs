@@ -43,10 +43,7 @@ impl Follow {
         to: &str,
         followed: usize,
     ) -> Result<Target, Cow<'static, str>> {
-        let target = Target::parse(to)?;
-        if from.tls.is_some() && target.tls.is_none() {
-            return Err("it leads from wss to ws".into());
-        }
+        let target = target(from, to)?;
         if followed >= self.limit {
             return Err(format!("the limit is {} in an attempt", self.limit).into());
         }
@@ -82,6 +79,15 @@ pub(super) fn location(status: StatusCode, headers: &HeaderMap, from: &Target) -
         return None;
     }
     headers.get(LOCATION)?.to_str().ok().map(|location| resolve(&from.url(), location.trim()))
+}
+
+/// Returns the target of a new URL, if a client may go there from this server.
+pub(super) fn target(from: &Target, to: &str) -> Result<Target, Cow<'static, str>> {
+    let target = Target::parse(to)?;
+    if from.tls.is_some() && target.tls.is_none() {
+        return Err("it leads from wss to ws".into());
+    }
+    Ok(target)
 }
 
 /// Removes the headers that are for one server only, if the new server is another one. Every other
@@ -189,6 +195,20 @@ mod tests {
         assert_eq!(resolve("ws://a?q", "g"), "ws://a/g");
         assert_eq!(resolve("ws://a", "?y"), "ws://a?y");
         assert_eq!(resolve("wss://a/x", "//b/"), "wss://b/");
+    }
+
+    /// Row K21: no redirect takes the encryption away.
+    #[test]
+    fn a_redirect_leads_to_a_server_that_is_as_safe() {
+        let leads = |from: &str, to: &str| target(&Target::parse(from).unwrap(), to).map(drop);
+        leads("ws://a/ws", "ws://b/ws").unwrap();
+        assert!(leads("ws://a/ws", "ftp://b/ws").is_err());
+        #[cfg(feature = "rustls")]
+        {
+            leads("ws://a/ws", "wss://b/ws").unwrap();
+            leads("wss://a/ws", "wss://b/ws").unwrap();
+            assert_eq!(leads("wss://a/ws", "ws://a/ws").unwrap_err(), "it leads from wss to ws");
+        }
     }
 
     /// Row K21: credentials stay with their server.

@@ -53,7 +53,7 @@ pub struct Attempt {
     /// counts too.
     pub failures: u32,
     /// The new URL, if the server answered the previous attempt with a redirect. Its scheme is `ws`
-    /// or `wss`.
+    /// or `wss`. A URL that cannot be dialled is not shown, nor a step from `wss` to `ws`.
     ///
     /// The server chose it. Check its host before you return it, because the next handshake sends
     /// the headers of this client there, `Authorization` included.
