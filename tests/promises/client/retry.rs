@@ -226,3 +226,49 @@ async fn connect_begins_when_the_earlier_call_has_failed() {
         assert!(matches!(within(call).await.unwrap(), Err(ConnectError::Dial { .. })));
     }
 }
+
+/// Row K22: a client that is cancelled closes its connection, also after `retry_now`.
+#[tokio::test]
+async fn a_cancellation_comes_before_retry_now() {
+    let server = Server::start(Hub::builder().without_handlers().build().unwrap()).await;
+    for _ in 0..20 {
+        let client = Client::builder(server.url("a")).build().unwrap();
+        let cancel = CancellationToken::new();
+        within(client.start(cancel.clone())).await.unwrap();
+        let conn = client.connection().unwrap();
+        client.retry_now();
+        cancel.cancel();
+        let closed = within(conn.closed()).await;
+        assert_eq!((closed.code, closed.by), (CloseCode::NORMAL, ClosedBy::Us), "{closed}");
+        within(client.closed()).await;
+    }
+}
+
+/// Row K22: a client that gave up is not connected, although the handler of a connection that was
+/// replaced still runs.
+#[tokio::test]
+async fn a_client_that_gave_up_does_not_seem_connected() {
+    let server = Server::start(Hub::builder().without_handlers().build().unwrap()).await;
+    let started = Log::default();
+    let log = started.clone();
+    let client = Client::builder(server.url("a"))
+        .config(Config::default().close_timeout(Duration::from_secs(3600)))
+        .give_up(|_| true)
+        .on("hang", move |_: u32, _| {
+            log.add(());
+            std::future::pending::<()>()
+        })
+        .build()
+        .unwrap();
+    within(client.start(CancellationToken::new())).await.unwrap();
+    let old = client.connection().unwrap();
+    server.hub.send_to("a", &wsx::Envelope::with_type("hang", 1)).await.unwrap();
+    started.next().await;
+    client.retry_now();
+    within(old.closed()).await;
+    within(client.connected()).await.unwrap();
+    client.connection().unwrap().close();
+    let mut state = client.state();
+    within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
+    assert!(client.connection().is_none());
+}

@@ -190,6 +190,11 @@ impl<E: Endpoint> Session<E> {
                 Err(_) => break,
             }
         }
+        if !self.is_stopped() {
+            // The handlers of a replaced connection may still run for a while. The end of the
+            // session sets the state of a closed client.
+            self.inner().status.set(ClientState::Disconnected);
+        }
         self.replaced.close();
         self.replaced.wait().await;
     }
@@ -216,6 +221,8 @@ impl<E: Endpoint> Session<E> {
         let inner = &self.client.0;
         let mut replaced = false;
         tokio::select! {
+            // In this order, so that a client that is closed does not replace its connection.
+            biased;
             () = &mut served => {}
             () = self.cancel.cancelled() => {
                 inner.stop.cancel();
