@@ -272,3 +272,44 @@ async fn a_client_that_gave_up_does_not_seem_connected() {
     within(state.wait_for(|state| *state == ClientState::Disconnected)).await.unwrap();
     assert!(client.connection().is_none());
 }
+
+/// Row K22: a message that waits for its handler is dropped, so that it is not handled after a newer
+/// one. The running handler ends by itself.
+#[tokio::test]
+async fn retry_now_drops_messages_that_wait() {
+    let server = Server::start(Hub::builder().without_handlers().build().unwrap()).await;
+    let (started, events, gate) = (Log::default(), Log::default(), Arc::new(tokio::sync::Notify::new()));
+    let (log, handled, released) = (started.clone(), events.clone(), gate.clone());
+    let ended = events.clone();
+    let client = Client::builder(server.url("a"))
+        .on("n", move |n: u32, _| {
+            log.add(());
+            let (released, handled) = (released.clone(), handled.clone());
+            async move {
+                released.notified().await;
+                handled.add(n);
+            }
+        })
+        .on("__close__", move |_: wsx::Closed, _| {
+            ended.add(0);
+            async {}
+        })
+        .build()
+        .unwrap();
+    within(client.start(CancellationToken::new())).await.unwrap();
+    let old = client.connection().unwrap();
+    for n in [1, 2] {
+        server.hub.send_to("a", &wsx::Envelope::with_type("n", n)).await.unwrap();
+    }
+    started.next().await;
+    // The client has read the second message when it answers.
+    round_trip(&server.hub.connection("a").unwrap()).await;
+    client.retry_now();
+    within(old.closed()).await;
+    gate.notify_one();
+    gate.notify_one();
+    assert_eq!((events.next().await, events.next().await), (1, 0));
+    assert!(started.try_next().is_none());
+    client.close();
+    within(client.closed()).await;
+}

@@ -169,12 +169,12 @@ impl Handle {
         }
     }
 
-    /// Gives the link up: the connection ends as one whose link broke, but by this program. An
+    /// Gives the link up: the connection ends as one whose link broke, but by this program. Messages
+    /// that wait are dropped, so that none of them is handled after one of the next connection. An
     /// earlier close keeps its code.
     pub(crate) fn abandon(&self, reason: &str) {
-        if self.0.closing.set(Box::new(Closing { code: CloseCode::ABNORMAL, reason: reason.to_owned() })).is_ok() {
-            self.drain();
-        }
+        let _ = self.0.closing.set(Box::new(Closing { code: CloseCode::ABNORMAL, reason: reason.to_owned() }));
+        self.shut();
     }
 
     /// Closes the queue for all but replies. Messages that were received before are handled.
@@ -448,6 +448,20 @@ mod tests {
         closing.close(CloseCode::NORMAL, String::new());
         closing.close_draining(CloseCode::GOING_AWAY, "bye");
         assert_eq!((closing.intake(), code(&closing)), (Intake::Shut, Some(CloseCode::NORMAL)));
+    }
+
+    /// Row K22: an old message is not handled after a newer one.
+    #[test]
+    fn a_connection_that_is_given_up_drops_messages() {
+        let given_up = handle();
+        given_up.abandon("why");
+        let closing = given_up.closing().map(|closing| (closing.code, &*closing.reason));
+        assert_eq!((given_up.intake(), closing), (Intake::Shut, Some((CloseCode::ABNORMAL, "why"))));
+        let closed = handle();
+        closed.close_draining(CloseCode::GOING_AWAY, "bye");
+        closed.abandon("why");
+        let code = closed.closing().map(|closing| closing.code);
+        assert_eq!((closed.intake(), code), (Intake::Shut, Some(CloseCode::GOING_AWAY)));
     }
 
     #[tokio::test]
