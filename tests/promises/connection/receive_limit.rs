@@ -101,6 +101,26 @@ async fn messages_over_the_limit_wait() {
     }
 }
 
+/// Row R17: a peer gets a sign of life every few seconds, however long it is held back.
+#[tokio::test(start_paused = true)]
+async fn a_long_wait_has_several_signs_of_life() {
+    let config = Config::default().max_message_size(64 * 1024);
+    let hub = hub(config.receive_limit(1 << 30, 1024, SECOND, OverLimit::Wait));
+    let (_conn, mut far) = connected(&hub).await;
+    // Twice the bytes that pass at once. The others need a minute.
+    let start = Instant::now();
+    for _ in 0..2 {
+        far.write_all(&blob(60_000)).await.unwrap();
+    }
+    far.write_all(&blob(1)).await.unwrap();
+    let mut frame = [0; 2];
+    for n in 1..=10 {
+        within(far.read_exact(&mut frame)).await.unwrap();
+        assert_eq!(frame, [0x8a, 0]);
+        assert!(start.elapsed() <= n * 5 * SECOND, "sign {n} after {:?}", start.elapsed());
+    }
+}
+
 /// Row R17: the same for bytes. The peer's writes go on all the time, so it does not take the link
 /// for dead.
 #[tokio::test(start_paused = true)]

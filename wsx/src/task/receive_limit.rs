@@ -96,7 +96,8 @@ impl ReceiveLimiter {
                 // A full queue is a sign of life too.
                 let _ = queue.push_control(&frame(Opcode::PONG, self.role, &[]));
             }
-            self.timer = Some(Box::pin(sleep(wait)));
+            // A long wait has several signs.
+            self.timer = Some(Box::pin(sleep(wait.min(SIGN_OF_LIFE))));
         }
     }
 
