@@ -133,6 +133,41 @@ async fn a_url_is_made_for_each_attempt() {
     assert_eq!(client.connection().unwrap().id(), format!("ws://{}/ws", server.address));
 }
 
+/// Row K20: a connection that lasted is not a failure. One that did not last is.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_lasted_is_not_a_failure() {
+    let (dialled, mut dials) = mpsc::unbounded_channel::<DuplexStream>();
+    let connector = move |_: Destination| {
+        let (near, far) = tokio::io::duplex(4096);
+        let sent = dialled.send(far);
+        async move { sent.map(|()| near).map_err(|_| io::Error::other("the test has finished")) }
+    };
+    let seen = Log::default();
+    let attempts = seen.clone();
+    let urls = Urls::per_attempt(move |attempt: Attempt| {
+        attempts.add(attempt.failures);
+        async { Ok("ws://a/ws".to_owned()) }
+    });
+    let client = Client::builder(urls).connector(connector).build().unwrap();
+    let connecting = client.clone();
+    tokio::spawn(async move { connecting.start(CancellationToken::new()).await.map(drop) });
+    // How long the connection of each attempt lasts, and the failures that the attempt sees.
+    for (lasts, failures) in
+        [(None, 0), (Some(5000), 1), (Some(6000), 0), (None, 0), (Some(1), 1), (Some(1), 2), (Some(5000), 3), (None, 0)]
+    {
+        let far = within(dials.recv()).await.unwrap();
+        assert_eq!(seen.next().await, failures);
+        let Some(lasts) = lasts else { continue };
+        let ws = tokio_tungstenite::accept_async(far).await.unwrap();
+        within(client.connected()).await.unwrap();
+        sleep(Duration::from_millis(lasts)).await;
+        drop(ws);
+        let mut state = client.state();
+        within(state.wait_for(|state| *state != ClientState::Connected)).await.unwrap();
+    }
+    client.close();
+}
+
 /// Row K20: a function that fails, panics, hangs or returns a wrong URL fails its attempt.
 #[tokio::test]
 async fn a_url_that_cannot_be_made_fails_the_attempt() {

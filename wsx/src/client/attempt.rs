@@ -29,6 +29,9 @@ pub(super) struct Turn {
     /// How many attempts failed in a row since the last connection that lasted. The waits grow with
     /// it.
     pub(super) failures: u32,
+    /// Whether the first of these failures is the end of a connection that lasted. It makes the waits
+    /// grow, but it is not a failed attempt.
+    pub(super) lasted: bool,
     /// How often the client went on to the next URL of its list.
     pub(super) changes: usize,
     /// The new URL, if the last answer was a redirect that a client may follow.
@@ -44,7 +47,8 @@ pub(super) async fn attempt<E: Endpoint>(inner: &Inner<E>, turn: &mut Turn) -> R
     let deadline = Instant::now().checked_add(limit);
     // Boxed, as are its parts, because the guard doubles the size of a future.
     let dialled = catch_panic::run(Box::pin(deadline::timeout(limit, async {
-        let attempt = Attempt { failures: turn.failures, redirect: turn.redirect.take() };
+        let failures = turn.failures.saturating_sub(turn.lasted.into());
+        let attempt = Attempt { failures, redirect: turn.redirect.take() };
         let mut target = targets.next(turn.changes, attempt).await?;
         let mut all = fixed_headers.clone();
         if let Some(headers) = headers {

@@ -238,6 +238,8 @@ impl<E: Endpoint> Session<E> {
         inner.set_current(None);
         if since.elapsed() >= inner.options.backoff.stable_after {
             self.turn.failures = 0;
+            // The wait after it counts one failure.
+            self.turn.lasted = !replaced;
         } else if !replaced {
             self.turn.changes = self.turn.changes.wrapping_add(1);
         }

@@ -50,7 +50,8 @@ type MakeUrl = Guarded<Box<dyn Fn(Attempt) -> BoxFuture<'static, Result<String, 
 #[non_exhaustive]
 pub struct Attempt {
     /// The number of attempts that failed in a row before this one. A connection that did not last
-    /// counts too.
+    /// counts too. So it is 0 at the first attempt, and after a connection that lasted
+    /// [`Backoff::stable_after`](crate::Backoff::stable_after).
     pub failures: u32,
     /// The new URL, if the server answered the previous attempt with a redirect. Its scheme is `ws`
     /// or `wss`. A URL that cannot be dialled is not shown, nor a step from `wss` to `ws`.
