@@ -169,10 +169,12 @@ impl<E: Endpoint> Client<E> {
         Sending::on_owned(conn, message.encode(Role::Client)).of_client(self.0.stop.clone())
     }
 
-    /// Waits until the socket has taken every message that was accepted before this call.
+    /// Waits until the socket has taken every message that the current connection accepted before
+    /// this call.
     ///
     /// The messages are then in the buffers of the operating system. The peer may not have received
-    /// them: only an answer of its own says that.
+    /// them: only an answer of its own proves that. Messages of an earlier connection that was lost
+    /// are lost, and this call does not report them.
     ///
     /// A program that sends something and ends:
     ///
@@ -191,7 +193,10 @@ impl<E: Endpoint> Client<E> {
     /// ```
     ///
     /// [`close`](Self::close) sends the queued messages too, and returns at once. So `flush` is for
-    /// programs that have to know whether the connection lasted until then.
+    /// programs that have to know whether the connection lasted until then. After `close`, the
+    /// server has to read everything within
+    /// [`Config::close_timeout`](crate::Config::close_timeout). What it has not read by then can be
+    /// lost.
     ///
     /// # Errors
     ///
