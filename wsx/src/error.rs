@@ -126,7 +126,7 @@ impl fmt::Display for BuildError {
 impl Error for BuildError {}
 
 /// An error that a client returns while it connects.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The URL or the handlers are wrong. A later attempt fails too.
@@ -187,7 +187,7 @@ pub enum ConnectError {
     /// `ClientBuilder::follow_redirects`, that can be a redirect.
     ///
     /// `Display` shows the first line of the body, escaped and cut at 200 characters.
-    #[error("the server rejected the handshake with {status}{line}{hint}", line = first_line(body), hint = hint(*status))]
+    #[error("the server rejected the handshake with {status}{line}{hint}", line = after_colon(body), hint = hint(*status))]
     Rejected {
         /// The HTTP status.
         status: StatusCode,
@@ -251,6 +251,45 @@ impl ConnectError {
     }
 }
 
+/// By hand, so that a rejection shows the first line of its body, and not each byte.
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Build(error) => f.debug_tuple("Build").field(error).finish(),
+            Self::Dial { address, source } => {
+                f.debug_struct("Dial").field("address", address).field("source", source).finish()
+            }
+            Self::Proxy { proxy, address, status, source } => {
+                let mut shown = f.debug_struct("Proxy");
+                shown.field("proxy", proxy).field("address", address).field("status", status);
+                shown.field("source", source).finish()
+            }
+            Self::Certificate { host, source } => {
+                f.debug_struct("Certificate").field("host", host).field("source", source).finish()
+            }
+            Self::Tls { address, source } => {
+                f.debug_struct("Tls").field("address", address).field("source", source).finish()
+            }
+            Self::Rejected { status, headers, body, retry_after } => {
+                let mut shown = f.debug_struct("Rejected");
+                shown.field("status", status).field("headers", headers);
+                shown.field("body", &format_args!("\"{}\"", first_line(body).unwrap_or_default()));
+                shown.field("retry_after", retry_after).finish()
+            }
+            Self::Redirect { status, location, why } => {
+                let mut shown = f.debug_struct("Redirect");
+                shown.field("status", status).field("location", location).field("why", why).finish()
+            }
+            Self::Url(error) => f.debug_tuple("Url").field(error).finish(),
+            Self::Handshake(error) => f.debug_tuple("Handshake").field(error).finish(),
+            Self::Timeout(limit) => f.debug_tuple("Timeout").field(limit).finish(),
+            Self::Headers(error) => f.debug_tuple("Headers").field(error).finish(),
+            Self::AlreadyConnected => f.write_str("AlreadyConnected"),
+            Self::Closed => f.write_str("Closed"),
+        }
+    }
+}
+
 /// Returns the advice for a status whose own text does not give it.
 fn hint(status: StatusCode) -> &'static str {
     if status.is_redirection() {
@@ -260,17 +299,22 @@ fn hint(status: StatusCode) -> &'static str {
     }
 }
 
-/// Returns the first line of a body that is not empty, for a line of an error.
-fn first_line(body: &[u8]) -> String {
+/// Returns the first line of a body that is not empty, after a colon, for a line of an error.
+fn after_colon(body: &[u8]) -> String {
+    first_line(body).map_or_else(String::new, |line| format!(": {line}"))
+}
+
+/// Returns the first line of a body that is not empty, escaped and cut.
+fn first_line(body: &[u8]) -> Option<String> {
     const MAX: usize = 200;
     let text = String::from_utf8_lossy(body);
-    let Some(line) = text.lines().map(str::trim).find(|line| !line.is_empty()) else { return String::new() };
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     let escape = |character| match character {
         '"' | '\'' => String::from(character),
         _ => character.escape_debug().to_string(),
     };
     let shown: String = line.chars().take(MAX).map(escape).collect();
-    format!(": {shown}{}", if line.chars().nth(MAX).is_some() { "…" } else { "" })
+    Some(format!("{shown}{}", if line.chars().nth(MAX).is_some() { "…" } else { "" }))
 }
 
 #[cfg(test)]
@@ -289,7 +333,20 @@ mod tests {
             (&[b'x'; 200], format!(": {}", "x".repeat(200))),
             (&[b'x'; 4096], format!(": {}…", "x".repeat(200))),
         ] {
-            assert_eq!(first_line(body), shown);
+            assert_eq!(after_colon(body), shown);
         }
+    }
+
+    /// Row K26: the body of a rejection is one short line in `Debug` too.
+    #[test]
+    fn a_rejection_is_short() {
+        let error = ConnectError::Rejected {
+            status: StatusCode::FORBIDDEN,
+            headers: Box::default(),
+            body: b"no\x1b\nsecond".to_vec(),
+            retry_after: None,
+        };
+        let shown = r#"Rejected { status: 403, headers: {}, body: "no\u{1b}", retry_after: None }"#;
+        assert_eq!(format!("{error:?}"), shown);
     }
 }

@@ -13,8 +13,8 @@ use crate::{
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
     header::{
-        CONNECTION, HOST, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-        SEC_WEBSOCKET_VERSION, UPGRADE,
+        CONNECTION, HOST, LOCATION, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE,
     },
 };
 use std::{io, time::Duration};
@@ -64,7 +64,7 @@ where
 
     let mut buffer = Vec::with_capacity(1024);
     let mut interim = 0;
-    let answer = loop {
+    let mut answer = loop {
         let answer = head::read::<Response<()>, _>(stream, &mut buffer).await;
         let answer = answer.map_err(|error| head_error(error, target))?;
         if !answer.status().is_informational() || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -76,6 +76,10 @@ where
             return Err(ConnectError::Handshake(why.into()));
         }
     };
+    for (name, value) in answer.headers_mut() {
+        // `Debug` does not show the value of such a header.
+        value.set_sensitive([LOCATION, SET_COOKIE].contains(name));
+    }
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         let body = rejected::read(stream, &answer, buffer, request.deadline).await;
         return Err(ConnectError::Rejected {
@@ -293,6 +297,20 @@ mod tests {
                 (found, expected) => panic!("{answer}: {found:?}, not {expected:?}"),
             }
         }
+    }
+
+    /// Row K26: `Debug` of a rejection shows neither a cookie nor a new URL.
+    #[tokio::test]
+    async fn the_secrets_of_an_answer_are_not_shown() {
+        let (mut near, mut far) = tokio::io::duplex(4096);
+        let answer = "HTTP/1.1 302 Found\r\nSet-Cookie: secret\r\nLocation: /?secret\r\nContent-Length: 0\r\n\r\n";
+        far.write_all(answer.as_bytes()).await.unwrap();
+        let request = Request { headers: &HeaderMap::new(), deadline: None };
+        let error = perform(&mut near, &Target::parse("ws://a/ws").unwrap(), &request).await.unwrap_err();
+        let shown = format!("{error:?}");
+        assert!(shown.contains("Sensitive") && !shown.contains("secret"), "{shown}");
+        let ConnectError::Rejected { headers, .. } = error else { panic!("{error:?}") };
+        assert_eq!(headers[LOCATION], "/?secret");
     }
 
     #[test]

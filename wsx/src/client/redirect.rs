@@ -8,11 +8,13 @@ use http::{
     HeaderMap, StatusCode, Uri,
     header::{AUTHORIZATION, COOKIE, LOCATION, PROXY_AUTHORIZATION},
 };
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 /// A redirect, as the policy of
 /// [`follow_redirects`](crate::client::ClientBuilder::follow_redirects) sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `Debug` shows the URLs without user information, query and fragment.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Redirect {
     /// The status of the answer: 301, 302, 303, 307 or 308.
@@ -21,6 +23,14 @@ pub struct Redirect {
     pub from: Uri,
     /// The new URL. Its scheme is `ws` or `wss`.
     pub to: Uri,
+}
+
+impl fmt::Debug for Redirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, from, to } = self;
+        let [from, to] = [from, to].map(|url| without_secrets(&url.to_string()));
+        f.debug_struct("Redirect").field("status", status).field("from", &from).field("to", &to).finish()
+    }
 }
 
 /// The redirects that a client follows.
@@ -209,6 +219,15 @@ mod tests {
             leads("wss://a/ws", "wss://b/ws").unwrap();
             assert_eq!(leads("wss://a/ws", "ws://a/ws").unwrap_err(), "it leads from wss to ws");
         }
+    }
+
+    /// Row K26: `Debug` shows no query.
+    #[test]
+    fn the_queries_of_a_redirect_are_not_shown() {
+        let [from, to] = ["ws://a/ws?secret", "ws://b/ws?secret"].map(|url| url.parse().unwrap());
+        let redirect = Redirect { status: StatusCode::FOUND, from, to };
+        let shown = r#"Redirect { status: 302, from: "ws://a/ws", to: "ws://b/ws" }"#;
+        assert_eq!(format!("{redirect:?}"), shown);
     }
 
     /// Row K21: credentials stay with their server.

@@ -46,7 +46,9 @@ pub(super) enum Source {
 type MakeUrl = Guarded<Box<dyn Fn(Attempt) -> BoxFuture<'static, Result<String, BoxError>> + Send + Sync>>;
 
 /// An attempt to connect, as the function of [`Urls::per_attempt`] sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `Debug` shows the URL without user information, query and fragment.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Attempt {
     /// The number of attempts that failed in a row before this one. A connection that did not last
@@ -59,6 +61,13 @@ pub struct Attempt {
     /// The server chose it. Check its host before you return it, because the next handshake sends
     /// the headers of this client there, `Authorization` included.
     pub redirect: Option<String>,
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let redirect = self.redirect.as_deref().map(without_secrets);
+        f.debug_struct("Attempt").field("failures", &self.failures).field("redirect", &redirect).finish()
+    }
 }
 
 impl Urls {
@@ -189,5 +198,17 @@ impl fmt::Debug for Targets {
             Self::List(list) => f.debug_list().entries(list.iter().map(|target| &target.id)).finish(),
             Self::PerAttempt(_) => f.write_str("per attempt"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Row K26: `Debug` shows no query.
+    #[test]
+    fn the_query_of_a_new_url_is_not_shown() {
+        let attempt = Attempt { failures: 1, redirect: Some("ws://a/ws?secret".into()) };
+        assert_eq!(format!("{attempt:?}"), r#"Attempt { failures: 1, redirect: Some("ws://a/ws") }"#);
     }
 }
