@@ -136,7 +136,7 @@ pub enum ConnectError {
     /// The TCP connection to the server failed, or the connector of the program returned an error.
     ///
     /// It is also returned if the name was not resolved, or not one of its addresses answered,
-    /// within 95 % of `Config::handshake_timeout`.
+    /// within 95 % of what is left of `Config::handshake_timeout`.
     #[error("cannot reach {address}")]
     Dial {
         /// Host and port.

@@ -1,5 +1,5 @@
 //! Dials a server once: resolves, connects, and makes the handshakes of TLS and WebSocket. It does
-//! not reconnect; `session` does.
+//! not reconnect; `reconnect` does.
 pub(super) mod route;
 
 mod connect;
@@ -31,7 +31,7 @@ pub(super) async fn dial(
     config: &Config,
 ) -> Result<(Socket, Opened), ConnectError> {
     let Target { destination, tls, .. } = target;
-    let mut socket = Box::pin(route.connect(target, config)).await?;
+    let mut socket = Box::pin(route.connect(target, request.deadline, config)).await?;
     if let Some(name) = tls {
         // It runs the certificate verifier and the stream of the program.
         let made = catch_panic::run(Box::pin(trust.connect(name, destination, socket))).await;

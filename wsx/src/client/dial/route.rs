@@ -13,7 +13,7 @@ use crate::{
     task::tcp_options,
 };
 use std::{io, time::Duration};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 use tokio_util::either::Either;
 
 /// Whether the system can bind a socket to an interface by its name.
@@ -55,7 +55,14 @@ impl Route {
     }
 
     /// Connects to the server, without the handshakes of TLS and WebSocket.
-    pub(super) async fn connect(&self, target: &Target, config: &Config) -> Result<Socket, ConnectError> {
+    ///
+    /// `deadline` is the end of the attempt.
+    pub(super) async fn connect(
+        &self,
+        target: &Target,
+        deadline: Option<Instant>,
+        config: &Config,
+    ) -> Result<Socket, ConnectError> {
         let destination = &target.destination;
         let failed = |source| ConnectError::Dial { address: destination.to_string(), source };
         if let Some(connector) = &self.connector {
@@ -63,7 +70,7 @@ impl Route {
             let panicked = || Err(io::Error::other("the program's connector panicked"));
             return dialled.unwrap_or_else(panicked).map_err(failed);
         }
-        let socket = self.tcp(target, share(config.handshake_timeout)).await?;
+        let socket = self.tcp(target, share(time_left(deadline, config.handshake_timeout))).await?;
         tcp_options::prepare(&socket, config);
         Ok(Either::Left(socket))
     }
@@ -79,9 +86,32 @@ impl Route {
     }
 }
 
-/// Returns the part of the handshake timeout in which the connection has to be made. It ends before
-/// the whole, so that the error can name each address. The rest would be too short for the
-/// handshakes.
-fn share(handshake_timeout: Duration) -> Duration {
-    handshake_timeout / 20 * 19
+/// Returns the time until the deadline. A redirect, or the program's function for the URL, has used
+/// a part of the handshake timeout.
+fn time_left(deadline: Option<Instant>, handshake_timeout: Duration) -> Duration {
+    deadline.map_or(handshake_timeout, |deadline| deadline.saturating_duration_since(Instant::now()))
+}
+
+/// Returns the part of the time left in which the connection has to be made. It ends before the
+/// whole, so that the error can name each address. The rest would be too short for the handshakes.
+fn share(time_left: Duration) -> Duration {
+    time_left / 20 * 19
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Row K11: the connection after a redirect has the rest of the time.
+    #[tokio::test(start_paused = true)]
+    async fn a_later_connection_has_less_time() {
+        let whole = Duration::from_secs(10);
+        let deadline = Some(Instant::now() + whole);
+        assert_eq!(time_left(deadline, whole), whole);
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(share(time_left(deadline, whole)), Duration::from_millis(3800));
+        tokio::time::sleep(whole).await;
+        assert_eq!(time_left(deadline, whole), Duration::ZERO);
+        assert_eq!(time_left(None, whole), whole);
+    }
 }
