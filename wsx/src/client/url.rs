@@ -39,6 +39,9 @@ impl Target {
             Some(scheme) if scheme.eq_ignore_ascii_case("wss") => true,
             _ => return Err(wrong(&with_scheme(&id))),
         };
+        if may_be_cut_password(&url[authority_start(url)..]) {
+            return Err(wrong("it seems to have credentials, which are not sent: set them with `header`"));
+        }
         let uri: Uri = url.parse().map_err(|error| match unlikely(url) {
             Some((at, character)) => wrong(&unwelcome(at, character)),
             None => wrong(&InvalidUri::to_string(&error)),
@@ -98,11 +101,31 @@ impl Target {
 }
 
 /// Returns a URL without its user information, query and fragment, which can contain secrets.
+///
+/// Where a password can contain a `/`, `?` or `#`, only the scheme remains.
 pub(super) fn without_secrets(url: &str) -> String {
-    let url = &url[..url.find(['?', '#']).unwrap_or(url.len())];
-    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + "://".len()));
+    let (scheme, rest) = url.split_at(authority_start(url));
+    if may_be_cut_password(rest) {
+        return format!("{scheme}…");
+    }
+    let rest = &rest[..rest.find(['?', '#']).unwrap_or(rest.len())];
     let user = rest[..rest.find('/').unwrap_or(rest.len())].rfind('@').map_or(0, |at| at + 1);
     [scheme, &rest[user..]].concat()
+}
+
+/// Returns the place after the scheme.
+fn authority_start(url: &str) -> usize {
+    url.find("://").map_or(0, |at| at + "://".len())
+}
+
+/// Whether a `/`, `?` or `#` can be part of a password: an `@` follows it, and the text before it is
+/// not a host and port. `rest` is a URL without its scheme.
+fn may_be_cut_password(rest: &str) -> bool {
+    let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let behind_address = &authority[authority.rfind(']').unwrap_or(0)..];
+    let port = behind_address.rsplit_once(':').map_or("", |(_, port)| port);
+    let is_server = !authority.contains('@') && port.bytes().all(|byte| byte.is_ascii_digit());
+    behind.contains('@') && !is_server
 }
 
 /// Returns the first such character, and its place from 1.
@@ -212,6 +235,14 @@ mod tests {
             ("ws://user:secret@a/ws?secret", "ws://a/ws"),
             ("user:secret@a", "a"),
             ("http://user:sec@ret@a/ws?secret", "http://a/ws"),
+            ("ws://user:secret/secret@a/ws", "ws://…"),
+            ("ws://user:secret?secret@a/ws?secret", "ws://…"),
+            ("ws://user:secret#secret@a/ws", "ws://…"),
+            ("ws://user:secret@secret/secret@a/ws", "ws://…"),
+            ("user:secret/secret@a", "…"),
+            ("ws://a:80/b@c?mail=secret@d", "ws://a:80/b@c"),
+            ("ws://[::1]/b@c?secret", "ws://[::1]/b@c"),
+            ("ws://[::1]:80?secret@d", "ws://[::1]:80"),
         ] {
             assert_eq!(without_secrets(url), id);
             match Target::parse(url) {
