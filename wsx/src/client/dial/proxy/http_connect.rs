@@ -9,6 +9,9 @@ use data_encoding::BASE64;
 use http::{Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
+/// Maximum number of interim answers before the final one, as for a server.
+const MAX_INTERIM: usize = 8;
+
 /// Opens the connection. Afterwards the stream is the server's.
 pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
@@ -24,11 +27,17 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     stream.write_all(request.as_bytes()).await?;
     stream.flush().await?;
     let mut buffer = Vec::new();
+    let mut interim = 0;
     let answer = loop {
         let answer: Response<()> = head::read(stream, &mut buffer).await.map_err(head_failure)?;
-        // Interim answers come before the final one (RFC 9110 section 15.2).
-        if !answer.status().is_informational() {
-            break answer.status();
+        let status = answer.status();
+        // Interim answers come before the final one (RFC 9110 section 15.2). A 101 is a final one.
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            break status;
+        }
+        interim += 1;
+        if interim > MAX_INTERIM {
+            return Err(format!("it sent more than {MAX_INTERIM} interim answers").into());
         }
     };
     if !answer.is_success() {
@@ -105,7 +114,10 @@ mod tests {
     #[tokio::test]
     async fn every_other_answer_is_an_error() {
         let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(20_000));
+        let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(9);
         for (answer, status, why) in [
+            (&*interim, None, "more than 8 interim answers"),
+            ("HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", Some(101), "101 Switching"),
             ("", None, "closed the connection before its answer"),
             ("HTTP/1.1 200 OK\r\n", None, "closed the connection before its answer"),
             ("SSH-2.0-OpenSSH_9.2\r\n", None, "not HTTP/1.1"),
