@@ -206,7 +206,8 @@ pub enum ConnectError {
     Redirect {
         /// The HTTP status.
         status: StatusCode,
-        /// The new URL without user information, query and fragment, which can contain secrets.
+        /// The new URL without user information, query and fragment, which can contain secrets. It
+        /// is cut at 200 characters.
         location: String,
         /// The reason: the limit, the policy of the program, a step from `wss` to `ws`, or a URL
         /// that cannot be dialled.
@@ -304,17 +305,27 @@ fn after_colon(body: &[u8]) -> String {
     first_line(body).map_or_else(String::new, |line| format!(": {line}"))
 }
 
+/// Maximum number of characters of a peer's text in an error.
+const MAX_SHOWN: usize = 200;
+
 /// Returns the first line of a body that is not empty, escaped and cut.
 fn first_line(body: &[u8]) -> Option<String> {
-    const MAX: usize = 200;
     let text = String::from_utf8_lossy(body);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     let escape = |character| match character {
         '"' | '\'' => String::from(character),
         _ => character.escape_debug().to_string(),
     };
-    let shown: String = line.chars().take(MAX).map(escape).collect();
-    Some(format!("{shown}{}", if line.chars().nth(MAX).is_some() { "…" } else { "" }))
+    let shown: String = line.chars().take(MAX_SHOWN).map(escape).collect();
+    Some(format!("{shown}{}", if line.chars().nth(MAX_SHOWN).is_some() { "…" } else { "" }))
+}
+
+/// Returns a text of a peer, cut at 200 characters.
+pub(crate) fn cut(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_SHOWN) {
+        None => text.into(),
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+    }
 }
 
 #[cfg(test)]

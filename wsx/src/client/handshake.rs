@@ -4,7 +4,7 @@
 //! It works on any stream. Of TLS it only knows an error that can come after the TLS handshake.
 use crate::{
     client::{rejected, tls, url::Target},
-    error::ConnectError,
+    error::{ConnectError, cut},
     handshake::{
         head::{self, HeadError, MAX_HEAD, MAX_HEADERS},
         header_list,
@@ -182,7 +182,10 @@ fn check(answer: &Response<()>, accept: &str, requested: &[&[u8]]) -> Result<(),
         None if requested.is_empty() => Ok(()),
         None => Err("the server selected none of the requested subprotocols".to_owned()),
         Some(selected) if requested.contains(&selected.as_bytes()) => Ok(()),
-        Some(selected) => Err(format!("the server selected the subprotocol {selected:?}, which was not requested")),
+        Some(selected) => {
+            let selected = String::from_utf8_lossy(selected.as_bytes());
+            Err(format!("the server selected the subprotocol {:?}, which was not requested", cut(&selected)))
+        }
     }
 }
 
@@ -286,6 +289,7 @@ mod tests {
             (with("Sec-WebSocket-Protocol: v1"), some, Ok(())),
             (with("Sec-WebSocket-Protocol: v1"), none, Err("\"v1\", which was not requested")),
             (with("Sec-WebSocket-Protocol: V1"), some, Err("\"V1\", which was not requested")),
+            (with(&format!("Sec-WebSocket-Protocol: {}", "v".repeat(999))), some, Err("vvv…\", which")),
             (with("Sec-WebSocket-Protocol: v2, v1"), some, Err("\"v2, v1\", which was not requested")),
             (with("Sec-WebSocket-Protocol: v2\r\nSec-WebSocket-Protocol: v1"), some, Err("more than one")),
             (GOOD.to_owned(), some, Err("none of the requested")),

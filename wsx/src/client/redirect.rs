@@ -2,7 +2,7 @@
 use crate::{
     catch_panic::Guarded,
     client::url::{Target, without_secrets},
-    error::ConnectError,
+    error::{ConnectError, cut},
 };
 use http::{
     HeaderMap, StatusCode, Uri,
@@ -76,7 +76,7 @@ impl Follow {
     ) -> Result<Target, ConnectError> {
         self.decide(status, from, location, followed).map_err(|why| ConnectError::Redirect {
             status,
-            location: without_secrets(location),
+            location: cut(&without_secrets(location)).into_owned(),
             why,
         })
     }
@@ -218,6 +218,27 @@ mod tests {
             leads("ws://a/ws", "wss://b/ws").unwrap();
             leads("wss://a/ws", "wss://b/ws").unwrap();
             assert_eq!(leads("wss://a/ws", "ws://a/ws").unwrap_err(), "it leads from wss to ws");
+        }
+    }
+
+    /// Row K21: the error about a long URL is short, and still has the reason.
+    #[test]
+    fn a_long_location_is_cut() {
+        let follow = Follow { limit: 1, policy: Guarded::new(Box::new(|_: &Redirect| true)) };
+        let from = Target::parse("ws://a/ws").unwrap();
+        let long = "x".repeat(16_000);
+        for (location, why) in [
+            (format!("ftp://a/{long}"), "its scheme `ftp`"),
+            (format!("ws://a:{long}/"), "'x' at character 8 is not part of a port"),
+            (format!("ws://{long}:{}/", "9".repeat(16_000)), "is not a port"),
+            (format!("ws://a:80:{long}/"), ""),
+            (format!("ws://[{long}]/"), "not an IPv6 address"),
+            (format!("ws://[fe80::1%{long}]/"), ""),
+            (format!("wss://{long}/"), ""),
+            (format!("{long}://a/"), "it has no scheme"),
+        ] {
+            let error = follow.follow(StatusCode::FOUND, &from, &location, 0).err().unwrap().to_string();
+            assert!(error.len() < 1000 && error.contains(why), "{error}");
         }
     }
 

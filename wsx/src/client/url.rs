@@ -4,6 +4,7 @@
 //! A URL can contain a token. So neither an error nor an id shows its query.
 use crate::{
     client::{stream::Destination, tls::ServerName, zone},
+    error::cut,
     handshake::authority,
 };
 use http::{Uri, uri::InvalidUri};
@@ -27,7 +28,8 @@ impl Target {
     /// Parses a URL. The error names the mistake and its place, and shows how to write the URL.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let id = without_secrets(url);
-        let wrong = |why: &str| format!("cannot dial {id:?}: {why}");
+        let shown = cut(&id);
+        let wrong = |why: &str| format!("cannot dial {shown:?}: {why}");
         if let Some((at, character)) = find(url, |character| character <= ' ' || character == '\x7f') {
             return Err(wrong(&unwelcome(at, character)));
         }
@@ -37,7 +39,7 @@ impl Target {
             _ if url.is_empty() => return Err(wrong("it is empty: write it as ws://host:port/path")),
             Some(scheme) if scheme.eq_ignore_ascii_case("ws") => false,
             Some(scheme) if scheme.eq_ignore_ascii_case("wss") => true,
-            _ => return Err(wrong(&with_scheme(&id))),
+            _ => return Err(wrong(&with_scheme(&shown))),
         };
         if may_be_cut_password(&url[authority_start(url)..]) {
             return Err(wrong("it seems to have credentials, which are not sent: set them with `header`"));
@@ -67,7 +69,7 @@ impl Target {
             port => port.map(|port| port.unwrap_or(if secure { 443 } else { 80 })),
         };
         let port = port.map_err(|port| {
-            let host = authority.host();
+            let host = cut(authority.host());
             let at = behind_host;
             let digit = |character: char| character.is_ascii_digit();
             let wrong_digit = port.strip_prefix(':').and_then(|port| find(port, |character| !digit(character)));
@@ -75,7 +77,7 @@ impl Target {
                 Some((offset, character)) => {
                     format!("{character:?} at character {} is not part of a port", at + offset)
                 }
-                None => format!("`{port}` at character {at} is not a port"),
+                None => format!("`{}` at character {at} is not a port", cut(port)),
             };
             wrong(&format!("{what}: write one from 1 to 65535, as in ws://{host}:9001/ws"))
         })?;
