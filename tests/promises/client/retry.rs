@@ -273,8 +273,8 @@ async fn a_client_that_gave_up_does_not_seem_connected() {
     assert!(client.connection().is_none());
 }
 
-/// Row K22: a message that waits for its handler is dropped, so that it is not handled after a newer
-/// one. The running handler ends by itself.
+/// Row K22: a message that waits for its handler is dropped, so that it is not handled after a
+/// newer one. The running handler ends by itself.
 #[tokio::test]
 async fn retry_now_drops_messages_that_wait() {
     let server = Server::start(Hub::builder().without_handlers().build().unwrap()).await;

@@ -29,8 +29,8 @@ pub(super) struct Turn {
     /// How many attempts failed in a row since the last connection that lasted. The waits grow with
     /// it.
     pub(super) failures: u32,
-    /// Whether the first of these failures is the end of a connection that lasted. It makes the waits
-    /// grow, but it is not a failed attempt.
+    /// Whether the first of these failures is the end of a connection that lasted. It makes the
+    /// waits grow, but it is not a failed attempt.
     pub(super) lasted: bool,
     /// How often the client went on to the next URL of its list.
     pub(super) changes: usize,

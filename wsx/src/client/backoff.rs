@@ -31,7 +31,7 @@ pub struct Backoff {
     pub factor: f64,
     /// Maximum wait; default 30 s.
     ///
-    /// A client that another one with its id has replaced
+    /// A client that was replaced by another one with its id
     /// ([`CloseCode::REPLACED`](crate::CloseCode::REPLACED)) waits for at least half of this time.
     /// Otherwise both would replace each other at every [`initial`](Self::initial) wait.
     /// A busy server can ask for up to this time with `Retry-After`. The client then waits for up

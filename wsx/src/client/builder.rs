@@ -1,4 +1,4 @@
-//! The builder of a client: collects its options and checks them. It does not dial; `session` does.
+//! The builder of a client: collects its options and checks them. It does not dial; `attempt` does.
 #[cfg(feature = "proxy")]
 use crate::client::dial::proxy::Proxy;
 use crate::{
@@ -242,8 +242,8 @@ impl<E: Endpoint> ClientBuilder<E> {
     ///
     /// # Errors
     ///
-    /// [`build`](Self::build) reports a [`connector`](Self::connector) beside it, which is the way
-    /// to the server by itself.
+    /// [`build`](Self::build) returns an error if [`connector`](Self::connector) is set too,
+    /// because it is the way to the server by itself.
     #[cfg(feature = "proxy")]
     #[must_use]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
@@ -267,8 +267,8 @@ impl<E: Endpoint> ClientBuilder<E> {
     ///
     /// # Errors
     ///
-    /// [`build`](Self::build) reports it together with a [`connector`](Self::connector), which has
-    /// sockets of its own.
+    /// [`build`](Self::build) returns an error if [`connector`](Self::connector) is set too,
+    /// because it has sockets of its own.
     #[must_use]
     pub fn bind_address(mut self, address: impl Into<IpAddr>) -> Self {
         self.options.route.source.address = Some(address.into());
@@ -290,8 +290,8 @@ impl<E: Endpoint> ClientBuilder<E> {
     ///
     /// # Errors
     ///
-    /// [`build`](Self::build) reports an empty name, a [`connector`](Self::connector) beside it,
-    /// and each name on systems other than Linux and Android.
+    /// [`build`](Self::build) returns an error if [`connector`](Self::connector) is set too, if the
+    /// name is empty, or if the system is neither Linux nor Android.
     #[must_use]
     pub fn bind_interface(mut self, name: impl Into<String>) -> Self {
         self.options.route.source.interface = Some(name.into());

@@ -225,10 +225,10 @@ impl<E: Endpoint> Client<E> {
     /// - An attempt in progress is dropped and begins again, because its path may be dead.
     /// - A connected client gives its connection up without waiting for a close, and dials at once.
     ///   The connection ends with [`CloseCode::ABNORMAL`](crate::CloseCode::ABNORMAL), by
-    ///   [`ClosedBy::Us`](crate::ClosedBy::Us). Its queued messages are lost. Received messages that
-    ///   wait for their handler are dropped, as with [`close`](Self::close). Its running handler has
-    ///   [`Config::close_timeout`](crate::Config::close_timeout) to end, beside the new connection.
-    ///   The next `retry_now` of a connected client ends that handler.
+    ///   [`ClosedBy::Us`](crate::ClosedBy::Us). Its queued messages are lost. Received messages
+    ///   that wait for their handler are dropped, as with [`close`](Self::close). Its running
+    ///   handler has [`Config::close_timeout`](crate::Config::close_timeout) to end, beside the new
+    ///   connection. The next `retry_now` of a connected client ends that handler.
     ///
     /// It has no effect before `connect`, after the end of the client, and on the connection of a
     /// client that does not reconnect. The waits after later failures are not shorter.

@@ -39,6 +39,7 @@ pub enum ClientState {
 ///      |   +-- gave up --- Waiting <-------------------+
 ///      +---------- ended, without reconnecting --------+
 ///
+/// retry_now: from Waiting and Connected to Connecting, without a delay.
 /// Closed: from any state, after `close` was called and the session has ended.
 /// ```
 #[derive(Debug)]

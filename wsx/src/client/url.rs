@@ -120,8 +120,8 @@ fn authority_start(url: &str) -> usize {
     url.find("://").map_or(0, |at| at + "://".len())
 }
 
-/// Whether a `/`, `?` or `#` can be part of a password: an `@` follows it, and the text before it is
-/// not a host and port. `rest` is a URL without its scheme.
+/// Whether a `/`, `?` or `#` can be part of a password: an `@` follows it, and the text before it
+/// is not a host and port. `rest` is a URL without its scheme.
 fn may_be_cut_password(rest: &str) -> bool {
     let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let behind_address = &authority[authority.rfind(']').unwrap_or(0)..];

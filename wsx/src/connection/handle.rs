@@ -169,9 +169,9 @@ impl Handle {
         }
     }
 
-    /// Gives the link up: the connection ends as one whose link broke, but by this program. Messages
-    /// that wait are dropped, so that none of them is handled after one of the next connection. An
-    /// earlier close keeps its code.
+    /// Gives the link up: the connection ends as one whose link broke, but by this program.
+    /// Messages that wait are dropped, so that none of them is handled after one of the next
+    /// connection. An earlier close keeps its code.
     pub(crate) fn abandon(&self, reason: &str) {
         let _ = self.0.closing.set(Box::new(Closing { code: CloseCode::ABNORMAL, reason: reason.to_owned() }));
         self.shut();

@@ -1,5 +1,5 @@
-//! The handle of a connection, with all its public methods. `untyped` has those that need a
-//! connection without a protocol.
+//! The handle of a connection, with its public methods. `untyped` has those that need a connection
+//! without a protocol.
 //!
 //! A send only queues. The task of the connection owns the socket and writes the queue into it. The
 //! handle does not know the socket or the hub.
