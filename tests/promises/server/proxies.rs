@@ -175,9 +175,6 @@ async fn a_trusted_proxy_has_to_send_the_header() {
     assert_eq!(recording.rejections.next().await.0, "192.0.2.1");
     let (status, _other) = ask("127.0.0.1", address, &line("192.0.2.2")).await;
     assert_eq!((status, &*recording.peer().await), (101, "192.0.2.2"));
-    let (status, _own) = ask("127.0.0.1", address, &format!("PROXY UNKNOWN\r\n{}", upgrade("/", ""))).await;
-    assert_eq!((status, &*recording.peer().await), (101, "127.0.0.1"));
-
     assert_eq!(ask("127.0.0.1", address, &request).await.0, 400);
     let (peer, _, reason) = recording.rejections.next().await;
     assert_eq!(peer, "127.0.0.1");
@@ -186,6 +183,31 @@ async fn a_trusted_proxy_has_to_send_the_header() {
     assert_eq!(recording.rejections.next().await.0, "127.0.0.2");
     let (status, _direct) = ask("127.0.0.2", address, &request).await;
     assert_eq!((status, &*recording.peer().await), (101, "127.0.0.2"));
+}
+
+/// Row N2: a header that names no peer leaves the address of the proxy, and a peer cannot choose
+/// another one.
+#[tokio::test]
+async fn a_header_without_a_peer_does_not_make_the_request_trusted() {
+    let hub = small().trusted_proxies(["127.0.0.1"]).proxy_protocol().max_connections_per_address(1);
+    let recording = Recording::start(hub).await;
+    let version_2 = |bytes: &str| format!("\r\n\r\n\0\r\nQUIT\n{bytes}\0\0");
+    let mut open = Vec::new();
+    for header in [
+        "PROXY UNKNOWN\r\n".to_owned(),
+        "PROXY UNKNOWN 192.0.2.1 10.0.0.1 4711 443\r\n".to_owned(),
+        // LOCAL, PROXY without a family, and PROXY with a Unix socket.
+        version_2("\x20\0"),
+        version_2("\x21\0"),
+        version_2("\x21\x31"),
+    ] {
+        for forged in ["X-Forwarded-For: 198.51.100.9\r\n", "Forwarded: for=198.51.100.9\r\n", ""] {
+            let request = header.clone() + &upgrade("/", forged);
+            let (status, tcp) = ask("127.0.0.1", &recording.server.address, &request).await;
+            assert_eq!((status, &*recording.peer().await), (101, "127.0.0.1"), "{header:?} {forged}");
+            open.push(tcp);
+        }
+    }
 }
 
 /// Row N2: the header of a proxy that is a peer of another one is followed by that proxy's own.

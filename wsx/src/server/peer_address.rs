@@ -35,8 +35,7 @@ where
     };
     match read {
         Some(Ok(Some(peer))) => handshake.arrived_from(hub, peer),
-        // The connection is the proxy's own.
-        Some(Ok(None)) => {}
+        Some(Ok(None)) => handshake.arrived_unnamed(),
         Some(Err(HeaderError::Io(error))) => return Err(RequestError::Io(error)),
         Some(Err(HeaderError::Invalid(why))) => {
             let rejection = Rejection::new(StatusCode::BAD_REQUEST, "the proxy does not name its peer").detail(why);

@@ -14,6 +14,8 @@ pub(crate) struct Handshake {
     /// The address of the socket's peer, if it is known, or the one in a header of the PROXY
     /// protocol.
     socket: Option<SocketAddr>,
+    /// Whether a header of the PROXY protocol has named no peer.
+    is_unnamed: bool,
     /// The address of the peer in the request, if a trusted proxy sent it.
     forwarded: OnceLock<SocketAddr>,
     /// Counts this handshake, and then its connection, for the address.
@@ -33,7 +35,7 @@ impl Handshake {
     pub(crate) fn new<E>(hub: &Hub<E>, socket: Option<SocketAddr>, place: Place) -> Self {
         let limit = hub.config().handshake_timeout;
         let (forwarded, counted) = (OnceLock::new(), OnceLock::new());
-        Self { socket, forwarded, counted, place, candidate: None, started: Instant::now(), limit }
+        Self { socket, is_unnamed: false, forwarded, counted, place, candidate: None, started: Instant::now(), limit }
     }
 
     /// Returns the address of the peer, as far as it is known.
@@ -47,6 +49,14 @@ impl Handshake {
         self.place.belongs_to(hub.admission().share_of(self.socket));
     }
 
+    /// Notes that a header of the PROXY protocol has named no peer.
+    ///
+    /// The connection is the proxy's own, or its peer has no IP address. That peer may have written
+    /// the request, so the headers of the request do not count.
+    pub(crate) fn arrived_unnamed(&mut self) {
+        self.is_unnamed = true;
+    }
+
     /// Counts it for its address, or returns a rejection with 429.
     pub(crate) fn count<E>(&self, hub: &Hub<E>) -> Result<(), Rejection> {
         if let Some(counted) = super::count(hub, self.peer())? {
@@ -57,10 +67,10 @@ impl Handshake {
     }
 
     /// Finds the address of the peer in its request, if a trusted proxy sent that, and counts it.
-    /// Returns whether a trusted proxy sent the request.
+    /// Returns whether a trusted proxy sent the request, so that its headers count.
     pub(super) fn find_peer<E>(&self, hub: &Hub<E>, request: &Request<()>) -> Result<bool, Rejection> {
         let admission = hub.admission();
-        if !self.socket.is_some_and(|socket| admission.ingress.trusts(socket.ip())) {
+        if self.is_unnamed || !self.socket.is_some_and(|socket| admission.ingress.trusts(socket.ip())) {
             return Ok(false);
         }
         if let Some(peer) = admission.ingress.peer_of(self.socket, request.headers())? {
