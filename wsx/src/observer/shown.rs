@@ -1,10 +1,16 @@
 //! Makes text of others safe to print: in one line, short, and without secrets of a URL. It does
 //! not know where the text is printed.
 use crate::closed::Closed;
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    ops::ControlFlow,
+};
 
 /// Maximum length of a shown text, in bytes. A longer one is cut.
 const MAX_SHOWN: usize = 256;
+/// Maximum length of the start of a text that is read, in bytes, so that a long text takes no more
+/// memory. The word at its end is left out, because its secrets may be behind it.
+const MAX_READ: usize = 64 * 1024;
 /// Maximum number of causes of an error that are shown. Only the errors of a program have more.
 const MAX_CAUSES: usize = 8;
 /// Stands for text that is left out.
@@ -21,8 +27,11 @@ pub(super) struct Shown<'t>(pub(super) &'t dyn fmt::Display);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut shown, mut is_cut) = (String::new(), false);
-        for piece in without_secrets(&self.0.to_string()) {
+        let mut start = Start { text: String::new(), is_whole: true };
+        // An error means that the text is longer.
+        let _ = write!(start, "{}", self.0);
+        let mut shown = String::new();
+        let is_cut = without_secrets(&start, &mut |piece| {
             for character in piece.chars() {
                 let before = shown.len();
                 match character {
@@ -31,11 +40,12 @@ impl fmt::Display for Shown<'_> {
                 }
                 if shown.len() > MAX_SHOWN - OMITTED.len_utf8() {
                     shown.truncate(before);
-                    is_cut = true;
-                    break;
+                    return ControlFlow::Break(());
                 }
             }
-        }
+            ControlFlow::Continue(())
+        })
+        .is_break();
         f.write_str(&shown)?;
         if is_cut { f.write_char(OMITTED) } else { Ok(()) }
     }
@@ -63,49 +73,72 @@ impl fmt::Display for ShownClosed<'_> {
     }
 }
 
-/// Returns the parts of the text that may be printed, with `…` where something was left out.
+/// The start of a text, with at most [`MAX_READ`] bytes.
+struct Start {
+    text: String,
+    /// Whether it is the whole text.
+    is_whole: bool,
+}
+
+impl Write for Start {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = MAX_READ - self.text.len();
+        if text.len() <= room {
+            self.text.push_str(text);
+            return Ok(());
+        }
+        let end = (0..=room).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        self.text.push_str(&text[..end]);
+        self.is_whole = false;
+        Err(fmt::Error)
+    }
+}
+
+/// Receives the parts of a text one after the other, and stops when it has enough.
+type Visit<'v> = dyn FnMut(&str) -> ControlFlow<()> + 'v;
+
+/// Visits the parts of the text that may be printed, with `…` where something was left out.
 ///
 /// A text is split at white space and at quotes, as they stand around a URL in an error.
-fn without_secrets(text: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
+fn without_secrets(Start { text, is_whole }: &Start, visit: &mut Visit<'_>) -> ControlFlow<()> {
     let (mut start, mut after_backslash) = (0, false);
     for (at, character) in text.char_indices() {
         let is_quote = matches!(character, '"' | '`' | '<' | '>') && !after_backslash;
         if is_quote || character.is_whitespace() {
-            word_without_secrets(&text[start..at], &mut pieces);
+            word_without_secrets(&text[start..at], visit)?;
             start = at + character.len_utf8();
-            pieces.push(&text[at..start]);
+            visit(&text[at..start])?;
         }
         after_backslash = character == '\\' && !after_backslash;
     }
-    word_without_secrets(&text[start..], &mut pieces);
-    pieces
+    if *is_whole { word_without_secrets(&text[start..], visit) } else { visit("…") }
 }
 
-/// Adds the parts of one word. A word is treated as a URL even if it only has a part of one, such
+/// Visits the parts of one word. A word is treated as a URL even if it only has a part of one, such
 /// as the path and the query of a request.
-fn word_without_secrets<'t>(word: &'t str, pieces: &mut Vec<&'t str>) {
+fn word_without_secrets(word: &str, visit: &mut Visit<'_>) -> ControlFlow<()> {
     let scheme = word.find("//").map(|at| at + "//".len());
     let (before, rest) = word.split_at(scheme.unwrap_or(0));
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let is_pair = |text: &str| text.contains(':');
     let user = authority.rfind('@').filter(|at| scheme.is_some() || is_pair(&authority[..*at]));
     let host = user.map_or(authority, |at| &authority[at + 1..]);
-    pieces.push(before);
+    visit(before)?;
     // In a password that was not escaped, a `/`, a `?` or a `#` looks like the end of the
     // authority.
     if path.contains('@') && !is_host(host) {
-        return pieces.push("…");
+        return visit("…");
     }
     if user.is_some() {
-        pieces.push("…@");
+        visit("…@")?;
     }
-    pieces.push(host);
+    visit(host)?;
     match path.find(['?', '#']) {
         Some(at) if at + 1 < path.len() && (scheme.is_some() || user.is_some() || path[at..].contains('=')) => {
-            pieces.extend([&path[..=at], "…"]);
+            visit(&path[..=at])?;
+            visit("…")
         }
-        _ => pieces.push(path),
+        _ => visit(path),
     }
 }
 
@@ -141,6 +174,28 @@ mod tests {
         assert_eq!(of("x", 254), "x".repeat(253) + "…");
         assert_eq!(of("水", 1_000), "水".repeat(84) + "…");
         assert_eq!(of("\u{202e}", 1_000), r"\u{202e}".repeat(31) + "…");
+    }
+
+    /// Nothing is added after the cut, even if a shorter character would fit.
+    #[test]
+    fn a_cut_text_ends_there() {
+        assert_eq!(shown(&("a".repeat(250) + "\u{202e} bcd")), "a".repeat(250) + "…");
+    }
+
+    /// Row X9: a long text takes a bounded memory, and the word at its bound keeps its secrets.
+    #[test]
+    fn only_the_start_of_a_long_text_is_read() {
+        struct Spaces;
+        impl fmt::Display for Spaces {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                // It never ends by itself.
+                (0..u64::MAX).try_for_each(|_| f.write_char(' '))
+            }
+        }
+        assert_eq!(shown(&" ".repeat(2 * 1024 * 1024)), " ".repeat(253) + "…");
+        assert_eq!(Shown(&Spaces).to_string(), " ".repeat(253) + "…");
+        let long = format!("wss://box:{}@hub/ws", "secret".repeat(MAX_READ));
+        assert_eq!(shown(&format!("cannot dial {long}")), "cannot dial …");
     }
 
     /// Row X9: what a URL may have beside its host and path.
