@@ -139,7 +139,7 @@ async fn silent_connections_do_not_keep_honest_clients_out() {
 }
 
 /// Many clients behind one address come at the same time, after a flood from that address. Each
-/// request has arrived when the server looks at its connection, so no client has to come again.
+/// request has arrived when the server looks at its connection, so no client has to retry.
 #[tokio::test]
 async fn clients_that_share_an_address_with_a_flood_get_in() {
     let config = Config::default().handshake_timeout(FOREVER);

@@ -15,10 +15,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 use wsx::{
-    CancellationToken, Client, Hub, Rejection, Untyped,
+    CancellationToken, Client, Config, Hub, Rejection, Untyped,
     client::Destination,
     http::{StatusCode, request::Parts},
-    server::{HubBuilder, WsHandler},
+    server::{HubBuilder, OnDuplicate, WsHandler},
 };
 use wsx_tests::{
     Log, Server,
@@ -128,6 +128,25 @@ async fn a_request_that_is_rejected_does_not_count() {
     assert!(leaving.await.unwrap_err().is_cancelled());
     assert_eq!(ask(&handler, 1).await, (101, None));
     assert_eq!(ask(&handler, 2).await, (503, Some(1)));
+}
+
+/// Row R16: neither does a request that the hub rejects after `build_id`.
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_that_is_rejected_does_not_count() {
+    let hub = small().config(Config::edge()).on_duplicate(OnDuplicate::RejectNew).max_connections_per_second(1, 1);
+    let hub = hub.build().unwrap();
+    let (near, mut far) = tokio::io::duplex(4096);
+    let handler = hub.ws_handler(query_id, |_| {});
+    let serving = handler.clone();
+    tokio::spawn(async move { serving.serve_connection(near, None).await.map(drop) });
+    far.write_all(upgrade("/ws?id=1", "").as_bytes()).await.unwrap();
+    assert_eq!(status(&head(&mut far).await), 101);
+    sleep(SECOND).await;
+    for _ in 0..20 {
+        assert_eq!(ask(&handler, 1).await, (409, None));
+    }
+    assert_eq!(ask(&handler, 2).await, (101, None));
+    assert_eq!(ask(&handler, 3).await, (503, Some(1)));
 }
 
 /// Row R16: without a limit, the hub does not reject.

@@ -199,13 +199,13 @@ impl<E: Endpoint> HubBuilder<E> {
     /// after a quiet time; not limited by default (row R16 of the specification). 0 counts as 1.
     ///
     /// One more is rejected with 503 before `build_id` runs. The answer has a `Retry-After` header:
-    /// the n-th rejected peer is asked to come again when n connections have been accepted, in 1 to
-    /// 60 s. So a fleet that lost its server comes back at this rate, and not all at once. A
-    /// [`Client`](crate::Client) waits for this time and up to half as long again, but not longer
-    /// than [`Backoff::max`](crate::Backoff::max) and half of that.
+    /// the n-th rejected peer is asked to retry when n connections have been accepted, in 1 to
+    /// 60 s. So a fleet comes back at this rate. A [`Client`](crate::Client) waits for this time and
+    /// up to half as long again, but at most 1.5 times [`Backoff::max`](crate::Backoff::max).
     ///
-    /// A request counts while `build_id` decides, and no longer if it is rejected. A TLS handshake
-    /// comes before. In any second, at most the sum of both numbers is accepted.
+    /// A request counts while `build_id` decides, and no longer if it is rejected then or later. Of
+    /// the requests that `build_id` receives in any second, at most the sum of both numbers is
+    /// accepted. A TLS handshake comes before.
     ///
     /// Too low: a fleet needs long to come back; at 100 in a second, 5,000 boxes need 50 s. Too
     /// high: the systems behind `build_id` and `__open__` get the whole fleet at once.
@@ -315,8 +315,8 @@ impl<E: Endpoint> HubBuilder<E> {
     /// (row N2 of the specification).
     ///
     /// Use it for a proxy that forwards TCP, with or without TLS inside. The header comes before
-    /// TLS, within [`Config::handshake_timeout`]. It names the peer, as `X-Forwarded-For` does. The
-    /// HTTP headers of that peer count only if it is a trusted proxy too.
+    /// TLS, within [`Config::handshake_timeout`]. It names the peer, whose HTTP headers count only
+    /// if it is a trusted proxy too. If it names none, the peer is the proxy, without HTTP headers.
     ///
     /// A trusted proxy that does not send a header is rejected with 400, or closed before TLS.
     /// Other peers must not send one. A header has at most 107 bytes, or 1,040 in version 2. In an

@@ -17,6 +17,7 @@ use crate::{
         hub::Hub,
         identity::Identity,
         lifecycle::Lifecycle,
+        pace::Ticket,
         peer_address,
         places::{Phase, Place},
         rejection::{Rejection, Reported},
@@ -97,8 +98,7 @@ where
         handshake.begin(Phase::Deciding);
         request.extensions_mut().extend(extensions);
         let admitted = admit(upgrade, request, handshake.peer(), by_proxy).await;
-        let (answer, identity) = admitted.map_err(RequestError::Rejected)?;
-        Ok((answer, identity, early))
+        Ok((admitted.map_err(RequestError::Rejected)?, early))
     };
     let answered = tokio::select! {
         biased;
@@ -109,7 +109,7 @@ where
         () = hub.lifecycle().stop.cancelled() => Err(RequestError::Rejected(going_away())),
         () = handshake.gives_way() => Err(RequestError::Rejected(gave_way())),
     };
-    let (answer, identity, early) = match answered {
+    let (Admitted { answer, identity, ticket }, early) = match answered {
         Ok(done) => done,
         Err(RequestError::Io(error)) => return Err(HandshakeError::Io(error)),
         Err(RequestError::Rejected(rejection)) => return Err(reject(hub, &mut stream, &handshake, rejection).await),
@@ -117,8 +117,12 @@ where
     handshake.begin(Phase::Accepted);
     let entered = match enter(upgrade, identity, handshake.peer()) {
         Ok(entered) => entered.counted(handshake.counted.take()),
+        // The ticket is given back.
         Err(rejection) => return Err(reject(hub, &mut stream, &handshake, rejection).await),
     };
+    if let Some(ticket) = ticket {
+        ticket.spend();
+    }
     let accepted = deadline::timeout(limit, send_answer(&mut stream, &answer)).await;
     accepted.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())).map_err(HandshakeError::Io)?;
     Ok(entered.run(SocketTransport::new(stream, Role::Server, early, hub.config())))
@@ -196,7 +200,17 @@ pub(super) fn report<E>(hub: &Hub<E>, peer: Option<SocketAddr>, rejection: &Reje
     }
 }
 
-/// Checks an upgrade request. Returns the answer, and the id that `build_id` made.
+/// An upgrade request that `build_id` has accepted.
+pub(super) struct Admitted<'h> {
+    /// The answer to the peer.
+    pub(super) answer: Response<()>,
+    pub(super) identity: Identity,
+    /// The permission for the connection, if the hub limits them. It is spent when the connection
+    /// is in the hub.
+    pub(super) ticket: Option<Ticket<'h>>,
+}
+
+/// Checks an upgrade request, and calls `build_id`.
 ///
 /// `by_proxy` is whether a trusted proxy sent it.
 pub(super) async fn admit<E: Endpoint>(
@@ -204,7 +218,7 @@ pub(super) async fn admit<E: Endpoint>(
     request: Request<()>,
     peer: Option<SocketAddr>,
     by_proxy: bool,
-) -> Result<(Response<()>, Identity), Rejection> {
+) -> Result<Admitted<'_>, Rejection> {
     let mut answer = handshake::check(&request)?;
     upgrade.origins.check(request.headers(), by_proxy)?;
     if upgrade.path.as_ref().is_some_and(|path| **path != *request.uri().path()) {
@@ -224,14 +238,11 @@ pub(super) async fn admit<E: Endpoint>(
         let text = format!("`build_id` added the header `{name}`, which the handshake writes itself: remove it");
         return Err(Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, text));
     }
-    if let Some(ticket) = ticket {
-        ticket.spend();
-    }
     if let Some(protocol) = agreed {
         identity.headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     answer.headers_mut().extend(identity.headers.clone());
-    Ok((answer, identity))
+    Ok(Admitted { answer, identity, ticket })
 }
 
 /// Adds a connection to the hub, and shows it to the program.
@@ -323,11 +334,11 @@ pub(super) fn going_away() -> Rejection {
     Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "the server is going away")
 }
 
-/// Returns the rejection of a peer that has to come again after this time.
+/// Returns the rejection of a peer that has to retry after this time.
 fn too_fast(after: Duration) -> Rejection {
     // Rounded up, because the header has whole seconds.
     let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-    let text = format!("too many new connections: come again in {seconds} s");
+    let text = format!("too many new connections: retry in {seconds} s");
     Rejection::new(StatusCode::SERVICE_UNAVAILABLE, text).header(RETRY_AFTER, seconds.into())
 }
 

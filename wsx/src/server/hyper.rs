@@ -5,7 +5,7 @@ use crate::{
     protocol::endpoint::Endpoint,
     server::{
         admission::Counted,
-        establish::{self, Entered, going_away, timed_out},
+        establish::{self, Admitted, Entered, going_away, timed_out},
         hub::Hub,
         lifecycle::Lifecycle,
         peer_address,
@@ -60,16 +60,20 @@ async fn unguarded_answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Reque
                 admitted.unwrap_or_else(|| Err(timed_out(limit)))
             }
         };
-        admitted.map(|(answer, identity)| (answer, identity, counted))
+        admitted.map(|admitted| (admitted, counted))
     };
-    match admitted.await.and_then(|(answer, identity, counted)| {
+    match admitted.await.and_then(|(Admitted { answer, identity, ticket }, counted)| {
         let upgrade = upgrade.ok_or_else(|| {
             Rejection::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "this HTTP server does not support upgrades: with hyper, call `.with_upgrades()`",
             )
         })?;
-        Ok((answer, upgrade, establish::enter(handler, identity, peer)?.counted(counted)))
+        let entered = establish::enter(handler, identity, peer)?.counted(counted);
+        if let Some(ticket) = ticket {
+            ticket.spend();
+        }
+        Ok((answer, upgrade, entered))
     }) {
         Ok((answer, upgrade, entered)) => {
             tokio::spawn(async move {

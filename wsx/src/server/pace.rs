@@ -1,4 +1,4 @@
-//! How many connections a hub accepts in a second, and when the others have to come again.
+//! How many connections a hub accepts in a second, and when the others have to retry.
 //!
 //! It knows numbers and times. It does not know requests or connections.
 use crate::task::token_bucket::TokenBucket;
@@ -8,7 +8,7 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// The longest time after which a rejected peer is asked to come again.
+/// The longest time after which a rejected peer is asked to retry.
 ///
 /// A flood of requests must not send honest clients away for longer.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -44,7 +44,7 @@ impl Pace {
         Self { interval: Duration::from_secs(1) / per_second, state: Mutex::new(State { bucket, last_asked: now }) }
     }
 
-    /// Takes a permission, or returns the time after which the peer has to come again.
+    /// Takes a permission, or returns the time after which the peer has to retry.
     pub(crate) fn take(&self, now: Instant) -> Result<Ticket<'_>, Duration> {
         let mut state = self.state();
         if state.bucket.wait(now).is_none() {
