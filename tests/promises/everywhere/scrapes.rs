@@ -5,11 +5,12 @@
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use std::{collections::BTreeSet, time::Duration};
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 use wsx::{
     Backoff, CancellationToken, Client, ClientState, CloseCode, Config, Connection, Envelope, Hub, MetricsObserver,
 };
-use wsx_tests::{Peer, Server, within};
+use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, within};
 
 /// A message that the tests send.
 #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
@@ -214,6 +215,30 @@ async fn a_client_counts_failed_attempts_and_reconnects() {
     within(nobody.start(CancellationToken::new())).await.unwrap_err();
     scrape.until(r#"wsx_handshakes_total{outcome="dial",side="client"}"#, 1.0).await;
     server.stop().await;
+}
+
+/// Row X10: a message that was queued before the end of a handshake leaves the gauge, even if the
+/// handshake is aborted.
+#[tokio::test]
+async fn an_aborted_handshake_leaves_no_queued_messages() {
+    scrape!(scrape);
+    let hub = Hub::builder().observer(MetricsObserver::new()).without_handlers().build().unwrap();
+    let queued = Log::default();
+    let log = queued.clone();
+    let handler = hub.ws_handler(query_id, move |conn| {
+        conn.try_send(&Note { n: 1 }).unwrap();
+        log.add(());
+    });
+    // The answer does not fit.
+    let (near, mut far) = tokio::io::duplex(8);
+    let handshake = tokio::spawn(async move { handler.serve_connection(near, None).await.map(drop) });
+    within(far.write_all(upgrade("/ws?id=box", "").as_bytes())).await.unwrap();
+    queued.next().await;
+    assert_eq!(scrape.value(r#"wsx_queued_messages{side="hub"}"#), 1.0);
+    handshake.abort();
+    assert!(handshake.await.unwrap_err().is_cancelled());
+    assert_eq!(scrape.value(r#"wsx_queued_messages{side="hub"}"#), 0.0);
+    assert!(hub.is_empty());
 }
 
 /// Row X10: queued messages are a gauge that returns to zero, also when a peer reads nothing and

@@ -9,6 +9,7 @@ use crate::{
     closed::{Closed, ClosedBy},
     connection::handle::Handle,
     dispatch::run::Scope,
+    observer::spans,
     protocol::endpoint::Endpoint,
     server::{
         admission::Counted,
@@ -324,6 +325,8 @@ impl<E: Endpoint> Drop for Entered<E> {
         if !self.running {
             self.hub.remove(&self.conn);
             self.conn.shut();
+            self.conn.end_reports();
+            spans::close(&self.conn);
             self.conn.set_closed(Closed::new(CloseCode::ABNORMAL, "the handshake was not finished", ClosedBy::Link));
         }
     }
