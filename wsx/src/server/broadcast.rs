@@ -42,9 +42,9 @@ pub(super) async fn broadcast<E>(hub: &Hub<E>, frame: Frame) -> usize {
     let watched = hub.program().watches_messages();
     let offered =
         if watched { offer::<true>(hub.registry(), &message) } else { offer::<false>(hub.registry(), &message) };
-    let Offered { mut accepted, told, full, behind } = offered;
+    let Offered { mut accepted, reported, full, behind } = offered;
     // After the lock of the registry is released.
-    told.iter().for_each(|conn| message.report(conn));
+    reported.iter().for_each(|conn| message.report(conn));
     let limit = hub.config().lag_timeout;
     let mut late = Vec::new();
     if !behind.is_empty() {
@@ -99,7 +99,7 @@ impl Outgoing {
 struct Offered {
     accepted: usize,
     /// Those that accepted it, if the observer wants to know.
-    told: Vec<Handle>,
+    reported: Vec<Handle>,
     full: Vec<Handle>,
     behind: Vec<Handle>,
 }
@@ -112,7 +112,7 @@ fn offer<const WATCHED: bool>(registry: &Registry, message: &Outgoing) -> Offere
         Ok(()) => {
             offered.accepted += 1;
             if WATCHED {
-                offered.told.push(conn.clone());
+                offered.reported.push(conn.clone());
             }
         }
         Err(PushError::Full) if conn.queue().is_behind() => offered.behind.push(conn.clone()),
