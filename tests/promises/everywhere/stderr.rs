@@ -127,8 +127,8 @@ fn a_problem_is_one_line_whatever_the_peer_says() {
     assert_eq!(lines.len(), 17, "{stderr}");
 }
 
-/// Row X9: without standard error, with one that nobody reads, and with one on a full disk, the
-/// problems are not printed, and nothing else happens.
+/// Row X9: without standard error, with a pipe whose reader has gone, and with one on a full disk,
+/// the problems are not printed, and nothing else happens.
 #[test]
 fn a_standard_error_that_cannot_be_written_ends_nothing() {
     if is_child() {
