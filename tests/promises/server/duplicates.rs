@@ -69,14 +69,18 @@ async fn connects_eventually(server: &Server<Untyped>, id: &str) {
 }
 
 /// Row S5: if the program says so, the older connection stays, and the newer one gets 409 with the
-/// reason. When the older one has ended, the id is free.
+/// reason, and the observer the id. When the older one has ended, the id is free.
 #[tokio::test]
 async fn a_hub_can_reject_the_newer_connection() {
-    let hub = small().config(Config::edge()).on_duplicate(OnDuplicate::RejectNew).build().unwrap();
+    let (recorder, mut memory) = recorder();
+    let hub = small().observer(recorder).config(Config::edge()).on_duplicate(OnDuplicate::RejectNew).build().unwrap();
     let server = Server::start(hub).await;
     let older = server.peer("box").await;
     let taken = "a connection with this id is open, and this server does not replace it";
     assert_eq!(answer(&server, "box").await, (409, taken.to_owned()));
+    // The peer does not receive the id.
+    let rejected = |seen| if let Seen::HandshakeRejected(_, text) = seen { Some(text) } else { None };
+    assert_eq!(memory.find(rejected).await, format!("{taken}: the id is \"box\""));
     assert_eq!(answer(&server, "another").await.0, 101);
     assert!(!server.hub.connection("box").unwrap().is_closed());
     drop(older);

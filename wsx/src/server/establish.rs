@@ -260,8 +260,8 @@ pub(super) fn enter<E: Endpoint>(
         // arrive at the same time.
         if stop.is_cancelled() {
             Err(going_away())
-        } else if hub.rejects_duplicates() && older.is_some_and(|older| !older.is_closed()) {
-            Err(taken())
+        } else if let Some(older) = older.filter(|older| hub.rejects_duplicates() && !older.is_closed()) {
+            Err(taken(older.id()))
         } else if hub.admission().allows(tasks.len(), older.is_some()) {
             Ok(())
         } else {
@@ -350,9 +350,11 @@ fn full() -> Rejection {
     Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections")
 }
 
-/// Returns the rejection of a connection whose id is connected already.
-fn taken() -> Rejection {
-    Rejection::new(StatusCode::CONFLICT, "a connection with this id is open, and this server does not replace it")
+/// Returns the rejection of a connection whose id is connected already. Only the observer receives
+/// the id.
+fn taken(id: &str) -> Rejection {
+    let text = "a connection with this id is open, and this server does not replace it";
+    Rejection::new(StatusCode::CONFLICT, text).detail(format!("the id is {id:?}"))
 }
 
 /// Returns the rejection of a handshake whose place another one needed.
