@@ -124,6 +124,26 @@ async fn a_peer_behind_nginx_has_its_own_address_and_host() {
     assert!(peer == "127.0.0.3" && reason.contains("\"http://evil\"") && reason.contains("\"a\""), "{peer}: {reason}");
 }
 
+/// Row N6: a server that answers 503, because boxes come too fast, stays in use. nginx does not
+/// answer 502.
+#[tokio::test]
+async fn nginx_keeps_a_server_that_accepts_no_more_at_the_moment() {
+    let start = || Recording::start(small().trusted_proxies(["127.0.0.1"]).max_connections_per_second(1, 1));
+    let (north, south) = (start().await, start().await);
+    let proxy = Proxy::nginx(&nginx(&north.server.address, &south.server.address)).await;
+    let (mut open, mut rejected) = (Vec::new(), 0);
+    while rejected < 5 {
+        match connect("127.0.0.2", &proxy, &upgrade("/", "")).await {
+            (101, tcp) => open.push(tcp),
+            (status, _) => {
+                assert_eq!(status, 503, "after {} connections and {rejected} rejections", open.len());
+                rejected += 1;
+            }
+        }
+    }
+    assert!(open.len() >= 2, "each of the servers accepts one");
+}
+
 /// Row N5: a proxy that changes `Host` is found by the report, which names both sides of the
 /// comparison. The peer does not learn them.
 #[tokio::test]
