@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing_subscriber::filter::LevelFilter;
 use wsx::{
-    Backoff, BoxError, CancellationToken, Client, Connection, Hub, MetricsObserver, Rejection, TracingObserver,
+    Backoff, BoxError, CancellationToken, Client, Config, Connection, Hub, MetricsObserver, Rejection, TracingObserver,
     http::{StatusCode, request::Parts},
 };
 
@@ -38,6 +38,9 @@ struct Arguments {
 
 /// The upper ends of the buckets for the time of handlers, in seconds.
 const BUCKETS: [f64; 12] = [1e-6, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0];
+/// How often the recorder puts its samples into the buckets. Without it, they take memory until the
+/// next scrape.
+const UPKEEP: Duration = Duration::from_secs(5);
 /// Maximum length of a request for the metrics, in bytes.
 const MAX_REQUEST: usize = 8 * 1024;
 /// How long a peer may take to send a request for the metrics, and to receive the answer.
@@ -102,7 +105,7 @@ async fn main() -> Result<(), BoxError> {
 
     // The first observer counts, and the second one makes spans and events for the subscriber.
     let observer = (MetricsObserver::new(), TracingObserver::new());
-    let hub = Hub::builder().endpoint(Station).observer(observer).build()?;
+    let hub = Hub::builder().endpoint(Station).config(Config::edge()).observer(observer).build()?;
     let listener = TcpListener::bind(at).await?;
     let url = format!("ws://{}/ws", listener.local_addr()?);
     println!("hub: {url}");
@@ -134,8 +137,10 @@ async fn tick(hub: Hub<Station>) {
 async fn run_box(url: String, n: u32) {
     let backoff = Backoff::default().initial(Duration::from_millis(200));
     let without_id = url.split('?').next().unwrap_or_default().to_owned();
-    let build =
-        |url| Client::builder(url).endpoint(EdgeBox).observer(MetricsObserver::new()).backoff(backoff.clone()).build();
+    let build = |url| {
+        let builder = Client::builder(url).endpoint(EdgeBox).config(Config::edge()).backoff(backoff.clone());
+        builder.observer(MetricsObserver::new()).build()
+    };
     let (Ok(client), Ok(stranger)) = (build(url), build(without_id)) else { return };
     // It is rejected again and again.
     if n == 0 {
@@ -163,9 +168,17 @@ async fn run_box(url: String, n: u32) {
 
 /// Answers each request for `/metrics`.
 async fn serve_metrics(listener: TcpListener, recorder: PrometheusHandle) {
+    let mut upkeep = interval(UPKEEP);
     loop {
+        let accepted = tokio::select! {
+            _ = upkeep.tick() => {
+                recorder.run_upkeep();
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
         // Without a free file descriptor, this waits a moment and tries again.
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, _)) = accepted else {
             sleep(Duration::from_millis(50)).await;
             continue;
         };

@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 use wsx::{
-    BoxError, CancellationToken, Client, StderrObserver,
+    BoxError, CancellationToken, Client, Config, StderrObserver,
     rustls::{
         ClientConfig, RootCertStore, SignatureScheme,
         client::{ResolvesClientCert, Resumption},
@@ -33,6 +33,7 @@ async fn main() -> Result<(), MainError> {
     };
     let client = Client::builder(url)
         .tls(config(authority, Files { certificate: certificate.into(), key: key.into() })?)
+        .config(Config::edge()) // notices a dead link within 35 s
         .observer(StderrObserver)
         .build()?;
     client.start(CancellationToken::new()).await?;
