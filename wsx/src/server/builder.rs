@@ -200,8 +200,8 @@ impl<E: Endpoint> HubBuilder<E> {
     ///
     /// One more is rejected with 503 before `build_id` runs. The answer has a `Retry-After` header:
     /// the n-th rejected peer is asked to retry when n connections have been accepted, in 1 to
-    /// 60 s. So a fleet comes back at this rate. A [`Client`](crate::Client) waits up to 1.5 times
-    /// this time, but at most 1.5 times [`Backoff::max`](crate::Backoff::max).
+    /// 60 s. So a fleet comes back at this rate. A [`Client`](crate::Client) waits 1 to 1.5 times
+    /// as long, but at most 1.5 times [`Backoff::max`](crate::Backoff::max).
     ///
     /// A request counts while `build_id` decides, and no longer if it is rejected then or later. Of
     /// the requests that `build_id` receives in any second, at most the sum of both numbers is
