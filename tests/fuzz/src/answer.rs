@@ -92,7 +92,11 @@ fn outcome(template: &[u8], cut: impl Fn(&[u8]) -> Vec<Vec<u8>>, takes: Takes, r
                     assert!(!rejected.is_informational());
                     assert_eq!(headers.len(), head.lines.len() - 1);
                     assert!(body.len() <= MAX_BODY && body.len() <= answer.len() - head.text.len());
-                    Outcome::Rejected(rejected.as_u16(), retry_after.map(|time| time.as_secs()), body)
+                    Outcome::Rejected(
+                        rejected.as_u16(),
+                        retry_after.map(|time| time.as_secs()),
+                        without_key(body, &accept),
+                    )
                 }
                 ConnectError::Handshake(_) => Outcome::Failed,
                 error => panic!("unexpected error: {error:?}"),
@@ -126,6 +130,16 @@ fn fill(mut template: &[u8], accept: &[u8]) -> Vec<u8> {
     }
     answer.extend_from_slice(template);
     answer
+}
+
+/// Returns the body with another text in place of the key, which is random. Its end is left out,
+/// because it may have a part of the key.
+fn without_key(mut body: Vec<u8>, accept: &str) -> Vec<u8> {
+    while let Some(at) = body.windows(accept.len()).position(|window| window == accept.as_bytes()) {
+        body[at..at + accept.len()].fill(b'?');
+    }
+    body.truncate(body.len().saturating_sub(accept.len() - 1));
+    body
 }
 
 /// RFC 9112 section 4: the version, a space, and three digits.
