@@ -70,9 +70,11 @@ impl<'r> Plain<'r> {
         // Some proxies add a length of 0 to every request.
         let has_length = self.values("content-length").iter().any(|length| length != "0");
         assert!(!has_length && self.values("transfer-encoding").is_empty(), "a body");
-        // tungstenite accepts a space as a comma here. That accepts only requests for a WebSocket.
+        // A space or a tab may stand around an element. As a comma, it accepts only requests for a
+        // WebSocket.
         let names = |name: &str, token: &str| {
-            self.values(name).iter().any(|value| value.split([',', ' ']).any(|each| each.eq_ignore_ascii_case(token)))
+            let elements = |value: &String| value.split([',', ' ', '\t']).any(|each| each.eq_ignore_ascii_case(token));
+            self.values(name).iter().any(elements)
         };
         assert!(names("upgrade", "websocket") && names("connection", "upgrade"));
         let keys = self.values("sec-websocket-key");
