@@ -316,8 +316,7 @@ fn first_line(body: &[u8]) -> Option<String> {
         '"' | '\'' => String::from(character),
         _ => character.escape_debug().to_string(),
     };
-    let shown: String = line.chars().take(MAX_SHOWN).map(escape).collect();
-    Some(format!("{shown}{}", if line.chars().nth(MAX_SHOWN).is_some() { "…" } else { "" }))
+    Some(cut(line).chars().map(escape).collect())
 }
 
 /// Returns a text of a peer, cut at 200 characters.

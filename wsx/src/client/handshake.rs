@@ -6,7 +6,7 @@ use crate::{
     client::{rejected, tls, url::Target},
     error::{ConnectError, cut},
     handshake::{
-        head::{self, HeadError, MAX_HEAD, MAX_HEADERS},
+        head::{self, HeadError, MAX_HEAD, MAX_HEADERS, MAX_INTERIM},
         header_list,
     },
 };
@@ -23,9 +23,6 @@ use tokio::{
     time::Instant,
 };
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
-
-/// Maximum number of interim answers before the final one. Servers send one or two, such as 103.
-const MAX_INTERIM: usize = 8;
 
 /// The headers that the client writes itself.
 pub(super) const OWN: [HeaderName; 6] =
@@ -63,19 +60,10 @@ where
     stream.flush().await.map_err(broken)?;
 
     let mut buffer = Vec::with_capacity(1024);
-    let mut interim = 0;
-    let mut answer = loop {
-        let answer = head::read::<Response<()>, _>(stream, &mut buffer).await;
-        let answer = answer.map_err(|error| head_error(error, target))?;
-        if !answer.status().is_informational() || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            break answer;
-        }
-        interim += 1;
-        if interim > MAX_INTERIM {
-            let why = format!("the server sent more than {MAX_INTERIM} interim answers");
-            return Err(ConnectError::Handshake(why.into()));
-        }
-    };
+    let answer = head::read_final_answer(stream, &mut buffer).await.map_err(|error| head_error(error, target))?;
+    let mut answer = answer.ok_or_else(|| {
+        ConnectError::Handshake(format!("the server sent more than {MAX_INTERIM} interim answers").into())
+    })?;
     for (name, value) in answer.headers_mut() {
         // `Debug` does not show the value of such a header.
         value.set_sensitive([LOCATION, SET_COOKIE].contains(name));

@@ -12,6 +12,11 @@ pub(crate) const MAX_HEAD: usize = 16 * 1024;
 /// Maximum number of headers in a head.
 pub(crate) const MAX_HEADERS: usize = 64;
 
+/// Maximum number of interim answers before the final one. Servers and proxies send one or two,
+/// such as 103.
+#[cfg(feature = "client")]
+pub(crate) const MAX_INTERIM: usize = 8;
+
 /// The reason why a stream did not have a valid head.
 #[derive(Debug)]
 pub(crate) enum HeadError {
@@ -120,6 +125,27 @@ where
             return Err(HeadError::Incomplete);
         }
     }
+}
+
+/// Reads the head of the final answer, after the interim ones (RFC 9110 section 15.2). A 101 is a
+/// final one. Returns `None` if there are more than [`MAX_INTERIM`] interim answers.
+///
+/// `buffer` is as for [`read`].
+#[cfg(feature = "client")]
+pub(crate) async fn read_final_answer<S>(
+    stream: &mut S,
+    buffer: &mut Vec<u8>,
+) -> Result<Option<Response<()>>, HeadError>
+where
+    S: AsyncRead + Unpin,
+{
+    for _ in 0..=MAX_INTERIM {
+        let answer: Response<()> = read(stream, buffer).await?;
+        if !answer.status().is_informational() || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Some(answer));
+        }
+    }
+    Ok(None)
 }
 
 /// Decides when a head that arrives in pieces is parsed.

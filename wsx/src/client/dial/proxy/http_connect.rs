@@ -3,14 +3,11 @@
 use super::{Failure, server::Credentials};
 use crate::{
     client::stream::Destination,
-    handshake::head::{self, HeadError, MAX_HEAD, MAX_HEADERS},
+    handshake::head::{self, HeadError, MAX_HEAD, MAX_HEADERS, MAX_INTERIM},
 };
 use data_encoding::BASE64;
-use http::{Response, StatusCode};
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-
-/// Maximum number of interim answers before the final one, as for a server.
-const MAX_INTERIM: usize = 8;
 
 /// Opens the connection. Afterwards the stream is the server's.
 pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
@@ -27,22 +24,11 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     stream.write_all(request.as_bytes()).await?;
     stream.flush().await?;
     let mut buffer = Vec::new();
-    let mut interim = 0;
-    let answer = loop {
-        let answer: Response<()> = head::read(stream, &mut buffer).await.map_err(head_failure)?;
-        let status = answer.status();
-        // Interim answers come before the final one (RFC 9110 section 15.2). A 101 is a final one.
-        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-            break status;
-        }
-        interim += 1;
-        if interim > MAX_INTERIM {
-            return Err(format!("it sent more than {MAX_INTERIM} interim answers").into());
-        }
-    };
-    if !answer.is_success() {
-        let source = format!("it rejected the connection with {answer}{}", hint(answer, credentials.is_some())).into();
-        return Err(Failure { status: Some(answer), source });
+    let answer = head::read_final_answer(stream, &mut buffer).await.map_err(head_failure)?;
+    let status = answer.ok_or_else(|| format!("it sent more than {MAX_INTERIM} interim answers"))?.status();
+    if !status.is_success() {
+        let source = format!("it rejected the connection with {status}{}", hint(status, credentials.is_some())).into();
+        return Err(Failure { status: Some(status), source });
     }
     if !buffer.is_empty() {
         // A server speaks only after the handshake of its client.
