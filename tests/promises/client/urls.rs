@@ -51,14 +51,19 @@ async fn a_list_is_dialled_in_turn_and_a_good_station_again() {
     for (host, lasts) in [("b", 5000), ("b", 10_000), ("b", 4000), ("c", 1), ("a", 6000), ("a", 0)] {
         let (_, dialled, far) = dials.recv().await.unwrap();
         assert_eq!(dialled, host);
-        let ws = tokio_tungstenite::accept_async(far).await.unwrap();
-        within(client.connected()).await.unwrap();
-        sleep(Duration::from_millis(lasts)).await;
-        drop(ws);
-        let mut state = client.state();
-        within(state.wait_for(|state| *state != ClientState::Connected)).await.unwrap();
+        serve_for(&client, far, lasts).await;
     }
     client.close();
+}
+
+/// Accepts the client's connection, and breaks it after this many milliseconds.
+async fn serve_for(client: &Client, far: DuplexStream, lasts: u64) {
+    let ws = tokio_tungstenite::accept_async(far).await.unwrap();
+    within(client.connected()).await.unwrap();
+    sleep(Duration::from_millis(lasts)).await;
+    drop(ws);
+    let mut state = client.state();
+    within(state.wait_for(|state| *state != ClientState::Connected)).await.unwrap();
 }
 
 /// Row K20: `build` lists every wrong URL. A list has from 1 to 16 URLs.
@@ -158,12 +163,7 @@ async fn a_connection_that_lasted_is_not_a_failure() {
         let far = within(dials.recv()).await.unwrap();
         assert_eq!(seen.next().await, failures);
         let Some(lasts) = lasts else { continue };
-        let ws = tokio_tungstenite::accept_async(far).await.unwrap();
-        within(client.connected()).await.unwrap();
-        sleep(Duration::from_millis(lasts)).await;
-        drop(ws);
-        let mut state = client.state();
-        within(state.wait_for(|state| *state != ClientState::Connected)).await.unwrap();
+        serve_for(&client, far, lasts).await;
     }
     client.close();
 }
