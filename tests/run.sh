@@ -102,7 +102,7 @@ step "return at a rate, in short" target/campaign/mass_return --clients 300 --ou
 # does.
 if [[ "$(id -u)" == 0 ]] && unshare --net true 2>/dev/null; then
   step "weak networks, in short" tests/scripts/weak_networks.sh 1000
-  step "slow links, in short" tests/scripts/slow_links.sh 64 150000 5
+  step "slow links, in short" tests/scripts/slow_links.sh 64 150000 6
   step "names" tests/scripts/names.sh
 else
   not_run="weak networks, slow links and names, which need root, CAP_SYS_ADMIN and CAP_NET_ADMIN"

@@ -22,24 +22,22 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["serve", address, bytes, scale] => serve(address, bytes.parse()?, scale.parse()?).await,
-        [server, client, rates, bytes, scale] => {
+        ["serve", address, bytes, interval] => serve(address, bytes.parse()?, interval.parse()?).await,
+        [server, client, rates, bytes, interval] => {
             for rate in rates.split(',') {
-                slow_link([server, client], rate.parse()?, bytes, scale).await?;
+                slow_link([server, client], rate.parse()?, bytes, interval).await?;
             }
             Ok(())
         }
-        _ => Err("usage: slow_links SERVER CLIENT RATE,RATE.. BYTES SCALE".into()),
+        _ => Err("usage: slow_links SERVER CLIENT RATE,RATE.. BYTES SECONDS".into()),
     }
 }
 
-/// The defaults, with a heartbeat of 30 s and 10 s. All times are divided by `scale`.
-fn config(scale: u32) -> Config {
-    let defaults = Config::default();
-    defaults
-        .clone()
-        .write_timeout(defaults.write_timeout / scale)
-        .heartbeat(Duration::from_secs(30) / scale, Duration::from_secs(10) / scale)
+/// The defaults, with a ping every `interval` seconds and a heartbeat timeout of 10 s. No timeout is
+/// shorter: on these links the kernel may wait some seconds before it sends a lost packet again.
+fn config(interval: u64) -> Config {
+    Config::default()
+        .heartbeat(Duration::from_secs(interval), Duration::from_secs(10))
         // A close waits for the queue, and a handshake for three packets.
         .close_timeout(Duration::from_secs(60))
         .handshake_timeout(Duration::from_secs(60))
@@ -47,10 +45,10 @@ fn config(scale: u32) -> Config {
 
 /// Sends a message to the first client, and waits for one. Prints the port first, and then the time
 /// until the message arrived.
-async fn serve(address: &str, bytes: usize, scale: u32) -> Result<()> {
+async fn serve(address: &str, bytes: usize, interval: u64) -> Result<()> {
     let listener = TcpListener::bind((address, 0)).await?;
     println!("{}", listener.local_addr()?.port());
-    let hub = Hub::builder().config(config(scale)).without_handlers().build()?;
+    let hub = Hub::builder().config(config(interval)).without_handlers().build()?;
     let (connected, mut connections) = mpsc::unbounded_channel();
     let (arrived, mut arrival) = mpsc::channel(1);
     let upgrade = hub.ws_handler(wsx::unique_id, move |conn| {
@@ -72,7 +70,7 @@ async fn serve(address: &str, bytes: usize, scale: u32) -> Result<()> {
 }
 
 /// Sends a message in both directions at once, over a link of `rate` kbit/s.
-async fn slow_link(networks: [&str; 2], rate: u32, bytes: &str, scale: &str) -> Result<()> {
+async fn slow_link(networks: [&str; 2], rate: u32, bytes: &str, interval: &str) -> Result<()> {
     for network in networks {
         let rate = format!("{rate}kbit");
         let change = ["-n", network, "qdisc", "change", "dev", "cable", "root", "tbf", "rate", &rate];
@@ -86,14 +84,14 @@ async fn slow_link(networks: [&str; 2], rate: u32, bytes: &str, scale: &str) -> 
     let mut server = Command::new("ip")
         .args(["netns", "exec", networks[0]])
         .arg(program)
-        .args(["serve", address, bytes, scale])
+        .args(["serve", address, bytes, interval])
         .stdout(Stdio::piped())
         .spawn()
         .map(Ended)?;
     let mut lines = BufReader::new(server.0.stdout.take().ok_or("the server has no output")?).lines();
     let port = lines.next().ok_or("the server ended")??;
     let client =
-        Client::builder(format!("ws://{address}:{port}")).config(config(scale.parse()?)).reconnect(false).build()?;
+        Client::builder(format!("ws://{address}:{port}")).config(config(interval.parse()?)).reconnect(false).build()?;
     let (arrived, mut arrival) = mpsc::channel(1);
     client.connect(CancellationToken::new(), move |conn| note_arrival(conn, length, arrived.clone())).await?;
     let conn = client.connection().ok_or("the client is not connected")?;
