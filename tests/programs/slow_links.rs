@@ -33,8 +33,8 @@ async fn main() -> Result<()> {
     }
 }
 
-/// The defaults, with a ping every `interval` seconds and a heartbeat timeout of 10 s. No timeout is
-/// shorter: on these links the kernel may wait some seconds before it sends a lost packet again.
+/// The defaults, with a ping every `interval` seconds and a heartbeat timeout of 10 s. No timeout
+/// is shorter: on these links the kernel may wait some seconds before it sends a lost packet again.
 fn config(interval: u64) -> Config {
     Config::default()
         .heartbeat(Duration::from_secs(interval), Duration::from_secs(10))

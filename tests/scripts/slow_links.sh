@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Two networks of this machine, joined by a very slow cable: rows R1 and V1 of the specification, by
 # `tests/programs/slow_links.rs`. Takes the rates in kbit/s, by default 10,24,40,64; the length of
-# the message, by default 300,000 bytes; and the seconds between two pings, by default 30. With these
-# defaults it takes some eight minutes.
+# the message, by default 300,000 bytes; and the seconds between two pings, by default 30. With
+# these defaults it takes some eight minutes.
 #
 # Installs what it needs; tests/scripts/networks.sh says what it cannot install.
 set -euo pipefail
