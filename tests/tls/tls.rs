@@ -126,7 +126,8 @@ async fn talk(client: &Client<EdgeBox>, text: &str) {
     assert!(client.endpoint().answers.next().await.text == text, "{} bytes", text.len());
 }
 
-/// Row L1: messages of every size go in both directions, and the close is clean.
+/// Rows L1, N7: messages of every size go in both directions, and the close is clean. Both ends
+/// know the address of the other one.
 #[tokio::test]
 async fn a_client_talks_to_a_hub_over_tls() {
     let authority = Authority::default();
@@ -136,6 +137,8 @@ async fn a_client_talks_to_a_hub_over_tls() {
         talk(&client, &"x".repeat(length)).await;
     }
     let conn = server.hub.connection("a").unwrap();
+    assert_eq!(conn.peer_addr().unwrap().ip().to_string(), "127.0.0.1");
+    assert_eq!(client.connection().unwrap().peer_addr().unwrap().port(), server.port);
     client.close();
     let closed = within(conn.closed()).await;
     assert_eq!((closed.code, closed.by), (CloseCode::NORMAL, ClosedBy::Peer));

@@ -9,9 +9,14 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tracing_subscriber::fmt::format::FmtSpan;
 use wsx::{CancellationToken, Client, Connection, Hub, Interest, Observer, TracingObserver};
-use wsx_tests::{Peer, Server, recorder, within};
+use wsx_tests::{
+    Peer, Server,
+    handshake::{head, status, upgrade},
+    recorder, within,
+};
 
 /// A message that the tests send.
 #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
@@ -185,6 +190,22 @@ async fn events_of_a_handler_are_in_its_span() {
     drop(kept);
     // A peer that does not read would take the time for closing.
     drop(other);
+    server.stop().await;
+}
+
+/// Row X11: the peer in a span is the one that a trusted proxy names.
+#[tokio::test]
+async fn a_span_names_the_peer_of_a_proxy() {
+    let (written, _guard) = subscribe(tracing::Level::INFO);
+    let hub = Hub::builder().endpoint(Traced).observer(TracingObserver::new()).trusted_proxies(["127.0.0.1"]);
+    let server = Server::start(hub.build().unwrap()).await;
+    let request = upgrade("/ws?id=box-7", "X-Forwarded-For: 192.0.2.1:4711\r\n");
+    let mut tcp = TcpStream::connect(&server.address).await.unwrap();
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    assert_eq!(status(&head(&mut tcp).await), 101);
+    written.line(&[r#"connection{side="hub" id=box-7 peer=192.0.2.1:4711}: wsx: connection opened"#]).await;
+    // A peer that does not read would take the time for closing.
+    drop(tcp);
     server.stop().await;
 }
 

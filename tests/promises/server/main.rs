@@ -1,4 +1,5 @@
 //! The hub, and the way of a connection from its socket to its entry in the hub.
+mod addresses;
 mod admission;
 mod duplicates;
 mod health;

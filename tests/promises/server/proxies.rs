@@ -241,7 +241,7 @@ async fn a_header_that_does_not_come_in_time_is_answered_408() {
 }
 
 /// Serves the hub at `/ws` with axum, which adds the address of the socket in this way.
-async fn axum(handler: WsHandler, adding: &str) -> String {
+pub(crate) async fn axum(handler: WsHandler, adding: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let app = axum::Router::new().route_service("/ws", handler);

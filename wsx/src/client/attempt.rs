@@ -80,7 +80,9 @@ pub(super) async fn attempt<E: Endpoint>(inner: &Inner<E>, turn: &mut Turn) -> R
     let dialled = dialled.await.ok_or_else(panicked)?;
     let (id, socket, opened) = dialled.unwrap_or(Err(ConnectError::Timeout(limit)))?;
     let conn = Handle::new(id, Role::Client, &program.config);
+    let transport = SocketTransport::with_tcp(socket, stream::tcp, Role::Client, opened.early, &program.config);
+    conn.set_peer_addr(transport.peer_addr());
     program.watch(&conn);
     conn.set_answer(opened.headers);
-    Ok((conn, SocketTransport::with_tcp(socket, stream::tcp, Role::Client, opened.early, &program.config)))
+    Ok((conn, transport))
 }

@@ -4,6 +4,9 @@
 //! The task, the hub and the sends use a [`Handle`]. [`Connection`](super::Connection) is its
 //! public form and adds the side. A handle does not know the socket or the hub.
 mod extra;
+mod intake;
+
+pub(crate) use intake::Intake;
 
 use crate::{
     catch_panic::Guarded,
@@ -26,6 +29,7 @@ use http::{
 };
 use std::{
     fmt,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, Ordering},
@@ -42,6 +46,8 @@ pub(crate) struct Handle(Arc<Shared>);
 struct Shared {
     /// The key of the connection in the hub's registry, or the URL of a client without its secrets.
     id: Arc<str>,
+    /// The address of the peer, if it is known. Set before the task starts.
+    peer: OnceLock<SocketAddr>,
     /// Decides whether frames are masked. It is here because a sender makes the finished frame.
     role: Role,
     /// The frames that wait for the task.
@@ -74,34 +80,6 @@ pub(crate) struct Closing {
     pub(crate) reason: String,
 }
 
-/// The use of a message that arrives.
-///
-/// ```text
-/// Open --shutdown, end--> Draining --close, panic--> Shut
-///   \-----------------close, panic-----------------/
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub(crate) enum Intake {
-    /// The message is handled.
-    Open,
-    /// The message is handled, because the peer sent it before its own close, or before it learned
-    /// of the shutdown.
-    Draining,
-    /// The message is dropped.
-    Shut,
-}
-
-impl Intake {
-    fn from_stored(stored: u8) -> Self {
-        match stored {
-            0 => Self::Open,
-            1 => Self::Draining,
-            _ => Self::Shut,
-        }
-    }
-}
-
 impl Handle {
     /// Returns a connection whose task has not started.
     pub(crate) fn new(id: Arc<str>, role: Role, config: &Config) -> Self {
@@ -113,6 +91,7 @@ impl Handle {
         let bound = Bound { messages: config.queue_messages, bytes: config.queue_bytes };
         Self(Arc::new(Shared {
             id,
+            peer: OnceLock::new(),
             role,
             queue: Queue::new(bound, budget),
             closing: OnceLock::new(),
@@ -125,6 +104,17 @@ impl Handle {
 
     pub(crate) fn id(&self) -> &str {
         &self.0.id
+    }
+
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        self.0.peer.get().copied()
+    }
+
+    /// Sets the address of the peer, if it is known and was not set before.
+    pub(crate) fn set_peer_addr(&self, peer: Option<SocketAddr>) {
+        if let Some(peer) = peer {
+            let _ = self.0.peer.set(peer);
+        }
     }
 
     pub(crate) fn role(&self) -> Role {

@@ -34,6 +34,7 @@ use ref_cast::{RefCastCustom, ref_cast_custom};
 use std::{
     fmt,
     marker::PhantomData,
+    net::SocketAddr,
     sync::{Arc, LazyLock},
 };
 
@@ -97,6 +98,19 @@ impl<S: Side, To> Connection<S, To> {
     #[must_use]
     pub fn id(&self) -> &str {
         self.handle.id()
+    }
+
+    /// Returns the address of the peer, or `None` if it is not known (row N7 of the specification).
+    ///
+    /// At a server it is the address that `build_id` gets as `PeerAddr`. So behind a trusted proxy
+    /// it is the one that the proxy names, with port 0 if it does not name the port. If `build_id`
+    /// gets none, it is that of the TCP socket below the stream, if there is one. `register` cannot
+    /// know that one yet.
+    ///
+    /// At a client it is that of its TCP socket, which is the server or a proxy.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.handle.peer_addr()
     }
 
     /// Queues a message or an envelope. Waits until the queue has room.
@@ -273,10 +287,10 @@ pub trait OpenWebSocket {
     fn into_start(self) -> StartTask;
 }
 
-/// The task of a socket, which has not started. It has no methods.
+/// The task of a socket, which has not started, and the address of its peer. It has no methods.
 #[doc(hidden)]
 #[allow(missing_debug_implementations, reason = "a task that was not started has nothing to show")]
-pub struct StartTask(pub(crate) Start);
+pub struct StartTask(pub(crate) Start, pub(crate) Option<SocketAddr>);
 
 impl<S: Side, To> Clone for Connection<S, To> {
     fn clone(&self) -> Self {

@@ -15,7 +15,7 @@ use std::future::Future;
 use tokio_util::sync::CancellationToken;
 #[cfg(feature = "tungstenite")]
 use {
-    crate::connection::{OpenWebSocket, handle::Handle},
+    crate::connection::{OpenWebSocket, StartTask, handle::Handle},
     tokio_tungstenite::tungstenite::protocol::Role,
 };
 
@@ -46,7 +46,9 @@ impl Connection {
     pub fn new<W: OpenWebSocket>(ws: W) -> Self {
         // The stream masks frames itself, so they are made as a server makes them, at either end.
         let handle = Handle::new("".into(), Role::Server, &crate::Config::default());
-        handle.set_start(ws.into_start().0);
+        let StartTask(start, peer) = ws.into_start();
+        handle.set_peer_addr(peer);
+        handle.set_start(start);
         Self::from_handle(handle)
     }
 

@@ -1,16 +1,15 @@
 //! Two connections with one id: which of them stays, and whether programs fight for the id.
 //!
-//! It knows ids, addresses and times. It does not know connections.
+//! It knows ids and times. It does not know connections.
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    net::SocketAddr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
 
-/// Maximum number of ids whose replacements are counted. With 64 bytes each, they take 64 KiB.
+/// Maximum number of ids whose replacements are counted. Their table takes up to 66 KiB.
 ///
 /// Few boxes of a fleet reconnect within a window before their old link is known to be dead. Above
 /// the maximum, the oldest count is forgotten.
@@ -77,17 +76,6 @@ struct Count {
     /// The first replacement, which began the window.
     since: Instant,
     replacements: u32,
-    /// The peer of the last replacement. It is the older one at the next.
-    last: Option<SocketAddr>,
-}
-
-/// An id for which programs fight.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Contest {
-    /// The peer that was replaced, if its address is known.
-    pub(crate) older: Option<SocketAddr>,
-    /// How often the id was replaced in this window.
-    pub(crate) replacements: u32,
 }
 
 impl Duplicates {
@@ -100,9 +88,9 @@ impl Duplicates {
         self.options.rejects_new
     }
 
-    /// Counts a replacement by a connection from `newer`. Returns the contest if this one makes it
-    /// a contest; that is at most once in a window.
-    pub(crate) fn replaced(&self, id: &str, newer: Option<SocketAddr>, now: Instant) -> Option<Contest> {
+    /// Counts a replacement. Returns the number of those in this window if this one makes it a
+    /// contest; that is at most once in a window.
+    pub(crate) fn replaced(&self, id: &str, now: Instant) -> Option<u32> {
         let DuplicateOptions { replacements: limit, window, .. } = self.options;
         let has_ended = |count: &Count| now.saturating_duration_since(count.since) >= window;
         let key = self.hash.hash_one(id);
@@ -114,14 +102,13 @@ impl Duplicates {
                 counts.remove(&oldest);
             }
         }
-        let count = counts.entry(key).or_insert(Count { since: now, replacements: 0, last: None });
+        let count = counts.entry(key).or_insert(Count { since: now, replacements: 0 });
         if has_ended(count) {
             (count.since, count.replacements) = (now, 0);
         }
         count.replacements = count.replacements.saturating_add(1);
-        let older = std::mem::replace(&mut count.last, newer);
         let is_new_contest = count.replacements == limit.saturating_add(1);
-        is_new_contest.then_some(Contest { older, replacements: count.replacements })
+        is_new_contest.then_some(count.replacements)
     }
 }
 
@@ -135,21 +122,17 @@ mod tests {
         Duplicates::new(DuplicateOptions { replacements, window: 60 * SECOND, ..DuplicateOptions::default() })
     }
 
-    fn peer(port: u16) -> Option<SocketAddr> {
-        Some(([192, 0, 2, 1], port).into())
-    }
-
-    /// Row S5: more than the limit within the window, once, with the peer before.
+    /// Row S5: more than the limit within the window, once.
     #[test]
     fn an_id_is_contested_once_in_a_window() {
         let (duplicates, start) = (duplicates(2), Instant::now());
-        let replaced = |seconds: u32, port| duplicates.replaced("box", peer(port), start + seconds * SECOND);
-        assert_eq!((replaced(0, 1), replaced(1, 2)), (None, None));
-        assert_eq!(duplicates.replaced("another", peer(9), start), None);
-        assert_eq!(replaced(59, 3), Some(Contest { older: peer(2), replacements: 3 }));
-        assert_eq!(replaced(59, 4), None, "reported already");
-        assert_eq!((replaced(60, 5), replaced(61, 6)), (None, None), "a new window");
-        assert_eq!(replaced(62, 7), Some(Contest { older: peer(6), replacements: 3 }));
+        let replaced = |seconds: u32| duplicates.replaced("box", start + seconds * SECOND);
+        assert_eq!((replaced(0), replaced(1)), (None, None));
+        assert_eq!(duplicates.replaced("another", start), None);
+        assert_eq!(replaced(59), Some(3));
+        assert_eq!(replaced(59), None, "reported already");
+        assert_eq!((replaced(60), replaced(61)), (None, None), "a new window");
+        assert_eq!(replaced(62), Some(3));
     }
 
     /// Row S5: a slow change of programs is not a contest.
@@ -157,7 +140,7 @@ mod tests {
     fn rare_replacements_are_not_a_contest() {
         let (duplicates, start) = (duplicates(2), Instant::now());
         for n in 0..100 {
-            assert_eq!(duplicates.replaced("box", None, start + n * 31 * SECOND), None);
+            assert_eq!(duplicates.replaced("box", start + n * 31 * SECOND), None);
         }
     }
 
@@ -165,14 +148,14 @@ mod tests {
     #[test]
     fn a_bounded_number_of_ids_is_remembered() {
         let (duplicates, start) = (duplicates(1), Instant::now());
-        assert_eq!(duplicates.replaced("fought for", None, start + SECOND), None);
+        assert_eq!(duplicates.replaced("fought for", start + SECOND), None);
         for n in 0..5 * MAX_IDS {
-            duplicates.replaced(&n.to_string(), None, start);
+            duplicates.replaced(&n.to_string(), start);
             let held = duplicates.counts.lock().unwrap().len();
             assert!(held <= MAX_IDS, "{held} ids");
         }
-        assert!(duplicates.replaced("fought for", None, start + SECOND).is_some(), "the oldest leaves first");
-        duplicates.replaced("later", None, start + 61 * SECOND);
+        assert!(duplicates.replaced("fought for", start + SECOND).is_some(), "the oldest leaves first");
+        duplicates.replaced("later", start + 61 * SECOND);
         assert_eq!(duplicates.counts.lock().unwrap().len(), 1);
     }
 }

@@ -25,10 +25,7 @@ use crate::{
         subprotocol,
         upgrade::{HandshakeError, PeerAddr, WsHandler},
     },
-    task::{
-        self, deadline,
-        transport::{Transport, socket::SocketTransport},
-    },
+    task::{self, deadline, transport::socket::SocketTransport},
 };
 use http::{
     Extensions, Request, Response, StatusCode,
@@ -300,8 +297,14 @@ impl<E: Endpoint> Entered<E> {
 
     /// Starts the task of the connection. It is a new task, so that its memory has nothing of the
     /// handshake.
-    pub(super) fn run(mut self, transport: impl Transport + 'static) -> Handle {
+    pub(super) fn run<S>(mut self, transport: SocketTransport<S>) -> Handle
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         self.running = true;
+        if self.conn.peer_addr().is_none() {
+            self.conn.set_peer_addr(transport.peer_addr());
+        }
         let (hub, conn, token) = (self.hub.clone(), self.conn.clone(), self.token.clone());
         let counted = self.counted.take();
         let mut transport = Some(transport);

@@ -33,7 +33,6 @@ use std::{
     cell::Cell,
     future::{Future, poll_fn},
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -170,10 +169,6 @@ impl Transport for Wire {
     }
 
     fn unacknowledged(&self) -> Option<u32> {
-        None
-    }
-
-    fn peer(&self) -> Option<SocketAddr> {
         None
     }
 

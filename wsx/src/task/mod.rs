@@ -67,7 +67,7 @@ pub(crate) fn run<'t, E: Endpoint, T: Transport>(
         let _ending = Ending { conn, scope };
         let Some(transport) = &*socket else { return };
         let config = &scope.program.config;
-        spans::open(conn, || transport.peer());
+        spans::open(conn);
         let closed = {
             let progress = Progress::new();
             let mut reading = pin!(Some(ReadLoop::new(transport, conn, scope, &progress).run()));

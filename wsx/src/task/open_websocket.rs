@@ -5,7 +5,10 @@ use crate::{
     connection::{OpenWebSocket, StartTask, handle::Handle},
     dispatch::{program::Program, run::Scope},
     protocol::endpoint::Untyped,
-    task::{self, transport::tungstenite::TungsteniteTransport},
+    task::{
+        self,
+        transport::{tcp, tungstenite::TungsteniteTransport},
+    },
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
@@ -16,7 +19,8 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     fn into_start(self) -> StartTask {
-        StartTask(Box::new(|conn| Box::pin(run(TungsteniteTransport::new(self), conn))))
+        let peer = tcp::of(self.get_ref()).and_then(|socket| socket.peer_addr().ok());
+        StartTask(Box::new(|conn| Box::pin(run(TungsteniteTransport::new(self), conn))), peer)
     }
 }
 

@@ -242,10 +242,6 @@ mod tests {
             false
         }
 
-        fn peer(&self) -> Option<std::net::SocketAddr> {
-            None
-        }
-
         fn poll_discard(&self, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
             unreachable!("a writer does not read")
         }

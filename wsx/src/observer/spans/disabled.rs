@@ -1,10 +1,10 @@
 //! Spans without the feature `tracing`: there are none.
 use crate::connection::handle::Handle;
-use std::{future::Future, net::SocketAddr};
+use std::future::Future;
 
 pub(crate) fn create(_: &Handle) {}
 
-pub(crate) fn open(_: &Handle, _: impl FnOnce() -> Option<SocketAddr>) {}
+pub(crate) fn open(_: &Handle) {}
 
 pub(crate) fn close(_: &Handle) {}
 

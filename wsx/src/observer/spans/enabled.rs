@@ -6,7 +6,7 @@
 //! A subscriber is code of the program, so it runs through the panic guard where wsx calls it
 //! outside of a handler.
 use crate::{catch_panic, connection::handle::Handle, observer::shown::Shown};
-use std::{future::Future, net::SocketAddr};
+use std::future::Future;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tracing::{Instrument, Span, error_span, field::Empty};
 
@@ -24,10 +24,11 @@ pub(crate) fn create(conn: &Handle) {
     }
 }
 
-/// Adds the address of the peer to the span of a connection, if it has one.
-pub(crate) fn open(conn: &Handle, peer: impl FnOnce() -> Option<SocketAddr>) {
+/// Adds the address of the peer to the span of a connection, if it has one and the address is
+/// known.
+pub(crate) fn open(conn: &Handle) {
     let span = conn.span();
-    if let (false, Some(peer)) = (span.is_disabled(), peer()) {
+    if let (false, Some(peer)) = (span.is_disabled(), conn.peer_addr()) {
         let _ = catch_panic::call(|| span.record("peer", tracing::field::display(peer)));
     }
 }

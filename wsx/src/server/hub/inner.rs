@@ -6,13 +6,7 @@ use crate::{
     connection::handle::{Handle, OnConnect},
     dispatch::program::Program,
     observer::GuardedObserver,
-    server::{
-        admission::Admission,
-        duplicates::{Contest, Duplicates},
-        hub::Hub,
-        lifecycle::Lifecycle,
-        registry::Registry,
-    },
+    server::{admission::Admission, duplicates::Duplicates, hub::Hub, lifecycle::Lifecycle, registry::Registry},
     wire::close_code::CloseCode,
 };
 use std::{net::SocketAddr, sync::Arc};
@@ -66,11 +60,13 @@ impl<E> Hub<E> {
         admit: impl FnOnce(Option<&Handle>) -> Result<(), R>,
     ) -> Result<Handle, R> {
         let conn = Handle::within(self.admission().budget.clone(), id.clone(), Role::Server, self.config());
+        // Before the registry has it, so that its replacement sees the address.
+        conn.set_peer_addr(peer);
         let old = self.0.registry.insert(&conn, id, admit)?;
         if let Some(old) = old.filter(|old| !old.is_closed()) {
             old.close(CloseCode::REPLACED, "this id has connected again".into());
-            if let Some(Contest { older, replacements }) = self.0.duplicates.replaced(conn.id(), peer, Instant::now()) {
-                self.observer().id_contested(conn.id(), older, peer, replacements);
+            if let Some(replacements) = self.0.duplicates.replaced(conn.id(), Instant::now()) {
+                self.observer().id_contested(conn.id(), old.peer_addr(), peer, replacements);
             }
         }
         Ok(conn)

@@ -14,7 +14,6 @@ use crate::{
 };
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
@@ -49,9 +48,6 @@ pub(crate) trait Transport: Send + Sync {
     /// Returns the number of bytes that the kernel has taken and the peer's kernel has not
     /// acknowledged, if that is known. It costs a few system calls.
     fn unacknowledged(&self) -> Option<u32>;
-
-    /// Returns the address of the TCP socket's peer, if that is known.
-    fn peer(&self) -> Option<SocketAddr>;
 
     /// Reads and drops bytes. Returns their number; 0 is the peer's FIN.
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;

@@ -71,6 +71,12 @@ impl<S> SocketTransport<S> {
         let (reader, limiter) = (Reader::new(role, early, config), ReceiveLimiter::new(role, config));
         Self(Mutex::new(Inner { socket, reader, received: false, limiter, tcp }))
     }
+
+    /// Returns the address of the TCP socket's peer, if that is known.
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        let Inner { socket, tcp, .. } = &*lock(&self.0);
+        tcp(socket)?.peer_addr().ok()
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> {
@@ -112,11 +118,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> 
     fn unacknowledged(&self) -> Option<u32> {
         let Inner { socket, tcp, .. } = &*lock(&self.0);
         tcp(socket).and_then(tcp::unacknowledged)
-    }
-
-    fn peer(&self) -> Option<SocketAddr> {
-        let Inner { socket, tcp, .. } = &*lock(&self.0);
-        tcp(socket)?.peer_addr().ok()
     }
 
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -15,7 +15,6 @@ use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::{
         Mutex,
@@ -99,11 +98,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTranspor
 
     /// The stream is the application's, and its socket is not known.
     fn unacknowledged(&self) -> Option<u32> {
-        None
-    }
-
-    /// The stream of the application is not taken apart.
-    fn peer(&self) -> Option<SocketAddr> {
         None
     }
 
