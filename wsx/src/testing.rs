@@ -13,14 +13,13 @@ use crate::{
     protocol::endpoint::{Endpoint, Untyped},
     server::hub::Hub,
     task::{self, transport::socket::SocketTransport},
-    wire::data_message::Received,
     wire::read::{Link, Reader},
+    wire::{data_message::Received, role::Role},
 };
 use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
 use serde::Deserialize;
 use std::{borrow::Cow, future::Future, io, task::Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
 /// A hub and one connection that has no task.

@@ -7,8 +7,10 @@ use crate::{
 };
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_tungstenite::tungstenite::protocol::Role;
-use wsx::{__private::fuzz, CloseCode, Closed, ClosedBy, Config, Connection, SendError};
+use wsx::{
+    __private::{Role, fuzz},
+    CloseCode, Closed, ClosedBy, Config, Connection, SendError,
+};
 
 /// Longest time from the close to the end: the defaults of the write and the close timeout, a
 /// `__close__` handler that may take the close timeout as well, and the second for which the socket

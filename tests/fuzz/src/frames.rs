@@ -11,8 +11,10 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio_tungstenite::tungstenite::protocol::Role;
-use wsx::{__private::fuzz, Closed, ClosedBy, Config, Connection, RawFrame};
+use wsx::{
+    __private::{Role, fuzz},
+    Closed, ClosedBy, Config, Connection, RawFrame,
+};
 
 /// Longest message in bytes, small enough for the fuzzer to reach.
 const LONGEST: usize = 1000;

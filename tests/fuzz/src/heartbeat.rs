@@ -7,8 +7,10 @@ use crate::{
 };
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_tungstenite::tungstenite::protocol::Role;
-use wsx::{__private::fuzz, ClosedBy, Config, Connection};
+use wsx::{
+    __private::{Role, fuzz},
+    ClosedBy, Config, Connection,
+};
 
 /// Maximum number of steps in one run.
 const STEPS: usize = 64;

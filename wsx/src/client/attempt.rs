@@ -15,10 +15,10 @@ use crate::{
     error::ConnectError,
     protocol::endpoint::Endpoint,
     task::{deadline, transport::socket::SocketTransport},
+    wire::role::Role,
 };
 use std::borrow::Cow;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// A connection after its handshake, and its transport.
 pub(super) type Dialled = (Handle, SocketTransport<Socket>);

@@ -35,11 +35,11 @@ use crate::{
     envelope::SentBy,
     error::{ConnectError, SendError},
     protocol::endpoint::{Endpoint, Untyped},
+    wire::role::Role,
 };
 use futures_util::future::BoxFuture;
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::MissedTickBehavior;
-use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
 /// A client: a connection to a server, which is dialled again when it breaks.

@@ -19,7 +19,7 @@ use crate::{
         queue::{Bound, Budget, PushError, Queue, QueueClosed},
         watch::Watch,
     },
-    wire::close_code::CloseCode,
+    wire::{close_code::CloseCode, role::Role},
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -37,7 +37,6 @@ use std::{
     task::{Wake, Waker},
 };
 use tokio::sync::SetOnce;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// A handle of a connection, without its side.
 #[derive(Clone)]

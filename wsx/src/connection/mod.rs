@@ -317,10 +317,11 @@ impl<S: Side, To> fmt::Debug for Connection<S, To> {
 #[cfg(not(wsx_model))]
 mod tests {
     use super::*;
-    use crate::{RawFrame, closed::ClosedBy, config::Config, connection::queue::Taken, envelope::Envelope};
+    use crate::{
+        RawFrame, closed::ClosedBy, config::Config, connection::queue::Taken, envelope::Envelope, wire::role::Role,
+    };
     use futures_util::FutureExt;
     use std::sync::Mutex;
-    use tokio_tungstenite::tungstenite::protocol::Role;
     use tokio_util::sync::CancellationToken;
 
     /// A connection without a task, whose queue has room for one message.

@@ -251,11 +251,10 @@ mod tests {
     use crate::{
         config::Config,
         connection::queue::Taken,
-        wire::{close_code::CloseCode, header::Opcode, write},
+        wire::{close_code::CloseCode, header::Opcode, role::Role, write},
     };
     use futures_util::FutureExt;
     use std::pin::pin;
-    use tokio_tungstenite::tungstenite::protocol::Role;
 
     /// A connection whose queue has room for one message.
     fn handle() -> Handle {

@@ -11,13 +11,13 @@ use crate::{
     error::SendError,
     wire::{header::Opcode, write},
 };
+#[cfg(feature = "tungstenite")]
+use crate::{
+    connection::{OpenWebSocket, StartTask, handle::Handle},
+    wire::role::Role,
+};
 use std::future::Future;
 use tokio_util::sync::CancellationToken;
-#[cfg(feature = "tungstenite")]
-use {
-    crate::connection::{OpenWebSocket, StartTask, handle::Handle},
-    tokio_tungstenite::tungstenite::protocol::Role,
-};
 
 impl Connection {
     /// Returns a connection on a WebSocket whose handshake is done, at either end (row C1 of the

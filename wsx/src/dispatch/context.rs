@@ -5,9 +5,9 @@ use crate::{
     error::HandlerError,
     protocol::endpoint::Endpoint,
     server::hub::Hub,
+    wire::role::Role,
 };
 use std::fmt;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 pub use crate::connection::closure_handler::{ViaContext, ViaPayload};
 

@@ -32,7 +32,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn no_clock_breaks_the_time_of_a_message() {
-        for (clock, expected) in [(1_732_969_200, 1_732_969_200), (0, 0), (-1, 0), (i64::MIN, 0), (i64::MAX, i64::MAX)] {
+        for (clock, expected) in [(1_732_969_200, 1_732_969_200), (0, 0), (-1, 0), (i64::MIN, 0), (i64::MAX, i64::MAX)]
+        {
             assert_eq!(not_before_1970(clock), expected);
         }
     }

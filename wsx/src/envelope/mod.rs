@@ -13,13 +13,15 @@ use crate::{
     error::SendError,
     message::Message,
     protocol::side::{AnySide, Declared, Receives},
-    wire::header::Opcode,
-    wire::write::{self, Frame},
+    wire::{
+        header::Opcode,
+        role::Role,
+        write::{self, Frame},
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// The JSON object on the wire, with its payload. `Envelope` alone has raw JSON;
 /// `Envelope<Telemetry>` has a typed payload.

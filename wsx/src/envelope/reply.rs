@@ -3,9 +3,8 @@ use crate::{
     envelope::{Envelope, Outbound},
     error::{BoxError, HandlerError},
     protocol::side::AnySide,
-    wire::write::Frame,
+    wire::{role::Role, write::Frame},
 };
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// The finished frame of the reply, or `None` if the handler does not reply.
 pub type HandlerResult = Result<Option<Frame>, HandlerError>;

@@ -5,7 +5,7 @@ use crate::{
     envelope::incoming::UNKNOWN,
     error::{ConnectError, HandlerError},
     observer::{Interest, Observer, Setback},
-    wire::close_code::CloseCode,
+    wire::{close_code::CloseCode, role::Role},
 };
 use http::StatusCode;
 use metrics::{Counter, Histogram, Unit, counter, gauge, histogram};
@@ -21,7 +21,6 @@ use std::{
     },
     time::Duration,
 };
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Maximum number of message types that have their own label, in each direction. The program names
 /// all types, but it may make names at run time.

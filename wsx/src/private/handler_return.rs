@@ -6,8 +6,8 @@ use crate::{
     },
     error::{BoxError, HandlerError},
     protocol::{AnySide, endpoint::Endpoint},
+    wire::role::Role,
 };
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Turns the return value of a handler into a frame for the peer. `Via` is left to inference.
 ///

@@ -30,7 +30,7 @@ pub use crate::{
         endpoint::{Endpoint, Untyped},
     },
     server::hub::Hub,
-    wire::write::Frame,
+    wire::{role::Role, write::Frame},
 };
 pub use argument::{Handling, NotHandling, Refused};
 pub use compile_time_check::{

@@ -4,7 +4,6 @@ mod in_progress;
 
 pub(super) use in_progress::Handshake;
 
-use crate::wire::close_code::CloseCode;
 use crate::{
     closed::{Closed, ClosedBy},
     connection::handle::Handle,
@@ -26,6 +25,7 @@ use crate::{
         upgrade::{HandshakeError, PeerAddr, WsHandler},
     },
     task::{self, deadline, transport::socket::SocketTransport},
+    wire::{close_code::CloseCode, role::Role},
 };
 use http::{
     Extensions, Request, Response, StatusCode,
@@ -36,7 +36,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout},
 };
-use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// How long a rejected peer may take to receive its answer.

@@ -17,6 +17,7 @@ use crate::{
     error::SendError,
     protocol::endpoint::{Endpoint, Untyped},
     server::{broadcast, hub::inner::Inner, lifecycle::Lifecycle, shutdown},
+    wire::role::Role,
 };
 use futures_util::future::BoxFuture;
 use std::{
@@ -24,7 +25,6 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// The server's registry of connections, with the endpoint whose handlers run on them.
 ///

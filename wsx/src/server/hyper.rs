@@ -13,6 +13,7 @@ use crate::{
         upgrade::WsHandler,
     },
     task::{deadline, tcp_options, transport::socket::SocketTransport},
+    wire::role::Role,
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header, request::Parts};
@@ -27,7 +28,6 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// The answer to an upgrade request.
 pub(super) type Answer = Response<Full<Bytes>>;

@@ -158,7 +158,7 @@ mod tests {
         envelope::Envelope,
         protocol::endpoint::Untyped,
         task::{deadline::LAST_LOOK, run, transport::socket::SocketTransport},
-        wire::close_code::CloseCode,
+        wire::{close_code::CloseCode, role::Role},
     };
     use serde::de::IgnoredAny;
     use std::sync::{
@@ -170,7 +170,6 @@ mod tests {
         task::JoinHandle,
         time::Instant,
     };
-    use tokio_tungstenite::tungstenite::protocol::Role;
 
     const SECOND: Duration = Duration::from_secs(1);
     const ASK: &[u8] = br#"{"type":"ask"}"#;

@@ -23,6 +23,7 @@ use crate::{
         close_code::CloseCode,
         data_message::{DataMessage, Received},
         header::Opcode,
+        role::Role,
         violation::ReadError,
         write,
     },
@@ -39,7 +40,6 @@ use std::{
     time::Duration,
 };
 use tokio::sync::oneshot;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// The first byte of the model's control frames. Messages have another one.
 const PONG: u8 = 0x8a;

@@ -123,8 +123,7 @@ impl Progress {
 #[cfg(not(wsx_model))]
 mod tests {
     use super::*;
-    use crate::config::Config;
-    use tokio_tungstenite::tungstenite::protocol::Role;
+    use crate::{config::Config, wire::role::Role};
 
     #[test]
     fn the_reply_of_a_handler_is_owed_unless_this_program_has_closed() {

@@ -9,6 +9,7 @@ use crate::{
     wire::{
         data_message::Received,
         header::{MAX_HEADER, Opcode},
+        role::Role,
         violation::{ReadError, Violation},
         write::frame,
     },
@@ -20,7 +21,6 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, Sleep, sleep};
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// While a peer is held back, it gets a pong that it did not ask for (RFC 6455 section 5.5.3), at
 /// most once in this time. Its own pings wait behind its messages, and a peer with a heartbeat must

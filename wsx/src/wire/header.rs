@@ -2,8 +2,7 @@
 //!
 //! It knows a single header. It does not know the payload, and of earlier frames only whether a
 //! message is incomplete.
-use crate::wire::violation::Violation;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use crate::wire::{role::Role, violation::Violation};
 
 /// Maximum payload of a control frame, in bytes (RFC 6455 section 5.5).
 pub(crate) const MAX_CONTROL: usize = 125;

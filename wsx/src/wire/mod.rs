@@ -10,5 +10,6 @@ mod mask;
 mod payload;
 pub(crate) mod read;
 pub(crate) mod read_buffer;
+pub(crate) mod role;
 pub(crate) mod violation;
 pub(crate) mod write;

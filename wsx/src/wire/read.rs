@@ -16,6 +16,7 @@ use crate::{
         header::{Header, MAX_HEADER, Opcode},
         payload::{self, Payload},
         read_buffer::Input,
+        role::Role,
         violation::{ReadError, Violation},
         write::frame,
     },
@@ -25,7 +26,6 @@ use std::{
     io,
     task::{Poll, ready},
 };
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// The source of the bytes, and the queue for the pongs, during one poll.
 pub(crate) trait Link {
@@ -235,7 +235,7 @@ mod tests {
     use tokio_tungstenite::tungstenite::{
         Error, Message,
         error::ProtocolError,
-        protocol::{WebSocketConfig, WebSocketContext},
+        protocol::{self, WebSocketConfig, WebSocketContext},
     };
 
     const LIMIT: usize = 1000;
@@ -351,6 +351,10 @@ mod tests {
         }
         let limits = WebSocketConfig::default().write_buffer_size(0);
         let limits = limits.max_message_size(Some(LIMIT)).max_frame_size(Some(LIMIT));
+        let role = match role {
+            Role::Server => protocol::Role::Server,
+            Role::Client => protocol::Role::Client,
+        };
         let mut context = WebSocketContext::new(role, Some(limits));
         let (mut whole, mut all) = (Whole(Cursor::new(bytes), Vec::new()), Vec::new());
         let end = loop {

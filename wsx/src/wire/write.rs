@@ -5,10 +5,10 @@ use crate::wire::{
     header::{MAX_CONTROL, MAX_HEADER, Opcode},
     long_memory::{self, MIN_LONG},
     mask::mask,
+    role::Role,
 };
 use bytes::Bytes;
 use std::cell::Cell;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// First memory of a buffer, in bytes.
 const MIN_BUFFER: usize = 1024;

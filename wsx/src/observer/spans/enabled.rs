@@ -5,9 +5,8 @@
 //!
 //! A subscriber is code of the program, so it runs through the panic guard where wsx calls it
 //! outside of a handler.
-use crate::{catch_panic, connection::handle::Handle, observer::shown::Shown};
+use crate::{catch_panic, connection::handle::Handle, observer::shown::Shown, wire::role::Role};
 use std::future::Future;
-use tokio_tungstenite::tungstenite::protocol::Role;
 use tracing::{Instrument, Span, error_span, field::Empty};
 
 /// Gives a new connection its span.

@@ -7,11 +7,10 @@ use crate::{
     dispatch::program::Program,
     observer::GuardedObserver,
     server::{admission::Admission, duplicates::Duplicates, hub::Hub, lifecycle::Lifecycle, registry::Registry},
-    wire::close_code::CloseCode,
+    wire::{close_code::CloseCode, role::Role},
 };
 use std::{net::SocketAddr, sync::Arc};
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Everything that the clones of a hub share.
 pub(super) struct Inner<E> {

@@ -10,6 +10,7 @@ use crate::{
         data_message::Received,
         read::{Link, Reader},
         read_buffer::poll_with_buffer,
+        role::Role,
         violation::ReadError,
     },
 };
@@ -26,7 +27,6 @@ use tokio::{
     net::TcpStream,
     task::yield_now,
 };
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// After this many reads without a complete message or control frame, the other connections of the
 /// thread get a turn.

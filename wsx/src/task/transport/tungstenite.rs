@@ -169,7 +169,7 @@ mod tests {
     use super::*;
     use crate::{
         connection::queue::{Bound, Budget},
-        wire::write,
+        wire::{role, write},
     };
     use std::future::poll_fn;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -199,7 +199,7 @@ mod tests {
     #[tokio::test]
     async fn frames_of_each_kind_are_sent_one_after_the_other() {
         let (transport, mut far) = transport().await;
-        let close = write::close_frame(Role::Server, CloseCode::POLICY_VIOLATION, "no");
+        let close = write::close_frame(role::Role::Server, CloseCode::POLICY_VIOLATION, "no");
         let frames: [(&[u8], u8, &[u8]); 5] = [
             (b"\x81\x04text", 0x81, b"text"),
             (b"\x82\x03\x00\xff\x01", 0x82, b"\x00\xff\x01"),
