@@ -18,8 +18,8 @@ use tokio_tungstenite::{
     tungstenite::{self, Message},
 };
 use wsx::{
-    Closed, ConnectError, Connection, Endpoint, HandlerError, Hub, Observer, Rejection, http::request::Parts,
-    server::WsHandler,
+    Closed, ConnectError, Connection, Endpoint, HandlerError, Hub, Observer, Rejection, RejectionKind,
+    http::request::Parts, server::WsHandler,
 };
 
 /// Long enough for a busy machine. A test that passes never waits this long.
@@ -387,7 +387,7 @@ impl Observer for Recorder {
     fn message_ignored(&self, conn: &Connection, message_type: &str) {
         self.saw(Seen::MessageIgnored(conn.id().to_owned(), message_type.to_owned()));
     }
-    fn handshake_rejected(&self, _: Option<SocketAddr>, status: wsx::http::StatusCode, why: &str) {
+    fn handshake_rejected(&self, _: Option<SocketAddr>, _: RejectionKind, status: wsx::http::StatusCode, why: &str) {
         self.saw(Seen::HandshakeRejected(status.as_u16(), why.to_owned()));
     }
     fn tls_failed(&self, _: Option<SocketAddr>, error: &std::io::Error) {

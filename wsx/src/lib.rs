@@ -144,7 +144,7 @@ pub use message::Message;
 pub use observer::MetricsObserver;
 #[cfg(feature = "tracing")]
 pub use observer::TracingObserver;
-pub use observer::{Interest, Observer, Setback, StderrObserver};
+pub use observer::{Interest, Observer, RejectionKind, Setback, StderrObserver};
 pub use protocol::endpoint::{Endpoint, Untyped};
 pub use server::hub::Hub;
 pub use wire::close_code::CloseCode;

@@ -224,15 +224,15 @@ async fn a_warning_names_its_connection_at_every_level() {
     server.stop().await;
 }
 
-/// Row X11: calls of the observer are events, without secrets and without forged lines. Those for
-/// each message are made on request.
+/// Rows X11, X13: calls of the observer are events, without secrets and without forged lines. Those
+/// for each message are made on request.
 #[tokio::test]
 async fn each_problem_is_an_event_in_the_span_of_its_connection() {
     let (written, _guard) = subscribe(tracing::Level::TRACE);
     let hub = Hub::builder().endpoint(Traced).observer(TracingObserver::new().with_messages()).build().unwrap();
     let server = Server::start(hub).await;
     Peer::try_connect(&format!("ws://{}/ws", server.address)).await.unwrap_err();
-    written.line(&["WARN wsx: handshake rejected peer=127.0.0.1:", "status=400 reason=no id"]).await;
+    written.line(&["WARN wsx: handshake rejected peer=127.0.0.1:", "kind=\"build_id\" status=400 reason=no id"]).await;
     let mut peer = server.peer("wss://a:s3cret@b").await;
     let span = "id=wss://…@b ";
     peer.send_envelope("a\nb?token=s3cret", json!(null)).await;

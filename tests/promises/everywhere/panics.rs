@@ -21,7 +21,7 @@ use tokio::{
 use tokio_tungstenite::tungstenite;
 use wsx::{
     Backoff, CancellationToken, Client, ClientState, CloseCode, Closed, ClosedBy, Config, ConnectError, Connection,
-    Endpoint, Envelope, HandlerError, Hub, Observer, RawFrame, Rejection, Setback,
+    Endpoint, Envelope, HandlerError, Hub, Observer, RawFrame, Rejection, RejectionKind, Setback,
     dispatch::{Context, FromContext},
     http::{HeaderMap, StatusCode, request::Parts},
     server::HandshakeError,
@@ -213,7 +213,7 @@ impl Observer for PanickingObserver {
     fn envelope_rejected(&self, _: &Connection, _: &RawFrame<'_>) {
         self.called("envelope_rejected");
     }
-    fn handshake_rejected(&self, _: Option<SocketAddr>, _: StatusCode, _: &str) {
+    fn handshake_rejected(&self, _: Option<SocketAddr>, _: RejectionKind, _: StatusCode, _: &str) {
         self.called("handshake_rejected");
     }
     fn tls_failed(&self, _: Option<SocketAddr>, _: &std::io::Error) {

@@ -149,8 +149,8 @@ async fn the_number_of_types_is_bounded() {
     server.stop().await;
 }
 
-/// Row X10: open connections, how they ended, and how handshakes ended. A peer chooses its close
-/// code, but not a label.
+/// Rows X10, X13: open connections, how they ended, and how handshakes ended. A peer chooses its
+/// close code, but not a label.
 #[tokio::test]
 async fn connections_and_handshakes_are_counted_by_outcome() {
     scrape!(scrape);
@@ -158,7 +158,7 @@ async fn connections_and_handshakes_are_counted_by_outcome() {
     let server = Server::start(hub).await;
     Peer::try_connect(&format!("ws://{}/ws", server.address)).await.unwrap_err();
     scrape.until(r#"wsx_handshakes_total{outcome="rejected",side="hub"}"#, 1.0).await;
-    scrape.until(r#"wsx_rejections_total{side="hub",status="400"}"#, 1.0).await;
+    scrape.until(r#"wsx_rejections_total{kind="build_id",side="hub",status="400"}"#, 1.0).await;
     for code in [1000_u16, 4321, 4999] {
         let mut peer = server.peer("box-7").await;
         scrape.until(r#"wsx_connections{side="hub"}"#, 1.0).await;
@@ -172,6 +172,24 @@ async fn connections_and_handshakes_are_counted_by_outcome() {
     scrape.until(r#"wsx_connections_closed_total{by="peer",code="other",side="hub"}"#, 2.0).await;
     scrape.until(r#"wsx_connections_closed_total{by="link",code="1006",side="hub"}"#, 1.0).await;
     scrape.until(r#"wsx_handshakes_total{outcome="connected",side="hub"}"#, 4.0).await;
+    server.stop().await;
+}
+
+/// Row X10: ids for which programs fight are counted, without a label of the peer.
+#[tokio::test]
+async fn contested_ids_are_counted() {
+    scrape!(scrape);
+    let hub = Hub::builder().observer(MetricsObserver::new()).contested_after(1, Duration::from_secs(3600));
+    let server = Server::start(hub.without_handlers().build().unwrap()).await;
+    let mut peers = Vec::new();
+    for id in ["a", "b", "a", "b", "a", "a"] {
+        peers.push(server.peer(id).await);
+    }
+    scrape.until("wsx_contested_ids_total", 1.0).await;
+    peers.push(server.peer("b").await);
+    scrape.until("wsx_contested_ids_total", 2.0).await;
+    // A peer that does not read would take the time for closing.
+    drop(peers);
     server.stop().await;
 }
 
@@ -210,7 +228,7 @@ async fn a_client_counts_failed_attempts_and_reconnects() {
     let refused = build(format!("ws://{}/ws", server.address)).give_up(|_| true).build().unwrap();
     within(refused.start(CancellationToken::new())).await.unwrap_err();
     scrape.until(r#"wsx_handshakes_total{outcome="rejected",side="client"}"#, 1.0).await;
-    scrape.until(r#"wsx_rejections_total{side="client",status="400"}"#, 1.0).await;
+    scrape.until(r#"wsx_rejections_total{kind="server",side="client",status="400"}"#, 1.0).await;
     let nobody = build("ws://127.0.0.1:1/ws".to_owned()).give_up(|_| true).build().unwrap();
     within(nobody.start(CancellationToken::new())).await.unwrap_err();
     scrape.until(r#"wsx_handshakes_total{outcome="dial",side="client"}"#, 1.0).await;
@@ -299,7 +317,7 @@ fn the_page_and_the_dashboard_name_the_metrics_of_the_code() {
     }
     let code = include_str!("../../../wsx/src/observer/metrics.rs");
     let code: BTreeSet<_> = code.lines().filter(|line| line.starts_with("const ")).flat_map(names).collect();
-    assert_eq!(code.len(), 12, "{code:?}");
+    assert_eq!(code.len(), 13, "{code:?}");
     let page = include_str!("../../../docs/observability.md");
     let rows: BTreeSet<_> = page.lines().filter(|line| line.starts_with("| `wsx_")).flat_map(names).collect();
     assert_eq!(rows, code, "docs/observability.md");

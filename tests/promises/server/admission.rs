@@ -7,7 +7,7 @@ use tokio::{
     time::Instant,
 };
 use wsx::{
-    Config, Connection, Hub, Observer, Rejection, Untyped,
+    Config, Connection, Hub, Observer, Rejection, RejectionKind, Untyped,
     http::{StatusCode, request::Parts},
     server::HubBuilder,
 };
@@ -175,7 +175,7 @@ fn rejections_in_progress_are_limited_too() {
     /// Records the descriptors at each rejection.
     struct Counting(Log<usize>);
     impl Observer for Counting {
-        fn handshake_rejected(&self, _: Option<SocketAddr>, status: StatusCode, _: &str) {
+        fn handshake_rejected(&self, _: Option<SocketAddr>, _: RejectionKind, status: StatusCode, _: &str) {
             assert_eq!(status, 429);
             self.0.add(descriptors());
         }

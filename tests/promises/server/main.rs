@@ -9,6 +9,7 @@ mod open_files;
 mod presence;
 mod proxies;
 mod real_proxies;
+mod rejections;
 mod returning_fleet;
 mod shutdown;
 mod slow_consumers;

@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite;
 use wsx::{
-    Config, Hub, Observer, Rejection, Untyped,
+    Config, Hub, Observer, Rejection, RejectionKind, Untyped,
     http::{StatusCode, request::Parts},
     server::{HandshakeError, HubBuilder, PeerAddr, WsHandler},
 };
@@ -22,7 +22,7 @@ use wsx_tests::{
 #[derive(Clone, Default)]
 struct Rejections(Log<(String, u16, String)>);
 impl Observer for Rejections {
-    fn handshake_rejected(&self, peer: Option<SocketAddr>, status: StatusCode, reason: &str) {
+    fn handshake_rejected(&self, peer: Option<SocketAddr>, _: RejectionKind, status: StatusCode, reason: &str) {
         let peer = peer.map_or("unknown".to_owned(), |peer| peer.ip().to_string());
         self.0.add((peer, status.as_u16(), reason.to_owned()));
     }

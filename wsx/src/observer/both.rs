@@ -5,7 +5,7 @@ use crate::{
     connection::Connection,
     envelope::incoming::RawFrame,
     error::{ConnectError, HandlerError},
-    observer::{Interest, Observer, Setback, calls::for_each_call},
+    observer::{Interest, Observer, RejectionKind, Setback, calls::for_each_call},
 };
 use http::StatusCode;
 use std::{io, net::SocketAddr, time::Duration};

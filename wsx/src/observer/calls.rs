@@ -12,7 +12,7 @@ macro_rules! for_each_call {
             handler_dropped(conn: &Connection, message_type: &str, waiting: usize);
             message_ignored(conn: &Connection, message_type: &str);
             envelope_rejected(conn: &Connection, frame: &RawFrame<'_>);
-            handshake_rejected(peer: Option<SocketAddr>, status: StatusCode, reason: &str);
+            handshake_rejected(peer: Option<SocketAddr>, kind: RejectionKind, status: StatusCode, reason: &str);
             tls_failed(peer: Option<SocketAddr>, error: &io::Error);
             id_contested(id: &str, older: Option<SocketAddr>, newer: Option<SocketAddr>, replacements: u32);
             connect_failed(failures: u32, delay: Duration, error: &ConnectError);

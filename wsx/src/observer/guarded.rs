@@ -5,7 +5,7 @@ use crate::{
     connection::{Connection, handle::Handle, watch::Watch},
     envelope::incoming::{RawFrame, UNKNOWN},
     error::{ConnectError, HandlerError},
-    observer::{Interest, Observer, Setback, calls::for_each_call},
+    observer::{Interest, Observer, RejectionKind, Setback, calls::for_each_call},
 };
 use http::StatusCode;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};

@@ -4,7 +4,7 @@ use crate::{
     connection::Connection,
     envelope::incoming::UNKNOWN,
     error::{ConnectError, HandlerError},
-    observer::{Interest, Observer, Setback},
+    observer::{Interest, Observer, RejectionKind, Setback},
     wire::{close_code::CloseCode, role::Role},
 };
 use http::StatusCode;
@@ -32,6 +32,7 @@ const CONNECTIONS: &str = "wsx_connections";
 const CONNECTIONS_CLOSED: &str = "wsx_connections_closed_total";
 const HANDSHAKES: &str = "wsx_handshakes_total";
 const REJECTIONS: &str = "wsx_rejections_total";
+const CONTESTED_IDS: &str = "wsx_contested_ids_total";
 const RECONNECTS: &str = "wsx_reconnects_total";
 const MESSAGES: &str = "wsx_messages_total";
 const MESSAGE_BYTES: &str = "wsx_message_bytes_total";
@@ -83,6 +84,7 @@ impl MetricsObserver {
         metrics::describe_counter!(CONNECTIONS_CLOSED, "Connections that have ended");
         metrics::describe_counter!(HANDSHAKES, "Handshakes, and attempts of a client to connect");
         metrics::describe_counter!(REJECTIONS, "Handshakes that were answered with another status than 101");
+        metrics::describe_counter!(CONTESTED_IDS, "Ids for which several programs seem to fight");
         metrics::describe_counter!(RECONNECTS, "Connections of a client after its first one");
         metrics::describe_counter!(MESSAGES, "Messages that were received, or queued to be sent");
         metrics::describe_counter!(
@@ -127,6 +129,9 @@ impl Observer for MetricsObserver {
         gauge!(QUEUED_MESSAGES, "side" => side).increment(0);
         counter!(HANDLERS_DROPPED, "side" => side).increment(0);
         counter!(REPLIES_DROPPED, "side" => side).increment(0);
+        if side == HUB {
+            counter!(CONTESTED_IDS).increment(0);
+        }
         counter!(HANDSHAKES, "side" => side, "outcome" => "connected").increment(1);
         if side == CLIENT {
             let was_connected = self.was_connected.swap(true, Ordering::Relaxed);
@@ -158,13 +163,17 @@ impl Observer for MetricsObserver {
         counter!(HANDLERS_DROPPED, "side" => side(conn)).increment(1);
     }
 
-    fn handshake_rejected(&self, _: Option<SocketAddr>, status: StatusCode, _: &str) {
+    fn handshake_rejected(&self, _: Option<SocketAddr>, kind: RejectionKind, status: StatusCode, _: &str) {
         counter!(HANDSHAKES, "side" => HUB, "outcome" => "rejected").increment(1);
-        count_rejection(HUB, status);
+        count_rejection(HUB, kind.as_str(), status);
     }
 
     fn tls_failed(&self, _: Option<SocketAddr>, _: &io::Error) {
         counter!(HANDSHAKES, "side" => HUB, "outcome" => "tls").increment(1);
+    }
+
+    fn id_contested(&self, _: &str, _: Option<SocketAddr>, _: Option<SocketAddr>, _: u32) {
+        counter!(CONTESTED_IDS).increment(1);
     }
 
     fn connect_failed(&self, _: u32, _: Duration, error: &ConnectError) {
@@ -223,18 +232,18 @@ fn count_failed_attempt(error: &ConnectError) {
     };
     counter!(HANDSHAKES, "side" => CLIENT, "outcome" => outcome).increment(1);
     if let ConnectError::Rejected { status, .. } = error {
-        count_rejection(CLIENT, *status);
+        count_rejection(CLIENT, "server", *status);
     }
 }
 
 /// Counts a rejection. A status that HTTP does not define has no label of its own, because a server
 /// may answer with any.
-fn count_rejection(side: Side, status: StatusCode) {
+fn count_rejection(side: Side, kind: &'static str, status: StatusCode) {
     let label = match status.canonical_reason() {
         Some(_) => Cow::Owned(status.as_str().to_owned()),
         None => Cow::Borrowed(OTHER),
     };
-    counter!(REJECTIONS, "side" => side, "status" => label).increment(1);
+    counter!(REJECTIONS, "side" => side, "kind" => kind, "status" => label).increment(1);
 }
 
 /// Returns the label of a close code. A code that neither RFC 6455 nor wsx defines has no label of

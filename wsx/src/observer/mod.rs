@@ -6,6 +6,7 @@ mod guarded;
 mod interest;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod rejection_kind;
 mod setback;
 mod shown;
 #[cfg_attr(feature = "tracing", path = "spans/enabled.rs")]
@@ -20,6 +21,7 @@ pub use self::metrics::MetricsObserver;
 #[cfg(feature = "tracing")]
 pub use self::tracing::TracingObserver;
 pub use interest::Interest;
+pub use rejection_kind::RejectionKind;
 pub use setback::Setback;
 pub use stderr::StderrObserver;
 
@@ -113,8 +115,11 @@ pub trait Observer: Send + Sync + 'static {
     }
 
     /// The server rejected a handshake with this status.
-    fn handshake_rejected(&self, peer: Option<SocketAddr>, status: StatusCode, reason: &str) {
-        let _ = (peer, status, reason);
+    ///
+    /// `reason` may have text of the peer. Escape it before you print it, and do not use it as the
+    /// label of a metric: [`RejectionKind::as_str`] is one.
+    fn handshake_rejected(&self, peer: Option<SocketAddr>, kind: RejectionKind, status: StatusCode, reason: &str) {
+        let _ = (peer, kind, status, reason);
     }
 
     /// A TLS handshake at the server failed.

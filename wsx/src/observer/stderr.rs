@@ -5,7 +5,7 @@ use crate::{
     envelope::incoming::{RAW, RawFrame},
     error::{ConnectError, HandlerError},
     observer::{
-        Observer, Setback,
+        Observer, RejectionKind, Setback,
         shown::{Shown, ShownClosed, ShownError},
     },
     wire::close_code::CloseCode,
@@ -91,7 +91,7 @@ impl Observer for StderrObserver {
         print_of(conn, format_args!("a message is not an envelope, and \"{RAW}\" has no handler: {why}"));
     }
 
-    fn handshake_rejected(&self, peer: Option<SocketAddr>, status: StatusCode, reason: &str) {
+    fn handshake_rejected(&self, peer: Option<SocketAddr>, _: RejectionKind, status: StatusCode, reason: &str) {
         print_from(peer, format_args!("handshake rejected with {status}: {}", Shown(&reason)));
     }
 

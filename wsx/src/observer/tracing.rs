@@ -5,7 +5,7 @@ use crate::{
     envelope::incoming::RawFrame,
     error::{ConnectError, HandlerError},
     observer::{
-        Interest, Observer, Setback,
+        Interest, Observer, RejectionKind, Setback,
         shown::{Shown, ShownClosed, ShownError},
     },
     wire::close_code::CloseCode,
@@ -96,9 +96,9 @@ impl Observer for TracingObserver {
         warn!(target: "wsx", parent: conn.handle.span(), error = %Shown(&error), "envelope rejected");
     }
 
-    fn handshake_rejected(&self, peer: Option<SocketAddr>, status: StatusCode, reason: &str) {
-        let (peer, status, reason) = (shown(peer), status.as_u16(), Shown(&reason));
-        warn!(target: "wsx", peer, status, %reason, "handshake rejected");
+    fn handshake_rejected(&self, peer: Option<SocketAddr>, kind: RejectionKind, status: StatusCode, reason: &str) {
+        let (peer, kind, status, reason) = (shown(peer), kind.as_str(), status.as_u16(), Shown(&reason));
+        warn!(target: "wsx", peer, kind, status, %reason, "handshake rejected");
     }
 
     fn tls_failed(&self, peer: Option<SocketAddr>, error: &io::Error) {

@@ -8,7 +8,7 @@ use crate::{
     closed::{Closed, ClosedBy},
     connection::handle::Handle,
     dispatch::run::Scope,
-    observer::spans,
+    observer::{RejectionKind, spans},
     protocol::endpoint::Endpoint,
     server::{
         admission::Counted,
@@ -44,13 +44,21 @@ pub(super) const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
 /// Counts a connection for its address, or returns a rejection with 429.
 pub(super) fn count<E>(hub: &Hub<E>, peer: Option<SocketAddr>) -> Result<Option<Counted>, Rejection> {
     let counted = hub.admission().count(peer.map(|peer| peer.ip()));
-    counted.map_err(|()| Rejection::new(StatusCode::TOO_MANY_REQUESTS, "too many connections from this address"))
+    counted.map_err(|()| {
+        Rejection::of(
+            RejectionKind::PerAddress,
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many connections from this address",
+        )
+    })
 }
 
 /// Takes a place among the handshakes in progress, or returns a rejection with 503.
 pub(super) async fn place<E>(hub: &Hub<E>, peer: Option<SocketAddr>) -> Result<Place, Rejection> {
     let place = hub.admission().handshakes.try_take(hub.admission().share_of(peer)).await;
-    place.ok_or_else(|| Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "too many handshakes are in progress"))
+    place.ok_or_else(|| {
+        Rejection::of(RejectionKind::Handshakes, StatusCode::SERVICE_UNAVAILABLE, "too many handshakes are in progress")
+    })
 }
 
 /// Makes the WebSocket handshake on a stream that has a place. Returns the connection.
@@ -189,10 +197,11 @@ fn ended(Rejection { status, body, reported, .. }: Rejection) -> HandshakeError 
 
 /// Reports a rejection to the observer.
 pub(super) fn report<E>(hub: &Hub<E>, peer: Option<SocketAddr>, rejection: &Rejection) {
-    let Rejection { status, body, .. } = rejection;
+    let Rejection { kind, status, body, .. } = rejection;
+    let report = |reason: &str| hub.observer().handshake_rejected(peer, *kind, *status, reason);
     match &rejection.reported {
-        Reported::Text => hub.observer().handshake_rejected(peer, *status, body),
-        Reported::Detail(detail) => hub.observer().handshake_rejected(peer, *status, &format!("{body}: {detail}")),
+        Reported::Text => report(body),
+        Reported::Detail(detail) => report(&format!("{body}: {detail}")),
         Reported::Nothing => {}
     }
 }
@@ -219,7 +228,7 @@ pub(super) async fn admit<E: Endpoint>(
     let mut answer = handshake::check(&request)?;
     upgrade.origins.check(request.headers(), by_proxy)?;
     if upgrade.path.as_ref().is_some_and(|path| **path != *request.uri().path()) {
-        return Err(Rejection::new(StatusCode::NOT_FOUND, "there is nothing at this path"));
+        return Err(Rejection::of(RejectionKind::Path, StatusCode::NOT_FOUND, "there is nothing at this path"));
     }
     let (mut parts, ()) = request.into_parts();
     if let Some(peer) = peer {
@@ -233,7 +242,7 @@ pub(super) async fn admit<E: Endpoint>(
     let mut identity = identified.unwrap_or_else(|| Err(internal_error()))?;
     if let Some(name) = handshake::OWN.iter().find(|name| identity.headers.contains_key(*name)) {
         let text = format!("`build_id` added the header `{name}`, which the handshake writes itself: remove it");
-        return Err(Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, text));
+        return Err(Rejection::of(RejectionKind::Internal, StatusCode::INTERNAL_SERVER_ERROR, text));
     }
     if let Some(protocol) = agreed {
         identity.headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
@@ -336,7 +345,7 @@ impl<E: Endpoint> Drop for Entered<E> {
 
 /// Returns the rejection of a hub that is shutting down.
 pub(super) fn going_away() -> Rejection {
-    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "the server is going away")
+    Rejection::of(RejectionKind::Shutdown, StatusCode::SERVICE_UNAVAILABLE, "the server is going away")
 }
 
 /// Returns the rejection of a peer that has to retry after this time.
@@ -344,32 +353,40 @@ fn too_fast(after: Duration) -> Rejection {
     // Rounded up, because the header has whole seconds.
     let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
     let text = format!("too many new connections: retry in {seconds} s");
-    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, text).header(RETRY_AFTER, seconds.into())
+    Rejection::of(RejectionKind::PerSecond, StatusCode::SERVICE_UNAVAILABLE, text).header(RETRY_AFTER, seconds.into())
 }
 
 /// Returns the rejection of a hub that has its maximum number of connections.
 fn full() -> Rejection {
-    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections")
+    Rejection::of(RejectionKind::Full, StatusCode::SERVICE_UNAVAILABLE, "too many connections")
 }
 
 /// Returns the rejection of a connection whose id is connected already. Only the observer receives
 /// the id.
 fn taken(id: &str) -> Rejection {
     let text = "a connection with this id is open, and this server does not replace it";
-    Rejection::new(StatusCode::CONFLICT, text).detail(format!("the id is {id:?}"))
+    Rejection::of(RejectionKind::Duplicate, StatusCode::CONFLICT, text).detail(format!("the id is {id:?}"))
 }
 
 /// Returns the rejection of a handshake whose place another one needed.
 pub(super) fn gave_way() -> Rejection {
-    Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "other handshakes needed the place of this one")
+    Rejection::of(
+        RejectionKind::Handshakes,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "other handshakes needed the place of this one",
+    )
 }
 
 /// Returns the rejection of a handshake that timed out. The peer has to retry.
 pub(super) fn timed_out(limit: Duration) -> Rejection {
-    Rejection::new(StatusCode::REQUEST_TIMEOUT, format!("the handshake took longer than {limit:?}"))
+    Rejection::of(
+        RejectionKind::Timeout,
+        StatusCode::REQUEST_TIMEOUT,
+        format!("the handshake took longer than {limit:?}"),
+    )
 }
 
 /// Returns the rejection after a panic in the application. The peer does not learn the reason.
 pub(super) fn internal_error() -> Rejection {
-    Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+    Rejection::of(RejectionKind::Internal, StatusCode::INTERNAL_SERVER_ERROR, "internal error")
 }

@@ -2,6 +2,7 @@
 //! know WebSocket.
 use crate::{
     handshake::head::{self, HeadError, MAX_HEAD, MAX_HEADERS},
+    observer::RejectionKind,
     server::rejection::Rejection,
 };
 use http::{
@@ -34,7 +35,7 @@ impl From<HeadError> for RequestError {
             }
             HeadError::Invalid(why) => (StatusCode::BAD_REQUEST, format!("this is not an HTTP request: {why}")),
         };
-        Self::Rejected((status, text).into())
+        Self::Rejected(Rejection::of(RejectionKind::Request, status, text))
     }
 }
 

@@ -2,6 +2,7 @@
 //! hyper does.
 use crate::{
     catch_panic,
+    observer::RejectionKind,
     protocol::endpoint::Endpoint,
     server::{
         admission::Counted,
@@ -64,7 +65,8 @@ async fn unguarded_answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Reque
     };
     match admitted.await.and_then(|(Admitted { answer, identity, ticket }, counted)| {
         let upgrade = upgrade.ok_or_else(|| {
-            Rejection::new(
+            Rejection::of(
+                RejectionKind::HttpServer,
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "this HTTP server does not support upgrades: with hyper, call `.with_upgrades()`",
             )

@@ -1,5 +1,5 @@
 //! The check of a request's `Origin` header: which web pages may connect. It does not know TLS.
-use crate::{handshake::header_list, server::rejection::Rejection};
+use crate::{handshake::header_list, observer::RejectionKind, server::rejection::Rejection};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::Authority};
 
 /// The `Host` header of the request that a proxy has received.
@@ -48,7 +48,7 @@ impl Origins {
             ),
             Self::Any | Self::List(_) => format!("the page is from {origin}, which is not in `allow_origins`"),
         };
-        Err(Rejection::new(StatusCode::FORBIDDEN, "this `Origin` is not allowed").detail(detail))
+        Err(Rejection::of(RejectionKind::Origin, StatusCode::FORBIDDEN, "this `Origin` is not allowed").detail(detail))
     }
 }
 

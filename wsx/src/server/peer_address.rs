@@ -1,6 +1,7 @@
 //! Finds the address of a peer: the one of its socket, or the one that a trusted proxy or the HTTP
 //! server of the program names.
 use crate::{
+    observer::RejectionKind,
     server::{
         establish::{Handshake, gave_way, going_away, timed_out},
         http::RequestError,
@@ -38,7 +39,9 @@ where
         Some(Ok(None)) => handshake.arrived_unnamed(),
         Some(Err(HeaderError::Io(error))) => return Err(RequestError::Io(error)),
         Some(Err(HeaderError::Invalid(why))) => {
-            let rejection = Rejection::new(StatusCode::BAD_REQUEST, "the proxy does not name its peer").detail(why);
+            let rejection =
+                Rejection::of(RejectionKind::Proxy, StatusCode::BAD_REQUEST, "the proxy does not name its peer")
+                    .detail(why);
             return Err(RequestError::Rejected(rejection));
         }
         None => return Err(RequestError::Rejected(timed_out(handshake.limit))),
@@ -59,7 +62,7 @@ pub(super) fn of_server(extensions: &http::Extensions) -> Option<std::net::Socke
 /// Returns the rejection of a request without an address, in a hub that needs one.
 #[cfg(feature = "hyper")]
 pub(super) fn missing() -> Rejection {
-    Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error").detail(
+    Rejection::of(RejectionKind::HttpServer, StatusCode::INTERNAL_SERVER_ERROR, "internal error").detail(
         "the hub needs addresses, and this request has none: add `wsx::server::PeerAddr` to its extensions, or use \
          axum's `into_make_service_with_connect_info::<SocketAddr>()` with the feature `axum`",
     )

@@ -1,4 +1,5 @@
 //! The answer to a rejected handshake: an HTTP status, a text and headers.
+use crate::observer::RejectionKind;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::fmt;
 
@@ -15,6 +16,8 @@ use std::fmt;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Rejection {
+    /// The kind for the observer.
+    pub(crate) kind: RejectionKind,
     pub(crate) status: StatusCode,
     pub(crate) body: String,
     /// Boxed, because most rejections do not have headers.
@@ -37,7 +40,12 @@ impl Rejection {
     /// Returns a rejection with this status. `body` is a line of text in the answer.
     #[must_use]
     pub fn new(status: StatusCode, body: impl Into<String>) -> Self {
-        Self { status, body: body.into(), headers: Box::default(), reported: Reported::Text }
+        Self::of(RejectionKind::BuildId, status, body)
+    }
+
+    /// Returns a rejection by wsx itself.
+    pub(crate) fn of(kind: RejectionKind, status: StatusCode, body: impl Into<String>) -> Self {
+        Self { kind, status, body: body.into(), headers: Box::default(), reported: Reported::Text }
     }
 
     /// Adds a detail for the observer, which the peer does not receive.

@@ -18,7 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{net::SocketAddr, sync::Arc};
 use wsx::Report;
-use wsx::{CancellationToken, ConnectError, Connection, HandlerError, Observer, http::StatusCode};
+use wsx::{CancellationToken, ConnectError, Connection, HandlerError, Observer, RejectionKind, http::StatusCode};
 
 /// Maximum number of lines that wait for the screen. No task waits for it.
 const MAX_WAITING: usize = 256;
@@ -155,7 +155,7 @@ impl Observer for Problems {
         self.screen.say(format!("{}: {message_type:?} from {:?}: {}", self.who, conn.id(), Report(error)));
     }
 
-    fn handshake_rejected(&self, _: Option<SocketAddr>, status: StatusCode, why: &str) {
+    fn handshake_rejected(&self, _: Option<SocketAddr>, _: RejectionKind, status: StatusCode, why: &str) {
         self.screen.say(format!("{}: rejected a handshake with {status}: {why}", self.who));
     }
 

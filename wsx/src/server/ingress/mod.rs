@@ -12,7 +12,7 @@ use network::Network;
 use std::net::IpAddr;
 #[cfg(feature = "server")]
 use {
-    crate::server::rejection::Rejection,
+    crate::{observer::RejectionKind, server::rejection::Rejection},
     http::{HeaderMap, Method, StatusCode, Uri, header},
     std::net::SocketAddr,
 };
@@ -68,8 +68,9 @@ impl Ingress {
             return Ok(socket);
         }
         let named = forwarded::peer(headers, |address| self.trusts(address));
-        let named = named
-            .map_err(|why| Rejection::new(StatusCode::BAD_REQUEST, "the proxy does not name its peer").detail(why))?;
+        let named = named.map_err(|why| {
+            Rejection::of(RejectionKind::Proxy, StatusCode::BAD_REQUEST, "the proxy does not name its peer").detail(why)
+        })?;
         Ok(named.or(socket))
     }
 
@@ -90,6 +91,6 @@ impl Ingress {
             if is_draining { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "serving") };
         // The answer to HEAD has no content (RFC 9110 section 9.3.2).
         let text = if *method == Method::HEAD { "" } else { text };
-        is_check.then(|| Rejection::new(status, text).unreported())
+        is_check.then(|| Rejection::of(RejectionKind::Request, status, text).unreported())
     }
 }
