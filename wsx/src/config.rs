@@ -353,6 +353,7 @@ impl Config {
     /// not ask for, so that a heartbeat of wsx at the other end does not take the link for dead;
     /// other libraries may. The heartbeat of this end does not count the silence of a peer that is
     /// held back. wsx also notices the peer's close and the end of the link later.
+    /// [`Observer::connection_held_back`](crate::Observer::connection_held_back) reports the peer.
     ///
     /// Too low: healthy peers are slowed down or closed. Below 8 KiB in a second, the peer's write
     /// timeout may end the connection, because wsx reads up to 64 KiB at once. Too high: a peer

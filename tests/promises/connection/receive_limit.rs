@@ -7,7 +7,8 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Message;
 use wsx::{
-    CancellationToken, Client, CloseCode, ClosedBy, Config, Connection, Envelope, Hub, OverLimit, client::Destination,
+    CancellationToken, Client, CloseCode, ClosedBy, Config, Connection, Envelope, Hub, Observer, OverLimit,
+    client::Destination,
 };
 use wsx_tests::{
     Log, Server,
@@ -240,6 +241,59 @@ async fn a_client_that_is_held_back_does_not_take_the_link_for_dead() {
         assert_eq!(timeout(SECOND, hub.endpoint().numbers.next()).await.expect("the next message").0, n);
     }
     assert!(start.elapsed() > 58 * SECOND && !conn.is_closed(), "{:?}", start.elapsed());
+}
+
+/// Counts the reports of connections that are held back.
+#[derive(Clone, Default)]
+struct HeldBack(Log<Instant>);
+impl Observer for HeldBack {
+    fn connection_held_back(&self, _: &Connection) {
+        self.0.add(Instant::now());
+    }
+}
+
+/// Row R17: the observer learns of a peer that is held back when that begins, and then once in a
+/// minute. Another peer is not reported.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_held_back_is_reported() {
+    const MESSAGES: usize = 1500;
+    let held_back = HeldBack::default();
+    let config = Config::default().receive_limit(10, 1 << 20, SECOND, OverLimit::Wait);
+    let builder = Hub::builder().endpoint(Station::default()).config(config).observer(held_back.clone());
+    let hub = builder.build().unwrap();
+    let (_quiet, mut quiet) = connected(&hub).await;
+    quiet.write_all(&(0..10).flat_map(number).collect::<Vec<_>>()).await.unwrap();
+    for n in 0..10 {
+        assert_eq!(hub.endpoint().numbers.next().await.0, n);
+    }
+    sleep(SECOND).await;
+    assert_eq!(held_back.0.try_next(), None, "the burst is allowed");
+    let (_conn, mut far) = connected(&hub).await;
+    let start = Instant::now();
+    within(far.write_all(&(0..MESSAGES).flat_map(number).collect::<Vec<_>>())).await.unwrap();
+    for n in 0..MESSAGES {
+        assert_eq!(within(hub.endpoint().numbers.next()).await.0, n);
+    }
+    for minute in 0..=2 {
+        let after = held_back.0.next().await - start;
+        assert!((60 * minute * SECOND..(60 * minute + 5) * SECOND).contains(&after), "{after:?}");
+    }
+    assert_eq!(held_back.0.try_next(), None);
+}
+
+/// Row R17: a peer that is held back while a handler runs is reported too.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_held_back_during_a_handler_is_reported() {
+    let held_back = HeldBack::default();
+    let config = Config::default().receive_limit(10, 1 << 20, SECOND, OverLimit::Wait);
+    let hub =
+        Hub::builder().observer(held_back.clone()).config(config).on("n", |_: usize, conn: Connection| async move {
+            let _ = conn.closed().await;
+        });
+    let server = Server::start(hub.build().unwrap()).await;
+    let mut peer = server.peer("box").await;
+    within(peer.0.get_mut().write_all(&(0..20).flat_map(number).collect::<Vec<_>>())).await.unwrap();
+    held_back.0.next().await;
 }
 
 /// Row R17: by default nothing is limited.

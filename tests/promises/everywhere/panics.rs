@@ -198,6 +198,9 @@ impl Observer for PanickingObserver {
     fn connection_closed(&self, _: &Connection, _: &Closed) {
         self.called("connection_closed");
     }
+    fn connection_held_back(&self, _: &Connection) {
+        self.called("connection_held_back");
+    }
     fn handler_failed(&self, _: &Connection, _: &str, _: &HandlerError) {
         self.called("handler_failed");
     }

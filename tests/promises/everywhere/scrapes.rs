@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 use wsx::{
     Backoff, CancellationToken, Client, ClientState, CloseCode, Config, Connection, Envelope, Hub, MetricsObserver,
+    OverLimit,
 };
 use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, within};
 
@@ -193,6 +194,24 @@ async fn contested_ids_are_counted() {
     server.stop().await;
 }
 
+/// Rows X10, R17: peers that send more than their limit are counted, once in a minute.
+#[tokio::test]
+async fn connections_that_are_held_back_are_counted() {
+    scrape!(scrape);
+    let config = Config::default().receive_limit(100, 1 << 20, Duration::ZERO, OverLimit::Wait);
+    let hub = Hub::builder().observer(MetricsObserver::new()).config(config).on("cmd", answers).build().unwrap();
+    let server = Server::start(hub).await;
+    let mut peer = server.peer("box-7").await;
+    for _ in 0..20 {
+        peer.send_envelope("cmd", json!(null)).await;
+    }
+    scrape.until(r#"wsx_messages_total{direction="received",side="hub",type="cmd"}"#, 20.0).await;
+    assert_eq!(scrape.value(r#"wsx_connections_held_back_total{side="hub"}"#), 1.0);
+    // A peer that does not read would take the time for closing.
+    drop(peer);
+    server.stop().await;
+}
+
 /// Row X10: a client counts its attempts by their outcome, and its connections after the first.
 #[tokio::test]
 async fn a_client_counts_failed_attempts_and_reconnects() {
@@ -317,7 +336,7 @@ fn the_page_and_the_dashboard_name_the_metrics_of_the_code() {
     }
     let code = include_str!("../../../wsx/src/observer/metrics.rs");
     let code: BTreeSet<_> = code.lines().filter(|line| line.starts_with("const ")).flat_map(names).collect();
-    assert_eq!(code.len(), 13, "{code:?}");
+    assert_eq!(code.len(), 14, "{code:?}");
     let page = include_str!("../../../docs/observability.md");
     let rows: BTreeSet<_> = page.lines().filter(|line| line.starts_with("| `wsx_")).flat_map(names).collect();
     assert_eq!(rows, code, "docs/observability.md");

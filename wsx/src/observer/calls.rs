@@ -7,6 +7,7 @@ macro_rules! for_each_call {
         $with! {
             connection_opened(conn: &Connection);
             connection_closed(conn: &Connection, closed: &Closed);
+            connection_held_back(conn: &Connection);
             handler_failed(conn: &Connection, message_type: &str, error: &HandlerError);
             reply_dropped(conn: &Connection, message_type: &str);
             handler_dropped(conn: &Connection, message_type: &str, waiting: usize);

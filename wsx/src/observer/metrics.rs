@@ -30,6 +30,7 @@ const OTHER: &str = "other";
 
 const CONNECTIONS: &str = "wsx_connections";
 const CONNECTIONS_CLOSED: &str = "wsx_connections_closed_total";
+const HELD_BACK: &str = "wsx_connections_held_back_total";
 const HANDSHAKES: &str = "wsx_handshakes_total";
 const REJECTIONS: &str = "wsx_rejections_total";
 const CONTESTED_IDS: &str = "wsx_contested_ids_total";
@@ -82,6 +83,7 @@ impl MetricsObserver {
     pub fn new() -> Self {
         metrics::describe_gauge!(CONNECTIONS, "Open connections");
         metrics::describe_counter!(CONNECTIONS_CLOSED, "Connections that have ended");
+        metrics::describe_counter!(HELD_BACK, "Reports of connections that send more than their limit");
         metrics::describe_counter!(HANDSHAKES, "Handshakes, and attempts of a client to connect");
         metrics::describe_counter!(REJECTIONS, "Handshakes that were answered with another status than 101");
         metrics::describe_counter!(CONTESTED_IDS, "Ids for which several programs seem to fight");
@@ -127,6 +129,7 @@ impl Observer for MetricsObserver {
         gauge!(CONNECTIONS, "side" => side).increment(1);
         // So that these exist before their first event. A rate needs a value from before it.
         gauge!(QUEUED_MESSAGES, "side" => side).increment(0);
+        counter!(HELD_BACK, "side" => side).increment(0);
         counter!(HANDLERS_DROPPED, "side" => side).increment(0);
         counter!(REPLIES_DROPPED, "side" => side).increment(0);
         if side == HUB {
@@ -143,6 +146,10 @@ impl Observer for MetricsObserver {
         let (side, by, code) = (side(conn), closed.by.label(), code_label(closed.code));
         gauge!(CONNECTIONS, "side" => side).decrement(1);
         counter!(CONNECTIONS_CLOSED, "side" => side, "by" => by, "code" => code).increment(1);
+    }
+
+    fn connection_held_back(&self, conn: &Connection) {
+        counter!(HELD_BACK, "side" => side(conn)).increment(1);
     }
 
     fn handler_failed(&self, conn: &Connection, _: &str, error: &HandlerError) {

@@ -70,6 +70,15 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (conn, closed);
     }
 
+    /// The peer sends more than [`Config::receive_limit`](crate::Config::receive_limit()) allows,
+    /// so wsx reads from it more slowly.
+    ///
+    /// This is called when that begins, and at most once in a minute for a connection. With
+    /// [`OverLimit::Close`](crate::OverLimit::Close), `connection_closed` receives the close.
+    fn connection_held_back(&self, conn: &Connection) {
+        let _ = conn;
+    }
+
     /// The handler of a message failed, or could not be called. The connection stays open.
     ///
     /// `message_type` is the type of the handler, so a metric may use it as a label.

@@ -61,6 +61,10 @@ impl Observer for StderrObserver {
         }
     }
 
+    fn connection_held_back(&self, conn: &Connection) {
+        print_of(conn, format_args!("the peer sends more than its `receive_limit`, so it is read more slowly"));
+    }
+
     fn handler_failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
         print_of(conn, format_args!("\"{}\": {}", Shown(&message_type), ShownError(error)));
     }

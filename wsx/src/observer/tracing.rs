@@ -73,6 +73,10 @@ impl Observer for TracingObserver {
         }
     }
 
+    fn connection_held_back(&self, conn: &Connection) {
+        warn!(target: "wsx", parent: conn.handle.span(), "connection held back");
+    }
+
     fn handler_failed(&self, conn: &Connection, message_type: &str, error: &HandlerError) {
         let (message_type, error) = (Shown(&message_type), ShownError(error));
         warn!(target: "wsx", parent: conn.handle.span(), %message_type, %error, "handler failed");

@@ -168,7 +168,19 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         if self.progress.end().is_some() {
             return Poll::Ready(None);
         }
-        self.transport.poll_received(self.conn.queue(), cx).map(Some)
+        let received = self.transport.poll_received(self.conn.queue(), cx);
+        if received.is_pending() {
+            self.report_held_back();
+        }
+        received.map(Some)
+    }
+
+    /// Reports a peer that is held back by its limit, if that is due.
+    fn report_held_back(&self) {
+        let program = self.scope.program;
+        if program.config.receive_limit.is_some() && self.transport.take_held_back() {
+            program.observer.connection_held_back(Connection::of(self.conn));
+        }
     }
 
     /// Polls a handler. Reads ahead while it waits.
@@ -257,7 +269,9 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             if is_full {
                 return;
             }
-            let Poll::Ready(received) = self.transport.poll_received(self.conn.queue(), cx) else { return };
+            let Poll::Ready(received) = self.transport.poll_received(self.conn.queue(), cx) else {
+                return self.report_held_back();
+            };
             let mut bytes = 0;
             match received {
                 Ok(Received::Message(message)) if self.conn.intake() == Intake::Shut => message.recycle(),

@@ -27,6 +27,10 @@ use tokio::time::{Instant, Sleep, sleep};
 /// not take that for a dead link. A shorter timeout than this is not usual.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(4);
 
+/// The minimum time between two reports of a connection that is held back. A peer that sends a
+/// little more than its limit is held back for a moment again and again.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The limit of one connection, and the messages and bytes that count for it.
 #[derive(Debug)]
 pub(super) struct ReceiveLimiter {
@@ -38,6 +42,13 @@ pub(super) struct ReceiveLimiter {
     timer: Option<Pin<Box<Sleep>>>,
     /// The time of the last pong that the peer did not ask for.
     last_sign: Option<Instant>,
+    /// Whether the peer was held back since the last look at its bytes. If it has sent some by
+    /// then, they have waited.
+    was_held_back: bool,
+    /// The time of the last report to the observer.
+    last_report: Option<Instant>,
+    /// Whether the observer has to receive a report.
+    report_is_due: bool,
     /// Whether the peer has sent more than the limit allows, and is closed for that.
     exceeded: bool,
 }
@@ -59,6 +70,9 @@ impl ReceiveLimiter {
             bytes: bucket(limit.bytes_per_second, u32::try_from(longest).unwrap_or(u32::MAX).into()),
             timer: None,
             last_sign: None,
+            was_held_back: false,
+            last_report: None,
+            report_is_due: false,
             exceeded: false,
         }))
     }
@@ -91,7 +105,8 @@ impl ReceiveLimiter {
             }
             let now = Instant::now();
             let Some(wait) = bucket(self).wait(now) else { return Poll::Ready(()) };
-            if self.last_sign.is_none_or(|last| now.saturating_duration_since(last) >= SIGN_OF_LIFE) {
+            self.was_held_back = true;
+            if is_due(self.last_sign, SIGN_OF_LIFE, now) {
                 self.last_sign = Some(now);
                 // A full queue is a sign of life too.
                 let _ = queue.push_control(&frame(Opcode::PONG, self.role, &[]));
@@ -106,14 +121,35 @@ impl ReceiveLimiter {
         self.timer.is_some()
     }
 
+    /// Notes whether bytes or a message of the peer were there after it was held back. Otherwise it
+    /// has sent what it may, and not more.
+    fn note_wait(&mut self, something_waited: bool) {
+        if std::mem::take(&mut self.was_held_back) && something_waited {
+            let now = Instant::now();
+            if is_due(self.last_report, REPORT_INTERVAL, now) {
+                (self.last_report, self.report_is_due) = (Some(now), true);
+            }
+        }
+    }
+
+    /// Whether the observer has to receive a report that the peer is held back. This is `true` once
+    /// for a report.
+    pub(super) fn take_report(&mut self) -> bool {
+        std::mem::take(&mut self.report_is_due)
+    }
+
     /// Counts received bytes.
     pub(super) fn count_bytes(&mut self, bytes: usize) {
+        self.note_wait(bytes > 0);
         count(&mut self.bytes, bytes as f64, &mut self.exceeded);
     }
 
     /// Counts a message or control frame. Returns the result for the reader, which is an error if
     /// the connection has to end.
     pub(super) fn judge(&mut self, received: Poll<Result<Received, ReadError>>) -> Poll<Result<Received, ReadError>> {
+        if !self.holds_back() {
+            self.note_wait(received.is_ready());
+        }
         match &received {
             Poll::Ready(Ok(Received::Close(_)) | Err(_)) => return received,
             Poll::Ready(Ok(_)) => count(&mut self.messages, 1.0, &mut self.exceeded),
@@ -125,6 +161,11 @@ impl ReceiveLimiter {
         }
         received
     }
+}
+
+/// Whether this time has passed since the last time, if there was one.
+fn is_due(last: Option<Instant>, after: Duration, now: Instant) -> bool {
+    last.is_none_or(|last| now.saturating_duration_since(last) >= after)
 }
 
 /// Takes tokens. Notes whether there was none.

@@ -45,6 +45,12 @@ pub(crate) trait Transport: Send + Sync {
     /// Whether bytes were received since the last call, or the peer is held back by its limit.
     fn take_received(&self) -> bool;
 
+    /// Whether a report is due that the peer is held back by its limit. This is `true` once for a
+    /// report.
+    fn take_held_back(&self) -> bool {
+        false
+    }
+
     /// Returns the number of bytes that the kernel has taken and the peer's kernel has not
     /// acknowledged, if that is known. It costs a few system calls.
     fn unacknowledged(&self) -> Option<u32>;

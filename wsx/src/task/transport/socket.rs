@@ -115,6 +115,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> 
         std::mem::take(received) || limiter.as_ref().is_some_and(|limiter| limiter.holds_back())
     }
 
+    fn take_held_back(&self) -> bool {
+        lock(&self.0).limiter.as_mut().is_some_and(|limiter| limiter.take_report())
+    }
+
     fn unacknowledged(&self) -> Option<u32> {
         let Inner { socket, tcp, .. } = &*lock(&self.0);
         tcp(socket).and_then(tcp::unacknowledged)
