@@ -124,11 +124,11 @@ mod config;
 mod error;
 #[cfg(any(feature = "client", feature = "server"))]
 mod handshake;
+#[cfg(feature = "__internals")]
+mod internals;
 mod message;
 mod observer;
 mod task;
-#[cfg(feature = "__testing")]
-mod testing;
 mod wire;
 
 pub use closed::{Closed, ClosedBy};

@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The folders and files of `wsx/src`, each before those that may import from it. `private`,
-/// `testing` and `lib` may import from all.
+/// The folders and files of `wsx/src`, each before those that may import from it. `internals`,
+/// `private` and `lib` may import from all.
 const ORDER: [&str; 18] = [
     "catch_panic",
     "config",
@@ -24,8 +24,8 @@ const ORDER: [&str; 18] = [
     "task",
     "server",
     "client",
+    "internals",
     "private",
-    "testing",
     "lib",
 ];
 /// The documented exception: a handler may take `&Hub`.
@@ -61,7 +61,7 @@ fn without_tests(path: &Path) -> String {
         return String::new();
     }
     let text = fs::read_to_string(path).unwrap();
-    let lines = text.lines().take_while(|line| !(line.starts_with("#[cfg(") && line.contains("test")));
+    let lines = text.lines().take_while(|line| !(line.starts_with("#[cfg(") && line.contains("(test")));
     lines.map(|line| format!("{line}\n")).collect()
 }
 

@@ -10,8 +10,8 @@ mod key;
 mod probe;
 mod shown;
 
-#[cfg(feature = "__testing")]
-pub use crate::testing::Bench;
+#[cfg(feature = "__internals")]
+pub use crate::internals::Bench;
 pub use crate::{
     dispatch::{
         context::{Context, FromContext, ViaContext, ViaPayload},
@@ -66,7 +66,7 @@ pub use std::{
 };
 
 /// For `tests/fuzz`.
-#[cfg(feature = "__testing")]
+#[cfg(feature = "__internals")]
 pub mod fuzz {
-    pub use crate::testing::{Read, client_handshake, connection, destination, one_pass, two_passes};
+    pub use crate::internals::{Read, client_handshake, connection, destination, one_pass, two_passes};
 }

@@ -1,7 +1,7 @@
 //! The engine without a socket, for the fuzzer and for tests that count allocations or
 //! instructions.
 //!
-//! It is behind the hidden feature `__testing`. It is not for users, and not stable.
+//! It is behind the hidden feature `__internals`. It is not for users, and not stable.
 use crate::{
     client::{Destination, handshake, url::Target},
     config::Config,
