@@ -57,6 +57,13 @@ fn endpoint(wsx: &Wsx, name: &Ident, side: Option<&Path>, peer: Option<&Path>, c
             #import
             #sides
             #[automatically_derived]
+            impl #p::IntoEndpoint for #name {
+                type Endpoint = Self;
+                fn into_endpoint(self) -> Self {
+                    self
+                }
+            }
+            #[automatically_derived]
             impl #p::Endpoint for #name {
                 type Side = __Side;
                 type Peer = __Peer;

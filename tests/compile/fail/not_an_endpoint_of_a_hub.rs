@@ -1,5 +1,5 @@
 struct Station;
 
 fn main() {
-    drop(wsx::Hub::builder().endpoint(Station));
+    drop(wsx::Hub::builder().endpoint(Station).config(wsx::Config::edge()).build());
 }

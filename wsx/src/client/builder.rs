@@ -24,7 +24,7 @@ use crate::{
     envelope::reply::IntoReply,
     error::{BoxError, BuildError},
     observer::{GuardedObserver, Observer},
-    protocol::endpoint::{Endpoint, Untyped},
+    protocol::endpoint::{Endpoint, IntoEndpoint, Untyped},
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::{
@@ -79,9 +79,9 @@ impl ClientBuilder {
     /// [`build`](Self::build) reports an earlier [`state`](Self::state) or [`on`](Self::on) as a
     /// problem.
     #[must_use]
-    pub fn endpoint<E: Endpoint>(self, endpoint: E) -> ClientBuilder<E> {
+    pub fn endpoint<E: IntoEndpoint<Endpoint: Endpoint>>(self, endpoint: E) -> ClientBuilder<E::Endpoint> {
         let Self { urls, program, options } = self;
-        ClientBuilder { urls, program: program.endpoint(endpoint), options }
+        ClientBuilder { urls, program: program.endpoint(endpoint.into_endpoint()), options }
     }
 
     /// Adds a value, which handlers take as [`State<T>`](crate::State). It replaces an earlier

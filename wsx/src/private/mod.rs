@@ -27,7 +27,7 @@ pub use crate::{
     protocol::side::Declared,
     protocol::{
         AnyPeer, AnySide, Description, MessageType, Receives, Side, Travel,
-        endpoint::{Endpoint, Untyped},
+        endpoint::{Endpoint, IntoEndpoint, Untyped},
     },
     server::hub::Hub,
     wire::{role::Role, write::Frame},

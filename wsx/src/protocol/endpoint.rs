@@ -19,10 +19,9 @@ use std::{any::Any, fmt};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a wsx endpoint",
     label = "not an endpoint",
-    note = "an endpoint is a struct of this program with `#[derive(wsx::Endpoint)]`",
-    note = "give a hub or a client the endpoint's value, not a reference or an `Arc`: it shares the value with all handlers"
+    note = "an endpoint is a struct of this program with `#[derive(wsx::Endpoint)]`"
 )]
-pub trait Endpoint: Sized + Send + Sync + 'static {
+pub trait Endpoint: IntoEndpoint<Endpoint = Self> + Sized + Send + Sync + 'static {
     /// The side of the protocol that this endpoint implements.
     type Side: Side;
     /// The side at the other end.
@@ -44,6 +43,30 @@ pub trait Endpoint: Sized + Send + Sync + 'static {
     fn states(&self) -> Option<&Extensions> {
         None
     }
+}
+
+/// A value that a builder takes as its endpoint. The derive of [`Endpoint`] implements it.
+///
+/// A bound on [`Endpoint`] includes it:
+///
+/// ```
+/// fn quiet_hub<E: wsx::Endpoint>(endpoint: E) -> Result<wsx::Hub<E>, wsx::BuildError> {
+///     wsx::Hub::builder().endpoint(endpoint).without_handlers().build()
+/// }
+/// ```
+// A builder's type names the type below. For a value that is not an endpoint, that type is unknown.
+// So the compiler reports the value, and not also each later call on the builder.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a wsx endpoint",
+    label = "not an endpoint",
+    note = "an endpoint is a struct of this program with `#[derive(wsx::Endpoint)]`",
+    note = "give a hub or a client the endpoint's value, not a reference or an `Arc`: it shares the value with all handlers"
+)]
+pub trait IntoEndpoint {
+    /// The endpoint: the type itself.
+    type Endpoint;
+    #[doc(hidden)]
+    fn into_endpoint(self) -> Self::Endpoint;
 }
 
 /// The endpoint of handlers without `on = …`.
@@ -74,6 +97,13 @@ impl Untyped {
 impl fmt::Debug for Untyped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Untyped with {} states", self.0.len())
+    }
+}
+
+impl IntoEndpoint for Untyped {
+    type Endpoint = Self;
+    fn into_endpoint(self) -> Self {
+        self
     }
 }
 

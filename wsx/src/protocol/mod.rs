@@ -6,5 +6,6 @@ pub(crate) mod message_type;
 pub(crate) mod side;
 
 pub use description::{Description, Travel};
+pub use endpoint::IntoEndpoint;
 pub use message_type::MessageType;
 pub use side::{AnyPeer, AnySide, Receives, Side};

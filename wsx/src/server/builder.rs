@@ -14,7 +14,7 @@ use crate::{
     envelope::reply::IntoReply,
     error::BuildError,
     observer::{GuardedObserver, Observer},
-    protocol::endpoint::{Endpoint, Untyped},
+    protocol::endpoint::{Endpoint, IntoEndpoint, Untyped},
     server::{
         admission::Admission,
         duplicates::{Duplicates, OnDuplicate},
@@ -77,8 +77,8 @@ impl HubBuilder {
     /// # Ok::<_, wsx::BuildError>(())
     /// ```
     #[must_use]
-    pub fn endpoint<E: Endpoint>(self, endpoint: E) -> HubBuilder<E> {
-        HubBuilder { program: self.program.endpoint(endpoint), options: self.options }
+    pub fn endpoint<E: IntoEndpoint<Endpoint: Endpoint>>(self, endpoint: E) -> HubBuilder<E::Endpoint> {
+        HubBuilder { program: self.program.endpoint(endpoint.into_endpoint()), options: self.options }
     }
 
     /// Adds a value, which handlers take as [`State<T>`](crate::State). It replaces an earlier
