@@ -151,14 +151,14 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
 #[cfg(not(wsx_model))]
 mod tests {
     use super::*;
-    use crate::closed::ClosedBy;
     use crate::{
-        connection::{closure_handler::by_hand, handle::Handle},
-        dispatch::{program::Program, run::Scope},
-        envelope::Envelope,
-        protocol::endpoint::Untyped,
-        task::{deadline::LAST_LOOK, run, transport::socket::SocketTransport},
-        wire::{close_code::CloseCode, role::Role},
+        closed::ClosedBy,
+        connection::closure_handler::by_hand,
+        task::{
+            deadline::LAST_LOOK,
+            running::{ASK, SECOND, start, within},
+        },
+        wire::close_code::CloseCode,
     };
     use serde::de::IgnoredAny;
     use std::sync::{
@@ -166,74 +166,9 @@ mod tests {
         atomic::{AtomicBool, Ordering},
     };
     use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-        task::JoinHandle,
+        io::{AsyncReadExt, AsyncWriteExt},
         time::Instant,
     };
-
-    const SECOND: Duration = Duration::from_secs(1);
-    const ASK: &[u8] = br#"{"type":"ask"}"#;
-
-    /// A server's connection with its task, and the raw stream of its peer.
-    struct Running {
-        conn: Handle,
-        far: DuplexStream,
-        task: JoinHandle<()>,
-        kill: CancellationToken,
-    }
-
-    /// Starts a connection whose handler of `ask` replies after this time. The peer's stream holds
-    /// `room` bytes.
-    fn start(config: Config, takes: Duration, room: usize) -> Running {
-        let conn = Handle::new("".into(), Role::Server, &config);
-        conn.set_handler(
-            "ask".into(),
-            by_hand(move |_: IgnoredAny, _| async move {
-                sleep(takes).await;
-                Envelope::with_type("answer", 1)
-            }),
-        );
-        let ((near, far), kill) = (duplex(room), CancellationToken::new());
-        let task = tokio::spawn({
-            let (conn, kill) = (conn.clone(), kill.clone());
-            async move {
-                let mut transport = Some(SocketTransport::new(near, Role::Server, Vec::new(), &config));
-                let program = Program::without_handlers(Untyped::default(), config);
-                run(&mut transport, &conn, &Scope { program: &program, hub: None }, &kill).await;
-            }
-        });
-        Running { conn, far, task, kill }
-    }
-
-    /// Panics when the future is still pending after an hour of the paused clock.
-    async fn within<F: Future>(future: F) -> F::Output {
-        timeout(3600 * SECOND, future).await.expect("it does not take an hour")
-    }
-
-    impl Running {
-        /// Sends a frame of a client, with a mask of zeros.
-        async fn send(&mut self, first: u8, payload: &[u8]) {
-            let header = [first, 0x80 | u8::try_from(payload.len()).expect("a short frame"), 0, 0, 0, 0];
-            self.far.write_all(&[&header[..], payload].concat()).await.expect("the connection reads");
-        }
-
-        /// Reads a frame. Returns its first byte and its payload; `None` at the FIN.
-        async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
-            let mut header = [0; 2];
-            within(self.far.read_exact(&mut header)).await.ok()?;
-            let mut payload = vec![0; usize::from(header[1])];
-            within(self.far.read_exact(&mut payload)).await.expect("a frame is complete");
-            Some((header[0], payload))
-        }
-
-        /// Closes with this program's code 1000, and exchanges the close frames.
-        async fn close(&mut self) {
-            self.conn.close(CloseCode::NORMAL, String::new());
-            assert_eq!(self.frame().await, Some((0x88, b"\x03\xe8".to_vec())));
-            self.send(0x88, b"\x03\xe8").await;
-            assert_eq!(self.frame().await, None, "our FIN");
-        }
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_running_handler_has_a_quarter_of_the_close_timeout_for_its_reply() {

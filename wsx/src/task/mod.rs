@@ -279,5 +279,95 @@ async fn report<E: Endpoint>(conn: &Handle, closed: &Closed, scope: &Scope<'_, E
 }
 
 #[cfg(test)]
+#[cfg(not(wsx_model))]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Config,
+        connection::queue::Queue,
+        observer::Silent,
+        task::running::{ASK, SECOND, start, start_with, within},
+        wire::{data_message::Received, violation::ReadError},
+    };
+    use std::{
+        collections::VecDeque,
+        sync::{
+            Arc, Mutex,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+    use tokio::time::Instant;
+
+    /// A transport with these numbers of unacknowledged bytes; 0 after the list.
+    struct Acknowledging<T>(T, Mutex<VecDeque<u32>>);
+
+    impl<T: Transport> Transport for Acknowledging<T> {
+        fn poll_received(&self, queue: &Queue, cx: &mut Context<'_>) -> Poll<Result<Received, ReadError>> {
+            self.0.poll_received(queue, cx)
+        }
+        fn shrink(&self) {
+            self.0.shrink();
+        }
+        fn poll_write(&self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+            self.0.poll_write(frames, cx)
+        }
+        fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.0.poll_flush(cx)
+        }
+        fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.0.poll_shutdown(cx)
+        }
+        fn take_received(&self) -> bool {
+            self.0.take_received()
+        }
+        fn unacknowledged(&self) -> Option<u32> {
+            Some(self.1.lock().unwrap().pop_front().unwrap_or(0))
+        }
+        fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+            self.0.poll_discard(cx)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_that_is_given_up_is_not_read_while_a_handler_still_runs() {
+        let mut running = start(Config::default(), 5 * SECOND, 1000);
+        let pongs = Arc::new(AtomicUsize::new(0));
+        running.conn.set_pong_handler(Arc::new({
+            let pongs = pongs.clone();
+            move |_| {
+                pongs.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+        running.send(0x81, ASK).await;
+        running.send(0x8a, b"").await;
+        sleep(SECOND).await;
+        running.conn.abandon("why");
+        let closed = within(running.conn.closed()).await;
+        assert_eq!((closed.code, &*closed.reason, closed.by), (CloseCode::ABNORMAL, "why", ClosedBy::Us));
+        let start = Instant::now();
+        running.send(0x8a, b"").await;
+        within(running.task).await.unwrap();
+        assert_eq!((start.elapsed(), pongs.load(Ordering::Relaxed)), (4 * SECOND, 1));
+    }
+
+    /// The kernel has taken the ping and other frames, and a slow link needs longer than the
+    /// timeout for them.
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_acknowledges_bytes_is_not_lost() {
+        let config = Config::default().heartbeat(3 * SECOND, 2 * SECOND);
+        let acknowledging = |transport| Acknowledging(transport, Mutex::new([9, 8, 7, 7].into()));
+        let running = start_with(config, SECOND, 1000, Silent, acknowledging);
+        let start = Instant::now();
+        within(running.conn.closed()).await;
+        // A timeout for each number. The last one is the same as before.
+        assert_eq!(start.elapsed(), 3 * SECOND + 3 * (2 * SECOND + LAST_LOOK));
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(wsx_model))]
+mod running;
+
+#[cfg(test)]
 #[cfg(wsx_model)]
 mod loom_tests;

@@ -322,7 +322,30 @@ fn end_of(error: &ReadError) -> ReadEnd {
 #[cfg(not(wsx_model))]
 mod tests {
     use super::*;
-    use crate::wire::violation::Violation;
+    use crate::{
+        closed::ClosedBy,
+        config::Config,
+        connection::closure_handler::by_hand,
+        envelope::Envelope,
+        observer::{Observer, Silent},
+        task::{
+            deadline::LAST_LOOK,
+            running::{ASK, Running, SECOND, frame_of_a_client, start, start_with, within},
+        },
+        wire::{close_code::CloseCode, violation::Violation},
+    };
+    use serde::de::IgnoredAny;
+    use std::{
+        sync::{
+            Arc, Mutex,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::Instant,
+    };
 
     #[test]
     fn a_turn_ends_with_128_messages_or_256_kib() {
@@ -347,5 +370,110 @@ mod tests {
         for lost in [ReadError::Ended, ReadError::Lost(std::io::ErrorKind::ConnectionReset.into())] {
             assert!(matches!(end_of(&lost), ReadEnd::LinkLost(why) if why == lost.to_string()));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_messages_leaves_turns_to_other_tasks() {
+        let mut running = start(Config::default(), SECOND, 10_000);
+        let handled = Arc::new(AtomicUsize::new(0));
+        let handler = by_hand({
+            let handled = handled.clone();
+            move |_: IgnoredAny, _| {
+                handled.fetch_add(1, Ordering::Relaxed);
+                std::future::ready(())
+            }
+        });
+        running.conn.set_handler("ask".into(), handler);
+        running.far.write_all(&frame_of_a_client(0x81, ASK).repeat(300)).await.unwrap();
+        let mut before = 0;
+        while before < 300 {
+            yield_now().await;
+            let now = handled.load(Ordering::Relaxed);
+            assert!(now - before <= TURN_MESSAGES as usize, "{} messages in one turn", now - before);
+            before = now;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_connection_runs_its_handler_before_the_first_message() {
+        let mut running = start(Config::default(), Duration::ZERO, 1000);
+        let handler = by_hand(|_: IgnoredAny, _| async {
+            tokio::time::sleep(SECOND).await;
+            Envelope::with_type("open", 1)
+        });
+        running.conn.set_handler(OPEN.into(), handler);
+        running.send(0x81, ASK).await;
+        for expected in ["open", "answer"] {
+            let (_, reply) = running.frame().await.expect("a reply");
+            assert!(String::from_utf8_lossy(&reply).contains(expected), "{expected}");
+        }
+    }
+
+    /// Remembers the replies that were dropped.
+    #[derive(Clone, Default)]
+    struct Dropped(Arc<Mutex<Vec<String>>>);
+
+    impl Observer for Dropped {
+        fn reply_dropped(&self, _: &Connection, message_type: &str) {
+            self.0.lock().unwrap().push(message_type.to_owned());
+        }
+    }
+
+    /// Starts a connection whose reply has to wait for room: the peer takes nothing, and the
+    /// reserve of the queue is full.
+    async fn full(observer: impl Observer) -> Running {
+        let config = Config::default().queue_bytes(10).close_timeout(4 * SECOND);
+        let mut running = start_with(config, Duration::ZERO, 10, observer, |transport| transport);
+        for _ in 0..2 {
+            running.conn.try_push(vec![0; 100].into()).unwrap();
+            // The writer takes the first one.
+            sleep_a_little().await;
+        }
+        running.send(0x81, ASK).await;
+        sleep_a_little().await;
+        running
+    }
+
+    async fn sleep_a_little() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_waits_for_room_in_the_queue() {
+        let mut running = full(Silent).await;
+        within(running.far.read_exact(&mut [0; 200])).await.unwrap();
+        let (first, reply) = running.frame().await.expect("a reply");
+        assert!(first == 0x81 && String::from_utf8_lossy(&reply).contains("answer"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_that_never_gets_room_is_reported() {
+        let dropped = Dropped::default();
+        let running = full(dropped.clone()).await;
+        let start = Instant::now();
+        running.conn.close_draining(CloseCode::GOING_AWAY, "");
+        within(running.task).await.unwrap();
+        assert_eq!(start.elapsed(), 4 * SECOND + LAST_LOOK);
+        assert_eq!(*dropped.0.lock().unwrap(), ["ask"]);
+    }
+
+    /// Messages after a close of this program do not wait for the handler, so they cannot hide the
+    /// close of the peer.
+    #[tokio::test(start_paused = true)]
+    async fn messages_after_a_close_do_not_fill_the_backlog() {
+        let mut running = start(Config::default().backlog_messages(1), 5 * SECOND, 1000);
+        running.send(0x81, ASK).await;
+        sleep_a_little().await;
+        let start = Instant::now();
+        running.conn.close(CloseCode::NORMAL, String::new());
+        assert_eq!(running.frame().await, Some((0x88, b"\x03\xe8".to_vec())));
+        for _ in 0..3 {
+            running.send(0x81, ASK).await;
+        }
+        running.send(0x88, b"\x03\xe8").await;
+        assert_eq!(running.frame().await, None, "our FIN");
+        assert_eq!(start.elapsed(), Duration::ZERO, "the handler still runs");
+        drop(running.far);
+        assert_eq!(within(running.conn.closed()).await.by, ClosedBy::Us);
     }
 }
