@@ -5,7 +5,8 @@ use std::time::Duration;
 /// The waits of a client that reconnects (row K2 of the specification).
 ///
 /// Each wait is varied by ± 50 %, so that a fleet whose server failed does not reconnect all at
-/// once.
+/// once. A test can replace the random numbers with
+/// [`jitter`](crate::client::ClientBuilder::jitter), and get the same waits in each run.
 ///
 /// ```
 /// use std::time::Duration;

@@ -45,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 ///
 /// ```standalone_crate
 /// use std::time::Duration;
-/// use wsx::{Backoff, Client, http::{HeaderMap, HeaderValue, header}};
+/// use wsx::{Backoff, Client, Connection, http::{HeaderMap, HeaderValue, header}};
 ///
 /// let client = Client::builder("ws://127.0.0.1:9001/ws")
 ///     .header(header::USER_AGENT, HeaderValue::from_static("box/1.0"))
@@ -55,6 +55,7 @@ use tokio_util::sync::CancellationToken;
 ///         Ok(HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(&token)?)]))
 ///     })
 ///     .backoff(Backoff::default().max(Duration::from_secs(60)))
+///     .on("bye", |from: String, conn: Connection| async move { conn.close() })
 ///     .build()?;
 /// # Ok::<_, wsx::BuildError>(())
 /// ```
@@ -96,20 +97,6 @@ impl ClientBuilder {
     ///
     /// [`build`](Self::build) returns an error if the type has another handler.
     /// [`Connection::register_handler`] adds a closure to a single connection.
-    ///
-    /// ```standalone_crate
-    /// use wsx::{Client, Connection};
-    ///
-    /// #[derive(serde::Deserialize, wsx::Message)]
-    /// struct Cmd { reboot: bool }
-    ///
-    /// let client = Client::builder("ws://127.0.0.1:9001/ws")
-    ///     .on("cmd", |cmd: Cmd, conn: Connection| async move {
-    ///         println!("{}: {}", conn.id(), cmd.reboot);
-    ///     })
-    ///     .build()?;
-    /// # Ok::<_, wsx::BuildError>(())
-    /// ```
     #[must_use]
     #[track_caller]
     pub fn on<T, Via, F, Fut>(mut self, message_type: impl Into<String>, handler: F) -> Self
@@ -162,26 +149,12 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// default a redirect is a failed attempt.
     ///
     /// `policy` runs for each redirect. It decides from the new URL whether the program trusts that
-    /// server. A relative `Location` is resolved first, and `http` counts as `ws`. A redirect from
-    /// `wss` to `ws` is never followed. Each attempt begins with the URL of the client again, also
-    /// after a permanent redirect. All redirects of an attempt share
-    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
-    ///
-    /// A server with another scheme, host or port does not receive the headers `Authorization`,
-    /// `Cookie` and `Proxy-Authorization`. It receives all other headers.
+    /// server. [`Redirect`] says which redirects it sees, and which headers the new server
+    /// receives.
     ///
     /// A redirect that is not followed is
     /// [`ConnectError::Redirect`](crate::ConnectError::Redirect), with the reason. A panic of
     /// `policy` counts as `false`.
-    ///
-    /// ```standalone_crate
-    /// let client = wsx::Client::builder("ws://fleet.example.com/ws")
-    ///     .follow_redirects(3, |redirect| {
-    ///         redirect.to.host().is_some_and(|host| host.ends_with(".fleet.example.com"))
-    ///     })
-    ///     .build()?;
-    /// # Ok::<_, wsx::BuildError>(())
-    /// ```
     #[must_use]
     pub fn follow_redirects(
         mut self,
@@ -196,21 +169,16 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// (row K5 of the specification).
     ///
     /// `dial` runs at each attempt. Its stream carries the TLS handshake, the WebSocket handshake
-    /// and the connection. The `Host` header still has the host and port of the URL.
+    /// and the connection. [`Destination`] has an example.
     ///
     /// [`Config::handshake_timeout`] includes this function: its future is dropped when the time is
     /// over. An error or a panic is [`ConnectError::Dial`](crate::ConnectError::Dial). A stream
     /// that panics later fails the attempt, or ends its connection; the client then dials again.
     ///
-    /// ```no_run
-    /// # #[cfg(unix)]
-    /// # fn example() -> Result<(), wsx::BuildError> {
-    /// let client = wsx::Client::builder("ws://localhost/ws")
-    ///     .connector(|_| tokio::net::UnixStream::connect("/run/station.sock"))
-    ///     .build()?;
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// # Errors
+    ///
+    /// [`build`](Self::build) returns an error if `bind_address`, `bind_interface` or `proxy` is
+    /// set too, because the function makes its own way to the server.
     #[must_use]
     pub fn connector<F, Fut, S>(mut self, dial: F) -> Self
     where
@@ -229,21 +197,8 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// specification).
     ///
     /// All waits for it are within [`Config::handshake_timeout`]. Its failure is
-    /// [`ConnectError::Proxy`](crate::ConnectError::Proxy).
-    ///
-    /// ```standalone_crate
-    /// use wsx::{Client, client::Proxy};
-    ///
-    /// let client = Client::builder("wss://station.example.com/ws")
-    ///     .proxy(Proxy::new("socks5://proxy.example.com:1080")?)
-    ///     .build()?;
-    /// # Ok::<_, wsx::BuildError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`build`](Self::build) returns an error if [`connector`](Self::connector) is set too,
-    /// because it is the way to the server by itself.
+    /// [`ConnectError::Proxy`](crate::ConnectError::Proxy). It cannot be combined with
+    /// [`connector`](Self::connector).
     #[cfg(feature = "proxy")]
     #[must_use]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
@@ -256,19 +211,8 @@ impl<E: Endpoint> ClientBuilder<E> {
     ///
     /// On a machine with several networks, this selects the network. Only addresses of the same
     /// family are dialled. An address that this machine does not have yet is
-    /// [`ConnectError::Dial`](crate::ConnectError::Dial) at each attempt.
-    ///
-    /// ```standalone_crate
-    /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws")
-    ///     .bind_address([127, 0, 0, 5])
-    ///     .build()?;
-    /// # Ok::<_, wsx::BuildError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`build`](Self::build) returns an error if [`connector`](Self::connector) is set too,
-    /// because it has sockets of its own.
+    /// [`ConnectError::Dial`](crate::ConnectError::Dial) at each attempt. It cannot be combined
+    /// with [`connector`](Self::connector).
     #[must_use]
     pub fn bind_address(mut self, address: impl Into<IpAddr>) -> Self {
         self.options.route.source.address = Some(address.into());
@@ -281,7 +225,8 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// The socket then uses this interface only, whatever the routes say; a name server may be
     /// asked through others. An interface that is missing is
     /// [`ConnectError::Dial`](crate::ConnectError::Dial) at each attempt, because a modem may bring
-    /// it later. Linux before 5.7 needs `CAP_NET_RAW`.
+    /// it later. Linux before 5.7 needs `CAP_NET_RAW`. It cannot be combined with
+    /// [`connector`](Self::connector).
     ///
     /// ```no_run
     /// let client = wsx::Client::builder("ws://example.com/ws").bind_interface("wwan0").build()?;
@@ -290,8 +235,8 @@ impl<E: Endpoint> ClientBuilder<E> {
     ///
     /// # Errors
     ///
-    /// [`build`](Self::build) returns an error if [`connector`](Self::connector) is set too, if the
-    /// name is empty, or if the system is neither Linux nor Android.
+    /// [`build`](Self::build) returns an error if the name is empty, or if the system is neither
+    /// Linux nor Android.
     #[must_use]
     pub fn bind_interface(mut self, name: impl Into<String>) -> Self {
         self.options.route.source.interface = Some(name.into());
@@ -301,31 +246,26 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// Sets the TLS configuration of a `wss://` client: the certificates that it trusts, and its
     /// own certificate if the server requests one.
     ///
-    /// By default the client trusts the roots of the platform (row L3 of the specification). They
-    /// are read once in each process, at the first attempt. By default it has no certificate of its
-    /// own.
+    /// By default the client trusts the roots of the platform (row L3 of the specification), and
+    /// has no certificate. The roots are read once in each process, at the first attempt.
     ///
     /// rustls asks for a certificate at each TLS handshake, so it can be renewed while the client
     /// runs (row L8). The program `renewing_certificate` in `examples/` shows how.
     ///
     /// ```no_run
     /// use std::sync::Arc;
-    /// use wsx::rustls::{
-    ///     ClientConfig, RootCertStore,
-    ///     crypto::ring,
-    ///     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    /// };
+    /// use wsx::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+    /// use wsx::rustls::{ClientConfig, RootCertStore, crypto::ring};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let mut roots = RootCertStore::empty();
     /// roots.add(CertificateDer::from_pem_file("fleet-ca.pem")?)?;
+    /// let certificate = CertificateDer::from_pem_file("box-7.pem")?;
+    /// let key = PrivateKeyDer::from_pem_file("box-7.key")?;
     /// let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
     ///     .with_safe_default_protocol_versions()?
     ///     .with_root_certificates(roots)
-    ///     .with_client_auth_cert(
-    ///         vec![CertificateDer::from_pem_file("box-7.pem")?],
-    ///         PrivateKeyDer::from_pem_file("box-7.key")?,
-    ///     )?;
+    ///     .with_client_auth_cert(vec![certificate], key)?;
     /// let client = wsx::Client::builder("wss://station.example.com/ws").tls(config).build();
     /// # Ok(())
     /// # }

@@ -13,6 +13,23 @@ use std::{borrow::Cow, fmt};
 /// A redirect, as the policy of
 /// [`follow_redirects`](crate::client::ClientBuilder::follow_redirects) sees it.
 ///
+/// A relative `Location` is resolved first, and `http` counts as `ws`. A redirect from `wss` to
+/// `ws` is never followed. Each attempt begins with the URL of the client again, also after a
+/// permanent redirect. All redirects of an attempt share
+/// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+///
+/// A server with another scheme, host or port does not receive the headers `Authorization`,
+/// `Cookie` and `Proxy-Authorization`. It receives all other headers.
+///
+/// ```standalone_crate
+/// let client = wsx::Client::builder("ws://fleet.example.com/ws")
+///     .follow_redirects(3, |redirect| {
+///         redirect.to.host().is_some_and(|host| host.ends_with(".fleet.example.com"))
+///     })
+///     .build()?;
+/// # Ok::<_, wsx::BuildError>(())
+/// ```
+///
 /// `Debug` shows the URLs without user information, query and fragment.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]

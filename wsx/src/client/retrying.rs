@@ -25,9 +25,8 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// longest. A number outside counts as the nearer of the two. If it panics, the generator of
     /// the thread is used.
     ///
-    /// A test can return the same numbers in each run. A fleet can spread its boxes evenly, if each
-    /// box returns a number made from its serial number. If all boxes return the same number, they
-    /// all reconnect at the same time.
+    /// A fleet can spread its boxes evenly, if each box returns a number made from its serial
+    /// number. If all boxes return the same number, they all reconnect at the same time.
     #[must_use]
     pub fn jitter(mut self, random: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
         self.options.jitter = Guarded::new(Box::new(random));
@@ -51,14 +50,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     ///
     /// By default a client never gives up: a rejection can be a mistake at the server, and an
     /// unattended box must not stay away for it. A program that an operator watches should stop on
-    /// a rejection. Otherwise two programs with the same id replace each other forever.
-    ///
-    /// ```standalone_crate
-    /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws")
-    ///     .give_up(wsx::Setback::is_refusal)
-    ///     .build()?;
-    /// # Ok::<_, wsx::BuildError>(())
-    /// ```
+    /// a rejection, with [`Setback::is_refusal`].
     #[must_use]
     pub fn give_up(mut self, decide: impl Fn(&Setback) -> bool + Send + Sync + 'static) -> Self {
         self.options.give_up = Some(Guarded::new(Box::new(decide)));

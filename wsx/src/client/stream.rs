@@ -12,6 +12,18 @@ use tokio_util::either::Either;
 /// The host and port of a client's URL, which a
 /// [connector](crate::client::ClientBuilder::connector) receives.
 ///
+/// The `Host` header of the handshake has them too, also if the connector dials something else:
+///
+/// ```no_run
+/// # #[cfg(unix)]
+/// # fn example() -> Result<(), wsx::BuildError> {
+/// let client = wsx::Client::builder("ws://localhost/ws")
+///     .connector(|_| tokio::net::UnixStream::connect("/run/station.sock"))
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// `Display` writes `host:port`, with brackets around an IPv6 address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -31,6 +31,19 @@ impl Setback {
     /// [`headers`](crate::client::ClientBuilder::headers) or [`Urls`](crate::client::Urls) fetch a
     /// fresh token should not give up on 401 and 403. Every other status, close code and error is
     /// temporary, and is not a refusal.
+    ///
+    /// A program that an operator watches should stop then. Otherwise two programs with the same id
+    /// replace each other forever.
+    ///
+    /// ```standalone_crate
+    /// # #[cfg(feature = "client")]
+    /// # fn example() -> Result<(), wsx::BuildError> {
+    /// let client = wsx::Client::builder("ws://127.0.0.1:9001/ws")
+    ///     .give_up(wsx::Setback::is_refusal)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {

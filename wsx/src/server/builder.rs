@@ -135,11 +135,8 @@ impl<E: Endpoint> HubBuilder<E> {
     /// Sets the maximum number of connections, also closing ones; default 100,000. One more is
     /// rejected with 503 (row R4 of the specification).
     ///
-    /// A full hub still accepts a connection that replaces one with the same id, so that a box can
-    /// reconnect before its old link is known to be dead. The replaced connection counts until it
-    /// has closed. Until then a hub may exceed the limit by a sixteenth of it, and by at least one.
-    /// Over TLS a full hub decides about one handshake for 64 places of
-    /// [`max_handshakes`](Self::max_handshakes) at a time. It closes others before TLS.
+    /// A full hub still accepts a connection that replaces one with the same id, as
+    /// [`wsx::server`](crate::server#a-full-hub) says.
     ///
     /// Too low: healthy boxes are rejected. Too high: the server runs out of memory. An idle
     /// connection takes 3 KB, and 8 KB over TLS. A busy one takes up to 14 MiB with the defaults:
@@ -162,10 +159,10 @@ impl<E: Endpoint> HubBuilder<E> {
     /// is replaced by one with the same id counts until it has closed. So allow an address at least
     /// one connection more than it has boxes.
     ///
-    /// Listeners of wsx know the address. An HTTP server of the program has to add it to the
-    /// request, as [`PeerAddr`](crate::server::PeerAddr) says. If all connections come through a
-    /// proxy, set [`trusted_proxies`](Self::trusted_proxies): the limit then applies to the peers
-    /// of the proxy, and not to the proxy itself.
+    /// If all connections come through a proxy, set [`trusted_proxies`](Self::trusted_proxies): the
+    /// limit then applies to the peers of the proxy, and not to the proxy itself. An HTTP server of
+    /// the program has to add the address to the request, as
+    /// [`PeerAddr`](crate::server::PeerAddr) says.
     #[must_use]
     pub fn max_connections_per_address(mut self, connections: usize) -> Self {
         self.options.limits.connections_per_address = connections;
@@ -175,16 +172,8 @@ impl<E: Endpoint> HubBuilder<E> {
     /// Sets the maximum number of handshakes in progress; default 1,024 (row R4 of the
     /// specification). A rejected peer that has not received its answer counts too.
     ///
-    /// At the maximum, a new connection takes the place of an older one. The older one is closed
-    /// with 503, or before TLS without an answer. A handshake gives way when it is a second old, if
-    /// its peer has not sent a complete request or is receiving a rejection. With fewer than 1,000
-    /// places, the second is a millisecond for each place. An address with more than a quarter of
-    /// the places gives way to others at once, also while `build_id` runs.
-    ///
-    /// A new connection for which no other gives way waits. Each listener holds one such
-    /// connection, and the others wait in the queue of the operating system.
-    /// [`WsHandler::serve_connection`](crate::server::WsHandler::serve_connection) does not wait,
-    /// but answers 503.
+    /// At the maximum, a new connection takes the place of an older one, or waits, as
+    /// [`wsx::server`](crate::server#handshakes-in-progress) says.
     ///
     /// Too low: clients far away give way before their request arrives, when many connect at the
     /// same time. Too high: each handshake holds a file descriptor and up to 16 KiB, for at most
@@ -222,17 +211,6 @@ impl<E: Endpoint> HubBuilder<E> {
 
     /// Sets what happens when an id connects that is connected already; default
     /// [`OnDuplicate::Replace`] (row S5 of the specification).
-    ///
-    /// ```standalone_crate
-    /// use wsx::{Config, Hub, server::OnDuplicate};
-    ///
-    /// let hub = Hub::builder()
-    ///     .config(Config::edge())
-    ///     .on_duplicate(OnDuplicate::RejectNew)
-    ///     .without_handlers()
-    ///     .build()?;
-    /// # Ok::<_, wsx::BuildError>(())
-    /// ```
     #[must_use]
     pub fn on_duplicate(mut self, on_duplicate: OnDuplicate) -> Self {
         self.options.duplicates.rejects_new = on_duplicate == OnDuplicate::RejectNew;
@@ -276,28 +254,11 @@ impl<E: Endpoint> HubBuilder<E> {
     /// Trusts the proxies in these networks to name their peers; by default no proxy is trusted.
     /// Each is an address, or a network such as `10.0.0.0/8` (row N1 of the specification).
     ///
-    /// A trusted proxy names its peer in the header `X-Forwarded-For`, or in `Forwarded` (RFC
-    /// 7239). The address of the peer is the right-most one in the header that is not trusted too.
-    /// Limits, the observer and `build_id` receive it instead of the address of the proxy, and the
-    /// proxy itself has no limit. Headers of other peers are ignored.
-    ///
-    /// A request is rejected with 400 if its header does not name an address at that place, or if
-    /// both headers are there and name different ones. Without any of the two headers, the request
-    /// is the proxy's own, such as a health check.
+    /// The peer is then the one that the proxy names in its headers, and the proxy itself has no
+    /// limit. [`wsx::server`](crate::server#behind-a-proxy) has the rules.
     ///
     /// Trust only proxies that set or extend the header of each request. A peer could otherwise
-    /// send the header itself, and choose its address. Limits that apply before the request, such
-    /// as [`max_handshakes`](Self::max_handshakes), do not know the peer until the request has
-    /// arrived. With [`proxy_protocol`](Self::proxy_protocol) they know it earlier.
-    ///
-    /// ```standalone_crate
-    /// let hub = wsx::Hub::builder()
-    ///     .trusted_proxies(["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"])
-    ///     .max_connections_per_address(4)
-    ///     .without_handlers()
-    ///     .build()?;
-    /// # Ok::<_, wsx::BuildError>(())
-    /// ```
+    /// send the header itself, and choose its address.
     ///
     /// A network that is not valid is an error of [`build`](Self::build).
     #[must_use]
@@ -314,13 +275,9 @@ impl<E: Endpoint> HubBuilder<E> {
     /// from one of the [`trusted_proxies`](Self::trusted_proxies); by default a header is not read
     /// (row N2 of the specification).
     ///
-    /// Use it for a proxy that forwards TCP, with or without TLS inside. The header comes before
-    /// TLS, within [`Config::handshake_timeout`]. It names the peer, whose HTTP headers count only
-    /// if it is a trusted proxy too. If it names none, the peer is the proxy, without HTTP headers.
-    ///
-    /// A trusted proxy that does not send a header is rejected with 400, or closed before TLS.
-    /// Other peers must not send one. A header has at most 107 bytes, or 1,040 in version 2. In an
-    /// HTTP server of the program, that server has to read it.
+    /// Use it for a proxy that forwards TCP, with or without TLS inside. A trusted proxy that does
+    /// not send a header is rejected. [`wsx::server`](crate::server#behind-a-proxy) has
+    /// the rules.
     #[must_use]
     pub fn proxy_protocol(mut self) -> Self {
         self.options.ingress.proxy_protocol = true;
@@ -337,27 +294,8 @@ impl<E: Endpoint> HubBuilder<E> {
     /// for their address until they are answered, unless it is one of the
     /// [`trusted_proxies`](Self::trusted_proxies).
     ///
-    /// In an HTTP server of the program, its router can have a page with [`Hub::is_draining`]. Or
-    /// mount the [`WsHandler`](crate::server::WsHandler) at this path too.
-    ///
-    /// ```no_run
-    /// # use std::time::Duration;
-    /// # async fn asked_to_stop() {}
-    /// # async fn example(listener: tokio::net::TcpListener) -> Result<(), wsx::BuildError> {
-    /// let hub = wsx::Hub::builder().health("/healthz").without_handlers().build()?;
-    /// let serving = tokio::spawn({
-    ///     let hub = hub.clone();
-    ///     async move { hub.serve(listener).await }
-    /// });
-    /// asked_to_stop().await;
-    /// hub.drain();
-    /// // The load balancer checks every two seconds, and needs three failures.
-    /// tokio::time::sleep(Duration::from_secs(7)).await;
-    /// hub.shutdown(Duration::from_secs(10)).await;
-    /// # drop(serving);
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// [`wsx::server`](crate::server#health-checks) has an example, and says how an HTTP
+    /// server of the program answers them.
     #[must_use]
     pub fn health(mut self, path: impl Into<Box<str>>) -> Self {
         self.options.ingress.health = Some(path.into());

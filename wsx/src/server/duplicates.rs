@@ -16,6 +16,17 @@ use tokio::time::Instant;
 const MAX_IDS: usize = 1024;
 
 /// What a hub does with a connection whose id is connected already (row S5 of the specification).
+///
+/// ```standalone_crate
+/// use wsx::{Config, Hub, server::OnDuplicate};
+///
+/// let hub = Hub::builder()
+///     .config(Config::edge())
+///     .on_duplicate(OnDuplicate::RejectNew)
+///     .without_handlers()
+///     .build()?;
+/// # Ok::<_, wsx::BuildError>(())
+/// ```
 #[cfg(feature = "server")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

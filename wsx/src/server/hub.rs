@@ -294,27 +294,7 @@ impl<E: Endpoint> Hub<E> {
     /// applies. Do not await this in one of the hub's own handlers: the shutdown waits for that
     /// handler. Spawn a task instead.
     ///
-    /// # Details
-    ///
-    /// - [`WsHandler::serve`](crate::server::WsHandler::serve) stops accepting and returns.
-    ///   Handshakes in progress get 503. Then the port is closed. If a load balancer checks the
-    ///   server, call [`drain`](Self::drain) first.
-    /// - Sends return [`SendError::Closed`] from the beginning.
-    /// - Messages that a peer sent before it learned of the close are handled, unless a handler
-    ///   closes the connection.
-    /// - The reply of a handler that began before the shutdown is sent. The close waits for it for
-    ///   up to a quarter of [`Config::close_timeout`](crate::Config::close_timeout). Replies of
-    ///   later handlers are dropped, and reported to
-    ///   [`Observer::reply_dropped`](crate::Observer::reply_dropped).
-    /// - A handler that still runs when the time of its connection is over is dropped at its
-    ///   `.await`, and reported to
-    ///   [`Observer::handler_dropped`](crate::Observer::handler_dropped).
-    /// - A connection that exceeds its `close_timeout` is dropped, and not counted. So a `grace` of
-    ///   10 s, the default of `close_timeout`, gives each connection all the time that it can have.
-    ///   Too low: slow peers lose queued messages.
-    /// - When `grace` expires, frames that the socket takes at once are written, including the
-    ///   close frame. `__close__` handlers have another second. A `grace` of zero does this at
-    ///   once.
+    /// [`wsx::server`](crate::server#shutdown) has the details.
     ///
     /// # Cancel safety
     ///

@@ -1,5 +1,113 @@
 //! The server: the hub, and the handshake that turns an upgrade request into one of its
 //! connections.
+//!
+//! # A full hub
+//!
+//! A hub with [`max_connections`](HubBuilder::max_connections) still accepts a connection that
+//! replaces one with the same id, so that a box can reconnect before its old link is known to be
+//! dead. The replaced connection counts until it has closed. Until then a hub may exceed the limit
+//! by a sixteenth of it, and by at least one.
+//!
+//! Over TLS a full hub decides about one handshake for 64 places of
+//! [`max_handshakes`](HubBuilder::max_handshakes) at a time. It closes others before TLS.
+//!
+//! # Handshakes in progress
+//!
+//! At [`max_handshakes`](HubBuilder::max_handshakes), a new connection takes the place of an older
+//! one. The older one is closed with 503, or before TLS without an answer. A handshake gives way
+//! when it is a second old, if its peer has not sent a complete request or is receiving a
+//! rejection. With fewer than 1,000 places, the second is a millisecond for each place. An address
+//! with more than a quarter of the places gives way to others at once, also while `build_id` runs.
+//!
+//! A new connection for which no other gives way waits. Each listener holds one such connection,
+//! and the others wait in the queue of the operating system. [`WsHandler::serve_connection`] does
+//! not wait, but answers 503.
+//!
+//! # Behind a proxy
+//!
+//! The hub sees the peers of a proxy at the address of the proxy.
+//! [`trusted_proxies`](HubBuilder::trusted_proxies) names the proxies that may name their peers:
+//!
+//! ```standalone_crate
+//! let hub = wsx::Hub::builder()
+//!     .trusted_proxies(["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"])
+//!     .max_connections_per_address(4)
+//!     .without_handlers()
+//!     .build()?;
+//! # Ok::<_, wsx::BuildError>(())
+//! ```
+//!
+//! A trusted proxy names its peer in the header `X-Forwarded-For`, or in `Forwarded` (RFC 7239).
+//! The address of the peer is the right-most one in the header that is not trusted too. Limits, the
+//! observer and `build_id` receive it instead of the address of the proxy, and the proxy itself has
+//! no limit. Headers of other peers are ignored.
+//!
+//! A request is rejected with 400 if its header does not name an address at that place, or if both
+//! headers are there and name different ones. Without any of the two headers, the request is the
+//! proxy's own, such as a health check.
+//!
+//! Limits that apply before the request, such as [`max_handshakes`](HubBuilder::max_handshakes), do
+//! not know the peer until the request has arrived. With
+//! [`proxy_protocol`](HubBuilder::proxy_protocol) they know it earlier. The header of that protocol
+//! comes before TLS, within [`Config::handshake_timeout`](crate::Config::handshake_timeout). It
+//! names the peer, whose HTTP headers count only if it is a trusted proxy too. If it names none,
+//! the peer is the proxy, without HTTP headers.
+//!
+//! A trusted proxy that does not send a header of the PROXY protocol is rejected with 400, or
+//! closed before TLS. Other peers must not send one. A header has at most 107 bytes, or 1,040 in
+//! version 2. In an HTTP server of the program, that server has to read it.
+//!
+//! # Health checks
+//!
+//! A load balancer asks each server whether it can take more connections.
+//! [`health`](HubBuilder::health) answers at a path, and [`Hub::drain`](crate::Hub::drain) changes
+//! the answer before a shutdown:
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # async fn asked_to_stop() {}
+//! # async fn example(listener: tokio::net::TcpListener) -> Result<(), wsx::BuildError> {
+//! let hub = wsx::Hub::builder().health("/healthz").without_handlers().build()?;
+//! let serving = tokio::spawn({
+//!     let hub = hub.clone();
+//!     async move { hub.serve(listener).await }
+//! });
+//! asked_to_stop().await;
+//! hub.drain();
+//! // The load balancer checks every two seconds, and needs three failures.
+//! tokio::time::sleep(Duration::from_secs(7)).await;
+//! hub.shutdown(Duration::from_secs(10)).await;
+//! # drop(serving);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In an HTTP server of the program, its router can have a page with
+//! [`Hub::is_draining`](crate::Hub::is_draining). Or mount the [`WsHandler`] at this path too.
+//!
+//! # Shutdown
+//!
+//! During [`Hub::shutdown`](crate::Hub::shutdown):
+//!
+//! - [`WsHandler::serve`] stops accepting and returns. Handshakes in progress get 503. Then the
+//!   port is closed. If a load balancer checks the server, call
+//!   [`Hub::drain`](crate::Hub::drain) first.
+//! - Sends return [`SendError::Closed`](crate::SendError::Closed) from the beginning.
+//! - Messages that a peer sent before it learned of the close are handled, unless a handler
+//!   closes the connection.
+//! - The reply of a handler that began before the shutdown is sent. The close waits for it for up
+//!   to a quarter of [`Config::close_timeout`](crate::Config::close_timeout). Replies of
+//!   later handlers are dropped, and reported to
+//!   [`Observer::reply_dropped`](crate::Observer::reply_dropped).
+//! - A handler that still runs when the time of its connection is over is dropped at its
+//!   `.await`, and reported to
+//!   [`Observer::handler_dropped`](crate::Observer::handler_dropped).
+//! - A connection that exceeds its `close_timeout` is dropped, and not counted. So a `grace` of
+//!   10 s, the default of `close_timeout`, gives each connection all the time that it can have.
+//!   Too low: slow peers lose queued messages.
+//! - When `grace` expires, frames that the socket takes at once are written, including the
+//!   close frame. `__close__` handlers have another second. A `grace` of zero does this at
+//!   once.
 #[cfg(feature = "server")]
 mod accept_loop;
 pub(crate) mod admission;
