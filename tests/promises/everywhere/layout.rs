@@ -30,6 +30,9 @@ const ORDER: [&str; 18] = [
 ];
 /// The documented exception: a handler may take `&Hub`.
 const EXCEPTION: (&str, &str) = ("dispatch", "server");
+/// The documented exception: most programs do not use the methods of a connection without a
+/// protocol.
+const IN_TWO_FILES: [&str; 1] = ["Connection"];
 /// Maximum length of a file without its tests, in lines.
 const MAX_LINES: usize = 400;
 
@@ -135,4 +138,51 @@ fn no_file_is_longer_than_400_lines_without_its_tests() {
     let lengths = sources().into_iter().map(|path| (without_tests(&path).lines().count(), path));
     let long: Vec<_> = lengths.filter(|(length, _)| *length > MAX_LINES).collect();
     assert!(long.is_empty(), "{long:?}");
+}
+
+/// The types with public methods of their own in a text. A type that is generic is there by its
+/// name alone.
+fn types_with_public_methods(text: &str) -> BTreeSet<String> {
+    let (mut found, mut current) = (BTreeSet::new(), None);
+    for line in text.lines() {
+        if let Some(header) = line.strip_prefix("impl") {
+            current = (!header.contains(" for ")).then(|| name_of(header));
+        } else if line == "}" {
+            current = None;
+        } else if ["pub fn ", "pub async fn ", "pub const fn "].iter().any(|start| line.trim_start().starts_with(start))
+        {
+            found.extend(current.clone());
+        }
+    }
+    found
+}
+
+/// The name of the type in the header of an `impl`, after `impl` itself.
+fn name_of(header: &str) -> String {
+    let mut depth = 0;
+    let outside = header.char_indices().find(|(at, letter)| {
+        match letter {
+            '<' => depth += 1,
+            '>' if !header[..*at].ends_with('-') => depth -= 1,
+            _ => {}
+        }
+        depth == 0 && letter.is_alphabetic()
+    });
+    let name = outside.map_or("", |(at, _)| &header[at..]);
+    name.chars().take_while(|letter| letter.is_alphanumeric()).collect()
+}
+
+/// A reader finds all methods of a type where its first method is.
+#[test]
+fn the_public_methods_of_a_type_are_in_one_file() {
+    let mut files = BTreeMap::<String, Vec<PathBuf>>::new();
+    let library = root().join("wsx/src");
+    for path in sources().into_iter().filter(|path| path.starts_with(&library)) {
+        for name in types_with_public_methods(&without_tests(&path)) {
+            files.entry(name).or_default().push(path.clone());
+        }
+    }
+    assert!(files.len() > 20, "{files:?}: the test reads nothing");
+    files.retain(|name, files| files.len() > 1 && !IN_TWO_FILES.contains(&name.as_str()));
+    assert!(files.is_empty(), "{files:?}");
 }

@@ -1,14 +1,15 @@
-//! The builder of a client: collects its options and checks them. It does not dial; `attempt` does.
+//! The builder of a client: collects its options, with all its methods. `inner` checks the options,
+//! and `attempt` dials.
 #[cfg(feature = "proxy")]
 use crate::client::dial::proxy::Proxy;
 use crate::{
     catch_panic::Guarded,
     client::{
-        Client, Inner,
-        handshake::own_header,
+        Client,
+        backoff::Backoff,
+        inner::Inner,
         options::Options,
         redirect::{Follow, Redirect},
-        state::Status,
         stream::{self, Destination},
         urls::Urls,
     },
@@ -17,29 +18,15 @@ use crate::{
         Connection,
         closure_handler::{FromMessage, by_hand},
     },
-    dispatch::{
-        program::ProgramBuilder,
-        router::{NoHandlers, Owner},
-    },
+    dispatch::program::ProgramBuilder,
     envelope::reply::IntoReply,
     error::{BoxError, BuildError},
-    observer::{GuardedObserver, Observer},
+    observer::{GuardedObserver, Observer, Setback},
     protocol::endpoint::{Endpoint, IntoEndpoint, Untyped},
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use std::{
-    fmt,
-    future::Future,
-    io,
-    net::IpAddr,
-    panic::Location,
-    sync::{Arc, Mutex},
-};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::watch,
-};
-use tokio_util::sync::CancellationToken;
+use std::{fmt, future::Future, io, net::IpAddr, panic::Location, sync::Arc};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Builds a [`Client`]. [`Client::builder`] returns it.
 ///
@@ -66,7 +53,7 @@ pub struct ClientBuilder<E = Untyped> {
     /// The endpoint and the options that a hub has too.
     program: ProgramBuilder<E>,
     /// The options that only a client has.
-    pub(super) options: Options,
+    options: Options,
 }
 
 impl ClientBuilder {
@@ -145,6 +132,56 @@ impl<E: Endpoint> ClientBuilder<E> {
         self
     }
 
+    /// Sets the waits between two attempts; default [`Backoff::default`] (row K2 of the
+    /// specification).
+    ///
+    /// A server can reject a handshake with a `Retry-After` header in seconds. The client then
+    /// waits at least that long, up to [`Backoff::max`] (row R2).
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.options.backoff = backoff;
+        self
+    }
+
+    /// Sets the source of random numbers for the waits between attempts; default the random
+    /// generator of the thread.
+    ///
+    /// `random` is called once for each wait. It returns 0 for the shortest wait and 1 for the
+    /// longest. A number outside counts as the nearer of the two. If it panics, the generator of
+    /// the thread is used.
+    ///
+    /// A fleet can spread its boxes evenly, if each box returns a number made from its serial
+    /// number. If all boxes return the same number, they all reconnect at the same time.
+    #[must_use]
+    pub fn jitter(mut self, random: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        self.options.jitter = Guarded::new(Box::new(random));
+        self
+    }
+
+    /// Sets whether the client dials again after a failed attempt or an ended connection; default
+    /// `true` (row K3 of the specification).
+    #[must_use]
+    pub fn reconnect(mut self, reconnect: bool) -> Self {
+        self.options.reconnect = reconnect;
+        self
+    }
+
+    /// Sets a function that decides whether the client stops trying although reconnecting is on.
+    ///
+    /// `decide` runs after each failed attempt and after each ended connection. When it returns
+    /// `true`, the state becomes [`Disconnected`](crate::ClientState::Disconnected), and `connect`
+    /// can be called again. If `connect` still waits for the first connection, it returns the
+    /// error. A panic counts as `false`.
+    ///
+    /// By default a client never gives up: a rejection can be a mistake at the server, and an
+    /// unattended box must not stay away for it. A program that an operator watches should stop on
+    /// a rejection, with [`Setback::is_refusal`].
+    #[must_use]
+    pub fn give_up(mut self, decide: impl Fn(&Setback) -> bool + Send + Sync + 'static) -> Self {
+        self.options.give_up = Some(Guarded::new(Box::new(decide)));
+        self
+    }
+
     /// Follows redirects of the server, at most `limit` in an attempt, if `policy` agrees. By
     /// default a redirect is a failed attempt.
     ///
@@ -186,10 +223,7 @@ impl<E: Endpoint> ClientBuilder<E> {
         Fut: Future<Output = io::Result<S>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        self.options.route.connector = Some(Guarded::new(Box::new(move |destination| {
-            let dialled = dial(destination);
-            Box::pin(async move { Ok(stream::boxed(dialled.await?)) })
-        })));
+        self.options.route.connector = Some(stream::connector(dial));
         self
     }
 
@@ -314,22 +348,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// As [`build`](Self::build), but a client with problems is built too, and its `connect`
     /// returns them.
     pub(super) fn build_unchecked(self) -> Client<E> {
-        let Self { urls, mut program, options } = self;
-        options.route.problems(|problem| program.problem(problem));
-        let targets = urls.parse().map_err(|problems| problems.into_iter().for_each(|why| program.problem(why))).ok();
-        if let Some(why) = own_header(&options.fixed_headers) {
-            program.problem(why);
-        }
-        let (program, result) = program.build(Owner::Client, NoHandlers::Allowed);
-        Client(Arc::new(Inner {
-            program,
-            targets: result.map(|()| targets.expect("a wrong URL is among the problems")),
-            options,
-            retry: watch::Sender::new(()),
-            current: Mutex::new(None),
-            status: Status::new(),
-            stop: CancellationToken::new(),
-        }))
+        Client(Arc::new(Inner::new(self.urls, self.program, self.options)))
     }
 }
 

@@ -1,8 +1,15 @@
 //! The state that all clones of a client share. It does not dial.
 use crate::{
-    client::{options::Options, state::Status, urls::Targets},
+    client::{
+        options::Options,
+        state::Status,
+        urls::{Targets, Urls},
+    },
     connection::handle::Handle,
-    dispatch::program::Program,
+    dispatch::{
+        program::{Program, ProgramBuilder},
+        router::{NoHandlers, Owner},
+    },
     error::BuildError,
     protocol::endpoint::Endpoint,
 };
@@ -30,6 +37,22 @@ pub(super) struct Inner<E: Endpoint> {
 }
 
 impl<E: Endpoint> Inner<E> {
+    /// Checks the URLs and the options, and collects the handlers.
+    pub(super) fn new(urls: Urls, mut program: ProgramBuilder<E>, options: Options) -> Self {
+        options.problems(|problem| program.problem(problem));
+        let targets = urls.parse().map_err(|problems| problems.into_iter().for_each(|why| program.problem(why))).ok();
+        let (program, result) = program.build(Owner::Client, NoHandlers::Allowed);
+        Self {
+            program,
+            targets: result.map(|()| targets.expect("a wrong URL is among the problems")),
+            options,
+            current: Mutex::new(None),
+            status: Status::new(),
+            retry: watch::Sender::new(()),
+            stop: CancellationToken::new(),
+        }
+    }
+
     pub(super) fn current(&self) -> MutexGuard<'_, Option<Handle>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }

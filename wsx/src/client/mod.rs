@@ -11,7 +11,6 @@ mod percent;
 mod reconnect;
 mod redirect;
 mod rejected;
-mod retrying;
 pub(crate) mod state;
 pub(crate) mod stream;
 #[cfg_attr(feature = "rustls", path = "tls/enabled.rs")]

@@ -1,7 +1,7 @@
 //! The options that only a client has. The builder sets them, and the session reads them.
 use crate::{
     catch_panic::Guarded,
-    client::{backoff::Backoff, dial::route::Route, redirect::Follow, tls::Trust},
+    client::{backoff::Backoff, dial::route::Route, handshake::own_header, redirect::Follow, tls::Trust},
     connection::handle::OnConnect,
     error::BoxError,
     observer::Setback,
@@ -54,5 +54,13 @@ impl Default for Options {
             give_up: None,
             on_connect: None,
         }
+    }
+}
+
+impl Options {
+    /// Reports the options that are wrong, or do not fit together.
+    pub(super) fn problems(&self, mut report: impl FnMut(String)) {
+        self.route.problems(&mut report);
+        own_header(&self.fixed_headers).into_iter().for_each(report);
     }
 }

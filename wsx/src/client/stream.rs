@@ -45,6 +45,19 @@ impl fmt::Display for Destination {
 /// The application's function that dials in place of TCP.
 pub(crate) type Connector = Guarded<Box<dyn Fn(Destination) -> BoxFuture<'static, io::Result<Socket>> + Send + Sync>>;
 
+/// Boxes the application's function and its streams.
+pub(super) fn connector<F, Fut, S>(dial: F) -> Connector
+where
+    F: Fn(Destination) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = io::Result<S>> + Send + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    Guarded::new(Box::new(move |destination| {
+        let dialled = dial(destination);
+        Box::pin(async move { Ok(boxed(dialled.await?)) })
+    }))
+}
+
 /// A stream of bytes to the server. A plain socket is not boxed and not called through a virtual
 /// table. The other streams are TLS and those of a connector.
 pub(crate) type Socket = Either<TcpStream, Box<dyn Stream>>;
