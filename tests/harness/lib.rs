@@ -464,6 +464,7 @@ pub mod fleet;
 pub mod frame;
 pub mod handshake;
 pub mod numbered;
+pub mod page;
 pub mod proxy;
 pub mod request;
 pub mod weak_link;

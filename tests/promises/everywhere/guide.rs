@@ -13,6 +13,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use wsx_tests::page::{Block, blocks, page};
 
 /// How long a line of a program may take. Long enough for a busy machine; a test that passes never
 /// waits this long.
@@ -21,42 +22,6 @@ const TIME_LIMIT: Duration = Duration::from_secs(20);
 const ADDRESS: &str = "127.0.0.1";
 /// The path of the reader's clone in the guide.
 const CLONE: &str = "../wsx/wsx";
-
-/// One block of the guide between two fences, and the file name above it.
-#[derive(Debug)]
-struct Block<'g> {
-    /// The line of the opening fence in the guide, counted from 1.
-    line: usize,
-    language: &'g str,
-    /// The file that the line above the block names.
-    file: Option<&'g str>,
-    text: String,
-}
-
-/// Returns the text of a document of the project.
-fn page(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {name}: {error}"))
-}
-
-/// Returns all blocks, in order.
-fn blocks(guide: &str) -> Vec<Block<'_>> {
-    let mut blocks = Vec::new();
-    let mut file = None;
-    let mut lines = guide.lines().enumerate();
-    while let Some((at, line)) = lines.next() {
-        if let Some(language) = line.strip_prefix("```") {
-            let text = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```");
-            let text = text.map(|line| format!("{line}\n")).collect();
-            blocks.push(Block { line: at + 1, language, file: file.take(), text });
-        } else if let Some(name) = line.strip_prefix('`').and_then(|line| line.strip_suffix('`')) {
-            file = Some(name);
-        } else if !line.is_empty() {
-            file = None;
-        }
-    }
-    blocks
-}
 
 /// The package of a reader who has typed the guide's code so far.
 struct Package {
