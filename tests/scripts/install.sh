@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: squid, microsocks, HAProxy and nginx from Debian, and
-# Python's and Node's WebSocket libraries, at the versions that are pinned in tests/interop. What is
-# there already stays; what is installed is told in one line.
+# Installs what the tests need beside Rust: squid, microsocks, HAProxy, nginx and OpenSSL from
+# Debian, and Python's and Node's WebSocket libraries, at the versions that are pinned in
+# tests/interop. What is there already stays; what is installed is told in one line.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=SCRIPTDIR/packages.sh
@@ -19,8 +19,8 @@ need_command npm "install npm (Debian package npm)"
 [[ -x /usr/sbin/squid ]] && command -v microsocks >/dev/null || need_packages squid microsocks
 # The linker of every Rust program.
 command -v cc >/dev/null || need_packages gcc libc6-dev
-# The proxies and load balancers of docs/deployment.md.
-need_packages haproxy nginx
+# The proxies and load balancers of docs/deployment.md, and the commands of docs/howto/tls.md.
+need_packages haproxy nginx openssl
 # Every package of the lock file, for every system: a test reads the dependencies offline.
 quietly cargo fetch --locked || fail "cargo fetch failed; its own words are above"
 
