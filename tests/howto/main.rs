@@ -3,6 +3,7 @@
 //! A page shows whole files. Each of them is a file here, so the compiler reads the code of the
 //! page. The tests beside the files use it, with real sockets.
 mod authorization;
+mod checklist;
 mod evolution;
 mod own_authority;
 
@@ -39,6 +40,7 @@ fn shows_its_files(name: &str, folder: &str) {
 fn each_page_shows_the_tested_code() {
     for (name, folder) in [
         ("docs/howto/authorization.md", "authorization"),
+        ("docs/howto/checklist.md", "checklist"),
         ("docs/howto/evolution.md", "evolution"),
         ("docs/howto/tls.md", "own_authority"),
     ] {
