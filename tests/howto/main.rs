@@ -4,6 +4,7 @@
 //! page. The tests beside the files use it, with real sockets.
 mod authorization;
 mod checklist;
+mod deployment;
 mod evolution;
 mod own_authority;
 
