@@ -88,6 +88,7 @@ for features in "" macros client server tungstenite client,macros server,macros 
   step "wsx with features: ${features:-none}" \
     cargo clippy --locked --package wsx --no-default-features --features "$features" -- -D warnings
 done
+step "a protocol crate by itself" cargo clippy --locked --package fleet-protocol -- -D warnings
 cargo_test
 step "documents" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features
 step "public API" tests/scripts/public_api.sh

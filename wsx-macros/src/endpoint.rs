@@ -93,7 +93,7 @@ fn sides(p: &TokenStream, side: &Path, peer: Option<&Path>) -> TokenStream {
         None => (quote!(<__Side as #p::Side>::Peer), TokenStream::new()),
     };
     quote! {
-        use #p::Plain as _;
+        use #p::PlainArgument as _;
         type __Named = #side;
         type __Side = <() as #p::If<{ #p::Probe::<__Named>::SIDE }, __Named, #p::AnySide>>::Type;
         type __Peer = #peer_type;

@@ -99,6 +99,30 @@ pub fn handler(args: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(args.into(), &item.into()).into()
 }
 
+/// Replaces [`handler`] in a wsx without its engine.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn handler_without_engine(_: TokenStream, item: TokenStream) -> TokenStream {
+    let mut expanded = TokenStream::from(without_engine("`#[wsx::handler]`"));
+    expanded.extend(item);
+    expanded
+}
+
+/// Replaces [`endpoint`] in a wsx without its engine.
+#[doc(hidden)]
+#[proc_macro_derive(EndpointWithoutEngine, attributes(wsx))]
+pub fn endpoint_without_engine(_: TokenStream) -> TokenStream {
+    without_engine("`#[derive(wsx::Endpoint)]`").into()
+}
+
+fn without_engine(name: &str) -> proc_macro2::TokenStream {
+    let why = format!(
+        "{name} is not in the protocol half of wsx: turn on its feature `client` or `server`, or move this into the \
+         program that does"
+    );
+    syn::Error::new(proc_macro2::Span::call_site(), why).into_compile_error()
+}
+
 /// Makes a struct or an enum a message.
 ///
 /// ```text

@@ -8,7 +8,7 @@ use crate::{
     connection::queue::{self, Taken},
     connection::{Connection, handle::Handle},
     dispatch::{program::Program, run::Scope},
-    envelope::{Outbound, incoming::RawFrame, parse::Parsed},
+    envelope::{Outbound, frame::Encode as _, incoming::RawFrame, parse::Parsed},
     error::ConnectError,
     protocol::endpoint::{Endpoint, Untyped},
     server::hub::Hub,

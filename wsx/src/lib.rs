@@ -60,6 +60,19 @@
 //!
 //! Every feature needs Rust 1.85 or later.
 //!
+//! # A crate for the protocol
+//!
+//! Without `client`, `server` and the features that build on them, wsx is its protocol half:
+//! [`Message`], [`Envelope`], [`protocol!`] and [`wsx::protocol`](protocol). It depends on serde
+//! and `serde_json` alone, and not on tokio. A crate with the messages of both programs needs only
+//! this half:
+//!
+//! ```toml
+//! wsx = { version = "0.1", default-features = false, features = ["macros"] }
+//! ```
+//!
+//! Handlers and endpoints belong into the programs, which turn on `client` or `server`.
+//!
 //! # Delivery
 //!
 //! A message is delivered at most once, and in order on one connection. When a send returns `Ok`,
@@ -105,49 +118,76 @@
 
 // docs.rs marks each item with the feature that it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(docsrs, doc(auto_cfg(hide(feature = "__engine"))))]
 #![cfg_attr(
-    not(all(feature = "server", feature = "client", feature = "tungstenite")),
+    all(feature = "__engine", not(all(feature = "server", feature = "client", feature = "tungstenite"))),
     allow(dead_code, reason = "each of the three uses a part of the engine that they share")
 )]
 
-#[cfg(feature = "client")]
-pub mod client;
-pub mod connection;
-pub mod dispatch;
+// The protocol half.
 pub mod envelope;
 pub mod protocol;
+
+mod message;
+
+#[doc(inline)]
+pub use envelope::Envelope;
+pub use message::Message;
+#[cfg(feature = "macros")]
+pub use wsx_macros::{Message, protocol};
+
+#[doc(hidden)]
+#[path = "private/mod.rs"]
+pub mod __private;
+
+// The engine.
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "__engine")]
+pub mod connection;
+#[cfg(feature = "__engine")]
+pub mod dispatch;
+#[cfg(feature = "__engine")]
 pub mod server;
 
+#[cfg(feature = "__engine")]
 mod catch_panic;
+#[cfg(feature = "__engine")]
 mod closed;
+#[cfg(feature = "__engine")]
 mod config;
+#[cfg(feature = "__engine")]
 mod error;
 #[cfg(any(feature = "client", feature = "server"))]
 mod handshake;
 #[cfg(feature = "__internals")]
 mod internals;
-mod message;
+#[cfg(feature = "__engine")]
 mod observer;
+#[cfg(feature = "__engine")]
 mod task;
+#[cfg(feature = "__engine")]
 mod wire;
 
-pub use closed::{Closed, ClosedBy};
-pub use config::{Config, Heartbeat, OverLimit, ReceiveLimit, TcpKeepalive};
+#[cfg(feature = "__engine")]
 #[doc(inline)]
 pub use connection::Connection;
-pub use dispatch::arguments::{Meta, State};
-#[doc(inline)]
-pub use envelope::{Envelope, incoming::RawFrame};
-pub use error::{BoxError, BuildError, ConnectError, HandlerError, Report, SendError};
-pub use message::Message;
 #[cfg(feature = "metrics")]
 pub use observer::MetricsObserver;
 #[cfg(feature = "tracing")]
 pub use observer::TracingObserver;
-pub use observer::{Interest, Observer, RejectionKind, Setback, StderrObserver};
-pub use protocol::endpoint::{Endpoint, Untyped};
-pub use server::hub::Hub;
-pub use wire::close_code::CloseCode;
+#[cfg(feature = "__engine")]
+pub use {
+    closed::{Closed, ClosedBy},
+    config::{Config, Heartbeat, OverLimit, ReceiveLimit, TcpKeepalive},
+    dispatch::arguments::{Meta, State},
+    envelope::incoming::RawFrame,
+    error::{BoxError, BuildError, ConnectError, HandlerError, Report, SendError},
+    observer::{Interest, Observer, RejectionKind, Setback, StderrObserver},
+    protocol::endpoint::{Endpoint, Untyped},
+    server::hub::Hub,
+    wire::close_code::CloseCode,
+};
 
 #[cfg(feature = "client")]
 #[doc(inline)]
@@ -156,16 +196,15 @@ pub use client::{Client, backoff::Backoff, state::ClientState};
 pub use server::tls::Tls;
 #[cfg(feature = "server")]
 pub use server::{identity::Identity, rejection::Rejection, upgrade::unique_id};
-#[cfg(feature = "macros")]
-pub use wsx_macros::{Endpoint, Message, handler, protocol};
+#[cfg(all(feature = "macros", feature = "__engine"))]
+pub use wsx_macros::{Endpoint, handler};
+#[cfg(all(feature = "macros", not(feature = "__engine")))]
+#[doc(hidden)]
+pub use wsx_macros::{EndpointWithoutEngine as Endpoint, handler_without_engine as handler};
 
-pub use http;
 #[cfg(feature = "rustls")]
 pub use rustls;
 #[cfg(feature = "tungstenite")]
 pub use tokio_tungstenite;
-pub use tokio_util::sync::CancellationToken;
-
-#[doc(hidden)]
-#[path = "private/mod.rs"]
-pub mod __private;
+#[cfg(feature = "__engine")]
+pub use {http, tokio_util::sync::CancellationToken};

@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Row D1: a server and three boxes talk for six seconds. The server restarts meanwhile. The last
-/// line says that nothing was lost and that each box has reconnected.
+/// Rows D1, A1: a server and three boxes talk for six seconds. The server restarts meanwhile. The
+/// last line says that nothing was lost and that each box has reconnected.
 #[test]
 fn the_fleet_loses_nothing_when_its_server_restarts() {
     let output = Command::new(env!("CARGO_BIN_EXE_fleet")).args(["--for", "6s"]).output().expect("it was built");

@@ -41,7 +41,7 @@ pub(super) fn entry(args: &Args, function: &Function) -> TokenStream {
         #(#cfgs)*
         const _: () = {
             #import
-            use #p::{NotHandling as _, Plain as _};
+            use #p::{NotHandling as _, Plain as _, PlainArgument as _};
             #endpoint
             #message_type
             #payloads
@@ -99,7 +99,7 @@ pub(super) fn stand_in(args: &Args, function: Option<&Function>) -> Option<Token
         #(#cfgs)*
         const _: () = {
             #import
-            use #p::Plain as _;
+            use #p::{Plain as _, PlainArgument as _};
             #endpoint
             const __TYPE: &#p::str = #message_type;
             #handled

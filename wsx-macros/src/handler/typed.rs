@@ -38,7 +38,7 @@ pub(super) fn typed(args: &Args, p: &TokenStream, name: &Ident, on: &Path, argum
         quote_spanned! {place=>
             struct __Elsewhere;
             impl #p::HandledOnceBy<<() as #p::If<__IS_HERE, __On, __Elsewhere>>::Type, __On> for #key {
-                const ENTRY: #p::HandlerEntry<__On> = __ENTRY;
+                const ENTRY: fn() -> #p::Box<dyn #p::Any> = || #p::listed(__ENTRY);
             }
         }
     });
@@ -88,7 +88,7 @@ pub(super) fn handled(args: &Args, p: &TokenStream, arguments: &[Argument<'_>]) 
         #is_here
         struct __Elsewhere;
         impl #p::HandledOnceBy<<() as #p::If<__IS_HERE, __On, __Elsewhere>>::Type, __On> for #key {
-            const ENTRY: #p::HandlerEntry<__On> = #p::mistaken(__TYPE);
+            const ENTRY: fn() -> #p::Box<dyn #p::Any> = #p::mistaken;
         }
     }
 }

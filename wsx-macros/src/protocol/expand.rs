@@ -245,12 +245,12 @@ fn lists(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
         let messages = messages.iter().map(|message| known(message));
         quote! {
             #[doc(hidden)]
-            pub fn #function<__E: #p::Endpoint>() -> #p::Vec<#p::Box<dyn #p::Any>>
+            pub fn #function<__E>() -> #p::Vec<#p::Box<dyn #p::Any>>
             where
                 #(#bounds,)*
             {
                 <[#p::Box<dyn #p::Any>]>::into_vec(#p::Box::new([
-                    #(#p::listed(<#side as #p::Covers<__E, #messages>>::ENTRY)),*
+                    #((<#side as #p::Covers<__E, #messages>>::ENTRY)()),*
                 ]))
             }
         }

@@ -31,7 +31,7 @@ use crate::{
     catch_panic::Guarded,
     client::{inner::Inner, reconnect::Session, state::ClientState},
     connection::{Connection, handle::Handle, loom_or_std::watch, sending::Sending},
-    envelope::SentBy,
+    envelope::{SentBy, frame::Encode as _},
     error::{ConnectError, SendError},
     protocol::endpoint::{Endpoint, Untyped},
     wire::role::Role,

@@ -20,7 +20,7 @@ use crate::{
         handle::{Handle, Start},
         queue::QueueClosed,
     },
-    envelope::SentBy,
+    envelope::{SentBy, frame::Encode as _},
     error::SendError,
     protocol::side::{AnySide, Side},
     wire::{

@@ -10,6 +10,7 @@ pub(crate) mod router;
 pub(crate) mod run;
 mod watched;
 
-pub use crate::{connection::closure_handler::FromMessage, envelope::reply::IntoReply};
+pub use crate::{
+    connection::closure_handler::FromMessage, envelope::reply::IntoReply, protocol::handled::HandledOnceBy,
+};
 pub use context::{Context, FromContext};
-pub use registration::HandledOnceBy;

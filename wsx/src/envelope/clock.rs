@@ -3,19 +3,20 @@
 /// Returns the current time for `ts`: the seconds since 1970. A time before 1970 counts as 1970.
 ///
 /// Linux has a coarse clock, which its timer interrupt advances. A read of it costs a few
-/// nanoseconds. Its time is behind by one interval of that timer, 10 ms at most.
-#[cfg(target_os = "linux")]
+/// nanoseconds. Its time is behind by one interval of that timer, 10 ms at most. The protocol half
+/// does without, because it has no dependencies.
+#[cfg(all(target_os = "linux", feature = "__engine"))]
 pub(super) fn now() -> i64 {
     not_before_1970(rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec)
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "__engine"))]
 fn not_before_1970(seconds: i64) -> i64 {
     seconds.max(0)
 }
 
 /// Returns the current time for `ts`: the seconds since 1970. A time before 1970 counts as 1970.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", feature = "__engine")))]
 pub(super) fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
@@ -29,7 +30,7 @@ mod tests {
 
     /// Row X6: a device without a battery starts in 1970 or before, and a broken clock may have any
     /// value.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "__engine"))]
     #[test]
     fn no_clock_breaks_the_time_of_a_message() {
         for (clock, expected) in [(1_732_969_200, 1_732_969_200), (0, 0), (-1, 0), (i64::MIN, 0), (i64::MAX, i64::MAX)]

@@ -1,23 +1,23 @@
 //! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}`: its Rust type, and how
 //! it is written. It does not know handlers or connections.
 mod clock;
+#[cfg(feature = "__engine")]
 pub(crate) mod fast_path;
 mod finite;
+#[cfg(feature = "__engine")]
+pub(crate) mod frame;
+#[cfg(feature = "__engine")]
 pub(crate) mod incoming;
 pub(crate) mod parse;
+#[cfg(feature = "__engine")]
 pub(crate) mod payload;
+#[cfg(feature = "__engine")]
 pub(crate) mod reply;
 
 use crate::{
     envelope::parse::{Parsed, VERSION},
-    error::SendError,
     message::Message,
     protocol::side::{AnySide, Declared, Receives},
-    wire::{
-        header::Opcode,
-        role::Role,
-        write::{self, Frame},
-    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -103,26 +103,42 @@ impl<S: Declared + Receives<M, From>, M, From: ?Sized> Receives<Envelope<M>, Fro
     note = "add `#[derive(serde::Serialize, wsx::Message)]` to `{Self}`"
 )]
 pub trait Outbound {
-    /// Returns the finished frame.
+    /// Returns the type string, if it is a constant of the program; otherwise an empty one.
     #[doc(hidden)]
-    fn encode(&self, role: Role) -> Result<Frame, SendError>;
+    fn constant_type(&self) -> &'static str;
+    /// Appends the envelope as JSON.
+    #[doc(hidden)]
+    fn write(&self, buffer: &mut Vec<u8>) -> serde_json::Result<()>;
 }
 
 #[diagnostic::do_not_recommend]
 impl<M: Message + Serialize> Outbound for M {
-    fn encode(&self, role: Role) -> Result<Frame, SendError> {
-        text_frame(role, VERSION, const { TypeKey::constant(M::TYPE) }, clock::now(), self)
+    #[inline]
+    fn constant_type(&self) -> &'static str {
+        M::TYPE
+    }
+
+    #[inline]
+    fn write(&self, buffer: &mut Vec<u8>) -> serde_json::Result<()> {
+        write(buffer, VERSION, const { TypeKey::constant(M::TYPE) }, clock::now(), self)
     }
 }
 
 impl<T: Serialize> Outbound for Envelope<T> {
-    fn encode(&self, role: Role) -> Result<Frame, SendError> {
+    fn constant_type(&self) -> &'static str {
+        match self.message_type {
+            Cow::Borrowed(constant) => constant,
+            // It may be text of a peer, which the program passes on.
+            Cow::Owned(_) => "",
+        }
+    }
+
+    fn write(&self, buffer: &mut Vec<u8>) -> serde_json::Result<()> {
         let message_type = match &self.message_type {
             Cow::Borrowed(constant) => TypeKey::constant(constant),
-            // It may be text of a peer, which the program passes on.
-            Cow::Owned(text) => TypeKey { text, is_plain: text.bytes().all(is_plain_byte), constant: "" },
+            Cow::Owned(text) => TypeKey { text, is_plain: text.bytes().all(is_plain_byte) },
         };
-        text_frame(role, self.ver, message_type, self.ts, &self.data)
+        write(buffer, self.ver, message_type, self.ts, &self.data)
     }
 }
 
@@ -174,46 +190,40 @@ struct TypeKey<'t> {
     text: &'t str,
     /// Whether JSON does not need escapes for it.
     is_plain: bool,
-    /// The same text, if it is a constant of the program; otherwise empty.
-    constant: &'static str,
 }
 
 impl TypeKey<'static> {
     const fn constant(text: &'static str) -> Self {
-        Self { text, is_plain: is_plain(text), constant: text }
+        Self { text, is_plain: is_plain(text) }
     }
 }
 
-/// Returns a text frame with an envelope.
-fn text_frame<T: Serialize + ?Sized>(
-    role: Role,
+/// Appends an envelope. This does not use a derive: the keys need no escapes, and their order is
+/// part of the format.
+#[inline]
+fn write<T: Serialize + ?Sized>(
+    buffer: &mut Vec<u8>,
     ver: u32,
-    message_type: TypeKey<'_>,
+    TypeKey { text, is_plain }: TypeKey<'_>,
     ts: i64,
     data: &T,
-) -> Result<Frame, SendError> {
-    let TypeKey { text, is_plain, constant } = message_type;
-    write::encode(Opcode::TEXT, role, constant, |buffer| {
-        // This does not use a derive: the keys need no escapes, and their order is part of the
-        // format.
-        if ver == VERSION && is_plain {
-            buffer.extend_from_slice(USUAL_START);
-            buffer.extend_from_slice(text.as_bytes());
-            buffer.extend_from_slice(b"\",\"ts\":");
-        } else {
-            buffer.extend_from_slice(b"{\"ver\":");
-            serde_json::to_writer(&mut *buffer, &ver)?;
-            buffer.extend_from_slice(b",\"type\":");
-            serde_json::to_writer(&mut *buffer, text)?;
-            buffer.extend_from_slice(b",\"ts\":");
-        }
-        serde_json::to_writer(&mut *buffer, &ts)?;
-        buffer.extend_from_slice(b",\"data\":");
-        finite::write(buffer, data)?;
-        buffer.push(b'}');
-        Ok(())
-    })
-    .map_err(SendError::Encode)
+) -> serde_json::Result<()> {
+    if ver == VERSION && is_plain {
+        buffer.extend_from_slice(USUAL_START);
+        buffer.extend_from_slice(text.as_bytes());
+        buffer.extend_from_slice(b"\",\"ts\":");
+    } else {
+        buffer.extend_from_slice(b"{\"ver\":");
+        serde_json::to_writer(&mut *buffer, &ver)?;
+        buffer.extend_from_slice(b",\"type\":");
+        serde_json::to_writer(&mut *buffer, text)?;
+        buffer.extend_from_slice(b",\"ts\":");
+    }
+    serde_json::to_writer(&mut *buffer, &ts)?;
+    buffer.extend_from_slice(b",\"data\":");
+    finite::write(buffer, data)?;
+    buffer.push(b'}');
+    Ok(())
 }
 
 /// Whether JSON does not need escapes for this text. That is true for nearly every type, and faster
@@ -237,8 +247,10 @@ const fn is_plain_byte(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn text_of(frame: &Frame) -> &str {
-        std::str::from_utf8(&frame.as_bytes()[2..]).unwrap()
+    fn written(envelope: &impl Outbound) -> String {
+        let mut buffer = Vec::new();
+        envelope.write(&mut buffer).unwrap();
+        String::from_utf8(buffer).unwrap()
     }
 
     /// Row E1: the keys, their order, and the unchanged payload.
@@ -246,14 +258,14 @@ mod tests {
     fn an_envelope_is_written_as_the_specification_has_it() {
         let data = RawValue::from_string(r#"{ "a": 1.50, "b":[ ] }"#.into()).unwrap();
         let envelope = Envelope { ver: 1, message_type: "telemetry".into(), ts: 1_732_969_200, data };
-        let frame = envelope.encode(Role::Server).unwrap();
-        assert_eq!(text_of(&frame), r#"{"ver":1,"type":"telemetry","ts":1732969200,"data":{ "a": 1.50, "b":[ ] }}"#);
-        assert_eq!(serde_json::to_string(&envelope).unwrap(), text_of(&frame));
+        let text = written(&envelope);
+        assert_eq!(text, r#"{"ver":1,"type":"telemetry","ts":1732969200,"data":{ "a": 1.50, "b":[ ] }}"#);
+        assert_eq!(serde_json::to_string(&envelope).unwrap(), text);
     }
 
     #[test]
     fn a_type_with_a_quote_in_it_is_escaped() {
-        let frame = Envelope { ver: 1, message_type: "a\"b".into(), ts: 0, data: () }.encode(Role::Server).unwrap();
-        assert_eq!(Parsed::parse(text_of(&frame)).unwrap().message_type, "a\"b");
+        let text = written(&Envelope { ver: 1, message_type: "a\"b".into(), ts: 0, data: () });
+        assert_eq!(Parsed::parse(&text).unwrap().message_type, "a\"b");
     }
 }

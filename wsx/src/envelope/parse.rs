@@ -3,7 +3,10 @@
 //!
 //! It does not read the payload: the handler's type decodes that in a second pass. `shortcut` needs
 //! one pass, and returns the same result or none.
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny},
+};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -25,11 +28,11 @@ impl<'f> Parsed<'f> {
     pub(crate) fn parse(text: &'f str) -> Result<Self, serde_json::Error> {
         // serde also accepts an array in place of a struct. An envelope must be an object.
         if !text.trim_start_matches(SPACE).starts_with('{') {
-            return Err(serde::de::Error::custom("an envelope is a JSON object"));
+            return Err(serde_json::Error::custom("an envelope is a JSON object"));
         }
         let fields: Fields<'f> = serde_json::from_str(text)?;
         if !is_type_of_peer(&fields.message_type) {
-            return Err(serde::de::Error::custom("`type` must not be empty or begin with `__`"));
+            return Err(serde_json::Error::custom("`type` must not be empty or begin with `__`"));
         }
         Ok(Parsed {
             ver: fields.ver,
@@ -42,15 +45,10 @@ impl<'f> Parsed<'f> {
     /// As [`parse`](Self::parse), but the error names the wrong key. Finding the key takes as long
     /// as parsing.
     pub(crate) fn explain(text: &'f str) -> Result<Self, serde_json::Error> {
-        Self::parse(text).map_err(|plain| {
-            let mut json = serde_json::Deserializer::from_str(text);
-            match serde_path_to_error::deserialize::<_, Fields<'f>>(&mut json) {
-                // An error in the JSON itself has a position, which is enough.
-                Err(error) if plain.is_data() && error.path().iter().len() > 0 => {
-                    serde::de::Error::custom(format!("`{}`: {plain}", error.path()))
-                }
-                _ => plain,
-            }
+        Self::parse(text).map_err(|plain| match serde_json::from_str::<NamingFields>(text) {
+            // An error in the JSON itself has a position, which is enough.
+            Err(naming) if plain.is_data() && naming.to_string().starts_with('`') => naming,
+            _ => plain,
         })
     }
 }
@@ -73,8 +71,39 @@ fn version() -> u32 {
     VERSION
 }
 
+/// As [`Fields`], but the error of a value names its key.
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "only the error is of interest")]
+struct NamingFields {
+    #[serde(default, deserialize_with = "ver")]
+    ver: u32,
+    #[serde(rename = "type", deserialize_with = "message_type")]
+    message_type: String,
+    #[serde(default, deserialize_with = "ts")]
+    ts: i64,
+    #[serde(default)]
+    data: IgnoredAny,
+}
+
+fn ver<'f, D: Deserializer<'f>>(value: D) -> Result<u32, D::Error> {
+    value_of("ver", value)
+}
+
+fn message_type<'f, D: Deserializer<'f>>(value: D) -> Result<String, D::Error> {
+    value_of("type", value)
+}
+
+fn ts<'f, D: Deserializer<'f>>(value: D) -> Result<i64, D::Error> {
+    value_of("ts", value)
+}
+
+/// `serde_json` takes line and column out of the message.
+fn value_of<'f, T: Deserialize<'f>, D: Deserializer<'f>>(key: &str, value: D) -> Result<T, D::Error> {
+    T::deserialize(value).map_err(|error| D::Error::custom(format!("`{key}`: {error}")))
+}
+
 /// Distinguishes a `null` from a missing key.
-fn present<'f, D: serde::Deserializer<'f>>(value: D) -> Result<Option<&'f RawValue>, D::Error> {
+fn present<'f, D: Deserializer<'f>>(value: D) -> Result<Option<&'f RawValue>, D::Error> {
     Deserialize::deserialize(value).map(Some)
 }
 
@@ -87,7 +116,7 @@ pub(crate) fn locate_in_text(error: serde_json::Error, data: &str, text: &str) -
     let at = (data.as_ptr() as usize).checked_sub(text.as_ptr() as usize);
     let Some(before) = at.and_then(|at| text.get(..at)) else {
         // Data outside of the text is [`MISSING_DATA`].
-        return serde::de::Error::custom("the envelope has no `data`");
+        return serde_json::Error::custom("the envelope has no `data`");
     };
     let (line, column) = (error.line(), error.column());
     let message = error.to_string();
@@ -96,7 +125,7 @@ pub(crate) fn locate_in_text(error: serde_json::Error, data: &str, text: &str) -
     let column = if line == 1 { column + last_line.len() } else { column };
     let line = line + before.matches('\n').count();
     // serde_json takes line and column out of the message.
-    serde::de::Error::custom(format!("{problem} at line {line} column {column}"))
+    serde_json::Error::custom(format!("{problem} at line {line} column {column}"))
 }
 
 /// The white space of JSON (RFC 8259 section 2).

@@ -1,6 +1,6 @@
 //! The result of a handler, and the frame of its reply. It does not send the reply.
 use crate::{
-    envelope::{Envelope, Outbound},
+    envelope::{Envelope, Outbound, frame::Encode as _},
     error::{BoxError, HandlerError},
     protocol::side::AnySide,
     wire::{role::Role, write::Frame},

@@ -1,11 +1,10 @@
 //! Type strings as types.
 use super::{fingerprint::hash, mistaken};
 use crate::{
-    dispatch::registration::{HandledOnceBy, HandlerEntry},
     envelope::Envelope,
-    protocol::MessageType,
+    protocol::{MessageType, handled::HandledOnceBy},
 };
-use std::marker::PhantomData;
+use std::{any::Any, marker::PhantomData};
 
 /// A message's type string as a type; the derive implements it.
 ///
@@ -46,7 +45,7 @@ impl<Here> Keyed<Here> for NotAMessage {
     type Key = HandledAnyway;
 }
 impl<E> HandledOnceBy<E> for HandledAnyway {
-    const ENTRY: HandlerEntry<E> = mistaken("");
+    const ENTRY: fn() -> Box<dyn Any> = mistaken;
 }
 
 /// A type around a message, which is not a message itself. The handler that takes it is rejected,

@@ -1,11 +1,11 @@
 //! What generated code calls. It is not for users, and it has no stable shape.
-mod argument;
 mod compile_time_check;
 mod constant;
 mod decoding;
 mod entry;
 mod fingerprint;
-mod handler_return;
+#[cfg(feature = "__engine")]
+mod handler;
 mod key;
 mod probe;
 mod shown;
@@ -13,36 +13,19 @@ mod shown;
 #[cfg(feature = "__internals")]
 pub use crate::internals::Bench;
 pub use crate::{
-    dispatch::{
-        context::{Context, FromContext, ViaContext, ViaPayload},
-        registration::{Call, HandledOnceBy, HandlerEntry, Outcome, Registration, StateKey},
-    },
-    envelope::{
-        Envelope, SentBy,
-        incoming::Incoming,
-        reply::{HandlerResult, IntoReply},
-    },
-    error::HandlerError,
+    envelope::{Envelope, SentBy},
     message::{Derived, Message},
-    protocol::side::Declared,
     protocol::{
-        AnyPeer, AnySide, Description, MessageType, Receives, Side, Travel,
-        endpoint::{Endpoint, IntoEndpoint, Untyped},
+        AnyPeer, AnySide, Description, MessageType, Receives, Side, Travel, handled::HandledOnceBy, side::Declared,
     },
-    server::hub::Hub,
-    wire::{role::Role, write::Frame},
 };
-pub use argument::{Handling, NotHandling, Refused};
-pub use compile_time_check::{
-    SpeaksWith, ensure, ensure_connection, ensure_inbound, ensure_peer, ensure_type, ensure_unique, is_endpoint,
-    is_message, is_side, receives,
-};
+pub use compile_time_check::{SpeaksWith, ensure, ensure_unique};
 pub use constant::{any, first, found, is_among, is_some, position, repeats, same, same_crate};
 pub use decoding::{Decoding, NotDecoding};
-pub use entry::{Covers, ReservedProbe, Unhandled, list, listed, mistaken};
+pub use entry::{Covers, mistaken};
 pub use fingerprint::{Above, Depth, Full, Inside, Lowest, Seen, Shape, fingerprint, found_or, mix};
-pub use handler_return::{Returned, Unanswered, ViaNone, ViaReply, no_reply, reply};
-pub use inventory;
+#[cfg(feature = "__engine")]
+pub use handler::*;
 pub use key::{
     At, CloseKey, HandledAnyway, If, Keyed, NoKey, NotAMessage, Nothing, OpenKey, RawKey, Spelled, UnknownKey, Wrapper,
     Wraps, rest,

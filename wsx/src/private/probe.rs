@@ -1,16 +1,8 @@
 //! Asks what a type is, without an error if it is not.
-use super::{Depth, Inside, Keyed, Seen, Shape, SpeaksWith, Wraps};
-use crate::{
-    closed::Closed,
-    connection::Connection,
-    dispatch::{arguments::State, context::FromContext, registration::StateKey},
-    envelope::{Envelope, incoming::RawFrame},
-    message::Message,
-    protocol::{Receives, Side, endpoint::Endpoint, side::Declared},
-    server::hub::Hub,
-};
+use super::{Depth, Inside, Seen, Shape};
+use crate::{envelope::Envelope, message::Message};
 use serde::Deserialize;
-use std::{marker::PhantomData, rc::Rc, sync::Arc};
+use std::marker::PhantomData;
 
 /// Says what a type is. It always compiles: the inherent constant, which has a bound, takes
 /// precedence over the trait's, which has none. This works because the types are never generic.
@@ -27,35 +19,6 @@ pub trait Plain {
     const SHAPE: Option<u64> = None;
     /// Whether it can be the payload.
     const PAYLOAD: bool = false;
-    /// Whether taking it reads the payload.
-    const READS: bool = false;
-    /// The state that it asks for.
-    const STATE: Option<StateKey> = None;
-    /// Whether it asks for the hub.
-    const HUB: bool = false;
-    /// Whether it is an endpoint that can be shared.
-    const ENDPOINT: bool = false;
-    /// Whether it is a side.
-    const SIDE: bool = false;
-    /// For a side and another: the other's name, if they exchange messages.
-    const PEER: Option<&'static str> = None;
-    /// The module that declares it, if it is an endpoint.
-    const MODULE: &'static str = "";
-    /// The type string of the message in a wrapper.
-    const WRAPPED: Option<&'static str> = None;
-    /// Whether it says how a connection ended.
-    const CLOSED: bool = false;
-    /// Whether it is a frame as it came.
-    const FRAME: bool = false;
-    /// Whether it is a connection.
-    const CONNECTION: bool = false;
-    /// For a connection and an endpoint: whether the endpoint's handlers take it.
-    const ITS_CONNECTION: bool = false;
-    /// For an argument and an endpoint: whether handlers take it from anything but the payload.
-    const DRAWN: bool = false;
-    /// For an argument and an endpoint: whether the protocol says that the endpoint's side receives
-    /// it.
-    const NAMED: bool = false;
 }
 impl<T: ?Sized> Plain for Probe<T> {}
 
@@ -76,75 +39,4 @@ impl<T: Message> Probe<Envelope<T>> {
 impl<T: Deserialize<'static>> Probe<T> {
     /// See [`Plain`].
     pub const PAYLOAD: bool = true;
-    /// See [`Plain`].
-    pub const READS: bool = true;
-}
-impl<T: Deserialize<'static>> Probe<Envelope<T>> {
-    /// See [`Plain`].
-    pub const READS: bool = true;
-}
-impl<T: Clone + Send + Sync + 'static> Probe<State<T>> {
-    /// See [`Plain`].
-    pub const STATE: Option<StateKey> =
-        Some(StateKey { given: |states| states.get::<T>().is_some(), name: std::any::type_name::<T> });
-}
-impl<T: Endpoint + Send + Sync> Probe<T> {
-    /// See [`Plain`].
-    pub const ENDPOINT: bool = true;
-}
-impl<T: Declared> Probe<T> {
-    /// See [`Plain`].
-    pub const SIDE: bool = true;
-}
-impl<S: SpeaksWith<P>, P> Probe<(S, P)> {
-    /// See [`Plain`].
-    pub const PEER: Option<&'static str> = Some(<S as SpeaksWith<P>>::NAME);
-}
-impl<T: Endpoint> Probe<T> {
-    /// See [`Plain`].
-    pub const MODULE: &'static str = T::MODULE;
-}
-impl Probe<Closed> {
-    /// See [`Plain`].
-    pub const CLOSED: bool = true;
-}
-impl Probe<RawFrame<'static>> {
-    /// See [`Plain`].
-    pub const FRAME: bool = true;
-}
-impl<S: Side, To> Probe<Connection<S, To>> {
-    /// See [`Plain`].
-    pub const CONNECTION: bool = true;
-}
-impl<S: Side, To, E: Endpoint<Side = S, Peer = To>> Probe<(Connection<S, To>, E)> {
-    /// See [`Plain`].
-    pub const ITS_CONNECTION: bool = true;
-}
-impl<T: FromContext<'static, E>, E> Probe<(T, E)> {
-    /// See [`Plain`].
-    pub const DRAWN: bool = true;
-}
-impl<T, E: Endpoint<Side: Declared + Receives<T, E::Peer>>> Probe<(T, E)> {
-    /// See [`Plain`].
-    pub const NAMED: bool = true;
-}
-macro_rules! wrapper {
-    ($($wrapper:ty),*) => {$(
-        impl<T: Message> Probe<$wrapper> {
-            /// See [`Plain`].
-            pub const WRAPPED: Option<&'static str> = Some(T::TYPE);
-        }
-        impl<Here, T: Keyed<Here>> Wraps<Here> for $wrapper {
-            type Key = T::Key;
-        }
-    )*};
-}
-wrapper!(&'static T, Option<T>, Vec<T>, Box<T>, Arc<T>, Rc<T>);
-impl<E: Endpoint> Probe<Hub<E>> {
-    /// See [`Plain`].
-    pub const HUB: bool = true;
-}
-impl<E: Endpoint> Probe<&'static Hub<E>> {
-    /// See [`Plain`].
-    pub const HUB: bool = true;
 }

@@ -13,7 +13,7 @@ use crate::server::{
 };
 use crate::{
     connection::{Connection, sending::Sending},
-    envelope::SentBy,
+    envelope::{SentBy, frame::Encode as _},
     error::SendError,
     protocol::endpoint::{Endpoint, Untyped},
     server::{broadcast, hub::inner::Inner, lifecycle::Lifecycle, shutdown},

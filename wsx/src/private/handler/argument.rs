@@ -8,8 +8,8 @@ use crate::{
 };
 use std::{future::Future, marker::PhantomData};
 
-/// What a handler on `E` needs. As with [`Probe`](super::Probe), a type that is not an endpoint, or
-/// cannot be shared, is not an error here: the check made for it reports it.
+/// What a handler on `E` needs. As with [`Probe`](crate::__private::Probe), a type that is not an
+/// endpoint, or cannot be shared, is not an error here: the check made for it reports it.
 #[derive(Debug)]
 pub struct Handling<E>(PhantomData<E>);
 

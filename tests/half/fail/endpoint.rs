@@ -1,0 +1,5 @@
+#[derive(wsx::Endpoint)]
+#[wsx(partial)]
+struct Station;
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Nothing: the programs under `pass` and `fail` use wsx as a protocol crate does.

@@ -1,0 +1,30 @@
+//! What the code that `#[wsx::handler]` and `#[derive(wsx::Endpoint)]` generate calls. It needs the
+//! engine.
+mod argument;
+mod compile_time_check;
+mod entry;
+mod handler_return;
+mod probe;
+
+pub use crate::{
+    dispatch::{
+        context::{Context, FromContext, ViaContext, ViaPayload},
+        registration::{Call, HandlerEntry, Outcome, Registration, StateKey},
+    },
+    envelope::{
+        incoming::Incoming,
+        reply::{HandlerResult, IntoReply},
+    },
+    error::HandlerError,
+    protocol::endpoint::{Endpoint, IntoEndpoint, Untyped},
+    server::hub::Hub,
+    wire::{role::Role, write::Frame},
+};
+pub use argument::{Handling, NotHandling, Refused};
+pub use compile_time_check::{
+    ensure_connection, ensure_inbound, ensure_peer, ensure_type, is_endpoint, is_message, is_side, receives,
+};
+pub use entry::{ReservedProbe, Unhandled, list, listed};
+pub use handler_return::{Returned, Unanswered, ViaNone, ViaReply, no_reply, reply};
+pub use inventory;
+pub use probe::PlainArgument;
