@@ -194,7 +194,12 @@ async fn a_url_that_cannot_be_made_fails_the_attempt() {
 async fn redirecting(status: &'static str, location: impl Into<String>) -> (String, Log<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let (log, location) = (Log::default(), location.into());
+    (address, redirecting_on(listener, status, location.into()))
+}
+
+/// As [`redirecting`], on this listener.
+fn redirecting_on(listener: TcpListener, status: &'static str, location: String) -> Log<String> {
+    let log = Log::default();
     let heads = log.clone();
     tokio::spawn(async move {
         loop {
@@ -208,7 +213,7 @@ async fn redirecting(status: &'static str, location: impl Into<String>) -> (Stri
             tcp.write_all(answer.as_bytes()).await.unwrap();
         }
     });
-    (address, log)
+    log
 }
 
 /// A client with credentials and another header.
@@ -289,6 +294,32 @@ async fn a_redirect_that_is_not_followed_says_why() {
         let (error, heads) = failure(location, limit, policy).await;
         assert!(error.contains(why), "{location}: {error}");
         assert_eq!(heads.len(), 1, "{location}");
+    }
+}
+
+/// Rows K14, K21: the zone of a URL stays, whether the new one is relative or has the address
+/// without its zone. The same server keeps the credentials.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_redirect_keeps_the_zone_of_an_address() {
+    for location in ["/moved", "http://HOST/moved"] {
+        let listener = TcpListener::bind("[::1]:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let host = format!("[::1]:{port}");
+        let requests = redirecting_on(listener, "302 Found", location.replace("HOST", &host));
+        let asked = Log::default();
+        let policy = asked.clone();
+        let follow = move |redirect: &Redirect| {
+            policy.add(redirect.to.to_string());
+            true
+        };
+        let client = with_headers(format!("ws://[::1%251]:{port}/ws")).follow_redirects(1, follow).build().unwrap();
+        within(client.start(CancellationToken::new())).await.unwrap_err();
+        assert_eq!(asked.next().await, format!("ws://[::1%251]:{port}/moved"), "{location}");
+        assert!(requests.next().await.starts_with("GET /ws HTTP/1.1\r\n"));
+        let second = requests.next().await;
+        assert!(second.starts_with(&format!("GET /moved HTTP/1.1\r\nHost: {host}\r\n")), "{second}");
+        assert!(second.contains("Bearer secret"), "{second}");
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) async fn attempt<E: Endpoint>(inner: &Inner<E>, turn: &mut Turn) -> R
             };
             let ConnectError::Rejected { status, headers: answer, .. } = &error else { return Err(error) };
             let Some(location) = redirect::location(*status, answer, &target) else { return Err(error) };
-            turn.redirect = redirect::target(&target, &location).is_ok().then(|| location.clone());
+            turn.redirect = redirect::target(&target, &location).ok().map(|target| target.url());
             let Some(follow) = redirects else { return Err(error) };
             let next = follow.follow(*status, &target, &location, followed)?;
             redirect::strip(&mut all, &target, &next);

@@ -15,9 +15,30 @@ pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
+/// Returns a text in which every byte but letters, digits and `-._~` is encoded.
+pub(super) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_encoded_text_is_decoded_to_itself() {
+        for (text, encoded) in [("eth0.100", "eth0.100"), ("a@b%/é", "a%40b%25%2F%C3%A9"), ("", "")] {
+            assert_eq!(encode(text), encoded);
+            assert_eq!(decode(encoded).as_deref(), Some(text.as_bytes()));
+        }
+    }
 
     #[test]
     fn only_two_digits_after_a_percent_sign_are_decoded() {

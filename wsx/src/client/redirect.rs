@@ -75,7 +75,7 @@ impl Follow {
             return Err(format!("the limit is {} in an attempt", self.limit).into());
         }
         let uri = |url: &str| url.parse::<Uri>().map_err(|error| error.to_string());
-        let redirect = Redirect { status, from: uri(&from.url())?, to: uri(to)? };
+        let redirect = Redirect { status, from: uri(&from.url())?, to: uri(&target.url())? };
         match self.policy.call(|policy| policy(&redirect)) {
             Some(true) => Ok(target),
             Some(false) => Err("the policy of the program rejects it".into()),
@@ -110,7 +110,10 @@ pub(super) fn location(status: StatusCode, headers: &HeaderMap, from: &Target) -
 
 /// Returns the target of a new URL, if a client may go there from this server.
 pub(super) fn target(from: &Target, to: &str) -> Result<Target, Cow<'static, str>> {
-    let target = Target::parse(to)?;
+    let mut target = Target::parse(to)?;
+    if let Some(url) = target.with_zone_of(from) {
+        target = Target::parse(&url)?;
+    }
     if from.tls.is_some() && target.tls.is_none() {
         return Err("it leads from wss to ws".into());
     }
@@ -236,6 +239,42 @@ mod tests {
             leads("wss://a/ws", "wss://b/ws").unwrap();
             assert_eq!(leads("wss://a/ws", "ws://a/ws").unwrap_err(), "it leads from wss to ws");
         }
+    }
+
+    /// Rows K14, K21: a server does not know the zone in which this machine reaches it.
+    #[test]
+    fn a_redirect_keeps_the_zone() {
+        let from = Target::parse("ws://[fe80::1%25eth%20]:9001/ws").unwrap_err();
+        assert!(from.contains("not the name of an interface"), "{from}");
+        let from = Target::parse("ws://[fe80::1%25eth%2f0]:9001/ws?a").unwrap();
+        let leads = |location: &str| {
+            let to = location_of(location, &from);
+            target(&from, &to).unwrap().url()
+        };
+        for (location, expected) in [
+            ("/b", "ws://[fe80::1%25eth%2F0]:9001/b"),
+            ("?b", "ws://[fe80::1%25eth%2F0]:9001/ws?b"),
+            ("http://[fe80::1]:9001/b", "ws://[fe80::1%25eth%2F0]:9001/b"),
+            ("http://[fe80:0::1]/b", "ws://[fe80:0::1%25eth%2F0]/b"),
+            ("//[fe80::2]/b", "ws://[fe80::2%25eth%2F0]/b"),
+            ("http://[fe80::2%25eth1]/b", "ws://[fe80::2%25eth1]/b"),
+            ("http://[2001:db8::1]/b", "ws://[2001:db8::1]/b"),
+            ("http://a/b", "ws://a/b"),
+        ] {
+            assert_eq!(leads(location), expected, "{location}");
+        }
+        let global = Target::parse("ws://a/ws").unwrap();
+        assert_eq!(target(&global, "ws://[fe80::1]/b").unwrap().url(), "ws://[fe80::1]/b");
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, "secret".parse().unwrap());
+        strip(&mut headers, &from, &target(&from, "ws://[fe80::1]:9001/b").unwrap());
+        assert_eq!(headers.len(), 1, "it is the same server");
+    }
+
+    fn location_of(value: &str, from: &Target) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(LOCATION, value.parse().unwrap());
+        location(StatusCode::FOUND, &headers, from).unwrap()
     }
 
     /// Row K21: the error about a long URL is short, and still has the reason.

@@ -3,12 +3,12 @@
 //!
 //! A URL can contain a token. So neither an error nor an id shows its query.
 use crate::{
-    client::{stream::Destination, tls::ServerName, zone},
+    client::{percent, stream::Destination, tls::ServerName, zone},
     error::cut,
     handshake::authority,
 };
 use http::{Uri, uri::InvalidUri};
-use std::sync::Arc;
+use std::{net::Ipv6Addr, sync::Arc};
 
 /// The parts of a URL, as dialling needs them.
 #[derive(Debug, Clone)]
@@ -87,10 +87,33 @@ impl Target {
         Ok(Self { path, host: authority.as_str().to_owned(), destination, tls, id: id.into() })
     }
 
-    /// Returns the whole URL, without a fragment.
+    /// Returns the whole URL, with the zone and without a fragment.
     pub(super) fn url(&self) -> String {
+        self.url_in(self.zone())
+    }
+
+    /// Returns the URL with the zone of the server that redirects to it, if it lacks one.
+    ///
+    /// A server does not know the zones of this machine. It writes its own address, or another one
+    /// of its link, as the `Host` header has it.
+    pub(super) fn with_zone_of(&self, from: &Self) -> Option<String> {
+        let zone = from.zone().filter(|_| self.zone().is_none())?;
+        let address: Ipv6Addr = self.destination.host.parse().ok()?;
+        let own = from.destination.host.split('%').next()?.parse() == Ok(address);
+        (own || address.is_unicast_link_local()).then(|| self.url_in(Some(zone)))
+    }
+
+    /// Returns the zone of the address, as the operating system writes it.
+    fn zone(&self) -> Option<&str> {
+        self.destination.host.split_once('%').map(|(_, zone)| zone)
+    }
+
+    /// Returns the whole URL with this zone.
+    fn url_in(&self, zone: Option<&str>) -> String {
         let scheme = if self.tls.is_some() { "wss" } else { "ws" };
-        format!("{scheme}://{}{}", self.host, self.path)
+        let zone = zone.map_or_else(String::new, |zone| format!("%25{}", percent::encode(zone)));
+        let host = self.host.replacen(']', &format!("{zone}]"), 1);
+        format!("{scheme}://{host}{}", self.path)
     }
 
     /// Whether both have the same scheme, host and port.
@@ -224,6 +247,9 @@ mod tests {
         let target = Target::parse("ws://[fe80::1%25eth0]:9001/ws").unwrap();
         assert_eq!(target.destination.to_string(), "[fe80::1%eth0]:9001");
         assert_eq!(target.host, "[fe80::1]:9001");
+        for url in ["ws://[fe80::1%25a%40b]:9001/ws?x", "ws://[::1]/ws", "ws://a/"] {
+            assert_eq!(Target::parse(url).unwrap().url(), url);
+        }
     }
 
     /// Row K26: neither an id nor an error has the secrets of a URL.
