@@ -1,6 +1,20 @@
 //! How many connections a hub accepts in a second, and when the others have to retry.
 //!
 //! It knows numbers and times. It does not know requests or connections.
+//!
+//! Each rejected peer is asked to come an interval later than the one before, so that a fleet comes
+//! back at the rate. The rejected ones are the backlog. A peer that never comes back makes it too
+//! long, and honest peers then wait for nothing. Three rules keep it right:
+//!
+//! - It is at most a minute long.
+//! - A permission that is given back was for a connection that was not made. If a peer was rejected
+//!   meanwhile, the next one may come an interval earlier. Otherwise requests that `build_id`
+//!   rejects, many at the same time, would make everybody wait.
+//! - If the bucket is full, the hub has been idle for the whole burst, and the peers that it had
+//!   asked to come have not come. The backlog is then empty.
+//!
+//! A flood that goes on cannot be told from a fleet that returns. While it empties the bucket,
+//! rejected peers wait for up to a minute. Those that find a permission do not wait.
 use crate::task::token_bucket::TokenBucket;
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -29,11 +43,17 @@ struct State {
     /// The time that the last rejected peer was asked to come at. The next one comes an interval
     /// later, so that they come at the rate.
     last_asked: Instant,
+    /// How many peers were rejected.
+    rejected: u64,
 }
 
 /// The permission for one connection. It is given back if this is dropped.
 #[derive(Debug)]
-pub(crate) struct Ticket<'p>(&'p Pace);
+pub(crate) struct Ticket<'p> {
+    pace: &'p Pace,
+    /// How many peers had been rejected before.
+    rejected_before: u64,
+}
 
 impl Pace {
     /// Returns a limit of this many connections a second, and of `burst` more after a quiet time. 0
@@ -41,16 +61,23 @@ impl Pace {
     pub(crate) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
         let per_second = per_second.max(1);
         let bucket = TokenBucket::full(per_second.into(), burst.max(1).into(), now);
-        Self { interval: Duration::from_secs(1) / per_second, state: Mutex::new(State { bucket, last_asked: now }) }
+        Self {
+            interval: Duration::from_secs(1) / per_second,
+            state: Mutex::new(State { bucket, last_asked: now, rejected: 0 }),
+        }
     }
 
     /// Takes a permission, or returns the time after which the peer has to retry.
     pub(crate) fn take(&self, now: Instant) -> Result<Ticket<'_>, Duration> {
         let mut state = self.state();
         if state.bucket.wait(now).is_none() {
+            if state.bucket.is_full() {
+                state.last_asked = now;
+            }
             state.bucket.take(1.0);
-            return Ok(Ticket(self));
+            return Ok(Ticket { pace: self, rejected_before: state.rejected });
         }
+        state.rejected = state.rejected.wrapping_add(1);
         state.last_asked = (state.last_asked.max(now) + self.interval).min(now + LONGEST);
         Err(state.last_asked - now)
     }
@@ -69,7 +96,11 @@ impl Ticket<'_> {
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        self.0.state().bucket.take(-1.0);
+        let mut state = self.pace.state();
+        state.bucket.take(-1.0);
+        if state.rejected != self.rejected_before {
+            state.last_asked = state.last_asked.checked_sub(self.pace.interval).unwrap_or(state.last_asked);
+        }
     }
 }
 
@@ -100,6 +131,54 @@ mod tests {
             assert_eq!(after(2000), Ok(()));
         }
         assert_eq!(after(2000), Err(SECOND / 10), "a new backlog");
+    }
+
+    /// Row R16: peers that were asked to come and do not come keep others waiting only until the
+    /// bucket is full.
+    #[test]
+    fn peers_that_do_not_come_back_are_forgotten() {
+        let start = Instant::now();
+        let pace = Pace::new(10, 20, start);
+        let rejected_at = |now| {
+            while let Ok(ticket) = pace.take(now) {
+                ticket.spend();
+            }
+            pace.take(now).map(Ticket::spend).unwrap_err()
+        };
+        for _ in 0..5000 {
+            rejected_at(start);
+        }
+        assert_eq!(rejected_at(start), LONGEST);
+        let busy = rejected_at(start + SECOND);
+        assert!(busy > LONGEST - 2 * SECOND, "the bucket was not full, {busy:?}");
+        assert_eq!(rejected_at(start + 4 * SECOND), SECOND / 5, "two of a new backlog");
+    }
+
+    /// Row R16: requests that the program rejects, however many at the same time, leave no backlog.
+    #[test]
+    fn a_flood_that_is_rejected_later_leaves_no_backlog() {
+        let start = Instant::now();
+        let pace = Pace::new(10, 50, start);
+        for _ in 0..20 {
+            let held: Vec<_> = (0..50).map(|_| pace.take(start).unwrap()).collect();
+            for _ in 0..50 {
+                pace.take(start).map(Ticket::spend).unwrap_err();
+            }
+            drop(held);
+        }
+        for _ in 0..50 {
+            pace.take(start).unwrap().spend();
+        }
+        for n in 1..=20 {
+            assert_eq!(pace.take(start).map(Ticket::spend), Err(n * SECOND / 10));
+        }
+        // One after the other, they do not shorten the backlog of others.
+        let later = start + SECOND / 10;
+        for _ in 0..100 {
+            drop(pace.take(later).unwrap());
+        }
+        pace.take(later).unwrap().spend();
+        assert_eq!(pace.take(later).map(Ticket::spend), Err(2 * SECOND));
     }
 
     /// Row R16: a request that the program rejects leaves its permission to others.

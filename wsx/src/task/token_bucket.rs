@@ -27,6 +27,11 @@ impl TokenBucket {
         self.tokens >= 1.0
     }
 
+    /// Whether nothing was missing when the clock was last read.
+    pub(crate) fn is_full(&self) -> bool {
+        self.tokens >= self.burst
+    }
+
     /// Returns the time until there is a token, or `None` if there is one now.
     pub(crate) fn wait(&mut self, now: Instant) -> Option<Duration> {
         let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
@@ -52,12 +57,14 @@ mod tests {
     fn a_burst_passes_at_once_and_then_the_rate() {
         let start = Instant::now();
         let mut bucket = TokenBucket::full(2.0, 3.0, start);
+        assert!(bucket.is_full());
         for _ in 0..3 {
             assert_eq!(bucket.wait(start), None);
             bucket.take(1.0);
         }
         assert_eq!(bucket.wait(start), Some(SECOND / 2));
         assert_eq!(bucket.wait(start + SECOND / 2), None);
+        assert!(!bucket.is_full());
         bucket.take(1.0);
         assert_eq!(bucket.wait(start + SECOND), None);
         bucket.take(10.0);
