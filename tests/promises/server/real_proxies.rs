@@ -69,6 +69,22 @@ async fn a_peer_behind_haproxy_is_named_by_the_proxy_protocol() {
     }
 }
 
+/// Row N2: a proxy that looks into HTTP, behind one that does not. The first one names the peer in
+/// the request, and the second one names the first.
+#[tokio::test]
+async fn a_peer_behind_two_kinds_of_haproxy_has_its_own_address() {
+    let recording = Recording::start(small().trusted_proxies(["127.0.0.1"]).proxy_protocol().health("/healthz")).await;
+    let config = haproxy("tcp", &recording.server.address, "127.0.0.1:1");
+    let tcp = Proxy::haproxy(&replaced(&config, &[("check-ssl verify none ", "")])).await;
+    let http = Proxy::haproxy(&haproxy("http", &tcp.address, &tcp.address)).await;
+    let forged = upgrade("/", "X-Forwarded-For: 192.0.2.1\r\n");
+    let (status, _open) = connect("127.0.0.2", &http, &forged).await;
+    assert_eq!((status, recording.peer().await), (101, "127.0.0.2".to_owned()));
+    // The address that the second one names is not that of a proxy, so the request is the peer's.
+    let (status, _direct) = connect("127.0.0.3", &tcp, &forged).await;
+    assert_eq!((status, recording.peer().await), (101, "127.0.0.3".to_owned()));
+}
+
 /// Row N3: HAProxy sends new connections to another server when a server drains. Those that
 /// are open stay, and end with 1001.
 #[tokio::test]

@@ -226,7 +226,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// on a bad link is reported, because it returns before its old link is known to be dead. Too
     /// high: two programs with one id are not noticed.
     ///
-    /// The hub counts for at most 1,024 ids at a time, in 64 KiB.
+    /// The hub counts for at most 1,024 ids at a time, in 66 KiB.
     #[must_use]
     pub fn contested_after(mut self, replacements: u32, window: Duration) -> Self {
         (self.options.duplicates.replacements, self.options.duplicates.window) = (replacements, window);
@@ -257,8 +257,8 @@ impl<E: Endpoint> HubBuilder<E> {
     /// The peer is then the one that the proxy names in its headers, and the proxy itself has no
     /// limit. [`wsx::server`](crate::server#behind-a-proxy) has the rules.
     ///
-    /// Trust only proxies that set or extend the header of each request. A peer could otherwise
-    /// send the header itself, and choose its address.
+    /// Trust only proxies that set or extend the header of each request, and only networks without
+    /// boxes. Otherwise a peer could choose its address by the header.
     ///
     /// A network that is not valid is an error of [`build`](Self::build).
     #[must_use]
