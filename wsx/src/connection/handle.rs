@@ -402,6 +402,9 @@ mod tests {
         let handle = handle();
         assert_eq!((handle.id(), handle.role()), ("box-7", Role::Client));
         assert!(handle.is_same(&handle.clone()) && !handle.is_same(&self::handle()));
+        assert!(!handle.is_started());
+        handle.set_started();
+        assert!(handle.is_started());
         assert_eq!(format!("{handle:?}"), r#"Connection { id: "box-7", role: Client, .. }"#);
     }
 
@@ -515,6 +518,86 @@ mod tests {
         assert!(handle.take_start().is_none());
         handle.set_start(Box::new(|_| Box::pin(async {})));
         assert!(handle.take_start().is_some() && handle.take_start().is_none());
+    }
+
+    #[test]
+    fn the_answer_is_kept_without_the_headers_of_every_handshake() {
+        let handle = handle();
+        let headers = |names: &[&'static str]| -> HeaderMap {
+            names
+                .iter()
+                .map(|name| (http::HeaderName::from_static(name), http::HeaderValue::from_static("x")))
+                .collect()
+        };
+        let usual = ["connection", "upgrade", "sec-websocket-accept"];
+        handle.set_answer(headers(&usual));
+        assert!(handle.answer().is_none() && handle.0.extra.get().is_none(), "it has no memory");
+        handle.set_answer(headers(&[&usual[..], &["x-box"]].concat()));
+        assert_eq!(handle.answer(), Some(&headers(&["x-box"])));
+    }
+
+    /// Remembers each call.
+    #[derive(Default)]
+    struct Calls(Mutex<Vec<String>>);
+
+    impl Watch for Calls {
+        fn sent(&self, conn: &Handle, message_type: &'static str, bytes: usize) {
+            self.0.lock().unwrap().push(format!("{} sent {message_type} {bytes}", conn.id()));
+        }
+
+        fn queue_changed(&self, conn: &Handle, before: usize, now: usize) {
+            self.0.lock().unwrap().push(format!("{} has {before} {now}", conn.id()));
+        }
+    }
+
+    #[test]
+    fn a_watched_connection_reports_its_messages_and_its_queue() {
+        let (handle, calls) = (handle(), Arc::new(Calls::default()));
+        handle.report_sent("early", 1);
+        handle.report_queue();
+        handle.end_reports();
+        handle.set_watch(calls.clone());
+        handle.set_watch(Arc::new(Calls::default()));
+        handle.report_queue();
+        for message_type in ["first", "second"] {
+            handle.try_push(Bytes::from_static(b"frame")).unwrap();
+            handle.report_sent(message_type, 5);
+        }
+        let _ = handle.queue().take();
+        handle.report_queue();
+        handle.report_queue();
+        handle.try_push(Bytes::from_static(b"frame")).unwrap();
+        handle.report_queue();
+        handle.end_reports();
+        handle.end_reports();
+        let expected = ["sent first 5", "has 0 1", "sent second 5", "has 1 2", "has 2 0", "has 0 1", "has 1 0"];
+        assert_eq!(*calls.0.lock().unwrap(), expected.map(|call| format!("box-7 {call}")));
+    }
+
+    #[cfg(feature = "tracing")]
+    #[test]
+    fn a_connection_has_its_span_until_its_end() {
+        use tracing::{Event, Metadata, Subscriber, span};
+        struct All;
+        impl Subscriber for All {
+            fn enabled(&self, _: &Metadata<'_>) -> bool {
+                true
+            }
+            fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+                span::Id::from_u64(7)
+            }
+            fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+            fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+            fn event(&self, _: &Event<'_>) {}
+            fn enter(&self, _: &span::Id) {}
+            fn exit(&self, _: &span::Id) {}
+        }
+        let handle = handle();
+        assert!(handle.span().is_disabled());
+        handle.set_span(tracing::subscriber::with_default(All, || tracing::error_span!("connection")));
+        assert!(!handle.span().is_disabled());
+        handle.end_span();
+        assert!(handle.span().is_disabled());
     }
 
     #[test]

@@ -404,6 +404,42 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_flush_waits_until_the_socket_has_taken_the_messages() {
+        let conn = connection();
+        conn.try_send(&Envelope::with_type("hello", "box-7")).unwrap();
+        let mut flush = Box::pin(conn.flush());
+        assert!((&mut flush).now_or_never().is_none());
+        taken(&conn);
+        match conn.handle.queue().take() {
+            Taken::Flush(flushed) => flushed.set(()).unwrap(),
+            other => panic!("{other:?}, not a mark"),
+        }
+        flush.await.unwrap();
+        let mut lost = Box::pin(conn.flush());
+        assert!((&mut lost).now_or_never().is_none());
+        conn.close();
+        assert!((&mut lost).now_or_never().is_none(), "queued messages are still sent");
+        conn.handle.set_closed(Closed::new(CloseCode::NORMAL, "", ClosedBy::Us));
+        assert!(matches!(lost.await, Err(SendError::Closed)));
+        assert!(matches!(conn.flush().await, Err(SendError::Closed)));
+    }
+
+    #[test]
+    fn the_answer_to_the_handshake_has_the_subprotocol() {
+        let conn = connection();
+        assert_eq!((conn.subprotocol(), conn.handshake_headers().len()), (None, 0));
+        let header = |value: &[u8]| {
+            let value = http::HeaderValue::from_bytes(value).unwrap();
+            [(SEC_WEBSOCKET_PROTOCOL, value)].into_iter().collect()
+        };
+        conn.handle.set_answer(header(b"fleet.v1"));
+        assert_eq!((conn.subprotocol(), conn.handshake_headers().len()), (Some("fleet.v1"), 1));
+        let other = connection();
+        other.handle.set_answer(header(b"\xe9"));
+        assert_eq!((other.subprotocol(), other.handshake_headers().len()), (None, 1), "not ASCII");
+    }
+
+    #[tokio::test]
     async fn the_task_starts_once_and_the_token_closes_the_connection() {
         let (conn, cancel) = (connection(), CancellationToken::new());
         let started = Arc::new(Mutex::new(0));

@@ -250,11 +250,14 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        connection::queue::Taken,
+        connection::{queue::Taken, watch::Watch},
         wire::{close_code::CloseCode, header::Opcode, role::Role, write},
     };
     use futures_util::FutureExt;
-    use std::pin::pin;
+    use std::{
+        pin::pin,
+        sync::{Arc, Mutex},
+    };
 
     /// A connection whose queue has room for one message.
     fn handle() -> Handle {
@@ -270,7 +273,7 @@ mod tests {
             buffer.extend_from_slice(text.as_bytes());
             Ok::<_, SendError>(())
         };
-        write::encode(Opcode::TEXT, Role::Server, "", write).unwrap()
+        write::encode(Opcode::TEXT, Role::Server, "type", write).unwrap()
     }
 
     /// Takes all queued frames.
@@ -344,6 +347,54 @@ mod tests {
         let both = Sending::on_owned(Err(missing()), Err(SendError::PingTooLong(126)));
         assert_eq!(failed(both), SendError::PingTooLong(126).to_string());
         assert_eq!(taken(&conn), b"");
+    }
+
+    /// Remembers the messages that were sent.
+    #[derive(Default)]
+    struct Sent(Mutex<Vec<(&'static str, usize)>>);
+
+    impl Watch for Sent {
+        fn sent(&self, _: &Handle, message_type: &'static str, bytes: usize) {
+            self.0.lock().unwrap().push((message_type, bytes));
+        }
+
+        fn queue_changed(&self, _: &Handle, _: usize, _: usize) {}
+    }
+
+    #[test]
+    fn each_queued_message_is_reported_once() {
+        let (conn, sent) = (handle(), Arc::new(Sent::default()));
+        conn.set_watch(sent.clone());
+        let reported = || std::mem::take(&mut *sent.0.lock().unwrap());
+        let message = || Sending::message(&conn, Ok(frame("text")));
+        assert!(matches!(message().now_or_never(), Some(Ok(()))));
+        assert_eq!(reported(), [("type", 4)]);
+        let mut waits = message();
+        assert!((&mut waits).now_or_never().is_none());
+        assert!(matches!(try_send(&conn, frame("text")), Err(SendError::Full)));
+        assert_eq!(reported(), []);
+        drop(waits);
+        taken(&conn);
+        assert_eq!(reported(), [], "it was not queued");
+
+        try_send(&conn, frame("long text")).unwrap();
+        assert_eq!(reported(), [("type", 9)]);
+        let (mut waits, mut dropped) = (message(), Sending::on(&conn, Ok(Bytes::from_static(b"frame"))).counted("", 5));
+        assert!((&mut waits).now_or_never().is_none() && (&mut dropped).now_or_never().is_none());
+        taken(&conn);
+        assert_eq!(reported(), []);
+        assert!(matches!(waits.now_or_never(), Some(Ok(()))));
+        assert_eq!(reported(), [("type", 4)]);
+        drop(dropped);
+        assert_eq!(reported(), [("", 5)], "it was queued before the drop");
+
+        assert!(matches!(send(&conn, "a ping").now_or_never(), Some(Ok(()))));
+        let mut lost = message();
+        assert!((&mut lost).now_or_never().is_none());
+        conn.close(CloseCode::NORMAL, String::new());
+        drop(lost);
+        assert!(matches!(message().now_or_never(), Some(Err(SendError::Closed))));
+        assert_eq!(reported(), [], "a close has dropped it");
     }
 
     #[test]
