@@ -13,12 +13,15 @@ use crate::{
     protocol::endpoint::{Endpoint, Untyped},
     server::hub::Hub,
     task::{self, transport::socket::SocketTransport},
-    wire::read::{Link, Reader},
-    wire::{data_message::Received, role::Role},
+    wire::{
+        data_message::Received,
+        read::{Reader, Silence},
+        role::Role,
+    },
 };
 use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
 use serde::Deserialize;
-use std::{borrow::Cow, future::Future, io, task::Poll};
+use std::{borrow::Cow, future::Future, task::Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
@@ -101,19 +104,6 @@ impl<E: Endpoint> Bench<E> {
     /// Returns the hub, for a broadcast.
     pub fn hub(&self) -> &Hub<E> {
         &self.hub
-    }
-}
-
-/// A peer that sends nothing more.
-struct Silence;
-
-impl Link for Silence {
-    fn poll_read(&mut self, _: &mut [u8]) -> Poll<io::Result<usize>> {
-        Poll::Pending
-    }
-
-    fn answer(&mut self, _: &[u8]) -> bool {
-        true
     }
 }
 

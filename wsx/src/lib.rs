@@ -54,6 +54,7 @@
 //! | `axum` | no | `hyper`, and the peer's address from axum 0.8 |
 //! | `proxy` | no | `Client` through an HTTP or SOCKS5 proxy |
 //! | `rustls` | no | TLS: `wss://` in the client, `serve_tls` on the hub |
+//! | `testing` | no | [`testing`](https://docs.rs/wsx/latest/wsx/testing/index.html): tests without a network, for dev-dependencies |
 //! | `tungstenite` | no | `Connection::new` on a `WebSocketStream` of tokio-tungstenite |
 //! | `tracing` | no | [`TracingObserver`](https://docs.rs/wsx/latest/wsx/struct.TracingObserver.html): spans and events |
 //! | `metrics` | no | [`MetricsObserver`](https://docs.rs/wsx/latest/wsx/struct.MetricsObserver.html): counters, gauges and histograms |
@@ -149,6 +150,8 @@ pub mod connection;
 pub mod dispatch;
 #[cfg(feature = "__engine")]
 pub mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[cfg(feature = "__engine")]
 mod catch_panic;

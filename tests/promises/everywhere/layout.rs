@@ -8,7 +8,7 @@ use std::{
 
 /// The folders and files of `wsx/src`, each before those that may import from it. `internals`,
 /// `private` and `lib` may import from all.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "catch_panic",
     "config",
     "error",
@@ -24,6 +24,7 @@ const ORDER: [&str; 18] = [
     "task",
     "server",
     "client",
+    "testing",
     "internals",
     "private",
     "lib",

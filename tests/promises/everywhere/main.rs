@@ -12,3 +12,5 @@ mod scrapes;
 mod security;
 mod specification;
 mod stderr;
+mod test_link;
+mod test_peer;

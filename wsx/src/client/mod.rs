@@ -1,5 +1,7 @@
 //! The client: dials, reconnects, and has all public methods of [`Client`]. It does not read or
 //! write messages; `task` does.
+#[cfg(feature = "testing")]
+mod attach;
 mod attempt;
 pub(crate) mod backoff;
 pub(crate) mod builder;

@@ -53,6 +53,22 @@ impl<E: Endpoint> Scope<'_, E> {
         self.reply(conn, message_type, result)
     }
 
+    /// As [`event`](Self::event), but returns the handler's result, or `None` if there is no
+    /// handler.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn outcome(&self, conn: &Handle, incoming: &Incoming<'_>) -> Option<HandlerResult> {
+        let context = self.context(conn, incoming);
+        let (message_type, outcome) = self.call(&context)?;
+        let result = match outcome {
+            Outcome::Ready(result) => result,
+            Outcome::Pending(future) => future.await,
+        };
+        if let Err(error) = &result {
+            self.program.observer.handler_failed(Connection::of(conn), message_type, error);
+        }
+        Some(result)
+    }
+
     fn context<'f>(&'f self, conn: &'f Handle, incoming: &'f Incoming<'f>) -> Context<'f, E> {
         Context { endpoint: &self.program.endpoint, hub: self.hub, conn, incoming }
     }

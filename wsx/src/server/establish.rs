@@ -282,6 +282,16 @@ pub(super) fn enter<E: Endpoint>(
     if shown { Ok(entered) } else { Err(internal_error()) }
 }
 
+/// Adds a connection without a socket and without a task, for `TestPeer`. The caller runs its
+/// handlers, and removes it.
+#[cfg(feature = "testing")]
+pub(crate) fn without_handshake<E: Endpoint>(hub: &Hub<E>, identity: Identity) -> Result<Handle, Rejection> {
+    let mut entered = enter(&hub.ws_handler(crate::unique_id, |_| {}), identity, None)?;
+    entered.running = true;
+    entered.conn.set_started();
+    Ok(entered.conn.clone())
+}
+
 /// A connection that is in the hub but does not have its socket yet. If this is dropped, the hub
 /// removes the connection.
 pub(super) struct Entered<E: Endpoint> {

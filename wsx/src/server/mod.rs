@@ -116,7 +116,7 @@ mod broadcast;
 pub(crate) mod builder;
 mod duplicates;
 #[cfg(feature = "server")]
-mod establish;
+pub(crate) mod establish;
 #[cfg(feature = "server")]
 mod handshake;
 #[cfg(feature = "server")]

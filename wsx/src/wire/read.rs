@@ -226,6 +226,21 @@ fn message(is_text: bool, bytes: Vec<u8>) -> Result<DataMessage, Violation> {
     })
 }
 
+/// A peer that sends nothing more, and takes each answer.
+#[cfg(any(feature = "__internals", feature = "testing"))]
+pub(crate) struct Silence;
+
+#[cfg(any(feature = "__internals", feature = "testing"))]
+impl Link for Silence {
+    fn poll_read(&mut self, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn answer(&mut self, _: &[u8]) -> bool {
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

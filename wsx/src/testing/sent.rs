@@ -1,0 +1,101 @@
+//! The messages that a program sends to a `TestPeer`: taken out of the connection's queue, as its
+//! task does, and read as its peer does. It does not know the types of messages.
+use crate::{
+    closed::{Closed, ClosedBy},
+    config::Config,
+    connection::{handle::Handle, queue::Taken},
+    envelope::incoming::RawFrame,
+    wire::{
+        data_message::Received,
+        read::{Reader, Silence},
+        role::Role,
+    },
+};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard},
+    task::Poll,
+};
+use tokio::sync::Notify;
+
+/// The messages that the program has sent, and the test has not taken.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    /// The lock is held while messages are moved here, so that they keep their order.
+    messages: Mutex<VecDeque<RawFrame<'static>>>,
+    /// Notified after a change.
+    pub(super) changed: Notify,
+}
+
+impl Sent {
+    pub(super) fn messages(&self) -> MutexGuard<'_, VecDeque<RawFrame<'static>>> {
+        self.messages.lock().expect("no code of the program runs under this lock")
+    }
+
+    /// Takes messages as soon as they are sent, so that the program never waits for its test.
+    pub(super) async fn take_all(self: Arc<Self>, conn: Handle) {
+        poll_fn(|cx| {
+            conn.queue().begin_poll(cx.waker());
+            self.take(&conn);
+            self.changed.notify_one();
+            Poll::<()>::Pending
+        })
+        .await;
+    }
+
+    /// Takes the messages out of the queue of a connection, as its task does.
+    pub(super) fn take(&self, conn: &Handle) {
+        let mut messages = self.messages();
+        let mut flushed = Vec::new();
+        loop {
+            let frames = match conn.queue().take() {
+                Taken::Nothing => break,
+                Taken::One(frame) => frame.to_vec(),
+                Taken::Many(batch) => batch,
+                Taken::Flush(mark) => {
+                    flushed.push(mark);
+                    continue;
+                }
+            };
+            messages.extend(read(peer_of(conn.role()), frames));
+        }
+        drop(messages);
+        // These wake tasks of the program, so not under the lock.
+        flushed.into_iter().for_each(|mark| drop(mark.set(())));
+        conn.report_queue();
+        if let Some(closed) = closed_by_program(conn) {
+            // The peer answers a close at once.
+            conn.set_closed(closed);
+        }
+    }
+}
+
+/// Returns how the program has closed the connection.
+pub(super) fn closed_by_program(conn: &Handle) -> Option<Closed> {
+    conn.closing().map(|closing| Closed::new(closing.code, closing.reason.as_str(), ClosedBy::Us))
+}
+
+/// Returns the messages in the bytes that `reader` receives.
+pub(super) fn read(reader: Role, bytes: Vec<u8>) -> Vec<RawFrame<'static>> {
+    let mut messages = Vec::new();
+    let mut reader = Reader::new(reader, bytes, &Config::default().max_message_size(usize::MAX));
+    while let Poll::Ready(Ok(received)) = reader.poll(&mut Silence) {
+        if let Received::Message(message) = received {
+            messages.push(message.into());
+        }
+    }
+    reader.shrink();
+    messages
+}
+
+pub(super) fn only(mut messages: Vec<RawFrame<'static>>) -> RawFrame<'static> {
+    messages.pop().expect("a message is one frame")
+}
+
+pub(super) fn peer_of(role: Role) -> Role {
+    match role {
+        Role::Server => Role::Client,
+        Role::Client => Role::Server,
+    }
+}
