@@ -74,6 +74,15 @@
 //!
 //! Handlers and endpoints belong into the programs, which turn on `client` or `server`.
 //!
+//! # One version in a program
+//!
+//! Each version of wsx collects its own handlers. In a program with two versions, a hub would miss
+//! the handlers of the other version, without an error. So Cargo builds only one of them in a
+//! workspace (row M11). With two it says that the package wsx "links to the native library `wsx`,
+//! but it conflicts with a previous package". It names both, with the packages that depend on them.
+//! Give these packages the same version of wsx, from the same source: a registry, a git tag or a
+//! path. There is no native library.
+//!
 //! # Delivery
 //!
 //! A message is delivered at most once, and in order on one connection. When a send returns `Ok`,
