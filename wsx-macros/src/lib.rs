@@ -88,6 +88,22 @@ mod shared;
 /// When a box reconnects, `__close__` for its old connection may run before or after `__open__` for
 /// the new one. `Hub::is_connected` says whether the box is still, or again, connected.
 ///
+/// # In a doctest
+///
+/// Since edition 2024, all doctests of a crate are one program. If two of them handle the same type
+/// without an endpoint, a hub or a client in any of them reports "two handlers". Mark that doctest
+/// with `standalone_crate`, which makes it a program of its own, or give each doctest an endpoint:
+///
+/// ````text
+/// /// ```standalone_crate
+/// /// #[wsx::handler("telemetry")]
+/// /// fn on_telemetry(celsius: f64) {}
+/// ///
+/// /// let hub = wsx::Hub::builder().build()?;
+/// /// # Ok::<_, wsx::BuildError>(())
+/// /// ```
+/// ````
+///
 /// # A program that renames wsx
 ///
 /// A macro cannot see the name that `Cargo.toml` gives wsx. Without `crate = ..` it names `::wsx`,

@@ -121,8 +121,9 @@ impl TestLink {
         Self(Arc::new(Shared { serve: Box::new(serve), state, port: AtomicU16::new(0) }))
     }
 
-    /// Returns the function for [`ClientBuilder::connector`](crate::client::ClientBuilder::connector).
-    /// Several clients can have one each.
+    /// Returns the function for
+    /// [`ClientBuilder::connector`](crate::client::ClientBuilder::connector). Several clients can
+    /// have one each.
     pub fn connector(
         &self,
     ) -> impl Fn(Destination) -> BoxFuture<'static, io::Result<DuplexStream>> + Send + Sync + 'static {
