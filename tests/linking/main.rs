@@ -1,5 +1,5 @@
 //! Which handlers a linker may drop, and which it cannot: row M3 of the specification. What holds
-//! in a program with two versions of wsx.
+//! in other build profiles, and in a program with two versions of wsx.
 //!
 //! The programs under `linking` are built in the development profile, because a linker drops some
 //! of its many small objects.
@@ -60,6 +60,27 @@ fn a_static_library_in_a_c_program_keeps_the_table_of_a_complete_endpoint() {
     let report = run(&mut Command::new(program));
     assert!(report.starts_with("complete: __raw__ health note\n"), "{report}");
     assert!(!report.contains("archived"), "the linker keeps more than before; update the documents:\n{report}");
+}
+
+/// What the program `linking_profile` prints before a handler panics.
+const BEFORE_THE_PANIC: &str = "complete: __raw__ health note\nopen: health note\nuntyped: plugged\nlimit: 21\n";
+
+/// Row M12: a panic of a handler ends its connection, and the process if panics abort. Everything
+/// before the panic is the same.
+#[cfg(unix)]
+#[test]
+fn a_panic_of_a_handler_ends_a_program_whose_panics_abort() {
+    use std::os::unix::process::ExitStatusExt;
+    let program = build("wsx-linking-profile", "").join("linking_profile");
+    let printed = run(&mut Command::new(&program));
+    assert_eq!(printed, format!("{BEFORE_THE_PANIC}after the panic: 1011\n"));
+    // The program alone selects what a panic does, so its libraries are not built again.
+    let target = program.ancestors().nth(2).expect("the target directory");
+    let mut cargo = cargo("rustc", "wsx-linking-profile", target);
+    run(cargo.args(["--bin", "linking_profile", "--", "-C", "panic=abort"]));
+    let output = Command::new(&program).output().expect("the program runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), BEFORE_THE_PANIC);
+    assert_eq!(output.status.signal(), Some(nix::libc::SIGABRT), "{output:?}");
 }
 
 /// Copies the sources of a package.

@@ -74,6 +74,15 @@
 //!
 //! Handlers and endpoints belong into the programs, which turn on `client` or `server`.
 //!
+//! # Build profiles
+//!
+//! wsx works with every `opt-level`, with LTO, and with `strip`. Handlers are collected in all of
+//! them (row M12 of the specification).
+//!
+//! With `panic = "abort"`, a panic ends the process, also in a handler, in `build_id` or in an
+//! observer. wsx can then not limit it to one connection. Everything else is the same. Use it only
+//! if something starts the program again, such as systemd, and if the other connections may break.
+//!
 //! # One version in a program
 //!
 //! Each version of wsx collects its own handlers. In a program with two versions, a hub would miss
@@ -120,11 +129,12 @@
 //! observer          the program's hook for problems; `task`, `dispatch` and both ends call it
 //! server            the hub: a registry of connections, and the handshake that makes them
 //! client            dials, shakes hands, and reconnects
+//! testing           for tests: a peer in place of the task, and a link in place of TCP
 //! ```
 //!
 //! A folder imports only from folders before it in this order: `protocol`, `wire`, `envelope`,
-//! `connection`, `observer`, `dispatch`, `task`, `handshake`, then `server` and `client`. There is
-//! one exception: the hub and `dispatch` know each other, because a handler may take `&Hub`.
+//! `connection`, `observer`, `dispatch`, `task`, `handshake`, `server`, `client`, `testing`. There
+//! is one exception: the hub and `dispatch` know each other, because a handler may take `&Hub`.
 
 // docs.rs marks each item with the feature that it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
