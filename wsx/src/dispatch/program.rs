@@ -14,7 +14,7 @@ use std::{
     panic::Location,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
@@ -33,7 +33,7 @@ pub(crate) struct Program<E> {
     /// The observer, if it wants to know of each message that is sent.
     watch: Option<Arc<dyn Watch>>,
     /// How many messages did not have a handler. An atomic, because every connection counts here.
-    ignored: AtomicU64,
+    ignored: AtomicUsize,
 }
 
 impl<E> Program<E> {
@@ -45,7 +45,7 @@ impl<E> Program<E> {
     fn new(endpoint: E, router: Router<E>, config: Config, observer: GuardedObserver) -> Self {
         let interest = observer.interest();
         let watch = interest.messages.then(|| Arc::new(observer.clone()) as Arc<dyn Watch>);
-        Self { endpoint, router, config, observer, interest, watch, ignored: AtomicU64::new(0) }
+        Self { endpoint, router, config, observer, interest, watch, ignored: AtomicUsize::new(0) }
     }
 
     /// Gives a new connection what the observer wants of it.
@@ -65,7 +65,7 @@ impl<E> Program<E> {
 
     /// Returns how many messages did not have a handler.
     pub(crate) fn ignored(&self) -> u64 {
-        self.ignored.load(Ordering::Relaxed)
+        self.ignored.load(Ordering::Relaxed) as u64
     }
 
     pub(crate) fn count_ignored(&self) {

@@ -26,7 +26,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 use tokio::{
@@ -45,7 +45,7 @@ use tokio::{
 ///
 /// Cancel safe: it does not wait, and an id is never returned twice.
 pub async fn unique_id(_: Parts) -> Result<String, Rejection> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
     Ok(format!("conn-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
