@@ -32,6 +32,10 @@ step "simulation of 1,000 seeds" tests/scripts/simulation.sh 0..1000
 step "fuzzing" tests/scripts/fuzz.sh 600
 step "dependencies" tests/scripts/dependencies.sh
 step "smallest profile" tests/scripts/profiles.sh
+step "oldest dependencies" tests/scripts/minimal_versions.sh
+step "sets of features" tests/scripts/features.sh
+# What breaks users is for a person to judge, and is not a failure before a release.
+step "semver" tests/scripts/semver.sh
 # All of `wire`, `connection`, `task` and the admission: about 1,030 mutants. One takes 5 s on two
 # free cores, and a minute if the unit tests miss it. So the step takes two hours or more.
 limit=12h step "mutants" tests/scripts/mutants.sh

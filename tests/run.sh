@@ -92,6 +92,7 @@ step "a protocol crate by itself" cargo clippy --locked --package fleet-protocol
 cargo_test
 step "documents" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features
 step "public API" tests/scripts/public_api.sh
+step "packages" tests/scripts/package.sh
 step "wake-ups" tests/scripts/model.sh
 step "programs of the campaigns" tests/scripts/campaigns.sh
 step "conformance" tests/scripts/conformance.sh
