@@ -141,6 +141,11 @@ impl ReceiveLimiter {
     /// Counts received bytes.
     pub(super) fn count_bytes(&mut self, bytes: usize) {
         self.note_wait(bytes > 0);
+        // A full bucket loses the tokens of a quiet time now. They must not come back after these
+        // bytes have taken some. Their messages are counted without a look at the clock.
+        let now = Instant::now();
+        self.messages.refill(now);
+        self.bytes.refill(now);
         count(&mut self.bytes, bytes as f64, &mut self.exceeded);
     }
 
@@ -172,4 +177,138 @@ fn is_due(last: Option<Instant>, after: Duration, now: Instant) -> bool {
 fn count(bucket: &mut TokenBucket, tokens: f64, exceeded: &mut bool) {
     *exceeded |= !bucket.has_token() && bucket.wait(Instant::now()).is_some();
     bucket.take(tokens);
+}
+
+#[cfg(test)]
+#[cfg(not(wsx_model))]
+mod tests {
+    use super::*;
+    use crate::{
+        connection::queue::{Bound, Budget, Taken},
+        wire::{close_code::CloseCode, close_frame::CloseFrame},
+    };
+    use std::future::poll_fn;
+    use tokio::time::advance;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Returns the limiter of 2 messages and 100 bytes in a second, both at once after a quiet
+    /// time.
+    fn limiter(over: OverLimit) -> Box<ReceiveLimiter> {
+        let config = Config::default().max_message_size(100 - MAX_HEADER).receive_limit(2, 100, SECOND, over);
+        ReceiveLimiter::new(Role::Server, &config).expect("the configuration has a limit")
+    }
+
+    fn queue() -> Queue {
+        Queue::new(Bound { messages: 10, bytes: 1000 }, Budget::default())
+    }
+
+    /// Polls once. Returns whether it is ready.
+    async fn message_is_ready(limiter: &mut ReceiveLimiter, queue: &Queue) -> bool {
+        poll_fn(|cx| Poll::Ready(limiter.poll_message(queue, cx))).await.is_ready()
+    }
+
+    async fn read_is_ready(limiter: &mut ReceiveLimiter, queue: &Queue) -> bool {
+        poll_fn(|cx| Poll::Ready(limiter.poll_read(queue, cx))).await.is_ready()
+    }
+
+    /// Returns how many pongs were queued.
+    fn pongs(queue: &Queue) -> usize {
+        let frames = match queue.take() {
+            Taken::One(frame) => frame.to_vec(),
+            Taken::Many(batch) => batch,
+            _ => return 0,
+        };
+        assert!(frames.chunks(2).all(|frame| frame == [0x8a, 0]), "{frames:?}");
+        frames.len() / 2
+    }
+
+    fn counts(limiter: &mut ReceiveLimiter) -> bool {
+        matches!(limiter.judge(Poll::Ready(Ok(Received::Ping))), Poll::Ready(Ok(Received::Ping)))
+    }
+
+    fn is_too_fast(judged: &Poll<Result<Received, ReadError>>) -> bool {
+        let expected = Violation::TooFast { messages: 2, bytes: 100 };
+        matches!(judged, Poll::Ready(Err(ReadError::Rejected(found))) if *found == expected)
+    }
+
+    #[test]
+    fn a_connection_without_a_limit_has_no_limiter() {
+        assert!(ReceiveLimiter::new(Role::Server, &Config::default()).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_with_too_many_messages_is_held_back() {
+        let (mut limiter, queue) = (limiter(OverLimit::Wait), queue());
+        for _ in 0..2 {
+            assert!(message_is_ready(&mut limiter, &queue).await && counts(&mut limiter));
+        }
+        assert!(!limiter.holds_back());
+        assert!(!message_is_ready(&mut limiter, &queue).await);
+        assert!(limiter.holds_back() && read_is_ready(&mut limiter, &queue).await, "bytes are counted apart");
+        assert_eq!(pongs(&queue), 1);
+        advance(Duration::from_millis(499)).await;
+        assert!(!message_is_ready(&mut limiter, &queue).await);
+        advance(Duration::from_millis(1)).await;
+        assert!(message_is_ready(&mut limiter, &queue).await && counts(&mut limiter));
+        assert!(!limiter.holds_back());
+        assert!(!message_is_ready(&mut limiter, &queue).await);
+        assert_eq!(pongs(&queue), 0, "less than 4 seconds after the last one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_held_back_for_long_gets_signs_of_life() {
+        let (mut limiter, queue, start) = (limiter(OverLimit::Wait), queue(), Instant::now());
+        assert!(read_is_ready(&mut limiter, &queue).await);
+        limiter.count_bytes(1200);
+        let mut signs = Vec::new();
+        poll_fn(|cx| {
+            let polled = limiter.poll_read(&queue, cx);
+            signs.extend((0..pongs(&queue)).map(|_| start.elapsed().as_secs()));
+            polled
+        })
+        .await;
+        // A debt of 1,100 bytes, and a byte more.
+        assert_eq!((start.elapsed(), signs), (Duration::from_millis(11_010), vec![0, 4, 8]));
+        assert!(!limiter.judge(Poll::Pending).is_ready(), "it is not closed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_burst_passes_after_a_quiet_time() {
+        let (mut limiter, queue) = (limiter(OverLimit::Wait), queue());
+        advance(10 * SECOND).await;
+        limiter.count_bytes(4);
+        for _ in 0..2 {
+            assert!(message_is_ready(&mut limiter, &queue).await && counts(&mut limiter));
+        }
+        assert!(!message_is_ready(&mut limiter, &queue).await);
+        advance(10 * SECOND).await;
+        limiter.count_bytes(100);
+        assert!(!read_is_ready(&mut limiter, &queue).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_above_a_limit_is_closed() {
+        let (mut limiter, queue) = (limiter(OverLimit::Close), queue());
+        for _ in 0..2 {
+            assert!(counts(&mut limiter) && counts(&mut limiter));
+            // All have come back.
+            advance(SECOND).await;
+        }
+        limiter.count_bytes(100);
+        assert!(limiter.judge(Poll::Pending).is_pending(), "the bytes of the limit");
+        assert!(message_is_ready(&mut limiter, &queue).await && read_is_ready(&mut limiter, &queue).await);
+        limiter.count_bytes(1);
+        assert!(is_too_fast(&limiter.judge(Poll::Pending)));
+        let close = CloseFrame { code: CloseCode::NORMAL, reason: String::new() };
+        let judged = limiter.judge(Poll::Ready(Ok(Received::Close(close))));
+        assert!(matches!(judged, Poll::Ready(Ok(Received::Close(_)))), "the peer's own end counts");
+        assert!(matches!(limiter.judge(Poll::Ready(Err(ReadError::Ended))), Poll::Ready(Err(ReadError::Ended))));
+
+        let mut limiter = self::limiter(OverLimit::Close);
+        assert!(counts(&mut limiter) && counts(&mut limiter));
+        assert!(message_is_ready(&mut limiter, &queue).await);
+        assert!(is_too_fast(&limiter.judge(Poll::Ready(Ok(Received::Ping)))));
+        assert_eq!(pongs(&queue), 0);
+    }
 }

@@ -32,10 +32,15 @@ impl TokenBucket {
         self.tokens >= self.burst
     }
 
-    /// Returns the time until there is a token, or `None` if there is one now.
-    pub(crate) fn wait(&mut self, now: Instant) -> Option<Duration> {
+    /// Adds the tokens that have come back. Those above the burst are lost.
+    pub(crate) fn refill(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
         (self.tokens, self.at) = ((self.tokens + elapsed * self.rate).min(self.burst), now);
+    }
+
+    /// Returns the time until there is a token, or `None` if there is one now.
+    pub(crate) fn wait(&mut self, now: Instant) -> Option<Duration> {
+        self.refill(now);
         let missing = 1.0 - self.tokens;
         (missing > 0.0).then(|| Duration::try_from_secs_f64(missing / self.rate).unwrap_or(Duration::MAX))
     }
@@ -75,6 +80,23 @@ mod tests {
         bucket.take(3.0);
         assert!(bucket.wait(start + SECOND).is_some(), "never more than the burst");
         assert_eq!(bucket.wait(start), Some(SECOND / 2), "a clock that goes back gives nothing");
+    }
+
+    #[test]
+    fn a_token_is_seen_without_the_clock_only_after_a_wait() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::full(10.0, 2.0, start);
+        assert!(bucket.has_token());
+        bucket.take(1.0);
+        assert!(bucket.has_token(), "one is left");
+        bucket.take(0.5);
+        assert!(!bucket.has_token());
+        assert_eq!(bucket.wait(start), Some(SECOND / 20));
+        assert_eq!(bucket.wait(start + SECOND / 20), None);
+        assert!(bucket.has_token());
+        bucket.take(1.0);
+        assert_eq!(bucket.wait(start + SECOND / 20), Some(SECOND / 10));
+        assert_eq!(bucket.wait(start + SECOND / 10), Some(SECOND / 20), "half of one is back");
     }
 
     #[test]
