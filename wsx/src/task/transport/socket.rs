@@ -171,10 +171,11 @@ impl<S: AsyncRead + Unpin> Link for Polled<'_, '_, S> {
 mod tests {
     use super::*;
     use crate::{
+        config::OverLimit,
         connection::queue::{Bound, Budget},
-        wire::data_message::DataMessage,
+        wire::{data_message::DataMessage, header::MAX_HEADER},
     };
-    use std::future::poll_fn;
+    use std::{future::poll_fn, time::Duration};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf, duplex};
 
     /// The first message `hi` of a server.
@@ -226,8 +227,30 @@ mod tests {
     async fn the_tcp_socket_below_a_stream_is_asked() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let unacknowledged = transport(near, &[]).unacknowledged();
-        assert_eq!(unacknowledged, if cfg!(target_os = "linux") { Some(0) } else { None });
+        let transport = transport(near, &[]);
+        assert_eq!(transport.unacknowledged(), if cfg!(target_os = "linux") { Some(0) } else { None });
+        assert_eq!(transport.peer(), listener.local_addr().ok());
+    }
+
+    /// The bytes of the peer wait in the socket, so its silence says nothing.
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_held_back_is_not_silent() {
+        // Twenty bytes at once, which are five messages.
+        let config = Config::default().max_message_size(20 - MAX_HEADER);
+        for (messages, bytes, passed) in [(3, 1000, 3), (1000, 1, 5)] {
+            let config = config.clone().receive_limit(messages, bytes, Duration::from_secs(1), OverLimit::Wait);
+            let ((near, mut far), queue) = (duplex(1000), queue());
+            let transport = SocketTransport::new(near, Role::Client, Vec::new(), &config);
+            far.write_all(&HI.repeat(5)).await.unwrap();
+            for _ in 0..passed {
+                assert!(is_hi(&poll_fn(|cx| transport.poll_received(&queue, cx)).await));
+            }
+            far.write_all(HI).await.unwrap();
+            assert!(transport.take_received() && !transport.take_received());
+            assert!(poll_fn(|cx| Poll::Ready(transport.poll_received(&queue, cx))).await.is_pending());
+            assert!(transport.take_received() && transport.take_received());
+            assert!(is_hi(&poll_fn(|cx| transport.poll_received(&queue, cx)).await), "after a wait");
+        }
     }
 
     #[tokio::test]
