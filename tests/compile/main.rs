@@ -4,7 +4,7 @@
 //! `TRYBUILD=overwrite` writes the expected errors.
 use std::{fs, path::Path};
 
-/// Rows D10, M1, M3: each mistake is reported at the user's own token.
+/// Rows D10, M1, M3, S7: each mistake is reported at the user's own token.
 #[test]
 fn a_mistake_is_reported_at_its_own_token() {
     trybuild::TestCases::new().compile_fail("compile/fail/*.rs");

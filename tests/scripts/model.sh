@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Connections, hub, admission and client under a model checker: every order of the threads with at
 # most so many preemptions, 3 unless given as the first argument. Built apart, since the checker's
-# lock is in the place of std's then. Row R11 of the specification.
+# lock is in the place of std's then. Rows R11, S6 of the specification.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh

@@ -60,6 +60,32 @@ pub enum SendError {
     PingTooLong(usize),
 }
 
+/// An error of a label. The labels of the connection are as before.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LabelError {
+    /// The hub has no connection with this id.
+    #[error("no such connection: {0:?}")]
+    NoSuchConnection(String),
+    /// The label is the empty string.
+    #[error("a label is empty")]
+    Empty,
+    /// The label is too long.
+    #[error("a label has {bytes} bytes, and the maximum is {maximum}")]
+    TooLong {
+        /// The length of the label, in bytes.
+        bytes: usize,
+        /// The longest label, in bytes.
+        maximum: usize,
+    },
+    /// The connection has the maximum number of labels.
+    #[error("a connection has at most {maximum} labels")]
+    TooMany {
+        /// The maximum number of labels of a connection.
+        maximum: usize,
+    },
+}
+
 /// An error that the [`Observer`](crate::Observer) receives for a message. The handler failed, or
 /// could not be called.
 ///

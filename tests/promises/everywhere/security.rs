@@ -2,7 +2,10 @@
 //! row R10 of the specification.
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
-use wsx::{Backoff, CancellationToken, Client, Config, ConnectError, Hub, server::OnDuplicate};
+use wsx::{
+    Backoff, CancellationToken, Client, Config, ConnectError, Hub, Rejection,
+    server::{LabelError, OnDuplicate},
+};
 use wsx_tests::{
     handshake::{self, GOOD, completed, head, upgrade},
     within,
@@ -85,6 +88,44 @@ fn the_document_names_the_default_of_every_limit() {
         window.replace(' ', "")
     );
     assert!(builder.contains(&duplicates), "{duplicates} is not in {builder}");
+    let presence = format!(
+        "PresenceOptions {{ grace: {}, max_absent: {} }}",
+        documented("HubBuilder::presence_grace").replace(" s", "ns"),
+        number("HubBuilder::max_absent")
+    );
+    assert!(builder.contains(&presence), "{presence} is not in {builder}");
+}
+
+#[tokio::test]
+async fn a_connection_has_exactly_the_labels_of_the_document() {
+    let (most, longest) = (number("labels of a connection"), number("length of a label"));
+    let hub = Hub::builder().without_handlers().build().unwrap();
+    let handler = hub.ws_handler(|_| async { Ok::<_, Rejection>("box") }, |_| {});
+    let (mut near, far) = tokio::io::duplex(4096);
+    near.write_all(upgrade("/", "").as_bytes()).await.unwrap();
+    within(handler.serve_connection(far, None)).await.unwrap();
+    let label = |length: usize| hub.add_label("box", &"x".repeat(length));
+    assert_eq!(label(longest + 1), Err(LabelError::TooLong { bytes: longest + 1, maximum: longest }));
+    for n in 0..most {
+        assert_eq!(label(longest - n), Ok(()));
+    }
+    assert_eq!(label(longest - most), Err(LabelError::TooMany { maximum: most }));
+}
+
+/// A longer id is forgotten at once, and its end is still reported.
+#[tokio::test]
+async fn an_absent_id_has_at_most_the_length_of_the_document() {
+    let longest = number("length of an absent id that is remembered");
+    let hub = Hub::builder().without_handlers().build().unwrap();
+    for (length, known) in [(longest, 1), (longest + 1, 1)] {
+        let handler = hub.ws_handler(move |_| async move { Ok::<_, Rejection>("x".repeat(length)) }, |_| {});
+        let (mut near, far) = tokio::io::duplex(4096);
+        near.write_all(upgrade("/", "").as_bytes()).await.unwrap();
+        let conn = within(handler.serve_connection(far, None)).await.unwrap();
+        drop(near);
+        within(conn.closed()).await;
+        assert_eq!(hub.presence().snapshot().len(), known);
+    }
 }
 
 /// Returns the status of the answer to a request with an HTTP head of this length and this many

@@ -17,6 +17,7 @@ use crate::{
         extensions::Extensions,
         handle::extra::Extra,
         queue::{Bound, Budget, PushError, Queue, QueueClosed},
+        wall_clock::{AtomicSeconds, Seconds},
         watch::Watch,
     },
     wire::{close_code::CloseCode, role::Role},
@@ -47,6 +48,8 @@ struct Shared {
     id: Arc<str>,
     /// The address of the peer, if it is known. Set before the task starts.
     peer: OnceLock<SocketAddr>,
+    /// When the hub last received bytes of the peer.
+    seen: AtomicSeconds,
     /// Decides whether frames are masked. It is here because a sender makes the finished frame.
     role: Role,
     /// The frames that wait for the task.
@@ -91,6 +94,7 @@ impl Handle {
         Self(Arc::new(Shared {
             id,
             peer: OnceLock::new(),
+            seen: AtomicSeconds::default(),
             role,
             queue: Queue::new(bound, budget),
             closing: OnceLock::new(),
@@ -101,7 +105,7 @@ impl Handle {
         }))
     }
 
-    pub(crate) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &Arc<str> {
         &self.0.id
     }
 
@@ -114,6 +118,16 @@ impl Handle {
         if let Some(peer) = peer {
             let _ = self.0.peer.set(peer);
         }
+    }
+
+    /// Returns when the hub last received bytes of the peer.
+    pub(crate) fn seen(&self) -> Seconds {
+        self.0.seen.load()
+    }
+
+    /// Notes that bytes of the peer were received now.
+    pub(crate) fn set_seen(&self) {
+        self.0.seen.store(Seconds::now());
     }
 
     pub(crate) fn role(&self) -> Role {
@@ -400,7 +414,7 @@ mod tests {
     #[test]
     fn a_handle_knows_its_connection() {
         let handle = handle();
-        assert_eq!((handle.id(), handle.role()), ("box-7", Role::Client));
+        assert_eq!((&**handle.id(), handle.role()), ("box-7", Role::Client));
         assert!(handle.is_same(&handle.clone()) && !handle.is_same(&self::handle()));
         assert!(!handle.is_started());
         handle.set_started();

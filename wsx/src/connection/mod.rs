@@ -10,6 +10,7 @@ pub(crate) mod loom_or_std;
 pub(crate) mod queue;
 pub(crate) mod sending;
 mod untyped;
+pub(crate) mod wall_clock;
 pub(crate) mod watch;
 
 pub use sending::Sending;

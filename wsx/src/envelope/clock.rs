@@ -1,12 +1,12 @@
-//! The time of an envelope. It does not know the envelope.
+//! The time of an envelope, and of what presence shows. It knows neither.
 
-/// Returns the current time for `ts`: the seconds since 1970. A time before 1970 counts as 1970.
+/// Returns the current time: the seconds since 1970. A time before 1970 counts as 1970.
 ///
 /// Linux has a coarse clock, which its timer interrupt advances. A read of it costs a few
 /// nanoseconds. Its time is behind by one interval of that timer, 10 ms at most. The protocol half
 /// does without, because it has no dependencies.
 #[cfg(all(target_os = "linux", feature = "__engine"))]
-pub(super) fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     not_before_1970(rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec)
 }
 
@@ -15,9 +15,9 @@ fn not_before_1970(seconds: i64) -> i64 {
     seconds.max(0)
 }
 
-/// Returns the current time for `ts`: the seconds since 1970. A time before 1970 counts as 1970.
+/// Returns the current time: the seconds since 1970. A time before 1970 counts as 1970.
 #[cfg(not(all(target_os = "linux", feature = "__engine")))]
-pub(super) fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,6 @@
 //! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}`: its Rust type, and how
 //! it is written. It does not know handlers or connections.
-mod clock;
+pub(crate) mod clock;
 #[cfg(feature = "__engine")]
 pub(crate) mod fast_path;
 mod finite;

@@ -6,7 +6,7 @@ use crate::{
         queue::{Beyond, PushError, QueueClosed},
         sending::Sending,
     },
-    server::{hub::Hub, registry::Registry},
+    server::{hub::Hub, roster::Roster},
     wire::{close_code::CloseCode, write::Frame},
 };
 use bytes::Bytes;
@@ -27,7 +27,8 @@ const WAIT: Duration = Duration::from_millis(100);
 /// How often a connection without room in its reserve is tried again within [`WAIT`].
 const LAST_CHANCES: u32 = 10;
 
-/// Queues the frame for every connection. Returns the number of connections that accepted it.
+/// Queues the frame for every connection, or for those with a label. Returns the number of
+/// connections that accepted it.
 ///
 /// ```text
 ///          full                full for WAIT            full for lag_timeout, or reserve full for WAIT
@@ -36,14 +37,17 @@ const LAST_CHANCES: u32 = 10;
 ///    +---------------------+<----------------------+
 ///            room                half empty
 /// ```
-pub(super) async fn broadcast<E>(hub: &Hub<E>, frame: Frame) -> usize {
+///
+/// With a label, only its connections get the frame, and only they cost time.
+pub(super) async fn broadcast<E>(hub: &Hub<E>, frame: Frame, label: Option<&str>) -> usize {
     let (message_type, bytes) = (frame.message_type, frame.payload_len());
     let message = Outgoing { frame: frame.into_bytes(), message_type, bytes };
     let watched = hub.program().watches_messages();
+    let roster = hub.roster();
     let offered =
-        if watched { offer::<true>(hub.registry(), &message) } else { offer::<false>(hub.registry(), &message) };
+        if watched { offer::<true>(roster, label, &message) } else { offer::<false>(roster, label, &message) };
     let Offered { mut accepted, reported, full, behind } = offered;
-    // After the lock of the registry is released.
+    // After the lock of the registry or of the labels is released.
     reported.iter().for_each(|conn| message.report(conn));
     let limit = hub.config().lag_timeout;
     let mut late = Vec::new();
@@ -106,9 +110,9 @@ struct Offered {
 
 /// Queues the frame where there is room. `WATCHED` is a constant, because one instruction for each
 /// connection is one percent.
-fn offer<const WATCHED: bool>(registry: &Registry, message: &Outgoing) -> Offered {
+fn offer<const WATCHED: bool>(roster: &Roster, label: Option<&str>, message: &Outgoing) -> Offered {
     let mut offered = Offered::default();
-    registry.for_each(|conn| match conn.try_push(message.frame.clone()) {
+    let visit = |conn: &Handle| match conn.try_push(message.frame.clone()) {
         Ok(()) => {
             offered.accepted += 1;
             if WATCHED {
@@ -118,7 +122,11 @@ fn offer<const WATCHED: bool>(registry: &Registry, message: &Outgoing) -> Offere
         Err(PushError::Full) if conn.queue().is_behind() => offered.behind.push(conn.clone()),
         Err(PushError::Full) => offered.full.push(conn.clone()),
         Err(PushError::Closed) => {}
-    });
+    };
+    match label {
+        None => roster.registry().for_each(visit),
+        Some(label) => roster.labels().for_each(label, visit),
+    }
     offered
 }
 

@@ -15,12 +15,7 @@ use crate::{
     error::BuildError,
     observer::{GuardedObserver, Observer},
     protocol::endpoint::{Endpoint, IntoEndpoint, Untyped},
-    server::{
-        admission::Admission,
-        duplicates::{Duplicates, OnDuplicate},
-        hub::Hub,
-        options::Options,
-    },
+    server::{admission::Admission, duplicates::OnDuplicate, hub::Hub, options::Options},
 };
 use std::{fmt, future::Future, panic::Location, sync::Arc, time::Duration};
 
@@ -233,6 +228,38 @@ impl<E: Endpoint> HubBuilder<E> {
         self
     }
 
+    /// Sets how long an id stays online in [`Hub::presence`] after its last connection has ended;
+    /// default zero (row S6 of the specification).
+    ///
+    /// An id that connects again within this time never was offline, and keeps its labels. Too low:
+    /// a box on a bad link is reported as offline and online again and again. Too high: the program
+    /// learns late that a box has gone. A box that reconnects by itself needs about a minute.
+    ///
+    /// ```standalone_crate
+    /// use std::time::Duration;
+    ///
+    /// let hub = wsx::Hub::builder().presence_grace(Duration::from_secs(60)).without_handlers().build()?;
+    /// # Ok::<_, wsx::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn presence_grace(mut self, grace: Duration) -> Self {
+        self.options.presence.grace = grace;
+        self
+    }
+
+    /// Sets the maximum number of absent ids that [`Hub::presence`] remembers; default 10,000 (row
+    /// S6 of the specification). Above it, the hub forgets the id that has been absent longest. If
+    /// its grace period is not over, the id is reported as offline first.
+    ///
+    /// An id of more than 256 bytes is forgotten at once. With the others, the default takes about
+    /// 4 MB, and at most 10 MB. Too low: the hub forgets boxes of a large fleet, or of any fleet if
+    /// `build_id` accepts ids that strangers choose. Too high: these ids fill the memory.
+    #[must_use]
+    pub fn max_absent(mut self, ids: usize) -> Self {
+        self.options.presence.max_absent = ids;
+        self
+    }
+
     /// Sets the maximum number of bytes that wait in the send queues of all connections together;
     /// not limited by default (row V1 of the specification).
     ///
@@ -322,7 +349,7 @@ impl<E: Endpoint> HubBuilder<E> {
         let (program, result) = program.build(Owner::Hub, options.no_handlers);
         result?;
         let admission = Arc::new(Admission::new(options.limits).with_ingress(options.ingress));
-        Ok(Hub::from_parts(program, admission, Duplicates::new(options.duplicates), options.on_connect))
+        Ok(Hub::from_parts(program, admission, options.duplicates, options.presence, options.on_connect))
     }
 }
 
@@ -333,6 +360,7 @@ impl<E: Endpoint> fmt::Debug for HubBuilder<E> {
             .field("config", &self.program.config)
             .field("limits", &self.options.limits)
             .field("duplicates", &self.options.duplicates)
+            .field("presence", &self.options.presence)
             .finish_non_exhaustive()
     }
 }

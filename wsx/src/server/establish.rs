@@ -244,6 +244,10 @@ pub(super) async fn admit<E: Endpoint>(
         let text = format!("`build_id` added the header `{name}`, which the handshake writes itself: remove it");
         return Err(Rejection::of(RejectionKind::Internal, StatusCode::INTERNAL_SERVER_ERROR, text));
     }
+    if let Err(error) = &identity.labels {
+        let text = format!("`build_id` set labels that are not valid: {error}");
+        return Err(Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, text));
+    }
     if let Some(protocol) = agreed {
         identity.headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
@@ -260,7 +264,9 @@ pub(super) fn enter<E: Endpoint>(
     let hub = &upgrade.hub;
     let Lifecycle { tasks, stop, .. } = hub.lifecycle();
     let token = tasks.token();
-    let conn = hub.open(identity.id, peer, |older| {
+    // `admit` has rejected labels that are not valid.
+    let labels = identity.labels.unwrap_or_default();
+    let conn = hub.open(identity.id, labels, peer, |older| {
         // The token of this connection counts too. So the limit is exact, even if many connections
         // arrive at the same time.
         if stop.is_cancelled() {
@@ -288,7 +294,7 @@ pub(super) fn enter<E: Endpoint>(
 pub(crate) fn without_handshake<E: Endpoint>(hub: &Hub<E>, identity: Identity) -> Result<Handle, Rejection> {
     let mut entered = enter(&hub.ws_handler(crate::unique_id, |_| {}), identity, None)?;
     entered.running = true;
-    entered.conn.set_started();
+    hub.start(&entered.conn);
     Ok(entered.conn.clone())
 }
 
@@ -326,7 +332,7 @@ impl<E: Endpoint> Entered<E> {
         let (hub, conn, token) = (self.hub.clone(), self.conn.clone(), self.token.clone());
         let counted = self.counted.take();
         let mut transport = Some(transport);
-        conn.set_started();
+        hub.start(&conn);
         tokio::spawn(async move {
             let scope = Scope { program: hub.program(), hub: Some(&hub) };
             task::run(&mut transport, &conn, &scope, &hub.lifecycle().kill).await;
@@ -344,11 +350,12 @@ impl<E: Endpoint> Entered<E> {
 impl<E: Endpoint> Drop for Entered<E> {
     fn drop(&mut self) {
         if !self.running {
-            self.hub.remove(&self.conn);
+            let closed = Closed::new(CloseCode::ABNORMAL, "the handshake was not finished", ClosedBy::Link);
+            self.hub.remove(&self.conn, &closed);
             self.conn.shut();
             self.conn.end_reports();
             spans::close(&self.conn);
-            self.conn.set_closed(Closed::new(CloseCode::ABNORMAL, "the handshake was not finished", ClosedBy::Link));
+            self.conn.set_closed(closed);
         }
     }
 }

@@ -14,14 +14,13 @@ use crate::server::{
 use crate::{
     connection::{Connection, sending::Sending},
     envelope::{SentBy, frame::Encode as _},
-    error::SendError,
+    error::{LabelError, SendError},
     protocol::endpoint::{Endpoint, Untyped},
-    server::{broadcast, hub::inner::Inner, lifecycle::Lifecycle, shutdown},
+    server::{broadcast, hub::inner::Inner, lifecycle::Lifecycle, presence::Presence, shutdown},
     wire::role::Role,
 };
 use futures_util::future::BoxFuture;
 use std::{
-    fmt,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -162,7 +161,7 @@ impl<E: Endpoint> Hub<E> {
     /// Cancel safe. If this future is dropped while it waits for room, the message is not sent; see
     /// [`Sending`].
     pub fn send_to<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, id: &str, message: &M) -> Sending<'static> {
-        let conn = self.0.registry.get(id).ok_or_else(|| SendError::NoSuchConnection(id.to_owned()));
+        let conn = self.registry().get(id).ok_or_else(|| SendError::NoSuchConnection(id.to_owned()));
         Sending::on_owned(conn, message.encode(Role::Server))
     }
 
@@ -198,13 +197,90 @@ impl<E: Endpoint> Hub<E> {
     ) -> BoxFuture<'_, Result<usize, SendError>> {
         let frame = message.encode(Role::Server);
         // Boxed, so that its type does not name the message; `sending` has the reason.
-        Box::pin(async move { Ok(broadcast::broadcast(self, frame?).await) })
+        Box::pin(async move { Ok(broadcast::broadcast(self, frame?, None).await) })
+    }
+
+    /// As [`broadcast`](Self::broadcast), for the connections with this label (row S7 of the
+    /// specification). Its cost depends on their number, and not on that of all connections.
+    ///
+    /// A label that no connection has is not an error: the result is 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`broadcast`](Self::broadcast).
+    pub fn broadcast_to<'h, M: SentBy<E::Side, E::Peer> + ?Sized>(
+        &'h self,
+        label: &'h str,
+        message: &M,
+    ) -> BoxFuture<'h, Result<usize, SendError>> {
+        let frame = message.encode(Role::Server);
+        Box::pin(async move { Ok(broadcast::broadcast(self, frame?, Some(label)).await) })
+    }
+
+    /// Returns the ids of the connections with this label, in any order.
+    #[must_use]
+    pub fn ids_of(&self, label: &str) -> Vec<String> {
+        self.0.roster.labels().ids(label)
+    }
+
+    /// Returns the labels of the connection with this id, in any order. An unknown id has none.
+    #[must_use]
+    pub fn labels_of(&self, id: &str) -> Vec<String> {
+        self.0.roster.labels().of(id)
+    }
+
+    /// Adds a label to the connection with this id, besides those of
+    /// [`Identity::label`](crate::Identity::label). A label that it has already is not an error.
+    ///
+    /// Labels belong to the id while it is online. If the program has changed them, the next
+    /// connection of the id keeps them, and ignores those of its own `build_id`. An id that was
+    /// offline meanwhile has the labels of `build_id` again.
+    ///
+    /// # Errors
+    ///
+    /// [`LabelError`]: there is no connection with this id, it has 16 labels, or the label does not
+    /// have 1 to 128 bytes.
+    pub fn add_label(&self, id: &str, label: &str) -> Result<(), LabelError> {
+        self.0.roster.add_label(id, label)
+    }
+
+    /// Removes a label from the connection with this id. Returns whether it had the label.
+    ///
+    /// To move a connection to another label, add that one first. It then misses no broadcast.
+    pub fn remove_label(&self, id: &str, label: &str) -> bool {
+        self.0.roster.labels().take(id, label)
+    }
+
+    /// Returns who is connected, and who was, with times, addresses and reasons, and the changes
+    /// (row S6 of the specification).
+    ///
+    /// ```
+    /// # fn example(hub: &wsx::Hub) {
+    /// if let Some(peer) = hub.presence().get("box-7") {
+    ///     println!("online: {}, since {:?}, last seen {:?}", peer.online, peer.since, peer.last_seen);
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn presence(&self) -> Presence {
+        self.0.roster.presence().clone()
+    }
+
+    /// Returns all connections, in any order, for example to look at their
+    /// [`extension`](Connection::extension).
+    #[must_use]
+    pub fn connections(&self) -> Vec<Connection<E::Side, E::Peer>> {
+        self.registry().connections().into_iter().map(Connection::from_handle).collect()
     }
 
     /// Returns the connection with this id, if there is one.
     #[must_use]
     pub fn connection(&self, id: &str) -> Option<Connection<E::Side, E::Peer>> {
-        self.0.registry.get(id).map(Connection::from_handle)
+        self.registry().get(id).map(Connection::from_handle)
     }
 
     /// Whether a connection with this id is open: its handler of `__open__` runs or has run, and
@@ -212,43 +288,23 @@ impl<E: Endpoint> Hub<E> {
     ///
     /// When a box reconnects, the handler of `__close__` for its old connection may run before or
     /// after the handler of `__open__` for the new one. Ask here whether the box has really gone,
-    /// and note the result under the lock that the handler of `__open__` takes too:
-    ///
-    /// ```standalone_crate
-    /// use std::{collections::HashSet, sync::Mutex};
-    /// use wsx::{Connection, Hub};
-    ///
-    /// #[derive(wsx::Endpoint, Default)]
-    /// struct Station { present: Mutex<HashSet<String>> }
-    ///
-    /// #[wsx::handler("__open__", on = Station)]
-    /// fn on_open(station: &Station, conn: &Connection) {
-    ///     station.present.lock().unwrap().insert(conn.id().to_owned());
-    /// }
-    ///
-    /// #[wsx::handler("__close__", on = Station)]
-    /// fn on_close(station: &Station, hub: &Hub<Station>, conn: &Connection) {
-    ///     let mut present = station.present.lock().unwrap();
-    ///     if !hub.is_connected(conn.id()) {
-    ///         present.remove(conn.id());
-    ///     }
-    /// }
-    /// ```
+    /// under a lock that the handler of `__open__` takes too. [`presence`](Self::presence) does
+    /// this for you.
     #[must_use]
     pub fn is_connected(&self, id: &str) -> bool {
-        self.0.registry.get(id).is_some_and(|conn| conn.is_started())
+        self.registry().get(id).is_some_and(|conn| conn.is_started())
     }
 
     /// Returns the ids of all connections, in any order.
     #[must_use]
     pub fn ids(&self) -> Vec<String> {
-        self.0.registry.ids()
+        self.registry().ids()
     }
 
     /// Returns the number of connections.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.registry.len()
+        self.registry().len()
     }
 
     /// Whether the hub does not have a connection.
@@ -329,17 +385,5 @@ impl<E: Endpoint> Hub<E> {
         let ending = tokio::spawn(async move { shutdown::run(&hub, grace).await });
         // This fails only if the runtime ends.
         ending.await.unwrap_or_else(|_| tasks.len())
-    }
-}
-
-impl<E> Clone for Hub<E> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<E: Endpoint> fmt::Debug for Hub<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("endpoint", &E::NAME).field("connections", &self.len()).finish_non_exhaustive()
     }
 }

@@ -1,9 +1,15 @@
-//! The identity that the program gives a connection: its id, and values for its handlers.
-use crate::connection::extensions::Extensions;
+//! The identity that the program gives a connection: its id, its labels, and values for its
+//! handlers.
+use crate::{
+    connection::extensions::Extensions,
+    error::LabelError,
+    server::labels::{self, LabelSet},
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::{fmt, sync::Arc};
 
-/// The identity of a new connection, which `build_id` returns: its id, and values for its handlers.
+/// The identity of a new connection, which `build_id` returns: its id, its labels, and values for
+/// its handlers.
 ///
 /// If the id is enough, `build_id` can return a string.
 ///
@@ -23,12 +29,15 @@ pub struct Identity {
     pub(crate) extensions: Extensions,
     /// Headers of the answer, besides those of the handshake.
     pub(crate) headers: HeaderMap,
+    /// The labels, or the error of the first label that is not valid.
+    pub(crate) labels: Result<LabelSet, LabelError>,
 }
 
 impl Identity {
     /// Returns an identity with this id, and without values.
     pub fn new(id: impl Into<Arc<str>>) -> Self {
-        Self { id: id.into(), extensions: Extensions::default(), headers: HeaderMap::new() }
+        let (extensions, headers) = (Extensions::default(), HeaderMap::new());
+        Self { id: id.into(), extensions, headers, labels: Ok(LabelSet::new()) }
     }
 
     /// Adds a value, which [`Connection::extension`](crate::Connection::extension) returns. It
@@ -36,6 +45,30 @@ impl Identity {
     #[must_use]
     pub fn with<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.extensions.insert(value);
+        self
+    }
+
+    /// Adds a label to the connection, for [`Hub::broadcast_to`](crate::Hub::broadcast_to) and
+    /// [`Hub::ids_of`](crate::Hub::ids_of) (row S7 of the specification).
+    ///
+    /// A connection has at most 16 labels, of 1 to 128 bytes each. They may have any characters.
+    /// With a label that is not valid, the handshake is rejected with 500, and the observer
+    /// receives the reason. If the program has changed the labels of this id while it was online,
+    /// those stay; see [`Hub::add_label`](crate::Hub::add_label).
+    ///
+    /// ```
+    /// use wsx::{Identity, Rejection, http::request::Parts};
+    ///
+    /// async fn identify(_: Parts) -> Result<Identity, Rejection> {
+    ///     Ok(Identity::new("box-7").label("site-7").label("model-b"))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn label(mut self, label: impl AsRef<str>) -> Self {
+        self.labels = self.labels.and_then(|mut labels| {
+            labels::insert(&mut labels, label.as_ref())?;
+            Ok(labels)
+        });
         self
     }
 

@@ -2,12 +2,14 @@
 //! `task::loom_tests` has the method.
 use super::{
     admission::{Admission, Limits},
-    duplicates::{DuplicateOptions, Duplicates},
+    duplicates::DuplicateOptions,
     hub::Hub,
     lifecycle::Lifecycle,
+    presence::{PresenceChange, PresenceChanges, PresenceOptions},
     shutdown,
 };
 use crate::{
+    closed::{Closed, ClosedBy},
     config::Config,
     connection::{
         handle::Handle,
@@ -16,6 +18,7 @@ use crate::{
     },
     dispatch::program::Program,
     protocol::endpoint::Untyped,
+    wire::close_code::CloseCode,
 };
 use loom::{sync::atomic::AtomicUsize, thread};
 use std::{
@@ -29,15 +32,16 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 fn hub() -> Hub<Untyped> {
     let program = Program::without_handlers(Untyped::default(), Config::default());
-    let duplicates = Duplicates::new(DuplicateOptions::default());
-    Hub::from_parts(program, Arc::new(Admission::new(Limits::default())), duplicates, None)
+    let duplicates = DuplicateOptions::default();
+    let admission = Arc::new(Admission::new(Limits::default()));
+    Hub::from_parts(program, admission, duplicates, PresenceOptions::default(), None)
 }
 
 /// Adds a connection, as a handshake does.
 fn open(hub: &Hub<Untyped>) -> Option<(Handle, TaskTrackerToken)> {
     let Lifecycle { tasks, stop, .. } = hub.lifecycle();
     let token = tasks.token();
-    let conn = hub.open("box".into(), None, |_| if stop.is_cancelled() { Err(()) } else { Ok(()) }).ok()?;
+    let conn = hub.open("box".into(), Vec::new(), None, |_| if stop.is_cancelled() { Err(()) } else { Ok(()) }).ok()?;
     Some((conn, token))
 }
 
@@ -48,7 +52,7 @@ fn run(hub: &Hub<Untyped>, conn: &Handle, token: TaskTrackerToken) {
         assert!(matches!(conn.queue().take(), Taken::Nothing));
         if conn.is_closed() { Poll::Ready(()) } else { Poll::Pending }
     }));
-    hub.remove(conn);
+    hub.remove(conn, &Closed::new(CloseCode::NORMAL, "", ClosedBy::Us));
     drop(token);
 }
 
@@ -98,6 +102,65 @@ fn of_the_connections_with_one_id_one_is_open_and_in_the_hub() {
         assert_eq!(open.len(), 1);
         assert!(hub.registry().get("box").is_some_and(|conn| conn.is_same(open[0])));
         assert_eq!(hub.len(), 1);
+    });
+}
+
+/// Returns the changes of the id after the first snapshot: whether it came online, or went offline.
+fn changes_to_the_end(hub: &Hub<Untyped>, mut changes: PresenceChanges) -> Vec<bool> {
+    hub.roster().presence().end();
+    let mut found = Vec::new();
+    while let Some(change) = block_on(changes.recv()) {
+        match change {
+            PresenceChange::Online(_) => found.push(true),
+            PresenceChange::Offline(_) => found.push(false),
+            PresenceChange::Snapshot { .. } => unreachable!("the reader is not slow"),
+        }
+    }
+    found
+}
+
+#[test]
+fn a_replaced_id_stays_online_and_a_failed_replacement_takes_it_offline_once() {
+    check(|| {
+        let hub = hub();
+        let (first, token) = open(&hub).expect("nobody shuts down");
+        hub.start(&first);
+        let mut changes = hub.presence().changes();
+        assert!(matches!(block_on(changes.recv()), Some(PresenceChange::Snapshot { .. })));
+        let task = thread::spawn({
+            let hub = hub.clone();
+            move || run(&hub, &first, token)
+        });
+        let newer = [true, false].map(|succeeds| {
+            let hub = hub.clone();
+            thread::spawn(move || {
+                let (conn, token) = open(&hub).expect("nobody shuts down");
+                if succeeds {
+                    hub.start(&conn);
+                }
+                // The one that was replaced, and the one whose handshake fails.
+                if conn.is_closed() || !succeeds {
+                    hub.remove(&conn, &Closed::new(CloseCode::NORMAL, "", ClosedBy::Us));
+                }
+                drop(token);
+                conn
+            })
+        });
+        let [newer, failed] = newer.map(|newer| newer.join().expect("a handshake ends"));
+        task.join().expect("the first connection is replaced");
+        // `newer` is open if it came last, and otherwise `failed` has replaced it.
+        let is_open = !newer.is_closed();
+        if !is_open {
+            hub.remove(&newer, &Closed::new(CloseCode::NORMAL, "", ClosedBy::Us));
+        }
+        assert!(!failed.is_started() && hub.presence().get("box").is_some_and(|peer| peer.online == is_open));
+        let found = changes_to_the_end(&hub, changes);
+        // An id is not offline twice in a row, nor online.
+        let last = found.iter().fold(true, |online, change| {
+            assert_ne!(online, *change);
+            *change
+        });
+        assert_eq!(last, is_open);
     });
 }
 

@@ -127,6 +127,7 @@ mod hyper;
 #[cfg(feature = "server")]
 pub(crate) mod identity;
 mod ingress;
+mod labels;
 mod lifecycle;
 #[cfg(feature = "server")]
 mod options;
@@ -136,9 +137,11 @@ mod pace;
 #[cfg(feature = "server")]
 mod peer_address;
 mod places;
+mod presence;
 mod registry;
 #[cfg(feature = "server")]
 pub(crate) mod rejection;
+mod roster;
 mod shutdown;
 #[cfg(feature = "server")]
 mod subprotocol;
@@ -147,6 +150,8 @@ pub(crate) mod tls;
 #[cfg(feature = "server")]
 pub(crate) mod upgrade;
 
+pub use crate::error::LabelError;
+pub use presence::{PeerStatus, Presence, PresenceChange, PresenceChanges};
 #[cfg(all(feature = "server", feature = "rustls"))]
 pub use tls::PeerCertificates;
 #[cfg(feature = "server")]

@@ -2,7 +2,7 @@
 use crate::{
     connection::handle::OnConnect,
     dispatch::router::NoHandlers,
-    server::{admission::Limits, duplicates::DuplicateOptions, ingress::Ingress},
+    server::{admission::Limits, duplicates::DuplicateOptions, ingress::Ingress, presence::PresenceOptions},
 };
 
 /// The options that only a hub has. The hub and the client share all others, in `ProgramBuilder`.
@@ -11,6 +11,8 @@ pub(super) struct Options {
     pub(super) limits: Limits,
     /// What happens when an id connects again.
     pub(super) duplicates: DuplicateOptions,
+    /// How long absent ids stay online, and how many are remembered.
+    pub(super) presence: PresenceOptions,
     /// The trusted proxies, and the path of health checks.
     pub(super) ingress: Ingress,
     /// Shows each new connection to the program, before the `register` of `ws_handler`.
@@ -25,6 +27,7 @@ impl Default for Options {
         Self {
             limits: Limits::default(),
             duplicates: DuplicateOptions::default(),
+            presence: PresenceOptions::default(),
             ingress: Ingress::default(),
             on_connect: None,
             no_handlers: NoHandlers::Problem,

@@ -209,6 +209,7 @@ fn with_task<R>(conn: &Handle, wire: &Wire, body: impl FnOnce(&mut Task<'_, Wire
         heartbeat: None,
         failed: None,
         reader_done: false,
+        in_hub: false,
     })
 }
 

@@ -84,12 +84,14 @@ pub(crate) fn run<'t, E: Endpoint, T: Transport>(
                 heartbeat,
                 failed: None,
                 reader_done: false,
+                in_hub: scope.hub.is_some(),
             };
             poll_fn(|cx| task.poll_serve(cx)).await;
-            if let Some(hub) = scope.hub {
-                hub.remove(conn);
-            }
             let closed = task.closed();
+            if let Some(hub) = scope.hub {
+                hub.remove(conn, &closed);
+            }
+            task.end_sends(&closed);
             // Boxed. Otherwise every idle connection would carry the room for its close.
             Box::pin(task.end(&closed, config, kill)).await;
             // Dropping a handler's future runs code of the application, which may panic. The end is
@@ -112,13 +114,14 @@ struct Ending<'a, E: Endpoint> {
 
 impl<E: Endpoint> Drop for Ending<'_, E> {
     fn drop(&mut self) {
+        let closed = Closed::new(CloseCode::ABNORMAL, "the connection's task was dropped", ClosedBy::Link);
         if let Some(hub) = self.scope.hub {
-            hub.remove(self.conn);
+            hub.remove(self.conn, &closed);
         }
         self.conn.shut();
         self.conn.end_reports();
         spans::close(self.conn);
-        self.conn.set_closed(Closed::new(CloseCode::ABNORMAL, "the connection's task was dropped", ClosedBy::Link));
+        self.conn.set_closed(closed);
     }
 }
 
@@ -143,6 +146,8 @@ struct Task<'t, T, F> {
     failed: Option<Box<FailedWrite>>,
     /// Whether `reader` has ended. After that, it must not be polled again.
     reader_done: bool,
+    /// Whether a hub wants to know when the peer was seen last.
+    in_hub: bool,
 }
 
 /// A write that failed, while the task still reads. The peer's close frame may be in the socket,
@@ -159,12 +164,18 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
             // What was queued before the close frame is read has to be written before it.
             let _ = self.writer.poll(self.transport, self.conn.queue(), cx)?;
         }
-        self.poll_reader(cx);
+        let woken = self.poll_reader(cx);
+        // The heartbeat also has to know that the peer is held back, which does not wake the
+        // reader.
+        let received = (woken || self.heartbeat.is_some()) && self.transport.take_received();
+        if received && self.in_hub {
+            self.conn.set_seen();
+        }
         // In the same poll, whether or not a handler is pending. So replies are written at once,
         // and a handler that waits for room in its own queue gets it.
         let written = self.writer.poll(self.transport, self.conn.queue(), cx);
         self.conn.report_queue();
-        self.poll_heartbeat(cx);
+        self.poll_heartbeat(received, cx);
         written
     }
 
@@ -175,8 +186,8 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
         self.poll_reader(cx);
     }
 
-    /// Polls the reader if it was woken.
-    fn poll_reader(&mut self, cx: &Context<'_>) {
+    /// Polls the reader if it was woken. Returns whether it was.
+    fn poll_reader(&mut self, cx: &Context<'_>) -> bool {
         let woken = self.conn.queue().begin_poll(cx.waker());
         if woken && !self.reader_done {
             let mut cx = Context::from_waker(&self.waker);
@@ -191,12 +202,13 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
             }
             self.transport.shrink();
         }
+        woken
     }
 
     /// Queues a ping when it is due. Ends the connection if the peer has not answered in time.
-    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) {
+    fn poll_heartbeat(&mut self, received: bool, cx: &mut Context<'_>) {
         let Some(heartbeat) = &mut self.heartbeat else { return };
-        let is_alive = self.transport.take_received() | self.writer.take_progress();
+        let is_alive = received | self.writer.take_progress();
         // While too many messages wait for their handlers, the peer's bytes wait in the buffer of
         // the operating system. That is not silence.
         if is_alive || self.progress.is_paused() {
@@ -241,11 +253,11 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
         if self.progress.end().is_some() || self.conn.is_closed() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Returns the reason for the end. After this, sends fail.
+    /// Returns the reason for the end.
     fn closed(&mut self) -> Closed {
         // Closing has its own time limit.
         self.heartbeat = None;
-        let closed = match (self.progress.end(), self.conn.closing()) {
+        match (self.progress.end(), self.conn.closing()) {
             (Some(ReadEnd::LinkLost(why)), _) => Closed::new(CloseCode::ABNORMAL, why, ClosedBy::Link),
             (Some(ReadEnd::Panicked), _) => Closed::new(CloseCode::INTERNAL_ERROR, "internal error", ClosedBy::Us),
             (Some(ReadEnd::Rejected(code, why)), _) => Closed::new(*code, why, ClosedBy::Us),
@@ -256,9 +268,17 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
                 self.waker.wake_by_ref();
                 Closed::new(closing.code, closing.reason.as_str(), ClosedBy::Us)
             }
-            (None, Some(closing)) => return Closed::new(closing.code, closing.reason.as_str(), ClosedBy::Us),
+            (None, Some(closing)) => Closed::new(closing.code, closing.reason.as_str(), ClosedBy::Us),
             (None, None) => unreachable!("an open connection ends by its reader or by a request"),
-        };
+        }
+    }
+
+    /// Makes sends fail, and shows the end to a running handler. After a close by this program,
+    /// sends fail already, and the handler goes on.
+    fn end_sends(&self, closed: &Closed) {
+        if self.progress.end().is_none() {
+            return;
+        }
         if self.reader_done {
             self.conn.shut();
         } else {
@@ -266,7 +286,6 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
             self.conn.drain();
             self.conn.set_closed(closed.clone());
         }
-        closed
     }
 }
 

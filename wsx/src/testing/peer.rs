@@ -354,7 +354,7 @@ impl<E: Endpoint> TestPeer<E> {
         let by = if code == CloseCode::ABNORMAL { ClosedBy::Link } else { ClosedBy::Peer };
         let closed = self.closed().unwrap_or_else(|| Closed::new(code, "", by));
         if let End::Hub(hub) = &self.end {
-            hub.remove(&self.conn);
+            hub.remove(&self.conn, &closed);
         }
         self.conn.shut();
         let handled = self.run(&Incoming::close(&closed)).await;
@@ -376,13 +376,14 @@ impl<E: Endpoint> End<E> {
 impl<E: Endpoint> Drop for TestPeer<E> {
     fn drop(&mut self) {
         self.taking.abort();
+        let closed = Closed::new(CloseCode::ABNORMAL, "the test dropped its peer", ClosedBy::Link);
         if let End::Hub(hub) = &self.end {
-            hub.remove(&self.conn);
+            hub.remove(&self.conn, &closed);
         }
         self.conn.shut();
         self.conn.end_reports();
         spans::close(&self.conn);
-        self.conn.set_closed(Closed::new(CloseCode::ABNORMAL, "the test dropped its peer", ClosedBy::Link));
+        self.conn.set_closed(closed);
         if let End::Client(client) = &self.end {
             client.detach();
         }

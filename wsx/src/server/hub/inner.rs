@@ -2,22 +2,33 @@
 //!
 //! It does not know sockets or HTTP.
 use crate::{
+    closed::Closed,
     config::Config,
     connection::handle::{Handle, OnConnect},
     dispatch::program::Program,
     observer::GuardedObserver,
-    server::{admission::Admission, duplicates::Duplicates, hub::Hub, lifecycle::Lifecycle, registry::Registry},
+    protocol::endpoint::Endpoint,
+    server::{
+        admission::Admission,
+        duplicates::{DuplicateOptions, Duplicates},
+        hub::Hub,
+        labels::LabelSet,
+        lifecycle::Lifecycle,
+        presence::PresenceOptions,
+        registry::Registry,
+        roster::Roster,
+    },
     wire::{close_code::CloseCode, role::Role},
 };
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 use tokio::time::Instant;
 
 /// Everything that the clones of a hub share.
 pub(super) struct Inner<E> {
     /// The endpoint, its handlers, the bounds and the observer, for all connections of this hub.
     pub(super) program: Program<E>,
-    /// The open connections by id.
-    pub(super) registry: Registry,
+    /// The open connections by id, their labels, and the ids that have gone.
+    pub(super) roster: Roster,
     /// The limits on connections. An `Arc`, because each counted address holds it until its
     /// connection ends.
     pub(super) admission: Arc<Admission>,
@@ -29,19 +40,28 @@ pub(super) struct Inner<E> {
     pub(super) lifecycle: Lifecycle,
 }
 
+/// The readers of the changes of presence learn of the end. The task of each connection holds the
+/// hub, so all connections have ended.
+impl<E> Drop for Inner<E> {
+    fn drop(&mut self) {
+        self.roster.presence().end();
+    }
+}
+
 impl<E> Hub<E> {
     /// Returns a hub without connections.
     pub(crate) fn from_parts(
         program: Program<E>,
         admission: Arc<Admission>,
-        duplicates: Duplicates,
+        duplicates: DuplicateOptions,
+        presence: PresenceOptions,
         on_connect: Option<OnConnect>,
     ) -> Self {
         Self(Arc::new(Inner {
             program,
-            registry: Registry::default(),
+            roster: Roster::new(presence),
             admission,
-            duplicates,
+            duplicates: Duplicates::new(duplicates),
             on_connect,
             lifecycle: Lifecycle::default(),
         }))
@@ -55,14 +75,15 @@ impl<E> Hub<E> {
     pub(crate) fn open<R>(
         &self,
         id: Arc<str>,
+        labels: LabelSet,
         peer: Option<SocketAddr>,
         admit: impl FnOnce(Option<&Handle>) -> Result<(), R>,
     ) -> Result<Handle, R> {
-        let conn = Handle::within(self.admission().budget.clone(), id.clone(), Role::Server, self.config());
+        let conn = Handle::within(self.admission().budget.clone(), id, Role::Server, self.config());
         // Before the registry has it, so that its replacement sees the address.
         conn.set_peer_addr(peer);
-        let old = self.0.registry.insert(&conn, id, admit)?;
-        if let Some(old) = old.filter(|old| !old.is_closed()) {
+        let replaced = self.0.roster.open(&conn, labels, admit)?;
+        if let Some(old) = replaced.map(|replaced| replaced.older).filter(|old| !old.is_closed()) {
             old.close(CloseCode::REPLACED, "this id has connected again".into());
             if let Some(replacements) = self.0.duplicates.replaced(conn.id(), Instant::now()) {
                 self.observer().id_contested(conn.id(), old.peer_addr(), peer, replacements);
@@ -71,9 +92,14 @@ impl<E> Hub<E> {
         Ok(conn)
     }
 
+    /// Notes that the handshake of this connection is done, before its task is spawned.
+    pub(crate) fn start(&self, conn: &Handle) {
+        self.0.roster.start(conn);
+    }
+
     /// Removes this connection, but not another one that has replaced it.
-    pub(crate) fn remove(&self, conn: &Handle) {
-        self.0.registry.remove(conn);
+    pub(crate) fn remove(&self, conn: &Handle, closed: &Closed) {
+        self.0.roster.remove(conn, closed);
     }
 
     pub(crate) fn program(&self) -> &Program<E> {
@@ -99,7 +125,11 @@ impl<E> Hub<E> {
     }
 
     pub(crate) fn registry(&self) -> &Registry {
-        &self.0.registry
+        self.0.roster.registry()
+    }
+
+    pub(crate) fn roster(&self) -> &Roster {
+        &self.0.roster
     }
 
     pub(crate) fn lifecycle(&self) -> &Lifecycle {
@@ -108,5 +138,17 @@ impl<E> Hub<E> {
 
     pub(crate) fn on_connect(&self) -> Option<&OnConnect> {
         self.0.on_connect.as_ref()
+    }
+}
+
+impl<E> Clone for Hub<E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<E: Endpoint> fmt::Debug for Hub<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("endpoint", &E::NAME).field("connections", &self.len()).finish_non_exhaustive()
     }
 }
