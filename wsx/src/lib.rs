@@ -64,7 +64,7 @@
 //! # A crate for the protocol
 //!
 //! Without `client`, `server` and the features that build on them, wsx is its protocol half:
-//! [`Message`], [`Envelope`], [`protocol!`] and [`wsx::protocol`](protocol). It depends on serde
+//! [`Message`], [`Envelope`], [`protocol!`] and [`wsx::protocol`](mod@protocol). It depends on serde
 //! and `serde_json` alone, and not on tokio. A crate with the messages of both programs needs only
 //! this half:
 //!
