@@ -64,9 +64,9 @@
 //! # A crate for the protocol
 //!
 //! Without `client`, `server` and the features that build on them, wsx is its protocol half:
-//! [`Message`], [`Envelope`], [`protocol!`] and [`wsx::protocol`](mod@protocol). It depends on serde
-//! and `serde_json` alone, and not on tokio. A crate with the messages of both programs needs only
-//! this half:
+//! [`Message`], [`Envelope`], [`protocol!`] and [`wsx::protocol`](mod@protocol). It depends on
+//! serde and `serde_json` alone, and not on tokio. A crate with the messages of both programs needs
+//! only this half:
 //!
 //! ```toml
 //! wsx = { version = "0.1", default-features = false, features = ["macros"] }
