@@ -12,7 +12,7 @@ const MAX_CORES: usize = 16;
 /// Title and width of each column. A narrow terminal shows the first ones.
 pub(crate) const COLUMNS: [(&str, u16); 10] = [
     ("box", 8),
-    ("state", 10),
+    ("state", 6),
     ("received", 8),
     ("lost", 4),
     ("rate", 4),
@@ -29,8 +29,7 @@ pub(crate) struct Board(Mutex<BTreeMap<String, Row>>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Row {
-    /// Open connections: two if a box reconnects before the server sees the old one end.
-    pub(crate) open: u32,
+    pub(crate) online: bool,
     pub(crate) count: Count,
     /// The cells of the newest telemetry.
     newest: [String; 6],
@@ -66,8 +65,8 @@ impl Board {
 
     /// Returns the cells of each box, in the order of the columns.
     pub(crate) fn cells(&self) -> Vec<Vec<String>> {
-        let cells = |(id, Row { open, count, newest }): (&String, &Row)| {
-            let state = if *open > 0 { "connected" } else { "away" };
+        let cells = |(id, Row { online, count, newest }): (&String, &Row)| {
+            let state = if *online { "online" } else { "away" };
             let counts = [count.received.to_string(), count.lost.to_string()];
             [id.clone(), state.to_owned()].into_iter().chain(counts).chain(newest.clone()).collect()
         };

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use wsx::{BoxError, CancellationToken};
 
-const BOXES: u32 = 3;
+const BOXES: [&str; 3] = ["north-1", "north-2", "south-1"];
 /// Time until the server restarts, in a demo without a limit.
 const HALF: Duration = Duration::from_secs(10);
 /// Time for which the server is away.
@@ -21,8 +21,8 @@ pub(crate) async fn run(station: &Station, limit: Option<Duration>, stop: &Cance
     let listener = wsx_examples::listen("127.0.0.1:0").await?;
     let url = format!("ws://{}{PATH}", listener.local_addr()?);
     let mut boxes = JoinSet::new();
-    for number in 1..=BOXES {
-        boxes.spawn(edge::run(url.clone(), format!("box-{number}"), station.screen.clone(), stop.clone()));
+    for id in BOXES {
+        boxes.spawn(edge::run(url.clone(), id.to_owned(), station.screen.clone(), stop.clone()));
     }
     // The boxes close first, so that the server receives everything.
     let boxes_closed = CancellationToken::new();

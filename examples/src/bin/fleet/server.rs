@@ -6,8 +6,9 @@ use std::{convert::Infallible, future::ready, num::NonZero, sync::Arc, time::Dur
 use tokio::{net::TcpListener, time::sleep};
 use wsx::Report;
 use wsx::{
-    BoxError, Closed, Config, Connection, Hub, Rejection, SendError,
+    BoxError, Config, Connection, Hub, Identity, Rejection, SendError,
     http::{StatusCode, request::Parts},
+    server::{PeerStatus, PresenceChange, PresenceChanges},
 };
 
 /// Grace period for the connections when the server stops.
@@ -21,18 +22,6 @@ const RATES: [NonZero<u8>; 3] = [NonZero::new(10).unwrap(), NonZero::new(2).unwr
 pub(crate) struct Station {
     pub(crate) board: Arc<Board>,
     pub(crate) screen: Screen,
-}
-
-#[wsx::handler("__open__", on = Station)]
-fn on_open(station: &Station, conn: &Connection<Server>) {
-    station.board.change(conn.id(), |row| row.open += 1);
-    station.screen.say(format!("server: {} has connected", conn.id()));
-}
-
-#[wsx::handler("__close__", on = Station)]
-fn on_close(station: &Station, conn: &Connection<Server>, closed: Closed) {
-    station.board.change(conn.id(), |row| row.open = row.open.saturating_sub(1));
-    station.screen.say(format!("server: {} has disconnected, {closed}", conn.id()));
 }
 
 #[wsx::handler(on = Station)]
@@ -53,6 +42,7 @@ pub(crate) async fn serve(
     let observer = Problems { who: "server".to_owned(), screen: station.screen.clone() };
     // A box whose link has died silently is shown as away within 35 s.
     let hub = Hub::builder().endpoint(station.clone()).config(Config::edge()).observer(observer).build()?;
+    let watching = tokio::spawn(watch(hub.presence().changes(), station.clone()));
     let board = station.board.clone();
     let upgrade = hub.ws_handler(move |request| ready(identify(&request, &board)), |_| {}).path(PATH);
     let serving = tokio::spawn(upgrade.serve(listener));
@@ -61,18 +51,44 @@ pub(crate) async fn serve(
         never = give_orders(&hub, interval) => match never {},
     }
     hub.shutdown(GRACE).await;
+    watching.await?;
     Ok(serving.await?)
 }
 
-/// Returns the name of the box, from the query of its request. The name is the connection's id.
-fn identify(request: &Parts, board: &Board) -> Result<String, Rejection> {
+/// Shows each box that comes or goes, until the hub has closed.
+async fn watch(mut changes: PresenceChanges, station: Station) {
+    while let Some(change) = changes.recv().await {
+        let boxes = match change {
+            PresenceChange::Snapshot { peers, .. } => peers,
+            PresenceChange::Online(peer) | PresenceChange::Offline(peer) => vec![peer],
+            _ => vec![],
+        };
+        for PeerStatus { id, online, address, closed, .. } in boxes {
+            station.board.change(&id, |row| row.online = online);
+            station.screen.say(match (online, address, closed) {
+                (true, Some(address), _) => format!("server: {id} is online, from {address}"),
+                (false, _, Some(closed)) => format!("server: {id} is away, {closed}"),
+                _ => continue,
+            });
+        }
+    }
+}
+
+/// Returns the name of the box, from the query of its request. The name is the connection's id, and
+/// its site is the connection's label.
+fn identify(request: &Parts, board: &Board) -> Result<Identity, Rejection> {
     let query = request.uri.query().unwrap_or_default();
     let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).unwrap_or_default();
     let invalid = |why| Rejection::new(StatusCode::BAD_REQUEST, format!("connect to /ws?id=NAME; {why}"));
     let id = box_id(id).map_err(invalid)?;
     let full =
         || Rejection::new(StatusCode::SERVICE_UNAVAILABLE, format!("this server watches at most {MAX_BOXES} boxes"));
-    if board.has_room_for(&id) { Ok(id) } else { Err(full()) }
+    if board.has_room_for(&id) { Ok(Identity::new(&*id).label(site(&id))) } else { Err(full()) }
+}
+
+/// Returns the site of a box: `north` for `north-1`.
+fn site(id: &str) -> &str {
+    id.rsplit_once('-').map_or(id, |(site, _)| site)
 }
 
 /// Gives orders without end.
@@ -87,14 +103,15 @@ async fn give_orders(hub: &Hub<Station>, interval: Duration) -> Infallible {
     }
 }
 
-/// Sets the rate of one box, or sends a notice to all boxes.
+/// Sets the rate of one box, or sends a notice to all boxes of its site.
 async fn give_order(hub: &Hub<Station>, turn: usize) -> Result<(), SendError> {
     let screen = &hub.endpoint().screen;
+    let Some(id) = hub.ids().into_iter().cycle().nth(turn / 2) else { return Ok(()) };
     if turn % 2 == 1 {
         let text = format!("notice {turn}").into();
-        let boxes = hub.broadcast(&Notice { text }).await?;
-        screen.say(format!("server: sent a notice to {boxes} boxes"));
-    } else if let Some(id) = hub.ids().into_iter().cycle().nth(turn / 2) {
+        let boxes = hub.broadcast_to(site(&id), &Notice { text }).await?;
+        screen.say(format!("server: sent a notice to {boxes} boxes of the site {}", site(&id)));
+    } else {
         let per_second = RATES[turn / 2 % RATES.len()];
         hub.send_to(&id, &SetRate { per_second }).await?;
         screen.say(format!("server: set the rate of {id} to {per_second} samples per second"));
