@@ -34,6 +34,7 @@ step "dependencies" tests/scripts/dependencies.sh
 step "smallest profile" tests/scripts/profiles.sh
 step "oldest dependencies" tests/scripts/minimal_versions.sh
 step "sets of features" tests/scripts/features.sh
+step "other processors" tests/scripts/targets.sh
 # What breaks users is for a person to judge, and is not a failure before a release.
 step "semver" tests/scripts/semver.sh
 # All of `wire`, `connection`, `task` and the admission: about 1,030 mutants. One takes 5 s on two
