@@ -8,7 +8,7 @@ use std::{
     env, fs,
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{self, Child, Command},
+    process::{self, Child, Command, Output},
     sync::mpsc::{self, Receiver},
     thread,
     time::{Duration, Instant},
@@ -22,6 +22,12 @@ const TIME_LIMIT: Duration = Duration::from_secs(20);
 const ADDRESS: &str = "127.0.0.1";
 /// The path of the reader's clone in the guide.
 const CLONE: &str = "../wsx/wsx";
+
+/// Returns the text with the path of wsx on this machine.
+fn with_path_of_wsx(text: &str) -> String {
+    let wsx = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("wsx");
+    text.replace(CLONE, wsx.to_str().expect("a path in UTF-8"))
+}
 
 /// The package of a reader who has typed the guide's code so far.
 struct Package {
@@ -61,10 +67,10 @@ impl Package {
     /// Writes a whole file, with the paths and addresses of this machine.
     fn enter(&self, file: &str, text: &str) {
         let text = if file == "Cargo.toml" {
-            let wsx = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("wsx");
             assert!(text.contains(CLONE), "the manifest takes wsx from the reader's clone");
-            // A reader's folder is not in a workspace; this one is.
-            format!("{}\n[workspace]\n", text.replace(CLONE, wsx.to_str().expect("a path in UTF-8")))
+            // A reader's folder is not in a workspace; this one is. That comes first, because the
+            // guide adds to the end.
+            format!("[workspace]\n\n{}", with_path_of_wsx(text))
         } else {
             self.localize(text)
         };
@@ -80,7 +86,8 @@ impl Package {
         let before = self.read(file);
         let text_part = |other: char| -> String {
             let kept = text.lines().filter(|line| !line.starts_with(other));
-            self.localize(&kept.map(|line| format!("{}\n", line.get(1..).unwrap_or_default())).collect::<String>())
+            let kept: String = kept.map(|line| format!("{}\n", line.get(1..).unwrap_or_default())).collect();
+            self.localize(&with_path_of_wsx(&kept))
         };
         let (old, new) = (text_part('+'), text_part('-'));
         assert_eq!(before.matches(&old).count(), 1, "line {line}: {file} must have this exactly once:\n{old}");
@@ -88,13 +95,30 @@ impl Package {
         before
     }
 
-    /// Returns the compiler's output, which is empty if everything is right.
-    fn build(&self) -> String {
+    fn cargo(&self, command: &str) -> Output {
         let mut cargo = Command::new(env!("CARGO"));
         // Many builds of small programs, which need no debug information.
         cargo.env("CARGO_INCREMENTAL", "1").env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_TERM_COLOR", "never");
-        cargo.current_dir(&self.folder).args(["build", "--offline", "--quiet", "--target-dir"]).arg(&self.target);
-        let output = cargo.output().unwrap_or_else(|error| panic!("{cargo:?} does not run: {error}"));
+        cargo.current_dir(&self.folder).args([command, "--offline", "--target-dir"]).arg(&self.target);
+        if command == "build" {
+            cargo.arg("--quiet");
+        }
+        cargo.output().unwrap_or_else(|error| panic!("{cargo:?} does not run: {error}"))
+    }
+
+    /// Runs the tests of the package, which print these lines among others.
+    fn test(&self, Block { line, text, .. }: &Block<'_>) {
+        let output = self.cargo("test");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let why = format!("line {line}: cargo prints:\n{printed}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && !why.contains("warning"), "{why}");
+        let tests = printed.lines().filter(|line| line.starts_with("test ") && !line.starts_with("test result"));
+        assert!(tests.eq(text.lines().skip(1)), "{why}");
+    }
+
+    /// Returns the compiler's output, which is empty if everything is right.
+    fn build(&self) -> String {
+        let output = self.cargo("build");
         let printed = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.success(), !printed.contains("error"), "{printed}");
         printed
@@ -219,6 +243,7 @@ fn the_guides_program_does_what_the_guide_prints() {
                     mistakes += 1;
                 }
             }
+            ("console", None) if block.text.starts_with("$ cargo test\n") => package.test(block),
             ("console", None) => {
                 let others = rest.iter().take_while(|block| block.language == "console").count();
                 let shown = &blocks[blocks.len() - rest.len() - 1..][..=others];
