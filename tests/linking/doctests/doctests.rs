@@ -11,6 +11,7 @@
 //!
 //! let error = wsx::Hub::builder().build().unwrap_err().to_string();
 //! assert!(error.contains("two handlers for \"telemetry\": "), "{error}");
+//! assert!(error.contains("mark this one with `standalone_crate`"), "{error}");
 //! ```
 //!
 //! ```

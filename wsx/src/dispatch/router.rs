@@ -101,7 +101,14 @@ impl<E: Endpoint> Router<E> {
                      `__`, or one of {RESERVED:?}"
                 ));
             } else if let Some(first) = places.get(&key) {
-                problems.push(format!("two handlers for {message_type:?}: {first} and {place}"));
+                // rustdoc's name for the program that it makes of all doctests.
+                let hint = if place.starts_with("doctest_bundle") {
+                    "; all doctests of a crate are one program: mark this one with `standalone_crate`, or give each \
+                     doctest an endpoint"
+                } else {
+                    ""
+                };
+                problems.push(format!("two handlers for {message_type:?}: {first} and {place}{hint}"));
             } else {
                 places.insert(key.clone(), place);
                 table.insert(key, route);
