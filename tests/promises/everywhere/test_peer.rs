@@ -336,10 +336,12 @@ async fn a_message_that_a_task_sends_later_is_awaited() {
 
 #[tokio::test(start_paused = true)]
 async fn a_close_of_the_program_is_shown() {
-    let hub = station();
+    let (observer, mut memory) = recorder();
+    let hub = Hub::builder().endpoint(Station::default()).observer(observer).build().unwrap();
     let mut peer = peer(&hub, "box-7").await;
     let handled = peer.deliver(&Order { n: 1 }).await.unwrap();
     assert!(handled.raw_reply().is_none(), "a reply after a close is dropped");
+    assert_eq!(memory.reply_dropped().await, "order");
     let closed = peer.closed().unwrap();
     assert_eq!((closed.code, &*closed.reason, closed.by), (CloseCode::POLICY_VIOLATION, "no token", ClosedBy::Us));
     assert_eq!(hub.endpoint().noted(), [closed.to_string()]);

@@ -10,7 +10,6 @@ use crate::{
         Connection,
         handle::{Handle, Intake},
     },
-    dispatch::run::Scope,
     envelope::{
         Outbound,
         frame::Encode,
@@ -22,6 +21,7 @@ use crate::{
     protocol::{endpoint::Endpoint, side::Receives},
     server::{establish, hub::Hub, identity::Identity},
     testing::{
+        end::End,
         handled::{Handled, decode},
         sent::{Sent, closed_by_program, only, peer_of, read},
     },
@@ -46,9 +46,11 @@ const LIMIT: Duration = Duration::from_secs(3600);
 /// and `__unknown__`, and messages that do not fit. The compiler accepts only messages that the
 /// peer may send.
 ///
-/// Two things differ from a real connection. An error of a handler is returned to the test, besides
-/// being reported to the observer. And a handler that panics, for example by a failed assertion,
-/// panics in the test.
+/// Some things differ from a real connection:
+///
+/// - An error of a handler is returned to the test. The observer receives it too.
+/// - A handler that panics, for example by a failed assertion, panics in the test.
+/// - There is no handshake, and the bounds for received messages do not apply.
 ///
 /// It waits for a handler or a message for at most an hour, and then panics. Pause the clock to
 /// see that at once; the [module](crate::testing#the-clock) says how.
@@ -106,12 +108,6 @@ pub struct TestPeer<E: Endpoint> {
     taking: AbortHandle,
     /// The message that the test has taken last, which may borrow from it.
     taken: RawFrame<'static>,
-}
-
-/// The end of the connection that is tested.
-enum End<E: Endpoint> {
-    Hub(Hub<E>),
-    Client(Client<E>),
 }
 
 impl<E: Endpoint> TestPeer<E> {
@@ -268,10 +264,14 @@ impl<E: Endpoint> TestPeer<E> {
         };
         let is_ignored = handled.is_none();
         let reply = handled.transpose()?.flatten();
-        // As in the task of a connection, a reply after a close is dropped.
-        let reply = reply.filter(|_| conn.intake() != Intake::Shut).map(|reply| {
+        let reply = reply.and_then(|reply| {
+            if conn.intake() == Intake::Shut {
+                // As in the task of a connection.
+                scope.program.observer.reply_dropped(Connection::of(conn), &incoming.message_type);
+                return None;
+            }
             conn.report_sent(reply.message_type, reply.payload_len());
-            only(read(peer_of(conn.role()), reply.as_bytes().to_vec()))
+            Some(only(read(peer_of(conn.role()), reply.as_bytes().to_vec())))
         });
         Ok(Handled { reply, is_ignored })
     }
@@ -353,9 +353,7 @@ impl<E: Endpoint> TestPeer<E> {
     pub async fn close(self, code: CloseCode) -> Result<(), HandlerError> {
         let by = if code == CloseCode::ABNORMAL { ClosedBy::Link } else { ClosedBy::Peer };
         let closed = self.closed().unwrap_or_else(|| Closed::new(code, "", by));
-        if let End::Hub(hub) = &self.end {
-            hub.remove(&self.conn, &closed);
-        }
+        self.end.leave(&self.conn, &closed);
         self.conn.shut();
         let handled = self.run(&Incoming::close(&closed)).await;
         self.end.scope().program.observer.connection_closed(Connection::of(&self.conn), &closed);
@@ -364,29 +362,16 @@ impl<E: Endpoint> TestPeer<E> {
     }
 }
 
-impl<E: Endpoint> End<E> {
-    fn scope(&self) -> Scope<'_, E> {
-        match self {
-            Self::Hub(hub) => Scope { program: hub.program(), hub: Some(hub) },
-            Self::Client(client) => Scope { program: client.program(), hub: None },
-        }
-    }
-}
-
 impl<E: Endpoint> Drop for TestPeer<E> {
     fn drop(&mut self) {
         self.taking.abort();
         let closed = Closed::new(CloseCode::ABNORMAL, "the test dropped its peer", ClosedBy::Link);
-        if let End::Hub(hub) = &self.end {
-            hub.remove(&self.conn, &closed);
-        }
+        self.end.leave(&self.conn, &closed);
         self.conn.shut();
         self.conn.end_reports();
         spans::close(&self.conn);
         self.conn.set_closed(closed);
-        if let End::Client(client) = &self.end {
-            client.detach();
-        }
+        self.end.detach();
     }
 }
 

@@ -1,0 +1,34 @@
+//! The program that a `TestPeer` tests: a hub or a client.
+use crate::{
+    client::Client, closed::Closed, connection::handle::Handle, dispatch::run::Scope, protocol::endpoint::Endpoint,
+    server::hub::Hub,
+};
+
+/// The end of a connection that is tested.
+pub(super) enum End<E: Endpoint> {
+    Hub(Hub<E>),
+    Client(Client<E>),
+}
+
+impl<E: Endpoint> End<E> {
+    pub(super) fn scope(&self) -> Scope<'_, E> {
+        match self {
+            Self::Hub(hub) => Scope { program: hub.program(), hub: Some(hub) },
+            Self::Client(client) => Scope { program: client.program(), hub: None },
+        }
+    }
+
+    /// Removes the connection from its hub, before the handler of `__close__`.
+    pub(super) fn leave(&self, conn: &Handle, closed: &Closed) {
+        if let Self::Hub(hub) = self {
+            hub.remove(conn, closed);
+        }
+    }
+
+    /// Disconnects a client, after the handler of `__close__`.
+    pub(super) fn detach(&self) {
+        if let Self::Client(client) = self {
+            client.detach();
+        }
+    }
+}
