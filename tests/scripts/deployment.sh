@@ -150,7 +150,9 @@ as_systemd() {
     fail "systemd-analyze does not accept the unit"
   printf '[Service]\nStandardOutput=append:%s\n' "$folder/station.txt" >"$units/station.service.d/output.conf"
   {
-    with_systemd && echo passed
+    trap 'echo ended' EXIT
+    with_systemd
+    echo passed
   } >"$folder/inside.txt" 2>&1 &
   container=test SYSTEMD_UNIT_PATH="$units" exec /lib/systemd/systemd --system --unit=multi-user.target
 }
@@ -167,6 +169,7 @@ as_container() {
     >"$folder/station.txt" &
   unshare=$!
   eventually serves
+  [[ "$(ps --ppid "$unshare" --format uid=)" -gt 0 ]] || fail "the program of the image runs as root"
   is_stopped_by pkill --signal TERM --parent "$unshare"
   wait "$unshare" || fail "the program of the image ended with status $?"
   grep --quiet 'stopped, 0 connections were cut off' "$folder/station.txt" || fail "the program does not say that it stopped"
@@ -265,7 +268,7 @@ inside() {
     exec unshare --mount --pid --fork --kill-child --net --uts --ipc --cgroup "$PWD/tests/scripts/deployment.sh" "$1" "$folder"
   ) >"$folder/$1.txt" 2>&1 &
   outer=$!
-  until grep --quiet passed "$folder/inside.txt" 2>/dev/null || ! kill -0 "$outer" 2>/dev/null; do
+  until grep --quiet 'passed\|ended' "$folder/inside.txt" 2>/dev/null || ! kill -0 "$outer" 2>/dev/null; do
     ((SECONDS < end)) || break
     sleep 0.1
   done
