@@ -92,8 +92,8 @@ fn the_page_shows_the_program() {
     assert_eq!(shown.text, code, "docs/deployment.md:{}", shown.line);
 }
 
-/// Row D4: after SIGHUP, new tokens count. After SIGTERM, the health check fails first, and all else
-/// goes on. Then each connection ends with 1001, and the program ends with success.
+/// Row D4: after SIGHUP, new tokens count. After SIGTERM, the health check fails first, and all
+/// else goes on. Then each connection ends with 1001, and the program ends with success.
 #[tokio::test]
 async fn the_program_of_the_page_stops_in_order() {
     let folder = super::folder("deployment");
