@@ -185,7 +185,7 @@ case "${1:-}" in
 esac
 
 [[ "$(id -u)" == 0 ]] || fail "this needs root, as it makes namespaces: run it with sudo"
-need_packages buildah curl iproute2 openssl systemd
+need_packages buildah curl iproute2 openssl procps systemd
 [[ -x tests/interop/.venv/bin/python ]] || fail "run tests/scripts/install.sh first, it installs a client"
 folder="$(mktemp --directory)"
 images=(buildah --root "$folder/images" --runroot "$folder/images-run" --storage-driver vfs)
@@ -235,7 +235,7 @@ mkdir -p "$folder"/{rust,debian}/{etc,tmp}
 ln --symbolic usr/bin usr/lib usr/lib64 usr/sbin "$folder/rust"
 base "${names[0]}" "$folder/rust" --env "PATH=$PATH" --env "CARGO_HOME=$cargo_home" --env "RUSTUP_HOME=$rustup_home" \
   --env CARGO_NET_OFFLINE=true --env CARGO_TARGET_DIR=/build ${RUSTUP_TOOLCHAIN:+--env "RUSTUP_TOOLCHAIN=$RUSTUP_TOOLCHAIN"}
-for library in $(ldd "$rustup_home"/toolchains/*/bin/cargo | awk '/libc.so|libm.so|libgcc_s.so|ld-linux/ { print $(NF - 1) }' | sort --unique); do
+for library in $(ldd "$(rustc --print sysroot)/bin/rustc" | awk '/libc.so|libm.so|libgcc_s.so|ld-linux/ { print $(NF - 1) }' | sort --unique); do
   install -D "$library" "$folder/debian$library"
 done
 base "${names[1]}" "$folder/debian"
