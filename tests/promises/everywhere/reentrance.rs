@@ -4,6 +4,7 @@
 //! With the lock held, the thread would wait for itself. So each case runs in a thread of its own,
 //! which is left behind in that case.
 use std::{
+    future::Future,
     io,
     pin::Pin,
     sync::{
@@ -15,12 +16,12 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
 };
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use wsx::{CancellationToken, Client, Connection, Envelope, Hub};
-use wsx_tests::{Server, within};
+use wsx_tests::{Server, handshake::upgrade, query_id, within};
 
 /// Asserts that the code finishes.
 fn finishes(code: impl FnOnce() + Send + 'static) {
@@ -137,6 +138,60 @@ async fn a_waker_may_use_the_connection_that_a_send_waits_for() {
         assert!(send.as_mut().poll(&mut Context::from_waker(&Arc::new(third).into())).is_pending(), "{message}");
         conn.close();
         assert_eq!(third_calls.try_iter().count(), 2, "woken, and dropped");
+    });
+}
+
+/// A reader of the changes of a hub is woken, and the values of a connection that is replaced or
+/// ends are dropped, without a lock of the hub.
+#[test]
+fn what_a_hub_wakes_and_drops_may_use_the_hub() {
+    struct User(Hub, mpsc::Sender<()>);
+    impl User {
+        fn use_all(&self) {
+            let _ = (self.0.presence().snapshot(), self.0.ids(), self.0.ids_of("x"), self.0.labels_of("box-7"));
+            let _ = (self.0.add_label("box-7", "y"), self.0.remove_label("box-7", "y"));
+            let _ = self.1.send(());
+        }
+    }
+    impl Wake for User {
+        fn wake(self: Arc<Self>) {
+            self.use_all();
+        }
+    }
+    impl Drop for User {
+        fn drop(&mut self) {
+            self.use_all();
+        }
+    }
+    finishes(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (hub, (called, calls)) = (Hub::new(), mpsc::channel());
+            let user = || Arc::new(User(hub.clone(), called.clone()));
+            let mut changes = hub.presence().changes();
+            assert!(within(changes.recv()).await.is_some());
+            let mut next = Box::pin(changes.recv());
+            assert!(next.as_mut().poll(&mut Context::from_waker(&user().into())).is_pending());
+            let handler = hub.ws_handler(query_id, |_| {});
+            let mut peers = Vec::new();
+            for _ in 0..2 {
+                let (near, mut far) = tokio::io::duplex(4096);
+                far.write_all(upgrade("/ws?id=box-7", "").as_bytes()).await.unwrap();
+                within(handler.serve_connection(near, None)).await.unwrap().set_extension(user());
+                peers.push(far);
+            }
+            assert!(calls.try_iter().count() > 0, "woken");
+            drop(peers);
+            within(async {
+                while !hub.is_empty() {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+            hub.shutdown(Duration::ZERO).await;
+            assert!(calls.try_iter().count() >= 2, "two values were dropped");
+            drop(next);
+        });
     });
 }
 
