@@ -79,7 +79,8 @@ pub struct Config {
     /// Maximum time without progress of a write; default 10 s. Then the connection ends.
     ///
     /// There is progress when the socket takes more bytes, or when the peer's system acknowledges
-    /// more. On Linux wsx asks the kernel for the second, up to four times within this time, and
+    /// more. There is also progress while lost packets are sent again, if packets of the peer
+    /// arrive. On Linux wsx asks the kernel for the last two, up to four times within this time, and
     /// once more at its end. So a link of 10 kbit/s passes a message of 300 KB with the default. A
     /// process that was stopped reads its sockets first, and then decides.
     ///

@@ -13,7 +13,10 @@
 //! ```
 //!
 //! Before the peer is lost, the task has [`LAST_LOOK`] to find a byte that has already arrived.
-use crate::{config::Heartbeat, task::deadline::LAST_LOOK};
+use crate::{
+    config::Heartbeat,
+    task::{deadline::LAST_LOOK, transport::unacknowledged::Unacknowledged},
+};
 use std::{
     future::Future,
     pin::Pin,
@@ -42,8 +45,8 @@ pub(crate) struct HeartbeatTimer {
     phase: Phase,
     /// The end of the phase, if nothing is received.
     deadline: Instant,
-    /// How many of our bytes the peer had not acknowledged at the last ping, if that is known.
-    unacknowledged: Option<u32>,
+    /// What the peer had not acknowledged at the last ping, if that is known.
+    unacknowledged: Option<Unacknowledged>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +69,10 @@ impl HeartbeatTimer {
         self.deadline = after(self.config.timeout);
     }
 
-    /// Notes the number of unacknowledged bytes. Returns whether it has decreased.
-    pub(crate) fn set_unacknowledged(&mut self, unacknowledged: Option<u32>) -> bool {
+    /// Notes what is not acknowledged. Returns whether that shows progress.
+    pub(crate) fn set_unacknowledged(&mut self, unacknowledged: Option<Unacknowledged>) -> bool {
         let before = std::mem::replace(&mut self.unacknowledged, unacknowledged);
-        matches!((unacknowledged, before), (Some(now), Some(before)) if now < before)
+        matches!((unacknowledged, before), (Some(now), Some(before)) if now.is_progress_since(before))
     }
 
     /// Begins a new interval, because the peer is alive.
@@ -147,12 +150,13 @@ mod tests {
     async fn a_ping_that_has_not_left_gets_another_timeout() {
         let (start, mut timer) = (Instant::now(), HeartbeatTimer::new(USUAL));
         assert_eq!(due(&mut timer).await, Due::Ping);
-        assert!(!timer.set_unacknowledged(Some(9)));
+        let acknowledged = |bytes| Some(Unacknowledged { bytes, ..Unacknowledged::default() });
+        assert!(!timer.set_unacknowledged(acknowledged(9)));
         assert_eq!((due(&mut timer).await, start.elapsed()), (Due::PeerLost, 40 * SECOND + LAST_LOOK));
-        assert!(timer.set_unacknowledged(Some(8)), "the peer has acknowledged a byte");
+        assert!(timer.set_unacknowledged(acknowledged(8)), "the peer has acknowledged a byte");
         timer.wait_again();
         assert_eq!((due(&mut timer).await, start.elapsed()), (Due::PeerLost, 50 * SECOND + 2 * LAST_LOOK));
-        assert!(!timer.set_unacknowledged(Some(8)) && !timer.set_unacknowledged(None));
+        assert!(!timer.set_unacknowledged(acknowledged(8)) && !timer.set_unacknowledged(None));
     }
 
     /// A stopped process finds the answer together with the expired timer.

@@ -18,7 +18,10 @@ use crate::{
     envelope::Envelope,
     error::SendError,
     protocol::endpoint::Untyped,
-    task::{progress::Handling, transport::Transport},
+    task::{
+        progress::Handling,
+        transport::{Transport, unacknowledged::Unacknowledged},
+    },
     wire::{
         close_code::CloseCode,
         data_message::{DataMessage, Received},
@@ -168,7 +171,7 @@ impl Transport for Wire {
         false
     }
 
-    fn unacknowledged(&self) -> Option<u32> {
+    fn unacknowledged(&self) -> Option<Unacknowledged> {
         None
     }
 

@@ -305,7 +305,10 @@ mod tests {
         config::Config,
         connection::queue::Queue,
         observer::Silent,
-        task::running::{ASK, SECOND, start, start_with, within},
+        task::{
+            running::{ASK, SECOND, start, start_with, within},
+            transport::unacknowledged::Unacknowledged,
+        },
         wire::{data_message::Received, violation::ReadError},
     };
     use std::{
@@ -339,8 +342,9 @@ mod tests {
         fn take_received(&self) -> bool {
             self.0.take_received()
         }
-        fn unacknowledged(&self) -> Option<u32> {
-            Some(self.1.lock().unwrap().pop_front().unwrap_or(0))
+        fn unacknowledged(&self) -> Option<Unacknowledged> {
+            let bytes = self.1.lock().unwrap().pop_front().unwrap_or(0);
+            Some(Unacknowledged { bytes, ..Unacknowledged::default() })
         }
         fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
             self.0.poll_discard(cx)

@@ -2,7 +2,10 @@
 //! not read.
 use crate::{
     connection::queue::{self, Queue, Taken},
-    task::{deadline::LAST_LOOK, transport::Transport},
+    task::{
+        deadline::LAST_LOOK,
+        transport::{Transport, unacknowledged::Unacknowledged},
+    },
 };
 use bytes::{Buf, Bytes};
 use std::{
@@ -37,9 +40,9 @@ struct Blocked {
     timer: Pin<Box<Sleep>>,
     /// The number of steps without progress.
     idle: u32,
-    /// How many bytes the peer had not acknowledged at the end of the last step. That is not known
-    /// for every stream.
-    unacknowledged: Option<u32>,
+    /// What the peer had not acknowledged at the end of the last step. That is not known for every
+    /// stream.
+    unacknowledged: Option<Unacknowledged>,
 }
 
 impl Writer {
@@ -144,8 +147,8 @@ impl Writer {
     /// Pending while the socket takes nothing, until the write timeout.
     ///
     /// The kernel wakes a writer only when a third of its buffer is free. A slow link needs longer
-    /// for that than the timeout. So each step compares the number of unacknowledged bytes, and the
-    /// timeout starts again if it has decreased.
+    /// for that than the timeout. So each step looks at the unacknowledged bytes, and the timeout
+    /// starts again if there is progress.
     fn blocked<T: Transport>(&mut self, transport: &T, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let step = self.timeout / STEPS;
         let blocked = self
@@ -154,7 +157,8 @@ impl Writer {
         loop {
             ready!(blocked.timer.as_mut().poll(cx));
             let before = std::mem::replace(&mut blocked.unacknowledged, transport.unacknowledged());
-            let is_alive = matches!((blocked.unacknowledged, before), (Some(now), Some(before)) if now < before);
+            let is_alive =
+                matches!((blocked.unacknowledged, before), (Some(now), Some(before)) if now.is_progress_since(before));
             self.progressed |= is_alive;
             blocked.idle = if is_alive { 0 } else { blocked.idle + 1 };
             let next = match blocked.idle {
@@ -234,8 +238,9 @@ mod tests {
             unreachable!("a writer does not close")
         }
 
-        fn unacknowledged(&self) -> Option<u32> {
-            self.unacknowledged.lock().unwrap().pop_front()
+        fn unacknowledged(&self) -> Option<Unacknowledged> {
+            let bytes = self.unacknowledged.lock().unwrap().pop_front()?;
+            Some(Unacknowledged { bytes, ..Unacknowledged::default() })
         }
 
         fn take_received(&self) -> bool {

@@ -7,9 +7,11 @@
 pub(crate) mod socket;
 pub(crate) mod tcp;
 pub(crate) mod tungstenite;
+pub(crate) mod unacknowledged;
 
 use crate::{
     connection::queue::Queue,
+    task::transport::unacknowledged::Unacknowledged,
     wire::{data_message::Received, violation::ReadError},
 };
 use std::{
@@ -51,9 +53,9 @@ pub(crate) trait Transport: Send + Sync {
         false
     }
 
-    /// Returns the number of bytes that the kernel has taken and the peer's kernel has not
-    /// acknowledged, if that is known. It costs a few system calls.
-    fn unacknowledged(&self) -> Option<u32>;
+    /// Returns what the peer's kernel has not acknowledged, if that is known. It costs a few system
+    /// calls.
+    fn unacknowledged(&self) -> Option<Unacknowledged>;
 
     /// Reads and drops bytes. Returns their number; 0 is the peer's FIN.
     fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;

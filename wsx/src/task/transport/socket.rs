@@ -4,7 +4,7 @@ use crate::{
     connection::queue::Queue,
     task::{
         receive_limit::ReceiveLimiter,
-        transport::{Transport, lock, poll_read, tcp},
+        transport::{Transport, lock, poll_read, tcp, unacknowledged::Unacknowledged},
     },
     wire::{
         data_message::Received,
@@ -119,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> 
         lock(&self.0).limiter.as_mut().is_some_and(|limiter| limiter.take_report())
     }
 
-    fn unacknowledged(&self) -> Option<u32> {
+    fn unacknowledged(&self) -> Option<Unacknowledged> {
         let Inner { socket, tcp, .. } = &*lock(&self.0);
         tcp(socket).and_then(tcp::unacknowledged)
     }
@@ -228,7 +228,8 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let transport = transport(near, &[]);
-        assert_eq!(transport.unacknowledged(), if cfg!(target_os = "linux") { Some(0) } else { None });
+        let bytes = transport.unacknowledged().map(|unacknowledged| unacknowledged.bytes);
+        assert_eq!(bytes, if cfg!(target_os = "linux") { Some(0) } else { None });
     }
 
     /// The bytes of the peer wait in the socket, so its silence says nothing.

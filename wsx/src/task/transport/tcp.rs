@@ -1,5 +1,6 @@
-//! The TCP socket below a stream, and how many bytes its peer has not acknowledged yet. It does not
-//! know frames.
+//! The TCP socket below a stream, and what its peer has not acknowledged yet. It does not know
+//! frames.
+use crate::task::transport::unacknowledged::Unacknowledged;
 use std::any::Any;
 use tokio::net::TcpStream;
 
@@ -17,38 +18,64 @@ pub(crate) fn of<S: 'static>(stream: &S) -> Option<&TcpStream> {
     stream.downcast_ref()
 }
 
-/// Other systems than Linux do not show the number.
+/// Other systems than Linux do not show it.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn unacknowledged(_: &TcpStream) -> Option<u32> {
+pub(super) fn unacknowledged(_: &TcpStream) -> Option<Unacknowledged> {
     None
 }
 
-/// Returns the number of bytes that the kernel has taken and the peer's kernel has not
-/// acknowledged. Returns `None` where the kernel does not allow the question.
+/// Returns what the kernel has taken and the peer's kernel has not acknowledged. Returns `None`
+/// where the kernel does not allow the question.
 ///
 /// This asks through a netlink socket, as the program `ss` does (`man 7 sock_diag`). The system
 /// call `ioctl` with `SIOCOUTQ` is shorter, but needs unsafe code.
 #[cfg(target_os = "linux")]
-pub(super) fn unacknowledged(socket: &TcpStream) -> Option<u32> {
+pub(super) fn unacknowledged(socket: &TcpStream) -> Option<Unacknowledged> {
     use socket2::{Domain, Protocol, Socket, Type};
     use std::io::{Read, Write};
     const AF_NETLINK: i32 = 16;
     const NETLINK_SOCK_DIAG: i32 = 4;
     /// Where the answer has the length of the write queue, `idiag_wqueue`.
     const WRITE_QUEUE: usize = HEADER + 60;
+    /// The length of `inet_diag_msg`. Attributes follow it.
+    const MESSAGE: usize = HEADER + 72;
 
     let (local, peer) = (socket.local_addr().ok()?, socket.peer_addr().ok()?);
     let kernel = Socket::new(Domain::from(AF_NETLINK), Type::RAW, Some(Protocol::from(NETLINK_SOCK_DIAG))).ok()?;
     // The kernel answers during the write.
     kernel.set_nonblocking(true).ok()?;
     (&kernel).write_all(&question(local, peer)).ok()?;
-    let mut answer = [0; 512];
+    let mut answer = [0; 1024];
     let length = (&kernel).read(&mut answer).ok()?;
     let answer = &answer[..length];
     if answer.get(4..6)? != SOCK_DIAG_BY_FAMILY.to_ne_bytes() {
         return None;
     }
-    Some(u32::from_ne_bytes(*answer.get(WRITE_QUEUE..)?.first_chunk()?))
+    let info = attribute(answer.get(MESSAGE..)?, INET_DIAG_INFO)?;
+    Some(Unacknowledged {
+        bytes: u32_at(answer, WRITE_QUEUE)?,
+        is_resending: *info.get(CONGESTION_STATE)? >= RECOVERY || *info.get(RETRANSMITS)? > 0,
+        packets: u32_at(info, SEGMENTS_IN)?,
+    })
+}
+
+/// Returns the value of an attribute, each of which begins with its length and its type.
+#[cfg(target_os = "linux")]
+fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    loop {
+        let length = usize::from(u16::from_ne_bytes(*attributes.first_chunk()?));
+        let kind = u16::from_ne_bytes(*attributes.get(2..)?.first_chunk()?);
+        if kind == wanted {
+            return attributes.get(4..length);
+        }
+        // At least its header, so that this comes to an end.
+        attributes = attributes.get(length.max(4).next_multiple_of(4)..)?;
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 /// The length of `nlmsghdr`.
@@ -57,6 +84,21 @@ const HEADER: usize = 16;
 /// The type of question and answer.
 #[cfg(target_os = "linux")]
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// The attribute with `tcp_info`. Its fields follow, by their place.
+#[cfg(target_os = "linux")]
+const INET_DIAG_INFO: u16 = 2;
+/// `tcpi_ca_state`.
+#[cfg(target_os = "linux")]
+const CONGESTION_STATE: usize = 1;
+/// `TCP_CA_Recovery`. The one state after it is `TCP_CA_Loss`.
+#[cfg(target_os = "linux")]
+const RECOVERY: u8 = 3;
+/// `tcpi_retransmits`.
+#[cfg(target_os = "linux")]
+const RETRANSMITS: usize = 2;
+/// `tcpi_segs_in`.
+#[cfg(target_os = "linux")]
+const SEGMENTS_IN: usize = 140;
 
 /// Returns the bytes of `nlmsghdr` and `inet_diag_req_v2`, which name one TCP socket.
 #[cfg(target_os = "linux")]
@@ -84,8 +126,8 @@ fn question(local: std::net::SocketAddr, peer: std::net::SocketAddr) -> Vec<u8> 
     bytes.extend_from_slice(&NLM_F_REQUEST.to_ne_bytes());
     // The sequence number and the port are zero, because this socket asks only once.
     bytes.extend_from_slice(&[0; 8]);
-    // The family, the protocol, no extensions, padding, and every state.
-    bytes.extend_from_slice(&[family, IPPROTO_TCP, 0, 0]);
+    // The family, the protocol, the attributes as bits, padding, and every state.
+    bytes.extend_from_slice(&[family, IPPROTO_TCP, 1 << (INET_DIAG_INFO - 1), 0]);
     bytes.extend_from_slice(&ANY);
     bytes.extend_from_slice(&local.port().to_be_bytes());
     bytes.extend_from_slice(&peer.port().to_be_bytes());
@@ -103,6 +145,23 @@ mod tests {
     use super::*;
     use tokio::{io::AsyncReadExt, net::TcpListener};
 
+    fn bytes(socket: &TcpStream) -> Option<u32> {
+        unacknowledged(socket).map(|unacknowledged| unacknowledged.bytes)
+    }
+
+    /// Row V1: a working link does not resend, and its packets are counted.
+    #[tokio::test]
+    async fn the_packets_of_the_peer_are_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        let before = unacknowledged(&near).unwrap();
+        far.try_write(b"hi").unwrap();
+        near.read_exact(&mut [0; 2]).await.unwrap();
+        let after = unacknowledged(&near).unwrap();
+        assert!(after.packets > before.packets && !after.is_resending, "{before:?} {after:?}");
+    }
+
     /// Row V1: the number falls only while the peer takes bytes.
     #[tokio::test]
     async fn the_number_of_unacknowledged_bytes_falls_while_the_peer_reads() {
@@ -110,14 +169,14 @@ mod tests {
             let listener = TcpListener::bind(address).await.unwrap();
             let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (mut far, _) = listener.accept().await.unwrap();
-            assert_eq!(unacknowledged(&near), Some(0), "{address}");
+            assert_eq!(bytes(&near), Some(0), "{address}");
             near.writable().await.unwrap();
             while near.try_write(&[0; 64 * 1024]).is_ok() {}
-            let full = unacknowledged(&near).unwrap();
+            let full = bytes(&near).unwrap();
             assert!(full > 0);
-            let mut bytes = vec![0; 64 * 1024];
-            while unacknowledged(&near).unwrap() >= full {
-                far.read_exact(&mut bytes).await.unwrap();
+            let mut taken = vec![0; 64 * 1024];
+            while bytes(&near).unwrap() >= full {
+                far.read_exact(&mut taken).await.unwrap();
             }
         }
     }
@@ -129,6 +188,6 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let near = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let (far, _) = listener.accept().await.unwrap();
-        assert_eq!((unacknowledged(&near), unacknowledged(&far)), (Some(0), Some(0)));
+        assert_eq!((bytes(&near), bytes(&far)), (Some(0), Some(0)));
     }
 }

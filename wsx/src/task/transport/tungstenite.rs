@@ -1,7 +1,7 @@
 //! The transport of a `WebSocketStream` that the application made with tokio-tungstenite.
 use crate::{
     connection::queue::Queue,
-    task::transport::{Transport, lock, poll_read},
+    task::transport::{Transport, lock, poll_read, unacknowledged::Unacknowledged},
     wire::{
         close_code::CloseCode,
         close_frame,
@@ -97,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTranspor
     }
 
     /// The stream is the application's, and its socket is not known.
-    fn unacknowledged(&self) -> Option<u32> {
+    fn unacknowledged(&self) -> Option<Unacknowledged> {
         None
     }
 
