@@ -34,13 +34,16 @@ async fn nothing_was_reported(address: &str, memory: &mut Memory) {
     assert!(matches!(first, Seen::HandshakeRejected(405, _)), "{first:?}");
 }
 
-/// Checks as load balancers send them. The first is HAProxy's default.
-const CHECKS: [&str; 5] = [
+/// Checks as load balancers send them. The first is HAProxy's default. The last is from the HTTP
+/// client of Java, which requests HTTP/2 each time.
+const CHECKS: [&str; 6] = [
     "OPTIONS /healthz HTTP/1.0\r\n\r\n",
     "GET /healthz HTTP/1.1\r\nHost: a\r\nUser-Agent: ELB-HealthChecker/2.0\r\nConnection: keep-alive\r\n\r\n",
     "GET /healthz?probe=1 HTTP/1.1\r\nHost: a\r\n\r\n",
     "GET /healthz HTTP/1.0\r\n\r\n",
     "HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /healthz HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 0\r\nHost: a\r\n\
+     HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\nUser-Agent: Java-http-client/17\r\n\r\n",
 ];
 
 #[tokio::test]

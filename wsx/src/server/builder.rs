@@ -315,8 +315,8 @@ impl<E: Endpoint> HubBuilder<E> {
     /// default they are rejected as any other request (row N3 of the specification).
     ///
     /// The answer to `GET`, `HEAD` and `OPTIONS` is 200, and 503 from [`Hub::drain`] or
-    /// [`Hub::shutdown`] on. A request with an `Upgrade` header is not a health check, so boxes may
-    /// connect at the same path. Health checks are not connections, and the observer does not
+    /// [`Hub::shutdown`] on. An upgrade to WebSocket is not a health check, so boxes may connect at
+    /// the same path. Health checks are not connections, and the observer does not
     /// receive them. They do take a place of [`max_handshakes`](Self::max_handshakes), and count
     /// for their address until they are answered, unless it is one of the
     /// [`trusted_proxies`](Self::trusted_proxies).

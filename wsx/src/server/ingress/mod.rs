@@ -12,7 +12,7 @@ use network::Network;
 use std::net::IpAddr;
 #[cfg(feature = "server")]
 use {
-    crate::{observer::RejectionKind, server::rejection::Rejection},
+    crate::{handshake::header_list, observer::RejectionKind, server::rejection::Rejection},
     http::{HeaderMap, Method, StatusCode, Uri, header},
     std::net::SocketAddr,
 };
@@ -76,7 +76,8 @@ impl Ingress {
 
     /// Returns the answer if the request is a health check.
     ///
-    /// A request with an `Upgrade` header is not one, so boxes may connect at the same path.
+    /// A request to upgrade to WebSocket is not one, so boxes may connect at the same path. Some
+    /// HTTP clients request an upgrade to HTTP/2 each time.
     pub(crate) fn answer_to_health_check(
         &self,
         method: &Method,
@@ -86,7 +87,7 @@ impl Ingress {
     ) -> Option<Rejection> {
         let is_check = self.health.as_deref() == Some(uri.path())
             && matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-            && !headers.contains_key(header::UPGRADE);
+            && !header_list::elements(headers, header::UPGRADE).any(|name| name.eq_ignore_ascii_case(b"websocket"));
         let (status, text) =
             if is_draining { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "serving") };
         // The answer to HEAD has no content (RFC 9110 section 9.3.2).
