@@ -125,7 +125,7 @@ mod tests {
         let untouched = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         for socket in prepared(&Config::default()).await {
             assert!(socket.nodelay().unwrap());
-            assert_eq!(SockRef::from(&socket).tcp_notsent_lowat().unwrap(), UNSENT);
+            assert_eq!(SockRef::from(&socket).tcp_notsent_lowat().unwrap(), 131_072);
             assert_eq!(user_timeout_of(&socket), None);
             assert_eq!(keepalive_of(&socket), keepalive_of(&untouched));
             assert!(!keepalive_of(&socket).0);

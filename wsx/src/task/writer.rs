@@ -371,6 +371,19 @@ mod tests {
         assert_eq!(steps, [(2, false, false), (6, false, false), (6, false, false), (11, true, true)]);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn bytes_that_the_peer_acknowledges_are_progress() {
+        let (queue, timeout) = (queue_with(&[Bytes::from_static(b"message")]), Duration::from_secs(10));
+        let socket = Socket { unacknowledged: Mutex::new([9, 9, 8].into()), ..Socket::new([None; 4]) };
+        let (mut writer, mut progress) = (Writer::new(timeout), Vec::new());
+        for _ in 0..4 {
+            assert!(poll(&mut writer, &socket, &queue).is_pending());
+            progress.push(writer.take_progress());
+            tokio::time::advance(timeout / STEPS).await;
+        }
+        assert_eq!(progress, [false, false, false, true]);
+    }
+
     /// Returns the time until the write timeout of a socket that takes nothing.
     async fn time_to_timeout(unacknowledged: &[u32]) -> Duration {
         let queue = Queue::new(Bound { messages: 10, bytes: usize::MAX }, Budget::default());
