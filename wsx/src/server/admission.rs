@@ -206,6 +206,18 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_needed_for_its_limit_and_for_a_trusted_proxy() {
+        let admission = |connections_per_address, trusted: &[&str]| {
+            let mut ingress = Ingress::default();
+            ingress.trusted.extend(trusted.iter().map(|network| Network::parse(network).unwrap()));
+            Admission::new(Limits { connections_per_address, ..Limits::default() }).with_ingress(ingress)
+        };
+        assert!(!admission(usize::MAX, &[]).needs_addresses());
+        assert!(admission(usize::MAX - 1, &[]).needs_addresses());
+        assert!(admission(usize::MAX, &["192.0.2.0/24"]).needs_addresses());
+    }
+
+    #[test]
     fn an_address_that_is_rejected_is_not_kept() {
         let admission = Arc::new(Admission::new(Limits { connections_per_address: 0, ..Limits::default() }));
         assert!(admission.count(Some("192.0.2.1".parse().unwrap())).is_err());

@@ -146,6 +146,25 @@ mod tests {
         assert_eq!(replaced(62), Some(3));
     }
 
+    #[test]
+    fn the_newer_connection_is_rejected_only_on_request() {
+        for rejects_new in [false, true] {
+            let options = DuplicateOptions { rejects_new, ..DuplicateOptions::default() };
+            assert_eq!(Duplicates::new(options).rejects_new(), rejects_new);
+        }
+    }
+
+    #[test]
+    fn a_known_id_does_not_push_out_another_one() {
+        let (duplicates, start) = (duplicates(1), Instant::now());
+        for n in 0..u32::try_from(MAX_IDS).unwrap() {
+            duplicates.replaced(&n.to_string(), None, start + n * Duration::from_millis(1));
+        }
+        for id in ["1", "0"] {
+            assert!(duplicates.replaced(id, None, start + 2 * SECOND).is_some(), "{id} is remembered");
+        }
+    }
+
     /// Row S5: a slow change of programs is not a contest.
     #[test]
     fn rare_replacements_are_not_a_contest() {
