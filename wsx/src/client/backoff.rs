@@ -136,6 +136,13 @@ mod tests {
     }
 
     #[test]
+    fn each_option_is_set() {
+        let [initial, max, stable_after] = [1, 2, 3].map(Duration::from_secs);
+        let backoff = Backoff::default().initial(initial).factor(4.0).max(max).stable_after(stable_after);
+        assert_eq!(backoff, Backoff { initial, factor: 4.0, max, stable_after });
+    }
+
+    #[test]
     fn no_number_makes_it_panic_or_exceed_the_maximum() {
         let backoff = Backoff::default().factor(f64::NAN).initial(Duration::MAX);
         for failures in [0, 1, u32::MAX] {
@@ -161,6 +168,7 @@ mod tests {
             |failures, random, asked| backoff.delay_asked(failures, random, Duration::from_secs(asked)).as_secs_f64();
         for (failures, random, asked, expected) in [
             (0, 0.0, 8, 8.0),
+            (0, 0.5, 8, 10.0),
             (0, 1.0, 8, 12.0),
             (0, 0.5, 0, 0.5),
             (4, 1.0, 1, 7.8732),

@@ -227,6 +227,29 @@ mod tests {
         assert_eq!(resolve("wss://a/x", "//b/"), "wss://b/");
     }
 
+    #[test]
+    fn an_answer_redirects_only_with_its_status_and_a_location() {
+        let from = Target::parse("ws://a/b").unwrap();
+        let headers: HeaderMap = [(LOCATION, http::HeaderValue::from_static(" c "))].into_iter().collect();
+        for status in [301, 302, 303, 307, 308] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(location(status, &headers, &from).as_deref(), Some("ws://a/c"));
+            assert_eq!(location(status, &HeaderMap::new(), &from), None);
+        }
+        assert_eq!(location(StatusCode::NOT_MODIFIED, &headers, &from), None);
+    }
+
+    #[test]
+    fn the_limit_and_the_policy_decide_about_a_redirect() {
+        let from = Target::parse("ws://a/ws").unwrap();
+        for (allows, followed, expected) in [(true, 1, ""), (true, 2, "the limit is 2"), (false, 0, "the policy")] {
+            let follow = Follow { limit: 2, policy: Guarded::new(Box::new(move |_: &Redirect| allows)) };
+            let error = follow.follow(StatusCode::FOUND, &from, "ws://b/ws", followed).err();
+            let error = error.map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(expected) && error.is_empty() == expected.is_empty(), "{error}");
+        }
+    }
+
     /// Row K21: no redirect takes the encryption away.
     #[test]
     fn a_redirect_leads_to_a_server_that_is_as_safe() {

@@ -205,6 +205,19 @@ impl fmt::Debug for Targets {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_list_is_used_in_turn_and_a_function_for_each_attempt() {
+        let attempt = |failures| Attempt { failures, redirect: None };
+        let list = Urls::from(["ws://a/", "ws://b/", "ws://c/"]).parse().ok().unwrap();
+        assert_eq!(list.round(), 3);
+        for (turn, expected) in [(0, "ws://a/"), (1, "ws://b/"), (2, "ws://c/"), (3, "ws://a/"), (7, "ws://b/")] {
+            assert_eq!(&*list.next(turn, attempt(0)).await.unwrap().id, expected);
+        }
+        let made = Urls::per_attempt(|attempt| async move { Ok(format!("ws://{}/", attempt.failures)) });
+        let made = made.parse().ok().unwrap();
+        assert_eq!((made.round(), &*made.next(5, attempt(7)).await.unwrap().id), (1, "ws://7/"));
+    }
+
     /// Row K26: `Debug` shows no query.
     #[test]
     fn the_query_of_a_new_url_is_not_shown() {
