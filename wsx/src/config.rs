@@ -80,9 +80,9 @@ pub struct Config {
     ///
     /// There is progress when the socket takes more bytes, or when the peer's system acknowledges
     /// more. There is also progress while lost packets are sent again, if packets of the peer
-    /// arrive. On Linux wsx asks the kernel for the last two, up to four times within this time, and
-    /// once more at its end. So a link of 10 kbit/s passes a message of 300 KB with the default. A
-    /// process that was stopped reads its sockets first, and then decides.
+    /// arrive. On Linux wsx asks the kernel for the last two, up to four times within this time,
+    /// and once more at its end. So a link of 10 kbit/s passes a message of 300 KB with the
+    /// default. A process that was stopped reads its sockets first, and then decides.
     ///
     /// The acknowledged bytes are not known on systems other than Linux, in a sandbox without
     /// netlink sockets, and for streams of the program or of hyper that are neither a tokio
