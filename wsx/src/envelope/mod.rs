@@ -108,7 +108,7 @@ pub trait Outbound {
     fn constant_type(&self) -> &'static str;
     /// Appends the envelope as JSON.
     #[doc(hidden)]
-    fn write(&self, buffer: &mut Vec<u8>) -> serde_json::Result<()>;
+    fn write_envelope(&self, buffer: &mut Vec<u8>) -> serde_json::Result<()>;
 }
 
 #[diagnostic::do_not_recommend]
@@ -119,7 +119,7 @@ impl<M: Message + Serialize> Outbound for M {
     }
 
     #[inline]
-    fn write(&self, buffer: &mut Vec<u8>) -> serde_json::Result<()> {
+    fn write_envelope(&self, buffer: &mut Vec<u8>) -> serde_json::Result<()> {
         write(buffer, VERSION, const { TypeKey::constant(M::TYPE) }, clock::now(), self)
     }
 }
@@ -133,7 +133,7 @@ impl<T: Serialize> Outbound for Envelope<T> {
         }
     }
 
-    fn write(&self, buffer: &mut Vec<u8>) -> serde_json::Result<()> {
+    fn write_envelope(&self, buffer: &mut Vec<u8>) -> serde_json::Result<()> {
         let message_type = match &self.message_type {
             Cow::Borrowed(constant) => TypeKey::constant(constant),
             Cow::Owned(text) => TypeKey { text, is_plain: text.bytes().all(is_plain_byte) },
@@ -249,7 +249,7 @@ mod tests {
 
     fn written(envelope: &impl Outbound) -> String {
         let mut buffer = Vec::new();
-        envelope.write(&mut buffer).unwrap();
+        envelope.write_envelope(&mut buffer).unwrap();
         String::from_utf8(buffer).unwrap()
     }
 
