@@ -14,7 +14,8 @@ pub(crate) trait Encode: Outbound {
     /// Returns the finished frame.
     #[inline]
     fn encode(&self, role: Role) -> Result<Frame, SendError> {
-        write::encode(Opcode::TEXT, role, self.constant_type(), |buffer| self.write_envelope(buffer)).map_err(SendError::Encode)
+        write::encode(Opcode::TEXT, role, self.constant_type(), |buffer| self.write_envelope(buffer))
+            .map_err(SendError::Encode)
     }
 }
 
