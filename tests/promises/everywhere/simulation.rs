@@ -69,6 +69,9 @@ const PORT: u16 = 9001;
 /// How long the network works before every client must be connected again: time to detect a dead
 /// link, close it, wait, and dial.
 const CALM: Duration = Duration::from_secs(15);
+/// How long the network fails while the programs are silent. A cut of some seconds loses a ping,
+/// and then the link is dead.
+const SILENCE: Duration = Duration::from_secs(5);
 /// Time limit for what happens at once in a network that works.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
 /// How long after [`CALM`] everything accepted must be handled and answered. The slowest link
@@ -126,7 +129,11 @@ struct Link(u64);
 
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 enum Phase {
+    /// The network fails, and the programs send.
     Faults,
+    /// The network still fails, but the programs are silent, unless the world is loud.
+    Silence,
+    /// The network works.
     Calm,
     Proof,
     /// The first end shuts down, then the other.
@@ -181,8 +188,8 @@ struct World {
     segment: usize,
     /// How many segments may be on their way in one direction of a connection.
     window: usize,
-    /// Whether messages continue after the faults. Otherwise only the heartbeat can detect a dead
-    /// link.
+    /// Whether the programs always send. Otherwise only the heartbeat can detect a link that dies
+    /// in the silence.
     loud: bool,
     /// Which end shuts down first: the station, or the boxes.
     station_first: bool,
@@ -224,6 +231,8 @@ struct Books {
     fragmented: u64,
     /// The number of messages of more than [`BATCH`] bytes that were handled.
     long: u64,
+    /// The number of connections that the heartbeat ended.
+    unanswered: u64,
     /// The senders' ends that closed after their last message, while the network worked, and the
     /// ids of their connections.
     completed: BTreeMap<u64, String>,
@@ -248,8 +257,11 @@ impl Observer for Counted {
     fn connection_opened(&self, _: &Connection) {
         self.0.opened.fetch_add(1, Ordering::Relaxed);
     }
-    fn connection_closed(&self, _: &Connection, _: &Closed) {
+    fn connection_closed(&self, _: &Connection, closed: &Closed) {
         self.0.closed.fetch_add(1, Ordering::Relaxed);
+        if closed.reason.contains("did not answer a ping") {
+            self.0.world.books().unanswered += 1;
+        }
     }
     fn handler_failed(&self, _: &Connection, message_type: &str, error: &HandlerError) {
         self.0.world.wrong(format!("{}: {message_type}: {error}", self.0.name));
@@ -325,7 +337,7 @@ impl World {
 
     fn is_busy(&self) -> bool {
         let phase = *self.phase.borrow();
-        phase == Phase::Faults || self.loud && phase == Phase::Calm
+        phase == Phase::Faults || self.loud && phase < Phase::Proof
     }
 
     /// Waits for a phase.
@@ -916,6 +928,7 @@ struct Figures {
     lost: u64,
     fragmented: u64,
     long: u64,
+    unanswered: u64,
 }
 
 /// Runs one seed.
@@ -953,11 +966,14 @@ fn simulate(seed: u64) -> Result<Figures, String> {
         }
         Ok::<_, String>(true)
     };
-    run(&mut sim, Duration::from_secs(length), &mut |sim| {
-        let now = u64::try_from(sim.elapsed().as_millis()).expect("at most an hour");
-        faults.step(sim, &world, now);
-        false
-    })?;
+    for (phase, length) in [(Phase::Faults, Duration::from_secs(length)), (Phase::Silence, SILENCE)] {
+        world.phase.send_replace(phase);
+        run(&mut sim, length, &mut |sim| {
+            let now = u64::try_from(sim.elapsed().as_millis()).expect("at most an hour");
+            faults.step(sim, &world, now);
+            false
+        })?;
+    }
     faults.mend_all(&mut sim, &world);
     world.phase.send_replace(Phase::Calm);
     run(&mut sim, CALM, &mut |_| false)?;
@@ -986,7 +1002,7 @@ fn simulate(seed: u64) -> Result<Figures, String> {
 /// Checks the records.
 fn judge(world: &World) -> Result<Figures, String> {
     let mut books = world.books();
-    let Books { sent, arrived, receipts, completed, programs, fragmented, long, wrong, .. } = &mut *books;
+    let Books { sent, arrived, receipts, completed, programs, fragmented, long, unanswered, wrong, .. } = &mut *books;
     for (name, program) in programs {
         if program.strong_count() > 0 {
             wrong.push(format!("a program on {name} has leaked its observer"));
@@ -995,6 +1011,7 @@ fn judge(world: &World) -> Result<Figures, String> {
     let mut figures = Figures {
         fragmented: *fragmented,
         long: *long,
+        unanswered: *unanswered,
         connections: sent.len().max(arrived.len()) as u64,
         ..Figures::default()
     };
@@ -1117,6 +1134,7 @@ fn on_any_network_messages_stay_in_order_arrive_once_and_clients_reconnect() {
                             results.0.stops += figures.stops;
                             results.0.fragmented += figures.fragmented;
                             results.0.long += figures.long;
+                            results.0.unanswered += figures.unanswered;
                             results.0.connections += figures.connections;
                             results.0.completed += figures.completed;
                             results.0.accepted += figures.accepted;
@@ -1129,12 +1147,13 @@ fn on_any_network_messages_stay_in_order_arrive_once_and_clients_reconnect() {
         }
     });
     let (figures, wrong) = results.into_inner().expect("nothing panics under this lock");
-    let Figures { faults, stops, connections, completed, accepted, lost, fragmented, long } = figures;
+    let Figures { faults, stops, connections, completed, accepted, lost, fragmented, long, unanswered } = figures;
     let (count, failed) = (seeds.end - seeds.start, wrong.len());
     println!(
-        "{count} seeds, {failed} failed: {faults} faults, {stops} of them stops, {connections} connections, {completed} of \
-         them closed in a network that worked, {accepted} messages accepted, {lost} of them lost with their \
-         connections, {long} handled that are longer than a write, {fragmented} sent in fragments"
+        "{count} seeds, {failed} failed: {faults} faults, {stops} of them stops, {connections} connections, {completed} \
+         of them closed in a network that worked, {unanswered} ended by the heartbeat, {accepted} messages accepted, \
+         {lost} of them lost with their connections, {long} handled that are longer than a write, {fragmented} sent \
+         in fragments"
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
