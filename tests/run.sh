@@ -86,7 +86,7 @@ fi
 
 for features in "" macros client server tungstenite client,macros server,macros proxy testing client,rustls server,rustls hyper axum tracing metrics client,metrics,tracing server,metrics,tracing; do
   step "wsx with features: ${features:-none}" \
-    cargo clippy --locked --package wsx --no-default-features --features "$features" -- -D warnings
+    cargo clippy --locked --package wsx-rs --no-default-features --features "$features" -- -D warnings
 done
 step "a protocol crate by itself" cargo clippy --locked --package fleet-protocol -- -D warnings
 cargo_test

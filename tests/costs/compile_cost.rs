@@ -118,7 +118,7 @@ fn write_program(form: Form, tests: &Path, root: &Path) {
     let program = root.join(form.name());
     fs::create_dir_all(program.join("src")).expect("`target` is writable");
     let manifest = format!(
-        "[package]\nname = \"cost-{}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\nserde = {{ version = \"1\", features = [\"derive\"] }}\nserde_json = \"1\"\nwsx = {{ path = {:?} }}\n[profile.dev]\nincremental = false\n",
+        "[package]\nname = \"cost-{}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\nserde = {{ version = \"1\", features = [\"derive\"] }}\nserde_json = \"1\"\nwsx = {{ package = \"wsx-rs\", path = {:?} }}\n[profile.dev]\nincremental = false\n",
         form.name(),
         tests.join("../wsx"),
     );

@@ -24,13 +24,13 @@ fn dependencies(package: &str, features: &[&str], edges: &str) -> BTreeSet<Strin
 fn the_protocol_half_depends_on_serde_alone() {
     let half: BTreeSet<_> = HALF.map(str::to_owned).into();
     let with_macros: BTreeSet<_> = HALF.iter().chain(&MACROS).map(|&name| name.to_owned()).collect();
-    assert_eq!(dependencies("wsx", &["--no-default-features"], "normal,no-proc-macro"), half);
+    assert_eq!(dependencies("wsx-rs", &["--no-default-features"], "normal,no-proc-macro"), half);
     let macros = ["--no-default-features", "--features", "macros"];
-    assert_eq!(dependencies("wsx", &macros, "normal,no-proc-macro"), half);
-    assert_eq!(dependencies("wsx", &macros, "normal"), with_macros);
+    assert_eq!(dependencies("wsx-rs", &macros, "normal,no-proc-macro"), half);
+    assert_eq!(dependencies("wsx-rs", &macros, "normal"), with_macros);
     let protocol_crate = dependencies("fleet-protocol", &[], "normal");
-    assert_eq!(protocol_crate, &with_macros | &["wsx".to_owned()].into());
-    assert!(dependencies("wsx", &[], "normal").contains("tokio"), "cargo lists the dependencies");
+    assert_eq!(protocol_crate, &with_macros | &["wsx-rs".to_owned()].into());
+    assert!(dependencies("wsx-rs", &[], "normal").contains("tokio"), "cargo lists the dependencies");
 }
 
 /// Row A1: a protocol of three messages compiles and runs without the engine.

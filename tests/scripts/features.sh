@@ -36,7 +36,7 @@ for line in "${choices[@]}"; do
   sets=("${longer[@]}")
 done
 for set in "${sets[@]}"; do
-  quietly cargo clippy --locked --package wsx --no-default-features --features "$set" -- -D warnings ||
+  quietly cargo clippy --locked --package wsx-rs --no-default-features --features "$set" -- -D warnings ||
     fail "wsx with features: ${set:-none}: the words of cargo are above"
 done
 echo "features: wsx builds without a warning with each of ${#sets[@]} sets"

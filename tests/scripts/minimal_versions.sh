@@ -24,5 +24,5 @@ RUSTC_BOOTSTRAP=1 quietly cargo update -Z direct-minimal-versions ||
   fail "no versions fit together: a manifest asks for an older version than another dependency needs"
 quietly cargo check --locked --workspace --all-features ||
   fail "wsx does not build with these versions: raise a lower bound in Cargo.toml"
-echo "oldest dependencies: wsx builds with $(cargo tree --locked --package wsx --all-features --depth 1 --edges normal --prefix none --format '{p}' |
+echo "oldest dependencies: wsx builds with $(cargo tree --locked --package wsx-rs --all-features --depth 1 --edges normal --prefix none --format '{p}' |
   sed '1d; s/ v/ /; s/ (.*//' | sort --unique | grep --count .) dependencies at their oldest versions"

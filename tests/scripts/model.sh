@@ -12,7 +12,7 @@ export RUSTFLAGS="--cfg wsx_model -D warnings" CARGO_TARGET_DIR="$PWD/target/mod
 mkdir -p target/model
 said="$PWD/target/model/said.txt"
 # In one thread, so that no test's words stand in the middle of another's.
-cargo test --locked --package wsx --no-default-features --features client,server --lib --profile campaign -- loom_tests --nocapture --test-threads 1 | tee "$said"
+cargo test --locked --package wsx-rs --no-default-features --features client,server --lib --profile campaign -- loom_tests --nocapture --test-threads 1 | tee "$said"
 awk -v preemptions="$preemptions" '
   match($0, /orders: [0-9]+$/) { tests += 1; orders += substr($0, RSTART + 8) }
   END {

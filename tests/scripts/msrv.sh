@@ -50,4 +50,4 @@ for program in "$RUSTC" "$cargo"; do
   echo "$version"
 done
 
-"$cargo" check --locked --package wsx --package wsx-macros --all-features
+"$cargo" check --locked --package wsx-rs --package wsx-macros --all-features

@@ -40,7 +40,7 @@ lines() { wc --lines <"$results/mutants.out/$1.txt"; }
 mutate() {
   local seconds="$1" status=0
   shift
-  cargo mutants --package wsx --all-features "${picked[@]}" "${shard[@]}" --output "$results" --timeout "$seconds" \
+  cargo mutants --package wsx-rs --all-features "${picked[@]}" "${shard[@]}" --output "$results" --timeout "$seconds" \
     --build-timeout 600 --no-times --colors never "$@" >"$results/log.txt" 2>&1 || status=$?
   [[ "$status" == [023] ]] || { tail --lines=30 "$results/log.txt"; fail "cargo mutants failed; its last words are above"; }
 }
@@ -48,7 +48,7 @@ mutate() {
 start=$SECONDS
 long=(the_reader_and_tungstenite_agree one_pass_and_two_agree_on_mutated_frames)
 mutate 30 -- --lib -- "${long[@]/#/--skip=}"
-total="$(cargo mutants --list --package wsx "${picked[@]}" "${shard[@]}" 2>/dev/null | wc --lines)"
+total="$(cargo mutants --list --package wsx-rs "${picked[@]}" "${shard[@]}" 2>/dev/null | wc --lines)"
 ((total > 0)) || fail "these files have no mutants"
 missed_first="$(lines missed)"
 if ((missed_first > 0)); then

@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source tests/scripts/packages.sh
 
 version="$(sed --quiet 's/^version = "\(.*\)"$/\1/p' Cargo.toml)"
-crates=(wsx wsx-macros)
+crates=(wsx-rs wsx-macros)
 quietly cargo package --locked --offline --allow-dirty "${crates[@]/#/--package=}" ||
   fail "cargo package failed; its own words are above"
 
@@ -28,8 +28,8 @@ for crate in "${crates[@]}"; do
   [[ -z "$strays" ]] || fail "$crate: these files do not belong into the packed crate: $strays"
 done
 # The macros are of the same version, so they are packed and published first.
-grep --quiet --after-context 1 '^\[dependencies.wsx-macros\]' "target/package/wsx-$version.files/Cargo.toml" ||
-  fail "wsx: the packed manifest does not depend on wsx-macros"
-grep --quiet "^version = \"=$version\"$" "target/package/wsx-$version.files/Cargo.toml" ||
-  fail "wsx: the packed manifest does not ask for wsx-macros =$version"
+grep --quiet --after-context 1 '^\[dependencies.wsx-macros\]' "target/package/wsx-rs-$version.files/Cargo.toml" ||
+  fail "wsx-rs: the packed manifest does not depend on wsx-macros"
+grep --quiet "^version = \"=$version\"$" "target/package/wsx-rs-$version.files/Cargo.toml" ||
+  fail "wsx-rs: the packed manifest does not ask for wsx-macros =$version"
 echo "packages: ${crates[*]} $version have their metadata, licences and READMEs, and build by themselves"

@@ -25,7 +25,7 @@ print(",".join(name for name in names if not name.startswith("__")))')"
 
 # The JSON of rustdoc is unstable. RUSTC_BOOTSTRAP lets the stable compiler write it. Warnings are
 # errors in the step that builds the documents, and are left out here.
-RUSTC_BOOTSTRAP=1 quietly cargo rustdoc --locked --package wsx --lib --no-default-features \
+RUSTC_BOOTSTRAP=1 quietly cargo rustdoc --locked --package wsx-rs --lib --no-default-features \
   --features "$features" --target-dir "$target" -- -Z unstable-options --output-format json --cap-lints allow ||
   fail "rustdoc could not describe the crate; its own words are above"
 cargo run --locked --quiet --package wsx-api-listing -- "$target/doc/wsx.json" >"$target/public-api.txt" ||

@@ -60,16 +60,16 @@ all="axum,client,macros,metrics,proxy,rustls,server,tracing,tungstenite"
 
 for target in i686-unknown-linux-gnu armv7-unknown-linux-gnueabihf aarch64-unknown-linux-gnu; do
   echo "$target"
-  quietly "$cargo" check --locked --package wsx --features "$all" --target "$target" ||
+  quietly "$cargo" check --locked --package wsx-rs --features "$all" --target "$target" ||
     fail "wsx does not build for $target; the compiler's words are above"
 done
 # Without rustls, whose cryptography needs a C compiler for musl.
 for target in armv7-unknown-linux-musleabihf aarch64-unknown-linux-musl; do
   echo "$target"
-  RUSTC_BOOTSTRAP=1 quietly "$cargo" check --locked -Z build-std=std,panic_abort --package wsx \
+  RUSTC_BOOTSTRAP=1 quietly "$cargo" check --locked -Z build-std=std,panic_abort --package wsx-rs \
     --features "${all/rustls,/}" --target "$target" ||
     fail "wsx does not build for $target; the compiler's words are above"
 done
-"$cargo" test --locked --package wsx --features "$all" --lib --target i686-unknown-linux-gnu ||
+"$cargo" test --locked --package wsx-rs --features "$all" --lib --target i686-unknown-linux-gnu ||
   fail "a unit test failed as a 32-bit program"
 echo "targets: wsx builds for i686, armv7 and aarch64 with glibc, and for armv7 and aarch64 with musl; its unit tests pass on i686"

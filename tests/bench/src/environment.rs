@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn versions_are_those_of_the_lock_file() {
-        assert_eq!(locked("wsx").as_deref(), Some(env!("CARGO_PKG_VERSION")));
+        assert_eq!(locked("wsx-rs").as_deref(), Some(env!("CARGO_PKG_VERSION")));
         assert_eq!(locked("no-such-crate"), None);
     }
 }

@@ -17,7 +17,7 @@ const LOGGING: [&str; 9] = [
 /// Each crate below wsx, with the crate that depends on it.
 fn dependencies(features: &[&str]) -> Vec<(String, String)> {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["tree", "--locked", "--offline", "--package", "wsx", "--edges", "normal", "--no-dedupe"]);
+    cargo.args(["tree", "--locked", "--offline", "--package", "wsx-rs", "--edges", "normal", "--no-dedupe"]);
     cargo.args(["--target", "all", "--prefix", "depth"]).args(features).current_dir(env!("CARGO_MANIFEST_DIR"));
     let output = cargo.output().expect("cargo runs");
     assert!(output.status.success(), "{cargo:?} failed: {}", String::from_utf8_lossy(&output.stderr));
@@ -43,7 +43,7 @@ const OTHERS: &[&str] = &["--features", "client,server,macros,hyper,rustls,tungs
 fn wsx_names_no_logging_and_no_metrics_library() {
     for features in [&[][..], OTHERS] {
         let all = dependencies(features);
-        assert!(all.iter().any(|(dependent, crate_)| dependent == "wsx" && crate_ == "tokio"), "{all:?}");
+        assert!(all.iter().any(|(dependent, crate_)| dependent == "wsx-rs" && crate_ == "tokio"), "{all:?}");
         for (dependent, crate_) in all.iter().filter(|(_, crate_)| LOGGING.contains(&&**crate_)) {
             assert!(!dependent.starts_with("wsx"), "{dependent} depends on {crate_}");
             if features.is_empty() {
@@ -58,7 +58,7 @@ fn wsx_names_no_logging_and_no_metrics_library() {
 fn a_feature_for_observers_brings_its_facade_alone() {
     for feature in ["tracing", "metrics"] {
         let all = dependencies(&["--features", feature]);
-        let named = |crate_: &&(String, String)| crate_.0 == "wsx" && LOGGING.contains(&&*crate_.1);
+        let named = |crate_: &&(String, String)| crate_.0 == "wsx-rs" && LOGGING.contains(&&*crate_.1);
         let named: Vec<_> = all.iter().filter(named).map(|(_, crate_)| &**crate_).collect();
         assert_eq!(named, [feature]);
     }

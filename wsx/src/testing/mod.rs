@@ -14,7 +14,7 @@
 //!
 //! ```toml
 //! [dev-dependencies]
-//! wsx = { path = "../wsx/wsx", features = ["testing"] }
+//! wsx = { package = "wsx-rs", path = "../wsx/wsx", features = ["testing"] }
 //! tokio = { version = "1", features = ["macros", "rt", "test-util"] }
 //! ```
 //!
