@@ -89,7 +89,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("the package exists") {
         let path = entry.expect("a readable folder").path();
         let copied = to.join(path.file_name().expect("an entry has a name"));
-        if path.is_dir() { copy(&path, &copied) } else { drop(fs::copy(&path, &copied).expect("a readable file")) }
+        if path.is_dir() {
+            copy(&path, &copied);
+        } else {
+            fs::copy(&path, &copied).expect("a readable file");
+        }
     }
 }
 
