@@ -1,6 +1,6 @@
-use std::{path::Path, sync::Arc};
+use std::{error::Error, path::Path, sync::Arc};
 use wsx::{
-    BoxError, Client, Config, StderrObserver,
+    Client, Config, StderrObserver,
     rustls::{
         ClientConfig, RootCertStore,
         crypto::ring,
@@ -9,7 +9,7 @@ use wsx::{
 };
 
 /// Returns a client that trusts the authority in this file, and no other.
-pub fn edge_box(url: &str, authority: &Path) -> Result<Client, BoxError> {
+pub fn edge_box(url: &str, authority: &Path) -> Result<Client, Box<dyn Error>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority)?)?;
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));

@@ -1,7 +1,7 @@
-use std::{path::Path, sync::Arc};
+use std::{error::Error, path::Path, sync::Arc};
 use tokio::net::TcpListener;
 use wsx::{
-    BoxError, Hub, Tls,
+    Hub, Tls,
     rustls::{
         ServerConfig,
         crypto::ring,
@@ -10,7 +10,7 @@ use wsx::{
 };
 
 /// Reads the certificate of the server, and its key.
-pub fn from_files(folder: &Path) -> Result<ServerConfig, BoxError> {
+pub fn from_files(folder: &Path) -> Result<ServerConfig, Box<dyn Error>> {
     let (chain, key) = (folder.join("station.pem"), folder.join("station.key"));
     let chain = CertificateDer::pem_file_iter(chain)?.collect::<Result<_, _>>()?;
     let key = PrivateKeyDer::from_pem_file(key)?;
@@ -22,7 +22,7 @@ pub fn from_files(folder: &Path) -> Result<ServerConfig, BoxError> {
     Ok(config)
 }
 
-pub async fn serve(hub: Hub, listener: TcpListener, folder: &Path) -> Result<(), BoxError> {
+pub async fn serve(hub: Hub, listener: TcpListener, folder: &Path) -> Result<(), Box<dyn Error>> {
     let tls = Tls::new(from_files(folder)?);
     // Keep a clone of `tls`. After a renewal of the files, call `tls.reload(from_files(folder)?)`.
     hub.serve_tls(listener, tls).await;
