@@ -267,8 +267,37 @@ fn broadcast((bench, members): (Bench<Station>, Vec<Connection>)) -> (Bench<Stat
     (bench, members)
 }
 
+fn labelled(connections: usize) -> (Bench<Station>, Vec<Connection>) {
+    let (bench, members) = members(connections);
+    for conn in &members[..10] {
+        bench.hub().add_label(conn.id(), "ten").expect("the connection is open");
+    }
+    (bench, members)
+}
+
+// One message into the queues of ten connections, among many others.
+#[library_benchmark]
+#[bench::of_100(args = (100), setup = labelled, teardown = drop, config = budget(3_585))]
+#[bench::of_5000(args = (5000), setup = labelled, teardown = drop, config = budget(3_585))]
+fn broadcast_to_ten((bench, members): (Bench<Station>, Vec<Connection>)) -> (Bench<Station>, Vec<Connection>) {
+    let sent = at_once(bench.hub().broadcast_to("ten", black_box(&Cmd { restart: true, after: 5 })));
+    assert_eq!(sent.expect("the command can be encoded"), 10);
+    (bench, members)
+}
+
 library_benchmark_group!(
     name = engine,
-    benchmarks = [read, parse, decode, dispatch, dispatch_raw, encode_and_queue, reply, reply_of_floats, broadcast]
+    benchmarks = [
+        read,
+        parse,
+        decode,
+        dispatch,
+        dispatch_raw,
+        encode_and_queue,
+        reply,
+        reply_of_floats,
+        broadcast,
+        broadcast_to_ten
+    ]
 );
 main!(library_benchmark_groups = engine);

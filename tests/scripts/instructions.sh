@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Counts the instructions of the engine's parts under callgrind, and fails when one passes its
-# budget; see tests/costs/instructions.rs. Installs valgrind and the runner, which must be of the
-# same version as the crate.
+# budget; see tests/costs/instructions.rs. Row S7 of the specification: the cost of a label.
+# Installs valgrind and the runner, which must be of the same version as the crate.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh
