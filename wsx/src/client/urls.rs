@@ -218,10 +218,26 @@ mod tests {
         assert_eq!((made.round(), &*made.next(5, attempt(7)).await.unwrap().id), (1, "ws://7/"));
     }
 
+    #[test]
+    fn a_list_has_from_one_to_the_maximum_of_urls() {
+        for (length, is_valid) in [(0, false), (1, true), (MAX_URLS, true), (MAX_URLS + 1, false)] {
+            assert_eq!(Urls::from(vec!["ws://a/"; length]).parse().is_ok(), is_valid, "{length}");
+        }
+        assert_eq!(
+            Urls::from(["ws://a/", "not a URL", "neither"]).parse().err().map(|problems| problems.len()),
+            Some(2)
+        );
+    }
+
     /// Row K26: `Debug` shows no query.
     #[test]
     fn the_query_of_a_new_url_is_not_shown() {
         let attempt = Attempt { failures: 1, redirect: Some("ws://a/ws?secret".into()) };
         assert_eq!(format!("{attempt:?}"), r#"Attempt { failures: 1, redirect: Some("ws://a/ws") }"#);
+        let urls = || Urls::from(["ws://a/ws?secret", "ws://b/"]);
+        assert_eq!(format!("{:?}", urls()), r#"["ws://a/ws", "ws://b/"]"#);
+        assert_eq!(format!("{:?}", urls().parse().ok().unwrap()), r#"["ws://a/ws", "ws://b/"]"#);
+        let made = || Urls::per_attempt(|_| async { Ok("ws://a/ws?secret".to_owned()) });
+        assert_eq!(format!("{:?} {:?}", made(), made().parse().ok().unwrap()), "per attempt per attempt");
     }
 }
