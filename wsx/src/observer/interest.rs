@@ -60,3 +60,18 @@ impl Interest {
         self == Self::nothing()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interest_has_what_was_added() {
+        let (nothing, messages) = (Interest::nothing(), Interest::nothing().with_messages());
+        let (spans, all) = (Interest { spans: true, ..nothing }, Interest { messages: true, spans: true });
+        assert!(nothing.is_nothing() && !messages.is_nothing() && !spans.is_nothing());
+        for (one, other, both) in [(nothing, nothing, nothing), (messages, nothing, messages), (messages, spans, all)] {
+            assert_eq!((one.or(other), other.or(one)), (both, both));
+        }
+    }
+}

@@ -61,3 +61,20 @@ impl fmt::Display for Setback {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{closed::ClosedBy, wire::close_code::CloseCode};
+
+    #[test]
+    fn a_setback_says_what_its_cause_says() {
+        for (code, is_refusal) in [(CloseCode::POLICY_VIOLATION, true), (CloseCode::GOING_AWAY, false)] {
+            let closed = Closed::new(code, "why", ClosedBy::Peer);
+            let setback = Setback::Ended(closed.clone());
+            assert_eq!((setback.is_refusal(), setback.to_string()), (is_refusal, closed.to_string()));
+        }
+        let attempt = Setback::Attempt(ConnectError::Url("no URL".into()));
+        assert!(!attempt.is_refusal() && attempt.to_string().ends_with("no URL"), "{attempt}");
+    }
+}

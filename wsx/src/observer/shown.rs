@@ -144,7 +144,7 @@ fn word_without_secrets(word: &str, visit: &mut Visit<'_>) -> ControlFlow<()> {
 
 /// Whether a text can be a host with or without a port.
 fn is_host(text: &str) -> bool {
-    let after_brackets = text.rfind(']').map_or(text, |at| &text[at + 1..]);
+    let after_brackets = text.rfind(']').map_or(text, |at| &text[at..]);
     after_brackets.split_once(':').is_none_or(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
@@ -208,6 +208,8 @@ mod tests {
             ("wss://box:se/cr?e#t@hub.example/ws?secret", "wss://…"),
             ("wss://hub.example:80/ws?mail=secret@secret", "wss://hub.example:80/ws?…"),
             ("wss://[::1]:80/@ws?secret", "wss://[::1]:80/@ws?…"),
+            ("wss://[::]:80/@ws?", "wss://[::]:80/@ws?"),
+            ("wss://hub.example/ws?", "wss://hub.example/ws?"),
             ("//box:secret@hub/ws", "//…@hub/ws"),
             ("WSS://hub.example?'secret';(secret)", "WSS://hub.example?…"),
             ("cannot dial \"ws://a/?t=secret\": why?", "cannot dial \"ws://a/?…\": why?"),
@@ -227,6 +229,14 @@ mod tests {
     fn a_long_url_has_no_secrets() {
         let long = format!("wss://{}:secret@hub/ws?{}", "u".repeat(10_000), "secret".repeat(1_000));
         assert_eq!(shown(&long), "wss://…@hub/ws?…");
+    }
+
+    #[test]
+    fn the_end_of_a_connection_is_shown_with_its_reason() {
+        use crate::{closed::ClosedBy, wire::close_code::CloseCode};
+        let shown = |reason| ShownClosed(&Closed::new(CloseCode::NORMAL, reason, ClosedBy::Peer)).to_string();
+        assert_eq!(shown(""), "closed by the peer with 1000");
+        assert_eq!(shown("a\nb"), r#"closed by the peer with 1000 ("a\nb")"#);
     }
 
     #[test]
