@@ -1,8 +1,12 @@
 //! Takes a stream or a request through the handshake and into the hub, within the limits of the
 //! hub. It does not know listeners.
 mod in_progress;
+#[cfg(feature = "testing")]
+mod without_handshake;
 
 pub(super) use in_progress::Handshake;
+#[cfg(feature = "testing")]
+pub(crate) use without_handshake::without_handshake;
 
 use crate::{
     closed::{Closed, ClosedBy},
@@ -286,16 +290,6 @@ pub(super) fn enter<E: Endpoint>(
     let shown = hub.on_connect().is_none_or(|register| register.call(|register| register(&entered.conn)).is_some())
         && upgrade.register.call(|register| register(&entered.conn)).is_some();
     if shown { Ok(entered) } else { Err(internal_error()) }
-}
-
-/// Adds a connection without a socket and without a task, for `TestPeer`. The caller runs its
-/// handlers, and removes it.
-#[cfg(feature = "testing")]
-pub(crate) fn without_handshake<E: Endpoint>(hub: &Hub<E>, identity: Identity) -> Result<Handle, Rejection> {
-    let mut entered = enter(&hub.ws_handler(crate::unique_id, |_| {}), identity, None)?;
-    entered.running = true;
-    hub.start(&entered.conn);
-    Ok(entered.conn.clone())
 }
 
 /// A connection that is in the hub but does not have its socket yet. If this is dropped, the hub
