@@ -10,8 +10,8 @@
 //! - A permission that is given back was for a connection that was not made. If a peer was rejected
 //!   meanwhile, the next one may come an interval earlier. Otherwise requests that `build_id`
 //!   rejects, many at the same time, would make everybody wait.
-//! - If the bucket is full, the hub has been idle for the whole burst, and the peers that it had
-//!   asked to come have not come. The backlog is then empty.
+//! - If the bucket is full, and nobody was rejected for the time of a burst and for a second at
+//!   least, the peers that the hub had asked to come have not come. The backlog is then empty.
 //!
 //! A flood that goes on cannot be told from a fleet that returns. While it empties the bucket,
 //! rejected peers wait for up to a minute. Those that find a permission do not wait.
@@ -32,6 +32,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub(crate) struct Pace {
     /// The time between two connections at the rate.
     interval: Duration,
+    /// After this time without a rejected peer, a full bucket empties the backlog.
+    quiet: Duration,
     /// Not a lock of the model checker: nothing waits under it.
     state: Mutex<State>,
 }
@@ -43,6 +45,8 @@ struct State {
     /// The time that the last rejected peer was asked to come at. The next one comes an interval
     /// later, so that they come at the rate.
     last_asked: Instant,
+    /// When the last peer was rejected.
+    last_rejected: Instant,
     /// How many peers were rejected.
     rejected: u64,
 }
@@ -59,11 +63,13 @@ impl Pace {
     /// Returns a limit of this many connections a second, and of `burst` more after a quiet time. 0
     /// counts as 1.
     pub(crate) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
-        let per_second = per_second.max(1);
-        let bucket = TokenBucket::full(per_second.into(), burst.max(1).into(), now);
+        let (per_second, burst) = (per_second.max(1), burst.max(1));
+        let bucket = TokenBucket::full(per_second.into(), burst.into(), now);
+        let interval = Duration::from_secs(1) / per_second;
         Self {
-            interval: Duration::from_secs(1) / per_second,
-            state: Mutex::new(State { bucket, last_asked: now, rejected: 0 }),
+            interval,
+            quiet: interval.saturating_mul(burst).max(Duration::from_secs(1)),
+            state: Mutex::new(State { bucket, last_asked: now, last_rejected: now, rejected: 0 }),
         }
     }
 
@@ -71,13 +77,14 @@ impl Pace {
     pub(crate) fn take(&self, now: Instant) -> Result<Ticket<'_>, Duration> {
         let mut state = self.state();
         if state.bucket.wait(now).is_none() {
-            if state.bucket.is_full() {
+            if state.bucket.is_full() && now.saturating_duration_since(state.last_rejected) >= self.quiet {
                 state.last_asked = now;
             }
             state.bucket.take(1.0);
             return Ok(Ticket { pace: self, rejected_before: state.rejected });
         }
         state.rejected = state.rejected.wrapping_add(1);
+        state.last_rejected = now;
         state.last_asked = (state.last_asked.max(now) + self.interval).min(now + LONGEST);
         Err(state.last_asked - now)
     }
@@ -152,6 +159,22 @@ mod tests {
         let busy = rejected_at(start + SECOND);
         assert!(busy > LONGEST - 2 * SECOND, "the bucket was not full, {busy:?}");
         assert_eq!(rejected_at(start + 4 * SECOND), SECOND / 5, "two of a new backlog");
+    }
+
+    /// Row R16: with a burst of one the bucket is full whenever a peer is accepted, also while a
+    /// fleet returns.
+    #[test]
+    fn a_backlog_outlasts_the_peers_that_are_accepted_meanwhile() {
+        let start = Instant::now();
+        let pace = Pace::new(10, 1, start);
+        pace.take(start).unwrap().spend();
+        for n in 1..=20 {
+            assert_eq!(pace.take(start).map(Ticket::spend), Err(n * SECOND / 10));
+        }
+        pace.take(start + SECOND / 10).unwrap().spend();
+        assert_eq!(pace.take(start + SECOND / 10).map(Ticket::spend), Err(2 * SECOND));
+        pace.take(start + 3 * SECOND).unwrap().spend();
+        assert_eq!(pace.take(start + 3 * SECOND).map(Ticket::spend), Err(SECOND / 10), "nobody was rejected for 2.9 s");
     }
 
     /// Row R16: requests that the program rejects, however many at the same time, leave no backlog.
