@@ -51,12 +51,17 @@ pub(super) fn unacknowledged(socket: &TcpStream) -> Option<Unacknowledged> {
     if answer.get(4..6)? != SOCK_DIAG_BY_FAMILY.to_ne_bytes() {
         return None;
     }
-    let info = attribute(answer.get(MESSAGE..)?, INET_DIAG_INFO)?;
-    Some(Unacknowledged {
-        bytes: u32_at(answer, WRITE_QUEUE)?,
-        is_resending: *info.get(CONGESTION_STATE)? >= RECOVERY || *info.get(RETRANSMITS)? > 0,
-        packets: u32_at(info, SEGMENTS_IN)?,
-    })
+    let bytes = u32_at(answer, WRITE_QUEUE)?;
+    Some(Unacknowledged { bytes, ..resending(&answer[MESSAGE.min(length)..]).unwrap_or_default() })
+}
+
+/// Returns whether lost packets are sent again, and the number of received packets. A kernel before
+/// Linux 4.2 does not count these.
+#[cfg(target_os = "linux")]
+fn resending(attributes: &[u8]) -> Option<Unacknowledged> {
+    let info = attribute(attributes, INET_DIAG_INFO)?;
+    let is_resending = *info.get(CONGESTION_STATE)? >= RECOVERY || *info.get(RETRANSMITS)? > 0;
+    Some(Unacknowledged { bytes: 0, is_resending, packets: u32_at(info, SEGMENTS_IN)? })
 }
 
 /// Returns the value of an attribute, each of which begins with its length and its type.
@@ -179,6 +184,25 @@ mod tests {
                 far.read_exact(&mut taken).await.unwrap();
             }
         }
+    }
+
+    /// Row V1: an old kernel answers with less.
+    #[test]
+    fn an_answer_without_the_number_of_packets_says_nothing_about_lost_ones() {
+        let attribute = |kind: u16, value: &[u8]| {
+            let length = u16::try_from(value.len() + 4).unwrap();
+            let padding = vec![0; value.len().next_multiple_of(4) - value.len()];
+            [&length.to_ne_bytes(), &kind.to_ne_bytes(), value, &padding].concat()
+        };
+        let mut info = [0; SEGMENTS_IN + 4];
+        (info[CONGESTION_STATE], info[SEGMENTS_IN]) = (RECOVERY, 7);
+        let other = attribute(8, b"bbr");
+        let known = resending(&[other.clone(), attribute(INET_DIAG_INFO, &info)].concat()).unwrap();
+        assert!(known.is_resending);
+        assert_eq!(known.packets.to_ne_bytes()[0], 7);
+        assert_eq!(resending(&attribute(INET_DIAG_INFO, &info[..SEGMENTS_IN])), None);
+        assert_eq!(resending(&other), None);
+        assert_eq!(resending(&[0; 64]), None, "an attribute without a length comes to an end");
     }
 
     /// A server that listens on all addresses has the IPv4 addresses of its peers in IPv6.
