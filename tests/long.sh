@@ -35,8 +35,6 @@ step "smallest profile" tests/scripts/profiles.sh
 step "oldest dependencies" tests/scripts/minimal_versions.sh
 step "sets of features" tests/scripts/features.sh
 step "other processors" tests/scripts/targets.sh
-# What breaks users is for a person to judge, and is not a failure before a release.
-step "semver" tests/scripts/semver.sh
 # All of `wire`, `connection`, `task` and the admission: about 1,090 mutants. One takes 5 s on two
 # free cores, and a minute if the unit tests miss it. So the step takes two hours or more.
 limit=12h step "mutants" tests/scripts/mutants.sh

@@ -162,7 +162,8 @@ as_container() {
   local user command unshare
   prepare
   put "$folder/image$etc"
-  chmod -R a+rX "$folder/image$etc"
+  chown -R root:65532 "$folder/image$etc"
+  chmod -R u=rwX,g=rX,o= "$folder/image$etc"
   user="$(<"$folder/user.txt")"
   mapfile -t command <"$folder/command.txt"
   unshare --pid --fork --kill-child chroot --userspec="$user" "$folder/image" "${command[@]}" \

@@ -2,8 +2,8 @@
 # Compares the public API with that of the last release, and lists what breaks its users. Installs
 # cargo-semver-checks into target/tools, which takes some minutes.
 #
-# The last release is the last tag `v…`. While there is none, this says so, and compares with the
-# last commit that changed docs/public-api.txt. An argument names another commit or tag.
+# The last release is the last tag `v…`. While there is none, name a commit to compare with. An
+# argument names another commit or tag.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh
@@ -12,14 +12,9 @@ source tests/scripts/packages.sh
 (($# <= 1)) || fail "usage: tests/scripts/semver.sh [COMMIT]"
 if (($# == 1)); then
   base="$1"
-  name="$base"
 else
   base="$(git tag --list 'v*' --sort=-version:refname | head --lines=1)"
-  name="$base"
-  if [[ -z "$base" ]]; then
-    base="$(git log -1 --format=%h -- docs/public-api.txt)"
-    name="$base, because there is no tag of a release yet"
-  fi
+  [[ -n "$base" ]] || fail "there is no tag of a release yet: name a commit to compare with"
 fi
 git rev-parse --quiet --verify "$base^{commit}" >/dev/null || fail "'$base' is not a commit or a tag"
 need_tool cargo-semver-checks 0.51.0 semver-checks
@@ -32,7 +27,7 @@ describe() {
   mv "$semver/target/doc/wsx.json" "$semver/$2.json"
 }
 semver="$PWD/target/semver"
-features="axum,client,macros,metrics,proxy,rustls,server,tracing,tungstenite"
+features="axum,client,macros,metrics,proxy,rustls,server,testing,tracing,tungstenite"
 git worktree prune
 [[ ! -d "$semver/base" ]] || git worktree remove --force "$semver/base"
 mkdir -p "$semver"
@@ -43,5 +38,5 @@ git worktree remove --force "$semver/base"
 
 verdict=0
 cargo semver-checks --baseline-rustdoc "$semver/base.json" --current-rustdoc "$semver/current.json" || verdict=$?
-echo "semver: compared with $name; $( ((verdict == 0)) && echo "nothing breaks its users" || echo "see above")"
+echo "semver: compared with $base; $( ((verdict == 0)) && echo "nothing breaks its users" || echo "see above")"
 exit "$verdict"

@@ -56,7 +56,7 @@ export CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_LINKER=i686-linux-gnu-gcc
 export CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_RUNNER="/usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib"
 unset RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER
 cargo="$home/usr/bin/cargo"
-all="axum,client,macros,metrics,proxy,rustls,server,tracing,tungstenite"
+all="axum,client,macros,metrics,proxy,rustls,server,testing,tracing,tungstenite"
 
 for target in i686-unknown-linux-gnu armv7-unknown-linux-gnueabihf aarch64-unknown-linux-gnu; do
   echo "$target"

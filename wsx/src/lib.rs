@@ -54,7 +54,7 @@
 //! | `axum` | no | `hyper`, and the peer's address from axum 0.8 |
 //! | `proxy` | no | `Client` through an HTTP or SOCKS5 proxy |
 //! | `rustls` | no | TLS: `wss://` in the client, `serve_tls` on the hub |
-//! | `testing` | no | [`testing`](https://docs.rs/wsx/latest/wsx/testing/index.html): tests without a network, for dev-dependencies |
+//! | `testing` | no | [`testing`](https://docs.rs/wsx-rs/latest/wsx/testing/index.html): tests without a network, for dev-dependencies |
 //! | `tungstenite` | no | `Connection::new` on a `WebSocketStream` of tokio-tungstenite |
 //! | `tracing` | no | [`TracingObserver`](https://docs.rs/wsx-rs/latest/wsx/struct.TracingObserver.html): spans and events |
 //! | `metrics` | no | [`MetricsObserver`](https://docs.rs/wsx-rs/latest/wsx/struct.MetricsObserver.html): counters, gauges and histograms |
@@ -69,7 +69,7 @@
 //! only this half:
 //!
 //! ```toml
-//! wsx-rs = { version = "0.1", default-features = false, features = ["macros"] }
+//! wsx = { package = "wsx-rs", path = "../wsx/wsx", default-features = false, features = ["macros"] }
 //! ```
 //!
 //! Handlers and endpoints belong into the programs, which turn on `client` or `server`.
