@@ -8,7 +8,7 @@ source tests/scripts/packages.sh
 
 version="$(sed --quiet 's/^version = "\(.*\)"$/\1/p' Cargo.toml)"
 crates=(wsx-rs wsx-macros)
-quietly cargo package --locked --offline --allow-dirty "${crates[@]/#/--package=}" ||
+quietly cargo package --locked --allow-dirty "${crates[@]/#/--package=}" ||
   fail "cargo package failed; its own words are above"
 
 for crate in "${crates[@]}"; do
@@ -24,7 +24,7 @@ for crate in "${crates[@]}"; do
     grep --quiet "^$key = " "$packed.files/Cargo.toml" || fail "$crate: its manifest has no '$key'"
   done
   strays="$(cd "$packed.files" && find . -type f ! -path './src/*.rs' ! -name 'Cargo.*' ! -name 'LICENSE-*' \
-    ! -name README.md ! -name .cargo_vcs_info.json)"
+    ! -name build.rs ! -name README.md ! -name .cargo_vcs_info.json)"
   [[ -z "$strays" ]] || fail "$crate: these files do not belong into the packed crate: $strays"
 done
 # The macros are of the same version, so they are packed and published first.
