@@ -127,10 +127,14 @@ async fn changed_labels_stay_until_the_id_is_offline() {
     assert!(hub.remove_label("box", "site-8"));
     drop((second, third));
     gone(hub, "box").await;
-    assert_eq!((hub.labels_of("box"), hub.ids_of("canary")), (vec![], vec![]));
+    assert_eq!((hub.labels_of("box"), hub.ids_of("canary")), (vec!["canary".to_owned()], vec![]));
     assert!(hub.presence().get("box").unwrap().online);
+    // The program moves the box while it is away.
+    hub.add_label("box", "site-10").unwrap();
+    assert_eq!(hub.broadcast_to("site-10", &RESTART).await.unwrap(), 0);
     let mut back = server.peer("box&label=site-9").await;
-    assert_eq!(hub.labels_of("box"), ["canary"]);
+    assert_eq!(sorted(hub.labels_of("box")), ["canary", "site-10"]);
+    assert!(hub.remove_label("box", "site-10"));
     assert_eq!(hub.broadcast_to("canary", &RESTART).await.unwrap(), 1);
     assert_eq!(back.receive_data().await.0, "cmd");
     // Without a grace period, an id that has gone is offline.

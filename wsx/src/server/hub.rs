@@ -227,10 +227,10 @@ impl<E: Endpoint> Hub<E> {
         self.0.roster.labels().ids(label)
     }
 
-    /// Returns the labels of the connection with this id, in any order. An unknown id has none.
+    /// Returns the labels of this id, in any order. An unknown id does not have labels.
     #[must_use]
     pub fn labels_of(&self, id: &str) -> Vec<String> {
-        self.0.roster.labels().of(id)
+        self.0.roster.labels_of(id)
     }
 
     /// Adds a label to the connection with this id, besides those of
@@ -240,19 +240,24 @@ impl<E: Endpoint> Hub<E> {
     /// connection of the id keeps them, and ignores those of its own `build_id`. An id that was
     /// offline meanwhile has the labels of `build_id` again.
     ///
+    /// An id within its [`presence_grace`](crate::server::HubBuilder::presence_grace) does not have
+    /// a connection. The program can then change the labels that the next connection keeps. If the
+    /// program has not changed them before, this is an error, and `build_id` sets the next ones.
+    ///
     /// # Errors
     ///
-    /// [`LabelError`]: there is no connection with this id, it has 16 labels, or the label does not
-    /// have 1 to 128 bytes.
+    /// [`LabelError`]: the id does not have a connection or kept labels, it has 16 labels, or the
+    /// label does not have 1 to 128 bytes.
     pub fn add_label(&self, id: &str, label: &str) -> Result<(), LabelError> {
         self.0.roster.add_label(id, label)
     }
 
-    /// Removes a label from the connection with this id. Returns whether it had the label.
+    /// Removes a label from this id, as [`add_label`](Self::add_label) adds one. Returns whether
+    /// the id had the label.
     ///
     /// To move a connection to another label, add that one first. It then misses no broadcast.
     pub fn remove_label(&self, id: &str, label: &str) -> bool {
-        self.0.roster.labels().take(id, label)
+        self.0.roster.remove_label(id, label)
     }
 
     /// Returns who is connected, and who was, with times, addresses and reasons, and the changes

@@ -34,8 +34,29 @@ struct State {
 struct Labelled {
     conn: Handle,
     labels: LabelSet,
-    /// Whether the program has changed the labels of `build_id`. They then survive a replacement.
-    changed: bool,
+    origin: Origin,
+}
+
+/// The origin of the labels of a connection.
+enum Origin {
+    /// `build_id` set them for this connection.
+    BuildId,
+    /// The program has changed them. They then survive a replacement.
+    Program,
+    /// The program had changed them before the id was absent. If the id goes offline before the
+    /// handshake is done, these labels of `build_id` replace them.
+    Absence(LabelSet),
+}
+
+/// Removes a label from a set. Returns whether the set had it.
+pub(crate) fn take(labels: &mut LabelSet, label: &str) -> bool {
+    let at = labels.iter().position(|known| **known == *label);
+    at.map(|at| labels.swap_remove(at)).is_some()
+}
+
+/// Returns the labels as texts.
+pub(crate) fn texts(labels: &[Arc<str>]) -> Vec<String> {
+    labels.iter().map(ToString::to_string).collect()
 }
 
 /// Adds a label to a set. A label that it has already is not added again.
@@ -59,12 +80,27 @@ impl Labels {
     /// `kept` has, if the program changed them. Otherwise its own.
     pub(crate) fn open(&self, conn: &Handle, own: LabelSet, kept: Option<LabelSet>) {
         let mut state = self.lock();
-        let kept = state.remove(conn.id()).or(kept);
-        let changed = kept.is_some();
-        let labels = kept.unwrap_or(own);
-        if changed || !labels.is_empty() {
-            state.link(conn, &labels);
-            state.by_id.insert(conn.id().clone(), Labelled { conn: conn.clone(), labels, changed });
+        let (labels, origin) = match (state.remove(conn.id()), kept) {
+            (Some((labels, Origin::Absence(_))), _) | (None, Some(labels)) => (labels, Origin::Absence(own)),
+            (Some((labels, _)), _) => (labels, Origin::Program),
+            (None, None) => (own, Origin::BuildId),
+        };
+        state.set(conn, labels, origin);
+    }
+
+    /// Notes that the handshake of this connection is done. An id that was offline has the labels
+    /// of `build_id` again.
+    pub(crate) fn start(&self, conn: &Handle, was_offline: bool) {
+        let mut state = self.lock();
+        let Some(labelled) = state.by_id.get_mut(conn.id()).filter(|labelled| labelled.conn.is_same(conn)) else {
+            return;
+        };
+        let Origin::Absence(own) = &mut labelled.origin else { return };
+        let own = std::mem::take(own);
+        labelled.origin = Origin::Program;
+        if was_offline {
+            state.remove(conn.id());
+            state.set(conn, own, Origin::BuildId);
         }
     }
 
@@ -73,7 +109,7 @@ impl Labels {
     pub(crate) fn remove(&self, conn: &Handle) -> Option<LabelSet> {
         let mut state = self.lock();
         let is_own = state.by_id.get(conn.id()).is_some_and(|labelled| labelled.conn.is_same(conn));
-        if is_own { state.remove(conn.id()) } else { None }
+        if is_own { state.remove(conn.id()).map(|(labels, _)| labels) } else { None }
     }
 
     /// Adds a label to an open connection.
@@ -81,8 +117,7 @@ impl Labels {
         let mut state = self.lock();
         let mut labels = state.by_id.get(conn.id()).map(|labelled| labelled.labels.clone()).unwrap_or_default();
         insert(&mut labels, label)?;
-        state.link(conn, &labels);
-        state.by_id.insert(conn.id().clone(), Labelled { conn: conn.clone(), labels, changed: true });
+        state.set(conn, labels, Origin::Program);
         Ok(())
     }
 
@@ -90,18 +125,18 @@ impl Labels {
     pub(crate) fn take(&self, id: &str, label: &str) -> bool {
         let mut state = self.lock();
         let Some(labelled) = state.by_id.get_mut(id) else { return false };
-        let Some(at) = labelled.labels.iter().position(|known| **known == *label) else { return false };
-        let label = labelled.labels.swap_remove(at);
-        labelled.changed = true;
-        state.unlink(id, &label);
+        if !take(&mut labelled.labels, label) {
+            return false;
+        }
+        labelled.origin = Origin::Program;
+        state.unlink(id, label);
         true
     }
 
     /// Returns the labels of the connection with this id.
     pub(crate) fn of(&self, id: &str) -> Vec<String> {
         let state = self.lock();
-        let labels = state.by_id.get(id).map(|labelled| &*labelled.labels).unwrap_or_default();
-        labels.iter().map(ToString::to_string).collect()
+        state.by_id.get(id).map(|labelled| texts(&labelled.labels)).unwrap_or_default()
     }
 
     /// Returns the ids of the connections with this label.
@@ -127,12 +162,21 @@ impl Labels {
 /// The handles that these methods drop are never the last ones: the caller has the connection that
 /// it replaces or removes.
 impl State {
-    /// Removes everything of this id. Returns the labels if the program has changed them.
-    fn remove(&mut self, id: &str) -> Option<LabelSet> {
-        let Labelled { labels, changed, .. } = self.by_id.remove(id)?;
+    /// Removes everything of this id. Returns the labels and their origin if the program has
+    /// changed them.
+    fn remove(&mut self, id: &str) -> Option<(LabelSet, Origin)> {
+        let Labelled { labels, origin, .. } = self.by_id.remove(id)?;
         labels.iter().for_each(|label| self.unlink(id, label));
         shrink(&mut self.by_id);
-        changed.then_some(labels)
+        (!matches!(origin, Origin::BuildId)).then_some((labels, origin))
+    }
+
+    /// Sets the labels of a connection. Those that it has already must be among them.
+    fn set(&mut self, conn: &Handle, labels: LabelSet, origin: Origin) {
+        if !matches!(origin, Origin::BuildId) || !labels.is_empty() {
+            self.link(conn, &labels);
+            self.by_id.insert(conn.id().clone(), Labelled { conn: conn.clone(), labels, origin });
+        }
     }
 
     fn link(&mut self, conn: &Handle, labels: &[Arc<str>]) {
@@ -227,6 +271,40 @@ mod tests {
         assert_eq!(kept, Some(vec![]));
         labels.open(&conn("box"), set(&["site-7"]), kept);
         assert!(labels.of("box").is_empty());
+    }
+
+    /// Row S7: the labels of an absent id are those of its next connection, unless the id is
+    /// offline before the handshake is done.
+    #[test]
+    fn labels_of_an_absence_last_while_the_id_is_online() {
+        for (was_offline, replaced, expected) in
+            [(false, false, "canary"), (true, false, "site-7"), (false, true, "canary"), (true, true, "site-7")]
+        {
+            let (labels, older, newer) = (Labels::default(), conn("box"), conn("box"));
+            if replaced {
+                labels.open(&older, set(&["site-6"]), Some(set(&["canary"])));
+                labels.open(&newer, set(&["site-7"]), None);
+            } else {
+                labels.open(&newer, set(&["site-7"]), Some(set(&["canary"])));
+            }
+            assert_eq!(labels.of("box"), ["canary"]);
+            labels.start(&older, true);
+            labels.start(&newer, was_offline);
+            assert_eq!((labels.of("box"), labels.ids(expected)), (vec![expected.to_owned()], vec!["box".to_owned()]));
+            labels.start(&newer, true);
+            assert_eq!(labels.of("box"), [expected], "a start counts once");
+        }
+        // A change by the program is newer than both.
+        let (labels, conn) = (Labels::default(), conn("box"));
+        labels.open(&conn, set(&["site-7"]), Some(set(&["canary"])));
+        labels.add(&conn, "b").unwrap();
+        labels.start(&conn, true);
+        assert_eq!(sorted(labels.of("box")), ["b", "canary"]);
+        // Without labels of `build_id`, the connection has not any.
+        let conn = self::conn("other");
+        labels.open(&conn, set(&[]), Some(set(&["canary"])));
+        labels.start(&conn, true);
+        assert!(labels.of("other").is_empty() && labels.ids("canary") == ["box"]);
     }
 
     #[test]

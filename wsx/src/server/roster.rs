@@ -17,7 +17,7 @@ use crate::{
     connection::{handle::Handle, wall_clock::Seconds},
     error::LabelError,
     server::{
-        labels::{LabelSet, Labels},
+        labels::{self, LabelSet, Labels},
         presence::{Absent, Presence, PresenceOptions, State},
         registry::{Entry, Registry, Replaced},
     },
@@ -74,6 +74,7 @@ impl Roster {
     pub(crate) fn start(&self, conn: &Handle) {
         self.presence.change(|state, _| {
             conn.set_started();
+            let mut was_offline = false;
             self.registry.change(conn.id(), |entry| {
                 // A newer connection may have replaced this one during its handshake, or an older
                 // one was online.
@@ -86,10 +87,12 @@ impl Roster {
                     entry.set_closed(absent.closed);
                 }
                 entry.online = Some(since.unwrap_or_else(Seconds::now));
-                if since.is_none() {
+                was_offline = since.is_none();
+                if was_offline {
                     entry.status().into_iter().for_each(|status| state.log.push(status));
                 }
             });
+            self.labels.start(conn, was_offline);
         });
     }
 
@@ -125,15 +128,37 @@ impl Roster {
         });
     }
 
-    /// Adds a label to the connection with this id.
+    /// Adds a label to the connection with this id, or to the labels that the next one keeps.
     pub(crate) fn add_label(&self, id: &str, label: &str) -> Result<(), LabelError> {
-        let added = self.presence.change(|_, _| {
+        // The handle is dropped after the locks.
+        let (result, _conn) = self.presence.change(|state, _| {
             // Under the lock of presence, so that the connection stays in the registry.
-            let conn = self.registry.get(id)?;
-            Some((self.labels.add(&conn, label), conn))
+            let conn = self.registry.get(id);
+            let result = match (&conn, state.absent.labels(id)) {
+                (Some(conn), _) => self.labels.add(conn, label),
+                (None, Some(Some(kept))) => labels::insert(kept, label),
+                (None, _) => Err(LabelError::NoSuchConnection(id.to_owned())),
+            };
+            (result, conn)
         });
-        let (result, _conn) = added.ok_or_else(|| LabelError::NoSuchConnection(id.to_owned()))?;
         result
+    }
+
+    /// Removes a label of the connection with this id, or of those that the next one keeps. Returns
+    /// whether it was there.
+    pub(crate) fn remove_label(&self, id: &str, label: &str) -> bool {
+        self.presence.change(|state, _| {
+            let kept = state.absent.labels(id).and_then(Option::as_mut);
+            self.labels.take(id, label) || kept.is_some_and(|kept| labels::take(kept, label))
+        })
+    }
+
+    /// Returns the labels of the connection with this id, or those that the next one keeps.
+    pub(crate) fn labels_of(&self, id: &str) -> Vec<String> {
+        self.presence.change(|state, _| match state.absent.labels(id) {
+            Some(Some(kept)) => labels::texts(kept),
+            _ => self.labels.of(id),
+        })
     }
 }
 
@@ -146,4 +171,97 @@ fn last_closed(entry: &Entry) -> Closed {
     leaving
         .or_else(|| before.and_then(|before| before.closed.clone()))
         .unwrap_or_else(|| Closed::new(CloseCode::ABNORMAL, "the connection is ending", ClosedBy::Link))
+}
+
+#[cfg(test)]
+#[cfg(not(wsx_model))]
+mod tests {
+    use super::*;
+    use crate::{config::Config, wire::role::Role};
+    use std::time::Duration;
+    use tokio::time::advance;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn roster() -> Roster {
+        Roster::new(PresenceOptions { grace: MINUTE, max_absent: 10 })
+    }
+
+    fn closed() -> Closed {
+        Closed::new(CloseCode::NORMAL, "", ClosedBy::Peer)
+    }
+
+    /// Opens a connection whose `build_id` gives it this label. Its handshake is in progress.
+    fn open(roster: &Roster, label: &str) -> Handle {
+        let conn = Handle::new("box".into(), Role::Server, &Config::default());
+        assert!(roster.open(&conn, vec![label.into()], |_| Ok::<_, ()>(())).is_ok());
+        conn
+    }
+
+    fn labels_of(roster: &Roster) -> Vec<String> {
+        let mut labels = roster.labels_of("box");
+        labels.sort();
+        labels
+    }
+
+    fn connect(roster: &Roster, label: &str) -> Handle {
+        let conn = open(roster, label);
+        roster.start(&conn);
+        conn
+    }
+
+    /// Row S7: within its grace period, the program can change the labels of an id that it has
+    /// changed before. The next connection has them.
+    #[tokio::test(start_paused = true)]
+    async fn kept_labels_can_change_within_the_grace_period() {
+        let roster = roster();
+        let conn = connect(&roster, "site-7");
+        roster.add_label("box", "canary").unwrap();
+        roster.remove(&conn, &closed());
+        roster.add_label("box", "site-8").unwrap();
+        assert!(roster.remove_label("box", "site-7") && !roster.remove_label("box", "site-7"));
+        assert_eq!(roster.add_label("box", ""), Err(LabelError::Empty));
+        assert_eq!(labels_of(&roster), ["canary", "site-8"]);
+        assert!(roster.labels().ids("canary").is_empty(), "it has no connection");
+        // A handshake that fails changes nothing.
+        let failed = open(&roster, "site-7");
+        assert_eq!(labels_of(&roster), ["canary", "site-8"]);
+        roster.remove(&failed, &closed());
+        let conn = connect(&roster, "site-7");
+        assert_eq!(labels_of(&roster), ["canary", "site-8"]);
+        assert_eq!((roster.labels().ids("site-7").len(), roster.labels().ids("site-8").len()), (0, 1));
+        roster.remove(&conn, &closed());
+        advance(MINUTE).await;
+        assert_eq!(roster.add_label("box", "x"), Err(LabelError::NoSuchConnection("box".into())));
+        assert!(!roster.remove_label("box", "canary") && roster.labels_of("box").is_empty());
+    }
+
+    /// Row S7: labels that the program did not change are those of the next `build_id`.
+    #[tokio::test(start_paused = true)]
+    async fn labels_that_did_not_change_are_not_kept() {
+        let roster = roster();
+        let conn = connect(&roster, "site-7");
+        roster.remove(&conn, &closed());
+        assert_eq!(roster.add_label("box", "x"), Err(LabelError::NoSuchConnection("box".into())));
+        assert!(!roster.remove_label("box", "site-7") && roster.labels_of("box").is_empty());
+        let _conn = connect(&roster, "site-8");
+        assert_eq!(roster.labels_of("box"), ["site-8"]);
+    }
+
+    /// Row S7: an id whose grace period ends during its handshake was offline, so it has the labels
+    /// of `build_id`.
+    #[tokio::test(start_paused = true)]
+    async fn a_grace_period_that_ends_during_a_handshake_ends_the_labels() {
+        for (waits, expected) in [(MINUTE, "site-8"), (MINUTE / 2, "site-7")] {
+            let roster = roster();
+            let conn = connect(&roster, "a");
+            roster.add_label("box", "site-7").unwrap();
+            assert!(roster.remove_label("box", "a"));
+            roster.remove(&conn, &closed());
+            let conn = open(&roster, "site-8");
+            advance(waits).await;
+            roster.start(&conn);
+            assert_eq!((roster.labels_of("box"), roster.labels().ids(expected).len()), (vec![expected.to_owned()], 1));
+        }
+    }
 }
