@@ -116,8 +116,12 @@ impl Labels {
     pub(crate) fn add(&self, conn: &Handle, label: &str) -> Result<(), LabelError> {
         let mut state = self.lock();
         let mut labels = state.by_id.get(conn.id()).map(|labelled| labelled.labels.clone()).unwrap_or_default();
+        let before = labels.len();
         insert(&mut labels, label)?;
-        state.set(conn, labels, Origin::Program);
+        // A label that it has already is not a change.
+        if labels.len() > before {
+            state.set(conn, labels, Origin::Program);
+        }
         Ok(())
     }
 
@@ -256,6 +260,19 @@ mod tests {
         assert_eq!(labels.remove(&newest).map(|labels| labels.len()), Some(2));
         let state = labels.lock();
         assert!(state.by_id.is_empty() && state.by_label.is_empty());
+    }
+
+    /// Row S7: a label that the connection has already is not a change, so the labels are still
+    /// those of `build_id`.
+    #[test]
+    fn a_label_that_is_there_changes_nothing() {
+        let labels = Labels::default();
+        let (old, new) = (conn("box"), conn("box"));
+        labels.open(&old, set(&["site-7"]), None);
+        labels.add(&old, "site-7").unwrap();
+        labels.open(&new, set(&["site-8"]), None);
+        assert_eq!(labels.of("box"), ["site-8"]);
+        assert_eq!(labels.remove(&new), None);
     }
 
     /// Row S7: a connection whose labels were all removed does not get those of `build_id` again.
