@@ -159,6 +159,14 @@ impl Registry {
         }
     }
 
+    /// Calls `change` for each entry, under the lock of its shard. `change` must not run code of the
+    /// application.
+    pub(crate) fn change_each(&self, mut change: impl FnMut(&mut Entry)) {
+        for shard in &self.shards {
+            lock(shard).values_mut().for_each(&mut change);
+        }
+    }
+
     fn shard(&self, id: &str) -> MutexGuard<'_, Shard> {
         // The cast may cut off bits, which is harmless: any bits of the hash are good.
         lock(&self.shards[self.hash.hash_one(id) as usize % SHARDS])

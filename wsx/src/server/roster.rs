@@ -112,19 +112,28 @@ impl Roster {
                     }
                 }
                 Some(online) => {
-                    let absent = Absent {
-                        online,
-                        left: Seconds::now(),
-                        seen: conn.seen(),
-                        address: conn.peer_addr(),
-                        closed: if conn.is_started() { closed.clone() } else { last_closed(&entry) },
-                        labels,
-                    };
+                    let closed = if conn.is_started() { closed.clone() } else { last_closed(&entry) };
+                    let absent = absent(conn, online, closed, labels);
                     let State { absent: absents, log } = state;
                     absents.add(conn.id(), absent, now, |status| log.push(status));
                 }
             }
             Some(entry)
+        });
+    }
+
+    /// Takes every id offline, and ends the changes, because the hub has ended. A connection whose
+    /// task does not end in time is still in the registry.
+    pub(crate) fn end(&self) {
+        self.presence.change(|State { absent: absents, log }, now| {
+            absents.end(|status| log.push(status));
+            self.registry.change_each(|entry| {
+                let Some(online) = entry.online.take() else { return };
+                let closed = if entry.conn.is_started() { closing(&entry.conn) } else { None };
+                let absent = absent(&entry.conn, online, closed.unwrap_or_else(|| last_closed(entry)), None);
+                absents.add(entry.conn.id(), absent, now, |status| log.push(status));
+            });
+            log.end_all();
         });
     }
 
@@ -162,13 +171,23 @@ impl Roster {
     }
 }
 
+/// Returns an id whose last connection leaves now.
+fn absent(conn: &Handle, online: Seconds, closed: Closed, labels: Option<LabelSet>) -> Absent {
+    Absent { online, left: Seconds::now(), seen: conn.seen(), address: conn.peer_addr(), closed, labels }
+}
+
+/// Returns the reason why this program closes a connection, if it does.
+fn closing(conn: &Handle) -> Option<Closed> {
+    conn.closing().map(|closing| Closed::new(closing.code, &*closing.reason, ClosedBy::Us))
+}
+
 /// Returns why the connection before this one closed. This one has not finished its handshake, and
 /// the one before may not have left the hub yet.
 fn last_closed(entry: &Entry) -> Closed {
     let before = entry.before.as_deref();
-    let leaving = before.and_then(|before| before.leaving.as_ref()).and_then(Handle::closing);
-    let leaving = leaving.map(|closing| Closed::new(closing.code, &*closing.reason, ClosedBy::Us));
+    let leaving = before.and_then(|before| before.leaving.as_ref());
     leaving
+        .and_then(closing)
         .or_else(|| before.and_then(|before| before.closed.clone()))
         .unwrap_or_else(|| Closed::new(CloseCode::ABNORMAL, "the connection is ending", ClosedBy::Link))
 }
@@ -177,7 +196,7 @@ fn last_closed(entry: &Entry) -> Closed {
 #[cfg(not(wsx_model))]
 mod tests {
     use super::*;
-    use crate::{config::Config, wire::role::Role};
+    use crate::{config::Config, server::PresenceChange, wire::role::Role};
     use std::time::Duration;
     use tokio::time::advance;
 
@@ -208,6 +227,34 @@ mod tests {
         let conn = open(roster, label);
         roster.start(&conn);
         conn
+    }
+
+    /// Row S6: an id whose connection outlives the hub is offline, and stays so when the connection
+    /// leaves.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_outlives_the_hub_is_offline() {
+        let roster = roster();
+        let conn = connect(&roster, "site-7");
+        let mut changes = roster.presence().changes();
+        assert!(matches!(changes.recv().await, Some(PresenceChange::Snapshot { .. })));
+        conn.close(CloseCode::GOING_AWAY, "the server is going away".into());
+        roster.end();
+        match changes.recv().await {
+            Some(PresenceChange::Offline(peer)) => {
+                let closed = peer.closed.unwrap();
+                assert_eq!((peer.online, closed.code, closed.by), (false, CloseCode::GOING_AWAY, ClosedBy::Us));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(changes.recv().await.is_none());
+        assert!(roster.registry().get("box").is_some());
+        let offline = roster.presence().get("box").unwrap();
+        roster.remove(&conn, &closed());
+        assert_eq!(roster.presence().snapshot(), [offline]);
+        // A handshake that was not polled until now.
+        let late = connect(&roster, "site-7");
+        roster.remove(&late, &closed());
+        assert!(!roster.presence().get("box").unwrap().online);
     }
 
     /// Row S7: within its grace period, the program can change the labels of an id that it has

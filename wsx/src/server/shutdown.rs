@@ -34,7 +34,7 @@ pub(super) async fn run<E>(hub: &Hub<E>, grace: Duration) -> usize {
         tasks.wait().await;
     };
     if timeout(grace, graceful).await.is_ok() {
-        hub.roster().presence().end();
+        hub.roster().end();
         return 0;
     }
     let open = tasks.len();
@@ -42,7 +42,7 @@ pub(super) async fn run<E>(hub: &Hub<E>, grace: Duration) -> usize {
     // These are the connections for which the grace period was too short.
     hub.registry().connections().iter().for_each(close);
     let _ = timeout(CLOSE_HANDLERS, tasks.wait()).await;
-    hub.roster().presence().end();
+    hub.roster().end();
     open
 }
 

@@ -44,7 +44,7 @@ pub(super) struct Inner<E> {
 /// hub, so all connections have ended.
 impl<E> Drop for Inner<E> {
     fn drop(&mut self) {
-        self.roster.presence().end();
+        self.roster.end();
     }
 }
 

@@ -109,8 +109,9 @@ impl AbsentIds {
         }
     }
 
-    /// Ends every grace period.
-    pub(crate) fn expire_all(&mut self, mut offline: impl FnMut(PeerStatus)) {
+    /// Ends every grace period, because the hub has ended. An id that is added later has none.
+    pub(crate) fn end(&mut self, mut offline: impl FnMut(PeerStatus)) {
+        self.options.grace = Duration::ZERO;
         while self.expire_next(&mut offline) {}
     }
 
@@ -310,8 +311,10 @@ mod tests {
         rig.add("box", 0);
         assert_eq!((rig.ids.deadline(), rig.expire(1_000_000)), (None, vec![]));
         let offline = &mut rig.offline;
-        rig.ids.expire_all(|status| offline.push(status.id.to_string()));
+        rig.ids.end(|status| offline.push(status.id.to_string()));
         assert_eq!((rig.offline.clone(), rig.is_online("box")), (vec!["box".to_owned()], Some(false)));
+        rig.add("late", 1_000_001);
+        assert_eq!(rig.is_online("late"), Some(false));
     }
 
     #[test]

@@ -159,14 +159,6 @@ impl Presence {
         self.0.changed.notify_waiters();
         result
     }
-
-    /// Ends the changes, because the hub has ended. An id within its grace period goes offline.
-    pub(crate) fn end(&self) {
-        self.change(|State { absent, log }, _| {
-            absent.expire_all(|status| log.push(status));
-            log.end_all();
-        });
-    }
 }
 
 impl PresenceChanges {
