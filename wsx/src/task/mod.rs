@@ -165,9 +165,7 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
             let _ = self.writer.poll(self.transport, self.conn.queue(), cx)?;
         }
         let woken = self.poll_reader(cx);
-        // The heartbeat also has to know that the peer is held back, which does not wake the
-        // reader.
-        let received = (woken || self.heartbeat.is_some()) && self.transport.take_received();
+        let received = woken && self.transport.take_received();
         if received && self.in_hub {
             self.conn.set_seen();
         }
@@ -209,9 +207,9 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
     fn poll_heartbeat(&mut self, received: bool, cx: &mut Context<'_>) {
         let Some(heartbeat) = &mut self.heartbeat else { return };
         let is_alive = received | self.writer.take_progress();
-        // While too many messages wait for their handlers, the peer's bytes wait in the buffer of
-        // the operating system. That is not silence.
-        if is_alive || self.progress.is_paused() {
+        // While too many messages wait for their handlers, or the peer exceeds its limit, its bytes
+        // wait in the buffer of the operating system. That is not silence.
+        if is_alive || self.progress.is_paused() || self.transport.is_held_back() {
             heartbeat.restart();
         }
         loop {
@@ -302,7 +300,7 @@ async fn report<E: Endpoint>(conn: &Handle, closed: &Closed, scope: &Scope<'_, E
 mod tests {
     use super::*;
     use crate::{
-        config::Config,
+        config::{Config, OverLimit},
         connection::queue::Queue,
         observer::Silent,
         task::{
@@ -371,6 +369,21 @@ mod tests {
         running.send(0x8a, b"").await;
         within(running.task).await.unwrap();
         assert_eq!((start.elapsed(), pongs.load(Ordering::Relaxed)), (4 * SECOND, 1));
+    }
+
+    /// The bytes of a peer above its limit wait in the socket, so the heartbeat does not judge it.
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_held_back_is_not_lost() {
+        let config = Config::default().max_message_size(100).heartbeat(SECOND, SECOND);
+        let config = config.receive_limit(1000, 1, SECOND, OverLimit::Wait);
+        let mut running = start(config, SECOND, 1000);
+        let start = Instant::now();
+        // More than 100 bytes above the limit.
+        for _ in 0..2 {
+            running.send(0x8a, &[0; 120]).await;
+        }
+        within(running.conn.closed()).await;
+        assert!(start.elapsed() > 100 * SECOND, "{:?}", start.elapsed());
     }
 
     /// The kernel has taken the ping and other frames, and a slow link needs longer than the

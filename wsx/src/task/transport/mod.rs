@@ -44,8 +44,13 @@ pub(crate) trait Transport: Send + Sync {
     /// Ends the output of the socket with a FIN.
     fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Whether bytes were received since the last call, or the peer is held back by its limit.
+    /// Whether bytes were received since the last call.
     fn take_received(&self) -> bool;
+
+    /// Whether the peer is held back by its limit, so that its silence says nothing.
+    fn is_held_back(&self) -> bool {
+        false
+    }
 
     /// Whether a report is due that the peer is held back by its limit. This is `true` once for a
     /// report.
