@@ -69,6 +69,7 @@ async fn the_programs_own_rejections_have_one_kind() {
             "/text" => Err((StatusCode::TOO_MANY_REQUESTS, "no".to_owned()).into()),
             "/rejection" => Err(Rejection::new(StatusCode::FORBIDDEN, "no")),
             "/panic" => panic!("on purpose"),
+            "/label" => Ok(Identity::new("a").label("")),
             _ => Ok(Identity::new("a").header(UPGRADE, HeaderValue::from_static("h2c"))),
         }
     }
@@ -82,6 +83,7 @@ async fn the_programs_own_rejections_have_one_kind() {
         ("/rejection", (RejectionKind::BuildId, 403)),
         ("/panic", (RejectionKind::Internal, 500)),
         ("/header", (RejectionKind::Internal, 500)),
+        ("/label", (RejectionKind::Internal, 500)),
     ] {
         assert_eq!(rejected(&server.address, &upgrade(path, ""), &kinds).await, expected, "{path}");
     }

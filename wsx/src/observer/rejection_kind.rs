@@ -21,7 +21,8 @@ pub enum RejectionKind {
     HttpServer,
     /// `build_id` rejected the request.
     BuildId,
-    /// The program's code panicked, or `build_id` added a header of the handshake itself.
+    /// The program's code panicked, or `build_id` added a header of the handshake itself, or it set
+    /// labels that are not valid.
     Internal,
     /// The handshake took longer than
     /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).

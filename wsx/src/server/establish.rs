@@ -250,7 +250,7 @@ pub(super) async fn admit<E: Endpoint>(
     }
     if let Err(error) = &identity.labels {
         let text = format!("`build_id` set labels that are not valid: {error}");
-        return Err(Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, text));
+        return Err(Rejection::of(RejectionKind::Internal, StatusCode::INTERNAL_SERVER_ERROR, text));
     }
     if let Some(protocol) = agreed {
         identity.headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
