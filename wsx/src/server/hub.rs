@@ -234,8 +234,8 @@ impl<E: Endpoint> Hub<E> {
     }
 
     /// Adds a label to the connection with this id, besides those of
-    /// [`Identity::label`](crate::Identity::label). A label that it has already is not an error, and
-    /// not a change.
+    /// [`Identity::label`](crate::Identity::label). A label that it has already is not an error,
+    /// and not a change.
     ///
     /// Labels belong to the id while it is online. If the program has changed them, the next
     /// connection of the id keeps them, and ignores those of its own `build_id`. An id that was

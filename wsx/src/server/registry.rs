@@ -159,8 +159,8 @@ impl Registry {
         }
     }
 
-    /// Calls `change` for each entry, under the lock of its shard. `change` must not run code of the
-    /// application.
+    /// Calls `change` for each entry, under the lock of its shard. `change` must not run code of
+    /// the application.
     pub(crate) fn change_each(&self, mut change: impl FnMut(&mut Entry)) {
         for shard in &self.shards {
             lock(shard).values_mut().for_each(&mut change);

@@ -1,18 +1,24 @@
 //! The changes that readers have not received yet. It has no lock and no clock.
-use crate::server::presence::PeerStatus;
+use crate::server::presence::{PeerStatus, absent::MAX_ID};
 use std::collections::VecDeque;
 
-/// Maximum number of changes that wait for the slowest reader. With 200 bytes each, they take
-/// 200 KB, once for all readers.
+/// Maximum number of changes that wait for the slowest reader. They usually take 200 bytes each,
+/// once for all readers.
 ///
 /// A reader that is behind by more gets a snapshot instead, so it loses only the changes in
 /// between. A fleet of 1,000 boxes that returns at once still fits.
 pub(crate) const MAX_CHANGES: usize = 1024;
+/// Maximum number of bytes of their ids, of which the newest is always kept. Enough for
+/// [`MAX_CHANGES`] ids that are remembered. Longer ids push older changes out, so that a peer with
+/// such ids does not fill the memory.
+const MAX_ID_BYTES: usize = MAX_CHANGES * MAX_ID;
 
 /// The newest changes, for readers that each have a place in them.
 #[derive(Debug, Default)]
 pub(crate) struct ChangeLog {
     changes: VecDeque<PeerStatus>,
+    /// The number of bytes of the ids in `changes`.
+    id_bytes: usize,
     /// The number of the first one in `changes`.
     first: u64,
     /// Without readers, changes are not kept.
@@ -41,8 +47,10 @@ impl ChangeLog {
             self.first += 1;
             return;
         }
-        if self.changes.len() == MAX_CHANGES {
-            self.changes.pop_front();
+        self.id_bytes += status.id.len();
+        while self.changes.len() == MAX_CHANGES || self.id_bytes > MAX_ID_BYTES {
+            let Some(oldest) = self.changes.pop_front() else { break };
+            self.id_bytes -= oldest.id.len();
             self.first += 1;
         }
         self.changes.push_back(status);
@@ -61,7 +69,7 @@ impl ChangeLog {
         self.readers -= 1;
         if self.readers == 0 {
             self.first = self.end();
-            self.changes = VecDeque::new();
+            (self.changes, self.id_bytes) = (VecDeque::new(), 0);
         }
     }
 
@@ -117,6 +125,27 @@ mod tests {
         log.end_all();
         log.push(change(0));
         assert_eq!((found(&log, log.end() - 1), found(&log, log.end())), (MAX_CHANGES.to_string(), "end".to_owned()));
+    }
+
+    /// Row S6: long ids take the place of several changes.
+    #[test]
+    fn the_bytes_of_the_ids_are_bounded() {
+        let with_id = |length: usize| PeerStatus { id: "x".repeat(length).into(), ..change(0) };
+        let mut log = ChangeLog::default();
+        log.add_reader();
+        for _ in 0..MAX_CHANGES {
+            log.push(with_id(MAX_ID));
+        }
+        assert_eq!((log.changes.len(), log.id_bytes), (MAX_CHANGES, MAX_ID_BYTES));
+        for _ in 0..MAX_CHANGES {
+            log.push(with_id(64 * MAX_ID));
+        }
+        assert_eq!((log.changes.len(), log.id_bytes), (MAX_CHANGES / 64, MAX_ID_BYTES));
+        assert_eq!((log.end(), found(&log, log.end() - 17)), (2 * MAX_CHANGES as u64, "missed".to_owned()));
+        log.push(with_id(2 * MAX_ID_BYTES));
+        assert_eq!(log.changes.len(), 1, "the newest is kept");
+        log.push(with_id(1));
+        assert_eq!((log.changes.len(), log.id_bytes), (1, 1));
     }
 
     /// Row S6: a hub that nobody watches keeps no changes.

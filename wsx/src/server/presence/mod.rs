@@ -123,8 +123,9 @@ impl Presence {
 
     /// Returns a reader of the changes. Its first item is a snapshot.
     ///
-    /// All readers share a buffer of 1,024 changes, which exists while there is a reader. A reader
-    /// that is behind by more gets a snapshot with the number of changes that it missed.
+    /// All readers share a buffer of 1,024 changes, which exists while there is a reader. It holds
+    /// at most 256 KiB of ids, and so fewer changes of long ids. A reader that is behind by more
+    /// gets a snapshot with the number of changes that it missed.
     ///
     /// ```
     /// use wsx::{Hub, server::PresenceChange};

@@ -236,8 +236,8 @@ mod tests {
         assert_eq!(bytes, if cfg!(target_os = "linux") { Some(0) } else { None });
     }
 
-    /// The bytes of the peer wait in the socket, so its silence says nothing. They were not received
-    /// either.
+    /// The bytes of the peer wait in the socket, so its silence says nothing. They were not
+    /// received either.
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_is_held_back_is_not_silent() {
         // Twenty bytes at once, which are five messages.
