@@ -231,9 +231,10 @@ impl<E: Endpoint> HubBuilder<E> {
     /// Sets how long an id stays online in [`Hub::presence`] after its last connection has ended;
     /// default zero (row S6 of the specification).
     ///
-    /// An id that connects again within this time never was offline, and keeps its labels. Too low:
-    /// a box on a bad link is reported as offline and online again and again. Too high: the program
-    /// learns late that a box has gone. A box that reconnects by itself needs about a minute.
+    /// An id that connects again within this time never was offline. It keeps the labels that the
+    /// program has changed; see [`Hub::add_label`]. Too low: a box on a bad link is reported as
+    /// offline and online again and again. Too high: the program learns late that a box has gone. A
+    /// box that reconnects by itself needs about a minute.
     ///
     /// ```standalone_crate
     /// use std::time::Duration;
@@ -252,7 +253,8 @@ impl<E: Endpoint> HubBuilder<E> {
     /// its grace period is not over, the id is reported as offline first.
     ///
     /// An id of more than 256 bytes is forgotten at once. With the others, the default takes about
-    /// 4 MB, and at most 10 MB. Too low: the hub forgets boxes of a large fleet, or of any fleet if
+    /// 4 MB, and at most 10 MB. Labels that the program has changed take up to 2 KB more for an id
+    /// within its grace period. Too low: the hub forgets boxes of a large fleet, or of any fleet if
     /// `build_id` accepts ids that strangers choose. Too high: these ids fill the memory.
     #[must_use]
     pub fn max_absent(mut self, ids: usize) -> Self {

@@ -227,7 +227,8 @@ impl<E: Endpoint> Hub<E> {
         self.0.roster.labels().ids(label)
     }
 
-    /// Returns the labels of this id, in any order. An unknown id does not have labels.
+    /// Returns the labels of the connection with this id, in any order. Within a grace period, these
+    /// are the labels that the next connection keeps. An unknown id does not have labels.
     #[must_use]
     pub fn labels_of(&self, id: &str) -> Vec<String> {
         self.0.roster.labels_of(id)
@@ -261,8 +262,8 @@ impl<E: Endpoint> Hub<E> {
         self.0.roster.remove_label(id, label)
     }
 
-    /// Returns who is connected, and who was, with times, addresses and reasons, and the changes
-    /// (row S6 of the specification).
+    /// Returns the presence of ids: those that are or were connected, with times, addresses and
+    /// close reasons, and the changes (row S6 of the specification).
     ///
     /// ```
     /// # fn example(hub: &wsx::Hub) {

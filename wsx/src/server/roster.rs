@@ -1,9 +1,9 @@
-//! Who is connected to a hub, who was, and with which labels. It joins the registry, presence and
-//! the labels, so that they change together.
+//! The ids that are or were connected to a hub, with their labels. It joins the registry, presence
+//! and the labels, so that they change together.
 //!
 //! The locks have one order: presence, a shard of the registry, the labels. A send takes only the
-//! lock of a shard or of the labels. Code of the application, such as its wakers, runs under none
-//! of them.
+//! lock of a shard or of the labels. Code of the application, such as its wakers, does not run
+//! under a lock.
 //!
 //! ```text
 //!          open                start                 remove
@@ -29,7 +29,7 @@ use std::sync::Arc;
 pub(crate) struct Roster {
     /// The open connections by id.
     registry: Arc<Registry>,
-    /// Who is online, and who was.
+    /// The ids that are or were online.
     presence: Presence,
     /// The labels of the open connections.
     labels: Labels,

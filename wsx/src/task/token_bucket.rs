@@ -1,10 +1,10 @@
-//! A token bucket: how much may pass in a second, and how much at once after a quiet time. It does
-//! not know what passes, and takes no clock.
+//! A token bucket: it limits the rate, and the amount that passes at once after a quiet time. It
+//! does not know the things that pass, and does not have a clock.
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Tokens that come back at a rate, up to the burst. Whoever takes more than there are leaves a
-/// debt.
+/// Tokens that come back at a rate, up to the burst. A caller that takes more than there are leaves
+/// a debt.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenBucket {
     /// The tokens that come back in a second.

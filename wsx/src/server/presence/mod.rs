@@ -4,8 +4,8 @@
 //! period is over. The state of the online ids is in the registry, and that of the absent ones in
 //! `absent`. One lock orders all changes. So a snapshot and the changes after it fit together.
 //!
-//! A grace period does not need a task: it ends when somebody looks. A reader of the changes waits
-//! for the end of the next one.
+//! A grace period does not need a task: it ends at the next call. A reader of the changes waits for
+//! the end of the next one.
 mod absent;
 mod log;
 
@@ -28,7 +28,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// Who is connected to a hub, and who was. [`Hub::presence`](crate::Hub::presence) returns it.
+/// The ids that are or were connected to a hub. [`Hub::presence`](crate::Hub::presence) returns it.
 ///
 /// An id is online while it has a connection whose handshake is done, and while another connection
 /// replaces it. It stays online for
@@ -53,7 +53,7 @@ pub(crate) struct State {
     pub(crate) log: ChangeLog,
 }
 
-/// What a hub knows of one id.
+/// The status of one id.
 ///
 /// Times are those of the wall clock, in whole seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
