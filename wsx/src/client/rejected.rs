@@ -182,17 +182,32 @@ mod tests {
     /// Row K23: a body of any length takes a bounded number of bytes.
     #[tokio::test(start_paused = true)]
     async fn an_endless_body_is_bounded() {
-        let endless = async |text: &str, headers| {
+        let endless = async |early: &str, text: &str, headers| {
             let mut stream = std::io::Cursor::new(text.repeat(100_000));
-            let body = read(&mut stream, &answer(headers), Vec::new(), None).await.len();
+            let body = read(&mut stream, &answer(headers), early.into(), None).await.len();
             (body, stream.position())
         };
-        assert_eq!(endless("xx", &[]).await.0, MAX_BODY);
-        assert_eq!(endless("xx", &[("content-length", "999999999999")]).await.0, MAX_BODY);
-        let (body, read) = endless("1;extension\r\nx\r\n", &[("transfer-encoding", "chunked")]).await;
-        assert!(body <= MAX_BODY && read <= (MAX_READ + PIECE) as u64, "{body} of {read}");
-        let (body, read) = endless("x", &[("transfer-encoding", "chunked")]).await;
-        assert_eq!((body, read), (0, PIECE as u64), "a line without an end");
+        let chunked = &[("transfer-encoding", "chunked")];
+        assert_eq!(endless("", "xx", &[]).await, (4096, 4096));
+        assert_eq!(endless("", "xx", &[("content-length", "999999999999")]).await, (4096, 4096));
+        // The bytes after the head count too.
+        assert_eq!(endless("early", "xx", &[]).await, (4096, 4096));
+        // 32 bytes for each byte of the body: the limit of the bytes that are read comes first.
+        let (body, read) = endless("", "1;an extension of 27 bytes.\r\nx\r\n", chunked).await;
+        assert_eq!((body, read), (2048, 64 * 1024));
+        let (body, read) = endless("", "x", chunked).await;
+        assert_eq!((body, read), (0, 4096), "a line without an end");
+    }
+
+    /// Row K23: the line before a chunk is bounded.
+    #[test]
+    fn the_line_of_a_chunk_is_bounded() {
+        for (length, expected) in [(256, "x"), (257, "")] {
+            let line = format!("{:;<length$}\nx\r\n", "1");
+            let (mut body, mut framing) = (Vec::new(), Framing::ChunkLine(Vec::new()));
+            framing.take(line.as_bytes(), &mut body);
+            assert_eq!(String::from_utf8(body).unwrap(), expected, "{length}");
+        }
     }
 
     /// Row K23: a body that does not arrive is not waited for.
