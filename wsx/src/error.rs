@@ -2,7 +2,7 @@
 //!
 //! `Display` says what happened at this level, and `source()` has the cause; [`Report`] prints
 //! both. The end of a connection is not an error but a value, [`Closed`](crate::Closed).
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header::LOCATION};
 use std::{borrow::Cow, error::Error, fmt, io, time::Duration};
 
 /// An error of the application, such as a handler returns.
@@ -213,7 +213,7 @@ pub enum ConnectError {
     /// `ClientBuilder::follow_redirects`, that can be a redirect.
     ///
     /// `Display` shows the first line of the body, escaped and cut at 200 characters.
-    #[error("the server rejected the handshake with {status}{line}{hint}", line = after_colon(body), hint = hint(*status))]
+    #[error("the server rejected the handshake with {status}{line}{hint}", line = after_colon(body), hint = hint(*status, headers))]
     Rejected {
         /// The HTTP status.
         status: StatusCode,
@@ -317,9 +317,9 @@ impl fmt::Debug for ConnectError {
     }
 }
 
-/// Returns the advice for a status whose own text does not give it.
-fn hint(status: StatusCode) -> &'static str {
-    if status.is_redirection() {
+/// Returns the advice for an answer whose own text does not give it.
+fn hint(status: StatusCode, headers: &HeaderMap) -> &'static str {
+    if status.is_redirection() && headers.contains_key(LOCATION) {
         "; redirects are not followed: dial the new address, or call `follow_redirects`"
     } else {
         ""
@@ -370,6 +370,19 @@ mod tests {
             (&[b'x'; 4096], format!(": {}…", "x".repeat(200))),
         ] {
             assert_eq!(after_colon(body), shown);
+        }
+    }
+
+    /// Row K21: an answer without a new URL is not a redirect that `follow_redirects` could follow.
+    #[test]
+    fn only_a_redirect_has_the_advice_to_follow_it() {
+        let location: HeaderMap = [(LOCATION, http::HeaderValue::from_static("/"))].into_iter().collect();
+        for (status, headers, has_advice) in [
+            (StatusCode::FOUND, location.clone(), true),
+            (StatusCode::FOUND, HeaderMap::new(), false),
+            (StatusCode::FORBIDDEN, location, false),
+        ] {
+            assert_eq!(hint(status, &headers).contains("`follow_redirects`"), has_advice, "{status} {headers:?}");
         }
     }
 

@@ -290,6 +290,7 @@ async fn a_redirect_that_is_not_followed_says_why() {
         ("/a", 0, |_| true, "the limit is 0"),
         ("ftp://a/b", 1, |_| true, "its scheme `ftp` at character 1 is neither ws nor wss"),
         ("http://a b/", 1, |_| true, "character 7 is a space"),
+        ("/caf\u{e9}", 1, |_| true, "to \"ws://here/caf\u{e9}\", which the client does not follow: it has a character"),
     ] {
         let (error, heads) = failure(location, limit, policy).await;
         assert!(error.contains(why), "{location}: {error}");

@@ -105,11 +105,16 @@ pub(super) fn location(status: StatusCode, headers: &HeaderMap, from: &Target) -
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
     }
-    headers.get(LOCATION)?.to_str().ok().map(|location| resolve(&from.url(), location.trim()))
+    // `target` rejects a text that is not ASCII. The error shows it.
+    let location = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes());
+    Some(resolve(&from.url(), location.trim()))
 }
 
 /// Returns the target of a new URL, if a client may go there from this server.
 pub(super) fn target(from: &Target, to: &str) -> Result<Target, Cow<'static, str>> {
+    if !to.is_ascii() {
+        return Err("it has a character that is not ASCII: the server has to percent-encode it".into());
+    }
     let mut target = Target::parse(to)?;
     if let Some(url) = target.with_zone_of(from) {
         target = Target::parse(&url)?;
