@@ -151,7 +151,7 @@ impl From<String> for Urls {
 
 impl<U: Into<String>> From<Vec<U>> for Urls {
     fn from(urls: Vec<U>) -> Self {
-        // One more than allowed is enough to know that there are too many.
+        // `parse` checks the length.
         Self(Source::List(urls.into_iter().map(Into::into).collect()))
     }
 }
