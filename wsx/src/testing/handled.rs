@@ -1,4 +1,4 @@
-//! What became of a message of a `TestPeer`, and how a test reads a message.
+//! The result of a message that a `TestPeer` delivered, and how a test reads a message.
 use crate::{
     envelope::{incoming::RawFrame, parse::Parsed},
     error::cut,
@@ -6,7 +6,7 @@ use crate::{
 };
 use serde::Deserialize;
 
-/// What a program did with a message of a [`TestPeer`](crate::testing::TestPeer).
+/// The result of a message that a [`TestPeer`](crate::testing::TestPeer) delivered.
 #[derive(Debug)]
 pub struct Handled {
     pub(super) reply: Option<RawFrame<'static>>,

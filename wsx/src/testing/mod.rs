@@ -2,7 +2,7 @@
 //!
 //! | type | tests |
 //! |---|---|
-//! | [`TestPeer`] | the handlers of a hub or a client: one message, and what became of it |
+//! | [`TestPeer`] | the handlers of a hub or a client: one message, its reply, and the messages that the program sends |
 //! | [`TestLink`] | both ends together: a hub and its clients in one test, with links that break |
 //!
 //! Both use the hub or client that the program itself builds. Its messages, its handlers with all
