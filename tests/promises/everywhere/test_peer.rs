@@ -14,7 +14,7 @@ use wsx::{
     BoxError, Client, ClientState, CloseCode, Closed, ClosedBy, Connection, Envelope, HandlerError, Hub, Identity,
     Meta, RawFrame, SendError, Untyped, testing::TestPeer,
 };
-use wsx_tests::recorder;
+use wsx_tests::{recorder, within};
 
 /// A measurement, which borrows its text.
 #[derive(Serialize, Deserialize, wsx::Message)]
@@ -413,10 +413,33 @@ async fn a_client_is_tested_from_its_server() {
     // As after a reconnect.
     let station = TestPeer::accept(&client).await.unwrap();
     client.close();
-    assert_eq!(station.closed().map(|closed| closed.code), Some(CloseCode::NORMAL));
-    drop(station);
-    client.closed().await;
+    // It does not wait for the peer.
+    within(client.closed()).await;
     assert_eq!(*client.state().borrow(), ClientState::Closed);
+    assert_eq!(station.closed().map(|closed| closed.code), Some(CloseCode::NORMAL));
+    station.close(CloseCode::GOING_AWAY).await.unwrap();
+    assert_eq!(*client.endpoint().rebooted.lock().unwrap(), 201);
+    assert_eq!(*client.state().borrow(), ClientState::Closed);
+}
+
+/// Only the end of its peer disconnects a client that the program has not closed.
+#[tokio::test]
+async fn a_client_is_disconnected_by_the_end_of_its_peer() {
+    let client = Client::builder("ws://station/ws").endpoint(EdgeBox::default()).build().unwrap();
+    let station = TestPeer::accept(&client).await.unwrap();
+    let conn = client.connection().unwrap();
+    conn.close();
+    within(conn.closed()).await;
+    assert_eq!(*client.state().borrow(), ClientState::Connected);
+    drop(station);
+    assert_eq!(*client.state().borrow(), ClientState::Disconnected);
+    let _station = TestPeer::accept(&client).await.unwrap();
+    // The connection is closed before the client.
+    let conn = client.connection().unwrap();
+    conn.close();
+    within(conn.closed()).await;
+    client.close();
+    within(client.closed()).await;
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use crate::{
     protocol::endpoint::Endpoint,
     wire::role::Role,
 };
+use std::{future::Future, sync::Arc};
 
 impl<E: Endpoint> Client<E> {
     pub(crate) fn program(&self) -> &Program<E> {
@@ -33,6 +34,20 @@ impl<E: Endpoint> Client<E> {
         self.0.set_current(Some(conn.clone()));
         status.set(ClientState::Connected);
         Ok(conn)
+    }
+
+    /// Ends the session when the program has closed the connection and the client, although the
+    /// peer still lives. The future does not keep the client alive.
+    pub(crate) fn detach_when_closed(&self, conn: Handle) -> impl Future<Output = ()> + Send + use<E> {
+        let (client, stop) = (Arc::downgrade(&self.0), self.0.stop.clone());
+        async move {
+            // First, so that the program has finished closing the connection.
+            conn.closed().await;
+            stop.cancelled().await;
+            if let Some(client) = client.upgrade() {
+                Self(client).detach();
+            }
+        }
     }
 
     /// Ends the session that [`attach`](Self::attach) began.

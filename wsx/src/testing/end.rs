@@ -3,6 +3,7 @@ use crate::{
     client::Client, closed::Closed, connection::handle::Handle, dispatch::run::Scope, protocol::endpoint::Endpoint,
     server::hub::Hub,
 };
+use futures_util::future::{BoxFuture, ready};
 
 /// The end of a connection that is tested.
 pub(super) enum End<E: Endpoint> {
@@ -15,6 +16,15 @@ impl<E: Endpoint> End<E> {
         match self {
             Self::Hub(hub) => Scope { program: hub.program(), hub: Some(hub) },
             Self::Client(client) => Scope { program: client.program(), hub: None },
+        }
+    }
+
+    /// Returns a future that disconnects a client when the program closes it. So the program can
+    /// wait for its end while the peer lives.
+    pub(super) fn detach_when_closed(&self, conn: &Handle) -> BoxFuture<'static, ()> {
+        match self {
+            Self::Hub(_) => Box::pin(ready(())),
+            Self::Client(client) => Box::pin(client.detach_when_closed(conn.clone())),
         }
     }
 

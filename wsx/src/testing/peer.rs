@@ -104,7 +104,7 @@ pub struct TestPeer<E: Endpoint> {
     conn: Handle,
     /// The messages that the program has sent, without the replies of `deliver`.
     sent: Arc<Sent>,
-    /// The task that takes the messages out of the queue.
+    /// The task that takes the messages out of the queue, and ends the session of a closed client.
     taking: AbortHandle,
     /// The message that the test has taken last, which may borrow from it.
     taken: RawFrame<'static>,
@@ -156,6 +156,9 @@ impl<E: Endpoint> TestPeer<E> {
 
     /// Becomes the server of a client, which is then connected, and runs its handler of `__open__`.
     ///
+    /// A client that the program closes ends at once; [`close`](Self::close) still runs its handler
+    /// of `__close__`.
+    ///
     /// # Errors
     ///
     /// The error of the handler of `__open__`.
@@ -171,7 +174,8 @@ impl<E: Endpoint> TestPeer<E> {
 
     async fn open(end: End<E>, conn: Handle) -> Result<Self, HandlerError> {
         let sent = Arc::<Sent>::default();
-        let taking = tokio::spawn(sent.clone().take_all(conn.clone())).abort_handle();
+        let (taking, detached) = (sent.clone().take_all(conn.clone()), end.detach_when_closed(&conn));
+        let taking = tokio::spawn(async { tokio::join!(taking, detached) }).abort_handle();
         let peer = Self { end, conn, sent, taking, taken: RawFrame::Text("".into()) };
         peer.end.scope().program.observer.connection_opened(Connection::of(&peer.conn));
         let opened = peer.run(&Incoming::open()).await?;
