@@ -7,7 +7,7 @@ use std::{
     fmt,
     future::{Future, pending},
     sync::Mutex,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::time::{Instant, sleep};
 use wsx::{
@@ -440,6 +440,25 @@ async fn a_client_is_disconnected_by_the_end_of_its_peer() {
     within(conn.closed()).await;
     client.close();
     within(client.closed()).await;
+}
+
+#[tokio::test]
+async fn the_presence_of_a_peer_is_that_of_a_connection() {
+    let hub = station();
+    let seen = |hub: &Hub<Station>| hub.presence().get("box-7").unwrap().last_seen;
+    let mut dropped = peer(&hub, "box-7").await;
+    let first = seen(&hub);
+    // Presence has whole seconds of the wall clock.
+    while SystemTime::now() < first + Duration::from_secs(1) {
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(seen(&hub), first, "no message has arrived");
+    dropped.deliver(&Order { n: 1 }).await.unwrap();
+    assert!(seen(&hub) > first);
+    // The program has closed the connection, so it is not a link that broke.
+    drop(dropped);
+    let closed = hub.presence().get("box-7").unwrap().closed.unwrap();
+    assert_eq!((closed.code, &*closed.reason, closed.by), (CloseCode::POLICY_VIOLATION, "no token", ClosedBy::Us));
 }
 
 #[tokio::test]

@@ -19,6 +19,13 @@ impl<E: Endpoint> End<E> {
         }
     }
 
+    /// Notes that a message of the peer has arrived, as the task of a connection does for a hub.
+    pub(super) fn receive(&self, conn: &Handle) {
+        if let Self::Hub(_) = self {
+            conn.set_seen();
+        }
+    }
+
     /// Returns a future that disconnects a client when the program closes it. So the program can
     /// wait for its end while the peer lives.
     pub(super) fn detach_when_closed(&self, conn: &Handle) -> BoxFuture<'static, ()> {

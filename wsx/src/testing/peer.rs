@@ -253,6 +253,7 @@ impl<E: Endpoint> TestPeer<E> {
         if let (Intake::Shut, Some(closed)) = (self.conn.intake(), self.closed()) {
             panic!("a message is not handled any more: the connection is {closed}");
         }
+        self.end.receive(&self.conn);
         self.run(&Incoming::message(&frame)).await
     }
 
@@ -369,7 +370,8 @@ impl<E: Endpoint> TestPeer<E> {
 impl<E: Endpoint> Drop for TestPeer<E> {
     fn drop(&mut self) {
         self.taking.abort();
-        let closed = Closed::new(CloseCode::ABNORMAL, "the test dropped its peer", ClosedBy::Link);
+        let dropped = || Closed::new(CloseCode::ABNORMAL, "the test dropped its peer", ClosedBy::Link);
+        let closed = self.closed().unwrap_or_else(dropped);
         self.end.leave(&self.conn, &closed);
         self.conn.shut();
         self.conn.end_reports();
