@@ -462,6 +462,21 @@ async fn the_presence_of_a_peer_is_that_of_a_connection() {
 }
 
 #[tokio::test]
+async fn on_connect_adds_its_handlers() {
+    let hub = Hub::builder()
+        .on_connect(|conn| {
+            conn.register_handler("added", |n: u32, _| async move { Envelope::with_type("twice", 2 * n) });
+        })
+        .without_handlers()
+        .build()
+        .unwrap();
+    let mut peer: TestPeer<Untyped> = TestPeer::connect(&hub, "box-7").await.unwrap();
+    let handled = peer.deliver(&Envelope::with_type("added", 7)).await.unwrap();
+    let reply = handled.raw_reply().and_then(RawFrame::as_text).map(|text| Envelope::<u32>::parse(text).unwrap());
+    assert_eq!(reply.map(|reply| (reply.message_type, reply.data)), Some(("twice".into(), 14)));
+}
+
+#[tokio::test]
 async fn handlers_without_a_protocol_are_tested_too() {
     let hub = Hub::builder()
         .on("test_peer", |n: u32, conn: Connection| async move {

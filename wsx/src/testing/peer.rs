@@ -50,7 +50,10 @@ const LIMIT: Duration = Duration::from_secs(3600);
 ///
 /// - An error of a handler is returned to the test. The observer receives it too.
 /// - A handler that panics, for example by a failed assertion, panics in the test.
-/// - There is no handshake, and the bounds for received messages do not apply.
+/// - There is no handshake, so `build_id` does not run.
+/// - The `register` of [`Hub::ws_handler`] and of [`Client::connect`] does not run, and handlers
+///   that it adds are missing. The `on_connect` of both builders does run.
+/// - The bounds for received messages do not apply.
 ///
 /// It waits for a handler or a message for at most an hour, and then panics. Pause the clock to
 /// see that at once; the [module](crate::testing#the-clock) says how.
