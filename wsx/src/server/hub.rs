@@ -227,7 +227,7 @@ impl<E: Endpoint> Hub<E> {
         self.0.roster.labels().ids(label)
     }
 
-    /// Returns the labels of the connection with this id, in any order. Within a grace period, these
+    /// Returns the labels of the connection with this id, in any order. Within a grace period, they
     /// are the labels that the next connection keeps. An unknown id does not have labels.
     #[must_use]
     pub fn labels_of(&self, id: &str) -> Vec<String> {
