@@ -244,14 +244,7 @@ pub(super) async fn admit<E: Endpoint>(
     let agreed = subprotocol::agree(&parts.headers, &upgrade.protocols);
     let identified = upgrade.build_id.run(|build_id| build_id(parts)).await;
     let mut identity = identified.unwrap_or_else(|| Err(internal_error()))?;
-    if let Some(name) = handshake::OWN.iter().find(|name| identity.headers.contains_key(*name)) {
-        let text = format!("`build_id` added the header `{name}`, which the handshake writes itself: remove it");
-        return Err(Rejection::of(RejectionKind::Internal, StatusCode::INTERNAL_SERVER_ERROR, text));
-    }
-    if let Err(error) = &identity.labels {
-        let text = format!("`build_id` set labels that are not valid: {error}");
-        return Err(Rejection::of(RejectionKind::Internal, StatusCode::INTERNAL_SERVER_ERROR, text));
-    }
+    identity.check().map_err(|text| Rejection::of(RejectionKind::Internal, StatusCode::INTERNAL_SERVER_ERROR, text))?;
     if let Some(protocol) = agreed {
         identity.headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }

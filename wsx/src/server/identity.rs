@@ -3,7 +3,10 @@
 use crate::{
     connection::extensions::Extensions,
     error::LabelError,
-    server::labels::{self, LabelSet},
+    server::{
+        handshake,
+        labels::{self, LabelSet},
+    },
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::{fmt, sync::Arc};
@@ -93,6 +96,15 @@ impl Identity {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self
+    }
+
+    /// Returns an error for a mistake of the program that the handshake must not carry out.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if let Some(name) = handshake::OWN.iter().find(|name| self.headers.contains_key(*name)) {
+            return Err(format!("`build_id` added the header `{name}`, which the handshake writes itself: remove it"));
+        }
+        let labels = self.labels.as_ref();
+        labels.map(drop).map_err(|error| format!("`build_id` set labels that are not valid: {error}"))
     }
 }
 
