@@ -1,5 +1,5 @@
 //! Who is connected, since when, from where, and why the others left: row S6 of the specification.
-use futures_util::SinkExt;
+use futures_util::{FutureExt, SinkExt};
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -315,6 +315,25 @@ async fn the_changes_end_with_the_hub() {
     offline(&mut changes).await;
     assert_eq!((next(&mut changes).await, presence.snapshot().len()), (None, 1));
     assert_eq!(format!("{presence:?} {changes:?}"), "Presence { .. } PresenceChanges { next: Some(2), .. }");
+}
+
+/// Row S6: an id is offline when its runtime has ended, even if its task was never polled.
+#[test]
+fn a_runtime_that_ends_takes_its_ids_offline() {
+    let (hub, runtime) = (hub(), tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+    let far = runtime.block_on(async {
+        let (near, mut far) = tokio::io::duplex(4096);
+        far.write_all(upgrade("/ws?id=box", "").as_bytes()).await.unwrap();
+        hub.ws_handler(query_id, |_| {}).serve_connection(near, None).await.unwrap();
+        far
+    });
+    // The handshake is done, and the new task has not had its turn.
+    let conn = hub.connection("box").unwrap();
+    assert!(hub.is_connected("box") && conn.closed().now_or_never().is_none());
+    drop((runtime, far));
+    let closed = conn.closed().now_or_never().expect("it has closed");
+    assert_eq!((hub.len(), closed.code, closed.by), (0, CloseCode::ABNORMAL, ClosedBy::Link));
+    assert!(!hub.presence().get("box").unwrap().online);
 }
 
 /// Row S6: a reader that is too slow learns how much it has missed, and goes on with a snapshot.

@@ -279,24 +279,24 @@ pub(super) fn enter<E: Endpoint>(
     hub.program().watch(&conn);
     conn.set_extensions(identity.extensions);
     conn.set_answer(identity.headers);
-    let entered = Entered { hub: hub.clone(), conn, token, counted: None, running: false };
+    let entered = Entered { hub: hub.clone(), conn, _token: token, counted: None, running: false };
     let shown = hub.on_connect().is_none_or(|register| register.call(|register| register(&entered.conn)).is_some())
         && upgrade.register.call(|register| register(&entered.conn)).is_some();
     if shown { Ok(entered) } else { Err(internal_error()) }
 }
 
-/// A connection that is in the hub but does not have its socket yet. If this is dropped, the hub
-/// removes the connection.
+/// A connection that is in the hub but whose task does not run yet. If this is dropped before, the
+/// hub removes the connection.
 pub(super) struct Entered<E: Endpoint> {
     /// The hub that has the connection.
     hub: Hub<E>,
     /// The connection.
     conn: Handle,
     /// Makes a shutdown wait for this connection.
-    token: TaskTrackerToken,
+    _token: TaskTrackerToken,
     /// Counts the connection for its address. Boxed, because most hubs do not count addresses.
     counted: Option<Box<Counted>>,
-    /// Whether the task of the connection has started. Then the task removes the connection.
+    /// Whether the task of the connection runs. Then the task removes the connection.
     running: bool,
 }
 
@@ -312,20 +312,21 @@ impl<E: Endpoint> Entered<E> {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        self.running = true;
         if self.conn.peer_addr().is_none() {
             self.conn.set_peer_addr(transport.peer_addr());
         }
-        let (hub, conn, token) = (self.hub.clone(), self.conn.clone(), self.token.clone());
-        let counted = self.counted.take();
+        let conn = self.conn.clone();
         let mut transport = Some(transport);
-        hub.start(&conn);
+        self.hub.start(&conn);
+        // The task owns this. So the connection leaves the hub even if the runtime ends before it
+        // has polled the task.
         tokio::spawn(async move {
-            let scope = Scope { program: hub.program(), hub: Some(&hub) };
-            task::run(&mut transport, &conn, &scope, &hub.lifecycle().kill).await;
-            drop((token, counted));
+            self.running = true;
+            let Self { hub, conn, .. } = &self;
+            let scope = Scope { program: hub.program(), hub: Some(hub) };
+            task::run(&mut transport, conn, &scope, &hub.lifecycle().kill).await;
         });
-        self.conn.clone()
+        conn
     }
 
     #[cfg(feature = "hyper")]
@@ -337,7 +338,7 @@ impl<E: Endpoint> Entered<E> {
 impl<E: Endpoint> Drop for Entered<E> {
     fn drop(&mut self) {
         if !self.running {
-            let closed = Closed::new(CloseCode::ABNORMAL, "the handshake was not finished", ClosedBy::Link);
+            let closed = Closed::new(CloseCode::ABNORMAL, "the connection's task did not start", ClosedBy::Link);
             self.hub.remove(&self.conn, &closed);
             self.conn.shut();
             self.conn.end_reports();
