@@ -92,7 +92,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     if interval > 0 {
         config = config.heartbeat(Duration::from_millis(interval), Duration::from_millis(interval / 2));
     }
-    let hub = Hub::builder().endpoint(Subject).config(config).build()?;
+    // Fewer absent ids than connections of any campaign, so that they do not count as lost memory.
+    let hub = Hub::builder().endpoint(Subject).config(config).max_absent(1000).build()?;
     let listener = TcpListener::bind(option("--listen", "127.0.0.1:0".to_owned())?).await?;
     print_line(&format!("listening on ws://{}/ws", listener.local_addr()?))?;
     tokio::spawn(hub.ws_handler(wsx::unique_id, |_| {}).path("/ws").serve(listener));

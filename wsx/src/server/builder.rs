@@ -253,7 +253,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// its grace period is not over, the id is reported as offline first.
     ///
     /// An id of more than 256 bytes is forgotten at once. With the others, the default takes about
-    /// 4 MB, and at most 10 MB. Labels that the program has changed take up to 2 KB more for an id
+    /// 7 MB, and at most 10 MB. Labels that the program has changed take up to 2 KB more for an id
     /// within its grace period. Too low: the hub forgets boxes of a large fleet, or of any fleet if
     /// `build_id` accepts ids that strangers choose. Too high: these ids fill the memory.
     #[must_use]

@@ -29,7 +29,7 @@ pub(crate) struct PresenceOptions {
 
 impl Default for PresenceOptions {
     fn default() -> Self {
-        // Twice the largest fleet that one process is made for. They take about 4 MB.
+        // Twice the largest fleet that one process is made for. They take about 7 MB.
         Self { grace: Duration::ZERO, max_absent: 10_000 }
     }
 }
