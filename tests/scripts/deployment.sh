@@ -187,7 +187,7 @@ esac
 
 [[ "$(id -u)" == 0 ]] || fail "this needs root, as it makes namespaces: run it with sudo"
 need_packages buildah curl iproute2 openssl procps systemd
-[[ -x tests/interop/.venv/bin/python ]] || fail "run tests/scripts/install.sh first, it installs a client"
+[[ -x tests/interop/.venv/bin/python ]] || tests/scripts/install.sh
 folder="$(mktemp --directory)"
 images=(buildah --root "$folder/images" --runroot "$folder/images-run" --storage-driver vfs)
 clean_up() {
