@@ -125,7 +125,7 @@ impl Roster {
     /// Takes every id offline, and ends the changes, because the hub has ended. A connection whose
     /// task does not end in time is still in the registry.
     pub(crate) fn end(&self) {
-        self.presence.change(|State { absent: absents, log }, now| {
+        self.presence.end(|State { absent: absents, log }, now| {
             absents.end(|status| log.push(status));
             self.registry.change_each(|entry| {
                 let Some(online) = entry.online.take() else { return };

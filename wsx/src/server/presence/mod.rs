@@ -45,6 +45,10 @@ struct Shared {
     state: Mutex<State>,
     /// Notified after each change, and when a grace period begins.
     changed: Notify,
+    /// When the hub was made.
+    start: Instant,
+    /// Whether ids have a grace period.
+    has_grace: bool,
 }
 
 /// The state under the lock of presence.
@@ -104,7 +108,13 @@ pub struct PresenceChanges {
 impl Presence {
     pub(super) fn new(registry: Arc<Registry>, options: PresenceOptions) -> Self {
         let state = State { absent: AbsentIds::new(options), log: ChangeLog::default() };
-        Self(Arc::new(Shared { registry, state: Mutex::new(state), changed: Notify::new() }))
+        Self(Arc::new(Shared {
+            registry,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            start: Instant::now(),
+            has_grace: !options.grace.is_zero(),
+        }))
     }
 
     /// Returns the status of one id, or `None` if the hub does not know it.
@@ -154,11 +164,18 @@ impl Presence {
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State, Instant) -> T) -> T {
         let result = {
             let mut state = self.0.lock();
-            change(&mut state, Instant::now())
+            change(&mut state, self.0.now())
         };
         // After the lock, because it runs the wakers of the application.
         self.0.changed.notify_waiters();
         result
+    }
+
+    /// As [`change`](Self::change), at the end of the hub. It ends every grace period, so the time
+    /// does not matter.
+    pub(super) fn end(&self, change: impl FnOnce(&mut State, Instant)) {
+        change(&mut self.0.state(), self.0.start);
+        self.0.changed.notify_waiters();
     }
 }
 
@@ -215,10 +232,22 @@ impl Drop for PresenceChanges {
 impl Shared {
     /// Locks the state, after the grace periods that are over.
     fn lock(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock().expect("the application's code does not run under this lock");
+        let mut state = self.state();
         let State { absent, log } = &mut *state;
-        absent.expire(Instant::now(), |status| log.push(status));
+        absent.expire(self.now(), |status| log.push(status));
         state
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("the application's code does not run under this lock")
+    }
+
+    /// Returns the time. Without grace periods every time is the same.
+    ///
+    /// A hub or a runtime may be dropped at the end of a thread. With the feature `test-util`, the
+    /// clock of tokio does not exist any more then, and panics.
+    fn now(&self) -> Instant {
+        if self.has_grace { Instant::now() } else { self.start }
     }
 
     /// Returns every known id. The lock of the state keeps the registry as it is.
