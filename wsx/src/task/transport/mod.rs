@@ -4,6 +4,8 @@
 //! There are two kinds: a stream of bytes, and a `WebSocketStream` of the application. The task
 //! reads and writes in two futures, and each needs the socket only during a poll. So the socket is
 //! in a mutex that is never contended. A `RefCell` would make the task `!Send`.
+#[cfg(target_os = "linux")]
+mod sock_diag;
 pub(crate) mod socket;
 pub(crate) mod tcp;
 pub(crate) mod tungstenite;
