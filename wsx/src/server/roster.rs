@@ -140,7 +140,7 @@ impl Roster {
     /// Adds a label to the connection with this id, or to the labels that the next one keeps.
     pub(crate) fn add_label(&self, id: &str, label: &str) -> Result<(), LabelError> {
         // The handle is dropped after the locks.
-        let (result, _conn) = self.presence.change(|state, _| {
+        let (result, _conn) = self.presence.with(|state| {
             // Under the lock of presence, so that the connection stays in the registry.
             let conn = self.registry.get(id);
             let result = match (&conn, state.absent.labels(id)) {
@@ -156,7 +156,7 @@ impl Roster {
     /// Removes a label of the connection with this id, or of those that the next one keeps. Returns
     /// whether it was there.
     pub(crate) fn remove_label(&self, id: &str, label: &str) -> bool {
-        self.presence.change(|state, _| {
+        self.presence.with(|state| {
             let kept = state.absent.labels(id).and_then(Option::as_mut);
             self.labels.take(id, label) || kept.is_some_and(|kept| labels::take(kept, label))
         })
@@ -164,7 +164,7 @@ impl Roster {
 
     /// Returns the labels of the connection with this id, or those that the next one keeps.
     pub(crate) fn labels_of(&self, id: &str) -> Vec<String> {
-        self.presence.change(|state, _| match state.absent.labels(id) {
+        self.presence.with(|state| match state.absent.labels(id) {
             Some(Some(kept)) => labels::texts(kept),
             _ => self.labels.of(id),
         })

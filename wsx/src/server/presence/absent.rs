@@ -115,6 +115,11 @@ impl AbsentIds {
         while self.expire_next(&mut offline) {}
     }
 
+    /// Whether ids stay online for a time after their last connection has ended.
+    pub(crate) fn have_grace(&self) -> bool {
+        !self.options.grace.is_zero()
+    }
+
     /// Returns when the next grace period ends.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let (_, id) = self.order.range(self.offline_before..).next()?;

@@ -47,8 +47,6 @@ struct Shared {
     changed: Notify,
     /// When the hub was made.
     start: Instant,
-    /// Whether ids have a grace period.
-    has_grace: bool,
 }
 
 /// The state under the lock of presence.
@@ -108,13 +106,7 @@ pub struct PresenceChanges {
 impl Presence {
     pub(super) fn new(registry: Arc<Registry>, options: PresenceOptions) -> Self {
         let state = State { absent: AbsentIds::new(options), log: ChangeLog::default() };
-        Self(Arc::new(Shared {
-            registry,
-            state: Mutex::new(state),
-            changed: Notify::new(),
-            start: Instant::now(),
-            has_grace: !options.grace.is_zero(),
-        }))
+        Self(Arc::new(Shared { registry, state: Mutex::new(state), changed: Notify::new(), start: Instant::now() }))
     }
 
     /// Returns the status of one id, or `None` if the hub does not know it.
@@ -164,11 +156,17 @@ impl Presence {
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State, Instant) -> T) -> T {
         let result = {
             let mut state = self.0.lock();
-            change(&mut state, self.0.now())
+            let now = self.0.now(&state.absent);
+            change(&mut state, now)
         };
         // After the lock, because it runs the wakers of the application.
         self.0.changed.notify_waiters();
         result
+    }
+
+    /// Uses the state under its lock, without a change that a reader receives.
+    pub(super) fn with<T>(&self, use_it: impl FnOnce(&mut State) -> T) -> T {
+        use_it(&mut self.0.lock())
     }
 
     /// As [`change`](Self::change), at the end of the hub. It ends every grace period, so the time
@@ -234,7 +232,7 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = self.state();
         let State { absent, log } = &mut *state;
-        absent.expire(self.now(), |status| log.push(status));
+        absent.expire(self.now(absent), |status| log.push(status));
         state
     }
 
@@ -246,8 +244,8 @@ impl Shared {
     ///
     /// A hub or a runtime may be dropped at the end of a thread. With the feature `test-util`, the
     /// clock of tokio does not exist any more then, and panics.
-    fn now(&self) -> Instant {
-        if self.has_grace { Instant::now() } else { self.start }
+    fn now(&self, absent: &AbsentIds) -> Instant {
+        if absent.have_grace() { Instant::now() } else { self.start }
     }
 
     /// Returns every known id. The lock of the state keeps the registry as it is.
