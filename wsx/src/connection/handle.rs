@@ -10,7 +10,7 @@ pub(crate) use intake::Intake;
 
 use crate::{
     catch_panic::Guarded,
-    closed::Closed,
+    closed::{Closed, ClosedBy},
     config::Config,
     connection::{
         closure_handler::OwnHandler,
@@ -217,6 +217,11 @@ impl Handle {
         self.0.closing.get().map(|closing| &**closing)
     }
 
+    /// Returns the close of this program as the end of the connection, if there was one.
+    pub(crate) fn closed_by_us(&self) -> Option<Closed> {
+        self.closing().map(|closing| Closed::new(closing.code, closing.reason.as_str(), ClosedBy::Us))
+    }
+
     /// Waits until the connection has ended. Returns the reason.
     pub(crate) async fn closed(&self) -> Closed {
         (**self.0.closed.wait().await).clone()
@@ -397,7 +402,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(not(wsx_model))]
 mod tests {
     use super::*;
-    use crate::closed::ClosedBy;
 
     fn handle() -> Handle {
         Handle::new("box-7".into(), Role::Client, &Config::default())

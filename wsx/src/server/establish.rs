@@ -12,7 +12,7 @@ use crate::{
     closed::{Closed, ClosedBy},
     connection::handle::Handle,
     dispatch::run::Scope,
-    observer::{RejectionKind, spans},
+    observer::RejectionKind,
     protocol::endpoint::Endpoint,
     server::{
         admission::Counted,
@@ -340,10 +340,7 @@ impl<E: Endpoint> Drop for Entered<E> {
         if !self.running {
             let closed = Closed::new(CloseCode::ABNORMAL, "the connection's task did not start", ClosedBy::Link);
             self.hub.remove(&self.conn, &closed);
-            self.conn.shut();
-            self.conn.end_reports();
-            spans::close(&self.conn);
-            self.conn.set_closed(closed);
+            task::end_unfinished(&self.conn, closed);
         }
     }
 }

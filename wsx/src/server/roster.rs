@@ -129,7 +129,7 @@ impl Roster {
             absents.end(|status| log.push(status));
             self.registry.change_each(|entry| {
                 let Some(online) = entry.online.take() else { return };
-                let closed = if entry.conn.is_started() { closing(&entry.conn) } else { None };
+                let closed = if entry.conn.is_started() { entry.conn.closed_by_us() } else { None };
                 let absent = absent(&entry.conn, online, closed.unwrap_or_else(|| last_closed(entry)), None);
                 absents.add(entry.conn.id(), absent, now, |status| log.push(status));
             });
@@ -176,18 +176,13 @@ fn absent(conn: &Handle, online: Seconds, closed: Closed, labels: Option<LabelSe
     Absent { online, left: Seconds::now(), seen: conn.seen(), address: conn.peer_addr(), closed, labels }
 }
 
-/// Returns the reason why this program closes a connection, if it does.
-fn closing(conn: &Handle) -> Option<Closed> {
-    conn.closing().map(|closing| Closed::new(closing.code, &*closing.reason, ClosedBy::Us))
-}
-
 /// Returns why the connection before this one closed. This one has not finished its handshake, and
 /// the one before may not have left the hub yet.
 fn last_closed(entry: &Entry) -> Closed {
     let before = entry.before.as_deref();
     let leaving = before.and_then(|before| before.leaving.as_ref());
     leaving
-        .and_then(closing)
+        .and_then(Handle::closed_by_us)
         .or_else(|| before.and_then(|before| before.closed.clone()))
         .unwrap_or_else(|| Closed::new(CloseCode::ABNORMAL, "the connection is ending", ClosedBy::Link))
 }

@@ -118,11 +118,16 @@ impl<E: Endpoint> Drop for Ending<'_, E> {
         if let Some(hub) = self.scope.hub {
             hub.remove(self.conn, &closed);
         }
-        self.conn.shut();
-        self.conn.end_reports();
-        spans::close(self.conn);
-        self.conn.set_closed(closed);
+        end_unfinished(self.conn, closed);
     }
+}
+
+/// Ends a connection whose task did not finish, or does not exist.
+pub(crate) fn end_unfinished(conn: &Handle, closed: Closed) {
+    conn.shut();
+    conn.end_reports();
+    spans::close(conn);
+    conn.set_closed(closed);
 }
 
 /// The reader and the writer of a connection, which are polled together.

@@ -17,13 +17,13 @@ use crate::{
     },
     error::HandlerError,
     message::Message,
-    observer::spans,
     protocol::{endpoint::Endpoint, side::Receives},
     server::{establish, hub::Hub, identity::Identity},
+    task,
     testing::{
         end::End,
         handled::{Handled, decode},
-        sent::{Sent, closed_by_program, only, peer_of, read},
+        sent::{Sent, only, peer_of, read},
     },
     wire::{close_code::CloseCode, role::Role},
 };
@@ -347,7 +347,7 @@ impl<E: Endpoint> TestPeer<E> {
     /// Returns how the program has closed this connection, or `None` while it is open.
     #[must_use]
     pub fn closed(&self) -> Option<Closed> {
-        closed_by_program(&self.conn)
+        self.conn.closed_by_us()
     }
 
     /// Ends the connection, and runs the program's handler of `__close__`.
@@ -376,10 +376,7 @@ impl<E: Endpoint> Drop for TestPeer<E> {
         let dropped = || Closed::new(CloseCode::ABNORMAL, "the test dropped its peer", ClosedBy::Link);
         let closed = self.closed().unwrap_or_else(dropped);
         self.end.leave(&self.conn, &closed);
-        self.conn.shut();
-        self.conn.end_reports();
-        spans::close(&self.conn);
-        self.conn.set_closed(closed);
+        task::end_unfinished(&self.conn, closed);
         self.end.detach();
     }
 }

@@ -1,7 +1,6 @@
 //! The messages that a program sends to a `TestPeer`: taken out of the connection's queue, as its
 //! task does, and read as its peer does. It does not know the types of messages.
 use crate::{
-    closed::{Closed, ClosedBy},
     config::Config,
     connection::{handle::Handle, queue::Taken},
     envelope::incoming::RawFrame,
@@ -64,16 +63,11 @@ impl Sent {
         // These wake tasks of the program, so not under the lock.
         flushed.into_iter().for_each(|mark| drop(mark.set(())));
         conn.report_queue();
-        if let Some(closed) = closed_by_program(conn) {
+        if let Some(closed) = conn.closed_by_us() {
             // The peer answers a close at once.
             conn.set_closed(closed);
         }
     }
-}
-
-/// Returns how the program has closed the connection.
-pub(super) fn closed_by_program(conn: &Handle) -> Option<Closed> {
-    conn.closing().map(|closing| Closed::new(closing.code, closing.reason.as_str(), ClosedBy::Us))
 }
 
 /// Returns the messages in the bytes that `reader` receives.
