@@ -5,6 +5,7 @@ use crate::{
         loom_or_std::{Mutex, MutexGuard, RandomState},
     },
     error::LabelError,
+    server::shrink::shrink,
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -197,13 +198,6 @@ impl State {
             self.by_label.remove(label);
             shrink(&mut self.by_label);
         }
-    }
-}
-
-/// Frees memory after many connections have ended. A broadcast also looks at free places.
-fn shrink<V>(map: &mut HashMap<Arc<str>, V, RandomState>) {
-    if map.capacity() > 64 && map.len() < map.capacity() / 8 {
-        map.shrink_to_fit();
     }
 }
 

@@ -142,6 +142,7 @@ mod registry;
 #[cfg(feature = "server")]
 pub(crate) mod rejection;
 mod roster;
+mod shrink;
 mod shutdown;
 #[cfg(feature = "server")]
 mod subprotocol;

@@ -6,6 +6,7 @@ use crate::{
         loom_or_std::{Mutex, MutexGuard, RandomState},
         wall_clock::Seconds,
     },
+    server::shrink::shrink,
 };
 use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
 
@@ -122,9 +123,7 @@ impl Registry {
         }
         let removed = shard.remove(conn.id());
         // After many connections have ended, their memory is freed.
-        if shard.capacity() > 64 && shard.len() < shard.capacity() / 8 {
-            shard.shrink_to_fit();
-        }
+        shrink(&mut shard);
         removed
     }
 

@@ -4,7 +4,7 @@
 use crate::{
     closed::Closed,
     connection::{loom_or_std::RandomState, wall_clock::Seconds},
-    server::{labels::LabelSet, presence::PeerStatus},
+    server::{labels::LabelSet, presence::PeerStatus, shrink::shrink},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -130,7 +130,8 @@ impl AbsentIds {
     pub(crate) fn take(&mut self, id: &str) -> Option<(bool, Absent)> {
         let Entry { number, absent, .. } = self.by_id.remove(id)?;
         self.order.remove(&number);
-        self.shrink();
+        // After a fleet has come back.
+        shrink(&mut self.by_id);
         Some((number >= self.offline_before, absent))
     }
 
@@ -166,13 +167,6 @@ impl AbsentIds {
             if number >= self.offline_before {
                 offline(absent.status(&id, false));
             }
-        }
-    }
-
-    /// Frees memory after a fleet has come back.
-    fn shrink(&mut self) {
-        if self.by_id.capacity() > 64 && self.by_id.len() < self.by_id.capacity() / 8 {
-            self.by_id.shrink_to_fit();
         }
     }
 }
