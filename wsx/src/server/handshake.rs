@@ -32,45 +32,24 @@ pub(crate) fn check(request: &Request<()>) -> Result<Response<()>, Rejection> {
     if request.method() != Method::GET {
         // The answer to HEAD has no content (RFC 9110 section 9.3.2).
         let body = if request.method() == Method::HEAD { "" } else { "a WebSocket handshake must be a GET request" };
-        return Err(Rejection::of(RejectionKind::Request, StatusCode::METHOD_NOT_ALLOWED, body)
-            .header(header::ALLOW, HeaderValue::from_static("GET")));
+        return Err(reject(StatusCode::METHOD_NOT_ALLOWED, body).header(header::ALLOW, HeaderValue::from_static("GET")));
     }
     if request.version() != Version::HTTP_11 {
-        return Err(Rejection::of(
-            RejectionKind::Request,
-            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            "a WebSocket handshake must be HTTP/1.1",
-        ));
+        return Err(reject(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "a WebSocket handshake must be HTTP/1.1"));
     }
     if count(header::HOST) != 1 {
-        return Err(Rejection::of(
-            RejectionKind::Request,
-            StatusCode::BAD_REQUEST,
-            "a request must have one `Host` header",
-        ));
+        return Err(reject(StatusCode::BAD_REQUEST, "a request must have one `Host` header"));
     }
     if !headers.get(header::HOST).is_some_and(is_host) {
-        return Err(Rejection::of(
-            RejectionKind::Request,
-            StatusCode::BAD_REQUEST,
-            "the `Host` header does not name a host",
-        ));
+        return Err(reject(StatusCode::BAD_REQUEST, "the `Host` header does not name a host"));
     }
     // Some proxies and HTTP libraries add `Content-Length: 0` to every request.
     let has_length = headers.get_all(header::CONTENT_LENGTH).iter().any(|length| length != "0");
     if has_length || headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(Rejection::of(
-            RejectionKind::Request,
-            StatusCode::BAD_REQUEST,
-            "a WebSocket handshake must not have a body",
-        ));
+        return Err(reject(StatusCode::BAD_REQUEST, "a WebSocket handshake must not have a body"));
     }
     if count(header::SEC_WEBSOCKET_KEY) > 1 || count(header::SEC_WEBSOCKET_VERSION) > 1 {
-        return Err(Rejection::of(
-            RejectionKind::Request,
-            StatusCode::BAD_REQUEST,
-            "a WebSocket handshake must have one key and one version",
-        ));
+        return Err(reject(StatusCode::BAD_REQUEST, "a WebSocket handshake must have one key and one version"));
     }
     let missing = if !lists(headers, header::UPGRADE, "websocket") {
         Some("Upgrade: websocket")
@@ -83,16 +62,21 @@ pub(crate) fn check(request: &Request<()>) -> Result<Response<()>, Rejection> {
     };
     if let Some(missing) = missing {
         let text = format!("this is a WebSocket endpoint: the request has no `{missing}` header");
-        return Err(Rejection::of(RejectionKind::Request, StatusCode::UPGRADE_REQUIRED, text)
+        return Err(reject(StatusCode::UPGRADE_REQUIRED, text)
             .header(header::CONNECTION, HeaderValue::from_static("upgrade"))
             .header(header::UPGRADE, HeaderValue::from_static("websocket"))
             .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
     }
     let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).filter(|key| is_key(key)) else {
         let text = "the `Sec-WebSocket-Key` header must have 16 bytes in base64";
-        return Err(Rejection::of(RejectionKind::Request, StatusCode::BAD_REQUEST, text));
+        return Err(reject(StatusCode::BAD_REQUEST, text));
     };
     Ok(switching_protocols(key))
+}
+
+/// Returns the rejection of a request that is not a handshake.
+fn reject(status: StatusCode, body: impl Into<String>) -> Rejection {
+    Rejection::of(RejectionKind::Request, status, body)
 }
 
 /// Returns the answer to a request with this key.

@@ -1,7 +1,6 @@
 //! Finds the address of a peer: the one of its socket, or the one that a trusted proxy or the HTTP
 //! server of the program names.
 use crate::{
-    observer::RejectionKind,
     server::{
         establish::{Handshake, gave_way, going_away, timed_out},
         http::RequestError,
@@ -11,7 +10,6 @@ use crate::{
     },
     task::deadline,
 };
-use http::StatusCode;
 use tokio::io::AsyncRead;
 
 /// Reads the header of the PROXY protocol, if the peer of the socket has to send one.
@@ -39,10 +37,7 @@ where
         Some(Ok(None)) => handshake.arrived_unnamed(),
         Some(Err(HeaderError::Io(error))) => return Err(RequestError::Io(error)),
         Some(Err(HeaderError::Invalid(why))) => {
-            let rejection =
-                Rejection::of(RejectionKind::Proxy, StatusCode::BAD_REQUEST, "the proxy does not name its peer")
-                    .detail(why);
-            return Err(RequestError::Rejected(rejection));
+            return Err(RequestError::Rejected(Rejection::unnamed_peer(why)));
         }
         None => return Err(RequestError::Rejected(timed_out(handshake.limit))),
     }
@@ -62,6 +57,9 @@ pub(super) fn of_server(extensions: &http::Extensions) -> Option<std::net::Socke
 /// Returns the rejection of a request without an address, in a hub that needs one.
 #[cfg(feature = "hyper")]
 pub(super) fn missing() -> Rejection {
+    use crate::observer::RejectionKind;
+    use http::StatusCode;
+
     Rejection::of(RejectionKind::HttpServer, StatusCode::INTERNAL_SERVER_ERROR, "internal error").detail(
         "the hub needs addresses, and this request has none: add `wsx::server::PeerAddr` to its extensions, or use \
          axum's `into_make_service_with_connect_info::<SocketAddr>()` with the feature `axum`",

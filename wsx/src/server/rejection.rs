@@ -48,6 +48,11 @@ impl Rejection {
         Self { kind, status, body: body.into(), headers: Box::default(), reported: Reported::Text }
     }
 
+    /// Returns the rejection of a trusted proxy that does not name its peer.
+    pub(crate) fn unnamed_peer(why: impl Into<Box<str>>) -> Self {
+        Self::of(RejectionKind::Proxy, StatusCode::BAD_REQUEST, "the proxy does not name its peer").detail(why)
+    }
+
     /// Adds a detail for the observer, which the peer does not receive.
     pub(crate) fn detail(mut self, detail: impl Into<Box<str>>) -> Self {
         self.reported = Reported::Detail(detail.into());

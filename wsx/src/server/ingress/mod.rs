@@ -68,9 +68,7 @@ impl Ingress {
             return Ok(socket);
         }
         let named = forwarded::peer(headers, |address| self.trusts(address));
-        let named = named.map_err(|why| {
-            Rejection::of(RejectionKind::Proxy, StatusCode::BAD_REQUEST, "the proxy does not name its peer").detail(why)
-        })?;
+        let named = named.map_err(Rejection::unnamed_peer)?;
         Ok(named.or(socket))
     }
 
