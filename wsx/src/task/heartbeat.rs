@@ -71,8 +71,7 @@ impl HeartbeatTimer {
 
     /// Notes what is not acknowledged. Returns whether that shows progress.
     pub(crate) fn set_unacknowledged(&mut self, unacknowledged: Option<Unacknowledged>) -> bool {
-        let before = std::mem::replace(&mut self.unacknowledged, unacknowledged);
-        matches!((unacknowledged, before), (Some(now), Some(before)) if now.is_progress_since(before))
+        Unacknowledged::note(&mut self.unacknowledged, unacknowledged)
     }
 
     /// Begins a new interval, because the peer is alive.

@@ -156,9 +156,7 @@ impl Writer {
             .get_or_insert_with(|| Box::new(Blocked { timer: Box::pin(sleep(step)), idle: 0, unacknowledged: None }));
         loop {
             ready!(blocked.timer.as_mut().poll(cx));
-            let before = std::mem::replace(&mut blocked.unacknowledged, transport.unacknowledged());
-            let is_alive =
-                matches!((blocked.unacknowledged, before), (Some(now), Some(before)) if now.is_progress_since(before));
+            let is_alive = Unacknowledged::note(&mut blocked.unacknowledged, transport.unacknowledged());
             self.progressed |= is_alive;
             blocked.idle = if is_alive { 0 } else { blocked.idle + 1 };
             let next = match blocked.idle {

@@ -13,7 +13,6 @@ use tokio::net::TcpStream;
 /// The stream may be the application's, so its type decides at run time.
 pub(crate) fn of<S: 'static>(stream: &S) -> Option<&TcpStream> {
     let stream: &dyn Any = stream;
-    // A hub boxes it.
     #[cfg(all(feature = "server", feature = "rustls"))]
     if let Some(tls) = stream.downcast_ref::<Box<tokio_rustls::server::TlsStream<TcpStream>>>() {
         return Some(tls.get_ref().0);

@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for TungsteniteTranspor
         self.received.swap(false, Ordering::Relaxed)
     }
 
-    /// The stream is the application's, and its socket is not known.
+    /// The stream is the application's, and its socket is not asked.
     fn unacknowledged(&self) -> Option<Unacknowledged> {
         None
     }

@@ -13,13 +13,19 @@ pub(crate) struct Unacknowledged {
 }
 
 impl Unacknowledged {
+    /// Notes what is known now. Returns whether it shows progress since the last note.
+    pub(crate) fn note(known: &mut Option<Self>, now: Option<Self>) -> bool {
+        let before = std::mem::replace(known, now);
+        matches!((now, before), (Some(now), Some(before)) if now.is_progress_since(before))
+    }
+
     /// Whether the link has worked since `before`, and the peer does not refuse bytes.
     ///
     /// That is so if the peer has acknowledged bytes. It is also so while the kernel sends lost
     /// packets again, if packets of the peer arrive. On a slow link the kernel may wait for more
     /// than 10 s before it does that, and acknowledged bytes have to wait for the lost ones. A peer
     /// that refuses bytes has none of them lost: its window is closed.
-    pub(crate) fn is_progress_since(self, before: Self) -> bool {
+    fn is_progress_since(self, before: Self) -> bool {
         self.bytes < before.bytes || (self.is_resending && self.packets != before.packets)
     }
 }
