@@ -1,7 +1,10 @@
 //! What goes over the wire, and what happens to a frame that is not an envelope.
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
-use std::{borrow::Cow, time::SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 use wsx::{Connection, Envelope, Hub, Meta, RawFrame, SendError};
 use wsx_tests::{Log, Server, chain, recorder};
@@ -77,7 +80,8 @@ async fn data_passes_through_untouched() {
 async fn a_message_is_written_in_an_envelope() {
     let server = Server::start(Hub::builder().endpoint(Station::default()).build().unwrap()).await;
     let mut peer = server.peer("a").await;
-    let before = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    // The clock of an envelope is behind by 10 ms at most.
+    let before = (SystemTime::UNIX_EPOCH.elapsed().unwrap() - Duration::from_millis(10)).as_secs();
     server.hub.send_to("a", &Cmd { reboot: true }).await.unwrap();
     let text = peer.text().await;
     let ts: u64 = serde_json::from_str::<serde_json::Value>(&text).unwrap()["ts"].as_u64().unwrap();
