@@ -1,5 +1,6 @@
 //! Which connections a server accepts, and what it answers to the others: row R4 of the
 //! specification.
+use crate::proxies::small;
 use std::{future::pending, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -7,9 +8,8 @@ use tokio::{
     time::Instant,
 };
 use wsx::{
-    Config, Connection, Hub, Observer, Rejection, RejectionKind, Untyped,
+    Config, Connection, Observer, Rejection, RejectionKind,
     http::{StatusCode, request::Parts},
-    server::HubBuilder,
 };
 use wsx_tests::{
     Log, Seen, Server,
@@ -17,10 +17,6 @@ use wsx_tests::{
     handshake::{head, status, upgrade},
     recorder, within,
 };
-
-fn small() -> HubBuilder<Untyped> {
-    Hub::builder().without_handlers()
-}
 
 fn request(id: &str, more: &str) -> String {
     upgrade(&format!("/ws?id={id}"), more)

@@ -1,19 +1,12 @@
 //! A second connection with an id: row S5 of the specification.
+use crate::proxies::small;
 use std::{future::ready, io, time::Duration};
 use tokio::{io::AsyncWriteExt, time::sleep};
 use tokio_tungstenite::tungstenite;
-use wsx::{
-    CancellationToken, Client, Config, Hub, Untyped,
-    client::Destination,
-    server::{HubBuilder, OnDuplicate},
-};
+use wsx::{CancellationToken, Client, Config, Untyped, client::Destination, server::OnDuplicate};
 use wsx_tests::{Log, Peer, Seen, Server, handshake::upgrade, query_id, recorder, within};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn small() -> HubBuilder<Untyped> {
-    Hub::builder().without_handlers()
-}
 
 /// Row S5: the observer learns of an id that is replaced too often, with both addresses, and once
 /// in a window.

@@ -1,4 +1,5 @@
 //! Labels, and what is sent to those who have one: row S7 of the specification.
+use crate::presence_changes::gone;
 use std::{collections::HashSet, time::Duration};
 use tokio_tungstenite::tungstenite;
 use wsx::{
@@ -6,7 +7,7 @@ use wsx::{
     http::request::Parts,
     server::{LabelError, WsHandler},
 };
-use wsx_tests::{Peer, Seen, Server, fleet::Cmd, fleet::Open, recorder, within};
+use wsx_tests::{Peer, Seen, Server, fleet::Cmd, fleet::Open, recorder};
 
 /// Takes the id and the labels from the query: `/ws?id=box&label=a&label=b`.
 async fn identify(request: Parts) -> Result<Identity, Rejection> {
@@ -34,17 +35,6 @@ fn hub() -> Hub<Open> {
 fn sorted(mut texts: Vec<String>) -> Vec<String> {
     texts.sort();
     texts
-}
-
-/// Waits until the hub does not have this id.
-async fn gone(hub: &Hub<Open>, id: &str) {
-    within(async {
-        while let Some(conn) = hub.connection(id) {
-            conn.closed().await;
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
 }
 
 const RESTART: Cmd = Cmd { reboot: true };

@@ -1,4 +1,5 @@
 //! Who is connected, since when, from where, and why the others left: row S6 of the specification.
+use crate::proxies::small;
 use futures_util::{FutureExt, SinkExt};
 use std::{
     collections::HashMap,
@@ -16,8 +17,8 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode as PeerCode},
 };
 use wsx::{
-    CloseCode, ClosedBy, Connection, Endpoint, Hub, Untyped,
-    server::{HubBuilder, PeerStatus, PresenceChange, PresenceChanges},
+    CloseCode, ClosedBy, Connection, Endpoint, Hub,
+    server::{PeerStatus, PresenceChange, PresenceChanges},
 };
 use wsx_tests::{
     Log, Server,
@@ -26,10 +27,6 @@ use wsx_tests::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn small() -> HubBuilder<Untyped> {
-    Hub::builder().without_handlers()
-}
 
 fn hub() -> Hub {
     small().build().unwrap()
@@ -46,7 +43,7 @@ async fn connect<E: Endpoint>(hub: &Hub<E>, id: &str) -> DuplexStream {
 }
 
 /// Waits until the hub does not have this id.
-async fn gone<E: Endpoint>(hub: &Hub<E>, id: &str) {
+pub(crate) async fn gone<E: Endpoint>(hub: &Hub<E>, id: &str) {
     within(async {
         while let Some(conn) = hub.connection(id) {
             conn.closed().await;

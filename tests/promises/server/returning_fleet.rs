@@ -2,6 +2,7 @@
 //!
 //! The clock is paused and the clients dial through memory, so that the counts of each second are
 //! exact.
+use crate::proxies::small;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::{
     future::ready,
@@ -15,10 +16,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 use wsx::{
-    CancellationToken, Client, Config, Hub, Rejection, Untyped,
+    CancellationToken, Client, Config, Rejection,
     client::Destination,
     http::{StatusCode, request::Parts},
-    server::{HubBuilder, OnDuplicate, WsHandler},
+    server::{OnDuplicate, WsHandler},
 };
 use wsx_tests::{
     Log, Server,
@@ -27,10 +28,6 @@ use wsx_tests::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn small() -> HubBuilder<Untyped> {
-    Hub::builder().without_handlers()
-}
 
 /// Sends a handshake through memory. Returns the status and the `Retry-After` of the answer.
 async fn ask(handler: &WsHandler, id: usize) -> (u16, Option<u64>) {
