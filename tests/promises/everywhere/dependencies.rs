@@ -35,7 +35,7 @@ fn dependencies(features: &[&str]) -> Vec<(String, String)> {
 }
 
 /// Every feature but `tracing` and `metrics`.
-const OTHERS: &[&str] = &["--features", "client,server,macros,hyper,rustls,tungstenite"];
+const OTHERS: &[&str] = &["--features", "axum,client,macros,proxy,rustls,server,testing,tungstenite"];
 
 /// Row X3: wsx itself names no logging or metrics crate, except for the two features that are named
 /// after one. By default `log` is the only one below it, which tungstenite brings.
