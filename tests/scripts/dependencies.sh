@@ -2,7 +2,7 @@
 # Checks the licences, sources and versions of all dependencies against deny.toml, also those of the
 # fuzz targets. Installs cargo-deny into target/tools, which takes some minutes.
 #
-# The advisories of RustSec are on a host of git repositories, and in no package registry. With the
+# The advisories of RustSec are in a git repository, which this does not clone. With the
 # folder of a clone of its advisory-db, this also checks them; without it, it says that it has not.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

@@ -59,6 +59,15 @@ quietly() {
   }
 }
 
+# features_for_users MANIFEST: every feature of a manifest but those for wsx itself, which begin
+# with `__`.
+features_for_users() {
+  python3 -c '
+import sys, tomllib
+names = tomllib.load(open(sys.argv[1], "rb"))["features"]
+print(",".join(sorted(name for name in names if not name.startswith("__"))))' "$1"
+}
+
 # use_the_pinned_compiler: rustup knows the compiler of rust-toolchain.toml by its version alone,
 # and would download it again where it is installed as `stable`. Any installed toolchain of that
 # version is chosen instead.

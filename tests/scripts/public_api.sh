@@ -18,10 +18,7 @@ listing=docs/public-api.txt
 # A directory of its own: RUSTC_BOOTSTRAP makes cargo build dependencies again, and the next build
 # in target/ would build them once more.
 target="$PWD/target/public-api"
-features="$(python3 -c '
-import tomllib
-names = tomllib.load(open("wsx/Cargo.toml", "rb"))["features"]
-print(",".join(name for name in names if not name.startswith("__")))')"
+features="$(features_for_users wsx/Cargo.toml)"
 
 # The JSON of rustdoc is unstable. RUSTC_BOOTSTRAP lets the stable compiler write it. Warnings are
 # errors in the step that builds the documents, and are left out here.

@@ -21,13 +21,14 @@ need_tool cargo-semver-checks 0.51.0 semver-checks
 
 # Only the documentation tool of the nightly compiler writes JSON.
 describe() {
+  local features
+  features="$(features_for_users "$1/wsx/Cargo.toml")"
   RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$semver/target" quietly cargo rustdoc --locked --manifest-path "$1/wsx/Cargo.toml" \
     --lib --no-default-features --features "$features" -- -Z unstable-options --output-format json ||
     fail "cargo rustdoc failed in $1; its own words are above"
   mv "$semver/target/doc/wsx.json" "$semver/$2.json"
 }
 semver="$PWD/target/semver"
-features="axum,client,macros,metrics,proxy,rustls,server,testing,tracing,tungstenite"
 git worktree prune
 [[ ! -d "$semver/base" ]] || git worktree remove --force "$semver/base"
 mkdir -p "$semver"

@@ -3,9 +3,9 @@
 # oldest compiler builds it for 32-bit x86, armv7 and aarch64 with glibc, and for armv7 and aarch64
 # with musl. The unit tests of the library also run, as a 32-bit program.
 #
-# rustup's standard libraries of other targets are on no package registry, so Debian's are used,
-# unpacked below target/. Debian has none for musl: there, cargo builds the standard library itself,
-# from Debian's package of its sources.
+# The compiler is Debian's, as in msrv.sh, and so are the standard libraries, unpacked below
+# target/. Debian has none for musl: there, cargo builds the standard library itself, from Debian's
+# package of its sources.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh
@@ -30,7 +30,7 @@ Dir::Cache "$apt/cache";
 APT::Architectures {"amd64"; "i386"; "armhf"; "arm64";};
 APT::Sandbox::User "root";
 END
-  # A list that some mirror lacks is no reason to stop: what is missing fails below.
+  # A missing list is no reason to stop: what is not found fails below.
   APT_CONFIG="$apt/conf" apt-get update >/dev/null 2>&1 || true
   version="$(APT_CONFIG="$apt/conf" apt-cache madison libstd-rust-web-dev:armhf |
     awk -v promised="$promised." 'index($3, promised) == 1 && !found++ { print $3 }')"
@@ -56,7 +56,7 @@ export CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_LINKER=i686-linux-gnu-gcc
 export CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_RUNNER="/usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib"
 unset RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER
 cargo="$home/usr/bin/cargo"
-all="axum,client,macros,metrics,proxy,rustls,server,testing,tracing,tungstenite"
+all="$(features_for_users wsx/Cargo.toml)"
 
 for target in i686-unknown-linux-gnu armv7-unknown-linux-gnueabihf aarch64-unknown-linux-gnu; do
   echo "$target"
