@@ -52,6 +52,7 @@ pub(super) fn entry(args: &Args, function: &Function) -> TokenStream {
                 call: __call,
                 payload: #p::any(&[#(#p::Probe::<#outside>::READS),*]),
                 states: &[#(#p::Probe::<#outside>::STATE),*],
+                concurrent: 1,
                 takes_hub: #p::any(&[#(#p::Probe::<#outside>::HUB),*]),
                 name: #p::concat!(#p::module_path!(), "::", #name_text),
                 file: #p::file!(),
@@ -216,7 +217,7 @@ fn call(args: &Args, p: &TokenStream, signature: &Signature, arguments: &[Argume
         if args.reserved().as_deref() == Some("__close__") {
             quote_spanned!(returned=> #p::no_reply(#value))
         } else {
-            quote_spanned!(returned=> #p::reply::<__Endpoint, _, _>(#context.role(), #value))
+            quote_spanned!(returned=> #p::reply::<__Endpoint, _, _>(#context.reply_to(), #value))
         }
     };
     let call = quote!(#name(#(#variables),*));

@@ -6,8 +6,9 @@ use crate::{
     envelope::{
         Envelope,
         incoming::{Incoming, RawFrame},
+        keys::Id,
         payload,
-        reply::{HandlerResult, IntoReply},
+        reply::{HandlerResult, IntoReply, ReplyTo},
     },
     error::HandlerError,
 };
@@ -97,11 +98,14 @@ where
     Fut: Future<Output: IntoReply> + Send + 'static,
 {
     fn call(&self, conn: &Handle, incoming: &Incoming<'_>) -> BoxFuture<'static, HandlerResult> {
-        let role = conn.role();
         match T::from_message(incoming) {
             Ok(message) => {
                 let future = (self.handler)(message, Connection::from_handle(conn.clone()));
-                Box::pin(async move { future.await.into_reply(role) })
+                let (role, request) = (conn.role(), incoming.request.map(|id| Box::<str>::from(id.json())));
+                Box::pin(async move {
+                    let request = request.as_deref().and_then(Id::from_json);
+                    future.await.into_reply(ReplyTo { role, request })
+                })
             }
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }

@@ -1,11 +1,10 @@
 //! The context of a handler's call, and the trait that takes an argument from it.
 use crate::{
     connection::{Connection, handle::Handle},
-    envelope::incoming::Incoming,
+    envelope::{incoming::Incoming, reply::ReplyTo},
     error::HandlerError,
     protocol::endpoint::Endpoint,
     server::hub::Hub,
-    wire::role::Role,
 };
 use std::fmt;
 
@@ -32,11 +31,11 @@ impl<'f, E> Context<'f, E> {
         self.endpoint
     }
 
-    /// Returns the role, which decides whether a reply is masked.
+    /// Returns where the reply goes.
     #[doc(hidden)]
     #[must_use]
-    pub fn role(&self) -> Role {
-        self.conn.role()
+    pub fn reply_to(&self) -> ReplyTo<'f> {
+        ReplyTo { role: self.conn.role(), request: self.incoming.request }
     }
 
     /// Returns the connection that received the message.

@@ -31,6 +31,9 @@ pub struct HandlerEntry<E> {
     pub payload: bool,
     /// The states that the handler takes by their types.
     pub states: &'static [Option<StateKey>],
+    /// How many calls of the handler run at a time for one connection. With 1, no other handler
+    /// without this option runs beside it.
+    pub concurrent: u16,
     /// Whether the handler takes the hub. A client does not have one.
     pub takes_hub: bool,
     /// The path of the function, for error messages.

@@ -3,7 +3,10 @@
 //!
 //! It gives up on unusual and on wrong text, so it never decides that a text is not an envelope.
 //! The full parse decides that. If the shortcut succeeds, both give the same result.
-use crate::envelope::parse::{Parsed, SPACE, VERSION, is_type_of_peer};
+use crate::envelope::{
+    keys::{Id, Keys},
+    parse::{Parsed, SPACE, VERSION, is_type_of_peer},
+};
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -23,7 +26,7 @@ impl<'f> Parsed<'f, Undecoded<'f>> {
     /// Parses the keys of an envelope whose `data` comes last, with nothing unusual before it.
     /// `None` does not say anything about the text: [`Parsed::parse`] decides.
     pub(crate) fn by_shortcut(text: &'f str) -> Option<Self> {
-        let (mut ver, mut message_type, mut ts) = (None, None, None);
+        let (mut ver, mut message_type, mut ts, mut keys) = (None, None, None, Keys::default());
         let mut scan = Scan { text, at: 0 };
         // Nearly all envelopes begin like this, without a space. So pieces are compared, not single
         // bytes.
@@ -44,6 +47,9 @@ impl<'f> Parsed<'f, Undecoded<'f>> {
                     "ver" if ver.is_none() => ver = Some(scan.number::<9>()?),
                     "type" if message_type.is_none() => message_type = Some(scan.plain_string()?),
                     "ts" if ts.is_none() => ts = Some(scan.number::<18>()?),
+                    "id" if keys.id.is_none() => keys.id = Some(scan.id()?),
+                    "re" if keys.re.is_none() => keys.re = Some(scan.id()?),
+                    "ttl" if keys.ttl.is_none() => keys.ttl = Some(scan.number::<18>()?.unsigned_abs()),
                     "data" => break,
                     _ => return None,
                 }
@@ -55,6 +61,7 @@ impl<'f> Parsed<'f, Undecoded<'f>> {
             ver: ver.map_or(Some(VERSION), |ver| u32::try_from(ver).ok())?,
             message_type: Cow::Borrowed(message_type.filter(|message_type| is_type_of_peer(message_type))?),
             ts: ts.unwrap_or(0),
+            keys,
             data,
         })
     }
@@ -163,6 +170,18 @@ impl<'f> Scan<'f> {
         }
         let length = self.at - start;
         (length == 1 || (length > 1 && self.text.as_bytes()[start] != b'0')).then_some(number)
+    }
+
+    /// Takes an id without escapes, as JSON.
+    #[inline]
+    fn id(&mut self) -> Option<Id<'f>> {
+        self.skip_space();
+        let start = self.at;
+        match self.text.as_bytes().get(start)? {
+            b'"' => self.plain_string().map(|_| ())?,
+            _ => self.number::<18>().map(|_| ())?,
+        }
+        Id::from_json(&self.text[start..self.at])
     }
 
     /// Takes a string without escapes.

@@ -1,6 +1,6 @@
 //! The frame of a message: its envelope, written directly after the room for the frame's header.
 use crate::{
-    envelope::Outbound,
+    envelope::{Outbound, keys::Sent},
     error::SendError,
     wire::{
         header::Opcode,
@@ -11,10 +11,16 @@ use crate::{
 
 /// Encodes a message. [`Outbound`] itself does not know frames.
 pub(crate) trait Encode: Outbound {
-    /// Returns the finished frame.
+    /// Returns the finished frame of a message that is neither a request nor a reply.
     #[inline]
     fn encode(&self, role: Role) -> Result<Frame, SendError> {
-        write::encode(Opcode::TEXT, role, self.constant_type(), |buffer| self.write_envelope(buffer))
+        self.encode_with(role, Sent::Message)
+    }
+
+    /// Returns the finished frame, with these keys in its envelope.
+    #[inline]
+    fn encode_with(&self, role: Role, keys: Sent<'_>) -> Result<Frame, SendError> {
+        write::encode(Opcode::TEXT, role, self.constant_type(), |buffer| self.write_envelope(buffer, keys))
             .map_err(SendError::Encode)
     }
 }

@@ -3,7 +3,7 @@
 //! It borrows the message. It does not know the connection or the handler.
 use crate::{
     closed::Closed,
-    envelope::{fast_path::Undecoded, parse::Parsed},
+    envelope::{fast_path::Undecoded, keys::Id, parse::Parsed},
     wire::data_message::DataMessage,
 };
 use std::borrow::Cow;
@@ -121,6 +121,8 @@ pub struct Incoming<'f> {
     ver: u32,
     /// The key `ts`, as far as it was found; see `ver_and_ts`.
     ts: i64,
+    /// The id of the request, if this is one.
+    pub(crate) request: Option<Id<'f>>,
     /// The payload. It is decoded later, into the type that the handler takes.
     pub(crate) data: Data<'f>,
     /// The whole message; `None` for the opening or end of a connection.
@@ -143,9 +145,9 @@ impl<'f> Incoming<'f> {
     /// `__raw__`.
     pub(crate) fn message(frame: &'f RawFrame<'f>) -> Self {
         match frame.as_text().and_then(|text| Parsed::parse(text).ok()) {
-            Some(Parsed { ver, message_type, ts, data }) => {
+            Some(Parsed { ver, message_type, ts, keys, data }) => {
                 let data = Data::Json(data);
-                Self { message_type, ver, ts, data, frame: Some(frame), closed: None }
+                Self { message_type, ver, ts, request: keys.id, data, frame: Some(frame), closed: None }
             }
             None => Self { frame: Some(frame), ..Self::event(RAW) },
         }
@@ -154,8 +156,16 @@ impl<'f> Incoming<'f> {
     /// Returns a received message, parsed only up to its payload. It may still prove not to be an
     /// envelope. `None` does not say anything about the message.
     pub(crate) fn by_shortcut(frame: &'f RawFrame<'f>) -> Option<Self> {
-        let Parsed { ver, message_type, ts, data } = Parsed::by_shortcut(frame.as_text()?)?;
-        Some(Self { message_type, ver, ts, data: Data::Undecoded(data), frame: Some(frame), closed: None })
+        let Parsed { ver, message_type, ts, keys, data } = Parsed::by_shortcut(frame.as_text()?)?;
+        Some(Self {
+            message_type,
+            ver,
+            ts,
+            request: keys.id,
+            data: Data::Undecoded(data),
+            frame: Some(frame),
+            closed: None,
+        })
     }
 
     /// Returns `ver` and `ts`. If the text was parsed only up to its payload, they may come after
@@ -195,6 +205,7 @@ impl<'f> Incoming<'f> {
             message_type: Cow::Borrowed(message_type),
             ver: 0,
             ts: 0,
+            request: None,
             data: Data::Json("null"),
             frame: None,
             closed: None,

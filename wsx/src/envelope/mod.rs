@@ -1,5 +1,6 @@
 //! The envelope `{"ver":1,"type":"telemetry","ts":1732969200,"data":{…}}`: its Rust type, and how
 //! it is written. It does not know handlers or connections.
+mod asked_by;
 pub(crate) mod clock;
 #[cfg(feature = "__engine")]
 pub(crate) mod fast_path;
@@ -8,6 +9,7 @@ mod finite;
 pub(crate) mod frame;
 #[cfg(feature = "__engine")]
 pub(crate) mod incoming;
+pub(crate) mod keys;
 pub(crate) mod parse;
 #[cfg(feature = "__engine")]
 pub(crate) mod payload;
@@ -15,10 +17,15 @@ pub(crate) mod payload;
 pub(crate) mod reply;
 
 use crate::{
-    envelope::parse::{Parsed, VERSION},
+    envelope::{
+        keys::Sent,
+        parse::{Parsed, VERSION},
+    },
     message::Message,
     protocol::side::{AnySide, Declared, Receives},
 };
+pub use asked_by::{AskedBy, Refusal};
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -106,9 +113,9 @@ pub trait Outbound {
     /// Returns the type string, if it is a constant of the program; otherwise an empty one.
     #[doc(hidden)]
     fn constant_type(&self) -> &'static str;
-    /// Appends the envelope as JSON.
+    /// Appends the envelope as JSON, with these keys.
     #[doc(hidden)]
-    fn write_envelope(&self, buffer: &mut Vec<u8>) -> serde_json::Result<()>;
+    fn write_envelope(&self, buffer: &mut Vec<u8>, keys: Sent<'_>) -> serde_json::Result<()>;
 }
 
 #[diagnostic::do_not_recommend]
@@ -119,8 +126,8 @@ impl<M: Message + Serialize> Outbound for M {
     }
 
     #[inline]
-    fn write_envelope(&self, buffer: &mut Vec<u8>) -> serde_json::Result<()> {
-        write(buffer, VERSION, const { TypeKey::constant(M::TYPE) }, clock::now(), self)
+    fn write_envelope(&self, buffer: &mut Vec<u8>, keys: Sent<'_>) -> serde_json::Result<()> {
+        write(buffer, VERSION, const { TypeKey::constant(M::TYPE) }, clock::now(), keys, self)
     }
 }
 
@@ -133,12 +140,12 @@ impl<T: Serialize> Outbound for Envelope<T> {
         }
     }
 
-    fn write_envelope(&self, buffer: &mut Vec<u8>) -> serde_json::Result<()> {
+    fn write_envelope(&self, buffer: &mut Vec<u8>, keys: Sent<'_>) -> serde_json::Result<()> {
         let message_type = match &self.message_type {
             Cow::Borrowed(constant) => TypeKey::constant(constant),
             Cow::Owned(text) => TypeKey { text, is_plain: text.bytes().all(is_plain_byte) },
         };
-        write(buffer, self.ver, message_type, self.ts, &self.data)
+        write(buffer, self.ver, message_type, self.ts, keys, &self.data)
     }
 }
 
@@ -206,6 +213,7 @@ fn write<T: Serialize + ?Sized>(
     ver: u32,
     TypeKey { text, is_plain }: TypeKey<'_>,
     ts: i64,
+    keys: Sent<'_>,
     data: &T,
 ) -> serde_json::Result<()> {
     if ver == VERSION && is_plain {
@@ -220,6 +228,7 @@ fn write<T: Serialize + ?Sized>(
         buffer.extend_from_slice(b",\"ts\":");
     }
     serde_json::to_writer(&mut *buffer, &ts)?;
+    keys.write(buffer)?;
     buffer.extend_from_slice(b",\"data\":");
     finite::write(buffer, data)?;
     buffer.push(b'}');
@@ -249,7 +258,7 @@ mod tests {
 
     fn written(envelope: &impl Outbound) -> String {
         let mut buffer = Vec::new();
-        envelope.write_envelope(&mut buffer).unwrap();
+        envelope.write_envelope(&mut buffer, Sent::Message).unwrap();
         String::from_utf8(buffer).unwrap()
     }
 

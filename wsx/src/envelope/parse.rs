@@ -3,6 +3,7 @@
 //!
 //! It does not read the payload: the handler's type decodes that in a second pass. `shortcut` needs
 //! one pass, and returns the same result or none.
+use crate::envelope::keys::{Id, Keys};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, IgnoredAny},
@@ -20,6 +21,7 @@ pub(crate) struct Parsed<'f, D = &'f str> {
     pub(crate) ver: u32,
     pub(crate) message_type: Cow<'f, str>,
     pub(crate) ts: i64,
+    pub(crate) keys: Keys<'f>,
     pub(crate) data: D,
 }
 
@@ -38,6 +40,7 @@ impl<'f> Parsed<'f> {
             ver: fields.ver,
             message_type: fields.message_type,
             ts: fields.ts,
+            keys: Keys { id: fields.id, re: fields.re, ttl: fields.ttl, err: fields.err.map(RawValue::get) },
             data: fields.data.map_or(MISSING_DATA, RawValue::get),
         })
     }
@@ -45,7 +48,7 @@ impl<'f> Parsed<'f> {
     /// As [`parse`](Self::parse), but the error names the wrong key. Finding the key takes as long
     /// as parsing.
     pub(crate) fn explain(text: &'f str) -> Result<Self, serde_json::Error> {
-        Self::parse(text).map_err(|plain| match serde_json::from_str::<NamingFields>(text) {
+        Self::parse(text).map_err(|plain| match serde_json::from_str::<NamingFields<'_>>(text) {
             // An error in the JSON itself has a position, which is enough.
             Err(naming) if plain.is_data() && naming.to_string().starts_with('`') => naming,
             _ => plain,
@@ -65,6 +68,15 @@ struct Fields<'f> {
     ts: i64,
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'f RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<Id<'f>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    re: Option<Id<'f>>,
+    #[serde(default, deserialize_with = "present")]
+    ttl: Option<u64>,
+    // `null` is no failure: peers send it with a reply.
+    #[serde(borrow, default)]
+    err: Option<&'f RawValue>,
 }
 
 fn version() -> u32 {
@@ -74,7 +86,7 @@ fn version() -> u32 {
 /// As [`Fields`], but the error of a value names its key.
 #[derive(Deserialize)]
 #[allow(dead_code, reason = "only the error is of interest")]
-struct NamingFields {
+struct NamingFields<'f> {
     #[serde(default, deserialize_with = "ver")]
     ver: u32,
     #[serde(rename = "type", deserialize_with = "message_type")]
@@ -83,6 +95,14 @@ struct NamingFields {
     ts: i64,
     #[serde(default)]
     data: IgnoredAny,
+    #[serde(borrow, default, deserialize_with = "id")]
+    id: Option<Id<'f>>,
+    #[serde(borrow, default, deserialize_with = "re")]
+    re: Option<Id<'f>>,
+    #[serde(default, deserialize_with = "ttl")]
+    ttl: Option<u64>,
+    #[serde(default)]
+    err: IgnoredAny,
 }
 
 fn ver<'f, D: Deserializer<'f>>(value: D) -> Result<u32, D::Error> {
@@ -97,13 +117,25 @@ fn ts<'f, D: Deserializer<'f>>(value: D) -> Result<i64, D::Error> {
     value_of("ts", value)
 }
 
+fn id<'f, D: Deserializer<'f>>(value: D) -> Result<Option<Id<'f>>, D::Error> {
+    value_of("id", value).map(Some)
+}
+
+fn re<'f, D: Deserializer<'f>>(value: D) -> Result<Option<Id<'f>>, D::Error> {
+    value_of("re", value).map(Some)
+}
+
+fn ttl<'f, D: Deserializer<'f>>(value: D) -> Result<Option<u64>, D::Error> {
+    value_of("ttl", value).map(Some)
+}
+
 /// `serde_json` takes line and column out of the message.
 fn value_of<'f, T: Deserialize<'f>, D: Deserializer<'f>>(key: &str, value: D) -> Result<T, D::Error> {
     T::deserialize(value).map_err(|error| D::Error::custom(format!("`{key}`: {error}")))
 }
 
 /// Distinguishes a `null` from a missing key.
-fn present<'f, D: Deserializer<'f>>(value: D) -> Result<Option<&'f RawValue>, D::Error> {
+fn present<'f, T: Deserialize<'f>, D: Deserializer<'f>>(value: D) -> Result<Option<T>, D::Error> {
     Deserialize::deserialize(value).map(Some)
 }
 

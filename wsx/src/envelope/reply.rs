@@ -1,13 +1,37 @@
 //! The result of a handler, and the frame of its reply. It does not send the reply.
 use crate::{
-    envelope::{Envelope, Outbound, frame::Encode as _},
-    error::{BoxError, HandlerError},
+    envelope::{
+        Envelope, Outbound,
+        frame::Encode as _,
+        keys::{Id, Sent},
+    },
+    error::{BoxError, HandlerError, SendError},
     protocol::side::AnySide,
     wire::{role::Role, write::Frame},
 };
 
 /// The finished frame of the reply, or `None` if the handler does not reply.
 pub type HandlerResult = Result<Option<Frame>, HandlerError>;
+
+/// Where the reply of a handler goes: to a request, or to a message that does not wait for one.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplyTo<'f> {
+    /// Decides whether the frame is masked.
+    pub(crate) role: Role,
+    /// The id of the request.
+    pub(crate) request: Option<Id<'f>>,
+}
+
+impl ReplyTo<'_> {
+    /// Returns the frame of a reply.
+    #[inline]
+    fn encode<M: Outbound>(self, message: &M) -> Result<Frame, SendError> {
+        match self.request {
+            None => message.encode(self.role),
+            Some(id) => message.encode_with(self.role, Sent::Reply(id)),
+        }
+    }
+}
 
 /// The result of a handler: nothing, a message or an envelope, an `Option` of it, or a `Result` of
 /// these.
@@ -34,13 +58,13 @@ pub trait IntoReply {
     #[doc(hidden)]
     type Sender<Side>;
     #[doc(hidden)]
-    fn into_reply(self, role: Role) -> HandlerResult;
+    fn into_reply(self, to: ReplyTo<'_>) -> HandlerResult;
 }
 
 impl IntoReply for () {
     type Message = Envelope;
     type Sender<Side> = AnySide;
-    fn into_reply(self, _: Role) -> HandlerResult {
+    fn into_reply(self, _: ReplyTo<'_>) -> HandlerResult {
         Ok(None)
     }
 }
@@ -49,8 +73,8 @@ impl IntoReply for () {
 impl<M: Outbound> IntoReply for M {
     type Message = M;
     type Sender<Side> = Side;
-    fn into_reply(self, role: Role) -> HandlerResult {
-        self.encode(role).map(Some).map_err(HandlerError::Reply)
+    fn into_reply(self, to: ReplyTo<'_>) -> HandlerResult {
+        to.encode(&self).map(Some).map_err(HandlerError::Reply)
     }
 }
 
@@ -58,8 +82,8 @@ impl<M: Outbound> IntoReply for M {
 impl<M: Outbound> IntoReply for Option<M> {
     type Message = M;
     type Sender<Side> = Side;
-    fn into_reply(self, role: Role) -> HandlerResult {
-        self.map(|message| message.encode(role)).transpose().map_err(HandlerError::Reply)
+    fn into_reply(self, to: ReplyTo<'_>) -> HandlerResult {
+        self.map(|message| to.encode(&message)).transpose().map_err(HandlerError::Reply)
     }
 }
 
@@ -67,7 +91,7 @@ impl<M: Outbound> IntoReply for Option<M> {
 impl<T: IntoReply, E: Into<BoxError>> IntoReply for Result<T, E> {
     type Message = T::Message;
     type Sender<Side> = T::Sender<Side>;
-    fn into_reply(self, role: Role) -> HandlerResult {
-        self.map_err(|error| HandlerError::Handler(error.into()))?.into_reply(role)
+    fn into_reply(self, to: ReplyTo<'_>) -> HandlerResult {
+        self.map_err(|error| HandlerError::Handler(error.into()))?.into_reply(to)
     }
 }

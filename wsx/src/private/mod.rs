@@ -13,7 +13,10 @@ mod shown;
 #[cfg(feature = "__internals")]
 pub use crate::internals::Bench;
 pub use crate::{
-    envelope::{Envelope, SentBy},
+    envelope::{
+        AskedBy, Envelope, SentBy,
+        keys::{Id, Sent},
+    },
     message::{Derived, Message},
     protocol::{
         AnyPeer, AnySide, Description, MessageType, Receives, Side, Travel, handled::HandledOnceBy, side::Declared,
@@ -37,7 +40,9 @@ pub use std::{
     any::{Any, TypeId},
     boxed::Box,
     clone::Clone,
-    concat, file,
+    concat,
+    convert::Infallible,
+    file,
     fmt::{Debug, Formatter, Result as FmtResult},
     line,
     marker::Copy,

@@ -2,11 +2,10 @@
 use crate::{
     envelope::{
         Envelope, SentBy,
-        reply::{HandlerResult, IntoReply},
+        reply::{HandlerResult, IntoReply, ReplyTo},
     },
     error::{BoxError, HandlerError},
     protocol::{AnySide, endpoint::Endpoint},
-    wire::role::Role,
 };
 
 /// Turns the return value of a handler into a frame for the peer. `Via` is left to inference.
@@ -15,11 +14,11 @@ use crate::{
 ///
 /// The handler's own error, or that the reply does not serialize.
 #[inline]
-pub fn reply<E: Endpoint, R: Returned<Via>, Via>(role: Role, returned: R) -> HandlerResult
+pub fn reply<E: Endpoint, R: Returned<Via>, Via>(to: ReplyTo<'_>, returned: R) -> HandlerResult
 where
     R::Message: SentBy<R::Sender<E::Side>, E::Peer>,
 {
-    returned.into_reply(role)
+    returned.into_reply(to)
 }
 
 /// Checks the return value of a `__close__` handler.
@@ -52,7 +51,7 @@ pub trait Returned<Via> {
     /// # Errors
     ///
     /// As [`reply`].
-    fn into_reply(self, role: Role) -> HandlerResult;
+    fn into_reply(self, to: ReplyTo<'_>) -> HandlerResult;
 }
 
 /// The way of each type that can be returned.
@@ -69,8 +68,8 @@ impl<R: IntoReply> Returned<ViaReply> for R {
     type Message = R::Message;
     type Sender<Side> = R::Sender<Side>;
     #[inline]
-    fn into_reply(self, role: Role) -> HandlerResult {
-        IntoReply::into_reply(self, role)
+    fn into_reply(self, to: ReplyTo<'_>) -> HandlerResult {
+        IntoReply::into_reply(self, to)
     }
 }
 #[diagnostic::do_not_recommend]
@@ -78,7 +77,7 @@ impl<R: IntoReply> Returned<ViaReply> for R {
 impl<R: Never> Returned<ViaNone> for R {
     type Message = Envelope;
     type Sender<Side> = AnySide;
-    fn into_reply(self, _: Role) -> HandlerResult {
+    fn into_reply(self, _: ReplyTo<'_>) -> HandlerResult {
         unreachable!()
     }
 }

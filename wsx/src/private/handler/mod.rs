@@ -13,7 +13,7 @@ pub use crate::{
     },
     envelope::{
         incoming::Incoming,
-        reply::{HandlerResult, IntoReply},
+        reply::{HandlerResult, IntoReply, ReplyTo},
     },
     error::HandlerError,
     protocol::endpoint::{Endpoint, IntoEndpoint, Untyped},
