@@ -1,19 +1,15 @@
 //! The bounds of a connection, each with its default and the effect of a lower or higher value. It
 //! does not know what applies them.
+mod defaults;
 mod receive_limit;
+mod silence;
 
+#[cfg(feature = "rustls")]
+pub(crate) use defaults::TLS_BUFFER;
 pub use receive_limit::{OverLimit, ReceiveLimit};
+pub use silence::{Heartbeat, TcpKeepalive};
 
 use std::time::Duration;
-
-/// Maximum number of bytes that a TLS session buffers while its socket takes nothing: one full
-/// record.
-///
-/// The progress of a flush cannot be seen. Where the kernel does not show its progress either, the
-/// whole buffer must be written within [`Config::write_timeout`]. A link of 13 kbit/s does that in
-/// 10 s. The default of rustls, 64 KiB, would need 52 kbit/s.
-#[cfg(feature = "rustls")]
-pub(crate) const TLS_BUFFER: usize = 16 * 1024;
 
 /// The bounds of a connection. Each resource that a peer could use up has a bound here (row V1 of
 /// the specification).
@@ -68,6 +64,35 @@ pub struct Config {
     /// [`queue_bytes`](Self::queue_bytes), the replies to the messages that wait may not fit into
     /// their reserve.
     pub backlog_bytes: usize,
+    /// How long a request waits for its reply; default 10 s. The future of a request can set
+    /// another time with [`timeout`](crate::connection::Asking::timeout).
+    ///
+    /// The peer does not start a request that has waited there for this time. Too low: a slow
+    /// handler replies in vain. Too high: the asking program waits longer for a box that is busy.
+    pub request_timeout: Duration,
+    /// Maximum number of requests of this program that wait on one connection; default 1,024. More
+    /// fail at once with [`SendError::Full`](crate::SendError::Full).
+    ///
+    /// As many requests of the peer may wait for a handler. More are answered at once with the code
+    /// `busy`. Too low: requests fail although the peer is fast. Too high: a peer that does not
+    /// reply holds more memory.
+    pub max_requests: usize,
+    /// Maximum number of bytes that wait while a handler awaits a reply of its own; default 16 MiB.
+    /// It replaces [`backlog_messages`](Self::backlog_messages) and
+    /// [`backlog_bytes`](Self::backlog_bytes) during that time, if it is higher.
+    ///
+    /// The reply comes after everything that the peer had sent before: its send queue with the
+    /// reserve (8 MiB), and the buffers of both operating systems (a few MiB). If this buffer is
+    /// full, wsx stops reading, and the request ends at its deadline. Each message counts 64 bytes
+    /// more than its length. Too low: requests time out while the peer sends much. Too high: such a
+    /// peer holds more memory.
+    pub asking_backlog_bytes: usize,
+    /// Whether the peer learns that a message of its own could not be decoded, has no handler, or
+    /// has a handler that failed; default `false`, and `true` in [`Config::edge`].
+    ///
+    /// The peer's observer receives it as [`peer_failed`](crate::Observer::peer_failed). At most 10
+    /// reports leave in a second. A failed request is always reported, as its reply.
+    pub report_failures: bool,
     /// How long a connection may be too slow for the broadcasts of its hub; default 10 s. Then it
     /// is closed with [`CloseCode::TRY_AGAIN_LATER`](crate::CloseCode::TRY_AGAIN_LATER) (row S3 of
     /// the specification).
@@ -130,48 +155,6 @@ pub struct Config {
     pub receive_limit: Option<ReceiveLimit>,
 }
 
-/// When to ping a silent peer, and how long to wait for the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Heartbeat {
-    /// The peer is pinged after this time without a sign of life.
-    pub interval: Duration,
-    /// The connection ends after this time without a sign of life since the ping has left.
-    pub timeout: Duration,
-}
-
-/// When the operating system probes an idle connection, and how many unanswered probes end it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TcpKeepalive {
-    /// The first probe is sent after this time without a byte in either direction.
-    pub idle: Duration,
-    /// The time between two probes.
-    pub interval: Duration,
-    /// The connection ends after this many probes without an answer.
-    pub probes: u32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            max_message_size: 2 << 20,
-            queue_messages: 1024,
-            queue_bytes: 4 << 20,
-            backlog_messages: 1024,
-            backlog_bytes: 2 << 20,
-            lag_timeout: Duration::from_secs(10),
-            write_timeout: Duration::from_secs(10),
-            close_timeout: Duration::from_secs(10),
-            handshake_timeout: Duration::from_secs(10),
-            heartbeat: None,
-            tcp_user_timeout: None,
-            tcp_keepalive: None,
-            receive_limit: None,
-        }
-    }
-}
-
 impl Config {
     /// Returns the bounds for real links: mobile networks, NATs, proxies and load balancers (row B2
     /// of the specification). Use it at both ends.
@@ -192,6 +175,8 @@ impl Config {
     ///   burst of 10 s, then [`OverLimit::Wait`]. A box sends far less, and 4 MiB are 32 Mbit/s,
     ///   more than most mobile uplinks carry. A box that runs wild then costs its server a percent
     ///   of a core, and no message is lost.
+    /// - [`report_failures`](Self::report_failures()): `true`. Someone who looks at a box learns why
+    ///   the server ignores it.
     ///
     /// All other bounds are those of [`Config::default`].
     ///
@@ -207,6 +192,7 @@ impl Config {
             .tcp_user_timeout(seconds(30))
             .tcp_keepalive(seconds(30), seconds(10), 3)
             .receive_limit(1000, 4 << 20, seconds(10), OverLimit::Wait)
+            .report_failures(true)
     }
 
     /// Sets [`max_message_size`](Self::max_message_size), in bytes.
@@ -241,6 +227,34 @@ impl Config {
     #[must_use]
     pub fn backlog_bytes(mut self, bytes: usize) -> Self {
         self.backlog_bytes = bytes;
+        self
+    }
+
+    /// Sets [`request_timeout`](Self::request_timeout).
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// Sets [`max_requests`](Self::max_requests).
+    #[must_use]
+    pub fn max_requests(mut self, requests: usize) -> Self {
+        self.max_requests = requests;
+        self
+    }
+
+    /// Sets [`asking_backlog_bytes`](Self::asking_backlog_bytes), in bytes.
+    #[must_use]
+    pub fn asking_backlog_bytes(mut self, bytes: usize) -> Self {
+        self.asking_backlog_bytes = bytes;
+        self
+    }
+
+    /// Sets [`report_failures`](Self::report_failures).
+    #[must_use]
+    pub fn report_failures(mut self, report: bool) -> Self {
+        self.report_failures = report;
         self
     }
 

@@ -204,7 +204,7 @@ pub use {
     config::{Config, Heartbeat, OverLimit, ReceiveLimit, TcpKeepalive},
     dispatch::arguments::{Meta, State},
     envelope::incoming::RawFrame,
-    error::{BoxError, BuildError, ConnectError, HandlerError, Report, SendError},
+    error::{BoxError, BuildError, ConnectError, HandlerError, PeerError, Report, RequestError, SendError},
     observer::{Interest, Observer, RejectionKind, Setback, StderrObserver},
     protocol::endpoint::{Endpoint, Untyped},
     server::hub::Hub,

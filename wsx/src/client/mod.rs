@@ -32,13 +32,18 @@ pub use urls::{Attempt, Urls};
 use crate::{
     catch_panic::Guarded,
     client::{inner::Inner, reconnect::Session, state::ClientState},
-    connection::{Connection, handle::Handle, loom_or_std::watch, sending::Sending},
-    envelope::{SentBy, frame::Encode as _},
+    connection::{Asking, Connection, Sending, asking::Failed, handle::Handle, loom_or_std::watch},
+    envelope::{AskedBy, Outbound, SentBy, frame::Encode as _, keys::Sent},
     error::{ConnectError, SendError},
-    protocol::endpoint::{Endpoint, Untyped},
-    wire::role::Role,
+    message::Message,
+    protocol::{
+        endpoint::{Endpoint, Untyped},
+        side::AnySide,
+    },
+    wire::{role::Role, write::Draft},
 };
 use futures_util::future::BoxFuture;
+use serde::de::DeserializeOwned;
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -170,6 +175,34 @@ impl<E: Endpoint> Client<E> {
         Sending::on_owned(conn, message.encode(Role::Client)).of_client(self.0.stop.clone())
     }
 
+    /// Asks the server on the current connection, and waits for its reply (row Q3 of the
+    /// specification). [`Hub::request`](crate::Hub::request) has an example.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`](crate::RequestError).
+    ///
+    /// # Cancel safety
+    ///
+    /// If this future is dropped, the server may still handle the request; see [`Asking`].
+    pub fn request<M: AskedBy<E::Side, E::Peer> + ?Sized>(&self, message: &M) -> Asking<'static, M::Reply, M::Refusal> {
+        self.ask(|keys| message.draft(keys))
+    }
+
+    /// As [`request`](Self::request), without a protocol: `R` is the message that is expected as
+    /// the reply.
+    pub fn request_as<R: Message + DeserializeOwned>(&self, message: &(impl Outbound + ?Sized)) -> Asking<'static, R>
+    where
+        E: Endpoint<Side = AnySide>,
+    {
+        self.ask(|keys| message.draft(keys))
+    }
+
+    fn ask<R, F>(&self, encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError>) -> Asking<'static, R, F> {
+        let conn = self.0.current().clone().ok_or(Failed::NotSent(SendError::Closed));
+        Asking::on_owned(conn, encode).of_client(self.0.stop.clone())
+    }
+
     /// Waits until the socket has taken every message that the current connection accepted before
     /// this call.
     ///
@@ -177,27 +210,8 @@ impl<E: Endpoint> Client<E> {
     /// them: only an answer of its own proves that. Messages of an earlier connection that was lost
     /// are lost, and this call does not report them.
     ///
-    /// A program that sends something and ends:
-    ///
-    /// ```no_run
-    /// # #[derive(serde::Serialize, wsx::Message)]
-    /// # struct Telemetry { celsius: f64 }
-    /// # async fn example(client: wsx::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// client.send(&Telemetry { celsius: 21.5 }).await?;
-    /// // An error means that the connection broke before: connect and send again.
-    /// client.flush().await?;
-    /// client.close();
-    /// // Within `close_timeout`. Then the server has answered the close, or is gone.
-    /// client.closed().await;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// [`close`](Self::close) sends the queued messages too, and returns at once. So `flush` is for
-    /// programs that have to know whether the connection lasted until then. After `close`, the
-    /// server has to read everything within
-    /// [`Config::close_timeout`](crate::Config::close_timeout). What it has not read by then can be
-    /// lost.
+    /// [`close`](Self::close) sends the queued messages too. After it, the server has to read
+    /// everything within [`Config::close_timeout`](crate::Config::close_timeout).
     ///
     /// # Errors
     ///

@@ -17,6 +17,8 @@ use crate::{
         extensions::Extensions,
         handle::extra::Extra,
         queue::{Bound, Budget, PushError, Queue, QueueClosed},
+        requests::Requests,
+        token_bucket::TokenBucket,
         wall_clock::{AtomicSeconds, Seconds},
         watch::Watch,
     },
@@ -36,8 +38,13 @@ use std::{
         atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Wake, Waker},
+    time::Duration,
 };
-use tokio::sync::SetOnce;
+use tokio::{sync::SetOnce, time::Instant};
+
+/// How many failures are reported to the peer in a second, and at once after a quiet second. A person
+/// reads them, and the first ones say what is wrong.
+const REPORTS: f64 = 10.0;
 
 /// A handle of a connection, without its side.
 #[derive(Clone)]
@@ -63,6 +70,14 @@ struct Shared {
     /// Whether the task of a hub's connection was spawned. Before that, the handshake may still
     /// fail, and then the program learns of neither the opening nor the end.
     started: AtomicBool,
+    /// How long a request of this program waits for its reply, by default.
+    request_timeout: Duration,
+    /// Maximum number of requests of this program that wait at once.
+    max_requests: usize,
+    /// The requests of this program that wait. A connection that never asks has none.
+    requests: OnceLock<Box<Requests>>,
+    /// Whether the observer knows that the peer sends replies which nobody waits for.
+    unexpected: AtomicBool,
     /// Only few connections have this, so the others do not carry its memory.
     extra: OnceLock<Box<Extra>>,
 }
@@ -101,6 +116,10 @@ impl Handle {
             closed: SetOnce::new(),
             intake: AtomicU8::new(Intake::Open as u8),
             started: AtomicBool::new(false),
+            request_timeout: config.request_timeout,
+            max_requests: config.max_requests,
+            requests: OnceLock::new(),
+            unexpected: AtomicBool::new(false),
             extra: OnceLock::new(),
         }))
     }
@@ -230,7 +249,48 @@ impl Handle {
     /// Records the end. Only the first call counts; a second one could only come from a second
     /// task.
     pub(crate) fn set_closed(&self, closed: Closed) {
+        if let Some(requests) = self.0.requests.get() {
+            requests.end(&closed);
+        }
         let _ = self.0.closed.set(Box::new(closed));
+    }
+
+    /// Returns how long a request waits for its reply, by default.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.0.request_timeout
+    }
+
+    /// Returns the maximum number of requests that wait at once.
+    pub(crate) fn max_requests(&self) -> usize {
+        self.0.max_requests
+    }
+
+    /// Returns the requests of this program, and creates their table if necessary.
+    pub(crate) fn requests(&self) -> &Requests {
+        self.0.requests.get_or_init(Box::default)
+    }
+
+    /// Whether a request of this program waits for its reply.
+    #[inline]
+    pub(crate) fn awaits_reply(&self) -> bool {
+        self.0.requests.get().is_some_and(|requests| requests.is_waiting())
+    }
+
+    /// Whether this is the first reply that nobody waits for.
+    pub(crate) fn is_first_unexpected(&self) -> bool {
+        !self.0.unexpected.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether the failure of another message may be reported to the peer now.
+    pub(crate) fn may_report(&self) -> bool {
+        let now = Instant::now();
+        let mut reports = lock(&self.extra().reports);
+        let reports = reports.get_or_insert_with(|| TokenBucket::full(REPORTS, REPORTS, now));
+        let may = reports.wait(now).is_none();
+        if may {
+            reports.take(1.0);
+        }
+        may
     }
 
     /// Returns the waker of the task's reader. It is the connection itself, so it needs no memory.

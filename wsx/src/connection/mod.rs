@@ -3,16 +3,20 @@
 //!
 //! A send only queues. The task of the connection owns the socket and writes the queue into it. The
 //! handle does not know the socket or the hub.
+pub(crate) mod asking;
 pub(crate) mod closure_handler;
 pub(crate) mod extensions;
 pub(crate) mod handle;
 pub(crate) mod loom_or_std;
 pub(crate) mod queue;
+pub(crate) mod requests;
 pub(crate) mod sending;
+pub(crate) mod token_bucket;
 mod untyped;
 pub(crate) mod wall_clock;
 pub(crate) mod watch;
 
+pub use asking::Asking;
 pub use sending::Sending;
 
 use crate::{
@@ -21,7 +25,7 @@ use crate::{
         handle::{Handle, Start},
         queue::QueueClosed,
     },
-    envelope::{SentBy, frame::Encode as _},
+    envelope::{AskedBy, SentBy, frame::Encode as _},
     error::SendError,
     protocol::side::{AnySide, Side},
     wire::{
@@ -139,6 +143,23 @@ impl<S: Side, To> Connection<S, To> {
     /// As [`send`](Self::send). Also [`SendError::Full`]: the queue does not have room.
     pub fn try_send<M: SentBy<S, To> + ?Sized>(&self, message: &M) -> Result<(), SendError> {
         sending::try_send(&self.handle, message.encode(self.handle.role())?)
+    }
+
+    /// Asks the peer, and waits for its reply (row Q3 of the specification).
+    /// [`Hub::request`](crate::Hub::request) has an example.
+    ///
+    /// A handler may await this, on its own connection too: the reply and the peer's own requests
+    /// do not wait for the handler. They do if the handler spawns a task, and awaits that instead.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`](crate::RequestError).
+    ///
+    /// # Cancel safety
+    ///
+    /// If this future is dropped, the peer may still handle the request; see [`Asking`].
+    pub fn request<M: AskedBy<S, To> + ?Sized>(&self, message: &M) -> Asking<'_, M::Reply, M::Refusal> {
+        Asking::on(&self.handle, |keys| message.draft(keys))
     }
 
     /// Queues a ping frame. wsx sends pings of its own only if

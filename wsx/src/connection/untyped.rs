@@ -3,12 +3,13 @@
 //! They have a file of their own, because most programs with a protocol do not use them.
 use crate::{
     connection::{
-        Connection,
+        Asking, Connection,
         closure_handler::{FromMessage, by_hand},
         sending::Sending,
     },
-    envelope::{incoming::RawFrame, reply::IntoReply},
+    envelope::{Outbound, frame::Encode as _, incoming::RawFrame, reply::IntoReply},
     error::SendError,
+    message::Message,
     wire::{header::Opcode, write},
 };
 #[cfg(feature = "tungstenite")]
@@ -16,6 +17,7 @@ use crate::{
     connection::{OpenWebSocket, StartTask, handle::Handle},
     wire::role::Role,
 };
+use serde::de::DeserializeOwned;
 use std::future::Future;
 use tokio_util::sync::CancellationToken;
 
@@ -98,6 +100,33 @@ impl Connection {
         Fut: Future<Output: IntoReply> + Send + 'static,
     {
         self.handle.set_handler(message_type.into(), by_hand(handler));
+    }
+
+    /// Asks the peer, and waits for its reply. `R` is the message that is expected as the reply.
+    ///
+    /// ```
+    /// # async fn example(conn: wsx::Connection) -> Result<(), wsx::RequestError> {
+    /// #[derive(serde::Serialize, wsx::Message)]
+    /// struct Reboot { delay_s: u32 }
+    ///
+    /// #[derive(serde::Deserialize, wsx::Message)]
+    /// struct Rebooted { uptime_s: u64 }
+    ///
+    /// let done = conn.request_as::<Rebooted>(&Reboot { delay_s: 5 }).await?;
+    /// println!("it had been up for {} s", done.uptime_s);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`](crate::RequestError).
+    ///
+    /// # Cancel safety
+    ///
+    /// If this future is dropped, the peer may still handle the request; see [`Asking`].
+    pub fn request_as<R: Message + DeserializeOwned>(&self, message: &(impl Outbound + ?Sized)) -> Asking<'_, R> {
+        Asking::on(&self.handle, |keys| message.draft(keys))
     }
 
     /// Queues bytes as a text message, unchanged: the JSON of an envelope, or any other text.

@@ -21,6 +21,8 @@ use std::{
 pub(crate) struct Router<E> {
     /// The handler of each type.
     table: HashMap<Arc<str>, Route<E>, Fnv>,
+    /// Whether a handler is concurrent.
+    has_concurrent: bool,
 }
 
 /// A handler in the table.
@@ -62,7 +64,22 @@ pub(crate) enum Found<'r, E> {
 impl<E> Router<E> {
     /// Returns a table without handlers. Only the handlers of a connection itself are then found.
     pub(crate) fn empty() -> Self {
-        Self { table: HashMap::default() }
+        Self { table: HashMap::default(), has_concurrent: false }
+    }
+
+    /// Whether a handler is concurrent. If none is, messages need not be looked at for it.
+    #[inline]
+    pub(crate) fn has_concurrent(&self) -> bool {
+        self.has_concurrent
+    }
+
+    /// Returns how many calls of the handler of this type may run at a time, if that is more than
+    /// one, with its key.
+    pub(crate) fn concurrency(&self, message_type: &str) -> Option<(&str, usize)> {
+        match self.table.get_key_value(message_type)? {
+            (key, Route::Annotated(entry)) if entry.concurrent > 1 => Some((key, entry.concurrent.into())),
+            _ => None,
+        }
     }
 
     /// Returns the connection's own handler for this type, or else the table's, with its key.
@@ -138,7 +155,9 @@ impl<E: Endpoint> Router<E> {
                 `without_handlers()`"
             ));
         }
-        (Self { table }, problems)
+        let is_concurrent = |route: &Route<E>| matches!(route, Route::Annotated(entry) if entry.concurrent > 1);
+        let has_concurrent = table.values().any(is_concurrent);
+        (Self { table, has_concurrent }, problems)
     }
 }
 

@@ -4,9 +4,13 @@ use crate::{
     connection::{Connection, handle::Handle},
     dispatch::{context::Context, program::Program, registration::Outcome, router::Found},
     envelope::{
+        failure::{self, Failure},
         incoming::{CLOSE, Incoming, OPEN, RAW, RawFrame, UNKNOWN},
+        keys::Keys,
         reply::HandlerResult,
+        sorted::Sorted,
     },
+    error::{HandlerError, Report},
     protocol::endpoint::Endpoint,
     server::hub::Hub,
     wire::write::Frame,
@@ -34,23 +38,53 @@ impl<E: Endpoint> Scope<'_, E> {
                         Outcome::Ready(result) => result,
                         Outcome::Pending(future) => future.await,
                     };
-                    return self.reply(conn, message_type, result);
+                    return self.reply(&context, message_type, result);
                 }
             }
         }
-        self.event(conn, &Incoming::message(frame)).await
+        let incoming = self.sort(conn, frame)?;
+        self.event(conn, &incoming).await
+    }
+
+    /// Parses a message completely. Returns `None` if it is not for a handler.
+    fn sort<'f>(&self, conn: &Handle, frame: &'f RawFrame<'f>) -> Option<Incoming<'f>> {
+        let (incoming, keys) = Incoming::with_keys(frame);
+        match Sorted::by(keys) {
+            Sorted::Message | Sorted::Request { .. } => return Some(incoming),
+            Sorted::Reply(_) => self.unexpected(conn, &incoming),
+            // A request that still waits is found by the reader.
+            Sorted::Cancel(_) => {}
+            Sorted::Report => self.peer_failed(conn, &incoming, keys),
+        }
+        None
+    }
+
+    /// Returns how many calls of the message's handler may run at a time, if that is more than one,
+    /// with its type. A closure of the connection itself is serial.
+    #[inline]
+    pub(crate) fn concurrency(&self, conn: &Handle, frame: &RawFrame<'_>) -> Option<(&str, usize)> {
+        if self.program.router.has_concurrent() { self.find_concurrency(conn, frame) } else { None }
+    }
+
+    fn find_concurrency(&self, conn: &Handle, frame: &RawFrame<'_>) -> Option<(&str, usize)> {
+        let parsed = Incoming::by_shortcut(frame);
+        let incoming = parsed.unwrap_or_else(|| Incoming::message(frame));
+        let found = self.program.router.concurrency(&incoming.message_type)?;
+        conn.own_handler(found.0).is_none().then_some(found)
     }
 
     /// As [`message`](Self::message), for a message that was parsed completely, or for the opening
     /// or end of a connection.
     pub(crate) async fn event(&self, conn: &Handle, incoming: &Incoming<'_>) -> Option<Frame> {
         let context = self.context(conn, incoming);
-        let (message_type, outcome) = self.call(&context)?;
+        let Some((message_type, outcome)) = self.call(&context) else {
+            return self.failure(conn, incoming, &Failure::new(failure::NOT_HANDLED, "no handler takes this type"));
+        };
         let result = match outcome {
             Outcome::Ready(result) => result,
             Outcome::Pending(future) => future.await,
         };
-        self.reply(conn, message_type, result)
+        self.reply(&context, message_type, result)
     }
 
     /// As [`event`](Self::event), but returns the handler's result, or `None` if there is no
@@ -132,11 +166,54 @@ impl<E: Endpoint> Scope<'_, E> {
         }
     }
 
-    /// Returns the reply of a handler. Reports an error to the observer instead.
-    fn reply(&self, conn: &Handle, message_type: &str, result: HandlerResult) -> Option<Frame> {
-        result.unwrap_or_else(|error| {
-            self.program.observer.handler_failed(Connection::of(conn), message_type, &error);
-            None
-        })
+    /// Returns the reply of a handler. Reports an error to the observer, and returns it as a
+    /// failure if the peer wants to know.
+    #[inline]
+    fn reply(&self, context: &Context<'_, E>, message_type: &str, result: HandlerResult) -> Option<Frame> {
+        match result {
+            Ok(None) if context.incoming.request.is_none() => None,
+            Ok(Some(frame)) => Some(frame),
+            result => self.no_reply(context, message_type, result.err()),
+        }
+    }
+
+    /// Returns the failure of a handler that has no reply.
+    #[cold]
+    fn no_reply(&self, context: &Context<'_, E>, message_type: &str, error: Option<HandlerError>) -> Option<Frame> {
+        let Context { conn, incoming, .. } = *context;
+        let failure = match &error {
+            None if message_type == UNKNOWN => Failure::new(failure::NOT_HANDLED, "no handler takes this type"),
+            None => Failure::new(failure::NO_REPLY, "the handler of this type does not reply"),
+            Some(error @ HandlerError::Decode { .. }) => Failure::new(failure::BAD_DATA, Report(error).to_string()),
+            Some(HandlerError::Handler(error)) => Failure::new(failure::FAILED, error.to_string()),
+            Some(error) => Failure::new(failure::FAILED, Report(error).to_string()),
+        };
+        if let Some(error) = &error {
+            self.program.observer.handler_failed(Connection::of(conn), message_type, error);
+        }
+        self.failure(conn, incoming, &failure)
+    }
+
+    /// Returns the frame that tells the peer of a failure: always for a request, and for other
+    /// messages if the program wants that.
+    pub(crate) fn failure(&self, conn: &Handle, incoming: &Incoming<'_>, failure: &Failure<'_>) -> Option<Frame> {
+        let is_envelope = incoming.frame.is_some() && incoming.message_type != RAW;
+        let is_reported =
+            incoming.request.is_some() || (is_envelope && self.program.config.report_failures && conn.may_report());
+        is_reported.then(|| failure.frame(conn.role(), &incoming.message_type, incoming.request))
+    }
+
+    /// Counts a reply that no request waits for. Reports the first one of a connection.
+    fn unexpected(&self, conn: &Handle, incoming: &Incoming<'_>) {
+        self.program.count_ignored();
+        if conn.is_first_unexpected() {
+            self.program.observer.reply_unexpected(Connection::of(conn), &incoming.message_type);
+        }
+    }
+
+    /// Reports the failure of a message that this program has sent.
+    fn peer_failed(&self, conn: &Handle, incoming: &Incoming<'_>, keys: Keys<'_>) {
+        let Failure { code, message, .. } = Failure::from_json(keys.err.unwrap_or_default());
+        self.program.observer.peer_failed(Connection::of(conn), &incoming.message_type, &code, &message);
     }
 }

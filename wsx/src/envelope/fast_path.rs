@@ -68,6 +68,13 @@ impl<'f> Parsed<'f, Undecoded<'f>> {
 }
 
 impl<'f> Undecoded<'f> {
+    /// Whether a key of a request or a reply may follow the payload. `false` is certain, except for
+    /// keys with escapes.
+    pub(crate) fn may_have_more_keys(self) -> bool {
+        let rest = &self.text[self.start..];
+        ["\"re\"", "\"id\"", "\"err\"", "\"ttl\""].iter().any(|key| rest.contains(key))
+    }
+
     /// Decodes the payload, if only the closing brace of the envelope follows it. [`Parsed::parse`]
     /// decides about everything else, such as another key.
     pub(crate) fn decode<T: Deserialize<'f>>(self) -> Option<T> {

@@ -5,7 +5,7 @@ use crate::{
     wire::{
         header::Opcode,
         role::Role,
-        write::{self, Frame},
+        write::{self, Draft, Frame},
     },
 };
 
@@ -22,6 +22,11 @@ pub(crate) trait Encode: Outbound {
     fn encode_with(&self, role: Role, keys: Sent<'_>) -> Result<Frame, SendError> {
         write::encode(Opcode::TEXT, role, self.constant_type(), |buffer| self.write_envelope(buffer, keys))
             .map_err(SendError::Encode)
+    }
+
+    /// Returns the frame without its header; otherwise as [`encode_with`](Self::encode_with).
+    fn draft(&self, keys: Sent<'_>) -> Result<Draft, SendError> {
+        write::draft(self.constant_type(), |buffer| self.write_envelope(buffer, keys)).map_err(SendError::Encode)
     }
 }
 

@@ -3,7 +3,11 @@
 //! It borrows the message. It does not know the connection or the handler.
 use crate::{
     closed::Closed,
-    envelope::{fast_path::Undecoded, keys::Id, parse::Parsed},
+    envelope::{
+        fast_path::Undecoded,
+        keys::{Id, Keys},
+        parse::Parsed,
+    },
     wire::data_message::DataMessage,
 };
 use std::borrow::Cow;
@@ -103,6 +107,15 @@ impl From<DataMessage> for RawFrame<'static> {
     }
 }
 
+impl<'f> From<&'f DataMessage> for RawFrame<'f> {
+    fn from(message: &'f DataMessage) -> Self {
+        match message {
+            DataMessage::Text(text) => Self::Text(Cow::Borrowed(text)),
+            DataMessage::Binary(bytes) => Self::Binary(Cow::Borrowed(bytes)),
+        }
+    }
+}
+
 impl From<RawFrame<'_>> for DataMessage {
     fn from(frame: RawFrame<'_>) -> Self {
         match frame {
@@ -144,19 +157,27 @@ impl<'f> Incoming<'f> {
     /// Returns a received message, parsed completely. If it is not an envelope, its type is
     /// `__raw__`.
     pub(crate) fn message(frame: &'f RawFrame<'f>) -> Self {
+        Self::with_keys(frame).0
+    }
+
+    /// As [`message`](Self::message), with the keys of a request or a reply.
+    pub(crate) fn with_keys(frame: &'f RawFrame<'f>) -> (Self, Keys<'f>) {
         match frame.as_text().and_then(|text| Parsed::parse(text).ok()) {
             Some(Parsed { ver, message_type, ts, keys, data }) => {
                 let data = Data::Json(data);
-                Self { message_type, ver, ts, request: keys.id, data, frame: Some(frame), closed: None }
+                (Self { message_type, ver, ts, request: keys.id, data, frame: Some(frame), closed: None }, keys)
             }
-            None => Self { frame: Some(frame), ..Self::event(RAW) },
+            None => (Self { frame: Some(frame), ..Self::event(RAW) }, Keys::default()),
         }
     }
 
-    /// Returns a received message, parsed only up to its payload. It may still prove not to be an
-    /// envelope. `None` does not say anything about the message.
+    /// Returns a received message for a handler, parsed only up to its payload. It may still prove
+    /// not to be an envelope. `None` does not say anything about the message.
     pub(crate) fn by_shortcut(frame: &'f RawFrame<'f>) -> Option<Self> {
         let Parsed { ver, message_type, ts, keys, data } = Parsed::by_shortcut(frame.as_text()?)?;
+        if keys.re.is_some() || keys.ttl == Some(0) {
+            return None;
+        }
         Some(Self {
             message_type,
             ver,
@@ -179,11 +200,12 @@ impl<'f> Incoming<'f> {
         }
     }
 
-    /// Whether the complete text is an envelope, and not only the part before the payload.
+    /// Whether the complete text is an envelope, and not only the part before the payload. `false`
+    /// if it has keys of a request after the payload.
     pub(crate) fn is_envelope(&self) -> bool {
         match &self.data {
             Data::Json(_) => true,
-            Data::Undecoded(data) => Parsed::parse(data.text).is_ok(),
+            Data::Undecoded(data) => Parsed::parse(data.text).is_ok_and(|parsed| !parsed.has_late_keys(data.text)),
         }
     }
 

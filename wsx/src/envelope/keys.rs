@@ -82,6 +82,8 @@ pub enum Sent<'k> {
     },
     /// The reply to the request with this id.
     Reply(Id<'k>),
+    /// The end of the request with this id, which does not wait any more.
+    Cancel(u64),
 }
 
 impl Sent<'_> {
@@ -99,6 +101,10 @@ impl Sent<'_> {
             Self::Reply(Id(json)) => {
                 buffer.extend_from_slice(b",\"re\":");
                 buffer.extend_from_slice(json.as_bytes());
+            }
+            Self::Cancel(id) => {
+                buffer.extend_from_slice(b",\"id\":");
+                serde_json::to_writer(&mut *buffer, &id)?;
             }
         }
         Ok(())

@@ -3,6 +3,8 @@
 mod asked_by;
 pub(crate) mod clock;
 #[cfg(feature = "__engine")]
+pub(crate) mod failure;
+#[cfg(feature = "__engine")]
 pub(crate) mod fast_path;
 mod finite;
 #[cfg(feature = "__engine")]
@@ -15,6 +17,8 @@ pub(crate) mod parse;
 pub(crate) mod payload;
 #[cfg(feature = "__engine")]
 pub(crate) mod reply;
+#[cfg(feature = "__engine")]
+pub(crate) mod sorted;
 
 use crate::{
     envelope::{

@@ -45,6 +45,17 @@ impl<'f> Parsed<'f> {
         })
     }
 
+    /// Whether a key of a request or a reply follows the payload in the text.
+    #[cfg(feature = "__engine")]
+    pub(crate) fn has_late_keys(&self, text: &str) -> bool {
+        let Keys { id, re, ttl, err } = self.keys;
+        if id.is_none() && re.is_none() && ttl.is_none() && err.is_none() {
+            return false;
+        }
+        let end = (self.data.as_ptr() as usize + self.data.len()).checked_sub(text.as_ptr() as usize);
+        end.and_then(|end| text.get(end..)).is_none_or(|after| after.trim_matches(SPACE) != "}")
+    }
+
     /// As [`parse`](Self::parse), but the error names the wrong key. Finding the key takes as long
     /// as parsing.
     pub(crate) fn explain(text: &'f str) -> Result<Self, serde_json::Error> {

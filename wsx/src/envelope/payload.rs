@@ -25,6 +25,10 @@ pub(crate) fn payload<'f, T: Deserialize<'f>>(incoming: &Incoming<'f>) -> Result
 #[cold]
 fn decode_slowly<'f, T: Deserialize<'f>>(text: &'f str) -> Result<T, HandlerError> {
     match Parsed::parse(text) {
+        // `dispatch` parses it completely.
+        Ok(parsed) if parsed.has_late_keys(text) => {
+            Err(HandlerError::Argument { argument: "a payload", why: "keys follow it".into() })
+        }
         Ok(parsed) => decode(parsed.data, Some(text)),
         Err(source) => Err(HandlerError::Decode { expected: "an envelope", path: ".".to_owned(), source }),
     }

@@ -11,6 +11,8 @@ macro_rules! for_each_call {
             handler_failed(conn: &Connection, message_type: &str, error: &HandlerError);
             reply_dropped(conn: &Connection, message_type: &str);
             handler_dropped(conn: &Connection, message_type: &str, waiting: usize);
+            peer_failed(conn: &Connection, message_type: &str, code: &str, message: &str);
+            reply_unexpected(conn: &Connection, message_type: &str);
             message_ignored(conn: &Connection, message_type: &str);
             envelope_rejected(conn: &Connection, frame: &RawFrame<'_>);
             handshake_rejected(peer: Option<SocketAddr>, kind: RejectionKind, status: StatusCode, reason: &str);

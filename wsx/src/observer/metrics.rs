@@ -42,6 +42,7 @@ const HANDLER_SECONDS: &str = "wsx_handler_seconds";
 const HANDLER_FAILURES: &str = "wsx_handler_failures_total";
 const HANDLERS_DROPPED: &str = "wsx_handlers_dropped_total";
 const REPLIES_DROPPED: &str = "wsx_replies_dropped_total";
+const PEER_FAILURES: &str = "wsx_peer_failures_total";
 
 /// Counts in the facade [`metrics`](https://docs.rs/metrics): connections, handshakes, messages and
 /// bytes by type, queued messages, and the time of handlers.
@@ -99,6 +100,7 @@ impl MetricsObserver {
         metrics::describe_counter!(HANDLER_FAILURES, "Handlers that failed, or could not be called");
         metrics::describe_counter!(HANDLERS_DROPPED, "Handlers that still ran when their connection had ended");
         metrics::describe_counter!(REPLIES_DROPPED, "Replies of handlers that could not be sent");
+        metrics::describe_counter!(PEER_FAILURES, "Sent messages that the peer could not handle");
         Self { messages: Table::default(), handlers: Table::default(), was_connected: AtomicBool::new(false) }
     }
 
@@ -132,6 +134,7 @@ impl Observer for MetricsObserver {
         counter!(HELD_BACK, "side" => side).increment(0);
         counter!(HANDLERS_DROPPED, "side" => side).increment(0);
         counter!(REPLIES_DROPPED, "side" => side).increment(0);
+        counter!(PEER_FAILURES, "side" => side).increment(0);
         if side == HUB {
             counter!(CONTESTED_IDS).increment(0);
         }
@@ -164,6 +167,10 @@ impl Observer for MetricsObserver {
 
     fn reply_dropped(&self, conn: &Connection, _: &str) {
         counter!(REPLIES_DROPPED, "side" => side(conn)).increment(1);
+    }
+
+    fn peer_failed(&self, conn: &Connection, _: &str, _: &str, _: &str) {
+        counter!(PEER_FAILURES, "side" => side(conn)).increment(1);
     }
 
     fn handler_dropped(&self, conn: &Connection, _: &str, _: usize) {

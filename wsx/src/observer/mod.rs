@@ -106,6 +106,25 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (conn, message_type, waiting);
     }
 
+    /// The peer could not handle a message that this program sent.
+    ///
+    /// A peer reports this if its [`Config::report_failures`](crate::Config::report_failures()) is
+    /// on. `message_type` is the type of the message. `code` is `"not_handled"`, `"bad_data"`,
+    /// `"failed"`, or another text. All three are text of the peer; treat them as in
+    /// [`message_ignored`](Self::message_ignored).
+    fn peer_failed(&self, conn: &Connection, message_type: &str, code: &str, message: &str) {
+        let _ = (conn, message_type, code, message);
+    }
+
+    /// The peer sent a reply that no request of this connection waits for: it came after the
+    /// deadline, or twice, or its id is wrong.
+    ///
+    /// This is called once for a connection. Each such reply is counted as a message without a
+    /// handler. `message_type` is text of the peer.
+    fn reply_unexpected(&self, conn: &Connection, message_type: &str) {
+        let _ = (conn, message_type);
+    }
+
     /// A message does not have a handler (row E3 of the specification). The connection stays open.
     ///
     /// `message_type` is text of the peer. Escape it before you print it, as `{:?}` does, and do

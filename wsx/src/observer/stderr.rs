@@ -85,6 +85,19 @@ impl Observer for StderrObserver {
         );
     }
 
+    fn peer_failed(&self, conn: &Connection, message_type: &str, code: &str, message: &str) {
+        let (message_type, code, message) = (Shown(&message_type), Shown(&code), Shown(&message));
+        print_of(conn, format_args!("\"{message_type}\": the peer could not handle it: {code}: {message}"));
+    }
+
+    fn reply_unexpected(&self, conn: &Connection, message_type: &str) {
+        let message_type = Shown(&message_type);
+        print_of(
+            conn,
+            format_args!("\"{message_type}\": no request waits for this reply; later ones are counted only"),
+        );
+    }
+
     fn message_ignored(&self, conn: &Connection, message_type: &str) {
         print_of(conn, format_args!("no handler for \"{}\"", Shown(&message_type)));
     }

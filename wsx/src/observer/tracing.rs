@@ -91,6 +91,15 @@ impl Observer for TracingObserver {
         warn!(target: "wsx", parent: conn.handle.span(), %message_type, waiting, "handler dropped");
     }
 
+    fn peer_failed(&self, conn: &Connection, message_type: &str, code: &str, message: &str) {
+        let (message_type, code, message) = (Shown(&message_type), Shown(&code), Shown(&message));
+        warn!(target: "wsx", parent: conn.handle.span(), %message_type, %code, %message, "peer failed");
+    }
+
+    fn reply_unexpected(&self, conn: &Connection, message_type: &str) {
+        warn!(target: "wsx", parent: conn.handle.span(), message_type = %Shown(&message_type), "reply unexpected");
+    }
+
     fn message_ignored(&self, conn: &Connection, message_type: &str) {
         warn!(target: "wsx", parent: conn.handle.span(), message_type = %Shown(&message_type), "message ignored");
     }

@@ -12,14 +12,19 @@ use crate::server::{
     upgrade::{self, WsHandler},
 };
 use crate::{
-    connection::{Connection, sending::Sending},
-    envelope::{SentBy, frame::Encode as _},
+    connection::{Asking, Connection, Sending, asking::Failed},
+    envelope::{AskedBy, Outbound, SentBy, frame::Encode as _, keys::Sent},
     error::{LabelError, SendError},
-    protocol::endpoint::{Endpoint, Untyped},
+    message::Message,
+    protocol::{
+        endpoint::{Endpoint, Untyped},
+        side::AnySide,
+    },
     server::{broadcast, hub::inner::Inner, lifecycle::Lifecycle, presence::Presence, shutdown},
-    wire::role::Role,
+    wire::{role::Role, write::Draft},
 };
 use futures_util::future::BoxFuture;
+use serde::de::DeserializeOwned;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -42,17 +47,6 @@ impl Hub {
     ///
     /// Panics if the handlers do not fit together, with a line for every problem. [`Hub::builder`]
     /// returns these as an error.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> std::io::Result<()> {
-    /// let hub = wsx::Hub::new();
-    /// hub.serve(tokio::net::TcpListener::bind("127.0.0.1:9001").await?).await;
-    /// # Ok(())
-    /// # }
-    /// ```
     #[must_use]
     #[allow(
         clippy::new_without_default,
@@ -120,7 +114,7 @@ impl<E: Endpoint> Hub<E> {
     /// In axum, mount it with `route_service`; [`WsHandler::upgrade`] has an example.
     ///
     /// ```standalone_crate
-    /// use wsx::{Hub, Rejection, http::{StatusCode, request::Parts}};
+    /// # use wsx::{Hub, Rejection, http::{StatusCode, request::Parts}};
     ///
     /// async fn device_id(request: Parts) -> Result<String, Rejection> {
     ///     let id = request.uri.query().and_then(|query| query.strip_prefix("id="));
@@ -163,6 +157,56 @@ impl<E: Endpoint> Hub<E> {
     pub fn send_to<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, id: &str, message: &M) -> Sending<'static> {
         let conn = self.registry().get(id).ok_or_else(|| SendError::NoSuchConnection(id.to_owned()));
         Sending::on_owned(conn, message.encode(Role::Server))
+    }
+
+    /// Asks the connection with this id, and waits for its reply (row Q3 of the specification).
+    ///
+    /// ```
+    /// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+    /// # struct Reboot { delay_s: u32 }
+    /// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+    /// # struct Rebooted { uptime_s: u64 }
+    /// # wsx::protocol! { Fleet v1 { Server -> Edge: Reboot -> Rebooted; } }
+    /// # #[derive(wsx::Endpoint)]
+    /// # #[wsx(side = Server)]
+    /// # struct Station;
+    /// # async fn example(hub: wsx::Hub<Station>) -> Result<(), wsx::RequestError> {
+    /// let done: Rebooted = hub.request("box-7", &Reboot { delay_s: 5 }).await?;
+    /// println!("it had been up for {} s", done.uptime_s);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`](crate::RequestError).
+    ///
+    /// # Cancel safety
+    ///
+    /// If this future is dropped, the peer may still handle the request; see [`Asking`].
+    pub fn request<M: AskedBy<E::Side, E::Peer> + ?Sized>(
+        &self,
+        id: &str,
+        message: &M,
+    ) -> Asking<'static, M::Reply, M::Refusal> {
+        self.ask(id, |keys| message.draft(keys))
+    }
+
+    /// As [`request`](Self::request), without a protocol: `R` is the message that is expected as
+    /// the reply.
+    pub fn request_as<R: Message + DeserializeOwned>(
+        &self,
+        id: &str,
+        message: &(impl Outbound + ?Sized),
+    ) -> Asking<'static, R>
+    where
+        E: Endpoint<Side = AnySide>,
+    {
+        self.ask(id, |keys| message.draft(keys))
+    }
+
+    fn ask<R, F>(&self, id: &str, encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError>) -> Asking<'static, R, F> {
+        Asking::on_owned(self.registry().get(id).ok_or_else(|| Failed::NoSuchConnection(id.to_owned())), encode)
     }
 
     /// Queues a message or an envelope for every connection. Returns the number of connections that
@@ -257,21 +301,13 @@ impl<E: Endpoint> Hub<E> {
     /// Removes a label from this id, as [`add_label`](Self::add_label) adds one. Returns whether
     /// the id had the label.
     ///
-    /// To move a connection to another label, add that one first. It then misses no broadcast.
+    /// To move a connection to another label, add that one first.
     pub fn remove_label(&self, id: &str, label: &str) -> bool {
         self.0.roster.remove_label(id, label)
     }
 
     /// Returns the presence of ids: those that are or were connected, with times, addresses and
     /// close reasons, and the changes (row S6 of the specification).
-    ///
-    /// ```
-    /// # fn example(hub: &wsx::Hub) {
-    /// if let Some(peer) = hub.presence().get("box-7") {
-    ///     println!("online: {}, since {:?}, last seen {:?}", peer.online, peer.since, peer.last_seen);
-    /// }
-    /// # }
-    /// ```
     #[must_use]
     pub fn presence(&self) -> Presence {
         self.0.roster.presence().clone()
@@ -293,10 +329,9 @@ impl<E: Endpoint> Hub<E> {
     /// Whether a connection with this id is open: its handler of `__open__` runs or has run, and
     /// its handler of `__close__` has not begun (row S4 of the specification).
     ///
-    /// When a box reconnects, the handler of `__close__` for its old connection may run before or
-    /// after the handler of `__open__` for the new one. Ask here whether the box has really gone,
-    /// under a lock that the handler of `__open__` takes too. [`presence`](Self::presence) does
-    /// this for you.
+    /// The handler of `__close__` for the old connection of a box may run after that of `__open__`
+    /// for the new one. Ask here whether the box has gone, under a lock that both handlers take.
+    /// [`presence`](Self::presence) does this for you.
     #[must_use]
     pub fn is_connected(&self, id: &str) -> bool {
         self.registry().get(id).is_some_and(|conn| conn.is_started())
@@ -357,33 +392,11 @@ impl<E: Endpoint> Hub<E> {
     /// applies. Do not await this in one of the hub's own handlers: the shutdown waits for that
     /// handler. Spawn a task instead.
     ///
-    /// [`wsx::server`](crate::server#shutdown) has the details.
+    /// [`wsx::server`](crate::server#shutdown) has the details and an example.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: if this future is dropped, the shutdown goes on, with its grace period.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> std::io::Result<()> {
-    /// # use std::time::Duration;
-    /// let hub = wsx::Hub::new();
-    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:9001").await?;
-    /// let serving = tokio::spawn({
-    ///     let hub = hub.clone();
-    ///     async move { hub.serve(listener).await }
-    /// });
-    /// # async fn asked_to_stop() {}
-    /// asked_to_stop().await;
-    /// let cut_off = hub.shutdown(Duration::from_secs(10)).await;
-    /// // Returns now, because the listener answers late requests until the hub has closed.
-    /// serving.await?;
-    /// println!("{cut_off} connections were cut off");
-    /// # Ok(())
-    /// # }
-    /// ```
     pub async fn shutdown(&self, grace: Duration) -> usize {
         let Lifecycle { stop, tasks, .. } = self.lifecycle();
         stop.cancel();

@@ -15,7 +15,7 @@
 //!
 //! A flood that goes on cannot be told from a fleet that returns. While it empties the bucket,
 //! rejected peers wait for up to a minute. Those that find a permission do not wait.
-use crate::task::token_bucket::TokenBucket;
+use crate::connection::token_bucket::TokenBucket;
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,

@@ -46,7 +46,7 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
                 }
                 poll_fn(|cx| {
                     self.poll_reader(cx);
-                    if self.reader_done || self.progress.handling() == Handling::Idle && self.progress.end().is_none() {
+                    if self.reader_done || self.is_idle() && self.progress.end().is_none() {
                         Poll::Ready(())
                     } else {
                         Poll::Pending
@@ -105,8 +105,13 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
     fn owes_reply(&self) -> bool {
         match self.progress.end() {
             Some(_) => !self.reader_done,
-            None => self.progress.handling() == Handling::ReplyOwed,
+            None => self.progress.handling() == Handling::ReplyOwed || self.progress.beside() > 0,
         }
+    }
+
+    /// Whether no handler is running.
+    fn is_idle(&self) -> bool {
+        self.progress.handling() == Handling::Idle && self.progress.beside() == 0
     }
 
     /// As [`poll`](Self::poll). After the end of reading, it drops the input. A peer that writes a

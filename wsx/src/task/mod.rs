@@ -12,6 +12,7 @@
 //! While it drains, a running handler and the messages before the end have the rest of
 //! `close_timeout`.
 mod backlog;
+mod beside;
 mod closing;
 pub(crate) mod deadline;
 pub(crate) mod heartbeat;
@@ -20,8 +21,8 @@ mod open_websocket;
 mod progress;
 mod read_loop;
 mod receive_limit;
+mod requests;
 pub(crate) mod tcp_options;
-pub(crate) mod token_bucket;
 pub(crate) mod transport;
 mod writer;
 

@@ -8,7 +8,7 @@ use crate::{
 };
 use std::sync::{
     OnceLock,
-    atomic::{AtomicBool, AtomicU8, Ordering},
+    atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
 };
 
 /// The reason why reading ended.
@@ -56,6 +56,16 @@ pub(super) struct Progress {
     paused: AtomicBool,
     /// Set by the task when a running handler has had its time.
     cut: AtomicBool,
+    /// Whether the running handler has awaited a reply.
+    asked: AtomicBool,
+    /// The handlers that run beside it.
+    beside: AtomicU32,
+    /// Those of them that handle a request while other handlers await replies.
+    nested: AtomicU32,
+    /// The nested ones that have awaited a reply.
+    nested_asking: AtomicU32,
+    /// The concurrent ones that have awaited a reply.
+    concurrent_asking: AtomicU32,
 }
 
 impl Progress {
@@ -65,6 +75,11 @@ impl Progress {
             end: OnceLock::new(),
             paused: AtomicBool::new(false),
             cut: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
+            beside: AtomicU32::new(0),
+            nested: AtomicU32::new(0),
+            nested_asking: AtomicU32::new(0),
+            concurrent_asking: AtomicU32::new(0),
         }
     }
 
@@ -80,6 +95,51 @@ impl Progress {
     pub(super) fn start(&self, conn: &Handle) {
         let handling = if conn.closing().is_none() { Handling::ReplyOwed } else { Handling::ReplyDropped };
         self.handling.store(handling as u8, Ordering::Relaxed);
+        self.asked.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes that the running handler awaits a reply.
+    pub(super) fn set_asked(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that a handler beside the running one has started or ended.
+    pub(super) fn count_beside(&self, is_nested: bool, change: i32) {
+        add(&self.beside, change);
+        if is_nested {
+            add(&self.nested, change);
+        }
+    }
+
+    /// Notes that a handler beside the running one awaits a reply, or has ended after that.
+    pub(super) fn count_asking(&self, is_nested: bool, change: i32) {
+        add(if is_nested { &self.nested_asking } else { &self.concurrent_asking }, change);
+    }
+
+    /// Returns how many handlers run beside the running one.
+    pub(super) fn beside(&self) -> u32 {
+        self.beside.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many of the peer's requests are handled while other handlers await replies.
+    pub(super) fn nested(&self) -> u32 {
+        self.nested.load(Ordering::Relaxed)
+    }
+
+    /// Whether a handler awaits a reply.
+    pub(super) fn is_asking(&self) -> bool {
+        let serial = self.handling() != Handling::Idle && self.asked.load(Ordering::Relaxed);
+        serial || self.nested_asking.load(Ordering::Relaxed) > 0 || self.concurrent_asking.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the next request of the peer may be handled beside the running handlers. They must
+    /// all await replies: the peer may need this one to make them. A concurrent handler counts only
+    /// if it awaits one, because it does not stand in the way of a message.
+    pub(super) fn may_nest(&self) -> bool {
+        let is_running = self.handling() != Handling::Idle;
+        let all_ask = (!is_running || self.asked.load(Ordering::Relaxed))
+            && self.nested() == self.nested_asking.load(Ordering::Relaxed);
+        all_ask && self.is_asking()
     }
 
     /// Notes that the reply of the handler was queued, or that there is not a reply. Reading goes
@@ -117,6 +177,11 @@ impl Progress {
     pub(super) fn cut(&self) {
         self.cut.store(true, Ordering::Relaxed);
     }
+}
+
+/// Only the task of the connection changes a counter.
+fn add(counter: &AtomicU32, change: i32) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add_signed(change), Ordering::Relaxed);
 }
 
 #[cfg(test)]

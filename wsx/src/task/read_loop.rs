@@ -6,6 +6,7 @@
 use crate::{
     connection::{
         Connection,
+        asking::{has_asked, reset_asked},
         handle::{Handle, Intake},
         queue::PushError,
     },
@@ -13,7 +14,8 @@ use crate::{
     envelope::incoming::{Incoming, OPEN, RawFrame},
     protocol::endpoint::Endpoint,
     task::{
-        backlog::Backlog,
+        backlog::{Backlog, Next},
+        beside::{Beside, Kind},
         progress::{Handling, Progress, ReadEnd},
         transport::Transport,
     },
@@ -39,31 +41,33 @@ const TURN_BYTES: usize = 256 * 1024;
 /// The reader of one connection.
 pub(super) struct ReadLoop<'t, E, T> {
     transport: &'t T,
-    conn: &'t Handle,
-    scope: &'t Scope<'t, E>,
+    pub(super) conn: &'t Handle,
+    pub(super) scope: &'t Scope<'t, E>,
     /// What the rest of the task needs to know.
-    progress: &'t Progress,
+    pub(super) progress: &'t Progress,
     /// The messages that wait for the running handler.
-    backlog: Backlog,
-    turn: Turn,
+    pub(super) backlog: Backlog,
+    /// The handlers that run beside it.
+    pub(super) beside: Beside<'t>,
+    pub(super) turn: Turn,
 }
 
 /// The messages and bytes since the last turn of other connections.
 #[derive(Default)]
-struct Turn {
+pub(super) struct Turn {
     messages: u32,
     bytes: usize,
 }
 
 impl Turn {
     /// Counts a message or control frame.
-    fn count(&mut self, bytes: usize) {
+    pub(super) fn count(&mut self, bytes: usize) {
         self.messages += 1;
         self.bytes += bytes;
     }
 
     /// Whether the turn is over. Then the next one begins.
-    fn take_over(&mut self) -> bool {
+    pub(super) fn take_over(&mut self) -> bool {
         let is_over = self.messages >= TURN_MESSAGES || self.bytes >= TURN_BYTES;
         if is_over {
             *self = Self::default();
@@ -73,11 +77,19 @@ impl Turn {
 }
 
 /// A running handler was dropped, because it had had its time.
-struct Cut;
+pub(super) struct Cut;
 
 impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     pub(super) fn new(transport: &'t T, conn: &'t Handle, scope: &'t Scope<'t, E>, progress: &'t Progress) -> Self {
-        Self { transport, conn, scope, progress, backlog: Backlog::default(), turn: Turn::default() }
+        Self {
+            transport,
+            conn,
+            scope,
+            progress,
+            backlog: Backlog::default(),
+            beside: Beside::default(),
+            turn: Turn::default(),
+        }
     }
 
     /// Reads and handles one message after the other, until the end was read and every message
@@ -92,7 +104,18 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
                 return;
             }
             loop {
-                let Some(next) = poll_fn(|cx| self.poll_next(cx)).await else { return };
+                let Some(mut next) = poll_fn(|cx| self.poll_next(cx)).await else { return };
+                if let Some((message_type, maximum)) =
+                    next.as_ref().and_then(|frame| self.scope.concurrency(self.conn, frame))
+                {
+                    let frame = next.take().expect("a message has a handler");
+                    let slot = poll_fn(|cx| self.poll_slot(message_type, maximum, &frame, cx)).await;
+                    if let Err(cut) = slot {
+                        let _ = self.finish(Err(cut), &|| message_type.to_owned()).await;
+                        return;
+                    }
+                    self.start_beside(Kind::Concurrent(message_type), frame);
+                }
                 // The running handler's payload may borrow from it.
                 if let Some(frame) = &next {
                     self.progress.start(self.conn);
@@ -141,11 +164,26 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     /// message that is not handled, and `None` after the end.
     #[inline]
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Option<RawFrame<'static>>>> {
+        if !self.beside.is_idle() && self.poll_beside_idle(cx) {
+            return Poll::Pending;
+        }
         let message = match self.backlog.pop() {
-            Some(message) => message,
+            Some(Next::Message(message)) => message,
+            Some(Next::Request(request)) => match self.in_time(request) {
+                Some(message) => message,
+                None => return Poll::Ready(Some(None)),
+            },
             None => match ready!(self.poll_received(cx)) {
-                None => return Poll::Ready(None),
-                Some(Ok(Received::Message(message))) => message,
+                // The end waits for the handlers that run.
+                None if self.beside.is_idle() => return Poll::Ready(None),
+                None => return Poll::Pending,
+                Some(Ok(Received::Message(message))) => match self.take_reply(message) {
+                    Some(message) => message,
+                    None => {
+                        self.turn.count(0);
+                        return Poll::Ready(Some(None));
+                    }
+                },
                 Some(other) => {
                     self.note(other);
                     self.turn.count(0);
@@ -192,10 +230,14 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         if self.progress.is_cut() {
             return Poll::Ready(Err(Cut));
         }
+        reset_asked();
         if let Poll::Ready(result) = handler.poll(cx) {
             return Poll::Ready(Ok(result));
         }
-        self.read_ahead(cx);
+        if has_asked() {
+            self.progress.set_asked();
+        }
+        self.go_on(cx);
         Poll::Pending
     }
 
@@ -210,6 +252,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         match reply {
             Err(Cut) => {
                 observer.handler_dropped(Connection::of(self.conn), &message_type(), self.backlog.len());
+                self.cut_beside();
                 return Err(Cut);
             }
             Ok(Some(reply)) => {
@@ -248,7 +291,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             Err(PushError::Closed) => Poll::Ready(false),
             Err(PushError::Full) if self.progress.is_cut() => Poll::Ready(false),
             Err(PushError::Full) => {
-                self.read_ahead(cx);
+                self.go_on(cx);
                 Poll::Pending
             }
         })
@@ -258,13 +301,13 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     /// Reads until the socket is empty or the backlog is full, while a handler runs.
     ///
     /// A stream that answers the peer's close by itself is not read ahead, because the reply could
-    /// not follow.
-    fn read_ahead(&mut self, cx: &mut Context<'_>) {
-        if T::ANSWERS_CLOSE {
-            return self.progress.set_paused(true);
-        }
+    /// not follow. It is read if a handler awaits a reply, which would otherwise never come.
+    pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) {
         while self.progress.end().is_none() {
-            let is_full = self.backlog.is_full(&self.scope.program.config);
+            let is_asking = self.progress.is_asking();
+            let is_full = self.backlog.is_full(&self.scope.program.config, is_asking)
+                || self.beside.has_replies()
+                || (T::ANSWERS_CLOSE && !is_asking);
             self.progress.set_paused(is_full);
             if is_full {
                 return;
@@ -274,10 +317,9 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             };
             let mut bytes = 0;
             match received {
-                Ok(Received::Message(message)) if self.conn.intake() == Intake::Shut => message.recycle(),
                 Ok(Received::Message(message)) => {
                     bytes = message.len();
-                    self.backlog.push(message);
+                    self.keep(message);
                 }
                 other => {
                     self.note(other);

@@ -4,8 +4,7 @@
 //! without a limit has nothing of this.
 use crate::{
     config::{Config, OverLimit, ReceiveLimit},
-    connection::queue::Queue,
-    task::token_bucket::TokenBucket,
+    connection::{queue::Queue, token_bucket::TokenBucket},
     wire::{
         data_message::Received,
         header::{MAX_HEADER, Opcode},

@@ -8,7 +8,7 @@ use crate::wire::{
     role::Role,
 };
 use bytes::Bytes;
-use std::cell::Cell;
+use std::{cell::Cell, ops::Range};
 
 /// First memory of a buffer, in bytes.
 const MIN_BUFFER: usize = 1024;
@@ -79,21 +79,55 @@ impl Drop for Frame {
     }
 }
 
+/// A frame whose payload is written and whose header is not.
+#[derive(Debug)]
+pub(crate) struct Draft(Frame);
+
+impl Draft {
+    /// Returns the payload, to read or to change it.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.0.buffer[MAX_HEADER..]
+    }
+
+    /// Replaces a part of the payload. The range counts from its start.
+    pub(crate) fn replace(&mut self, range: Range<usize>, text: &[u8]) {
+        let range = MAX_HEADER + range.start..MAX_HEADER + range.end;
+        self.0.buffer.splice(range, text.iter().copied());
+    }
+
+    /// Masks the payload and writes the header.
+    #[inline]
+    pub(crate) fn finish(self, opcode: Opcode, role: Role) -> Frame {
+        let Self(mut frame) = self;
+        frame.start = write_header(&mut frame.buffer, opcode, role);
+        frame
+    }
+}
+
 /// Encodes a frame. `write` appends the payload. `message_type` is [`Frame::message_type`].
+#[inline]
 pub(crate) fn encode<E>(
     opcode: Opcode,
     role: Role,
     message_type: &'static str,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<Frame, E> {
+    draft(message_type, write).map(|draft| draft.finish(opcode, role))
+}
+
+/// Encodes the payload of a frame; otherwise as [`encode`].
+#[inline]
+pub(crate) fn draft<E>(
+    message_type: &'static str,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<Draft, E> {
     // Taken, not borrowed: the application's `Serialize` runs inside of `write`, and may encode a
     // message itself.
     let mut frame = Frame { buffer: buffer(), start: 0, message_type };
     frame.buffer.clear();
     frame.buffer.extend_from_slice(&[0; MAX_HEADER]);
     write(&mut frame.buffer)?;
-    frame.start = write_header(&mut frame.buffer, opcode, role);
-    Ok(frame)
+    Ok(Draft(frame))
 }
 
 /// Returns memory for the next frame of this thread.

@@ -5,6 +5,7 @@ use crate::{
         closure_handler::OwnHandler,
         extensions::Extensions,
         handle::{PongHandler, Start, lock},
+        token_bucket::TokenBucket,
         watch::Watch,
     },
 };
@@ -30,6 +31,8 @@ pub(super) struct Extra {
     /// The span of the connection, until its end.
     #[cfg(feature = "tracing")]
     pub(super) span: Mutex<Option<tracing::Span>>,
+    /// How many failures may be reported to the peer.
+    pub(super) reports: Mutex<Option<TokenBucket>>,
     /// The headers of the answer to the handshake, if it had headers of its own.
     pub(super) answer: OnceLock<Box<HeaderMap>>,
 }

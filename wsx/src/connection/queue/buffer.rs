@@ -32,6 +32,8 @@ pub(super) struct Buffer {
     pub(super) messages: usize,
     /// The number of bytes in `entries`.
     pub(super) bytes: usize,
+    /// The number of messages that were ever queued.
+    pub(super) pushed: u64,
     /// Control frames. They are sent before `entries`, so that a full queue does not delay a pong.
     controls: VecDeque<Bytes>,
 }
@@ -67,6 +69,7 @@ impl Buffer {
             entries: VecDeque::new(),
             messages: 0,
             bytes: 0,
+            pushed: 0,
             controls: VecDeque::new(),
         }
     }
@@ -138,6 +141,7 @@ impl Buffer {
     #[inline]
     fn add(&mut self, length: usize) {
         self.messages += 1;
+        self.pushed += 1;
         self.bytes += length;
         self.budget.add(length);
     }

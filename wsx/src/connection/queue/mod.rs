@@ -192,6 +192,17 @@ impl Queue {
         self.lock().buffer.entries.push_front(Entry::Flush(flushed));
     }
 
+    /// Returns the number of messages that were ever queued.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.lock().buffer.pushed
+    }
+
+    /// Returns how many of these messages the task has taken, to write them.
+    pub(crate) fn taken(&self) -> u64 {
+        let state = self.lock();
+        state.buffer.pushed - state.buffer.messages as u64
+    }
+
     /// Whether broadcasts do not wait for this queue.
     pub(crate) fn is_behind(&self) -> bool {
         self.lock().is_behind()

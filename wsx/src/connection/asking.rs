@@ -1,0 +1,374 @@
+//! The future of a request: it sends the request, and waits for the reply.
+//!
+//! Its type names the reply, and not the request. So a message that is not a request is one
+//! compiler error at the call, and not a second one at the `.await`.
+use crate::{
+    connection::{
+        handle::Handle,
+        queue::{Pushed, QueueClosed, Ticket},
+        requests::{Ended, NotAdded},
+    },
+    envelope::{
+        Refusal,
+        failure::{self, Failure},
+        keys::Sent,
+        parse::{self, Parsed},
+    },
+    error::{PeerError, RequestError, SendError},
+    message::Message,
+    wire::{data_message::DataMessage, header::Opcode, write::Draft},
+};
+use pin_project_lite::pin_project;
+use serde::de::{DeserializeOwned, Error as _};
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+
+thread_local! {
+    /// Whether a request was polled on this thread since [`reset_asked`].
+    static ASKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Begins to watch for requests on this thread. The reader does so before it polls a handler.
+#[inline]
+pub(crate) fn reset_asked() {
+    ASKED.set(false);
+}
+
+/// Whether the handler that was polled since [`reset_asked`] awaits a reply.
+#[inline]
+pub(crate) fn has_asked() -> bool {
+    ASKED.get()
+}
+
+pin_project! {
+    /// A request that waits for its reply.
+    ///
+    /// The request is already encoded. It is sent when this future is polled, not before. Its
+    /// deadline, [`Config::request_timeout`](crate::Config::request_timeout), begins then too.
+    ///
+    /// # Cancel safety
+    ///
+    /// If this is dropped before its first poll, the request is not sent. If it is dropped later,
+    /// its reply is not awaited any more: the peer gets a cancellation, and does not start a request
+    /// that still waits there.
+    #[must_use = "a request is sent when this is awaited"]
+    pub struct Asking<'c, R, F = Infallible> {
+        target: Target<'c>,
+        step: Step,
+        timeout: Duration,
+        // In place, so that a request needs no memory for it.
+        #[pin]
+        deadline: Option<Sleep>,
+        // Of a client: until it is triggered, a closed connection is not the end of the client.
+        stop: Option<CancellationToken>,
+        answer: PhantomData<fn() -> (R, F)>,
+    }
+
+    impl<R, F> PinnedDrop for Asking<'_, R, F> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let Some(conn) = this.target.handle() {
+                this.step.drop_on(conn);
+            }
+        }
+    }
+}
+
+/// The connection that is asked.
+#[derive(Debug)]
+enum Target<'c> {
+    Borrowed(&'c Handle),
+    Owned(Handle),
+    /// The request has already failed.
+    Missing,
+}
+
+impl Target<'_> {
+    fn handle(&self) -> Option<&Handle> {
+        match self {
+            Self::Borrowed(handle) => Some(handle),
+            Self::Owned(handle) => Some(handle),
+            Self::Missing => None,
+        }
+    }
+}
+
+/// The progress of a request.
+#[derive(Debug)]
+enum Step {
+    /// Not yet polled.
+    Draft { id: u64, draft: Draft },
+    /// The queue is full and has noted this request.
+    Room { id: u64, ticket: Ticket, sent: Counted },
+    /// The request is queued. `before` frames had been queued before it, or more.
+    Reply { id: u64, before: u64 },
+    /// Returns this error at the first poll.
+    Failed(Failed),
+    /// Has returned its result.
+    Done,
+}
+
+/// What an observer counts of a request.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    message_type: &'static str,
+    bytes: usize,
+    before: u64,
+}
+
+/// A request that failed before it was sent.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    NoSuchConnection(String),
+    NotSent(SendError),
+}
+
+impl Step {
+    /// Forgets the request. The peer learns that nobody waits for the reply.
+    fn drop_on(&self, conn: &Handle) {
+        let (id, sent) = match self {
+            Self::Draft { id, .. } => (*id, false),
+            Self::Room { id, ticket, sent } => {
+                let is_admitted = conn.queue().cancel(ticket).is_none() && conn.queue().was_admitted(ticket);
+                if is_admitted {
+                    conn.report_sent(sent.message_type, sent.bytes);
+                }
+                (*id, is_admitted)
+            }
+            Self::Reply { id, .. } => (*id, true),
+            Self::Failed(_) | Self::Done => return,
+        };
+        if conn.requests().forget(id) && sent {
+            // Without room, the peer does some work in vain.
+            let _ = conn.try_push(Failure::cancellation(conn.role(), id).into_bytes());
+        }
+    }
+}
+
+impl<'c, R, F> Asking<'c, R, F> {
+    /// Returns a request on this connection. `encode` writes the request with these keys.
+    pub(crate) fn on(conn: &'c Handle, encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError>) -> Self {
+        let (step, timeout) = begin(conn, encode);
+        Self::new(Target::Borrowed(conn), step, timeout)
+    }
+
+    /// Returns a request on a connection that it owns.
+    pub(crate) fn on_owned(
+        conn: Result<Handle, Failed>,
+        encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError>,
+    ) -> Self {
+        match conn {
+            Ok(conn) => {
+                let (step, timeout) = begin(&conn, encode);
+                Self::new(Target::Owned(conn), step, timeout)
+            }
+            Err(failed) => Self::new(Target::Missing, Step::Failed(failed), Duration::ZERO),
+        }
+    }
+
+    fn new(target: Target<'c>, step: Step, timeout: Duration) -> Self {
+        Self { target, step, timeout, deadline: None, stop: None, answer: PhantomData }
+    }
+
+    /// Makes this the request of a client. Between two connections it returns
+    /// [`SendError::NotConnected`].
+    pub(crate) fn of_client(mut self, stop: CancellationToken) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
+    /// Sets the time from the first poll to the reply; default
+    /// [`Config::request_timeout`](crate::Config::request_timeout). The peer does not start the
+    /// request after this time, counted from its arrival. It is sent in whole milliseconds.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the request was polled before.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        assert!(self.deadline.is_none(), "the timeout of a request is set before it is sent");
+        self.timeout = timeout;
+        if let Step::Draft { draft, .. } = &mut self.step {
+            // The type of a message cannot contain this text: JSON escapes its quotes.
+            const KEY: &[u8] = b",\"ttl\":";
+            let payload = draft.payload();
+            let at = payload.windows(KEY.len()).position(|window| window == KEY).expect("a request has a `ttl`");
+            let start = at + KEY.len();
+            let digits = payload[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            draft.replace(start..start + digits, milliseconds(timeout).to_string().as_bytes());
+        }
+        self
+    }
+}
+
+/// Adds the request to those of the connection, and encodes it.
+fn begin(conn: &Handle, encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError>) -> (Step, Duration) {
+    let (timeout, maximum) = (conn.request_timeout(), conn.max_requests());
+    let step = match conn.requests().add(maximum) {
+        Ok(id) => match encode(Sent::Request { id, ttl: milliseconds(timeout) }) {
+            Ok(draft) => Step::Draft { id, draft },
+            Err(error) => {
+                conn.requests().forget(id);
+                Step::Failed(Failed::NotSent(error))
+            }
+        },
+        Err(NotAdded::Full) => Step::Failed(Failed::NotSent(SendError::Full)),
+        Err(NotAdded::Ended) => Step::Failed(Failed::NotSent(SendError::Closed)),
+    };
+    (step, timeout)
+}
+
+fn milliseconds(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
+    type Output = Result<R, RequestError<F>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ASKED.set(true);
+        let this = self.project();
+        let mut deadline = this.deadline;
+        let stop = this.stop.as_ref();
+        let not_sent = |error| {
+            Poll::Ready(Err(RequestError::NotSent(match (error, stop) {
+                (SendError::Closed, Some(stop)) if !stop.is_cancelled() => SendError::NotConnected,
+                (error, _) => error,
+            })))
+        };
+        loop {
+            let step = std::mem::replace(this.step, Step::Done);
+            let conn = match (&step, this.target.handle()) {
+                (Step::Failed(_), _) | (Step::Done, _) | (_, None) => None,
+                (_, conn) => conn,
+            };
+            match (step, conn) {
+                (Step::Failed(Failed::NoSuchConnection(id)), _) => {
+                    return Poll::Ready(Err(RequestError::NoSuchConnection(id)));
+                }
+                (Step::Failed(Failed::NotSent(error)), _) => return not_sent(error),
+                (Step::Draft { id, draft }, Some(conn)) => {
+                    deadline.set(Some(sleep(*this.timeout)));
+                    let frame = draft.finish(Opcode::TEXT, conn.role());
+                    let sent = Counted {
+                        message_type: frame.message_type,
+                        bytes: frame.payload_len(),
+                        before: conn.queue().pushed(),
+                    };
+                    match conn.queue().push(frame.into_bytes(), cx) {
+                        Ok(Pushed::Queued) => {
+                            conn.report_sent(sent.message_type, sent.bytes);
+                            *this.step = Step::Reply { id, before: sent.before };
+                        }
+                        Ok(Pushed::Waiting(ticket)) => *this.step = Step::Room { id, ticket, sent },
+                        Err(QueueClosed) => {
+                            conn.requests().forget(id);
+                            return not_sent(SendError::Closed);
+                        }
+                    }
+                }
+                (Step::Room { id, ticket, sent }, Some(conn)) => match conn.queue().poll_ticket(&ticket, cx) {
+                    Poll::Ready(Ok(())) => {
+                        conn.report_sent(sent.message_type, sent.bytes);
+                        *this.step = Step::Reply { id, before: sent.before };
+                    }
+                    Poll::Ready(Err(QueueClosed)) => {
+                        conn.requests().forget(id);
+                        return not_sent(SendError::Closed);
+                    }
+                    Poll::Pending if has_passed(deadline.as_mut(), cx) => {
+                        Step::Room { id, ticket, sent }.drop_on(conn);
+                        return not_sent(SendError::Full);
+                    }
+                    Poll::Pending => {
+                        *this.step = Step::Room { id, ticket, sent };
+                        return Poll::Pending;
+                    }
+                },
+                (Step::Reply { id, before }, Some(conn)) => match conn.requests().poll(id, cx) {
+                    Poll::Ready(Ended::Answered(reply)) => {
+                        let result = read(&reply);
+                        reply.recycle();
+                        return Poll::Ready(result);
+                    }
+                    // The task never took the frame.
+                    Poll::Ready(Ended::Closed(_)) if conn.queue().taken() <= before => {
+                        return not_sent(SendError::Closed);
+                    }
+                    Poll::Ready(Ended::Closed(closed)) => return Poll::Ready(Err(RequestError::Ended(closed))),
+                    Poll::Pending if has_passed(deadline.as_mut(), cx) => {
+                        conn.requests().forget(id);
+                        return Poll::Ready(Err(RequestError::TimedOut));
+                    }
+                    Poll::Pending => {
+                        *this.step = Step::Reply { id, before };
+                        return Poll::Pending;
+                    }
+                },
+                (Step::Done, _) | (_, None) => unreachable!("a future is not polled after it is done"),
+            }
+        }
+    }
+}
+
+fn has_passed(deadline: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
+    deadline.as_pin_mut().is_some_and(|deadline| deadline.poll(cx).is_ready())
+}
+
+/// Reads a reply, or the failure in its place.
+fn read<R: Message + DeserializeOwned, F: Refusal>(reply: &DataMessage) -> Result<R, RequestError<F>> {
+    let DataMessage::Text(text) = reply else { unreachable!("only a text has the key `re`") };
+    if let Some(parsed) = Parsed::by_shortcut(text).filter(|parsed| parsed.message_type == R::TYPE) {
+        if let Some(reply) = parsed.data.decode() {
+            return Ok(reply);
+        }
+    }
+    // An unusual or wrong reply, or a failure.
+    let parsed = Parsed::parse(text).map_err(RequestError::BadReply)?;
+    if let Some(err) = parsed.keys.err {
+        return Err(failed(err));
+    }
+    if parsed.message_type != R::TYPE {
+        let why = format!("the reply has the type {:?}, and {:?} was expected", parsed.message_type, R::TYPE);
+        return Err(RequestError::BadReply(serde_json::Error::custom(why)));
+    }
+    serde_json::from_str(parsed.data)
+        .map_err(|error| RequestError::BadReply(parse::locate_in_text(error, parsed.data, text)))
+}
+
+/// Returns the error of a failure that the peer sent.
+fn failed<F: Refusal>(err: &str) -> RequestError<F> {
+    let Failure { code, message, data } = Failure::from_json(err);
+    let text = || message.clone().into_owned();
+    match F::decode(&code, data.map_or("null", |data| data.get())) {
+        Some(Ok(refusal)) => return RequestError::Refused(refusal),
+        Some(Err(error)) => return RequestError::BadReply(error),
+        None => {}
+    }
+    match &*code {
+        failure::NOT_HANDLED | failure::NO_REPLY => RequestError::NotHandled(text()),
+        failure::BAD_DATA => RequestError::BadData(text()),
+        failure::FAILED => RequestError::Failed(text()),
+        failure::BUSY => RequestError::Busy,
+        failure::EXPIRED => RequestError::Expired,
+        _ => {
+            let (code, data) = (code.into_owned(), data.map(ToOwned::to_owned));
+            RequestError::Other(Box::new(PeerError { code, message: text(), data }))
+        }
+    }
+}
+
+impl<R, F> fmt::Debug for Asking<'_, R, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asking").field("step", &self.step).field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}

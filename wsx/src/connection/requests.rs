@@ -1,0 +1,173 @@
+//! The requests of a connection that wait for their replies.
+//!
+//! The asking end gives each request an id, and the reader of the connection hands the reply over.
+//! It does not know the content of a reply, the socket, or the deadline of a request.
+use crate::{
+    closed::Closed,
+    connection::loom_or_std::{Mutex, MutexGuard, RandomState},
+    wire::data_message::DataMessage,
+};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Poll, Waker},
+};
+
+/// The requests of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    /// Wakers run code of the program or the runtime. They are not woken or dropped under this
+    /// lock.
+    table: Mutex<Table>,
+    /// The number of requests in the table. The reader asks for it without the lock.
+    outstanding: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// The number of requests that were made.
+    made: u64,
+    slots: HashMap<u64, Slot, RandomState>,
+    /// How the connection has ended.
+    ended: Option<Closed>,
+}
+
+/// The state of a request.
+///
+/// ```text
+/// Waiting --the reply arrives--> Answered --polled--> removed
+///     \---the connection ends, or the request is dropped---/
+/// ```
+#[derive(Debug)]
+enum Slot {
+    /// The waker is missing until the request is polled.
+    Waiting(Option<Waker>),
+    /// The reply, which the request has not taken.
+    Answered(DataMessage),
+}
+
+/// The reason why a request was not added.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NotAdded {
+    /// The maximum number of requests wait.
+    Full,
+    /// The connection has ended.
+    Ended,
+}
+
+/// How a request ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    Answered(DataMessage),
+    /// The connection ended before the reply.
+    Closed(Closed),
+}
+
+impl Requests {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().expect("the application's code does not run under this lock")
+    }
+
+    /// Adds a request, and returns its id. The caller has to [`poll`](Self::poll) it to its end, or
+    /// to [`forget`](Self::forget) it.
+    pub(crate) fn add(&self, maximum: usize) -> Result<u64, NotAdded> {
+        let mut table = self.lock();
+        if table.ended.is_some() {
+            return Err(NotAdded::Ended);
+        }
+        if table.slots.len() >= maximum {
+            return Err(NotAdded::Full);
+        }
+        table.made += 1;
+        let id = table.made;
+        table.slots.insert(id, Slot::Waiting(None));
+        self.count(&table);
+        Ok(id)
+    }
+
+    /// Whether a request waits. So the reader looks for replies.
+    #[inline]
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.outstanding.load(Ordering::Relaxed) > 0
+    }
+
+    /// Hands a reply over. Returns it if no request with this id waits.
+    pub(crate) fn answer(&self, id: u64, reply: DataMessage) -> Result<(), DataMessage> {
+        let mut table = self.lock();
+        let waker = match table.slots.get_mut(&id) {
+            Some(slot @ Slot::Waiting(_)) => match std::mem::replace(slot, Slot::Answered(reply)) {
+                Slot::Waiting(waker) => waker,
+                Slot::Answered(_) => unreachable!("matched above"),
+            },
+            _ => return Err(reply),
+        };
+        drop(table);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Ready when the reply is here, or the connection has ended. The request is then removed.
+    pub(crate) fn poll(&self, id: u64, cx: &Context<'_>) -> Poll<Ended> {
+        // Declared before the lock, so that the waker in it is dropped after the lock is released.
+        let mut waker = Some(cx.waker().clone());
+        let mut table = self.lock();
+        let Table { slots, ended, .. } = &mut *table;
+        let Entry::Occupied(mut entry) = slots.entry(id) else { unreachable!("a request is polled to its end") };
+        match (entry.get_mut(), ended) {
+            (Slot::Waiting(known), None) => {
+                std::mem::swap(known, &mut waker);
+                return Poll::Pending;
+            }
+            (Slot::Waiting(_), Some(closed)) => {
+                let closed = closed.clone();
+                let slot = entry.remove();
+                self.count(&table);
+                drop(table);
+                drop(slot);
+                Poll::Ready(Ended::Closed(closed))
+            }
+            (Slot::Answered(_), _) => {
+                let Slot::Answered(reply) = entry.remove() else { unreachable!("matched above") };
+                self.count(&table);
+                Poll::Ready(Ended::Answered(reply))
+            }
+        }
+    }
+
+    /// Removes a request. Returns whether it still waited for its reply.
+    pub(crate) fn forget(&self, id: u64) -> bool {
+        let mut table = self.lock();
+        let slot = table.slots.remove(&id);
+        self.count(&table);
+        let waited = matches!(slot, Some(Slot::Waiting(_))) && table.ended.is_none();
+        drop(table);
+        drop(slot);
+        waited
+    }
+
+    /// Ends all requests, because the connection has ended. The first end counts.
+    pub(crate) fn end(&self, closed: &Closed) {
+        let mut table = self.lock();
+        if table.ended.is_some() {
+            return;
+        }
+        table.ended = Some(closed.clone());
+        let wakers: Vec<Waker> = table
+            .slots
+            .values_mut()
+            .filter_map(|slot| match slot {
+                Slot::Waiting(waker) => waker.take(),
+                Slot::Answered(_) => None,
+            })
+            .collect();
+        drop(table);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Notes the number of requests. Called under the lock, so that the last one counts.
+    fn count(&self, table: &Table) {
+        self.outstanding.store(table.slots.len(), Ordering::Relaxed);
+    }
+}

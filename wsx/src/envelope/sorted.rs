@@ -1,0 +1,80 @@
+//! Sorts a received message: for a handler, or for the table of requests.
+//!
+//! The reader sorts messages only while a handler waits, or a request waits for its reply. It does
+//! not know handlers or requests.
+use crate::envelope::{
+    incoming::RawFrame,
+    keys::{Id, Keys},
+    parse::Parsed,
+};
+
+/// A received message, by its keys.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Sorted<'f> {
+    /// A message for a handler.
+    Message,
+    /// A message for a handler, whose sender waits for the reply.
+    Request {
+        id: Id<'f>,
+        /// How long the sender waits, in milliseconds.
+        ttl: Option<u64>,
+    },
+    /// The reply to a request, or its failure.
+    Reply(Id<'f>),
+    /// The sender of this request does not wait any more.
+    Cancel(Id<'f>),
+    /// A message that this program sent has failed.
+    Report,
+}
+
+impl<'f> Sorted<'f> {
+    /// Sorts a message.
+    pub(crate) fn of(frame: &'f RawFrame<'f>) -> Self {
+        let Some(text) = frame.as_text() else { return Self::Message };
+        match Parsed::by_shortcut(text) {
+            Some(parsed) if parsed.keys.re.is_some() || !parsed.data.may_have_more_keys() => Self::by(parsed.keys),
+            _ => Parsed::parse(text).map_or(Self::Message, |parsed| Self::by(parsed.keys)),
+        }
+    }
+
+    /// Sorts an envelope with these keys.
+    pub(crate) fn by(keys: Keys<'f>) -> Self {
+        match keys {
+            Keys { re: Some(re), .. } => Self::Reply(re),
+            Keys { err: Some(_), id: Some(id), .. } => Self::Cancel(id),
+            Keys { err: Some(_), .. } => Self::Report,
+            Keys { id: Some(id), ttl, .. } => Self::Request { id, ttl },
+            _ => Self::Message,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows Q1 and Q4: the keys sort a message, wherever they stand.
+    #[test]
+    fn the_keys_sort_a_message_wherever_they_stand() {
+        let id = |json| Id::from_json(json).unwrap();
+        for (text, sorted) in [
+            (r#"{"ver":1,"type":"a","ts":0,"data":{"id":1,"re":2,"err":3}}"#, Sorted::Message),
+            (r#"{"ver":1,"type":"a","ts":0,"id":7,"ttl":5,"data":{}}"#, Sorted::Request { id: id("7"), ttl: Some(5) }),
+            (r#"{"type":"a","data":{},"id":"x"}"#, Sorted::Request { id: id("\"x\""), ttl: None }),
+            (r#"{"ver":1,"type":"a","ts":0,"re":7,"data":{}}"#, Sorted::Reply(id("7"))),
+            (r#"{"type":"a","data":{}, "re" : 7}"#, Sorted::Reply(id("7"))),
+            (r#"{"type":"a","re":7,"id":8,"err":{}}"#, Sorted::Reply(id("7"))),
+            (r#"{"type":"a","err":{"code":"x"},"re":7}"#, Sorted::Reply(id("7"))),
+            (r#"{"type":"cancel","id":7,"err":{"code":"cancelled"}}"#, Sorted::Cancel(id("7"))),
+            (r#"{"type":"a","err":"any"}"#, Sorted::Report),
+            (r#"{"type":"a","data":{},"err":"any"}"#, Sorted::Report),
+            (r#"{"type":"a","re":7,"err":null,"data":1}"#, Sorted::Reply(id("7"))),
+            (r#"{"type":"a","err":null}"#, Sorted::Message),
+            (r#"{"type":"a","id":null}"#, Sorted::Message),
+            (r#"{"type":"a","id":1.5}"#, Sorted::Message),
+            ("no envelope", Sorted::Message),
+        ] {
+            assert_eq!(Sorted::of(&RawFrame::Text(text.into())), sorted, "{text}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The error of a request, with a variant for each thing that a caller does differently.
+use crate::{closed::Closed, error::SendError};
+use serde_json::value::RawValue;
+use std::{convert::Infallible, error::Error, fmt};
+
+/// The reason why a request has no reply.
+///
+/// `R` is the message with which the peer may refuse the request, if the protocol names one, as in
+/// `Reboot -> Rebooted | RebootRefused`. Otherwise it is [`Infallible`].
+///
+/// ```
+/// # use std::convert::Infallible;
+/// use wsx::RequestError;
+///
+/// fn may_ask_again(error: &RequestError<Infallible>) -> bool {
+///     match error {
+///         // The peer has not begun.
+///         RequestError::NoSuchConnection(_) | RequestError::NotSent(_) | RequestError::Busy | RequestError::Expired => true,
+///         // The peer may have done what it was asked for.
+///         RequestError::Ended(_) | RequestError::TimedOut => false,
+///         _ => false,
+///     }
+/// }
+/// # let _ = may_ask_again;
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RequestError<R = Infallible> {
+    /// The hub has no connection with this id.
+    NoSuchConnection(String),
+    /// The request was not sent. It is [`SendError::Full`] if too many requests wait
+    /// ([`Config::max_requests`](crate::Config::max_requests)), or if the send queue had no room
+    /// before the deadline.
+    NotSent(SendError),
+    /// The request was sent, and the connection ended before the reply. The peer may have handled
+    /// it.
+    Ended(Closed),
+    /// The deadline passed without a reply. The peer may have handled the request.
+    TimedOut,
+    /// The peer has no handler for the request, or none that replies. The text is the peer's.
+    NotHandled(String),
+    /// The peer could not decode the request. The text is the peer's.
+    BadData(String),
+    /// The peer's handler failed. The text is the peer's.
+    Failed(String),
+    /// Too many requests wait at the peer. It did not start this one.
+    Busy,
+    /// The request waited at the peer until its deadline, so the peer did not start it.
+    Expired,
+    /// The peer refused, with the message that the protocol names for this.
+    Refused(R),
+    /// The peer answered with another code, such as one of a peer that does not use wsx.
+    Other(Box<PeerError>),
+    /// The reply has another type than the protocol says, or its data does not fit.
+    BadReply(serde_json::Error),
+}
+
+/// A failure with a code that wsx does not know.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct PeerError {
+    /// The key `code`, cut at 128 bytes. It is empty if the failure is not an object with it.
+    pub code: String,
+    /// The key `message`, cut at 512 bytes. It is the JSON of the failure if there is no `code`.
+    pub message: String,
+    /// The key `data`.
+    pub data: Option<Box<RawValue>>,
+}
+
+impl<R> fmt::Display for RequestError<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchConnection(id) => write!(f, "no such connection: {id:?}"),
+            Self::NotSent(_) => f.write_str("the request was not sent"),
+            Self::Ended(closed) => write!(f, "the connection ended before the reply: {closed}"),
+            Self::TimedOut => f.write_str("the peer did not reply in time"),
+            // `Debug` escapes text of the peer.
+            Self::NotHandled(text) => write!(f, "the peer does not handle the request: {text:?}"),
+            Self::BadData(text) => write!(f, "the peer could not decode the request: {text:?}"),
+            Self::Failed(text) => write!(f, "the peer's handler failed: {text:?}"),
+            Self::Busy => f.write_str("the peer is busy: too many requests wait there"),
+            Self::Expired => f.write_str("the peer did not start the request in time"),
+            Self::Refused(_) => f.write_str("the peer refused the request"),
+            Self::Other(error) => write!(f, "the peer failed with code {:?}: {:?}", error.code, error.message),
+            Self::BadReply(_) => f.write_str("the reply does not fit"),
+        }
+    }
+}
+
+impl<R: fmt::Debug> Error for RequestError<R> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::NotSent(error) => Some(error),
+            Self::BadReply(error) => Some(error),
+            _ => None,
+        }
+    }
+}

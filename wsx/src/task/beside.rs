@@ -1,0 +1,167 @@
+//! The handlers that run beside the serial one: those of concurrent messages, and those of requests
+//! that the peer makes while a handler awaits its reply.
+//!
+//! It knows handlers and their replies. It does not know the socket or the messages that wait.
+use crate::{
+    connection::{
+        asking::{has_asked, reset_asked},
+        handle::Handle,
+        queue::PushError,
+    },
+    task::progress::Progress,
+    wire::write::Frame,
+};
+use bytes::Bytes;
+use futures_util::{
+    future::BoxFuture,
+    stream::{FuturesUnordered, StreamExt as _},
+};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+/// Maximum number of the peer's requests that are handled at once while handlers await replies. So
+/// two ends may ask each other to this depth; a deeper request is answered with `busy`.
+pub(super) const MAX_NESTED: usize = 64;
+
+/// The handlers that run beside the serial one. It has no memory while there are none.
+#[derive(Default)]
+pub(super) struct Beside<'t>(Option<Box<Running<'t>>>);
+
+#[derive(Default)]
+struct Running<'t> {
+    handlers: FuturesUnordered<Handler<'t>>,
+    /// The replies that wait for room in the send queue.
+    replies: VecDeque<Reply>,
+}
+
+/// Why a handler runs beside the serial one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind<'t> {
+    /// It is the handler of a request, and other handlers await their replies.
+    Nested,
+    /// The handler of this type is concurrent.
+    Concurrent(&'t str),
+}
+
+/// A running handler.
+struct Handler<'t> {
+    /// Owns its message.
+    future: BoxFuture<'t, Option<Frame>>,
+    kind: Kind<'t>,
+    message_type: Box<str>,
+    /// Whether it has awaited a reply.
+    asked: bool,
+    progress: &'t Progress,
+}
+
+struct Reply {
+    frame: Bytes,
+    /// The type of the message that is answered.
+    message_type: Box<str>,
+    /// What an observer counts.
+    counted: (&'static str, usize),
+}
+
+impl Future for Handler<'_> {
+    type Output = Option<Reply>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        reset_asked();
+        let polled = this.future.as_mut().poll(cx);
+        if polled.is_pending() && has_asked() && !this.asked {
+            this.asked = true;
+            this.progress.count_asking(this.kind == Kind::Nested, 1);
+        }
+        polled.map(|reply| {
+            reply.map(|frame| {
+                let counted = (frame.message_type, frame.payload_len());
+                Reply { frame: frame.into_bytes(), message_type: std::mem::take(&mut this.message_type), counted }
+            })
+        })
+    }
+}
+
+impl Drop for Handler<'_> {
+    fn drop(&mut self) {
+        let is_nested = self.kind == Kind::Nested;
+        self.progress.count_beside(is_nested, -1);
+        if self.asked {
+            self.progress.count_asking(is_nested, -1);
+        }
+    }
+}
+
+impl<'t> Beside<'t> {
+    /// Whether nothing runs, and no reply waits.
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether a reply waits for room. Then no further message is handled.
+    pub(super) fn has_replies(&self) -> bool {
+        self.0.as_ref().is_some_and(|running| !running.replies.is_empty())
+    }
+
+    /// Returns how many calls of a concurrent handler run, and how many of them have not asked.
+    pub(super) fn calls(&self, message_type: &str) -> (usize, usize) {
+        let Some(running) = &self.0 else { return (0, 0) };
+        let calls = running.handlers.iter().filter(|handler| handler.kind == Kind::Concurrent(message_type));
+        calls.fold((0, 0), |(all, silent), handler| (all + 1, silent + usize::from(!handler.asked)))
+    }
+
+    /// Starts a handler. It is polled by [`poll`](Self::poll).
+    pub(super) fn start(
+        &mut self,
+        kind: Kind<'t>,
+        message_type: Box<str>,
+        future: BoxFuture<'t, Option<Frame>>,
+        progress: &'t Progress,
+    ) {
+        progress.count_beside(kind == Kind::Nested, 1);
+        let handler = Handler { future, kind, message_type, asked: false, progress };
+        self.0.get_or_insert_default().handlers.push(handler);
+    }
+
+    /// Adds a reply that no handler made. It leaves with [`poll`](Self::poll).
+    pub(super) fn reply(&mut self, frame: Frame, message_type: Box<str>) {
+        let counted = (frame.message_type, frame.payload_len());
+        let reply = Reply { frame: frame.into_bytes(), message_type, counted };
+        self.0.get_or_insert_default().replies.push_back(reply);
+    }
+
+    /// Polls the handlers, and queues their replies. Calls `dropped` with the type of each message
+    /// whose reply cannot be sent. Returns whether a handler has ended.
+    pub(super) fn poll(&mut self, conn: &Handle, dropped: impl Fn(&str), cx: &mut Context<'_>) -> bool {
+        let Some(running) = &mut self.0 else { return false };
+        let mut ended = false;
+        while let Poll::Ready(Some(reply)) = running.handlers.poll_next_unpin(cx) {
+            ended = true;
+            running.replies.extend(reply);
+        }
+        while let Some(reply) = running.replies.front() {
+            match conn.queue().try_reply(&reply.frame) {
+                Ok(()) => conn.report_sent(reply.counted.0, reply.counted.1),
+                Err(PushError::Closed) => dropped(&reply.message_type),
+                Err(PushError::Full) => return ended,
+            }
+            running.replies.pop_front();
+        }
+        if running.handlers.is_empty() {
+            self.0 = None;
+        }
+        ended
+    }
+
+    /// Drops all handlers and replies. Calls `handler` and `reply` with their types.
+    pub(super) fn cut(&mut self, handler: impl Fn(&str), reply: impl Fn(&str)) {
+        let Some(running) = self.0.take() else { return };
+        running.replies.iter().for_each(|waiting| reply(&waiting.message_type));
+        running.handlers.iter().for_each(|running| handler(&running.message_type));
+    }
+}
