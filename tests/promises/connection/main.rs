@@ -5,6 +5,7 @@ mod limits;
 mod memory;
 mod reading_ahead;
 mod receive_limit;
+mod requests;
 mod signs_of_life;
 mod tcp_options;
 mod turns;

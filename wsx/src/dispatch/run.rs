@@ -42,21 +42,26 @@ impl<E: Endpoint> Scope<'_, E> {
                 }
             }
         }
-        let incoming = self.sort(conn, frame)?;
-        self.event(conn, &incoming).await
+        match self.sort(conn, frame) {
+            Ok(incoming) => self.event(conn, &incoming).await,
+            Err(failure) => failure,
+        }
     }
 
-    /// Parses a message completely. Returns `None` if it is not for a handler.
-    fn sort<'f>(&self, conn: &Handle, frame: &'f RawFrame<'f>) -> Option<Incoming<'f>> {
+    /// Parses a message completely. If it is not for a handler, returns the answer to it.
+    fn sort<'f>(&self, conn: &Handle, frame: &'f RawFrame<'f>) -> Result<Incoming<'f>, Option<Frame>> {
         let (incoming, keys) = Incoming::with_keys(frame);
         match Sorted::by(keys) {
-            Sorted::Message | Sorted::Request { .. } => return Some(incoming),
+            Sorted::Request { ttl: Some(0), .. } => {
+                return Err(self.failure(conn, &incoming, &Failure::new(failure::EXPIRED, "its deadline has passed")));
+            }
+            Sorted::Message | Sorted::Request { .. } => return Ok(incoming),
             Sorted::Reply(_) => self.unexpected(conn, &incoming),
             // A request that still waits is found by the reader.
             Sorted::Cancel(_) => {}
             Sorted::Report => self.peer_failed(conn, &incoming, keys),
         }
-        None
+        Err(None)
     }
 
     /// Returns how many calls of the message's handler may run at a time, if that is more than one,

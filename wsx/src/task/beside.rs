@@ -136,7 +136,7 @@ impl<'t> Beside<'t> {
     }
 
     /// Polls the handlers, and queues their replies. Calls `dropped` with the type of each message
-    /// whose reply cannot be sent. Returns whether a handler has ended.
+    /// whose reply cannot be sent. Returns whether a handler has ended or a reply has left.
     pub(super) fn poll(&mut self, conn: &Handle, dropped: impl Fn(&str), cx: &mut Context<'_>) -> bool {
         let Some(running) = &mut self.0 else { return false };
         let mut ended = false;
@@ -150,6 +150,7 @@ impl<'t> Beside<'t> {
                 Err(PushError::Closed) => dropped(&reply.message_type),
                 Err(PushError::Full) => return ended,
             }
+            ended = true;
             running.replies.pop_front();
         }
         if running.handlers.is_empty() {
