@@ -3,7 +3,7 @@ use allocation_counter::measure;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, future::Future, pin::pin, task::Poll};
 use wsx::__private::Bench;
-use wsx::{Connection, Hub};
+use wsx::{CancellationToken, Client, Connection, Hub};
 
 #[derive(Serialize, Deserialize, wsx::Message)]
 struct Telemetry<'a> {
@@ -69,4 +69,49 @@ fn a_sync_dispatch_allocates_nothing_and_an_async_one_its_box() {
     assert_eq!(allocations(&bench, &text("slow", r#"{"device":"box-7"}"#), false), 1);
     assert_eq!(allocations(&bench, &text("unknown", "1"), false), 0);
     assert_eq!(allocations(&bench, &text("ping", r#"{"n":1}"#), true), 0);
+}
+
+/// The endpoint of both ends of a request.
+#[derive(wsx::Endpoint)]
+struct Both;
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Add {
+    a: u32,
+    b: u32,
+}
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Sum {
+    sum: u32,
+}
+#[wsx::handler(on = Both)]
+fn on_add(Add { a, b }: Add) -> Sum {
+    Sum { sum: a + b }
+}
+
+/// Row Q8: a request allocates the memory of its frame in the send queue. The entry in the table,
+/// the deadline, the handler, the reply and its decoding allocate nothing.
+#[test]
+fn a_request_allocates_its_frame() {
+    const REQUESTS: u32 = 100;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = runtime.block_on(async {
+        let hub = Hub::builder().endpoint(Both).build().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { hub.serve(listener).await });
+        Client::builder(url).endpoint(Both).build().unwrap().start(CancellationToken::new()).await.unwrap()
+    });
+    let ask = || {
+        runtime.block_on(async {
+            for a in 0..REQUESTS {
+                let sum: Sum = client.request_as(&Add { a, b: 1 }).await.unwrap();
+                assert_eq!(sum.sum, a + 1);
+            }
+        });
+    };
+    // The first requests fill the buffers of the thread.
+    ask();
+    let counted = measure(ask);
+    // The runtime itself may allocate now and then.
+    assert_eq!(counted.count_total / u64::from(REQUESTS), 1, "{counted:?}");
 }
