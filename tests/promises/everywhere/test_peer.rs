@@ -494,3 +494,44 @@ async fn handlers_without_a_protocol_are_tested_too() {
         assert_eq!(Envelope::<u32>::parse(sent.as_text().unwrap()).unwrap().data, n);
     }
 }
+
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Reboot {
+    delay_s: u32,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, wsx::Message)]
+struct Rebooted {
+    uptime_s: u64,
+}
+
+/// Its handler asks the peer.
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Trouble;
+
+#[derive(wsx::Endpoint)]
+struct Desk;
+
+#[wsx::handler(on = Desk)]
+async fn on_trouble(_: Trouble, conn: &Connection) -> Result<Rebooted, wsx::RequestError> {
+    conn.request_as(&Reboot { delay_s: 1 }).await
+}
+
+/// Rows D10, Q3: a `TestPeer` answers the requests of the program, also while it delivers a message.
+#[tokio::test(start_paused = true)]
+async fn requests_are_answered() {
+    let hub = Hub::builder().endpoint(Desk).build().unwrap();
+    let mut peer = TestPeer::connect(&hub, "box-7").await.unwrap();
+    peer.answer(|Reboot { delay_s }| if delay_s > 9 { Err("too long") } else { Ok(Rebooted { uptime_s: 60 }) });
+    let done: Rebooted = hub.request_as("box-7", &Reboot { delay_s: 5 }).await.unwrap();
+    assert_eq!(done, Rebooted { uptime_s: 60 });
+    let error = hub.request_as::<Rebooted>("box-7", &Reboot { delay_s: 10 }).await.unwrap_err();
+    assert!(matches!(&error, wsx::RequestError::Failed(why) if why == "too long"), "{error:?}");
+    let handled = peer.deliver(&Trouble).await.unwrap();
+    assert_eq!(handled.reply::<Rebooted>(), Some(Rebooted { uptime_s: 60 }));
+    assert!(peer.try_next::<Reboot>().is_none(), "an answered request is not a message");
+    // Without an answer, the request is a message and ends at its deadline.
+    let asked = hub.request_as::<Rebooted>("box-7", &Order { n: 1 });
+    let (asked, order) = tokio::join!(asked, peer.next::<Order>());
+    assert!(matches!(asked, Err(wsx::RequestError::TimedOut)) && order.n == 1);
+}

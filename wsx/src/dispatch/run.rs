@@ -10,7 +10,7 @@ use crate::{
         reply::HandlerResult,
         sorted::Sorted,
     },
-    error::{HandlerError, Report},
+    error::HandlerError,
     protocol::endpoint::Endpoint,
     server::hub::Hub,
     wire::write::Frame,
@@ -189,9 +189,7 @@ impl<E: Endpoint> Scope<'_, E> {
         let failure = match &error {
             None if message_type == UNKNOWN => Failure::new(failure::NOT_HANDLED, "no handler takes this type"),
             None => Failure::new(failure::NO_REPLY, "the handler of this type does not reply"),
-            Some(error @ HandlerError::Decode { .. }) => Failure::new(failure::BAD_DATA, Report(error).to_string()),
-            Some(HandlerError::Handler(error)) => Failure::new(failure::FAILED, error.to_string()),
-            Some(error) => Failure::new(failure::FAILED, Report(error).to_string()),
+            Some(error) => Failure::of(error),
         };
         if let Some(error) = &error {
             self.program.observer.handler_failed(Connection::of(conn), message_type, error);

@@ -5,6 +5,7 @@ use crate::{
         keys::{Id, Sent},
         parse::VERSION,
     },
+    error::{HandlerError, Report},
     wire::{
         header::Opcode,
         role::Role,
@@ -53,6 +54,15 @@ pub(crate) struct Failure<'f> {
 impl<'f> Failure<'f> {
     pub(crate) fn new(code: &'static str, message: impl Into<Cow<'f, str>>) -> Self {
         Self { code: Cow::Borrowed(code), message: cut(message.into(), MAX_TEXT), data: None }
+    }
+
+    /// Returns the failure of a handler.
+    pub(crate) fn of(error: &'f HandlerError) -> Self {
+        match error {
+            HandlerError::Decode { .. } => Self::new(BAD_DATA, Report(error).to_string()),
+            HandlerError::Handler(error) => Self::new(FAILED, error.to_string()),
+            HandlerError::Reply(_) | HandlerError::Argument { .. } => Self::new(FAILED, Report(error).to_string()),
+        }
     }
 
     /// Reads any JSON as a failure. JSON that is not an object with these keys is the message.

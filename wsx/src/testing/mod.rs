@@ -75,6 +75,7 @@
 //! - Mark such a doctest with `standalone_crate`, as in ` ```standalone_crate `. It is then a
 //!   program of its own.
 //! - Give each doctest an endpoint. Then its handlers belong to that endpoint alone.
+mod answers;
 mod end;
 mod handled;
 mod link;

@@ -14,6 +14,7 @@ use crate::{
         Outbound,
         frame::Encode,
         incoming::{Incoming, RawFrame},
+        reply::IntoReply,
     },
     error::HandlerError,
     message::Message,
@@ -28,7 +29,7 @@ use crate::{
     wire::{close_code::CloseCode, role::Role},
 };
 use futures_util::future::BoxFuture;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use std::{fmt, future::Future, panic::Location, sync::Arc, time::Duration};
 use tokio::{task::AbortHandle, time::timeout};
 
@@ -54,6 +55,7 @@ const LIMIT: Duration = Duration::from_secs(3600);
 /// - The `register` of [`Hub::ws_handler`] and of [`Client::connect`] does not run, and handlers
 ///   that it adds are missing. The `on_connect` of both builders does run.
 /// - The bounds for received messages do not apply.
+/// - Requests of the program are messages of `next`, unless [`answer`](Self::answer) takes them.
 ///
 /// It waits for a handler or a message for at most an hour, and then panics. Pause the clock to
 /// see that at once; the [module](crate::testing#the-clock) says how.
@@ -223,24 +225,6 @@ impl<E: Endpoint> TestPeer<E> {
     /// As [`deliver`](Self::deliver), for any text or bytes: a message that is not an envelope, of
     /// an unknown type, or with data that does not fit.
     ///
-    /// ```
-    /// # use wsx::{Hub, HandlerError, RawFrame, testing::TestPeer};
-    /// # #[derive(wsx::Endpoint)]
-    /// # struct Station;
-    /// #[wsx::handler("telemetry", on = Station)]
-    /// fn on_telemetry(celsius: f64) {}
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let hub = Hub::builder().endpoint(Station).build()?;
-    /// let mut peer = TestPeer::connect(&hub, "box-7").await?;
-    /// let text = r#"{"type":"telemetry","data":"warm"}"#;
-    /// let error = peer.deliver_raw(RawFrame::Text(text.into())).await.unwrap_err();
-    /// assert!(matches!(error, HandlerError::Decode { .. }));
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
     /// # Errors
     ///
     /// As [`deliver`](Self::deliver).
@@ -282,6 +266,34 @@ impl<E: Endpoint> TestPeer<E> {
             Some(only(read(peer_of(conn.role()), reply.as_bytes().to_vec())))
         });
         Ok(Handled { reply, is_ignored })
+    }
+
+    /// Answers each later request of the program that is an `M`, as a handler of the peer does.
+    ///
+    /// ```
+    /// # use wsx::{Hub, testing::TestPeer};
+    /// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+    /// # struct Reboot { delay_s: u32 }
+    /// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+    /// # struct Rebooted { uptime_s: u64 }
+    /// # #[derive(wsx::Endpoint)]
+    /// # struct Station;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hub = Hub::builder().endpoint(Station).without_handlers().build()?;
+    /// let peer = TestPeer::connect(&hub, "box-7").await?;
+    /// peer.answer(|_: Reboot| Rebooted { uptime_s: 60 });
+    /// let done: Rebooted = hub.request_as("box-7", &Reboot { delay_s: 5 }).await?;
+    /// assert_eq!(done.uptime_s, 60);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn answer<M, R>(&self, answer: impl Fn(M) -> R + Send + Sync + 'static)
+    where
+        M: Message + DeserializeOwned,
+        R: IntoReply,
+    {
+        self.sent.answers.set(answer);
     }
 
     /// Waits for the next message that the program sends to this peer, and returns it. Replies of

@@ -4,6 +4,7 @@ use crate::{
     config::Config,
     connection::{handle::Handle, queue::Taken},
     envelope::incoming::RawFrame,
+    testing::answers::Answers,
     wire::{
         data_message::Received,
         read::{Reader, Silence},
@@ -23,6 +24,8 @@ use tokio::sync::Notify;
 pub(super) struct Sent {
     /// The lock is held while messages are moved here, so that they keep their order.
     messages: Mutex<VecDeque<RawFrame<'static>>>,
+    /// The answers to requests, which are then not among the messages.
+    pub(super) answers: Answers,
     /// Notified after a change.
     pub(super) changed: Notify,
 }
@@ -46,7 +49,7 @@ impl Sent {
     /// Takes the messages out of the queue of a connection, as its task does.
     pub(super) fn take(&self, conn: &Handle) {
         let mut messages = self.messages();
-        let mut flushed = Vec::new();
+        let (mut requests, mut flushed) = (Vec::<Vec<_>>::new(), Vec::new());
         loop {
             let frames = match conn.queue().take() {
                 Taken::Nothing => break,
@@ -57,10 +60,13 @@ impl Sent {
                     continue;
                 }
             };
-            messages.extend(read(peer_of(conn.role()), frames));
+            let (asked, others) = read(peer_of(conn.role()), frames).into_iter().partition(|it| self.answers.has(it));
+            messages.extend::<Vec<_>>(others);
+            requests.push(asked);
         }
         drop(messages);
-        // These wake tasks of the program, so not under the lock.
+        // These run code of the test and wake tasks of the program, so not under the lock.
+        requests.iter().flatten().for_each(|request: &RawFrame<'_>| self.answers.answer(conn, request));
         flushed.into_iter().for_each(|mark| drop(mark.set(())));
         conn.report_queue();
         if let Some(closed) = conn.closed_by_us() {

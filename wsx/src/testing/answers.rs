@@ -1,0 +1,72 @@
+//! The answers of a `TestPeer` to the requests of the program. It does not know where they come
+//! from.
+use crate::{
+    connection::handle::Handle,
+    envelope::{
+        failure::{self, Failure},
+        incoming::{Incoming, RawFrame},
+        payload,
+        reply::{HandlerResult, IntoReply, ReplyTo},
+    },
+    message::Message,
+    testing::sent::{only, peer_of, read},
+    wire::data_message::DataMessage,
+};
+use serde::de::DeserializeOwned;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// The answer to the requests of one type.
+type Answer = Arc<dyn Fn(&Incoming<'_>, ReplyTo<'_>) -> HandlerResult + Send + Sync>;
+
+/// The answers, by the type of the request.
+#[derive(Default)]
+pub(super) struct Answers(Mutex<HashMap<&'static str, Answer>>);
+
+impl Answers {
+    /// Sets the answer to all requests of type `M`.
+    pub(super) fn set<M, R>(&self, answer: impl Fn(M) -> R + Send + Sync + 'static)
+    where
+        M: Message + DeserializeOwned,
+        R: IntoReply,
+    {
+        let answer: Answer = Arc::new(move |incoming, to| answer(payload::payload(incoming)?).into_reply(to));
+        let replaced = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(M::TYPE, answer);
+        drop(replaced);
+    }
+
+    /// Whether a message of the program is a request with an answer.
+    pub(super) fn has(&self, frame: &RawFrame<'_>) -> bool {
+        let incoming = Incoming::message(frame);
+        incoming.request.is_some() && self.find(&incoming.message_type).is_some()
+    }
+
+    fn find(&self, message_type: &str) -> Option<Answer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(message_type).cloned()
+    }
+
+    /// Answers a request of the program.
+    pub(super) fn answer(&self, conn: &Handle, frame: &RawFrame<'_>) {
+        let incoming = Incoming::message(frame);
+        let (Some(id), Some(answer)) = (incoming.request, self.find(&incoming.message_type)) else { return };
+        let role = peer_of(conn.role());
+        let failure = |failure: Failure<'_>| failure.frame(role, &incoming.message_type, Some(id));
+        let reply = match answer(&incoming, ReplyTo { role, request: Some(id) }) {
+            Ok(Some(reply)) => reply,
+            Ok(None) => failure(Failure::new(failure::NO_REPLY, "")),
+            Err(error) => failure(Failure::of(&error)),
+        };
+        let reply = DataMessage::from(only(read(conn.role(), reply.as_bytes().to_vec())));
+        // An error means that the request was dropped meanwhile.
+        let _ = id.number().map(|id| conn.requests().answer(id, reply));
+    }
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.lock().unwrap_or_else(PoisonError::into_inner).keys()).finish()
+    }
+}
