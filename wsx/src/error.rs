@@ -5,6 +5,7 @@
 mod request;
 
 use http::{HeaderMap, StatusCode, header::LOCATION};
+use serde_json::value::RawValue;
 use std::{borrow::Cow, error::Error, fmt, io, time::Duration};
 
 pub use request::{PeerError, RequestError};
@@ -110,6 +111,17 @@ pub enum HandlerError {
     /// The handler returned `Err`.
     #[error("the handler failed")]
     Handler(#[source] BoxError),
+    /// The handler of a request refused it, with the message that the protocol names for this, as
+    /// in `Reboot -> Rebooted | RebootRefused`.
+    ///
+    /// The peer receives the message if it waits for the reply.
+    #[error("the handler refused the request")]
+    Refused {
+        /// The type string of the message.
+        code: &'static str,
+        /// The message as JSON.
+        data: Box<RawValue>,
+    },
     /// The handler's reply could not be sent.
     #[error("the reply was not sent")]
     Reply(#[source] SendError),

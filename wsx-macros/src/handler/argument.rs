@@ -151,6 +151,11 @@ impl<'a> Argument<'a> {
         (!self.doubts.is_empty()).then(|| quote_spanned!(span=> const _: () = { #(#checks)* };))
     }
 
+    /// The conditions under which it is a mistake.
+    pub(super) fn mistakes(&self) -> impl Iterator<Item = &TokenStream> {
+        self.doubts.iter().map(|doubt| &doubt.condition)
+    }
+
     /// The endpoint whose context gives the argument. It is not an endpoint if another check
     /// rejects the argument, so that there is one error.
     pub(super) fn drawn_from(&self, p: &TokenStream, sole: bool) -> TokenStream {

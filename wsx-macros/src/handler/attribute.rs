@@ -3,14 +3,18 @@ use super::argument::{Argument, Place, candidates, place};
 use crate::shared::{Errors, key_of, last, once, snake_case};
 use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
-use syn::{Ident, LitStr, Path, Token, Type, parse::ParseStream};
+use syn::{Ident, LitInt, LitStr, Path, Token, Type, parse::ParseStream};
 
-const KNOWN: &str = "the options are `#[wsx::handler(\"type\", on = Endpoint, foreign, crate = path)]`, all optional";
+const KNOWN: &str =
+    "the options are `#[wsx::handler(\"type\", on = Endpoint, concurrent = 8, foreign, crate = path)]`, all optional";
+
+/// Maximum number of calls of a handler at a time for one connection.
+const MAX_CONCURRENT: u16 = 1024;
 
 /// The reserved types, which never come from a peer.
 pub(super) const RESERVED: [&str; 4] = ["__raw__", "__open__", "__close__", "__unknown__"];
 
-/// `"type", on = Endpoint, foreign, crate = path`: all optional, in any order.
+/// `"type", on = Endpoint, concurrent = 8, foreign, crate = path`: all optional, in any order.
 #[derive(Default)]
 pub(super) struct Args {
     pub(super) message_type: Option<LitStr>,
@@ -19,7 +23,15 @@ pub(super) struct Args {
     /// A type that stands alone between two commas.
     pub(super) lone: Option<Path>,
     pub(super) foreign: Option<Ident>,
+    pub(super) concurrent: Option<Concurrent>,
     pub(super) krate: Option<Path>,
+}
+
+/// The option `concurrent = 8`.
+pub(super) struct Concurrent {
+    pub(super) option: Ident,
+    /// Number of calls at a time.
+    pub(super) calls: u16,
 }
 
 impl Args {
@@ -65,6 +77,12 @@ impl Args {
         if key == "foreign" {
             once(self.foreign.is_some(), &key)?;
             self.foreign = Some(key);
+            return Ok(());
+        }
+        if key == "concurrent" {
+            once(self.concurrent.is_some(), &key)?;
+            let calls = parse_concurrent(&key, input)?;
+            self.concurrent = Some(Concurrent { option: key, calls });
             return Ok(());
         }
         if key != "on" {
@@ -134,6 +152,17 @@ impl Args {
     pub(super) fn reserved(&self) -> Option<String> {
         self.message_type.as_ref().map(LitStr::value).filter(|text| RESERVED.contains(&&**text))
     }
+}
+
+/// Parses `= 8`.
+fn parse_concurrent(key: &Ident, input: ParseStream<'_>) -> syn::Result<u16> {
+    let wanted = format!(
+        "`concurrent` is how many calls may run at a time for one connection: a number from 1 to {MAX_CONCURRENT}"
+    );
+    input.parse::<Token![=]>().map_err(|_| syn::Error::new(key.span(), &wanted))?;
+    let literal: LitInt = input.parse().map_err(|error| syn::Error::new(error.span(), &wanted))?;
+    let calls = literal.base10_parse().ok().filter(|calls| (1..=MAX_CONCURRENT).contains(calls));
+    calls.ok_or_else(|| syn::Error::new(literal.span(), wanted))
 }
 
 /// Parses the options. Reports each that is wrong, and keeps each that is right.

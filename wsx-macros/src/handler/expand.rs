@@ -3,7 +3,7 @@ use super::{
     argument::{Argument, messages},
     attribute::{Args, RESERVED},
     signature::{Function, Types as _, cfgs},
-    typed::{handled, typed},
+    typed::{expected, handled, typed},
 };
 use crate::shared::{Wsx, respan, type_span, with_lifetimes};
 use proc_macro2::{Span, TokenStream, TokenTree};
@@ -36,6 +36,8 @@ pub(super) fn entry(args: &Args, function: &Function) -> TokenStream {
             };
         }
     });
+    let expected = expected(args, &p, &arguments);
+    let concurrent = args.concurrent.as_ref().map_or(1, |concurrent| concurrent.calls);
     let call = call(args, &p, signature, &arguments);
     quote! {
         #(#cfgs)*
@@ -46,13 +48,14 @@ pub(super) fn entry(args: &Args, function: &Function) -> TokenStream {
             #message_type
             #payloads
             #(#doubts)*
+            #expected
             #call
             const __ENTRY: #p::HandlerEntry<__On> = #p::HandlerEntry {
                 message_type: __TYPE,
                 call: __call,
                 payload: #p::any(&[#(#p::Probe::<#outside>::READS),*]),
                 states: &[#(#p::Probe::<#outside>::STATE),*],
-                concurrent: 1,
+                concurrent: #concurrent,
                 takes_hub: #p::any(&[#(#p::Probe::<#outside>::HUB),*]),
                 name: #p::concat!(#p::module_path!(), "::", #name_text),
                 file: #p::file!(),
@@ -217,7 +220,7 @@ fn call(args: &Args, p: &TokenStream, signature: &Signature, arguments: &[Argume
         if args.reserved().as_deref() == Some("__close__") {
             quote_spanned!(returned=> #p::no_reply(#value))
         } else {
-            quote_spanned!(returned=> #p::reply::<__Endpoint, _, _>(#context.reply_to(), #value))
+            quote_spanned!(returned=> <__Handler>::reply(#context.reply_to(), #value))
         }
     };
     let call = quote!(#name(#(#variables),*));

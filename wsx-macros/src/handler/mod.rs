@@ -2,6 +2,7 @@
 //! from the context and calls it.
 use crate::shared::Errors;
 use attribute::parse_args;
+use concurrent::check_concurrent;
 use expand::{entry, stand_in};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -10,6 +11,7 @@ use task::check_tasks;
 
 mod argument;
 mod attribute;
+mod concurrent;
 mod expand;
 mod signature;
 mod task;
@@ -22,6 +24,9 @@ pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut item = item.clone();
     if let Some(function) = &mut function {
         check(&function.signature, &mut errors);
+        if let Some(concurrent) = &args.concurrent {
+            check_concurrent(concurrent, &args, &function.signature, &mut errors);
+        }
         if check_tasks(function, &mut errors) {
             item = function.to_token_stream();
         }

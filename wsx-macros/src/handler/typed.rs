@@ -75,9 +75,39 @@ fn direction_checks(args: &Args, p: &TokenStream, arguments: &[Argument<'_>]) ->
     let literal = args.message_type.as_ref().map(|literal| {
         let side = quote!(<__Endpoint as #p::Endpoint>::Side);
         let p = respan(p, literal.span());
-        quote_spanned!(literal.span()=> #p::ensure_inbound::<#side>(#found != #count, __TYPE);)
+        let mistakes = arguments.iter().flat_map(Argument::mistakes);
+        quote_spanned! {literal.span()=>
+            #p::ensure_inbound::<#side>(#found != #count, __TYPE);
+            #p::ensure_reply::<#side>(#found != #count #(|| #mistakes)*, __TYPE);
+        }
     });
     quote!(#(#directions)* #literal)
+}
+
+/// Names the answer that the protocol expects from the handler. Each mistake of the handler that
+/// another check reports makes any answer right, so that there is one error.
+pub(super) fn expected(args: &Args, p: &TokenStream, arguments: &[Argument<'_>]) -> TokenStream {
+    if args.on.is_none() || args.reserved().is_some() {
+        return quote!(type __Handler = #p::PlainHandler<__Endpoint>;);
+    }
+    let found = place(p, arguments);
+    let types: Vec<&TokenStream> = candidates(arguments).map(|argument| &argument.outside).collect();
+    let count = types.len();
+    let message = match &*types {
+        [] => quote!(#p::Nothing),
+        [only] => quote!(#only),
+        _ => quote!(<(#(#types,)* #p::Nothing,) as #p::At<{ #found }, ()>>::Type),
+    };
+    quote! {
+        type __Message = #message;
+        type __Side = <__Endpoint as #p::Endpoint>::Side;
+        type __Expecting = <(__Side, #p::AnySide, #p::Stray) as #p::At<
+            { #p::expecting::<__Side>(#found != #count, #p::Probe::<(__Message, __On)>::NAMED, __TYPE) },
+            (),
+        >>::Type;
+        type __Expected = <__Expecting as #p::Receives<__Message, <__Endpoint as #p::Endpoint>::Peer>>::Answer;
+        type __Handler = <__Expected as #p::Expected<__Endpoint>>::Handler;
+    }
 }
 
 /// Declares that `__On` handles this message, for a handler with a mistake.

@@ -1,12 +1,12 @@
 //! The types that a protocol makes.
 use super::{
+    directions::{answers, directions, union},
     inbound,
-    parse::{Flow, Message, Protocol},
+    parse::{Answer, Message, Named, Protocol},
 };
 use crate::shared::{Wsx, respan, with_lifetimes};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use std::collections::BTreeSet;
 use syn::Ident;
 
 /// The types go into the user's module. The rest goes into a block, which imports wsx once.
@@ -26,8 +26,9 @@ pub(super) fn expand(protocol: &Protocol, wsx: &Wsx) -> TokenStream {
         quote!(#speaks #decode #lists)
     });
     let directions = protocol.flows.iter().map(|flow| directions(flow, p));
+    let answers = answers(protocol, p);
     let unions = sides.iter().filter(|side| protocol.peers(side).len() > 1).map(|side| union(protocol, p, side));
-    let (guard, guarded) = once_for_each_side(protocol, quote!(#(#each)* #(#directions)* #(#unions)*));
+    let (guard, guarded) = once_for_each_side(protocol, quote!(#(#each)* #(#directions)* #answers #(#unions)*));
     quote! {
         #aliases
         #guard
@@ -73,10 +74,10 @@ fn once_for_each_side(protocol: &Protocol, items: TokenStream) -> (TokenStream, 
 /// The name of each message in generated code. It is private, so documentation shows the type
 /// itself.
 fn aliases(protocol: &Protocol) -> TokenStream {
-    let each = protocol.messages().into_iter().map(|message| {
-        let span = message.span();
-        let alias = Ident::new(&message.alias, span);
-        let ty = with_lifetimes(message.ty.to_token_stream(), "'frame");
+    let each = protocol.types().into_iter().map(|named| {
+        let span = named.span();
+        let alias = Ident::new(&named.alias, span);
+        let ty = with_lifetimes(named.ty.to_token_stream(), "'frame");
         // Every alias has the lifetime, so that rustc's advice about one that was left out fits.
         quote_spanned!(span=> type #alias<'frame> = #ty;)
     });
@@ -86,19 +87,24 @@ fn aliases(protocol: &Protocol) -> TokenStream {
 /// The type whose handler an endpoint needs: the message itself, or a stand-in for a type that is
 /// not a message. The stand-in counts as handled, since `SentBy` reports the mistake.
 fn known_messages(protocol: &Protocol, p: &TokenStream) -> TokenStream {
-    let each = protocol.messages().into_iter().map(|message| {
-        let (known, fixed) = (known(message), message.fixed());
+    let each = protocol.types().into_iter().map(|named| {
+        let (known, fixed, is_message) = (known(named), named.fixed(), is_message(p, named));
         quote! {
-            type #known =
-                <() as #p::If<{ #p::is_some(#p::Probe::<#fixed>::MESSAGE) }, #fixed, #p::NotAMessage>>::Type;
+            type #known = <() as #p::If<{ #is_message }, #fixed, #p::NotAMessage>>::Type;
         }
     });
     quote!(#(#each)*)
 }
 
 /// The alias that [`known_messages`] makes.
-fn known(message: &Message) -> Ident {
-    format_ident!("{}Known", message.alias)
+pub(super) fn known(named: &Named) -> Ident {
+    format_ident!("{}Known", named.alias)
+}
+
+/// Whether the type is a message.
+pub(super) fn is_message(p: &TokenStream, named: &Named) -> TokenStream {
+    let fixed = named.fixed();
+    quote!(#p::is_some(#p::Probe::<#fixed>::MESSAGE))
 }
 
 /// The protocol's own type.
@@ -124,9 +130,18 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
         .flat_map(|flow| {
             let (from, to) = (flow.from.to_string(), flow.to.to_string());
             flow.messages.iter().map(move |message| {
-                let type_string = type_string(p, message);
-                let message = message.fixed();
-                quote!(#p::Travel::new(#from, #to, #type_string, #p::found_or(#p::Probe::<#message>::FINGERPRINT, 0)))
+                let described = described(p, &message.named);
+                let travel = quote!(#p::Travel::new(#from, #to, #described));
+                let Some(Answer { reply, refusal }) = message.checked_answer() else { return travel };
+                let reply = described_answer(p, reply);
+                let refusal = match refusal {
+                    Some(refusal) => {
+                        let refusal = described_answer(p, refusal);
+                        quote!(#p::Option::Some(#refusal))
+                    }
+                    None => quote!(#p::Option::None),
+                };
+                quote!(#travel.answered(#reply, #refusal))
             })
         })
         .collect();
@@ -146,7 +161,7 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
         impl #name {
             /// The protocol's version.
             pub const VERSION: #p::u32 = #version;
-            /// Changes whenever the JSON of a message, its direction or the version does.
+            /// Changes whenever the JSON of a message, its direction, its reply or the version does.
             pub const FINGERPRINT: #p::u64 = #p::fingerprint(#name_text, Self::VERSION, &[#(#travels),*]);
             /// What the protocol says, to print or to serialize.
             pub const DESCRIPTION: #p::Description =
@@ -155,6 +170,17 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
         // Uses the items once, since no lint may report those that a program does not use.
         const _: #p::Description = #name::DESCRIPTION;
     }
+}
+
+/// The type string and the fingerprint of a message.
+fn described(p: &TokenStream, named: &Named) -> TokenStream {
+    let (type_string, fixed) = (type_string(p, named), named.fixed());
+    quote!(#type_string, #p::found_or(#p::Probe::<#fixed>::FINGERPRINT, 0))
+}
+
+fn described_answer(p: &TokenStream, named: &Named) -> TokenStream {
+    let described = described(p, named);
+    quote!(#p::Answer::new(#described))
 }
 
 /// A side's own type.
@@ -196,7 +222,10 @@ fn unit_impls(p: &TokenStream, name: &Ident) -> TokenStream {
 /// The traits of a side: its names, the types that it receives, and its peers.
 fn side_impls(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     let (name_text, side_text) = (protocol.name.to_string(), side.to_string());
-    let inbound: Vec<TokenStream> = protocol.inbound(side).into_iter().map(|message| type_string(p, message)).collect();
+    let inbound: Vec<TokenStream> =
+        protocol.inbound(side).into_iter().map(|message| type_string(p, &message.named)).collect();
+    let requests = protocol.inbound(side).into_iter().filter(|message| message.answer.is_some());
+    let requests = requests.map(|message| type_string(p, &message.named));
     let peers = protocol.peers(side);
     let peer = match &*peers {
         [peer] => quote!(#peer),
@@ -207,7 +236,7 @@ fn side_impls(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream
         quote!(impl #p::SpeaksWith<#peer> for #side { const NAME: &'static #p::str = #name; })
     });
     let twice = protocol.inbound(side).into_iter().enumerate().map(|(at, message)| {
-        let span = message.span();
+        let span = message.named.span();
         let p = respan(p, span);
         quote_spanned!(span=> const _: () = #p::ensure_unique(#side_text, __TYPES, #at);)
     });
@@ -216,6 +245,7 @@ fn side_impls(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream
         const PROTOCOL: &'static #p::str = #name_text;
         const INBOUND: &'static [&'static #p::str] =
             &[#(#inbound,)* "__raw__", "__open__", "__close__", "__unknown__"];
+        const REQUESTS: &'static [&'static #p::str] = &[#(#requests),*];
         type Peer = #peer;
     };
     let implemented = quote_spanned!(side.span()=> impl #p::Side for #side { #body });
@@ -238,11 +268,11 @@ fn lists(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     let list = |function: Ident, messages: Vec<&Message>| {
         // The compiler shows this line with an error about a missing handler.
         let bounds = messages.iter().map(|message| {
-            let (span, message) = (message.span(), known(message));
+            let (span, message) = (message.named.span(), known(&message.named));
             let p = respan(p, span);
             quote_spanned!(span=> #side: #p::Covers<__E, #message>)
         });
-        let messages = messages.iter().map(|message| known(message));
+        let messages = messages.iter().map(|message| known(&message.named));
         quote! {
             #[doc(hidden)]
             pub fn #function<__E>() -> #p::Vec<#p::Box<dyn #p::Any>>
@@ -269,40 +299,8 @@ fn lists(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     }
 }
 
-/// The directions of a flow's messages.
-fn directions(flow: &Flow, p: &TokenStream) -> TokenStream {
-    let Flow { from, to, messages, .. } = flow;
-    let mut seen = BTreeSet::new();
-    let each = messages.iter().filter(|message| seen.insert(&message.alias)).map(|message| {
-        let (sent, received) = (sent_by(p, message, from, to), received_by(p, message, to, from));
-        quote!(#sent #received)
-    });
-    quote!(#(#each)*)
-}
-
-/// The directions of a side with several peers, for an endpoint that does not name its peer.
-fn union(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
-    let any = quote!(#p::AnyPeer);
-    let sends = protocol.outbound(side).into_iter().map(|message| sent_by(p, message, side, &any));
-    let receives = protocol.inbound(side).into_iter().map(|message| received_by(p, message, side, &any));
-    quote!(#(#sends)* #(#receives)*)
-}
-
-/// A message that one side may send to another. The compiler rejects a type here that is not a
-/// message or does not serialize.
-fn sent_by(p: &TokenStream, message: &Message, from: &Ident, to: impl ToTokens) -> TokenStream {
-    let (lifetime, sent) = (quote!('f), message.anywhere());
-    quote_spanned!(message.span()=> impl<#lifetime> #p::SentBy<#from, #to> for #sent {})
-}
-
-/// A message that one side may receive from another.
-fn received_by(p: &TokenStream, message: &Message, to: &Ident, from: impl ToTokens) -> TokenStream {
-    let (lifetime, received) = (quote!('f), message.anywhere());
-    quote_spanned!(message.span()=> impl<#lifetime> #p::Receives<#received, #from> for #to {})
-}
-
 /// A message's type string. A probe asks: a type that is not a message is reported elsewhere.
-pub(super) fn type_string(p: &TokenStream, message: &Message) -> TokenStream {
-    let message = message.fixed();
-    quote!(#p::found(#p::Probe::<#message>::MESSAGE))
+pub(super) fn type_string(p: &TokenStream, named: &Named) -> TokenStream {
+    let fixed = named.fixed();
+    quote!(#p::found(#p::Probe::<#fixed>::MESSAGE))
 }

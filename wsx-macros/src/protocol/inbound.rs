@@ -1,7 +1,7 @@
 //! The enum of the messages that a side receives, for programs that match on it themselves.
 use super::{
     expand::type_string,
-    parse::{Message, Protocol},
+    parse::{Answer, Message, Named, Protocol},
 };
 use crate::shared::respan;
 use proc_macro2::{Span, TokenStream};
@@ -15,9 +15,11 @@ pub(super) fn item(protocol: &Protocol, side: &Ident) -> TokenStream {
     let doc = format!("Any message that [`{side}`] receives.");
     let docs = messages.iter().zip(&variants).map(|(message, variant)| {
         let (docs, plain) = (&message.docs, format!("A `{variant}`."));
-        if docs.is_empty() { quote!(#[doc = #plain]) } else { quote!(#(#docs)*) }
+        let docs = if docs.is_empty() { quote!(#[doc = #plain]) } else { quote!(#(#docs)*) };
+        let answer = message.checked_answer().map(answer_doc);
+        quote!(#docs #answer)
     });
-    let payloads = messages.iter().map(|message| message.generic());
+    let payloads = messages.iter().map(|message| message.named.generic());
     // The doc comments of the lines to this side.
     let lines = protocol.flows.iter().filter(|flow| flow.to == *side && !flow.docs.is_empty()).map(|flow| {
         let (from, docs) = (format!("From [`{}`]:", flow.from), &flow.docs);
@@ -32,6 +34,17 @@ pub(super) fn item(protocol: &Protocol, side: &Ident) -> TokenStream {
     }
 }
 
+/// The paragraph about a request's reply.
+fn answer_doc(Answer { reply, refusal }: &Answer) -> TokenStream {
+    let name = |named: &Named| named.short_name().map(ToString::to_string).unwrap_or_default();
+    let mut text = format!(" A request. Its reply is `{}`", name(reply));
+    if let Some(refusal) = refusal {
+        text += &format!(", and `{}` refuses it", name(refusal));
+    }
+    text.push('.');
+    quote!(#[doc = ""] #[doc = #text])
+}
+
 /// `decode` and `Debug`.
 pub(super) fn impls(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
     let Inbound { name, messages, variants, lifetime } = Inbound::new(protocol, side);
@@ -40,9 +53,9 @@ pub(super) fn impls(protocol: &Protocol, p: &TokenStream, side: &Ident) -> Token
     // another variable.
     let [message_type, data] = ["message_type", "data"].map(|name| Ident::new(name, Span::call_site()));
     let decodes = messages.iter().zip(&variants).map(|(message, variant)| {
-        let (type_string, ty) = (type_string(p, message), message.generic());
+        let (type_string, ty) = (type_string(p, &message.named), message.named.generic());
         // The compiler reports a message that cannot be decoded at this span.
-        let span = message.span();
+        let span = message.named.span();
         let at_message = respan(p, span);
         quote_spanned! {span=>
             if #message_type == #type_string {
@@ -92,8 +105,8 @@ struct Inbound<'a> {
 impl<'a> Inbound<'a> {
     fn new(protocol: &'a Protocol, side: &Ident) -> Self {
         let messages = protocol.inbound(side);
-        let variants = messages.iter().filter_map(|message| message.short_name()).collect();
-        let lifetime = messages.iter().any(|message| message.borrows()).then(|| quote!(<'f>));
+        let variants = messages.iter().filter_map(|message| message.named.short_name()).collect();
+        let lifetime = messages.iter().any(|message| message.named.borrows()).then(|| quote!(<'f>));
         Self { name: format_ident!("{side}Inbound"), messages, variants, lifetime }
     }
 }

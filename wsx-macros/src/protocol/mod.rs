@@ -7,6 +7,7 @@ use quote::quote;
 use syn::parse::{ParseStream, Parser as _};
 
 mod check;
+mod directions;
 mod expand;
 mod inbound;
 mod parse;
@@ -22,7 +23,7 @@ pub(crate) fn expand(input: TokenStream) -> TokenStream {
         Err(meta.error("the only option of a protocol is `#[wsx(crate = path)]`"))
     });
     check(&protocol, &mut errors);
-    protocol.flows.iter_mut().for_each(|flow| flow.messages.retain(|message| message.short_name().is_some()));
+    protocol.flows.iter_mut().for_each(|flow| flow.messages.retain(|message| message.named.short_name().is_some()));
     let expanded = expand::expand(&protocol, &wsx);
     let errors = errors.finish();
     quote!(#errors #expanded)

@@ -5,7 +5,7 @@ use quote::{ToTokens, quote_spanned};
 use std::collections::{BTreeMap, BTreeSet};
 use syn::{Attribute, Ident, Lifetime, Token, Type, Visibility, braced, parse::ParseStream, token::Brace};
 
-/// `/// Doc.` `pub Fleet v1 { Edge -> Server: Telemetry<'_>, Health; Edge <-> Server: Note; }`
+/// `/// Doc.` `pub Fleet v1 { Edge -> Server: Telemetry<'_>, Health; Edge <-> Server: Ping -> Pong; }`
 pub(super) struct Protocol {
     pub(super) attrs: Vec<Attribute>,
     pub(super) visibility: Visibility,
@@ -27,9 +27,24 @@ pub(super) struct Flow {
 #[derive(Clone)]
 pub(super) struct Message {
     pub(super) docs: Vec<Attribute>,
+    pub(super) named: Named,
+    /// The answer, if the message is a request.
+    pub(super) answer: Option<Answer>,
+}
+
+/// The reply of a request, and its refusal if there is one: `-> Updated | UpdateRefused`.
+#[derive(Clone)]
+pub(super) struct Answer {
+    pub(super) reply: Named,
+    pub(super) refusal: Option<Named>,
+}
+
+/// A type on a line.
+#[derive(Clone)]
+pub(super) struct Named {
     pub(super) ty: Type,
     /// The alias that replaces it in generated code. The compiler sees the user's own tokens once,
-    /// so that a mistake in them is one error. All mentions of a message share it.
+    /// so that a mistake in them is one error. All mentions of a type share it.
     pub(super) alias: String,
 }
 
@@ -66,19 +81,65 @@ impl Protocol {
         self.distinct(|flow| flow.from == *side)
     }
 
-    /// All messages, each once.
-    pub(super) fn messages(&self) -> Vec<&Message> {
-        self.distinct(|_| true)
+    /// The types of all messages, replies and refusals, each once.
+    pub(super) fn types(&self) -> Vec<&Named> {
+        let messages = self.flows.iter().flat_map(|flow| &flow.messages);
+        let all = messages.flat_map(|message| {
+            [&message.named].into_iter().chain(message.checked_answer().into_iter().flat_map(Answer::types))
+        });
+        distinct(all)
+    }
+
+    /// The replies and the refusals that one side sends to another, or to any, each once. A type
+    /// that the side may also send by itself is not among them.
+    pub(super) fn replies(&self, from: &Ident, to: Option<&Ident>) -> Vec<&Named> {
+        let goes = |flow: &&Flow| flow.from == *from && to.is_none_or(|to| flow.to == *to);
+        let comes = |flow: &&Flow| flow.to == *from && to.is_none_or(|to| flow.from == *to);
+        let sent = self.flows.iter().filter(goes).flat_map(|flow| &flow.messages);
+        let sent: BTreeSet<&str> = sent.map(|message| &*message.named.alias).collect();
+        let received = self.flows.iter().filter(comes).flat_map(|flow| &flow.messages);
+        let answers = received.filter_map(Message::checked_answer);
+        distinct(answers.flat_map(Answer::types).filter(|named| !sent.contains(&*named.alias)))
     }
 
     fn distinct(&self, pick: impl Fn(&Flow) -> bool) -> Vec<&Message> {
         let mut seen = BTreeSet::new();
         let all = self.flows.iter().filter(|flow| pick(flow)).flat_map(|flow| &flow.messages);
-        all.filter(|message| seen.insert(&message.alias)).collect()
+        all.filter(|message| seen.insert(&message.named.alias)).collect()
     }
 }
 
+/// Each type once.
+fn distinct<'a>(all: impl Iterator<Item = &'a Named>) -> Vec<&'a Named> {
+    let mut seen = BTreeSet::new();
+    all.filter(|named| seen.insert(&named.alias)).collect()
+}
+
 impl Message {
+    /// The answer, if its types are without a mistake that the macro sees.
+    pub(super) fn checked_answer(&self) -> Option<&Answer> {
+        self.answer
+            .as_ref()
+            .filter(|answer| answer.types().all(|named| named.short_name().is_some() && !named.borrows()))
+    }
+}
+
+impl Answer {
+    pub(super) fn types(&self) -> impl Iterator<Item = &Named> {
+        [&self.reply].into_iter().chain(&self.refusal)
+    }
+
+    /// The names of its types. Two answers with the same names are the same.
+    pub(super) fn aliases(&self) -> Vec<&str> {
+        self.types().map(|named| &*named.alias).collect()
+    }
+}
+
+impl Named {
+    fn new(ty: Type) -> Self {
+        Self { ty, alias: String::new() }
+    }
+
     pub(super) fn span(&self) -> Span {
         type_span(&self.ty)
     }
@@ -161,10 +222,13 @@ impl Protocol {
 
     fn name_aliases(&mut self) {
         let mut known = BTreeMap::new();
-        for message in self.flows.iter_mut().flat_map(|flow| &mut flow.messages) {
-            let next = known.len();
-            let at = *known.entry(message.text()).or_insert(next);
-            message.alias = format!("__{}Message{at}", self.name);
+        for Message { named, answer, .. } in self.flows.iter_mut().flat_map(|flow| &mut flow.messages) {
+            let answer = answer.iter_mut().flat_map(|Answer { reply, refusal }| [reply].into_iter().chain(refusal));
+            for named in [named].into_iter().chain(answer) {
+                let next = known.len();
+                let at = *known.entry(named.text()).or_insert(next);
+                named.alias = format!("__{}Message{at}", self.name);
+            }
         }
     }
 }
@@ -221,10 +285,12 @@ fn parse_messages(body: ParseStream<'_>, messages: &mut Vec<Message>) -> syn::Re
         .map_err(|error| syn::Error::new(error.span(), "expected `:` and the messages that travel this way"))?;
     loop {
         let docs = docs(body)?;
-        let ty = body
-            .parse()
-            .map_err(|error| syn::Error::new(error.span(), "expected a message, named by the path of its type"))?;
-        messages.push(Message { docs, ty, alias: String::new() });
+        let named = parse_type(body, "a message")?;
+        messages.push(Message { docs, named, answer: None });
+        if body.peek(Token![->]) {
+            let answer = parse_answer(body)?;
+            messages.last_mut().expect("the message was added").answer = Some(answer);
+        }
         let comma: Option<Token![,]> = body.parse()?;
         if body.peek(Token![;]) {
             return Ok(());
@@ -233,6 +299,26 @@ fn parse_messages(body: ParseStream<'_>, messages: &mut Vec<Message>) -> syn::Re
             return Err(syn::Error::new(body.span(), "expected `,` and a message, or `;`"));
         }
     }
+}
+
+/// Parses `-> Updated`, or `-> Updated | UpdateRefused`.
+fn parse_answer(body: ParseStream<'_>) -> syn::Result<Answer> {
+    body.parse::<Token![->]>()?;
+    let reply = parse_type(body, "the request's reply")?;
+    let mut answer = Answer { reply, refusal: None };
+    if body.parse::<Option<Token![|]>>()?.is_some() {
+        answer.refusal = Some(parse_type(body, "the message that refuses the request")?);
+    }
+    if body.peek(Token![|]) {
+        return Err(body.error("a request has one reply and one refusal: put several reasons into one enum"));
+    }
+    Ok(answer)
+}
+
+fn parse_type(body: ParseStream<'_>, expected: &str) -> syn::Result<Named> {
+    let ty = body.parse();
+    ty.map(Named::new)
+        .map_err(|error| syn::Error::new(error.span(), format!("expected {expected}, named by the path of its type")))
 }
 
 /// The doc comment before a line or a message.

@@ -6,16 +6,24 @@ use std::convert::Infallible;
 /// A message with which the side `S` may ask the side `To`. The protocol decides this, and says
 /// which message answers it.
 ///
-/// ```ignore
+/// ```
+/// # use wsx::envelope::AskedBy;
 /// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
 /// # struct Reboot { delay_s: u32 }
 /// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
 /// # struct Rebooted { uptime_s: u64 }
+/// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+/// # struct RebootRefused { why: String }
 /// wsx::protocol! {
 ///     Fleet v1 {
-///         Server -> Edge: Reboot -> Rebooted;
+///         Server -> Edge: Reboot -> Rebooted | RebootRefused;
 ///     }
 /// }
+///
+/// fn uptime(reply: <Reboot as AskedBy<Server, Edge>>::Reply) -> u64 {
+///     reply.uptime_s
+/// }
+/// # assert_eq!(uptime(Rebooted { uptime_s: 3 }), 3);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a request from `{S}` to `{To}`",
@@ -32,6 +40,11 @@ pub trait AskedBy<S, To>: Outbound {
 }
 
 /// A message with which a peer may refuse a request. [`Infallible`] stands for none.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a message that can be received",
+    label = "not a message with `Deserialize`",
+    note = "add `#[derive(serde::Deserialize, wsx::Message)]` to `{Self}`"
+)]
 pub trait Refusal: Sized {
     /// Decodes the refusal, if the code of the failure is its type.
     #[doc(hidden)]

@@ -104,7 +104,9 @@ impl<M: Message> From<M> for Envelope<M> {
 
 /// A side that receives a message may take it in its envelope.
 #[diagnostic::do_not_recommend]
-impl<S: Declared + Receives<M, From>, M, From: ?Sized> Receives<Envelope<M>, From> for S {}
+impl<S: Declared + Receives<M, From>, M, From: ?Sized> Receives<Envelope<M>, From> for S {
+    type Answer = <S as Receives<M, From>>::Answer;
+}
 
 /// A type that can be sent: a [`Message`], or an [`Envelope`] with data of any type that implements
 /// `Serialize`.

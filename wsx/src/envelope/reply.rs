@@ -1,14 +1,17 @@
 //! The result of a handler, and the frame of its reply. It does not send the reply.
 use crate::{
     envelope::{
-        Envelope, Outbound,
+        Envelope, Outbound, finite,
         frame::Encode as _,
         keys::{Id, Sent},
     },
     error::{BoxError, HandlerError, SendError},
+    message::Message,
     protocol::side::AnySide,
     wire::{role::Role, write::Frame},
 };
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 /// The finished frame of the reply, or `None` if the handler does not reply.
 pub type HandlerResult = Result<Option<Frame>, HandlerError>;
@@ -31,6 +34,20 @@ impl ReplyTo<'_> {
             Some(id) => message.encode_with(self.role, Sent::Reply(id)),
         }
     }
+}
+
+/// Returns the error of a handler that refuses its request with this message.
+pub(crate) fn refused<M: Message + Serialize>(refusal: &M) -> HandlerError {
+    match json(refusal) {
+        Ok(data) => HandlerError::Refused { code: M::TYPE, data },
+        Err(error) => HandlerError::Reply(SendError::Encode(error)),
+    }
+}
+
+fn json<M: Serialize>(message: &M) -> serde_json::Result<Box<RawValue>> {
+    let mut buffer = Vec::new();
+    finite::write(&mut buffer, message)?;
+    serde_json::from_slice(&buffer)
 }
 
 /// The result of a handler: nothing, a message or an envelope, an `Option` of it, or a `Result` of

@@ -161,6 +161,7 @@ impl Observer for MetricsObserver {
             HandlerError::Handler(_) => "handler",
             HandlerError::Reply(_) => "reply",
             HandlerError::Argument { .. } => "argument",
+            HandlerError::Refused { .. } => "refused",
         };
         counter!(HANDLER_FAILURES, "side" => side(conn), "reason" => reason).increment(1);
     }

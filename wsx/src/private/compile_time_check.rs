@@ -1,5 +1,5 @@
 //! Checks that fail to compile, and their messages.
-use super::repeats;
+use super::{is_one_of, repeats};
 
 /// Fails to compile with these pieces as one text, for a message with names that the macro cannot
 /// know.
@@ -38,6 +38,26 @@ pub const fn ensure_unique(side: &str, types: &[&str], at: usize) {
     if repeats(types, at) {
         let cure = "\": give one of the two another type with `#[wsx(type = \"..\")]`";
         refuse(&["`", side, "` already receives a message of type \"", types[at], cure]);
+    }
+}
+
+/// The codes of wsx for the failure of a request.
+const FAILURES: &[&str] = &["not_handled", "bad_data", "failed", "busy", "expired", "no_reply", "cancelled"];
+
+/// Fails to compile if the type string of a refusal is a code of wsx. The type string of a refusal
+/// is the code of the failure on the wire.
+///
+/// # Panics
+///
+/// During compilation.
+#[track_caller]
+pub const fn ensure_refusal(message_type: &str) {
+    if is_one_of(FAILURES, message_type) {
+        refuse(&[
+            "a refusal cannot have the type \"",
+            message_type,
+            "\", with which wsx reports that a request failed: give it another type with `#[wsx(type = \"..\")]`",
+        ]);
     }
 }
 

@@ -81,6 +81,12 @@ pub const fn is_among(texts: &[&str], text: &str) -> bool {
     texts.is_empty()
 }
 
+/// Whether the text is one of these.
+#[must_use]
+pub const fn is_one_of(texts: &[&str], text: &str) -> bool {
+    !texts.is_empty() && is_among(texts, text)
+}
+
 /// Whether an earlier type string is the same as the one at this place. A type that is not a
 /// message has an empty one, which does not count.
 #[must_use]

@@ -34,7 +34,15 @@ pub const fn found_or(found: Option<u64>, otherwise: u64) -> u64 {
 pub const fn fingerprint(name: &str, version: u32, travels: &[Travel]) -> u64 {
     let (mut all, mut at) = (0_u64, 0);
     while at < travels.len() {
-        let travel = mix(mix(travels[at].fingerprint, hash(travels[at].from)), hash(travels[at].to));
+        let Travel { from, to, fingerprint, reply, refusal, .. } = travels[at];
+        let mut travel = mix(mix(fingerprint, hash(from)), hash(to));
+        // A message that is not a request counts as it did before protocols had requests.
+        if let Some(reply) = reply {
+            travel = mix(mix(travel, hash("reply")), reply.fingerprint);
+        }
+        if let Some(refusal) = refusal {
+            travel = mix(mix(travel, hash("refusal")), refusal.fingerprint);
+        }
         all = all.wrapping_add(travel);
         at += 1;
     }

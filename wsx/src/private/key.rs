@@ -2,8 +2,10 @@
 use super::{fingerprint::hash, mistaken};
 use crate::{
     envelope::Envelope,
+    message::{Derived, Message},
     protocol::{MessageType, handled::HandledOnceBy},
 };
+use serde::{Deserialize, Serialize};
 use std::{any::Any, marker::PhantomData};
 
 /// A message's type string as a type; the derive implements it.
@@ -36,13 +38,20 @@ impl<Here, T: Keyed<Here>> Keyed<Here> for Envelope<T> {
 
 /// Replaces a type of a protocol that is not a message. It counts as handled, since another error
 /// reports it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct NotAMessage;
 /// The key of [`NotAMessage`], which every endpoint handles.
 #[derive(Debug)]
 pub struct HandledAnyway;
 impl<Here> Keyed<Here> for NotAMessage {
     type Key = HandledAnyway;
+}
+#[diagnostic::do_not_recommend]
+impl Derived for NotAMessage {}
+#[diagnostic::do_not_recommend]
+impl Message for NotAMessage {
+    const TYPE: &'static str = "";
+    const FINGERPRINT: u64 = 0;
 }
 impl<E> HandledOnceBy<E> for HandledAnyway {
     const ENTRY: fn() -> Box<dyn Any> = mistaken;

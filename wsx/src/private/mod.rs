@@ -8,6 +8,7 @@ mod fingerprint;
 mod handler;
 mod key;
 mod probe;
+mod sent_alone;
 mod shown;
 
 #[cfg(feature = "__internals")]
@@ -19,11 +20,14 @@ pub use crate::{
     },
     message::{Derived, Message},
     protocol::{
-        AnyPeer, AnySide, Description, MessageType, Receives, Side, Travel, handled::HandledOnceBy, side::Declared,
+        Answer, AnyPeer, AnySide, Description, MessageType, Receives, Side, Travel,
+        answer::{Anything, Mistaken, Replies, RepliesOrRefuses},
+        handled::HandledOnceBy,
+        side::{Declared, Stray},
     },
 };
-pub use compile_time_check::{SpeaksWith, ensure, ensure_unique};
-pub use constant::{any, first, found, is_among, is_some, position, repeats, same, same_crate};
+pub use compile_time_check::{SpeaksWith, ensure, ensure_refusal, ensure_unique};
+pub use constant::{any, first, found, is_among, is_one_of, is_some, position, repeats, same, same_crate};
 pub use decoding::{Decoding, NotDecoding};
 pub use entry::{Covers, mistaken};
 pub use fingerprint::{Above, Depth, Full, Inside, Lowest, Seen, Shape, fingerprint, found_or, mix};
@@ -34,6 +38,7 @@ pub use key::{
     Wraps, rest,
 };
 pub use probe::{Plain, Probe};
+pub use sent_alone::{Sendable, SendsUnasked, SendsWithoutReply};
 pub use serde_json;
 pub use shown::{NotShown, Shown, show};
 pub use std::{

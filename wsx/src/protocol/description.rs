@@ -22,7 +22,8 @@ pub struct Description {
     pub name: &'static str,
     /// The version of the protocol.
     pub version: u32,
-    /// A hash of all messages and their directions. The order of the lines does not count.
+    /// A hash of all messages, their directions and their replies. The order of the lines does not
+    /// count.
     ///
     /// It covers as much of a message as
     /// [`Message::FINGERPRINT`](crate::Message::FINGERPRINT).
@@ -43,13 +44,43 @@ pub struct Travel {
     pub message_type: &'static str,
     /// The fingerprint of the message.
     pub fingerprint: u64,
+    /// The reply, if the message is a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Answer>,
+    /// The message with which the receiver may refuse the request, if the protocol names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Answer>,
+}
+
+/// The reply or the refusal of a request, in a [`Travel`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The type string of the message.
+    pub message_type: &'static str,
+    /// The fingerprint of the message.
+    pub fingerprint: u64,
+}
+
+impl Answer {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(message_type: &'static str, fingerprint: u64) -> Self {
+        Self { message_type, fingerprint }
+    }
 }
 
 impl Travel {
     #[doc(hidden)]
     #[must_use]
     pub const fn new(from: &'static str, to: &'static str, message_type: &'static str, fingerprint: u64) -> Self {
-        Self { from, to, message_type, fingerprint }
+        Self { from, to, message_type, fingerprint, reply: None, refusal: None }
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn answered(self, reply: Answer, refusal: Option<Answer>) -> Self {
+        Self { reply: Some(reply), refusal, ..self }
     }
 }
 
@@ -65,7 +96,17 @@ impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} v{} ({:016x})", self.name, self.version, self.fingerprint)?;
         self.messages.iter().try_for_each(|message| {
-            write!(f, "\n  {} -> {}: {} ({:016x})", message.from, message.to, message.message_type, message.fingerprint)
+            write!(f, "\n  {} -> {}: {}", message.from, message.to, message.message_type)?;
+            if let Some(reply) = &message.reply {
+                write!(f, " -> {}", reply.message_type)?;
+            }
+            if let Some(refusal) = &message.refusal {
+                write!(f, " | {}", refusal.message_type)?;
+            }
+            write!(f, " ({:016x}", message.fingerprint)?;
+            let answers = [&message.reply, &message.refusal];
+            answers.into_iter().flatten().try_for_each(|answer| write!(f, ", {:016x}", answer.fingerprint))?;
+            f.write_str(")")
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The side of a program in a protocol, which the compiler checks. It does not know the wire or the
 //! handlers.
+pub(crate) mod answer;
 pub(crate) mod description;
 #[cfg(feature = "__engine")]
 pub(crate) mod endpoint;
@@ -7,7 +8,7 @@ pub(crate) mod handled;
 pub(crate) mod message_type;
 pub(crate) mod side;
 
-pub use description::{Description, Travel};
+pub use description::{Answer, Description, Travel};
 #[cfg(feature = "__engine")]
 pub use endpoint::IntoEndpoint;
 pub use message_type::MessageType;

@@ -1,4 +1,5 @@
 //! The sides of a protocol, and the messages that each side may send and receive.
+use crate::protocol::answer::{Anything, Mistaken};
 
 /// One end of a conversation. [`protocol!`](crate::protocol!) makes a type for each side.
 #[diagnostic::on_unimplemented(
@@ -14,6 +15,9 @@ pub trait Side: Send + Sync + 'static {
     /// The types that this side receives, including the reserved ones. An empty list means any
     /// type.
     const INBOUND: &'static [&'static str];
+    /// The types of the requests that this side receives.
+    #[doc(hidden)]
+    const REQUESTS: &'static [&'static str] = &[];
     /// The side at the other end, or [`AnyPeer`] if the protocol has several.
     type Peer: Send + Sync + 'static;
 }
@@ -24,7 +28,11 @@ pub trait Side: Send + Sync + 'static {
     label = "`{From}` does not send `{M}` to `{Self}`",
     note = "the `wsx::protocol!` block says which side sends which message"
 )]
-pub trait Receives<M: ?Sized, From: ?Sized> {}
+pub trait Receives<M: ?Sized, From: ?Sized> {
+    /// The answer that the protocol expects from the handler.
+    #[doc(hidden)]
+    type Answer;
+}
 
 /// The side of an endpoint without a protocol. It may send and receive every message.
 #[derive(Debug, Clone, Copy)]
@@ -53,4 +61,17 @@ impl Side for AnySide {
 pub trait Declared: Side {}
 
 #[diagnostic::do_not_recommend]
-impl<M: ?Sized, From: ?Sized> Receives<M, From> for AnySide {}
+impl<M: ?Sized, From: ?Sized> Receives<M, From> for AnySide {
+    type Answer = Anything;
+}
+
+/// Replaces the side of a handler with a mistake, where the reply is checked. Another check reports
+/// the mistake.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Stray;
+
+#[diagnostic::do_not_recommend]
+impl<M: ?Sized, From: ?Sized> Receives<M, From> for Stray {
+    type Answer = Mistaken;
+}

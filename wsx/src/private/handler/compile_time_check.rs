@@ -1,6 +1,6 @@
 //! Checks of handlers and endpoints that fail to compile, and their messages.
 use crate::{
-    __private::{Keyed, compile_time_check::refuse, is_among, same},
+    __private::{Keyed, compile_time_check::refuse, is_among, is_one_of, same},
     protocol::{Receives, Side, endpoint::Endpoint, side::Declared},
 };
 
@@ -52,6 +52,39 @@ pub const fn ensure_inbound<S: Side>(has_message: bool, message_type: &str) {
             S::PROTOCOL,
             "`",
         ]);
+    }
+}
+
+/// Fails to compile if the handler of a request does not take the request. Its reply could not be
+/// checked then.
+///
+/// # Panics
+///
+/// During compilation.
+#[track_caller]
+pub const fn ensure_reply<S: Side>(takes_message: bool, message_type: &str) {
+    if !takes_message && is_one_of(S::REQUESTS, message_type) {
+        refuse(&[
+            "\"",
+            message_type,
+            "\" is a request to `",
+            S::NAME,
+            "`, so its handler takes the message as an argument: the message says which reply it has",
+        ]);
+    }
+}
+
+/// The place of the side whose protocol decides about the handler's reply: the handler's own, a
+/// side that may reply with anything, and a stand-in for a mistake that another check reports.
+///
+/// `has_message` says whether an argument is a message, and `is_named` whether the protocol says
+/// that the side receives it.
+#[must_use]
+pub const fn expecting<S: Side>(has_message: bool, is_named: bool, message_type: &str) -> usize {
+    match (has_message, is_named || S::PROTOCOL.is_empty()) {
+        (true, true) => 0,
+        (false, _) if !is_one_of(S::REQUESTS, message_type) => 1,
+        _ => 2,
     }
 }
 

@@ -7,18 +7,25 @@ use crate::{
     error::{BoxError, HandlerError},
     protocol::{AnySide, endpoint::Endpoint},
 };
+use std::marker::PhantomData;
 
-/// Turns the return value of a handler into a frame for the peer. `Via` is left to inference.
-///
-/// # Errors
-///
-/// The handler's own error, or that the reply does not serialize.
-#[inline]
-pub fn reply<E: Endpoint, R: Returned<Via>, Via>(to: ReplyTo<'_>, returned: R) -> HandlerResult
-where
-    R::Message: SentBy<R::Sender<E::Side>, E::Peer>,
-{
-    returned.into_reply(to)
+/// The handler of a message that is not a request, on the endpoint `E`.
+#[derive(Debug)]
+pub struct PlainHandler<E>(PhantomData<E>);
+
+impl<E: Endpoint> PlainHandler<E> {
+    /// Turns the return value of a handler into a frame for the peer. `Via` is left to inference.
+    ///
+    /// # Errors
+    ///
+    /// The handler's own error, or that the reply does not serialize.
+    #[inline]
+    pub fn reply<R: Returned<Via>, Via>(to: ReplyTo<'_>, returned: R) -> HandlerResult
+    where
+        R::Message: SentBy<R::Sender<E::Side>, E::Peer>,
+    {
+        returned.into_reply(to)
+    }
 }
 
 /// Checks the return value of a `__close__` handler.
@@ -50,7 +57,7 @@ pub trait Returned<Via> {
     ///
     /// # Errors
     ///
-    /// As [`reply`].
+    /// As [`PlainHandler::reply`].
     fn into_reply(self, to: ReplyTo<'_>) -> HandlerResult;
 }
 

@@ -1,0 +1,4 @@
+#[wsx::handler("__close__", concurrent = 8)]
+async fn on_close() {}
+
+fn main() {}

@@ -1,0 +1,9 @@
+#[path = "../requests.rs"]
+mod requests;
+use requests::*;
+
+fn send(hub: &wsx::Hub<Station>) {
+    drop(hub.broadcast(&Rebooted(1)));
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+#[path = "../requests.rs"]
+mod requests;
+use requests::*;
+
+#[wsx::handler(on = Device)]
+async fn on_reboot(_msg: Reboot) -> Updated {
+    todo!()
+}
+
+fn main() {}

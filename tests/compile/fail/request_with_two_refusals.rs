@@ -1,0 +1,7 @@
+#[path = "../requests.rs"]
+mod requests;
+use requests::*;
+
+wsx::protocol! { Meter v1 { Hand -> Clock: Update -> Updated | UpdateRefused | Notice; } }
+
+fn main() {}

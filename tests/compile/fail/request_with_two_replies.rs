@@ -1,0 +1,12 @@
+#[path = "../requests.rs"]
+mod requests;
+use requests::*;
+
+wsx::protocol! {
+    Meter v1 {
+        Hand -> Clock: Update -> Updated;
+        Clock -> Hand: Update -> Updated | UpdateRefused;
+    }
+}
+
+fn main() {}
