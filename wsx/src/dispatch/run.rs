@@ -102,7 +102,7 @@ impl<E: Endpoint> Scope<'_, E> {
             Outcome::Ready(result) => result,
             Outcome::Pending(future) => future.await,
         };
-        if let Err(error) = &result {
+        if let Some(error) = result.as_ref().err().filter(|error| !matches!(error, HandlerError::Refused { .. })) {
             self.program.observer.handler_failed(Connection::of(conn), message_type, error);
         }
         Some(result)
@@ -191,7 +191,8 @@ impl<E: Endpoint> Scope<'_, E> {
             None => Failure::new(failure::NO_REPLY, "the handler of this type does not reply"),
             Some(error) => Failure::of(error),
         };
-        if let Some(error) = &error {
+        // A refusal is an answer, and not a problem.
+        if let Some(error) = error.as_ref().filter(|error| !matches!(error, HandlerError::Refused { .. })) {
             self.program.observer.handler_failed(Connection::of(conn), message_type, error);
         }
         self.failure(conn, incoming, &failure)

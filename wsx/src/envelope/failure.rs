@@ -60,6 +60,9 @@ impl<'f> Failure<'f> {
     pub(crate) fn of(error: &'f HandlerError) -> Self {
         match error {
             HandlerError::Decode { .. } => Self::new(BAD_DATA, Report(error).to_string()),
+            HandlerError::Refused { code, data } => {
+                Self { code: Cow::Borrowed(code), message: Cow::Borrowed("refused"), data: Some(data) }
+            }
             HandlerError::Handler(error) => Self::new(FAILED, error.to_string()),
             HandlerError::Reply(_) | HandlerError::Argument { .. } => Self::new(FAILED, Report(error).to_string()),
         }
