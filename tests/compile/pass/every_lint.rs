@@ -31,11 +31,34 @@ mod messages {
     pub(crate) struct Never {
         pub(crate) a: u8,
     }
+    #[derive(Debug, Serialize, Deserialize, Message)]
+    pub(crate) struct Log<'a> {
+        #[serde(borrow)]
+        pub(crate) unit: Cow<'a, str>,
+    }
+    #[derive(Debug, Serialize, Deserialize, Message)]
+    pub(crate) struct Page {
+        pub(crate) lines: Vec<u8>,
+    }
+    #[derive(Debug, Serialize, Deserialize, Message)]
+    pub(crate) struct Denied {
+        pub(crate) why: u8,
+    }
+    #[derive(Debug, Serialize, Deserialize, Message)]
+    pub(crate) struct Ping {
+        pub(crate) n: u8,
+    }
+    #[derive(Debug, Serialize, Deserialize, Message)]
+    pub(crate) struct Pong {
+        pub(crate) n: u8,
+    }
     protocol! {
         pub(crate) Fleet v1 {
             Edge -> Server: Telemetry<'_>, Never;
             Server -> Edge: Cmd;
-            Console -> Server: Cmd;
+            Console -> Server: Cmd, Log<'_> -> Page | Denied;
+            Edge <-> Server: Ping -> Pong;
+            Server -> Edge: Log<'_> -> Page | Denied;
         }
     }
 }
@@ -75,6 +98,25 @@ fn on_cmd2(command: Cmd) {
 #[handler(on = Station)]
 fn on_never(command: Never) {
     println!("{}", command.a);
+}
+#[handler(on = Station, concurrent = 8)]
+async fn on_ping(ping: Ping, station: &Station, conn: &Connection<Server>) -> Pong {
+    println!("{} {}", station.limit, conn.id());
+    Pong { n: ping.n }
+}
+#[handler(on = Station)]
+fn on_log(log: Log<'_>, meta: Meta<'_>) -> Result<Page, Denied> {
+    println!("{} {}", log.unit, meta.ts);
+    Err(Denied { why: 1 })
+}
+#[handler(on = Agent)]
+fn on_ping2(ping: Envelope<Ping>) -> Result<Pong, wsx::BoxError> {
+    Ok(Pong { n: ping.data.n })
+}
+#[handler("log", on = Agent)]
+async fn on_log2(log: Log<'_>, agent: &Agent) -> Result<Result<Page, Denied>, SendError> {
+    println!("{} {agent:?}", log.unit);
+    Ok(Ok(Page { lines: vec![] }))
 }
 #[handler("free")]
 fn on_free(n: u8, s: wsx::State<u8>) {

@@ -14,10 +14,21 @@ struct Tele<'a> {
 struct Cmd {
     reboot: bool,
 }
+#[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
+struct Ping(u8);
+#[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
+struct Pong(u8);
+#[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
+struct Denied(u8);
 mod proto {
     use super::*;
     ::wsx::protocol! {
-        pub(super) Fleet v1 { Edge -> Server: Health, Tele<'_>; Server -> Edge: Cmd; Con -> Server: Cmd; }
+        pub(super) Fleet v1 {
+            Edge -> Server: Health, Tele<'_>;
+            Server -> Edge: Cmd;
+            Con -> Server: Cmd;
+            Edge <-> Server: Ping -> Pong | Denied;
+        }
     }
 }
 use proto::*;
@@ -42,6 +53,10 @@ async fn on_tele(
 fn on_cmd(cmd: ::wsx::Envelope<Cmd>) {
     let _ = cmd.data.reboot;
 }
+#[::wsx::handler(on = Station, concurrent = 2)]
+async fn on_ping(ping: Ping) -> ::std::result::Result<Pong, Denied> {
+    ::std::result::Result::Ok(Pong(ping.0))
+}
 #[::wsx::handler("loose")]
 async fn on_loose(_n: u8, s: ::wsx::State<u8>, c: &::wsx::Connection) {
     let _ = (s, c);
@@ -54,7 +69,7 @@ fn on_close(c: ::wsx::Closed) -> ::std::result::Result<(), ::wsx::BoxError> {
 fn main() {
     ::std::assert_eq!(
         ::wsx::Hub::builder().endpoint(Station).build().unwrap().handled_types(),
-        ["cmd", "health", "tele"]
+        ["cmd", "health", "ping", "tele"]
     );
     ::std::assert_eq!(Fleet::VERSION, 1);
 }

@@ -20,6 +20,8 @@ struct Some;
 struct Ok;
 mod std {}
 mod core {}
+mod diagnostic {}
+struct Infallible;
 mod serde_json {}
 mod inventory {}
 macro_rules! concat {
@@ -43,10 +45,16 @@ mod fleet {
     pub(super) struct Cmd {
         pub(super) reboot: ::std::primitive::bool,
     }
+    #[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
+    pub(super) struct Denied {
+        pub(super) why: ::std::primitive::u8,
+    }
+    mod diagnostic {}
+    struct Infallible;
     ::wsx::protocol! {
         pub(super) Fleet v1 {
-            Edge -> Server: Health;
-            Server -> Edge: Cmd;
+            Edge -> Server: Health -> Cmd | Denied;
+            Server -> Edge: Denied -> Cmd;
         }
     }
 }
@@ -56,8 +64,8 @@ mod fleet {
 struct Station;
 
 #[wsx::handler(on = Station)]
-fn on_health(health: fleet::Health) -> fleet::Cmd {
-    fleet::Cmd { reboot: !health.ok }
+fn on_health(health: fleet::Health) -> ::std::result::Result<fleet::Cmd, fleet::Denied> {
+    ::std::result::Result::Ok(fleet::Cmd { reboot: !health.ok })
 }
 
 #[wsx::handler("loose")]

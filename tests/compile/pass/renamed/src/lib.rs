@@ -27,7 +27,7 @@ pub struct Cmd {
 sockets::protocol! {
     #[wsx(crate = sockets)]
     pub Commands v1 {
-        Desk -> Machine: Cmd;
+        Desk -> Machine: Cmd -> Health;
     }
 }
 
@@ -37,7 +37,9 @@ sockets::protocol! {
 pub struct Engine;
 
 #[sockets::handler(on = Engine, crate = sockets)]
-fn on_cmd(_cmd: Cmd) {}
+fn on_cmd(cmd: Cmd) -> Health {
+    Health { ok: !cmd.reboot }
+}
 
 /// The server's end.
 #[derive(Debug, sockets::Endpoint)]

@@ -23,12 +23,35 @@ pub struct Cmd {
     pub reboot: bool,
 }
 
+/// A request for a part of a log.
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
+pub struct Log<'a> {
+    /// Name of the log.
+    #[serde(borrow)]
+    pub unit: Cow<'a, str>,
+}
+
+/// A part of a log.
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
+pub struct Page {
+    /// The lines of the log.
+    pub lines: Vec<String>,
+}
+
+/// The log is not shown.
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
+pub struct Denied {
+    /// The reason.
+    pub why: String,
+}
+
 wsx::protocol! {
     /// The protocol of an edge fleet.
     pub Fleet v1 {
         Edge -> Server: Telemetry<'_>;
         Server -> Edge: Cmd;
         Console -> Server: Cmd;
+        Edge <-> Server: Log<'_> -> Page | Denied;
     }
 }
 
@@ -58,6 +81,12 @@ pub fn on_cmd(command: Envelope<Cmd>) {
     drop(command);
 }
 
+#[wsx::handler(on = Station)]
+async fn on_log(log: Log<'_>, conn: &Connection<Server>) -> Result<Page, Denied> {
+    conn.closed().await;
+    Err(Denied { why: log.unit.into_owned() })
+}
+
 #[wsx::handler("__raw__", on = Station)]
 fn on_raw(frame: wsx::RawFrame<'_>, conn: &wsx::Connection<Server>) {
     conn.close_with(wsx::CloseCode::POLICY_VIOLATION, format!("{} unknown bytes", frame.as_bytes().len()));
@@ -66,5 +95,8 @@ fn on_raw(frame: wsx::RawFrame<'_>, conn: &wsx::Connection<Server>) {
 #[test]
 fn a_strict_program_runs() {
     let station = Station { limit: 90.0 };
-    assert_eq!(wsx::Hub::builder().endpoint(station).build().unwrap().handled_types(), ["__raw__", "cmd", "telemetry"]);
+    assert_eq!(
+        wsx::Hub::builder().endpoint(station).build().unwrap().handled_types(),
+        ["__raw__", "cmd", "log", "telemetry"]
+    );
 }
