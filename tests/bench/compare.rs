@@ -1,11 +1,11 @@
-//! Runs the whole program against the one server that needs no installation. A test asserts no
-//! speed, so this checks only that it measures.
+//! Runs the whole program with peers that need no installation. A test asserts no speed, so this
+//! checks only that it measures.
 use serde_json::Value;
 use std::{fs, path::Path, process::Command};
 
 fn compare(arguments: &[&str]) -> (bool, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_wsx-bench"))
-        .args(["compare", "--quick", "--peer", "wsx"])
+        .args(["compare", "--quick"])
         .args(arguments)
         .output()
         .expect("the program starts");
@@ -16,7 +16,7 @@ fn compare(arguments: &[&str]) -> (bool, String, String) {
 #[test]
 fn workloads_run_and_are_written_as_json() {
     let (success, stdout, stderr) =
-        compare(&["--json", "--workload", "burst-128-typed", "ping-pong-envelope", "broadcast-1k-16"]);
+        compare(&["--json", "--peer", "wsx", "--workload", "burst-128-typed", "ping-pong-envelope", "broadcast-1k-16"]);
     assert!(success, "{stderr}");
     let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
     assert_eq!(lines.len(), 3, "{stdout}");
@@ -33,13 +33,40 @@ fn workloads_run_and_are_written_as_json() {
 }
 
 #[test]
+fn requests_measure_both_ends_of_every_rust_peer() {
+    let peers = ["wsx-by-hand", "jsonrpsee", "tarpc-json", "tarpc-bincode"];
+    let (success, stdout, stderr) =
+        compare(&[&["--json", "--workload", "request-1", "request-64", "--peer", "wsx"], peers.as_slice()].concat());
+    assert!(success, "{stderr}");
+    let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+    let measured: Vec<&str> = lines.iter().filter_map(|line| line["peer"].as_str()).collect();
+    // wsx itself has no requests of its own to measure here, so it does not run.
+    assert_eq!(measured, [peers, peers].concat());
+    for line in &lines {
+        let value = |key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key} in {line}"));
+        for key in ["cpu_us", "load_us", "per_second", "p50_us", "p95_us", "p99_us", "ratio"] {
+            assert!(value(key) > 0.0, "{key} in {line}");
+        }
+        assert!(value("load_us") < value("cpu_us"), "the client is a part of {line}");
+        assert_eq!(line["ratio"] == 1.0, line["peer"] == "jsonrpsee", "{line}");
+    }
+}
+
+#[test]
+fn a_peer_and_a_workload_that_do_not_fit_are_an_error() {
+    let (success, _, stderr) = compare(&["--peer", "gorilla", "--workload", "request-1"]);
+    assert!(!success);
+    assert!(stderr.contains("none of these peers runs any of these workloads"), "{stderr}");
+}
+
+#[test]
 fn the_tables_go_into_the_document() {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("document");
     let document = directory.join("benchmarks.md");
     fs::create_dir_all(&directory).expect("the test can make its directory");
     fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/benchmarks.md"), &document).expect("the document exists");
     let to = directory.to_str().expect("the path is text");
-    let (success, stdout, stderr) = compare(&["--workload", "handshake", "--plot", to]);
+    let (success, stdout, stderr) = compare(&["--peer", "wsx", "--workload", "handshake", "--plot", to]);
     assert!(success, "{stderr}");
     let written = fs::read_to_string(&document).expect("the document still exists");
     assert!(stdout.contains("### `handshake`"), "{stdout}");

@@ -73,7 +73,7 @@ pub(crate) struct Results {
 impl Results {
     /// Returns the cell of the peer that all are compared with.
     pub(crate) fn reference(&self, workload: &Workload) -> Option<&Cell> {
-        self.cell(workload, Peer::Gorilla)
+        self.cell(workload, workload.reference())
     }
 
     pub(crate) fn cell(&self, workload: &Workload, peer: Peer) -> Option<&Cell> {
@@ -93,7 +93,7 @@ pub(crate) fn compare(plan: &Plan, cores: Cores) -> Results {
         .workloads
         .iter()
         .flat_map(|workload| {
-            plan.peers.iter().zip(&starts).map(|(peer, start)| Cell {
+            plan.peers.iter().zip(&starts).filter(|(peer, _)| peer.runs(workload)).map(|(peer, start)| Cell {
                 workload,
                 peer: *peer,
                 missing: start.as_ref().err().cloned(),
@@ -112,10 +112,12 @@ pub(crate) fn compare(plan: &Plan, cores: Cores) -> Results {
         report(format_args!("{} is skipped for lack of time", workload.name));
     }
     for round in 0..plan.rounds {
-        for (index, workload) in plan.workloads.iter().enumerate() {
-            for at in order(plan.peers.len(), round) {
-                let Ok(start) = &starts[at] else { continue };
-                let cell = &mut cells[index * plan.peers.len() + at];
+        for cells in cells.chunk_by_mut(|a, b| a.workload.name == b.workload.name) {
+            for at in order(cells.len(), round) {
+                let cell = &mut cells[at];
+                let workload = cell.workload;
+                let start = plan.peers.iter().zip(&starts).find(|(peer, _)| **peer == cell.peer);
+                let Some((_, Ok(start))) = start else { continue };
                 let place = format!("round {}/{} {} {}", round + 1, plan.rounds, workload.name, cell.peer.name());
                 if plan.end.is_some_and(|end| Instant::now() > end) {
                     cell.left_out += 1;

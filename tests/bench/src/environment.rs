@@ -16,8 +16,14 @@ pub(crate) fn describe(plan: &Plan, cores: Cores, took: Duration) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "- Machine: {}", machine());
     let shared = if cores.server == cores.load { ", the same, so the figures say little" } else { "" };
-    let _ = writeln!(out, "- Servers on core {}, load on core {}{shared}", cores.server, cores.load);
-    let versions: Vec<String> = plan.peers.iter().map(|peer| version(*peer)).collect();
+    let _ = writeln!(out, "- Servers on core {}, load and clients on core {}{shared}", cores.server, cores.load);
+    let mut versions: Vec<String> = Vec::new();
+    for version in plan.peers.iter().map(|peer| version(*peer)) {
+        // Some peers are one library in two ways.
+        if !versions.contains(&version) {
+            versions.push(version);
+        }
+    }
     let _ = writeln!(out, "- Peers: {}", versions.join("; "));
     let _ = writeln!(out, "- Built with {}, release profile", known(peers::run("rustc", &["--version"]).ok()));
     let rounds = if plan.rounds == 1 { "One round".to_owned() } else { format!("{} rounds", plan.rounds) };
@@ -48,7 +54,7 @@ fn version(peer: Peer) -> String {
         each.join(" on ")
     };
     match peer {
-        Peer::Wsx => {
+        Peer::Wsx | Peer::WsxByHand => {
             let commit = peers::run("git", &["-C", &peers::home().to_string_lossy(), "rev-parse", "--short", "HEAD"]);
             format!("wsx at {} on {}", known(commit.ok()), crates(&["tungstenite"]))
         }
@@ -63,13 +69,19 @@ fn version(peer: Peer) -> String {
         Peer::Fastwebsockets => crates(&["fastwebsockets", "hyper"]),
         Peer::TokioWebsockets => crates(&["tokio-websockets"]),
         Peer::Axum => format!("{}, which brings a tokio-tungstenite of its own", crates(&["axum"])),
-        Peer::Ws => {
-            let package = fs::read_to_string(peers::home().join("../interop/node_modules/ws/package.json"));
-            let package = package.ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
-            let library = package.and_then(|package| Some(package.get("version")?.as_str()?.to_owned()));
-            format!("ws {} on Node.js {}", known(library), known(peers::run("node", &["--version"]).ok()))
-        }
+        Peer::Ws => on_node("ws", "../interop"),
+        Peer::Jsonrpsee => crates(&["jsonrpsee"]),
+        Peer::TarpcJson | Peer::TarpcBincode => crates(&["tarpc"]),
+        Peer::SocketIo => on_node("socket.io", "."),
     }
+}
+
+/// Returns the version of an npm package that is installed in this folder, and of Node.js.
+fn on_node(package: &str, folder: &str) -> String {
+    let path = peers::home().join(folder).join("node_modules").join(package).join("package.json");
+    let json = fs::read_to_string(path).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    let version = json.and_then(|json| Some(json.get("version")?.as_str()?.to_owned()));
+    format!("{package} {} on Node.js {}", known(version), known(peers::run("node", &["--version"]).ok()))
 }
 
 /// Returns the version of a crate that this program was built with; the last, if there are several.

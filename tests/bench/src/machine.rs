@@ -9,7 +9,7 @@ use nix::{
     time::{ClockId, clock_getcpuclockid, clock_gettime},
     unistd::Pid,
 };
-use std::{fs, io, time::Duration};
+use std::{fs, io, ops::Add, time::Duration};
 
 /// The core of the servers and the core of the load. On a machine with one core both share it, and
 /// the figures are not reliable.
@@ -73,6 +73,14 @@ impl CpuTime {
     }
 }
 
+impl Add for CpuTime {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { total: self.total + other.total, user: self.user + other.user, system: self.system + other.system }
+    }
+}
+
 /// Returns the CPU time of the calling thread.
 pub(crate) fn own_cpu_time() -> io::Result<Duration> {
     read(ClockId::CLOCK_THREAD_CPUTIME_ID)
@@ -107,6 +115,13 @@ mod tests {
     fn ticks_are_found_behind_any_name() {
         let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194304 100 0 0 0 42 17 0 0 20 0 1 0 5 6 7";
         assert_eq!(ticks(stat), Some((42, 17)));
+    }
+
+    #[test]
+    fn the_times_of_two_processes_add_up() {
+        let of = |milliseconds, user, system| CpuTime { total: Duration::from_millis(milliseconds), user, system };
+        let (before, after) = (of(10, 1, 0) + of(20, 2, 0), of(110, 5, 6) + of(220, 8, 14));
+        assert_eq!(after.since(before), (Duration::from_millis(300), Some(1.0 / 3.0)));
     }
 
     #[test]

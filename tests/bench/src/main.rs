@@ -8,9 +8,11 @@
 //! # Layout
 //!
 //! `peers` has the servers. `message` has the messages and the expected replies, `load` sends them,
-//! `workload` defines how many and when. `machine` and `server` run a process and measure it.
+//! `workload` defines how many and when. The peers of the requests send these with a `client` of
+//! their own. `process` runs a server or a client, and `machine` measures it.
 //! `measure` is one measurement, `compare` all of them. `statistics`, `report`, `plot` and
 //! `document` evaluate them, and `environment` describes the machine.
+mod client;
 mod compare;
 mod document;
 mod environment;
@@ -20,6 +22,7 @@ mod measure;
 mod message;
 mod peers;
 mod plot;
+mod process;
 mod report;
 #[expect(unreachable_pub, reason = "this file is shared with the tests")]
 #[path = "../../harness/request.rs"]
@@ -29,6 +32,7 @@ mod statistics;
 mod workload;
 
 use clap::{Args, Parser, Subcommand};
+use client::Requests;
 use compare::Plan;
 use machine::Cores;
 use measure::Pace;
@@ -57,6 +61,13 @@ enum Command {
     /// Runs the server of a Rust peer
     #[command(hide = true)]
     Serve { peer: Peer },
+    /// Runs the client of a Rust peer, which sends requests
+    #[command(hide = true)]
+    Ask {
+        peer: Peer,
+        #[command(flatten)]
+        work: Requests,
+    },
 }
 
 #[derive(Args)]
@@ -91,6 +102,7 @@ const QUICK: Duration = Duration::from_secs(55);
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Compare(arguments) => run(&arguments),
+        Command::Ask { peer, work } => peers::ask(peer, work).map_err(|error| error as _).map(|()| ExitCode::SUCCESS),
         Command::Serve { peer } => peers::serve(peer).map_err(Into::into).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
@@ -119,6 +131,10 @@ fn run(arguments: &Compare) -> Result<ExitCode, Box<dyn Error>> {
     if plan.workloads.is_empty() {
         let fits = |workload: &&Workload| !arguments.quick || workload.is_quick();
         (plan.workloads, plan.left_out) = workload::ALL.iter().partition(fits);
+    }
+    plan.peers.retain(|peer| plan.workloads.iter().any(|workload| peer.runs(workload)));
+    if plan.peers.is_empty() {
+        return Err("none of these peers runs any of these workloads".into());
     }
     if arguments.quick {
         plan.pace = Pace::quick(most);

@@ -1,5 +1,6 @@
-//! One measurement: one workload on one fresh server.
+//! One measurement: one workload on one fresh server, and for requests with one fresh client.
 use crate::{
+    client::{Client, Requests},
     load::{Fault, Load, Phase, Until},
     machine::{self, Cores},
     message::{Kind, Script},
@@ -64,12 +65,14 @@ pub(crate) struct Sample {
     /// Maximum number of connections.
     pub(crate) connections: usize,
     /// Server CPU time for each message, delivery or handshake in microseconds: in all, in user
-    /// mode, in the kernel.
+    /// mode, in the kernel. For each request it is the CPU time of server and client.
     pub(crate) cpu_us: Option<f64>,
     pub(crate) user_us: Option<f64>,
     pub(crate) system_us: Option<f64>,
-    /// The load generator's CPU time for each.
+    /// The CPU time of the load generator for each, or of the client for each request.
     pub(crate) load_us: Option<f64>,
+    /// Requests each second.
+    pub(crate) per_second: Option<f64>,
     /// The share of its core that the server used.
     pub(crate) busy: Option<f64>,
     pub(crate) p50_us: Option<f64>,
@@ -89,9 +92,10 @@ pub(crate) struct Sample {
 
 /// Starts the server, runs the workload, and stops the server.
 pub(crate) fn measure(workload: &Workload, start: &Start, cores: Cores, pace: Pace) -> Result<Sample, Fault> {
-    let server = Server::start(start, cores.server, cores.load)?;
+    let Some(kind) = workload.kind else { return requests(workload, start, cores, pace) };
+    let server = Server::start(&start.server, cores.server, cores.load)?;
     let batch = if let Shape::Exchange { batch, .. } = workload.shape { batch } else { 1 };
-    let script = Script::new(workload.kind, workload.length, batch);
+    let script = Script::new(kind, workload.length, batch);
     let mut load = Load::new(server.address, script)?;
     // The first connection makes the server load everything that every connection needs.
     load.open(1)?;
@@ -99,12 +103,54 @@ pub(crate) fn measure(workload: &Workload, start: &Start, cores: Cores, pace: Pa
     let mut bench = Bench { load, server, empty_kb, pace, sample: Sample::default() };
     match workload.shape {
         Shape::Exchange { connections, .. } => bench.exchange(connections, workload),
-        Shape::Broadcast { connections, in_flight } => bench.broadcast(connections, in_flight, workload),
+        Shape::Broadcast { connections, in_flight } => bench.broadcast(connections, in_flight, kind, workload.length),
         Shape::Idle { connections } => bench.idle(connections),
         Shape::Handshake => bench.handshake(),
         Shape::Growth { connections } => bench.growth(connections),
+        Shape::Requests { .. } => Err(Fault("the load does not send requests".into())),
     }?;
     Ok(bench.sample)
+}
+
+/// Measures the server and the client of a peer together.
+fn requests(workload: &Workload, start: &Start, cores: Cores, pace: Pace) -> Result<Sample, Fault> {
+    let (Shape::Requests { connections, outstanding }, Some(client)) = (workload.shape, &start.client) else {
+        return Err(Fault("the peer does not have a client".into()));
+    };
+    let server = Server::start(&start.server, cores.server, cores.load)?;
+    let work = Requests {
+        port: server.address.port(),
+        connections,
+        outstanding,
+        warm_up_ms: millis(pace.warm_up),
+        measure_ms: millis(pace.measure),
+    };
+    let mut client = Client::start(client, work, cores)?;
+    let before = (server.cpu_time()?, client.cpu_time()?);
+    client.run()?;
+    let after = (server.cpu_time()?, client.cpu_time()?);
+    let outcome = client.outcome()?;
+    let (cpu, user_share) = (after.0 + after.1).since(before.0 + before.1);
+    let per_request = |time: Duration| time.as_secs_f64() * 1e6 / outcome.requests as f64;
+    let of_server = after.0.since(before.0).0;
+    let took = outcome.took_us / 1e6;
+    Ok(Sample {
+        connections,
+        cpu_us: Some(per_request(cpu)),
+        user_us: user_share.map(|share| per_request(cpu) * share),
+        system_us: user_share.map(|share| per_request(cpu) * (1.0 - share)),
+        load_us: Some(per_request(after.1.since(before.1).0)),
+        per_second: Some(outcome.requests as f64 / took),
+        busy: Some(of_server.as_secs_f64() / took),
+        p50_us: Some(outcome.p50_us),
+        p95_us: Some(outcome.p95_us),
+        p99_us: Some(outcome.p99_us),
+        ..Sample::default()
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A server under load.
@@ -140,13 +186,13 @@ impl Bench {
         Ok(())
     }
 
-    fn broadcast(&mut self, connections: usize, in_flight: usize, workload: &Workload) -> Result<(), Fault> {
+    fn broadcast(&mut self, connections: usize, in_flight: usize, kind: Kind, length: usize) -> Result<(), Fault> {
         // A connection that the server has not registered yet would miss a publish. One that has
         // received a reply is registered.
-        self.load.set_script(Script::new(Kind::Telemetry, workload.length, 1));
+        self.load.set_script(Script::new(Kind::Telemetry, length, 1));
         let connections = self.open(connections)?;
         self.load.greet(0..connections)?;
-        self.load.set_script(Script::new(workload.kind, workload.length, 1));
+        self.load.set_script(Script::new(kind, length, 1));
         let Pace { warm_up, measure, at_least, .. } = self.pace;
         self.load.broadcast(in_flight, Until { duration: warm_up, at_least: 1 })?;
         let phase = self.timed(|load| load.broadcast(in_flight, Until { duration: measure, at_least }))?;

@@ -17,8 +17,8 @@ type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn Error>>;
 type Value = fn(&Sample) -> Option<f64>;
 
-/// Writes `benchmarks-cpu.svg`, `-latency`, `-memory` and `-growth` into the directory, each if
-/// there is something to draw.
+/// Writes `benchmarks-cpu.svg`, `-latency`, `-memory`, `-growth` and `-requests` into the
+/// directory, each if there is something to draw.
 pub(crate) fn draw(results: &Results, directory: &Path) -> Drawn {
     fs::create_dir_all(directory)?;
     let is_idle = |workload: &Workload| matches!(workload.shape, Shape::Idle { .. });
@@ -30,12 +30,16 @@ pub(crate) fn draw(results: &Results, directory: &Path) -> Drawn {
         _ => false,
     };
     let file = |name: &str| directory.join(format!("benchmarks-{name}.svg"));
-    let cpu = panels(results, |workload| !is_idle(workload) && !is_growth(workload), |sample| sample.cpu_us, "µs");
+    let is_cpu = |workload: &Workload| !is_idle(workload) && !is_growth(workload) && !workload.is_requests();
+    let cpu = panels(results, is_cpu, |sample| sample.cpu_us, "µs");
     draw_panels(&file("cpu"), "Server CPU time per message: how many times less than gorilla's", &cpu)?;
     let latency = panels(results, is_latency, |sample| sample.p95_us, "µs");
     draw_panels(&file("latency"), "Latency, 95th percentile: how many times less than gorilla's", &latency)?;
     let memory = panels(results, is_idle, |sample| sample.rss_kb_per_conn, "KB");
     draw_panels(&file("memory"), "Resident memory per connection: how many times less than gorilla's", &memory)?;
+    let requests = panels(results, Workload::is_requests, |sample| sample.cpu_us, "µs");
+    let title = "CPU time of server and client per request: how many times less than jsonrpsee's";
+    draw_panels(&file("requests"), title, &requests)?;
     let growth: Vec<&Cell> = results.cells.iter().filter(|cell| is_growth(cell.workload)).collect();
     draw_growth(&file("growth"), &growth)
 }
@@ -84,13 +88,13 @@ const FAINT: RGBColor = RGBColor(130, 136, 148);
 fn color(peer: Peer) -> RGBColor {
     match peer {
         Peer::Wsx => RGBColor(24, 104, 190),
-        Peer::Gorilla => RGBColor(96, 100, 110),
-        Peer::Tungstenite => RGBColor(214, 120, 40),
-        Peer::TungsteniteTuned => RGBColor(236, 178, 60),
+        Peer::Gorilla | Peer::Jsonrpsee => RGBColor(96, 100, 110),
+        Peer::Tungstenite | Peer::TarpcJson => RGBColor(214, 120, 40),
+        Peer::TungsteniteTuned | Peer::TarpcBincode => RGBColor(236, 178, 60),
         Peer::Fastwebsockets => RGBColor(60, 150, 100),
         Peer::TokioWebsockets => RGBColor(130, 190, 120),
-        Peer::Axum => RGBColor(150, 90, 170),
-        Peer::Ws => RGBColor(190, 70, 90),
+        Peer::Axum | Peer::WsxByHand => RGBColor(150, 90, 170),
+        Peer::Ws | Peer::SocketIo => RGBColor(190, 70, 90),
     }
 }
 
@@ -131,8 +135,7 @@ fn draw_panel(area: &Canvas<'_>, panel: &Panel) -> Drawn {
         let label = format!("{tick}×");
         area.draw(&Text::new(label, (x(tick), bottom + 10), text(11, FAINT, HPos::Center)))?;
     }
-    // Gorilla is the reference: its line goes through all bars, and all figures are to the right of
-    // it.
+    // The line of the reference goes through all bars, and all figures are to the right of it.
     let line = x(1.0);
     for (at, bar) in panel.bars.iter().enumerate() {
         let top = TITLE + ROW * i32::try_from(at)?;

@@ -19,6 +19,7 @@ struct Line<'a> {
     p95_us: Option<f64>,
     p99_us: Option<f64>,
     rss_kb_per_conn: Option<f64>,
+    per_second: Option<f64>,
     user_us: Option<f64>,
     system_us: Option<f64>,
     rss_kb_per_conn_used: Option<f64>,
@@ -39,7 +40,7 @@ struct Line<'a> {
 pub(crate) fn json(results: &Results) -> String {
     let mut out = String::new();
     for cell in &results.cells {
-        let to_gorilla = |value: fn(&Sample) -> Option<f64>| {
+        let to_reference = |value: fn(&Sample) -> Option<f64>| {
             results.reference(cell.workload).and_then(|reference| cell.ratio_to(reference, value))
         };
         let steps = cell.steps();
@@ -47,15 +48,16 @@ pub(crate) fn json(results: &Results) -> String {
             workload: cell.workload.name,
             peer: cell.peer.name(),
             cpu_us: cell.median(|sample| sample.cpu_us),
-            ratio: to_gorilla(|sample| sample.cpu_us),
+            ratio: to_reference(|sample| sample.cpu_us),
             p50_us: cell.median(|sample| sample.p50_us),
             p95_us: cell.median(|sample| sample.p95_us),
             p99_us: cell.median(|sample| sample.p99_us),
             rss_kb_per_conn: cell.median(|sample| sample.rss_kb_per_conn),
+            per_second: cell.median(|sample| sample.per_second),
             user_us: cell.median(|sample| sample.user_us),
             system_us: cell.median(|sample| sample.system_us),
             rss_kb_per_conn_used: cell.median(|sample| sample.rss_kb_per_conn_used),
-            rss_ratio: to_gorilla(|sample| sample.rss_kb_per_conn),
+            rss_ratio: to_reference(|sample| sample.rss_kb_per_conn),
             rss_kb_left: cell.median(|sample| sample.rss_kb_left),
             growth: cell.median(|sample| sample.growth),
             steps: (!steps.is_empty()).then_some(steps),
@@ -143,10 +145,11 @@ fn columns<'a>(results: &'a Results, cells: &'a [Cell]) -> Vec<Column<'a>> {
         let of = move |cell: &Cell| reference.and_then(|reference| cell.ratio_to(reference, value));
         (heading.to_owned(), Box::new(move |cell| of(cell).map(|ratio| format!("{}×", number(ratio)))))
     };
+    let reference_over_it = format!("{} ÷ it", workload.reference().name());
     match workload.shape {
         Shape::Idle { .. } => vec![
             plain("KB per connection", |sample| sample.rss_kb_per_conn),
-            ratio("gorilla ÷ it", |sample| sample.rss_kb_per_conn),
+            ratio(&reference_over_it, |sample| sample.rss_kb_per_conn),
             plain("after one message each", |sample| sample.rss_kb_per_conn_used),
         ],
         Shape::Growth { .. } => {
@@ -158,14 +161,32 @@ fn columns<'a>(results: &'a Results, cells: &'a [Cell]) -> Vec<Column<'a>> {
             steps
                 .chain([
                     plain("last ÷ first", |sample| sample.growth),
-                    ratio("gorilla ÷ it, at the last", |sample| sample.cpu_us),
+                    ratio(&format!("{reference_over_it}, at the last"), |sample| sample.cpu_us),
                 ])
                 .collect()
+        }
+        Shape::Requests { .. } => {
+            let by_hand = results.cell(workload, Peer::WsxByHand);
+            let over_by_hand =
+                move |cell: &Cell| by_hand.and_then(|by_hand| by_hand.ratio_to(cell, |sample| sample.cpu_us));
+            vec![
+                plain("CPU µs", |sample| sample.cpu_us),
+                ratio(&reference_over_it, |sample| sample.cpu_us),
+                (
+                    "it ÷ wsx-by-hand".into(),
+                    Box::new(move |cell| over_by_hand(cell).map(|ratio| format!("{ratio:.2}"))),
+                ),
+                plain("of the client", |sample| sample.load_us),
+                plain("requests/s", |sample| sample.per_second),
+                plain("p50 µs", |sample| sample.p50_us),
+                plain("p95 µs", |sample| sample.p95_us),
+                plain("p99 µs", |sample| sample.p99_us),
+            ]
         }
         shape => {
             let mut columns = vec![
                 plain("CPU µs", |sample| sample.cpu_us),
-                ratio("gorilla ÷ it", |sample| sample.cpu_us),
+                ratio(&reference_over_it, |sample| sample.cpu_us),
                 plain("user", |sample| sample.user_us),
                 plain("system", |sample| sample.system_us),
                 plain("p50 µs", |sample| sample.p50_us),
@@ -315,6 +336,22 @@ mod tests {
         let row = table.trim_end().lines().last().unwrap();
         let fields: Vec<&str> = row.split('|').map(str::trim).collect();
         assert_eq!(fields, ["", "`burst-128-envelope`", "CPU µs", "2.00", "2.00", "1.00", "–", "–", ""]);
+    }
+
+    #[test]
+    fn requests_stand_beside_jsonrpsee_and_the_way_by_hand() {
+        let workload = workload::ALL.iter().find(|workload| workload.is_requests()).unwrap();
+        let of = |peer, cpu| Cell { workload, ..cell(peer, &[Some(cpu)]) };
+        let cells = vec![of(Peer::WsxByHand, 2.0), of(Peer::Jsonrpsee, 8.0), of(Peer::TarpcJson, 4.0)];
+        let tables = tables(&Results { cells, took: Duration::from_secs(1) });
+        let rows: Vec<Vec<&str>> = tables
+            .lines()
+            .filter(|line| line.starts_with('|'))
+            .map(|line| line.split('|').map(str::trim).collect())
+            .collect();
+        assert_eq!(rows[0][1..5], ["peer", "CPU µs", "jsonrpsee ÷ it", "it ÷ wsx-by-hand"]);
+        assert_eq!(rows[2][1..5], ["wsx-by-hand", "2.00", "4.00×", "1.00"]);
+        assert_eq!(rows[4][1..5], ["tarpc-json", "4.00", "2.00×", "2.00"]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The work that the servers have to do.
-use crate::message::Kind;
+use crate::{message::Kind, peers::Peer};
 use clap::builder::PossibleValue;
 
 /// One workload: what is sent, over how many connections, and when.
@@ -8,8 +8,10 @@ pub(crate) struct Workload {
     pub(crate) name: &'static str,
     /// The heading of its table.
     pub(crate) title: &'static str,
-    pub(crate) kind: Kind,
-    /// Length of a message in bytes, envelope included.
+    /// What the server does with a message of the load. `None` for requests, which the client of
+    /// the peer sends.
+    pub(crate) kind: Option<Kind>,
+    /// Length of a message in bytes, envelope included; of a request, only its payload.
     pub(crate) length: usize,
     pub(crate) shape: Shape,
 }
@@ -19,6 +21,16 @@ impl Workload {
     /// of connections, and the memory that remains after long messages.
     pub(crate) fn asks_for_memory(&self) -> bool {
         self.length >= LARGE || matches!(self.shape, Shape::Idle { .. } | Shape::Broadcast { .. })
+    }
+
+    /// Whether it measures requests, and so the server and the client.
+    pub(crate) fn is_requests(&self) -> bool {
+        matches!(self.shape, Shape::Requests { .. })
+    }
+
+    /// Returns the peer that all are compared with.
+    pub(crate) fn reference(&self) -> Peer {
+        if self.is_requests() { Peer::Jsonrpsee } else { Peer::Gorilla }
     }
 
     /// Whether `--quick` has time for it: 19,000 connections take a slow server three seconds.
@@ -40,15 +52,18 @@ pub(crate) enum Shape {
     Handshake,
     /// Messages at a constant rate, over more and more connections.
     Growth { connections: &'static [usize] },
+    /// Each connection has this many requests outstanding, and sends the next one with each reply.
+    Requests { connections: usize, outstanding: u32 },
 }
 
 impl Shape {
     /// Returns the maximum number of connections.
     pub(crate) fn connections(self) -> usize {
         match self {
-            Self::Exchange { connections, .. } | Self::Broadcast { connections, .. } | Self::Idle { connections } => {
-                connections
-            }
+            Self::Exchange { connections, .. }
+            | Self::Broadcast { connections, .. }
+            | Self::Idle { connections }
+            | Self::Requests { connections, .. } => connections,
             Self::Handshake => 0,
             Self::Growth { connections } => connections.iter().copied().max().unwrap_or(0),
         }
@@ -65,11 +80,15 @@ const MANY: Shape = Shape::Exchange { connections: 256, batch: 1 };
 const ONE: Shape = Shape::Exchange { connections: 1, batch: 1 };
 
 const fn workload(name: &'static str, title: &'static str, kind: Kind, length: usize, shape: Shape) -> Workload {
-    Workload { name, title, kind, length, shape }
+    Workload { name, title, kind: Some(kind), length, shape }
+}
+
+const fn requests(name: &'static str, title: &'static str, connections: usize, outstanding: u32) -> Workload {
+    Workload { name, title, kind: None, length: 128, shape: Shape::Requests { connections, outstanding } }
 }
 
 /// In the order of the tables.
-pub(crate) static ALL: [Workload; 17] = [
+pub(crate) static ALL: [Workload; 19] = [
     workload(
         "burst-128-envelope",
         "32 connections in bursts of 64, 128 B, data passed through",
@@ -171,6 +190,8 @@ pub(crate) static ALL: [Workload; 17] = [
         200,
         Shape::Growth { connections: &[100, 1000, 5000, 19_000] },
     ),
+    requests("request-1", "One connection, one request outstanding, 128 B, decoded into a struct", 1, 1),
+    requests("request-64", "32 connections, 64 requests outstanding on each, 128 B, decoded into a struct", 32, 64),
 ];
 
 /// A workload's name on the command line.
@@ -193,5 +214,21 @@ impl clap::ValueEnum for Name {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.0.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_workload_has_its_peers_and_every_peer_its_workloads() {
+        for workload in &ALL {
+            assert!(workload.reference().runs(workload), "{}", workload.name);
+            assert_eq!(workload.kind.is_none(), workload.is_requests(), "{}", workload.name);
+        }
+        for peer in Peer::ALL {
+            assert!(ALL.iter().any(|workload| peer.runs(workload)), "{}", peer.name());
+        }
     }
 }

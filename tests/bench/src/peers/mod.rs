@@ -1,17 +1,20 @@
-//! The servers that are compared: their names, how each is started, and what is missing when one
+//! The peers that are compared: their names, how each is started, and what is missing when one
 //! cannot start.
 mod axum;
 mod everyone;
 mod fastwebsockets;
 mod messages;
+mod requests;
 mod tokio_websockets;
 mod tungstenite;
 mod work;
 mod wsx;
 
+use crate::{client::Requests, workload::Workload};
 use clap::ValueEnum;
 use std::{
     env,
+    error::Error,
     io::{self, Write},
     path::{Path, PathBuf},
     process::{self, Command, Output},
@@ -19,7 +22,7 @@ use std::{
 };
 use tokio::net::TcpListener;
 
-/// A server to measure.
+/// A server to measure; a peer for requests has a client too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Peer {
     Wsx,
@@ -30,10 +33,16 @@ pub(crate) enum Peer {
     TokioWebsockets,
     Axum,
     Ws,
+    WsxByHand,
+    Jsonrpsee,
+    TarpcJson,
+    TarpcBincode,
+    #[value(name = "socket.io")]
+    SocketIo,
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Wsx,
         Self::Gorilla,
         Self::Tungstenite,
@@ -42,6 +51,11 @@ impl Peer {
         Self::TokioWebsockets,
         Self::Axum,
         Self::Ws,
+        Self::WsxByHand,
+        Self::Jsonrpsee,
+        Self::TarpcJson,
+        Self::TarpcBincode,
+        Self::SocketIo,
     ];
 
     /// Returns the name on the command line, in JSON and in the tables.
@@ -55,27 +69,64 @@ impl Peer {
             Self::TokioWebsockets => "tokio-websockets",
             Self::Axum => "axum",
             Self::Ws => "ws",
+            Self::WsxByHand => "wsx-by-hand",
+            Self::Jsonrpsee => "jsonrpsee",
+            Self::TarpcJson => "tarpc-json",
+            Self::TarpcBincode => "tarpc-bincode",
+            Self::SocketIo => "socket.io",
         }
     }
 
-    /// Returns how to start the server, after building what has to be built.
+    /// Whether the peer runs this workload: either all requests, or all others.
+    pub(crate) fn runs(self, workload: &Workload) -> bool {
+        self.asks() == workload.is_requests()
+    }
+
+    /// Whether the peer has a client of its own, for requests.
+    fn asks(self) -> bool {
+        match self {
+            Self::Wsx
+            | Self::Gorilla
+            | Self::Tungstenite
+            | Self::TungsteniteTuned
+            | Self::Fastwebsockets
+            | Self::TokioWebsockets
+            | Self::Axum
+            | Self::Ws => false,
+            Self::WsxByHand | Self::Jsonrpsee | Self::TarpcJson | Self::TarpcBincode | Self::SocketIo => true,
+        }
+    }
+
+    /// Returns how to start the peer, after building what has to be built.
     pub(crate) fn prepare(self) -> Result<Start, Missing> {
         match self {
             Self::Gorilla => gorilla(),
             Self::Ws => ws(),
+            Self::SocketIo => socket_io(),
             _ => {
                 let program =
                     env::current_exe().map_err(|error| Missing(format!("this program's own path: {error}")))?;
-                Ok(Start { program, arguments: vec!["serve".into(), self.name().into()] })
+                let command = |command: &str| CommandLine {
+                    program: program.clone(),
+                    arguments: vec![command.into(), self.name().into()],
+                };
+                Ok(Start { server: command("serve"), client: self.asks().then(|| command("ask")) })
             }
         }
     }
 }
 
-/// The command line of a server. The server prints its port, and exits when its standard input
-/// ends.
-#[derive(Debug, Clone)]
+/// How to start a peer.
+#[derive(Debug)]
 pub(crate) struct Start {
+    /// The server prints its port, and exits when its standard input ends.
+    pub(crate) server: CommandLine,
+    /// The client of a peer for requests, without the arguments of [`Requests`].
+    pub(crate) client: Option<CommandLine>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct CommandLine {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
 }
@@ -118,18 +169,36 @@ fn gorilla() -> Result<Start, Missing> {
     if !built.status.success() {
         return Err(failed(String::from_utf8_lossy(&built.stderr).into_owned()));
     }
-    Ok(Start { program, arguments: Vec::new() })
+    Ok(Start { server: CommandLine { program, arguments: Vec::new() }, client: None })
 }
 
 fn ws() -> Result<Start, Missing> {
-    if run("node", &["--version"]).is_err() {
-        return Err(Missing(format!("there is no Node.js (Debian package nodejs; {INSTALL})")));
-    }
+    need_node()?;
     if !home().join("../interop/node_modules/ws").is_dir() {
         return Err(Missing(format!("there is no ws (npm package ws in tests/interop; {INSTALL})")));
     }
-    let script = home().join("peers/ws.mjs").to_string_lossy().into_owned();
-    Ok(Start { program: "node".into(), arguments: vec![script] })
+    Ok(Start { server: node("ws.mjs"), client: None })
+}
+
+fn socket_io() -> Result<Start, Missing> {
+    need_node()?;
+    if !["socket.io", "socket.io-client"].iter().all(|package| home().join("node_modules").join(package).is_dir()) {
+        return Err(Missing(format!("there is no socket.io (npm package socket.io in tests/bench; {INSTALL})")));
+    }
+    Ok(Start { server: node("socketio.mjs"), client: Some(node("socketio-client.mjs")) })
+}
+
+fn need_node() -> Result<(), Missing> {
+    match run("node", &["--version"]) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Missing(format!("there is no Node.js (Debian package nodejs; {INSTALL})"))),
+    }
+}
+
+/// Returns the command line of a script in the folder `peers`.
+fn node(script: &str) -> CommandLine {
+    let script = home().join("peers").join(script).to_string_lossy().into_owned();
+    CommandLine { program: "node".into(), arguments: vec![script] }
 }
 
 /// Returns the output of a program, or an error when there is no such program or it fails.
@@ -165,8 +234,25 @@ pub(crate) async fn serve(peer: Peer) -> io::Result<()> {
         Peer::Fastwebsockets => tokio::spawn(fastwebsockets::serve(listener)),
         Peer::TokioWebsockets => tokio::spawn(tokio_websockets::serve(listener)),
         Peer::Axum => tokio::spawn(axum::serve(listener)),
-        Peer::Gorilla | Peer::Ws => return Err(io::Error::other(format!("{} is not a Rust program", peer.name()))),
+        Peer::WsxByHand => tokio::spawn(requests::by_hand::serve(listener)),
+        Peer::Jsonrpsee => tokio::spawn(requests::jsonrpsee::serve(listener)),
+        Peer::TarpcJson => tokio::spawn(requests::tarpc::serve_json(listener)),
+        Peer::TarpcBincode => tokio::spawn(requests::tarpc::serve_bincode(listener)),
+        Peer::Gorilla | Peer::Ws | Peer::SocketIo => {
+            return Err(io::Error::other(format!("{} is not a Rust program", peer.name())));
+        }
     };
     server.await?;
     Err(io::Error::other("the server stopped by itself"))
+}
+
+/// Runs the client process of a Rust peer: see [`crate::client`].
+pub(crate) fn ask(peer: Peer, work: Requests) -> Result<(), Box<dyn Error + Send + Sync>> {
+    match peer {
+        Peer::WsxByHand => requests::ask(work, requests::by_hand::connect),
+        Peer::Jsonrpsee => requests::ask(work, requests::jsonrpsee::connect),
+        Peer::TarpcJson => requests::ask(work, requests::tarpc::connect_json),
+        Peer::TarpcBincode => requests::ask(work, requests::tarpc::connect_bincode),
+        _ => Err(format!("{} does not have a client in Rust", peer.name()).into()),
+    }
 }
