@@ -5,10 +5,6 @@
 //! Conformance and abuse suites run against it. It prints one line, with its address. It has no
 //! observer: a suite that does not read standard error would fill the pipe, and block the server.
 use clap::Parser;
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
 use wsx::{Config, Connection, Hub, RawFrame, SendError};
 use wsx_examples::MainError;
 
@@ -23,9 +19,6 @@ struct Arguments {
     #[arg(long, value_name = "BYTES", default_value_t = Config::default().max_message_size)]
     max_message_size: usize,
 }
-
-/// Grace period for open connections when the program stops.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// Echoes a message that is not an envelope.
 #[wsx::handler("__raw__")]
@@ -56,14 +49,5 @@ async fn main() -> Result<(), MainError> {
         .max_message_size(max_message_size)
         // Room for two of the longest messages: one echo leaves while the next one comes in.
         .queue_bytes(max_message_size.saturating_mul(2).max(Config::default().queue_bytes));
-    let hub = Hub::builder().config(config).build()?;
-    let listener = wsx_examples::listen(&listen).await?;
-    let address = listener.local_addr()?;
-    writeln!(io::stdout(), "listening on ws://{address}/ws")?;
-    io::stdout().flush()?;
-    let serving = tokio::spawn(hub.ws_handler(wsx::unique_id, |_| {}).path("/ws").serve(listener));
-    wsx_examples::asked_to_stop().await?;
-    hub.shutdown(GRACE).await;
-    // Ends after the answers to handshakes that came during the shutdown.
-    Ok(serving.await?)
+    wsx_examples::serve(Hub::builder().config(config).build()?, &listen).await
 }

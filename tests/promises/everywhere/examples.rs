@@ -1,13 +1,44 @@
 //! The example programs run: row D1 of the specification.
 //!
 //! A test of the package of the examples, so that cargo builds them for it.
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+use tokio::task::spawn_blocking;
+use wsx_tests::{Peer, within};
+
+/// An example that runs. It ends when the test ends.
+struct Running(Child);
+
+impl Running {
+    /// Starts an example. Returns its first line.
+    fn start(path: &str, arguments: &[&str]) -> (Self, String) {
+        let mut command = Command::new(path);
+        let command = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut running = Self(command.spawn().expect("it was built"));
+        let mut line = String::new();
+        // Not closed, because an example may print more lines later.
+        let stdout = running.0.stdout.as_mut().expect("piped above");
+        BufReader::new(stdout).read_line(&mut line).expect("it prints UTF-8");
+        (running, line.trim_end().to_owned())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Rows D1, A1: a server and three boxes talk for six seconds. The server restarts meanwhile. The
 /// last line says that nothing was lost and that each box has reconnected.
@@ -24,6 +55,55 @@ fn the_fleet_loses_nothing_when_its_server_restarts() {
     assert!(output.status.success(), "{}", output.status);
 }
 
+/// Returns an envelope without the keys that every envelope has.
+fn keys(mut envelope: Value) -> Value {
+    let keys = envelope.as_object_mut().expect("an envelope is an object");
+    keys.remove("ver").zip(keys.remove("ts")).expect("an envelope has them");
+    envelope
+}
+
+/// Rows D1, Q1, Q4: `answers` replies to requests and to plain messages, fails, and asks back. It
+/// stops as `echo` does.
+#[tokio::test]
+async fn answers_replies_fails_and_asks_back() {
+    let (mut program, line) = Running::start(env!("CARGO_BIN_EXE_answers"), &["--listen", "127.0.0.1:0"]);
+    let url = line.strip_prefix("listening on ").expect("it prints its address");
+    let mut peer = Peer::connect(url).await;
+    for (message_type, data, outcome) in [
+        ("add", json!({"a": 2, "b": -44}), json!({"type": "sum", "data": {"sum": -42}})),
+        ("add", json!({"a": i64::MAX, "b": i64::MAX}), json!({"type": "sum", "data": {"sum": u64::MAX - 1}})),
+        ("wait", json!({"ms": 1}), json!({"type": "waited", "data": {"ms": 1}})),
+        ("ask_back", json!({"depth": 0}), json!({"type": "asked", "data": {"depth": 0}})),
+        ("fail", json!({}), json!({"type": "fail", "err": {"code": "failed", "message": "asked to fail"}})),
+    ] {
+        let mut expected = outcome;
+        if expected["err"].is_null() {
+            peer.send_envelope(message_type, data.clone()).await;
+            assert_eq!(keys(peer.receive().await), expected);
+        }
+        peer.send(json!({"type": message_type, "id": "7", "data": data}).to_string()).await;
+        expected["re"] = "7".into();
+        assert_eq!(keys(peer.receive().await), expected);
+    }
+    let failure = json!({"code": "failed", "message": "the peer's handler failed: \"no\""});
+    for (key, ours, expected) in [
+        ("data", json!({"depth": 1}), json!({"type": "asked", "re": 8, "data": {"depth": 2}})),
+        ("err", json!({"code": "failed", "message": "no"}), json!({"type": "ask_back", "re": 8, "err": failure})),
+    ] {
+        peer.send(json!({"type": "ask_back", "id": 8, "data": {"depth": 2}}).to_string()).await;
+        let asked = peer.receive().await;
+        assert_eq!([&asked["type"], &asked["data"]], [&json!("ask_back"), &json!({"depth": 1})]);
+        peer.send(json!({"type": "asked", "re": asked["id"], key: ours}).to_string()).await;
+        assert_eq!(keys(peer.receive().await), expected);
+    }
+    let mut other = Peer::connect(url).await;
+    peer.send(json!({"type": "panic", "id": 9, "data": {}}).to_string()).await;
+    assert_eq!(peer.close().await.0, 1011);
+    kill(Pid::from_raw(program.0.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(other.close().await.0, 1001);
+    assert!(within(spawn_blocking(move || program.0.wait())).await.unwrap().unwrap().success());
+}
+
 /// Rows D1, L8: the certificate in the files is that of the next connection. Files that do not
 /// belong together are not used.
 #[cfg(feature = "rustls")]
@@ -33,15 +113,6 @@ async fn a_renewed_certificate_is_that_of_the_next_connection() {
     use wsx::{Hub, Rejection, Tls, http::request::Parts, server::PeerCertificates};
     use wsx_tests::Log;
     use wsx_tls_tests::{Authority, Issued};
-
-    /// Ends the program when the test ends.
-    struct Ended(std::process::Child);
-    impl Drop for Ended {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
 
     let authority = Authority::default();
     let (hub, log) = (Hub::new(), Log::default());
@@ -65,7 +136,7 @@ async fn a_renewed_certificate_is_that_of_the_next_connection() {
     std::fs::write(&ca, authority.pem()).unwrap();
     write(&first, &first);
     let mut program = Command::new(env!("CARGO_BIN_EXE_renewing_certificate"));
-    let _program = Ended(program.arg(url).args([&ca, &certificate, &key]).spawn().expect("it was built"));
+    let _program = Running(program.arg(url).args([&ca, &certificate, &key]).spawn().expect("it was built"));
     for (certificate, key, expected) in [(&renewed, &renewed, &first), (&third, &renewed, &renewed)] {
         assert_eq!(log.next().await, std::slice::from_ref(&expected.certificate));
         write(certificate, key);
@@ -74,11 +145,11 @@ async fn a_renewed_certificate_is_that_of_the_next_connection() {
     assert_eq!(log.next().await, [renewed.certificate]);
 }
 
-/// Returns the answer to an HTTP request.
-fn http(address: &str, target: &str) -> String {
+/// Returns the answer to an HTTP request, as `GET /metrics`.
+fn http(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the example listens");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("the option is supported");
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: {address}\r\n\r\n").expect("it reads");
+    write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
     answer
@@ -99,30 +170,20 @@ fn a_scrape_of_the_example_has_every_documented_metric() {
         })
         .collect();
     assert!(documented.len() > 10, "{documented:?}");
-    let mut example = Command::new(env!("CARGO_BIN_EXE_prometheus"))
-        .args(["--hub", "127.0.0.1:0", "--metrics", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it was built");
-    let mut line = String::new();
-    // Kept, because the example prints more lines later.
-    let mut stdout = BufReader::new(example.stdout.take().expect("piped above"));
-    stdout.read_line(&mut line).expect("it prints UTF-8");
-    let address = line.trim().strip_prefix("metrics: http://").and_then(|rest| rest.strip_suffix("/metrics"));
+    let arguments = ["--hub", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
+    let (_example, line) = Running::start(env!("CARGO_BIN_EXE_prometheus"), &arguments);
+    let address = line.strip_prefix("metrics: http://").and_then(|rest| rest.strip_suffix("/metrics"));
     let address = address.unwrap_or_else(|| panic!("{line:?}"));
     let start = Instant::now();
     let answer = loop {
-        let answer = http(address, "/metrics");
+        let answer = http(address, "GET /metrics");
         if documented.keys().all(|name| answer.contains(&format!("# TYPE {name} "))) {
             break answer;
         }
         assert!(start.elapsed() < Duration::from_secs(60), "a metric is missing: {answer}");
         std::thread::sleep(Duration::from_millis(100));
     };
-    let missing = http(address, "/");
-    example.kill().expect("it runs");
-    example.wait().expect("it ends");
+    let missing = http(address, "GET /");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(missing.starts_with("HTTP/1.1 404 Not Found\r\n"), "{missing}");
     let types = answer.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
