@@ -289,6 +289,7 @@ pub enum Seen {
     ReplyDropped(String, String),
     HandlerDropped(String, String, usize),
     MessageIgnored(String, String),
+    ReplyUnexpected(String, String),
     HandshakeRejected(u16, String),
     TlsFailed(String),
     IdContested(String, [Option<SocketAddr>; 2], u32),
@@ -348,6 +349,11 @@ impl Memory {
         self.find(|seen| if let Seen::MessageIgnored(id, kind) = seen { Some((id, kind)) } else { None }).await
     }
 
+    /// Waits for the next reply that no request waits for. Returns connection and type.
+    pub async fn reply_unexpected(&mut self) -> (String, String) {
+        self.find(|seen| if let Seen::ReplyUnexpected(id, kind) = seen { Some((id, kind)) } else { None }).await
+    }
+
     /// Waits for the next connection that closed. Returns its id and why it closed.
     pub async fn connection_closed(&mut self) -> (String, Closed) {
         self.find(|seen| if let Seen::ConnectionClosed(id, closed) = seen { Some((id, closed)) } else { None }).await
@@ -386,6 +392,9 @@ impl Observer for Recorder {
     }
     fn message_ignored(&self, conn: &Connection, message_type: &str) {
         self.saw(Seen::MessageIgnored(conn.id().to_owned(), message_type.to_owned()));
+    }
+    fn reply_unexpected(&self, conn: &Connection, message_type: &str) {
+        self.saw(Seen::ReplyUnexpected(conn.id().to_owned(), message_type.to_owned()));
     }
     fn handshake_rejected(&self, _: Option<SocketAddr>, _: RejectionKind, status: wsx::http::StatusCode, why: &str) {
         self.saw(Seen::HandshakeRejected(status.as_u16(), why.to_owned()));

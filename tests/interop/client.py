@@ -2,18 +2,19 @@
 
 import asyncio
 
-from lines import LONGEST, act, emit, forward, operations
+from asking import Asking
+from lines import HANDLERS, LONGEST, act, emit, forward, operations
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 
 async def main():
-    connection = None
+    asking = None
     # Held, because the event loop alone does not keep a task alive.
     forwarding = None
     async for operation in operations():
         if operation["op"] != "connect":
-            await act(connection, operation)
+            await act(asking, operation)
             continue
         try:
             # A proxy from the environment must not be used between two programs of one machine.
@@ -21,8 +22,9 @@ async def main():
         except InvalidStatus as rejection:
             emit("rejected", status=rejection.response.status_code)
         else:
+            asking = Asking(connection, HANDLERS)
             emit("open")
-            forwarding = asyncio.create_task(forward(connection))
+            forwarding = asyncio.create_task(forward(asking))
 
 
 asyncio.run(main())

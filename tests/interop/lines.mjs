@@ -1,6 +1,7 @@
 // The shared parts of the two Node programs: operations come in and events go out, each a JSON
 // object on a line.
 import { createInterface } from "node:readline";
+import { Refusal } from "./asking.mjs";
 
 export function emit(event, values = {}) {
   process.stdout.write(`${JSON.stringify({ event, ...values })}\n`);
@@ -14,12 +15,44 @@ export async function work(perform) {
   process.exit();
 }
 
-/** Writes an event for each message, and for the close. */
-export function forward(connection) {
+// A request of the type `hold` is answered when the gate with its number is open.
+const gates = new Map();
+
+export const HANDLERS = {
+  add: (_asking, { a, b }) => ["sum", { sum: a + b }],
+  ask_back: async (asking, { depth }) => {
+    if (depth > 0) {
+      const { err } = await asking.request("ask_back", { depth: depth - 1 });
+      if (err !== undefined) throw new Refusal({ code: "failed", message: JSON.stringify(err) });
+    }
+    return ["asked", { depth }];
+  },
+  reboot: (_asking, { delay_s }) => {
+    throw new Refusal({ code: "in_use", message: "a film is playing", data: { until_s: delay_s + 90 } });
+  },
+  hold: async (_asking, data) => {
+    await gate(data.n).opened;
+    return ["held", data];
+  },
+};
+
+/** Returns the gate with this number. */
+function gate(n) {
+  if (!gates.has(n)) {
+    const made = {};
+    made.opened = new Promise((open) => (made.open = open));
+    gates.set(n, made);
+  }
+  return gates.get(n);
+}
+
+/** Writes an event for each message that is not taken as a request or reply, and for the close. */
+export function forward(asking) {
+  const { connection } = asking;
   connection.on("message", (data, isBinary) => {
     if (isBinary) {
       emit("binary", { bytes: [...data] });
-    } else {
+    } else if (!asking.take(data.toString())) {
       emit("message", { text: data.toString() });
     }
   });
@@ -28,8 +61,15 @@ export function forward(connection) {
 }
 
 /** Performs an operation on a connection, at either end of it. */
-export function act(connection, operation) {
+export function act(asking, operation) {
+  const { connection } = asking;
   switch (operation.op) {
+    case "request":
+      asking.request(operation.type, operation.data, operation).then((envelope) => emit("reply", { envelope }));
+      break;
+    case "release":
+      gate(operation.n).open();
+      break;
     case "send_text":
       connection.send(operation.text);
       break;

@@ -1,9 +1,11 @@
 """The shared parts of the two Python programs: operations come in and events go out, each a JSON object on a line."""
 
 import asyncio
+import collections
 import json
 import sys
 
+from asking import Refusal
 from websockets.exceptions import ConnectionClosed
 
 # Longer than the longest message of the tests, as a line and as a WebSocket message.
@@ -23,23 +25,63 @@ async def operations():
         yield json.loads(line)
 
 
-async def forward(connection):
-    """Writes an event for each message, and for the close."""
+# The requests of the type `hold` that may be answered.
+released = collections.defaultdict(asyncio.Event)
+
+
+async def add(_, data):
+    return "sum", {"sum": data["a"] + data["b"]}
+
+
+async def ask_back(asking, data):
+    depth = data["depth"]
+    if depth > 0:
+        reply = await asking.request("ask_back", {"depth": depth - 1})
+        if "err" in reply:
+            raise Refusal("failed", str(reply["err"]), None)
+    return "asked", {"depth": depth}
+
+
+async def reboot(_, data):
+    raise Refusal("in_use", "a film is playing", {"until_s": data["delay_s"] + 90})
+
+
+async def hold(_, data):
+    await released[data["n"]].wait()
+    return "held", data
+
+
+HANDLERS = {"add": add, "ask_back": ask_back, "reboot": reboot, "hold": hold}
+
+
+async def forward(asking):
+    """Writes an event for each message that is not taken as a request or reply, and for the close."""
+    connection = asking.connection
     try:
         async for message in connection:
-            if isinstance(message, str):
-                emit("message", text=message)
-            else:
+            if not isinstance(message, str):
                 emit("binary", bytes=list(message))
+            elif not asking.take(message):
+                emit("message", text=message)
     except ConnectionClosed:
         # Raised for every code except 1000 and 1001; the event below has the code.
         pass
     emit("close", code=connection.close_code, reason=connection.close_reason)
 
 
-async def act(connection, operation):
+async def request(asking, operation):
+    keys = {key: operation[key] for key in ("id", "ttl") if key in operation}
+    emit("reply", envelope=await asking.request(operation["type"], operation["data"], **keys))
+
+
+async def act(asking, operation):
     """Performs an operation on a connection, at either end of it."""
+    connection = asking.connection
     match operation:
+        case {"op": "request"}:
+            asking.keep(asyncio.create_task(request(asking, operation)))
+        case {"op": "release", "n": n}:
+            released[n].set()
         case {"op": "send_text", "text": text}:
             await connection.send(text)
         case {"op": "send_binary", "bytes": numbers}:

@@ -5,19 +5,20 @@
 //! events to standard output, each a JSON object on a line. Each promise is a function here, named
 //! after what the foreign peer does or gets. The modules at the end run every promise with every
 //! peer.
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::{borrow::Cow, path::Path, process::Stdio, time::Duration};
+use std::{borrow::Cow, path::Path, pin::pin, process::Stdio, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStdin, Command},
-    sync::mpsc,
-    time::timeout,
+    sync::{Notify, mpsc},
+    time::{sleep, timeout},
 };
 use wsx::{
     Backoff, CancellationToken, Client, CloseCode, Closed, ClosedBy, ConnectError, Connection, Envelope, Hub, RawFrame,
-    Rejection, SendError,
+    Rejection, RequestError, SendError,
     client::ClientBuilder,
+    connection::Asking,
     http::{StatusCode, Uri},
 };
 use wsx_tests::{
@@ -44,6 +45,46 @@ struct Cmd {
     n: u32,
 }
 
+/// A request of both ends.
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct Add {
+    a: i64,
+    b: i64,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, wsx::Message)]
+struct Sum {
+    sum: i64,
+}
+
+/// A request of both ends, with which an end asks back as many times as it says.
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct AskBack {
+    depth: u8,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, wsx::Message)]
+struct Asked {
+    depth: u8,
+}
+
+/// A request that is not answered until the test says so. The number is of a foreign peer alone.
+#[derive(Serialize, wsx::Message)]
+struct Hold {
+    n: u8,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, wsx::Message)]
+struct Held {
+    n: u8,
+}
+
+/// A request that the foreign peer refuses.
+#[derive(Serialize, wsx::Message)]
+struct Reboot {
+    delay_s: u32,
+}
+
 /// Our endpoint, the same for the hub and for the client. It logs what it handles.
 #[derive(wsx::Endpoint, Clone, Default)]
 struct Ours {
@@ -51,6 +92,8 @@ struct Ours {
     numbers: Arrivals,
     raw: Log<RawFrame<'static>>,
     closed: Log<Closed>,
+    /// Lets one `hold` be answered.
+    released: Arc<Notify>,
 }
 
 #[wsx::handler("telemetry", on = Ours)]
@@ -67,6 +110,30 @@ fn on_number(ours: &Ours, Numbered(number): Numbered) {
 #[wsx::handler("note", on = Ours)]
 fn on_note(text: String) -> Envelope<String> {
     Envelope::with_type("noted", text)
+}
+
+#[wsx::handler("add", on = Ours)]
+fn on_add(Add { a, b }: Add) -> Sum {
+    Sum { sum: a + b }
+}
+
+#[wsx::handler("fail", on = Ours)]
+fn on_fail() -> Result<(), &'static str> {
+    Err("asked to fail")
+}
+
+#[wsx::handler("hold", on = Ours)]
+async fn on_hold(ours: &Ours) -> Held {
+    ours.released.notified().await;
+    Held { n: 0 }
+}
+
+#[wsx::handler("ask_back", on = Ours)]
+async fn on_ask_back(AskBack { depth }: AskBack, conn: &Connection) -> Result<Asked, RequestError> {
+    if depth > 0 {
+        conn.request_as::<Asked>(&AskBack { depth: depth - 1 }).await?;
+    }
+    Ok(Asked { depth })
 }
 
 #[wsx::handler("__raw__", on = Ours)]
@@ -181,6 +248,24 @@ impl Peer {
         self.ask(json!({"op": "send_text", "text": envelope.to_string()})).await;
     }
 
+    /// Makes the peer ask us. The keys are `id` and `ttl`, or some of them.
+    async fn requests(&mut self, message_type: &str, data: Value, keys: Value) {
+        let mut operation = keys;
+        operation["op"] = "request".into();
+        operation["type"] = message_type.into();
+        operation["data"] = data;
+        self.ask(operation).await;
+    }
+
+    /// Returns the next reply that the peer received, or the failure in its place: `type`, `re`,
+    /// and `data` or `err`.
+    async fn receives_reply(&mut self) -> Value {
+        let mut envelope = self.receives("reply").await["envelope"].take();
+        let keys = envelope.as_object_mut().expect("an envelope is an object");
+        keys.remove("ver").zip(keys.remove("ts")).expect("a reply is an envelope");
+        envelope
+    }
+
     /// Returns the data of the next message, which must be an envelope of this type.
     async fn receives_data(&mut self, message_type: &str) -> Value {
         let event = self.receives("message").await;
@@ -200,11 +285,30 @@ impl Peer {
     }
 }
 
+/// Our end, which can ask the peer.
+enum Asker {
+    Hub(Hub<Ours>),
+    Client(Client<Ours>),
+}
+
+impl Asker {
+    fn asks<R: wsx::Message + DeserializeOwned>(
+        &self,
+        message: &(impl wsx::Message + Serialize),
+    ) -> Asking<'static, R> {
+        match self {
+            Self::Hub(hub) => hub.request_as("box-7", message),
+            Self::Client(client) => client.request_as(message),
+        }
+    }
+}
+
 /// A foreign peer and wsx, connected.
 struct Talk {
     peer: Peer,
     /// Our end of the connection.
     conn: Connection,
+    asker: Asker,
     ours: Ours,
     /// The events of our observer.
     memory: Memory,
@@ -231,15 +335,16 @@ impl Talk {
                     .hub
                     .connection("box-7")
                     .expect("the connection is in the hub before its handshake is answered");
-                Self { peer, conn, ours, memory, _link: link }
+                Self { peer, conn, asker: Asker::Hub(server.hub), ours, memory, _link: link }
             }
             End::Server => {
                 let (mut peer, url) = Peer::listening(language, ANY_PORT, json!({})).await;
                 let (url, link) = over(weakness, url);
                 let client = Client::builder(url).endpoint(ours.clone()).reconnect(false).observer(recorder);
-                let conn = connect(client).await.connection().expect("the client has just connected");
+                let client = connect(client).await;
+                let conn = client.connection().expect("the client has just connected");
                 peer.receives("open").await;
-                Self { peer, conn, ours, memory, _link: link }
+                Self { peer, conn, asker: Asker::Client(client), ours, memory, _link: link }
             }
         }
     }
@@ -377,6 +482,120 @@ async fn sends_fragments_that_arrive_whole(language: Language, end: End) {
     assert_eq!(ours.telemetry.next().await, Telemetry { celsius: -4.0 });
 }
 
+/// Rows Q1, Q3: the peer asks, and receives the reply or why there is not one. Its ids come back as
+/// they were. Python writes the keys after the data, Node before it.
+async fn asks_and_gets_the_reply_or_the_failure(language: Language, end: End) {
+    let Talk { mut peer, .. } = Talk::open(language, end).await;
+    let longest = "x".repeat(128);
+    for id in [json!(0), json!(-7), json!(9_007_199_254_740_991_i64), json!("box-7/ü \"1\""), json!(longest)] {
+        peer.requests("add", json!({"a": 2, "b": 40}), json!({"id": id})).await;
+        assert_eq!(peer.receives_reply().await, json!({"type": "sum", "re": id, "data": {"sum": 42}}));
+    }
+    for (message_type, data, code, message) in [
+        ("weather", json!({}), "not_handled", "no handler takes this type"),
+        ("fail", json!({}), "failed", "asked to fail"),
+        ("telemetry", json!({"celsius": "warm"}), "bad_data", "celsius"),
+        ("n", json!(1), "no_reply", "does not reply"),
+    ] {
+        peer.requests(message_type, data, json!({"id": "7"})).await;
+        let reply = peer.receives_reply().await;
+        assert_eq!([&reply["type"], &reply["re"], &reply["err"]["code"]], [message_type, "7", code]);
+        assert!(reply["err"]["message"].as_str().unwrap().contains(message), "{reply}");
+    }
+}
+
+/// Row Q1: a request that has waited for a handler until its deadline is not handled. The peer
+/// receives that.
+async fn gets_expired_for_a_request_that_waited(language: Language, end: End) {
+    let Talk { mut peer, ours, .. } = Talk::open(language, end).await;
+    peer.requests("hold", json!({}), json!({"id": 1})).await;
+    peer.requests("add", json!({"a": 1, "b": 1}), json!({"id": 2, "ttl": 1})).await;
+    // The request has arrived before the ping that is answered, and its time has passed after this.
+    peer.ask(json!({"op": "ping", "text": "now"})).await;
+    peer.receives("pong").await;
+    sleep(Duration::from_millis(2)).await;
+    ours.released.notify_one();
+    let mut replies = [peer.receives_reply().await, peer.receives_reply().await];
+    replies.sort_by_key(|reply| reply["re"].as_u64());
+    assert_eq!(replies[0], json!({"type": "held", "re": 1, "data": {"n": 0}}));
+    assert_eq!([&replies[1]["type"], &replies[1]["err"]["code"]], ["add", "expired"]);
+}
+
+/// Row Q4: both ends ask each other at once, and each handler asks back, to depth 3. Every request
+/// gets its reply.
+async fn asks_back_while_it_is_asked(language: Language, end: End) {
+    const AT_ONCE: usize = 8;
+    let Talk { mut peer, asker, .. } = Talk::open(language, end).await;
+    let asking: Vec<_> = (0..AT_ONCE).map(|_| tokio::spawn(asker.asks::<Asked>(&AskBack { depth: 3 }))).collect();
+    let mut ids: Vec<_> = (0..AT_ONCE).map(|n| format!("north-{n}")).collect();
+    for id in &ids {
+        peer.requests("ask_back", json!({"depth": 3}), json!({"id": id})).await;
+    }
+    for _ in 0..AT_ONCE {
+        let reply = peer.receives_reply().await;
+        assert_eq!([&reply["type"], &reply["data"]], [&json!("asked"), &json!({"depth": 3})], "{reply}");
+        ids.retain(|id| reply["re"] != **id);
+    }
+    assert!(ids.is_empty(), "without a reply: {ids:?}");
+    for asked in asking {
+        assert_eq!(within(asked).await.unwrap().unwrap(), Asked { depth: 3 });
+    }
+}
+
+/// Rows Q1, Q3: we ask, and receive the peer's reply, or its failure with a code of its own.
+async fn answers_or_fails_with_a_code_of_its_own(language: Language, end: End) {
+    let Talk { peer: _peer, asker, .. } = Talk::open(language, end).await;
+    assert_eq!(within(asker.asks::<Sum>(&Add { a: 2, b: 40 })).await.unwrap(), Sum { sum: 42 });
+    match within(asker.asks::<Sum>(&Reboot { delay_s: 5 })).await {
+        Err(RequestError::Other(error)) => {
+            assert_eq!((&*error.code, &*error.message), ("in_use", "a film is playing"));
+            let data: Value = serde_json::from_str(error.data.expect("the peer sends data").get()).unwrap();
+            assert_eq!(data, json!({"until_s": 95}));
+        }
+        other => panic!("{other:?}"),
+    }
+    let unknown = within(asker.asks::<Sum>(&Cmd { n: 1 })).await;
+    assert!(matches!(&unknown, Err(RequestError::NotHandled(text)) if text == "no handler takes this type"));
+    let other_type = within(asker.asks::<Asked>(&Add { a: 2, b: 40 })).await;
+    assert!(matches!(other_type, Err(RequestError::BadReply(_))), "{other_type:?}");
+}
+
+/// Row Q3: the peer may reply in another order. A reply goes to its own request.
+async fn replies_in_another_order(language: Language, end: End) {
+    let Talk { mut peer, asker, .. } = Talk::open(language, end).await;
+    let mut first = pin!(asker.asks::<Held>(&Hold { n: 1 }));
+    let second = asker.asks::<Held>(&Hold { n: 2 });
+    peer.ask(json!({"op": "release", "n": 2})).await;
+    // In this order, so that both are sent.
+    tokio::select! {
+        biased;
+        held = &mut first => panic!("{held:?}"),
+        held = within(second) => assert_eq!(held.unwrap(), Held { n: 2 }),
+    }
+    peer.ask(json!({"op": "release", "n": 1})).await;
+    assert_eq!(within(first).await.unwrap(), Held { n: 1 });
+}
+
+/// Rows Q1, Q3: without a reply, a request ends at its deadline. The late reply is counted and
+/// reported, and goes to no other request. The peer learns that nobody waits for a request.
+async fn replies_too_late(language: Language, end: End) {
+    let Talk { mut peer, asker, mut memory, .. } = Talk::open(language, end).await;
+    let result = within(asker.asks::<Held>(&Hold { n: 1 }).timeout(Duration::from_millis(20))).await;
+    assert!(matches!(result, Err(RequestError::TimedOut)), "{result:?}");
+    peer.ask(json!({"op": "release", "n": 1})).await;
+    assert_eq!(memory.reply_unexpected().await.1, "held");
+    let dropped = asker.asks::<Held>(&Hold { n: 2 });
+    tokio::select! {
+        biased;
+        held = dropped => panic!("{held:?}"),
+        sum = within(asker.asks::<Sum>(&Add { a: 2, b: 40 })) => assert_eq!(sum.unwrap(), Sum { sum: 42 }),
+    }
+    let cancel = peer.receives("message").await;
+    let cancel: Value = serde_json::from_str(cancel["text"].as_str().unwrap()).unwrap();
+    assert_eq!([&cancel["type"], &cancel["err"]], [&json!("cancel"), &json!({"code": "cancelled"})]);
+    assert!(cancel["id"].is_u64() && cancel["re"].is_null(), "{cancel}");
+}
+
 /// Rows S2, S3, T2: `send_to` reaches one client, and a broadcast reaches all of them once.
 async fn gets_what_is_for_it_alone_and_what_is_for_all(language: Language) {
     let server = Server::start(Hub::builder().endpoint(Ours::default()).build().unwrap()).await;
@@ -502,6 +721,12 @@ macro_rules! peer {
                 exchanges_messages_of_a_mebibyte
                 sends_fragments_that_arrive_whole
                 keeps_its_numbers_over_a_weak_link
+                asks_and_gets_the_reply_or_the_failure
+                gets_expired_for_a_request_that_waited
+                asks_back_while_it_is_asked
+                answers_or_fails_with_a_code_of_its_own
+                replies_in_another_order
+                replies_too_late
             }
             keep! { (Language::$language): $($promise)+ }
         }

@@ -3,9 +3,10 @@
 // and `open` for each connection.
 import { createServer } from "node:http";
 import { WebSocketServer } from "ws";
-import { act, emit, forward, work } from "./lines.mjs";
+import { Asking } from "./asking.mjs";
+import { HANDLERS, act, emit, forward, work } from "./lines.mjs";
 
-let connection;
+let asking;
 
 function listen({ host, port, reject, greeting }) {
   const upgrader = new WebSocketServer({
@@ -18,9 +19,9 @@ function listen({ host, port, reject, greeting }) {
     // Holds back the output, so that the answer to the handshake and the greeting leave in one
     // segment.
     socket.cork();
-    upgrader.handleUpgrade(request, socket, head, (accepted) => {
-      connection = accepted;
-      forward(connection);
+    upgrader.handleUpgrade(request, socket, head, (connection) => {
+      asking = new Asking(connection, HANDLERS);
+      forward(asking);
       if (greeting !== undefined) {
         connection.send(greeting);
       }
@@ -35,6 +36,6 @@ await work((operation) => {
   if (operation.op === "listen") {
     listen(operation);
   } else {
-    act(connection, operation);
+    act(asking, operation);
   }
 });

@@ -4,7 +4,8 @@ listen {host, port, and optionally reject or greeting}. Its events are listening
 import asyncio
 import socket
 
-from lines import LONGEST, act, emit, forward, operations
+from asking import Asking
+from lines import HANDLERS, LONGEST, act, emit, forward, operations
 from websockets.asyncio.server import serve
 
 
@@ -14,7 +15,7 @@ class Server:
         self.reject = options.get("reject")
         # Text that is sent right after the answer to the handshake.
         self.greeting = options.get("greeting")
-        self.connection = None
+        self.asking = None
 
     def check(self, connection, request):
         if self.reject is not None:
@@ -23,12 +24,12 @@ class Server:
             cork(connection, True)
 
     async def accept(self, connection):
-        self.connection = connection
+        self.asking = Asking(connection, HANDLERS)
         if self.greeting is not None:
             await connection.send(self.greeting)
             cork(connection, False)
         emit("open")
-        await forward(connection)
+        await forward(self.asking)
 
 
 def cork(connection, hold):
@@ -40,7 +41,7 @@ async def main():
     server = None
     async for operation in operations():
         if operation["op"] != "listen":
-            await act(server.connection, operation)
+            await act(server.asking, operation)
             continue
         server = Server(operation)
         host, port = operation["host"], operation["port"]
