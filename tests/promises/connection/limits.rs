@@ -62,7 +62,7 @@ fn the_bounds_for_real_links_are_those_of_the_documents() {
         seconds(10),
         3,
     );
-    let expected = expected.receive_limit(1000, 4 << 20, seconds(10), OverLimit::Wait);
+    let expected = expected.receive_limit(1000, 4 << 20, seconds(10), OverLimit::Wait).report_failures(true);
     assert_eq!(Config::edge(), expected);
 }
 
