@@ -77,15 +77,15 @@ pub struct Config {
     /// `busy`. Too low: requests fail although the peer is fast. Too high: a peer that does not
     /// reply holds more memory.
     pub max_requests: usize,
-    /// Maximum number of bytes that wait while a handler awaits a reply of its own; default 16 MiB.
-    /// It replaces [`backlog_messages`](Self::backlog_messages) and
-    /// [`backlog_bytes`](Self::backlog_bytes) during that time, if it is higher.
+    /// Maximum number of bytes that wait while a handler awaits a reply; default 16 MiB. In that
+    /// time it replaces [`backlog_messages`](Self::backlog_messages) and
+    /// [`backlog_bytes`](Self::backlog_bytes), if it is higher.
     ///
-    /// The reply comes after everything that the peer had sent before: its send queue with the
-    /// reserve (8 MiB), and the buffers of both operating systems (a few MiB). If this buffer is
-    /// full, wsx stops reading, and the request ends at its deadline. Each message counts 64 bytes
-    /// more than its length. Too low: requests time out while the peer sends much. Too high: such a
-    /// peer holds more memory.
+    /// The reply comes after everything that the peer has sent before: up to 8 MiB in its send queue
+    /// and the reserve, and 6 MB in the buffers of the operating systems. If this buffer is full,
+    /// wsx stops reading, and the request ends at its deadline. Each message counts 64 bytes more
+    /// than its length. Too low: requests time out while the peer sends much. Too high: such a peer
+    /// holds more memory.
     pub asking_backlog_bytes: usize,
     /// Whether the peer learns that a message of its own could not be decoded, has no handler, or
     /// has a handler that failed; default `false`, and `true` in [`Config::edge`].

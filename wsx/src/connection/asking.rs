@@ -248,7 +248,7 @@ impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
         loop {
             let step = std::mem::replace(this.step, Step::Done);
             let conn = match (&step, this.target.handle()) {
-                (Step::Failed(_), _) | (Step::Done, _) | (_, None) => None,
+                (Step::Failed(_) | Step::Done, _) | (_, None) => None,
                 (_, conn) => conn,
             };
             match (step, conn) {

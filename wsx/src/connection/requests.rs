@@ -118,7 +118,7 @@ impl Requests {
         match (entry.get_mut(), ended) {
             (Slot::Waiting(known), None) => {
                 std::mem::swap(known, &mut waker);
-                return Poll::Pending;
+                Poll::Pending
             }
             (Slot::Waiting(_), Some(closed)) => {
                 let closed = closed.clone();

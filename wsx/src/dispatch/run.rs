@@ -178,21 +178,21 @@ impl<E: Endpoint> Scope<'_, E> {
         match result {
             Ok(None) if context.incoming.request.is_none() => None,
             Ok(Some(frame)) => Some(frame),
-            result => self.no_reply(context, message_type, result.err()),
+            result => self.no_reply(context, message_type, result.as_ref().err()),
         }
     }
 
     /// Returns the failure of a handler that has no reply.
     #[cold]
-    fn no_reply(&self, context: &Context<'_, E>, message_type: &str, error: Option<HandlerError>) -> Option<Frame> {
+    fn no_reply(&self, context: &Context<'_, E>, message_type: &str, error: Option<&HandlerError>) -> Option<Frame> {
         let Context { conn, incoming, .. } = *context;
-        let failure = match &error {
+        let failure = match error {
             None if message_type == UNKNOWN => Failure::new(failure::NOT_HANDLED, "no handler takes this type"),
             None => Failure::new(failure::NO_REPLY, "the handler of this type does not reply"),
             Some(error) => Failure::of(error),
         };
         // A refusal is an answer, and not a problem.
-        if let Some(error) = error.as_ref().filter(|error| !matches!(error, HandlerError::Refused { .. })) {
+        if let Some(error) = error.filter(|error| !matches!(error, HandlerError::Refused { .. })) {
             self.program.observer.handler_failed(Connection::of(conn), message_type, error);
         }
         self.failure(conn, incoming, &failure)

@@ -302,7 +302,9 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     ///
     /// A stream that answers the peer's close by itself is not read ahead, because the reply could
     /// not follow. It is read if a handler awaits a reply, which would otherwise never come.
-    pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) {
+    ///
+    /// Returns whether the turn is over. Then the task is polled again.
+    pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) -> bool {
         while self.progress.end().is_none() {
             let is_asking = self.progress.is_asking();
             let is_full = self.backlog.is_full(&self.scope.program.config, is_asking)
@@ -310,10 +312,11 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
                 || (T::ANSWERS_CLOSE && !is_asking);
             self.progress.set_paused(is_full);
             if is_full {
-                return;
+                return false;
             }
             let Poll::Ready(received) = self.transport.poll_received(self.conn.queue(), cx) else {
-                return self.report_held_back();
+                self.report_held_back();
+                return false;
             };
             let mut bytes = 0;
             match received {
@@ -331,12 +334,21 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
                 }
             }
             self.turn.count(bytes);
-            if self.turn.take_over() {
-                // One poll schedules this task after the runtime has polled its sockets.
-                let _ = pin!(yield_now()).poll(cx);
-                return;
+            if self.ends_turn(cx) {
+                return true;
             }
         }
+        false
+    }
+
+    /// Whether the turn of this connection is over. Then the task is polled again, after others.
+    pub(super) fn ends_turn(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_over = self.turn.take_over();
+        if is_over {
+            // One poll schedules this task after the runtime has polled its sockets.
+            let _ = pin!(yield_now()).poll(cx);
+        }
+        is_over
     }
 
     /// Notes a control frame or the end of reading.

@@ -21,12 +21,10 @@ use crate::{
     wire::data_message::DataMessage,
 };
 use std::{
-    future::Future,
-    pin::pin,
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::{task::yield_now, time::Instant};
+use tokio::time::Instant;
 
 impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     /// Hands a reply over, if this is one that a request waits for. Otherwise returns the message.
@@ -94,14 +92,15 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     }
 
     /// Reads ahead and polls the handlers beside the running one, as long as one of them makes
-    /// another step possible.
+    /// another step possible and the turn lasts.
     pub(super) fn go_on(&mut self, cx: &mut Context<'_>) {
         loop {
-            self.read_ahead(cx);
-            let started = self.start_nested(cx);
+            let was_over = self.read_ahead(cx);
+            let started = self.start_nested();
             let might_nest = self.progress.may_nest();
             let ended = self.poll_beside(cx);
-            if !started && !ended && might_nest == self.progress.may_nest() {
+            let goes_on = started || ended || might_nest != self.progress.may_nest();
+            if was_over || !goes_on || self.ends_turn(cx) {
                 return;
             }
         }
@@ -137,7 +136,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
 
     /// Starts the oldest request that waits, if every running handler awaits a reply. Returns
     /// whether it did.
-    fn start_nested(&mut self, cx: &mut Context<'_>) -> bool {
+    fn start_nested(&mut self) -> bool {
         if self.backlog.requests() == 0 || self.beside.has_replies() || !self.progress.may_nest() {
             return false;
         }
@@ -147,11 +146,6 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         } else if let Some(message) = self.in_time(request) {
             self.turn.count(message.len());
             self.start_beside(Kind::Nested, RawFrame::from(message));
-        }
-        if self.turn.take_over() {
-            // As in `read_ahead`: the rest follows in the next poll.
-            let _ = pin!(yield_now()).poll(cx);
-            return false;
         }
         true
     }
