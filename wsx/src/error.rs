@@ -2,13 +2,9 @@
 //!
 //! `Display` says what happened at this level, and `source()` has the cause; [`Report`] prints
 //! both. The end of a connection is not an error but a value, [`Closed`](crate::Closed).
-mod request;
-
 use http::{HeaderMap, StatusCode, header::LOCATION};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, error::Error, fmt, io, time::Duration};
-
-pub use request::{PeerError, RequestError};
 
 /// An error of the application, such as a handler returns.
 pub type BoxError = Box<dyn Error + Send + Sync>;

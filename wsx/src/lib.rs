@@ -202,9 +202,10 @@ pub use observer::TracingObserver;
 pub use {
     closed::{Closed, ClosedBy},
     config::{Config, Heartbeat, OverLimit, ReceiveLimit, TcpKeepalive},
+    connection::request_error::{PeerError, RequestError},
     dispatch::arguments::{Meta, State},
     envelope::incoming::RawFrame,
-    error::{BoxError, BuildError, ConnectError, HandlerError, PeerError, Report, RequestError, SendError},
+    error::{BoxError, BuildError, ConnectError, HandlerError, Report, SendError},
     observer::{Interest, Observer, RejectionKind, Setback, StderrObserver},
     protocol::endpoint::{Endpoint, Untyped},
     server::hub::Hub,

@@ -213,7 +213,7 @@ async fn a_client_without_a_connection_has_not_sent_its_request() {
     assert!(matches!(error, RequestError::NotSent(SendError::NotConnected)), "{error:?}");
 }
 
-/// Row Q3: a request that gets no reply ends at its deadline, which is 10 s by default. Its late
+/// Rows Q3, Q5: a request that gets no reply ends at its deadline, which is 10 s by default. Its late
 /// reply is counted, and reported once.
 #[tokio::test(start_paused = true)]
 async fn a_request_ends_at_its_deadline() {

@@ -375,7 +375,7 @@ impl<E: Endpoint> Client<E> {
         &self.0.program.endpoint
     }
 
-    /// Returns how many received messages did not have a handler, since the client was built.
+    /// Returns how many received messages were not handled, as [`Hub::ignored`](crate::Hub::ignored).
     #[must_use]
     pub fn ignored(&self) -> u64 {
         self.0.program.ignored()

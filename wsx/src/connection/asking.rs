@@ -6,6 +6,7 @@ use crate::{
     connection::{
         handle::Handle,
         queue::{Pushed, QueueClosed, Ticket},
+        request_error::{PeerError, RequestError},
         requests::{Ended, NotAdded},
     },
     envelope::{
@@ -14,7 +15,7 @@ use crate::{
         keys::Sent,
         parse::{self, Parsed},
     },
-    error::{PeerError, RequestError, SendError},
+    error::SendError,
     message::Message,
     wire::{data_message::DataMessage, header::Opcode, write::Draft},
 };

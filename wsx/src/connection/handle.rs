@@ -3,8 +3,10 @@
 //!
 //! The task, the hub and the sends use a [`Handle`]. [`Connection`](super::Connection) is its
 //! public form and adds the side. A handle does not know the socket or the hub.
+mod asks;
 mod extra;
 mod intake;
+mod reports;
 
 pub(crate) use intake::Intake;
 
@@ -18,9 +20,7 @@ use crate::{
         handle::extra::Extra,
         queue::{Bound, Budget, PushError, Queue, QueueClosed},
         requests::Requests,
-        token_bucket::TokenBucket,
         wall_clock::{AtomicSeconds, Seconds},
-        watch::Watch,
     },
     wire::{close_code::CloseCode, role::Role},
 };
@@ -40,11 +40,7 @@ use std::{
     task::{Wake, Waker},
     time::Duration,
 };
-use tokio::{sync::SetOnce, time::Instant};
-
-/// How many failures are reported to the peer in a second, and at once after a quiet second. A person
-/// reads them, and the first ones say what is wrong.
-const REPORTS: f64 = 10.0;
+use tokio::sync::SetOnce;
 
 /// A handle of a connection, without its side.
 #[derive(Clone)]
@@ -255,44 +251,6 @@ impl Handle {
         let _ = self.0.closed.set(Box::new(closed));
     }
 
-    /// Returns how long a request waits for its reply, by default.
-    pub(crate) fn request_timeout(&self) -> Duration {
-        self.0.request_timeout
-    }
-
-    /// Returns the maximum number of requests that wait at once.
-    pub(crate) fn max_requests(&self) -> usize {
-        self.0.max_requests
-    }
-
-    /// Returns the requests of this program, and creates their table if necessary.
-    pub(crate) fn requests(&self) -> &Requests {
-        self.0.requests.get_or_init(Box::default)
-    }
-
-    /// Whether a request of this program waits for its reply.
-    #[inline]
-    pub(crate) fn awaits_reply(&self) -> bool {
-        self.0.requests.get().is_some_and(|requests| requests.is_waiting())
-    }
-
-    /// Whether this is the first reply that nobody waits for.
-    pub(crate) fn is_first_unexpected(&self) -> bool {
-        !self.0.unexpected.swap(true, Ordering::Relaxed)
-    }
-
-    /// Whether the failure of another message may be reported to the peer now.
-    pub(crate) fn may_report(&self) -> bool {
-        let now = Instant::now();
-        let mut reports = lock(&self.extra().reports);
-        let reports = reports.get_or_insert_with(|| TokenBucket::full(REPORTS, REPORTS, now));
-        let may = reports.wait(now).is_none();
-        if may {
-            reports.take(1.0);
-        }
-        may
-    }
-
     /// Returns the waker of the task's reader. It is the connection itself, so it needs no memory.
     pub(crate) fn reader_waker(&self) -> Waker {
         self.0.clone().into()
@@ -369,66 +327,6 @@ impl Handle {
         lock(&self.0.extra.get()?.start).take()
     }
 
-    /// Sets the observer of each message, before the first one.
-    pub(crate) fn set_watch(&self, watch: Arc<dyn Watch>) {
-        let _ = self.extra().watch.set(watch);
-    }
-
-    /// Returns the observer of each message, if the program's observer wants that.
-    #[inline]
-    pub(crate) fn watch(&self) -> Option<&dyn Watch> {
-        self.0.extra.get()?.watch.get().map(|watch| &**watch)
-    }
-
-    /// Reports a message that was queued. The bytes are those of the message without its header.
-    #[inline]
-    pub(crate) fn report_sent(&self, message_type: &'static str, bytes: usize) {
-        if let Some(watch) = self.watch() {
-            watch.sent(self, message_type, bytes);
-            self.report_queue();
-        }
-    }
-
-    /// Reports the length of the queue, if it has changed.
-    #[inline]
-    pub(crate) fn report_queue(&self) {
-        if let Some(watch) = self.watch() {
-            if let Some((before, now)) = self.0.queue.report() {
-                watch.queue_changed(self, before, now);
-            }
-        }
-    }
-
-    /// Reports the end of the queue.
-    pub(crate) fn end_reports(&self) {
-        if let Some(watch) = self.watch() {
-            if let Some((before, now)) = self.0.queue.end_reports() {
-                watch.queue_changed(self, before, now);
-            }
-        }
-    }
-
-    /// Sets the span of the connection.
-    #[cfg(feature = "tracing")]
-    pub(crate) fn set_span(&self, span: tracing::Span) {
-        let replaced = lock(&self.extra().span).replace(span);
-        drop(replaced);
-    }
-
-    /// Ends the span of the connection.
-    #[cfg(feature = "tracing")]
-    pub(crate) fn end_span(&self) {
-        let ended = self.0.extra.get().and_then(|extra| lock(&extra.span).take());
-        drop(ended);
-    }
-
-    /// Returns the span of the connection. It is disabled before `set_span`, and after the end.
-    #[cfg(feature = "tracing")]
-    pub(crate) fn span(&self) -> tracing::Span {
-        let span = self.0.extra.get().and_then(|extra| lock(&extra.span).clone());
-        span.unwrap_or_else(tracing::Span::none)
-    }
-
     /// Returns the state that few connections have, and creates it if necessary.
     fn extra(&self) -> &Extra {
         self.0.extra.get_or_init(Box::default)
@@ -462,6 +360,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(not(wsx_model))]
 mod tests {
     use super::*;
+    use crate::connection::watch::Watch;
 
     fn handle() -> Handle {
         Handle::new("box-7".into(), Role::Client, &Config::default())

@@ -9,6 +9,7 @@ pub(crate) mod extensions;
 pub(crate) mod handle;
 pub(crate) mod loom_or_std;
 pub(crate) mod queue;
+pub(crate) mod request_error;
 pub(crate) mod requests;
 pub(crate) mod sending;
 pub(crate) mod token_bucket;

@@ -135,7 +135,7 @@ impl<E: Endpoint> Hub<E> {
 }
 
 impl<E: Endpoint> Hub<E> {
-    /// Returns the value of the endpoint, which is the state of the handlers.
+    /// Returns the value of the endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &E {
         &self.program().endpoint
@@ -271,8 +271,7 @@ impl<E: Endpoint> Hub<E> {
         self.0.roster.labels().ids(label)
     }
 
-    /// Returns the labels of the connection with this id, in any order. Within a grace period, they
-    /// are the labels that the next connection keeps. An unknown id does not have labels.
+    /// Returns the labels of the connection with this id, or those that its next connection keeps.
     #[must_use]
     pub fn labels_of(&self, id: &str) -> Vec<String> {
         self.0.roster.labels_of(id)
@@ -284,11 +283,9 @@ impl<E: Endpoint> Hub<E> {
     ///
     /// Labels belong to the id while it is online. If the program has changed them, the next
     /// connection of the id keeps them, and ignores those of its own `build_id`. An id that was
-    /// offline meanwhile has the labels of `build_id` again.
-    ///
-    /// An id within its [`presence_grace`](crate::server::HubBuilder::presence_grace) does not have
-    /// a connection. The program can then change the labels that the next connection keeps. If the
-    /// program has not changed them before, this is an error, and `build_id` sets the next ones.
+    /// offline meanwhile has the labels of `build_id` again. Within its
+    /// [`presence_grace`](crate::server::HubBuilder::presence_grace), only labels that the program
+    /// has changed before can be changed; otherwise `build_id` sets the next ones.
     ///
     /// # Errors
     ///
@@ -355,9 +352,8 @@ impl<E: Endpoint> Hub<E> {
         self.len() == 0
     }
 
-    /// Returns how many received messages did not have a handler, since the hub was built. These
-    /// are envelopes of unknown types, and messages that are not envelopes if `__raw__` has no
-    /// handler (row E3 of the specification).
+    /// Returns how many received messages were not handled, since the hub was built: those without a
+    /// handler (row E3 of the specification), and replies that no request waits for (row Q5).
     #[must_use]
     pub fn ignored(&self) -> u64 {
         self.program().ignored()
@@ -367,15 +363,13 @@ impl<E: Endpoint> Hub<E> {
     /// another server (row N3 of the specification). Everything else goes on, new connections
     /// included.
     ///
-    /// Call it before [`shutdown`](Self::shutdown), which closes the port, and wait as long as the
-    /// load balancer needs to notice: the interval of its checks, times the number of failures. See
+    /// Call it before [`shutdown`](Self::shutdown), and wait until the load balancer has noticed; see
     /// [`HubBuilder::health`](crate::server::HubBuilder::health).
     pub fn drain(&self) {
         self.lifecycle().draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether [`drain`](Self::drain) or [`shutdown`](Self::shutdown) was called. Use it for a
-    /// health check in an HTTP server of the program.
+    /// Whether [`drain`](Self::drain) or [`shutdown`](Self::shutdown) was called.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.lifecycle().is_draining()
@@ -389,9 +383,7 @@ impl<E: Endpoint> Hub<E> {
     /// dropped.
     ///
     /// Every call waits until the hub has closed; with several calls, the shortest grace period
-    /// applies. Do not await this in one of the hub's own handlers: the shutdown waits for that
-    /// handler. Spawn a task instead.
-    ///
+    /// applies. Do not await this in one of the hub's own handlers: the shutdown waits for it.
     /// [`wsx::server`](crate::server#shutdown) has the details and an example.
     ///
     /// # Cancel safety
