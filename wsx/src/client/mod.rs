@@ -142,8 +142,7 @@ impl<E: Endpoint> Client<E> {
         Ok(self.clone())
     }
 
-    /// As [`connect`](Self::connect), without `register`: for programs that gave `on_connect` to
-    /// the builder, or do not need it.
+    /// As [`connect`](Self::connect), without `register`.
     ///
     /// # Errors
     ///
@@ -206,9 +205,8 @@ impl<E: Endpoint> Client<E> {
     /// Waits until the socket has taken every message that the current connection accepted before
     /// this call.
     ///
-    /// The messages are then in the buffers of the operating system. The peer may not have received
-    /// them: only an answer of its own proves that. Messages of an earlier connection that was lost
-    /// are lost, and this call does not report them.
+    /// The messages are then in the buffers of the operating system. Only an answer of the peer
+    /// proves that it has received them. Messages of an earlier connection that was lost are lost.
     ///
     /// [`close`](Self::close) sends the queued messages too. After it, the server has to read
     /// everything within [`Config::close_timeout`](crate::Config::close_timeout).
@@ -354,7 +352,7 @@ impl<E: Endpoint> Client<E> {
     /// [`close`](Self::close) or a cancellation. It is [`Disconnected`](ClientState::Disconnected)
     /// if reconnecting is off or the client gave up.
     ///
-    /// Before [`connect`](Self::connect) this waits too, because the client has not begun.
+    /// Before [`connect`](Self::connect) this waits too.
     ///
     /// # Cancel safety
     ///

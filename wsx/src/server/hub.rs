@@ -310,8 +310,7 @@ impl<E: Endpoint> Hub<E> {
         self.0.roster.presence().clone()
     }
 
-    /// Returns all connections, in any order, for example to look at their
-    /// [`extension`](Connection::extension).
+    /// Returns all connections, in any order.
     #[must_use]
     pub fn connections(&self) -> Vec<Connection<E::Side, E::Peer>> {
         self.registry().connections().into_iter().map(Connection::from_handle).collect()
