@@ -6,6 +6,9 @@ use std::convert::Infallible;
 /// A message with which the side `S` may ask the side `To`. The protocol decides this, and says
 /// which message answers it.
 ///
+/// Such a message is a request. It is not sent by itself, and the handler of a request returns its
+/// reply.
+///
 /// ```
 /// # use wsx::envelope::AskedBy;
 /// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]

@@ -159,6 +159,8 @@ impl<T: Serialize> Outbound for Envelope<T> {
 ///
 /// The trait is on the message and not on the side, so that a compiler error names the message.
 ///
+/// A request and its reply are not sent by themselves: see [`AskedBy`].
+///
 /// A generic function that sends any message should return the
 /// [`Sending`](crate::connection::Sending), and not be an `async fn`. The type of an `async fn`
 /// contains the type of the message. So a message in the wrong direction would cause two errors: at
