@@ -23,11 +23,13 @@ mod shared;
 /// #[wsx::handler("telemetry")]                  the type; optional if the payload is a `Message`
 /// #[wsx::handler("telemetry", on = Station)]    on an endpoint of the program's own
 /// #[wsx::handler(on = other::Station, foreign)] on an endpoint of another crate
+/// #[wsx::handler("slow", concurrent = 8)]       runs up to 8 calls at a time for one connection
 /// #[wsx::handler(crate = sockets)]              if `Cargo.toml` names wsx `sockets`
 /// ```
 ///
 /// The function is sync or async. It returns nothing, a message for the sender, an `Option` of one,
-/// or a `Result` of these. Its arguments come in any order, at most six:
+/// or a `Result` of these. The handler of a [request](#a-request) returns its reply. Its arguments
+/// come in any order, at most six:
 ///
 /// - the payload: any type with `Deserialize`, borrowed or owned;
 /// - the connection: `&Connection`, and on an endpoint with a side `&Connection<Side>`, which sends
@@ -52,6 +54,32 @@ mod shared;
 /// So **a handler must not await a later message of its own connection**: it would wait until the
 /// connection ends. Keep the state in the endpoint and return, so that the handler of that message
 /// continues. Or spawn a task that waits.
+///
+/// # A request
+///
+/// If the protocol says `Reboot -> Rebooted`, a handler of `Reboot` on an endpoint with a side
+/// returns `Rebooted`, or a `Result<Rebooted, E>`. The error is reported to the observer, and the
+/// asking end learns that the handler failed.
+///
+/// If the protocol says `Update -> Updated | UpdateRefused`, a handler of `Update` returns one of
+/// these:
+///
+/// - `Updated`;
+/// - `Result<Updated, UpdateRefused>`;
+/// - `Result<Result<Updated, UpdateRefused>, E>`.
+///
+/// Such a handler takes the message, also if it names the type string. An endpoint without a side
+/// does not know the protocol: its handlers return what they like.
+///
+/// # Several calls at a time
+///
+/// With `concurrent = 8`, up to eight calls of the handler run at a time for one connection, beside
+/// its other handlers. The number is from 1 to 1,024. The replies leave as they become ready, which
+/// may be in another order than the messages.
+///
+/// Such a handler is `async` and owns its message: it takes `String` and not `&str`, and neither
+/// `Telemetry<'_>`, `RawFrame<'_>` nor `Meta<'_>`. References to the connection, the hub and the
+/// endpoint are allowed. `__open__` and `__close__` are handled once, so they cannot have it.
 ///
 /// # A reply
 ///
@@ -214,7 +242,7 @@ pub fn endpoint(item: TokenStream) -> TokenStream {
 ///     /// Edge fleet.
 ///     pub Fleet v1 {
 ///         Edge -> Server: Telemetry<'_>, Health;
-///         Server -> Edge: Cmd, Notice;
+///         Server -> Edge: Notice, Reboot -> Rebooted, Update -> Updated | UpdateRefused;
 ///         /// Goes either way.
 ///         Edge <-> Server: Note;
 ///     }
@@ -230,6 +258,23 @@ pub fn endpoint(item: TokenStream) -> TokenStream {
 ///
 /// A protocol may have more than two sides. Two protocols in one module need different names for
 /// their sides.
+///
+/// # Requests
+///
+/// `Reboot -> Rebooted` makes `Reboot` a request: its sender waits for a `Rebooted`. With `Update
+/// -> Updated | UpdateRefused`, the receiver may also refuse, with a message of yours. Requests
+/// work in every direction, and on lines with `<->`. The compiler rejects:
+///
+/// - a handler of a request that returns another message, nothing, or an `Option`;
+/// - a request that is only sent, and a message without a reply that is used as a request;
+/// - a reply that is sent by itself, unless the protocol names it as a message too;
+/// - a message that is a request in one place of the protocol, and none or another one in a second.
+///
+/// A reply and a refusal need no handler, and they own their data: they are written without a
+/// lifetime. The type string of a refusal is its code on the wire. So it is none of `not_handled`,
+/// `bad_data`, `failed`, `busy`, `expired`, `no_reply` and `cancelled`, which wsx uses itself.
+///
+/// # Messages
 ///
 /// Each message derives `Serialize`, `Deserialize` and `wsx::Message`, and may come from another
 /// crate. A message that borrows is written with its lifetime, as in `Telemetry<'_>`. A doc comment

@@ -4,3 +4,4 @@
 //! conflict on purpose, so it is a program of its own.
 mod handlers;
 mod protocol;
+mod replies;

@@ -240,6 +240,70 @@ mod swapped {
     }
 }
 
+mod requests {
+    //! Protocols that differ only in the reply and the refusal of their message.
+    macro_rules! protocols {
+        ($($name:ident { $($answer:tt)* })*) => {$(
+            pub(super) mod $name {
+                #![allow(unused_imports, reason = "a protocol names some of the messages")]
+                use super::super::{Cmd, Health, Note, Telemetry};
+                wsx::protocol! {
+                    pub(in super::super) Line v1 {
+                        Server -> Edge: Cmd $($answer)*, Health;
+                    }
+                }
+            }
+        )*};
+    }
+    protocols! {
+        plain {}
+        replies { -> Note }
+        replies_otherwise { -> Health }
+        refuses { -> Note | Health }
+        refuses_otherwise { -> Health | Note }
+    }
+}
+
+/// Row M4: the reply and the refusal of a request belong to the fingerprint.
+#[test]
+fn a_protocols_fingerprint_depends_on_its_replies() {
+    let all = [
+        requests::plain::Line::FINGERPRINT,
+        requests::replies::Line::FINGERPRINT,
+        requests::replies_otherwise::Line::FINGERPRINT,
+        requests::refuses::Line::FINGERPRINT,
+        requests::refuses_otherwise::Line::FINGERPRINT,
+    ];
+    let different: std::collections::BTreeSet<u64> = all.into();
+    assert_eq!(different.len(), all.len(), "{all:x?}");
+}
+
+/// Rows M3, Q2: a description has the reply and the refusal of each request, and a side receives
+/// requests, not replies.
+#[test]
+fn a_request_is_described_with_its_reply() {
+    let description = requests::refuses::Line::DESCRIPTION;
+    let (cmd, note, health) = (Cmd::FINGERPRINT, Note::FINGERPRINT, Health::FINGERPRINT);
+    let [request, plain] = description.messages else { panic!("{description}") };
+    let [reply, refusal] = [request.reply.unwrap(), request.refusal.unwrap()];
+    assert_eq!((reply.message_type, reply.fingerprint), ("note", note));
+    assert_eq!((refusal.message_type, refusal.fingerprint), ("health", health));
+    assert_eq!((plain.reply, plain.refusal), (None, None));
+    let text = description.to_string();
+    let lines: Vec<&str> = text.lines().skip(1).map(str::trim).collect();
+    let request = format!("Server -> Edge: cmd -> note | health ({cmd:016x}, {note:016x}, {health:016x})");
+    assert_eq!(lines, [request, format!("Server -> Edge: health ({health:016x})")]);
+    let json = serde_json::to_value(description).unwrap();
+    assert_eq!(json["messages"][0]["reply"], json!({"message_type": "note", "fingerprint": note}));
+    assert_eq!(json["messages"][1].get("reply"), None, "a plain message is described as before");
+    assert_eq!(requests::refuses::Edge::INBOUND[..2], ["cmd", "health"]);
+    assert!(requests::refuses::ServerInbound::decode("note", "{}").is_none());
+    assert!(matches!(
+        requests::refuses::EdgeInbound::decode("cmd", r#"{"reboot":true}"#),
+        Some(Ok(requests::refuses::EdgeInbound::Cmd(_)))
+    ));
+}
+
 /// Row M4: the order of a protocol's lines is not on the wire, but their directions are.
 #[test]
 fn a_protocols_fingerprint_depends_on_its_directions() {

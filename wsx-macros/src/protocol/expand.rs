@@ -161,7 +161,8 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
         impl #name {
             /// The protocol's version.
             pub const VERSION: #p::u32 = #version;
-            /// Changes whenever the JSON of a message, its direction, its reply or the version does.
+            /// Changes whenever the JSON of a message, its direction, its reply or the version
+            /// does.
             pub const FINGERPRINT: #p::u64 = #p::fingerprint(#name_text, Self::VERSION, &[#(#travels),*]);
             /// What the protocol says, to print or to serialize.
             pub const DESCRIPTION: #p::Description =

@@ -5,7 +5,7 @@ use quote::{ToTokens, quote_spanned};
 use std::collections::{BTreeMap, BTreeSet};
 use syn::{Attribute, Ident, Lifetime, Token, Type, Visibility, braced, parse::ParseStream, token::Brace};
 
-/// `/// Doc.` `pub Fleet v1 { Edge -> Server: Telemetry<'_>, Health; Edge <-> Server: Ping -> Pong; }`
+/// `/// Doc.` `pub Fleet v1 { Edge -> Server: Health; Edge <-> Server: Ping<'_> -> Pong | Busy; }`
 pub(super) struct Protocol {
     pub(super) attrs: Vec<Attribute>,
     pub(super) visibility: Visibility,

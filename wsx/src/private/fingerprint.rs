@@ -102,3 +102,20 @@ impl<D: Depth> Depth for Above<D> {
 impl<M: Shape<D>, D: Depth> Seen for Inside<M, D> {
     const SHAPE: Option<u64> = Some(M::SHAPE);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Answer;
+
+    /// Row M4: a protocol without requests has the fingerprint that it had before there were
+    /// requests.
+    #[test]
+    fn a_reply_counts_only_if_there_is_one() {
+        let plain = Travel::new("Edge", "Server", "health", 7);
+        let travel = mix(mix(7, hash("Edge")), hash("Server"));
+        let of = |travel: u64| mix(mix(hash("Fleet"), 1), travel);
+        assert_eq!(fingerprint("Fleet", 1, &[plain]), of(travel));
+        assert_ne!(fingerprint("Fleet", 1, &[plain.answered(Answer::new("done", 0), None)]), of(travel));
+    }
+}
