@@ -34,13 +34,13 @@ fn workloads_run_and_are_written_as_json() {
 
 #[test]
 fn requests_measure_both_ends_of_every_rust_peer() {
-    let peers = ["wsx-by-hand", "jsonrpsee", "tarpc-json", "tarpc-bincode"];
+    let peers = ["wsx-request", "wsx-by-hand", "jsonrpsee", "tarpc-json", "tarpc-bincode"];
     let (success, stdout, stderr) =
         compare(&[&["--json", "--workload", "request-1", "request-64", "--peer", "wsx"], peers.as_slice()].concat());
     assert!(success, "{stderr}");
     let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
     let measured: Vec<&str> = lines.iter().filter_map(|line| line["peer"].as_str()).collect();
-    // wsx itself has no requests of its own to measure here, so it does not run.
+    // `wsx` is the peer of the messages.
     assert_eq!(measured, [peers, peers].concat());
     for line in &lines {
         let value = |key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key} in {line}"));

@@ -54,7 +54,7 @@ fn version(peer: Peer) -> String {
         each.join(" on ")
     };
     match peer {
-        Peer::Wsx | Peer::WsxByHand => {
+        Peer::Wsx | Peer::WsxRequest | Peer::WsxByHand => {
             let commit = peers::run("git", &["-C", &peers::home().to_string_lossy(), "rev-parse", "--short", "HEAD"]);
             format!("wsx at {} on {}", known(commit.ok()), crates(&["tungstenite"]))
         }

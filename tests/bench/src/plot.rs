@@ -87,7 +87,7 @@ const FAINT: RGBColor = RGBColor(130, 136, 148);
 
 fn color(peer: Peer) -> RGBColor {
     match peer {
-        Peer::Wsx => RGBColor(24, 104, 190),
+        Peer::Wsx | Peer::WsxRequest => RGBColor(24, 104, 190),
         Peer::Gorilla | Peer::Jsonrpsee => RGBColor(96, 100, 110),
         Peer::Tungstenite | Peer::TarpcJson => RGBColor(214, 120, 40),
         Peer::TungsteniteTuned | Peer::TarpcBincode => RGBColor(236, 178, 60),

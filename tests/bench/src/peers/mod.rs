@@ -33,6 +33,7 @@ pub(crate) enum Peer {
     TokioWebsockets,
     Axum,
     Ws,
+    WsxRequest,
     WsxByHand,
     Jsonrpsee,
     TarpcJson,
@@ -42,7 +43,7 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Wsx,
         Self::Gorilla,
         Self::Tungstenite,
@@ -51,6 +52,7 @@ impl Peer {
         Self::TokioWebsockets,
         Self::Axum,
         Self::Ws,
+        Self::WsxRequest,
         Self::WsxByHand,
         Self::Jsonrpsee,
         Self::TarpcJson,
@@ -69,6 +71,7 @@ impl Peer {
             Self::TokioWebsockets => "tokio-websockets",
             Self::Axum => "axum",
             Self::Ws => "ws",
+            Self::WsxRequest => "wsx-request",
             Self::WsxByHand => "wsx-by-hand",
             Self::Jsonrpsee => "jsonrpsee",
             Self::TarpcJson => "tarpc-json",
@@ -93,7 +96,12 @@ impl Peer {
             | Self::TokioWebsockets
             | Self::Axum
             | Self::Ws => false,
-            Self::WsxByHand | Self::Jsonrpsee | Self::TarpcJson | Self::TarpcBincode | Self::SocketIo => true,
+            Self::WsxRequest
+            | Self::WsxByHand
+            | Self::Jsonrpsee
+            | Self::TarpcJson
+            | Self::TarpcBincode
+            | Self::SocketIo => true,
         }
     }
 
@@ -234,6 +242,7 @@ pub(crate) async fn serve(peer: Peer) -> io::Result<()> {
         Peer::Fastwebsockets => tokio::spawn(fastwebsockets::serve(listener)),
         Peer::TokioWebsockets => tokio::spawn(tokio_websockets::serve(listener)),
         Peer::Axum => tokio::spawn(axum::serve(listener)),
+        Peer::WsxRequest => tokio::spawn(requests::wsx::serve(listener)),
         Peer::WsxByHand => tokio::spawn(requests::by_hand::serve(listener)),
         Peer::Jsonrpsee => tokio::spawn(requests::jsonrpsee::serve(listener)),
         Peer::TarpcJson => tokio::spawn(requests::tarpc::serve_json(listener)),
@@ -249,6 +258,7 @@ pub(crate) async fn serve(peer: Peer) -> io::Result<()> {
 /// Runs the client process of a Rust peer: see [`crate::client`].
 pub(crate) fn ask(peer: Peer, work: Requests) -> Result<(), Box<dyn Error + Send + Sync>> {
     match peer {
+        Peer::WsxRequest => requests::ask(work, requests::wsx::connect),
         Peer::WsxByHand => requests::ask(work, requests::by_hand::connect),
         Peer::Jsonrpsee => requests::ask(work, requests::jsonrpsee::connect),
         Peer::TarpcJson => requests::ask(work, requests::tarpc::connect_json),

@@ -3,6 +3,7 @@
 pub(super) mod by_hand;
 pub(super) mod jsonrpsee;
 pub(super) mod tarpc;
+pub(super) mod wsx;
 
 use crate::{
     client::{Outcome, Requests},
