@@ -104,6 +104,39 @@ async fn answers_replies_fails_and_asks_back() {
     assert!(within(spawn_blocking(move || program.0.wait())).await.unwrap().unwrap().success());
 }
 
+/// Rows D1, Q3: the route waits for the reply of the box. Each failure has its HTTP status.
+#[tokio::test]
+async fn the_rest_route_answers_with_the_reply_of_the_box() {
+    let (_program, line) = Running::start(env!("CARGO_BIN_EXE_reboot_axum"), &["127.0.0.1:0"]);
+    let address = line.strip_prefix("listening on ").expect("it prints its address").to_owned();
+    let url = format!("ws://{address}/ws?id=box-7");
+    let post = || {
+        let address = address.clone();
+        spawn_blocking(move || http(&address, "POST /devices/box-7/reboot"))
+    };
+    let missing = post().await.unwrap();
+    assert!(missing.starts_with("HTTP/1.1 404 ") && missing.ends_with("no such connection: \"box-7\"\n"), "{missing}");
+    let mut peer = Peer::connect(&url).await;
+    for (key, ours, status, body) in [
+        ("data", json!({"uptime_s": 86400}), 200, "{\"uptime_s\":86400}"),
+        ("data", json!({"uptime_s": "long"}), 502, "the reply does not fit: "),
+        ("err", json!({"code": "failed", "message": "a film is playing"}), 502, "a film is playing"),
+        ("err", json!({"code": "busy"}), 503, "busy"),
+        ("err", json!({"code": "expired"}), 504, "in time"),
+    ] {
+        let answer = post();
+        let asked = peer.receive().await;
+        assert_eq!([&asked["type"], &asked["ttl"]], [&json!("reboot"), &json!(5000)]);
+        peer.send(json!({"type": "rebooted", "re": asked["id"], key: ours}).to_string()).await;
+        let answer = answer.await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(body), "{answer}");
+    }
+    let answer = post();
+    peer.receive().await;
+    drop(peer);
+    assert!(answer.await.unwrap().starts_with("HTTP/1.1 503 "));
+}
+
 /// Rows D1, L8: the certificate in the files is that of the next connection. Files that do not
 /// belong together are not used.
 #[cfg(feature = "rustls")]
