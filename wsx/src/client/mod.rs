@@ -278,8 +278,7 @@ impl<E: Endpoint> Client<E> {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe. If this future is dropped, `message` is not called again. A message that waits
-    /// for room is not sent.
+    /// Cancel safe. If this future is dropped, a message that waits for room is not sent.
     pub fn send_every<M: SentBy<E::Side, E::Peer>>(
         &self,
         interval: Duration,
@@ -311,13 +310,13 @@ impl<E: Endpoint> Client<E> {
         self.0.current().clone().map(Connection::from_handle)
     }
 
-    /// Returns a receiver of the client's state: the current state, then each change.
+    /// Returns a receiver of the client's state.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<ClientState> {
         self.0.status.subscribe()
     }
 
-    /// Waits until the client is connected. It can be called before [`connect`](Self::connect).
+    /// Waits until the client is connected, also before [`connect`](Self::connect).
     ///
     /// # Errors
     ///
