@@ -110,8 +110,8 @@ enum Step {
     /// Not yet polled.
     Draft { id: u64, draft: Draft },
     /// The queue is full and has noted this request.
-    Room { id: u64, ticket: Ticket, sent: Counted },
-    /// The request is queued. `before` frames had been queued before it, or more.
+    Room { id: u64, ticket: Ticket, before: u64, sent: Counted },
+    /// The request is queued. `before` messages had been queued before it, or more.
     Reply { id: u64, before: u64 },
     /// Returns this error at the first poll.
     Failed(Failed),
@@ -124,7 +124,6 @@ enum Step {
 struct Counted {
     message_type: &'static str,
     bytes: usize,
-    before: u64,
 }
 
 /// A request that failed before it was sent.
@@ -139,7 +138,7 @@ impl Step {
     fn drop_on(&self, conn: &Handle) {
         let (id, sent) = match self {
             Self::Draft { id, .. } => (*id, false),
-            Self::Room { id, ticket, sent } => {
+            Self::Room { id, ticket, sent, .. } => {
                 let is_admitted = conn.queue().cancel(ticket).is_none() && conn.queue().was_admitted(ticket);
                 if is_admitted {
                     conn.report_sent(sent.message_type, sent.bytes);
@@ -260,38 +259,34 @@ impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
                 (Step::Draft { id, draft }, Some(conn)) => {
                     deadline.set(Some(sleep(*this.timeout)));
                     let frame = draft.finish(Opcode::TEXT, conn.role());
-                    let sent = Counted {
-                        message_type: frame.message_type,
-                        bytes: frame.payload_len(),
-                        before: conn.queue().pushed(),
-                    };
+                    let sent = Counted { message_type: frame.message_type, bytes: frame.payload_len() };
                     match conn.queue().push(frame.into_bytes(), cx) {
-                        Ok(Pushed::Queued) => {
+                        Ok(Pushed::Queued(before)) => {
                             conn.report_sent(sent.message_type, sent.bytes);
-                            *this.step = Step::Reply { id, before: sent.before };
+                            *this.step = Step::Reply { id, before };
                         }
-                        Ok(Pushed::Waiting(ticket)) => *this.step = Step::Room { id, ticket, sent },
+                        Ok(Pushed::Waiting(ticket, before)) => *this.step = Step::Room { id, ticket, before, sent },
                         Err(QueueClosed) => {
                             conn.requests().forget(id);
                             return not_sent(SendError::Closed);
                         }
                     }
                 }
-                (Step::Room { id, ticket, sent }, Some(conn)) => match conn.queue().poll_ticket(&ticket, cx) {
+                (Step::Room { id, ticket, before, sent }, Some(conn)) => match conn.queue().poll_ticket(&ticket, cx) {
                     Poll::Ready(Ok(())) => {
                         conn.report_sent(sent.message_type, sent.bytes);
-                        *this.step = Step::Reply { id, before: sent.before };
+                        *this.step = Step::Reply { id, before };
                     }
                     Poll::Ready(Err(QueueClosed)) => {
                         conn.requests().forget(id);
                         return not_sent(SendError::Closed);
                     }
                     Poll::Pending if has_passed(deadline.as_mut(), cx) => {
-                        Step::Room { id, ticket, sent }.drop_on(conn);
+                        Step::Room { id, ticket, before, sent }.drop_on(conn);
                         return not_sent(SendError::Full);
                     }
                     Poll::Pending => {
-                        *this.step = Step::Room { id, ticket, sent };
+                        *this.step = Step::Room { id, ticket, before, sent };
                         return Poll::Pending;
                     }
                 },

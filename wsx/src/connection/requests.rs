@@ -110,28 +110,38 @@ impl Requests {
 
     /// Ready when the reply is here, or the connection has ended. The request is then removed.
     pub(crate) fn poll(&self, id: u64, cx: &Context<'_>) -> Poll<Ended> {
-        // Declared before the lock, so that the waker in it is dropped after the lock is released.
-        let mut waker = Some(cx.waker().clone());
+        let mut waker = None;
         let mut table = self.lock();
-        let Table { slots, ended, .. } = &mut *table;
-        let Entry::Occupied(mut entry) = slots.entry(id) else { unreachable!("a request is polled to its end") };
-        match (entry.get_mut(), ended) {
-            (Slot::Waiting(known), None) => {
-                std::mem::swap(known, &mut waker);
-                Poll::Pending
-            }
-            (Slot::Waiting(_), Some(closed)) => {
-                let closed = closed.clone();
-                let slot = entry.remove();
-                self.count(&table);
-                drop(table);
-                drop(slot);
-                Poll::Ready(Ended::Closed(closed))
-            }
-            (Slot::Answered(_), _) => {
-                let Slot::Answered(reply) = entry.remove() else { unreachable!("matched above") };
-                self.count(&table);
-                Poll::Ready(Ended::Answered(reply))
+        loop {
+            let Table { slots, ended, .. } = &mut *table;
+            let Entry::Occupied(mut entry) = slots.entry(id) else { unreachable!("a request is polled to its end") };
+            match (entry.get_mut(), ended) {
+                (Slot::Waiting(Some(known)), None) if known.will_wake(cx.waker()) => return Poll::Pending,
+                (Slot::Waiting(known), None) => {
+                    if let Some(waker) = waker.take() {
+                        let replaced = known.replace(waker);
+                        drop(table);
+                        drop(replaced);
+                        return Poll::Pending;
+                    }
+                    // The waker is cloned without the lock. The reply may come meanwhile.
+                    drop(table);
+                    waker = Some(cx.waker().clone());
+                    table = self.lock();
+                }
+                (Slot::Waiting(_), Some(closed)) => {
+                    let closed = closed.clone();
+                    let slot = entry.remove();
+                    self.count(&table);
+                    drop(table);
+                    drop(slot);
+                    return Poll::Ready(Ended::Closed(closed));
+                }
+                (Slot::Answered(_), _) => {
+                    let Slot::Answered(reply) = entry.remove() else { unreachable!("matched above") };
+                    self.count(&table);
+                    return Poll::Ready(Ended::Answered(reply));
+                }
             }
         }
     }

@@ -174,11 +174,11 @@ impl Future for Sending<'_> {
         let result = match (std::mem::replace(&mut this.step, Step::Done), this.conn.handle()) {
             (Step::Failed(error), _) => Err(error),
             (Step::Frame(frame), Some(conn)) => match conn.queue().push(frame, cx) {
-                Ok(Pushed::Waiting(ticket)) => {
+                Ok(Pushed::Waiting(ticket, _)) => {
                     this.step = Step::Waiting(ticket);
                     return Poll::Pending;
                 }
-                Ok(Pushed::Queued) => Ok(()),
+                Ok(Pushed::Queued(_)) => Ok(()),
                 Err(QueueClosed) => Err(SendError::Closed),
             },
             (Step::Waiting(ticket), Some(conn)) => match conn.queue().poll_ticket(&ticket, cx) {

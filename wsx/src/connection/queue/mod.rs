@@ -79,13 +79,14 @@ pub(crate) enum PushError {
 #[derive(Debug)]
 pub(crate) struct QueueClosed;
 
-/// The result of a push.
+/// The result of a push. The number is that of the messages which were queued before, since the
+/// connection began.
 #[derive(Debug)]
 pub(crate) enum Pushed {
-    Queued,
+    Queued(u64),
     /// The queue is full, and the sender waits. A sender that stops waiting must
     /// [`cancel`](Queue::cancel).
-    Waiting(Ticket),
+    Waiting(Ticket, u64),
 }
 
 /// The frames that [`Queue::take`] found.
@@ -192,12 +193,7 @@ impl Queue {
         self.lock().buffer.entries.push_front(Entry::Flush(flushed));
     }
 
-    /// Returns the number of messages that were ever queued.
-    pub(crate) fn pushed(&self) -> u64 {
-        self.lock().buffer.pushed
-    }
-
-    /// Returns how many of these messages the task has taken, to write them.
+    /// Returns how many messages the task has taken, to write them, since the connection began.
     pub(crate) fn taken(&self) -> u64 {
         let state = self.lock();
         state.buffer.pushed - state.buffer.messages as u64
@@ -217,14 +213,16 @@ impl Queue {
                 return Err(QueueClosed);
             }
             if state.has_room(frame.len()) {
+                let before = state.buffer.pushed;
                 state.buffer.push(frame);
                 let task = state.schedule();
                 drop(state);
                 wake(task);
-                return Ok(Pushed::Queued);
+                return Ok(Pushed::Queued(before));
             }
             if let Some(waker) = waker.take() {
-                return Ok(Pushed::Waiting(state.wait(frame, waker)));
+                let before = state.buffer.pushed;
+                return Ok(Pushed::Waiting(state.wait(frame, waker), before));
             }
             // Few senders have to wait, so the waker is cloned only here, without the lock. There
             // may be room after that.
@@ -385,7 +383,7 @@ mod tests {
     }
     fn push_and_wait(queue: &Queue, length: usize, waker: &Waker) -> Ticket {
         match queue.push(frame(length), &Context::from_waker(waker)) {
-            Ok(Pushed::Waiting(ticket)) => ticket,
+            Ok(Pushed::Waiting(ticket, _)) => ticket,
             other => panic!("{other:?}, though there is no room"),
         }
     }
