@@ -8,7 +8,7 @@ wsx::protocol! {
     /// Boxes that report on their hosts, and the server that watches the boxes.
     pub Fleet v1 {
         Edge -> Server: Telemetry<'_>;
-        Server -> Edge: SetRate, Notice<'_>;
+        Server -> Edge: SetRate -> RateSet, CheckHealth -> Health, Notice<'_>;
     }
 }
 
@@ -64,6 +64,26 @@ pub struct Telemetry<'a> {
 pub struct SetRate {
     /// Samples per second.
     pub per_second: NonZero<u8>,
+}
+
+/// The reply to [`SetRate`].
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
+pub struct RateSet {
+    /// The rate before, in samples per second.
+    pub before: NonZero<u8>,
+}
+
+/// Asks a box for its health.
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
+pub struct CheckHealth {}
+
+/// The reply to [`CheckHealth`].
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
+pub struct Health {
+    /// Time since the host started, in seconds.
+    pub uptime_s: u64,
+    /// Mean number of processes that ran or were ready to run in the last minute.
+    pub load: f64,
 }
 
 /// A text for people.

@@ -40,19 +40,57 @@ impl Drop for Running {
     }
 }
 
-/// Rows D1, A1: a server and three boxes talk for six seconds. The server restarts meanwhile. The
-/// last line says that nothing was lost and that each box has reconnected.
+/// Reads the last line of the fleet: received, lost, reconnected, asked, answered.
+fn counts(said: &str) -> [u32; 5] {
+    let last = said.lines().last().unwrap_or_default();
+    let numbers: Vec<u32> =
+        last.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty()).flat_map(str::parse).collect();
+    let Ok(counts) = <[u32; 5]>::try_from(numbers) else { panic!("five numbers in the last line: {said}") };
+    let [received, lost, reconnected, asked, answered] = counts;
+    let expected =
+        format!("received {received}, lost {lost}, reconnected {reconnected}, asked {asked}, answered {answered}");
+    assert_eq!(last, expected);
+    counts
+}
+
+/// Rows D1, A1, Q3: a server and three boxes talk for six seconds. The server restarts meanwhile.
+/// The last line says that nothing was lost, that each box has reconnected, and that each request
+/// got its reply.
 #[test]
 fn the_fleet_loses_nothing_when_its_server_restarts() {
     let output = Command::new(env!("CARGO_BIN_EXE_fleet")).args(["--for", "6s"]).output().expect("it was built");
     let said = String::from_utf8(output.stdout).expect("it prints UTF-8");
-    let last = said.lines().last().unwrap_or_default();
-    let numbers: Vec<u32> =
-        last.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty()).flat_map(str::parse).collect();
-    let [received, lost, reconnected] = numbers[..] else { panic!("three numbers in the last line: {said}") };
-    assert_eq!(last, format!("received {received}, lost {lost}, reconnected {reconnected}"));
-    assert!(received > 0 && lost == 0 && reconnected >= 3, "{last}");
+    let [received, lost, reconnected, asked, answered] = counts(&said);
+    assert!(received > 0 && lost == 0 && reconnected >= 3, "{said}");
+    assert!(asked >= 3 && answered == asked, "{said}");
     assert!(output.status.success(), "{}", output.status);
+}
+
+/// Rows D1, Q3: the fleet's server shows which box did not report its health.
+#[tokio::test]
+async fn the_fleet_shows_a_box_that_does_not_reply() {
+    let arguments = ["server", "--listen", "127.0.0.1:0", "--for", "1.5s"];
+    let (mut server, line) = Running::start(env!("CARGO_BIN_EXE_fleet"), &arguments);
+    let url = line.strip_prefix("server: listening on ").expect("it prints its address");
+    let mut peer = Peer::connect(&format!("{url}?id=north-1")).await;
+    let stdout = server.0.stdout.take().expect("piped above");
+    let said = spawn_blocking(|| std::io::read_to_string(stdout).expect("it prints UTF-8"));
+    while let Some(Ok(message)) = peer.next().await {
+        let Ok(text) = message.to_text() else { continue };
+        let asked: Value = serde_json::from_str(text).unwrap_or_default();
+        let reply = match asked["type"].as_str() {
+            Some("check_health") => json!({"type": "health", "re": asked["id"], "err": {"code": "busy"}}),
+            Some("set_rate") => json!({"type": "rate_set", "re": asked["id"], "data": {"before": 7}}),
+            _ => continue,
+        };
+        peer.send(reply.to_string()).await;
+    }
+    let said = said.await.unwrap();
+    let [.., asked, answered] = counts(&said);
+    assert!(answered >= 1 && asked > answered, "{said}");
+    assert!(said.contains("server: north-1 did not report its health: the peer is busy"), "{said}");
+    assert!(said.contains("server: changed the rate of north-1 from 7 to 10 samples per second"), "{said}");
+    assert!(server.0.wait().unwrap().success());
 }
 
 /// Returns an envelope without the keys that every envelope has.

@@ -11,8 +11,8 @@ Examples:
   fleet box --url ws://127.0.0.1:9001/ws --id box-1
                                              one box; start as many boxes as you like
 
-The last line on standard output is `received N, lost 0, reconnected R` for a server, and
-`accepted N, reconnected R` for a box.
+The last line on standard output is `received N, lost 0, reconnected R, asked M, answered M` for a
+server, and `accepted N, reconnected R` for a box.
 
 Exit status:
   0  every message that a connection accepted has arrived
@@ -23,8 +23,9 @@ Exit status:
 /// A fleet of edge boxes and the server that watches them, over real WebSocket connections.
 ///
 /// Without a command, a server and three boxes run in this process and talk over loopback TCP. Each
-/// box samples this host five times a second. The server sets the rates of the boxes and sends them
-/// notices. Half-way it stops and starts again, and the boxes reconnect by themselves.
+/// box samples this host five times a second. The server sets the rates of the boxes, asks for
+/// their health, and sends them notices. Half-way it stops and starts again, and the boxes reconnect
+/// by themselves.
 #[derive(Debug, Parser)]
 #[command(name = "fleet", verbatim_doc_comment, after_help = EXAMPLES)]
 pub(crate) struct Arguments {

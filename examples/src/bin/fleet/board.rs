@@ -10,11 +10,12 @@ pub(crate) const MAX_BOXES: usize = 100;
 const MAX_CORES: usize = 16;
 
 /// Title and width of each column. A narrow terminal shows the first ones.
-pub(crate) const COLUMNS: [(&str, u16); 10] = [
+pub(crate) const COLUMNS: [(&str, u16); 11] = [
     ("box", 8),
     ("state", 6),
     ("received", 8),
     ("lost", 4),
+    ("replies", 7),
     ("rate", 4),
     ("memory", 6),
     ("each core", 16),
@@ -67,7 +68,8 @@ impl Board {
     pub(crate) fn cells(&self) -> Vec<Vec<String>> {
         let cells = |(id, Row { online, count, newest }): (&String, &Row)| {
             let state = if *online { "online" } else { "away" };
-            let counts = [count.received.to_string(), count.lost.to_string()];
+            let replies = format!("{}/{}", count.answered, count.asked);
+            let counts = [count.received.to_string(), count.lost.to_string(), replies];
             [id.clone(), state.to_owned()].into_iter().chain(counts).chain(newest.clone()).collect()
         };
         self.lock().iter().map(cells).collect()
@@ -81,6 +83,8 @@ impl Board {
             total.lost = total.lost.saturating_add(count.lost);
             total.disordered += count.disordered;
             total.reconnected += count.reconnected;
+            total.asked += count.asked;
+            total.answered += count.answered;
         }
         total
     }

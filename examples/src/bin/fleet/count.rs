@@ -1,4 +1,4 @@
-//! Counts what arrived from one box, and what did not.
+//! Counts the messages and replies that arrived from one box, and those that did not.
 use fleet_protocol::Stamp;
 
 /// The messages of one box, over all its connections.
@@ -12,6 +12,10 @@ pub(crate) struct Count {
     pub(crate) disordered: u64,
     /// Connections after the first of a run.
     pub(crate) reconnected: u64,
+    /// Requests to the box while it stayed connected.
+    pub(crate) asked: u64,
+    /// Requests to which the box replied.
+    pub(crate) answered: u64,
     /// The newest message.
     run: u64,
     session: u32,
@@ -37,6 +41,12 @@ impl Count {
         } else {
             self.disordered += 1;
         }
+    }
+
+    /// Counts a request that has ended, with a reply or without one.
+    pub(crate) fn ask(&mut self, answered: bool) {
+        self.asked += 1;
+        self.answered += u64::from(answered);
     }
 
     /// Compares with the box's own count of a run that this server has seen from its start to its

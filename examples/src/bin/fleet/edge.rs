@@ -1,7 +1,7 @@
 //! A box: sends samples of its host, obeys the server, and reconnects when a connection ends.
-use crate::sample::Host;
+use crate::sample::{self, Host};
 use crate::screen::{Problems, Screen};
-use fleet_protocol::{Edge, Notice, SetRate, Stamp};
+use fleet_protocol::{CheckHealth, Edge, Health, Notice, RateSet, SetRate, Stamp};
 use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -26,9 +26,14 @@ struct EdgeBox {
 }
 
 #[wsx::handler(on = EdgeBox)]
-fn on_set_rate(edge: &EdgeBox, SetRate { per_second }: SetRate) {
-    edge.rate.send_replace(per_second);
+fn on_set_rate(edge: &EdgeBox, SetRate { per_second }: SetRate) -> RateSet {
     edge.screen.say(format!("{}: sends {per_second} samples per second from now on", edge.id));
+    RateSet { before: edge.rate.send_replace(per_second) }
+}
+
+#[wsx::handler(on = EdgeBox)]
+fn on_check_health(_: CheckHealth) -> Health {
+    block_in_place(sample::health)
 }
 
 #[wsx::handler(on = EdgeBox)]

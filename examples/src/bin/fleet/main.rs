@@ -64,15 +64,17 @@ async fn run(
         Some(Program::Server { listen }) => {
             let listener = wsx_examples::listen(&listen).await?;
             station.screen.say(format!("server: listening on ws://{}{PATH}", listener.local_addr()?));
-            server::serve(listener, &station, ORDERS, stop.cancelled()).await?;
+            let interval = limit.map_or(ORDERS, |limit| limit / 3);
+            server::serve(listener, &station, interval, stop.cancelled()).await?;
         }
         Some(Program::Box { url, id }) => {
             let Outcome { accepted, reconnected, .. } = edge::run(url, id, station.screen, stop.clone()).await?;
             return Ok((format!("accepted {accepted}, reconnected {reconnected}"), ExitCode::SUCCESS));
         }
     }
-    let Count { received, lost, disordered, reconnected, .. } = station.board.total();
-    let mut summary = format!("received {received}, lost {lost}, reconnected {reconnected}");
+    let Count { received, lost, disordered, reconnected, asked, answered, .. } = station.board.total();
+    let mut summary =
+        format!("received {received}, lost {lost}, reconnected {reconnected}, asked {asked}, answered {answered}");
     if disordered > 0 {
         summary += &format!(", repeated or out of order {disordered}");
     }

@@ -1,5 +1,5 @@
 //! Reads what the host is doing.
-use fleet_protocol::{Stamp, Telemetry};
+use fleet_protocol::{Health, Stamp, Telemetry};
 use std::{borrow::Cow, num::NonZero, thread};
 use sysinfo::{DiskRefreshKind, Disks, MINIMUM_CPU_UPDATE_INTERVAL, Networks, System};
 
@@ -46,6 +46,11 @@ impl Host {
             sent: networks.values().map(sysinfo::NetworkData::total_transmitted).sum(),
         }
     }
+}
+
+/// Returns the health of the host. Blocks.
+pub(crate) fn health() -> Health {
+    Health { uptime_s: System::uptime(), load: System::load_average().one }
 }
 
 fn percent(part: u64, whole: u64) -> u8 {

@@ -1,18 +1,20 @@
 //! The server: receives what the boxes send, and gives them orders.
 use crate::board::{Board, MAX_BOXES};
 use crate::screen::{Problems, Screen};
-use fleet_protocol::{Notice, PATH, Server, SetRate, Telemetry, box_id};
-use std::{convert::Infallible, future::ready, num::NonZero, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, time::sleep};
+use fleet_protocol::{CheckHealth, Health, Notice, PATH, RateSet, Server, SetRate, Telemetry, box_id};
+use std::{future::ready, num::NonZero, pin::pin, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use wsx::Report;
 use wsx::{
-    BoxError, Config, Connection, Hub, Identity, Rejection, SendError,
+    BoxError, Config, Connection, Hub, Identity, Rejection, RequestError,
     http::{StatusCode, request::Parts},
     server::{PeerStatus, PresenceChange, PresenceChanges},
 };
 
 /// Grace period for the connections when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
+/// Time in which a box must report its health.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Sampling rates that the server sets one after another, in samples per second.
 const RATES: [NonZero<u8>; 3] = [NonZero::new(10).unwrap(), NonZero::new(2).unwrap(), NonZero::new(5).unwrap()];
 
@@ -24,6 +26,16 @@ pub(crate) struct Station {
     pub(crate) screen: Screen,
 }
 
+impl Station {
+    /// Counts a request, unless the box has left. Then it is shown as away.
+    fn count<T>(&self, id: &str, result: &Result<T, RequestError>) {
+        use RequestError::{Ended, NoSuchConnection, NotSent};
+        if !matches!(result, Err(NoSuchConnection(_) | NotSent(_) | Ended(_))) {
+            self.board.change(id, |row| row.count.ask(result.is_ok()));
+        }
+    }
+}
+
 #[wsx::handler(on = Station)]
 fn on_telemetry(station: &Station, message: Telemetry<'_>, conn: &Connection<Server>) {
     station.board.change(conn.id(), |row| {
@@ -32,7 +44,8 @@ fn on_telemetry(station: &Station, message: Telemetry<'_>, conn: &Connection<Ser
     });
 }
 
-/// Serves with a new hub until `end`, and gives an order at each `interval`. Then all is closed.
+/// Serves with a new hub until `end`. At each `interval` it asks for the health of all boxes, and
+/// gives an order. Then all is closed.
 pub(crate) async fn serve(
     listener: TcpListener,
     station: &Station,
@@ -46,9 +59,15 @@ pub(crate) async fn serve(
     let board = station.board.clone();
     let upgrade = hub.ws_handler(move |request| ready(identify(&request, &board)), |_| {}).path(PATH);
     let serving = tokio::spawn(upgrade.serve(listener));
-    tokio::select! {
-        _ = end => {}
-        never = give_orders(&hub, interval) => match never {},
+    let mut end = pin!(end);
+    let mut turn = 0;
+    // Between two turns, so that each request has its reply.
+    while timeout(interval, &mut end).await.is_err() {
+        check_health(&hub).await;
+        if let Err(error) = give_order(&hub, turn).await {
+            station.screen.say(format!("server: cannot give an order: {}", Report(&*error)));
+        }
+        turn += 1;
     }
     hub.shutdown(GRACE).await;
     watching.await?;
@@ -91,30 +110,39 @@ fn site(id: &str) -> &str {
     id.rsplit_once('-').map_or(id, |(site, _)| site)
 }
 
-/// Gives orders without end.
-async fn give_orders(hub: &Hub<Station>, interval: Duration) -> Infallible {
-    let mut turn = 0;
-    loop {
-        sleep(interval).await;
-        if let Err(error) = give_order(hub, turn).await {
-            hub.endpoint().screen.say(format!("server: cannot give an order: {}", Report(&error)));
-        }
-        turn += 1;
+/// Asks all boxes for their health at once, and shows which of them did not reply.
+async fn check_health(hub: &Hub<Station>) {
+    let station = hub.endpoint();
+    let mut boxes = JoinSet::new();
+    for id in hub.ids() {
+        let asking = hub.request(&id, &CheckHealth {}).timeout(HEALTH_TIMEOUT);
+        boxes.spawn(async { (id, asking.await) });
+    }
+    for (id, health) in boxes.join_all().await {
+        station.count(&id, &health);
+        station.screen.say(match health {
+            Ok(Health { uptime_s, load }) => format!("server: {id} has been up for {uptime_s} s, with load {load:.1}"),
+            Err(error) => format!("server: {id} did not report its health: {}", Report(&error)),
+        });
     }
 }
 
 /// Sets the rate of one box, or sends a notice to all boxes of its site.
-async fn give_order(hub: &Hub<Station>, turn: usize) -> Result<(), SendError> {
-    let screen = &hub.endpoint().screen;
+async fn give_order(hub: &Hub<Station>, turn: usize) -> Result<(), BoxError> {
+    let station = hub.endpoint();
     let Some(id) = hub.ids().into_iter().cycle().nth(turn / 2) else { return Ok(()) };
     if turn % 2 == 1 {
         let text = format!("notice {turn}").into();
         let boxes = hub.broadcast_to(site(&id), &Notice { text }).await?;
-        screen.say(format!("server: sent a notice to {boxes} boxes of the site {}", site(&id)));
+        station.screen.say(format!("server: sent a notice to {boxes} boxes of the site {}", site(&id)));
     } else {
         let per_second = RATES[turn / 2 % RATES.len()];
-        hub.send_to(&id, &SetRate { per_second }).await?;
-        screen.say(format!("server: set the rate of {id} to {per_second} samples per second"));
+        let set = hub.request(&id, &SetRate { per_second }).await;
+        station.count(&id, &set);
+        let RateSet { before } = set?;
+        station
+            .screen
+            .say(format!("server: changed the rate of {id} from {before} to {per_second} samples per second"));
     }
     Ok(())
 }
