@@ -79,10 +79,34 @@ struct Held {
     n: u8,
 }
 
-/// A request that the foreign peer refuses.
-#[derive(Serialize, wsx::Message)]
+/// A request that each end refuses.
+#[derive(Serialize, Deserialize, wsx::Message)]
 struct Reboot {
     delay_s: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
+struct Rebooted {}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, wsx::Message)]
+struct InUse {
+    until_s: u32,
+}
+
+wsx::protocol! {
+    Cinema v1 {
+        House <-> Screen: Reboot -> Rebooted | InUse;
+    }
+}
+
+/// An endpoint of this protocol.
+#[derive(wsx::Endpoint)]
+#[wsx(side = House)]
+struct Station;
+
+#[wsx::handler(on = Station)]
+fn on_reboot(Reboot { delay_s }: Reboot) -> Result<Rebooted, InUse> {
+    Err(InUse { until_s: delay_s + 90 })
 }
 
 /// Our endpoint, the same for the hub and for the client. It logs what it handles.
@@ -560,6 +584,17 @@ async fn answers_or_fails_with_a_code_of_its_own(language: Language, end: End) {
     assert!(matches!(other_type, Err(RequestError::BadReply(_))), "{other_type:?}");
 }
 
+/// Rows Q1, Q3: either end may refuse a request, with the message that the protocol names.
+async fn refuses_with_a_message_of_the_protocol(language: Language) {
+    let server = Server::start(Hub::builder().endpoint(Station).build().unwrap()).await;
+    let mut peer = Peer::connected(language, &server.url("box-7")).await;
+    let refused = within(server.hub.request("box-7", &Reboot { delay_s: 5 })).await;
+    assert!(matches!(&refused, Err(RequestError::Refused(InUse { until_s: 95 }))), "{refused:?}");
+    peer.requests("reboot", json!({"delay_s": 5}), json!({"id": 1})).await;
+    let reply = peer.receives_reply().await;
+    assert_eq!([&reply["err"]["code"], &reply["err"]["data"]], [&json!("in_use"), &json!({"until_s": 95})]);
+}
+
 /// Row Q3: the peer may reply in another order. A reply goes to its own request.
 async fn replies_in_another_order(language: Language, end: End) {
     let Talk { mut peer, asker, .. } = Talk::open(language, end).await;
@@ -736,10 +771,12 @@ macro_rules! peer {
 peer! { python_client, Python, Client:
     gets_what_is_for_it_alone_and_what_is_for_all
     is_rejected_with_the_status_of_build_id
+    refuses_with_a_message_of_the_protocol
 }
 peer! { node_client, Node, Client:
     gets_what_is_for_it_alone_and_what_is_for_all
     is_rejected_with_the_status_of_build_id
+    refuses_with_a_message_of_the_protocol
 }
 peer! { python_server, Python, Server:
     rejects_the_handshake_with_its_status

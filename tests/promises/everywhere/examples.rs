@@ -69,7 +69,7 @@ fn the_fleet_loses_nothing_when_its_server_restarts() {
 /// Rows D1, Q3: the fleet's server shows which box did not report its health.
 #[tokio::test]
 async fn the_fleet_shows_a_box_that_does_not_reply() {
-    let arguments = ["server", "--listen", "127.0.0.1:0", "--for", "1.5s"];
+    let arguments = ["server", "--listen", "127.0.0.1:0", "--for", "3s"];
     let (mut server, line) = Running::start(env!("CARGO_BIN_EXE_fleet"), &arguments);
     let url = line.strip_prefix("server: listening on ").expect("it prints its address");
     let mut peer = Peer::connect(&format!("{url}?id=north-1")).await;
