@@ -9,7 +9,7 @@ mod versions;
 
 use serde_json::json;
 use versions::{PROTOCOL, Version, identify, version};
-use wsx::{CancellationToken, Client, Connection, Hub, client::ClientBuilder};
+use wsx::{CancellationToken, Client, Connection, Hub, RequestError, client::ClientBuilder};
 use wsx_tests::{Log, Peer, Server, recorder, round_trip, within};
 
 /// A server of the first version. Each endpoint here writes down what it receives.
@@ -49,8 +49,8 @@ fn on_measurement(station: &NewStation, msg: v2::Measurement, conn: &Connection<
 }
 
 #[wsx::handler(on = NewStation)]
-fn on_diagnosis(station: &NewStation, msg: v2::Diagnosis) {
-    station.0.add(format!("free {}", msg.free_bytes));
+fn on_door_opened(station: &NewStation, _: v2::DoorOpened) {
+    station.0.add("door opened".to_owned());
 }
 
 #[wsx::handler(on = NewBox)]
@@ -77,8 +77,8 @@ async fn new_server(hub: Hub<NewStation>) -> Server<NewStation> {
     Server::start_at(hub, upgrade, "127.0.0.1:0").await
 }
 
-/// Row D3: a box of the first version works with a server of the second. It ignores the new
-/// message, and its observer reports that.
+/// Row D3: a box of the first version works with a server of the second. It does not
+/// handle the new request, and both ends learn that.
 #[tokio::test]
 async fn an_old_box_talks_to_a_new_server() {
     let station = NewStation::default();
@@ -89,7 +89,8 @@ async fn an_old_box_talks_to_a_new_server() {
     let old = connected(old, v1::Fleet::FINGERPRINT).await;
     old.send(&v1::Telemetry { celsius: 21.5, power: v1::Power::Battery }).await.unwrap();
     assert_eq!(station.0.next().await, format!("21.5 Battery None from {:016x}", v1::Fleet::FINGERPRINT));
-    server.hub.send_to("box-7", &v2::Diagnose {}).await.unwrap();
+    let diagnosed = within(server.hub.request("box-7", &v2::Diagnose {})).await;
+    assert!(matches!(diagnosed, Err(RequestError::NotHandled(_))));
     server.hub.send_to("box-7", &v2::Cmd { reboot: true, delay_seconds: 60 }).await.unwrap();
     assert_eq!(memory.message_ignored().await.1, "diagnose");
     assert_eq!(edge.0.next().await, "reboot true");
@@ -109,8 +110,8 @@ async fn a_new_box_talks_to_an_old_server() {
     let sunny = v2::Measurement { temperature: 30.0, power: v2::Power::Solar, humidity: Some(0.4) };
     new.send(&sunny).await.unwrap();
     assert_eq!(station.0.next().await, "30 Unknown");
-    new.send(&v2::Diagnosis { free_bytes: 7 }).await.unwrap();
-    assert_eq!(memory.message_ignored().await, ("box-7".to_owned(), "diagnosis".to_owned()));
+    new.send(&v2::DoorOpened {}).await.unwrap();
+    assert_eq!(memory.message_ignored().await, ("box-7".to_owned(), "door_opened".to_owned()));
     server.hub.send_to("box-7", &v1::Cmd { reboot: true }).await.unwrap();
     assert_eq!(edge.0.next().await, "reboot true in 0 s");
 }
@@ -123,9 +124,11 @@ async fn a_box_without_a_version_is_accepted() {
     let station = NewStation::default();
     let server = new_server(Hub::builder().endpoint(station.clone()).observer(recorder).build().unwrap()).await;
     let new = Client::builder(server.url("box-8")).endpoint(NewBox::default());
-    let _new = connected(new, v2::Fleet::FINGERPRINT).await;
-    server.hub.send_to("box-8", &v2::Diagnose {}).await.unwrap();
-    assert_eq!(station.0.next().await, "free 7");
+    let new = connected(new, v2::Fleet::FINGERPRINT).await;
+    let diagnosis = within(server.hub.request("box-8", &v2::Diagnose {})).await.unwrap();
+    assert_eq!(diagnosis.free_bytes, 7);
+    new.send(&v2::DoorOpened {}).await.unwrap();
+    assert_eq!(station.0.next().await, "door opened");
 
     let mut peer = Peer::connect(&server.url("box-7")).await;
     peer.send_envelope("telemetry", json!({"celsius": "warm", "power": "mains"})).await;

@@ -28,7 +28,10 @@ pub struct Cmd {
 }
 
 #[derive(Serialize, Deserialize, wsx::Message)]
-pub struct Diagnose {} // a new message
+pub struct DoorOpened {} // a new message
+
+#[derive(Serialize, Deserialize, wsx::Message)]
+pub struct Diagnose {} // a new request
 
 #[derive(Serialize, Deserialize, wsx::Message)]
 pub struct Diagnosis {
@@ -37,7 +40,7 @@ pub struct Diagnosis {
 
 wsx::protocol! {
     pub Fleet v2 {
-        Edge -> Server: Measurement, Diagnosis;
-        Server -> Edge: Cmd, Diagnose;
+        Edge -> Server: Measurement, DoorOpened;
+        Server -> Edge: Cmd, Diagnose -> Diagnosis;
     }
 }
