@@ -58,9 +58,9 @@ fn the_document_names_the_default_of_every_limit() {
     assert_eq!(number("Config::queue_bytes"), config.queue_bytes);
     assert_eq!(number("Config::backlog_messages"), config.backlog_messages);
     assert_eq!(number("Config::backlog_bytes"), config.backlog_bytes);
-    assert_eq!(number("Config::asking_backlog_bytes"), config.asking_backlog_bytes);
-    assert_eq!(number("Config::max_requests"), config.max_requests);
     assert_eq!(seconds("Config::request_timeout"), config.request_timeout);
+    assert_eq!(number("Config::max_requests"), config.max_requests);
+    assert_eq!(number("Config::asking_backlog_bytes"), config.asking_backlog_bytes);
     assert_eq!((documented("Config::report_failures"), config.report_failures), ("off", false));
     assert_eq!(seconds("Config::lag_timeout"), config.lag_timeout);
     assert_eq!(seconds("Config::write_timeout"), config.write_timeout);
