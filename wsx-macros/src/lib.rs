@@ -22,8 +22,8 @@ mod shared;
 /// ```text
 /// #[wsx::handler("telemetry")]                  the type; optional if the payload is a `Message`
 /// #[wsx::handler("telemetry", on = Station)]    on an endpoint of the program's own
+/// #[wsx::handler(on = Station, concurrent = 8)] up to 8 calls at a time for each connection
 /// #[wsx::handler(on = other::Station, foreign)] on an endpoint of another crate
-/// #[wsx::handler("slow", concurrent = 8)]       runs up to 8 calls at a time for one connection
 /// #[wsx::handler(crate = sockets)]              if `Cargo.toml` names wsx `sockets`
 /// ```
 ///
@@ -53,13 +53,30 @@ mod shared;
 ///
 /// So **a handler must not await a later message of its own connection**: it would wait until the
 /// connection ends. Keep the state in the endpoint and return, so that the handler of that message
-/// continues. Or spawn a task that waits.
+/// continues. Or spawn a task that waits. Or ask with a request: its reply does not wait for a
+/// handler.
+///
+/// # A handler that asks
+///
+/// A handler may await `conn.request(..)`, on its own connection too. From then on until its end,
+/// requests of the peer are handled beside it, in order. Other messages wait for it. Two ends can
+/// ask each other back up to 64 times; a deeper request is answered with `busy`. A request that a
+/// task of the handler's own makes does not count as one of the handler.
+///
+/// # Concurrent handlers
+///
+/// With `concurrent = 8`, up to eight calls of this handler run at a time for each connection. The
+/// number is 1 to 1,024. Later messages are handled meanwhile, and replies leave as they become
+/// ready. When all eight calls run and another such message comes, it waits, and so do all messages
+/// after it. A panic, a close and a shutdown have the same effect as for other handlers.
+///
+/// Such a handler is async, and takes its payload without lifetimes. It may still borrow the
+/// connection, the endpoint and the hub.
 ///
 /// # A request
 ///
 /// If the protocol says `Reboot -> Rebooted`, a handler of `Reboot` on an endpoint with a side
-/// returns `Rebooted`, or a `Result<Rebooted, E>`. The error is reported to the observer, and the
-/// asking end learns that the handler failed.
+/// returns `Rebooted`, or a `Result<Rebooted, E>`.
 ///
 /// If the protocol says `Update -> Updated | UpdateRefused`, a handler of `Update` returns one of
 /// these:
@@ -71,22 +88,15 @@ mod shared;
 /// Such a handler takes the message, also if it names the type string. An endpoint without a side
 /// does not know the protocol: its handlers return what they like.
 ///
-/// # Several calls at a time
-///
-/// With `concurrent = 8`, up to eight calls of the handler run at a time for one connection, beside
-/// its other handlers. The number is from 1 to 1,024. The replies leave as they become ready, which
-/// may be in another order than the messages.
-///
-/// Such a handler is `async` and owns its message: it takes `String` and not `&str`, and neither
-/// `Telemetry<'_>`, `RawFrame<'_>` nor `Meta<'_>`. References to the connection, the hub and the
-/// endpoint are allowed. `__open__` and `__close__` are handled once, so they cannot have it.
-///
 /// # A reply
+///
+/// If a handler returns an error, the sender of a request gets the text of its `Display`, cut at
+/// 512 bytes. With `Config::report_failures`, the sender of another message gets it too.
 ///
 /// A reply uses a reserve beyond the send queue, of `Config::queue_bytes`. It waits only when this
 /// reserve is full too; then the next handler waits. If both ends send in a loop and answer with
 /// replies that are longer than the messages, both reserves can fill, and neither end reads. The
-/// connection then ends with the write timeout. Limit the requests in flight, or raise
+/// connection then ends with the write timeout. Use requests for long replies, or raise
 /// `Config::queue_bytes`.
 ///
 /// A reply that cannot be sent, because the connection has ended, is reported to

@@ -39,9 +39,9 @@ pub struct Config {
     ///
     /// An empty queue accepts one message of any length. Replies of handlers, and broadcasts to a
     /// full queue, have a reserve of as many bytes again. Two ends may both send in a loop and
-    /// answer each message, if the replies are not longer than the messages. Otherwise limit the
-    /// requests in flight, so that their replies fit into the reserve: two ends whose reserves are
-    /// both full wait for each other, until the write timeout.
+    /// answer each message, if the replies are not longer than the messages. With longer ones, two
+    /// ends whose reserves are both full wait for each other, until the write timeout. Use requests
+    /// for long replies: their number is bounded, and wsx reads on for their replies.
     ///
     /// Too low: senders wait although few messages are queued. Too high: a dead peer holds more
     /// memory until the write timeout.
@@ -175,8 +175,8 @@ impl Config {
     ///   burst of 10 s, then [`OverLimit::Wait`]. A box sends far less, and 4 MiB are 32 Mbit/s,
     ///   more than most mobile uplinks carry. A box that runs wild then costs its server a percent
     ///   of a core, and no message is lost.
-    /// - [`report_failures`](Self::report_failures()): `true`. Someone who looks at a box learns why
-    ///   the server ignores it.
+    /// - [`report_failures`](Self::report_failures()): `true`. Someone who looks at a box learns
+    ///   why the server ignores it.
     ///
     /// All other bounds are those of [`Config::default`].
     ///

@@ -92,6 +92,74 @@
 //! Give these packages the same version of wsx, from the same source: a registry, a git tag or a
 //! path. There is no native library.
 //!
+//! # Requests
+//!
+//! A request is a message whose sender waits for the reply. The protocol names the reply, and may
+//! name a message with which the other end refuses. The compiler checks both ends:
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use std::time::Duration;
+//! use wsx::{CancellationToken, Client, Hub, Report, RequestError};
+//!
+//! #[derive(Serialize, Deserialize, wsx::Message)]
+//! struct Reboot { delay_s: u32 }
+//!
+//! #[derive(Serialize, Deserialize, wsx::Message)]
+//! struct Rebooted { uptime_s: u64 }
+//!
+//! #[derive(Debug, Serialize, Deserialize, wsx::Message)]
+//! struct RebootRefused { why: String }
+//!
+//! wsx::protocol! {
+//!     Fleet v1 { Server -> Edge: Reboot -> Rebooted | RebootRefused; }
+//! }
+//!
+//! #[derive(wsx::Endpoint)]
+//! #[wsx(side = Edge)]
+//! struct EdgeBox;
+//!
+//! #[wsx::handler(on = EdgeBox)]
+//! fn on_reboot(msg: Reboot) -> Result<Rebooted, RebootRefused> {
+//!     if msg.delay_s > 60 {
+//!         return Err(RebootRefused { why: "it takes too long".into() });
+//!     }
+//!     Ok(Rebooted { uptime_s: 86_400 })
+//! }
+//!
+//! #[derive(wsx::Endpoint)]
+//! #[wsx(side = Server)]
+//! struct Station;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::builder().endpoint(Station).without_handlers().build()?;
+//! # let upgrade = hub.ws_handler(|_| async { Ok::<_, wsx::Rejection>("box-7") }, |_| {});
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # let url = format!("ws://{}/ws", listener.local_addr()?);
+//! # tokio::spawn(async move { upgrade.serve(listener).await });
+//! # let edge = Client::builder(url).endpoint(EdgeBox).build()?;
+//! # edge.start(CancellationToken::new()).await?;
+//! // The client of `box-7` is connected, and has the endpoint `EdgeBox`.
+//! let asked = hub.request("box-7", &Reboot { delay_s: 5 }).timeout(Duration::from_secs(30));
+//! match asked.await {
+//!     Ok(done) => println!("it had been up for {} s", done.uptime_s),
+//!     Err(RequestError::Refused(refused)) => println!("it refuses: {}", refused.why),
+//!     Err(error) => println!("{}", Report(&error)),
+//! }
+//! # let refused = hub.request("box-7", &Reboot { delay_s: 61 }).await;
+//! # assert!(matches!(refused, Err(RequestError::Refused(_))));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`Hub::request`], [`Connection::request`] and [`Client::request`] ask. Without a protocol,
+//!   each has a `request_as`, which names the reply.
+//! - A handler may await a request to its own peer. From then on until its end, requests of the
+//!   peer are handled beside it. So two ends can ask each other.
+//! - Each request has a deadline. [`RequestError`] says whether the peer may have done the work.
+//! - A message with an `id` is a request in any language: the specification has a peer in Python.
+//!
 //! # Delivery
 //!
 //! A message is delivered at most once, and in order on one connection. When a send returns `Ok`,
@@ -99,6 +167,10 @@
 //!
 //! If either end closes the connection, queued messages are still sent. If the link breaks, queued
 //! messages are lost.
+//!
+//! The reply to a request proves that the peer has handled it. After [`RequestError::Ended`] and
+//! [`RequestError::TimedOut`], the peer may have handled it or not. wsx does not send a request
+//! again.
 //!
 //! # Cancel safety
 //!
@@ -115,7 +187,8 @@
 //!   |  task         the one task that owns a connection's socket, from open to close
 //!   |  wire         bytes <-> frames
 //!   v
-//! envelope          {"ver","type","ts","data"}: parsed up to its payload, and written
+//! envelope          {"ver","type","ts","data"}: parsed up to its payload, and written; a request
+//!   |               has an "id", and a reply the same as "re": it goes to `connection` from here
 //!   |
 //!   v
 //! dispatch          type -> handler; makes its arguments, decodes the payload, runs the handler
@@ -124,7 +197,8 @@
 //! a handler         the program's function; `protocol` checks its message, its sends and its reply
 //!   |
 //!   v
-//! connection        the handle: a send encodes a message and queues its frame; the task writes it
+//! connection        the handle: a send encodes a message and queues its frame; the task writes it;
+//!                   a request waits here until the task hands its reply over
 //!
 //! observer          the program's hook for problems; `task`, `dispatch` and both ends call it
 //! server            the hub: a registry of connections, and the handshake that makes them

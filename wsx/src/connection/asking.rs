@@ -52,16 +52,37 @@ pub(crate) fn has_asked() -> bool {
 }
 
 pin_project! {
-    /// A request that waits for its reply.
+    /// The future of a request, which returns the reply `R` or a [`RequestError<F>`]. It is
+    /// returned by [`Connection::request`](crate::Connection::request), and by that of a hub or a
+    /// client.
     ///
-    /// The request is already encoded. It is sent when this future is polled, not before. Its
-    /// deadline, [`Config::request_timeout`](crate::Config::request_timeout), begins then too.
+    /// The request is already encoded, and counts as outstanding. It is sent when this future is
+    /// first polled. Its deadline begins then too: 10 s by default
+    /// ([`Config::request_timeout`](crate::Config::request_timeout)), or
+    /// [`timeout`](Self::timeout).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+    /// # struct Reboot { delay_s: u32 }
+    /// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+    /// # struct Rebooted { uptime_s: u64 }
+    /// # async fn example(conn: wsx::Connection) -> Result<(), wsx::RequestError> {
+    /// let asked = conn.request_as::<Rebooted>(&Reboot { delay_s: 5 });
+    /// let done = asked.timeout(Duration::from_secs(30)).await?;
+    /// # let _ = done.uptime_s;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A handler that polls this is asking: from then on until its end, requests of its peer are
+    /// handled beside it. Without that, two handlers that ask each other would both wait.
     ///
     /// # Cancel safety
     ///
     /// If this is dropped before its first poll, the request is not sent. If it is dropped later,
-    /// its reply is not awaited any more: the peer gets a cancellation, and does not start a request
-    /// that still waits there.
+    /// its reply is not awaited any more: the peer gets a cancellation, and does not start a
+    /// request that still waits there. A request that it has started runs to its end.
     #[must_use = "a request is sent when this is awaited"]
     pub struct Asking<'c, R, F = Infallible> {
         target: Target<'c>,
@@ -188,8 +209,10 @@ impl<'c, R, F> Asking<'c, R, F> {
     }
 
     /// Sets the time from the first poll to the reply; default
-    /// [`Config::request_timeout`](crate::Config::request_timeout). The peer does not start the
-    /// request after this time, counted from its arrival. It is sent in whole milliseconds.
+    /// [`Config::request_timeout`](crate::Config::request_timeout).
+    ///
+    /// The request carries this time, in whole milliseconds. The peer does not start it later than
+    /// this time after its arrival. With less than 1 ms, the peer never starts it.
     ///
     /// # Panics
     ///

@@ -6,50 +6,58 @@ use std::{convert::Infallible, error::Error, fmt};
 /// The reason why a request has no reply.
 ///
 /// `R` is the message with which the peer may refuse the request, if the protocol names one, as in
-/// `Reboot -> Rebooted | RebootRefused`. Otherwise it is [`Infallible`].
+/// `Reboot -> Rebooted | RebootRefused`. Otherwise it is [`Infallible`]. Derive `Debug` for this
+/// message: without it, this type does not implement [`Error`].
+///
+/// Texts of the peer are at most 512 bytes long. `Display` escapes them.
 ///
 /// ```
-/// # use std::convert::Infallible;
 /// use wsx::RequestError;
 ///
-/// fn may_ask_again(error: &RequestError<Infallible>) -> bool {
-///     match error {
-///         // The peer has not begun.
-///         RequestError::NoSuchConnection(_) | RequestError::NotSent(_) | RequestError::Busy | RequestError::Expired => true,
-///         // The peer may have done what it was asked for.
-///         RequestError::Ended(_) | RequestError::TimedOut => false,
-///         _ => false,
-///     }
+/// /// Whether the peer has certainly not begun, so that it can be asked again.
+/// fn has_not_begun(error: &RequestError) -> bool {
+///     use RequestError::{BadData, Busy, Expired, NoSuchConnection, NotSent};
+///     // After `Ended` and `TimedOut`, the peer may have done the work.
+///     matches!(error, NoSuchConnection(_) | NotSent(_) | Busy | Expired | BadData(_))
 /// }
-/// # let _ = may_ask_again;
+/// assert!(has_not_begun(&RequestError::Busy));
+/// assert!(!has_not_begun(&RequestError::TimedOut));
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RequestError<R = Infallible> {
     /// The hub has no connection with this id.
     NoSuchConnection(String),
-    /// The request was not sent. It is [`SendError::Full`] if too many requests wait
-    /// ([`Config::max_requests`](crate::Config::max_requests)), or if the send queue had no room
-    /// before the deadline.
+    /// The request was not sent:
+    ///
+    /// - [`SendError::Full`]: [`Config::max_requests`](crate::Config::max_requests) are
+    ///   outstanding, or the send queue did not have room before the deadline.
+    /// - [`SendError::Closed`]: the connection is closing or has ended.
+    /// - [`SendError::NotConnected`]: the client is between two connections.
+    /// - [`SendError::Encode`]: the request cannot be written as JSON.
     NotSent(SendError),
-    /// The request was sent, and the connection ended before the reply. The peer may have handled
-    /// it.
+    /// The request left the queue, and the connection ended before the reply. The peer may have
+    /// received and handled it.
     Ended(Closed),
-    /// The deadline passed without a reply. The peer may have handled the request.
+    /// The deadline passed without a reply. The peer may have handled the request, or may still do
+    /// so. A reply that comes later is dropped and counted.
     TimedOut,
-    /// The peer has no handler for the request, or none that replies. The text is the peer's.
+    /// The peer does not have a handler for the request, or its handler has run and does not reply.
+    /// The text is the peer's.
     NotHandled(String),
     /// The peer could not decode the request. The text is the peer's.
     BadData(String),
     /// The peer's handler failed. The text is the peer's.
     Failed(String),
-    /// Too many requests wait at the peer. It did not start this one.
+    /// Too many requests wait at the peer, or requests that ask back are nested too deep. The peer
+    /// did not start this one.
     Busy,
     /// The request waited at the peer until its deadline, so the peer did not start it.
     Expired,
     /// The peer refused, with the message that the protocol names for this.
     Refused(R),
-    /// The peer answered with another code, such as one of a peer that does not use wsx.
+    /// The peer answered with another code, such as one of a peer that does not use wsx, or the
+    /// refusal of another version of the protocol.
     Other(Box<PeerError>),
     /// The reply has another type than the protocol says, or its data does not fit.
     BadReply(serde_json::Error),

@@ -197,7 +197,7 @@ impl<E: Endpoint> TestPeer<E> {
     /// # Errors
     ///
     /// - [`HandlerError::Decode`]: the data does not fit the type that the handler takes.
-    /// - [`HandlerError::Handler`]: the handler returned this error.
+    /// - [`HandlerError::Handler`], [`HandlerError::Refused`]: the handler returned this.
     /// - [`HandlerError::Argument`]: an argument of the handler is not available.
     /// - [`HandlerError::Reply`]: the reply cannot be written as JSON.
     ///
