@@ -83,6 +83,11 @@ async fn on_wait(n: u32, shared: &Both) -> wsx::Envelope<u32> {
     wsx::Envelope::with_type("waited", n)
 }
 
+#[wsx::handler("read_log", on = Both)]
+fn on_read_log(length: usize) -> LogPage {
+    LogPage("x".repeat(length))
+}
+
 #[wsx::handler("fail", on = Both)]
 fn on_fail() -> Result<Sum, &'static str> {
     Err("no paper")
@@ -96,6 +101,10 @@ fn on_panic() -> Sum {
 /// The reply to `wait`.
 #[derive(Debug, Serialize, Deserialize, PartialEq, wsx::Message)]
 struct Waited(u32);
+
+/// The reply to `read_log`.
+#[derive(Serialize, Deserialize, wsx::Message)]
+struct LogPage(String);
 
 struct Ends {
     server: Server<Both>,
@@ -411,6 +420,25 @@ async fn requests_are_answered_while_both_ends_flood() {
         within(flood).await.unwrap();
     }
     assert!(shared.seen.try_next().is_some_and(|first| first == "note 0"));
+}
+
+/// Row Q4: two ends ask each other for replies that fill the queues and reserves of both. An end
+/// whose reply waits for room goes on to read.
+#[tokio::test]
+async fn long_replies_do_not_stop_two_ends_that_ask() {
+    let Ends { server, client, .. } = ends(Config::default().queue_bytes(64 * 1024)).await;
+    let conn = server.hub.connection("box-7").unwrap();
+    let length = 100_000;
+    let ask = |conn: Connection| async move {
+        let asked = (0..300).map(|_| conn.request_as::<LogPage>(&wsx::Envelope::with_type("read_log", length)));
+        for page in join_all(asked).await {
+            assert_eq!(page.unwrap().0.len(), length);
+        }
+    };
+    let ends = [conn, client.connection().unwrap()].map(|conn| tokio::spawn(ask(conn)));
+    for end in ends {
+        within(end).await.unwrap();
+    }
 }
 
 /// Row Q5: at most 1,024 requests of a connection wait, or as many as `Config` says. More fail at
