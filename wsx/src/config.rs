@@ -81,11 +81,11 @@ pub struct Config {
     /// time it replaces [`backlog_messages`](Self::backlog_messages) and
     /// [`backlog_bytes`](Self::backlog_bytes), if it is higher.
     ///
-    /// The reply comes after everything that the peer has sent before: up to 8 MiB in its send queue
-    /// and the reserve, and 6 MB in the buffers of the operating systems. If this buffer is full,
-    /// wsx stops reading, and the request ends at its deadline. Each message counts 64 bytes more
-    /// than its length. Too low: requests time out while the peer sends much. Too high: such a peer
-    /// holds more memory.
+    /// The reply comes after everything that the peer has sent before: up to 8 MiB in its send
+    /// queue and the reserve, and 6 MB in the buffers of the operating systems. If this buffer is
+    /// full, wsx stops reading, and the request ends at its deadline. Each message counts 64 bytes
+    /// more than its length. Too low: requests time out while the peer sends much. Too high: such a
+    /// peer holds more memory.
     pub asking_backlog_bytes: usize,
     /// Whether the peer learns that a message of its own could not be decoded, has no handler, or
     /// has a handler that failed; default `false`, and `true` in [`Config::edge`].

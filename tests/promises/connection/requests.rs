@@ -222,8 +222,8 @@ async fn a_client_without_a_connection_has_not_sent_its_request() {
     assert!(matches!(error, RequestError::NotSent(SendError::NotConnected)), "{error:?}");
 }
 
-/// Rows Q3, Q5: a request that gets no reply ends at its deadline, which is 10 s by default. Its late
-/// reply is counted, and reported once.
+/// Rows Q3, Q5: a request that gets no reply ends at its deadline, which is 10 s by default. Its
+/// late reply is counted, and reported once.
 #[tokio::test(start_paused = true)]
 async fn a_request_ends_at_its_deadline() {
     let (observer, memory) = unexpected();
@@ -315,8 +315,8 @@ async fn a_late_request_is_not_started() {
     assert_eq!(shared.seen.try_next(), None);
 }
 
-/// Row Q4: a handler awaits a request to its own peer, whose handler asks back, and so on, whichever
-/// end begins, and both at once.
+/// Row Q4: a handler awaits a request to its own peer, whose handler asks back, and so on,
+/// whichever end begins, and both at once.
 #[tokio::test]
 async fn handlers_ask_back_to_any_depth() {
     let Ends { server, client, .. } = ends(Config::default()).await;

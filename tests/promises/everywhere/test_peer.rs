@@ -517,7 +517,8 @@ async fn on_trouble(_: Trouble, conn: &Connection) -> Result<Rebooted, wsx::Requ
     conn.request_as(&Reboot { delay_s: 1 }).await
 }
 
-/// Rows D10, Q3: a `TestPeer` answers the requests of the program, also while it delivers a message.
+/// Rows D10, Q3: a `TestPeer` answers the requests of the program, also while it delivers a
+/// message.
 #[tokio::test(start_paused = true)]
 async fn requests_are_answered() {
     let hub = Hub::builder().endpoint(Desk).build().unwrap();

@@ -372,7 +372,8 @@ impl<E: Endpoint> Client<E> {
         &self.0.program.endpoint
     }
 
-    /// Returns how many received messages were not handled, as [`Hub::ignored`](crate::Hub::ignored).
+    /// Returns how many received messages were not handled, as
+    /// [`Hub::ignored`](crate::Hub::ignored).
     #[must_use]
     pub fn ignored(&self) -> u64 {
         self.0.program.ignored()

@@ -55,8 +55,8 @@ fn json<M: Serialize>(message: &M) -> serde_json::Result<Box<RawValue>> {
 ///
 /// The message is sent on the connection that received the handler's message. So the side of the
 /// handler must be allowed to send it. On an endpoint with a side, the handler of a request returns
-/// the message that the protocol names as the reply, or a `Result` of it. An `Err` goes to the [`Observer`](crate::Observer). Its type
-/// is any type that converts into a boxed error.
+/// the message that the protocol names as the reply, or a `Result` of it. An `Err` goes to the
+/// [`Observer`](crate::Observer). Its type is any type that converts into a boxed error.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "not a handler's return type",

@@ -351,8 +351,8 @@ impl<E: Endpoint> Hub<E> {
         self.len() == 0
     }
 
-    /// Returns how many received messages were not handled, since the hub was built: those without a
-    /// handler (row E3 of the specification), and replies that no request waits for (row Q5).
+    /// Returns how many received messages were not handled, since the hub was built: those without
+    /// a handler (row E3 of the specification), and replies that no request waits for (row Q5).
     #[must_use]
     pub fn ignored(&self) -> u64 {
         self.program().ignored()
@@ -362,8 +362,8 @@ impl<E: Endpoint> Hub<E> {
     /// another server (row N3 of the specification). Everything else goes on, new connections
     /// included.
     ///
-    /// Call it before [`shutdown`](Self::shutdown), and wait until the load balancer has noticed; see
-    /// [`HubBuilder::health`](crate::server::HubBuilder::health).
+    /// Call it before [`shutdown`](Self::shutdown), and wait until the load balancer has noticed;
+    /// see [`HubBuilder::health`](crate::server::HubBuilder::health).
     pub fn drain(&self) {
         self.lifecycle().draining.store(true, Ordering::Relaxed);
     }

@@ -24,8 +24,8 @@ Exit status:
 ///
 /// Without a command, a server and three boxes run in this process and talk over loopback TCP. Each
 /// box samples this host five times a second. The server sets the rates of the boxes, asks for
-/// their health, and sends them notices. Half-way it stops and starts again, and the boxes reconnect
-/// by themselves.
+/// their health, and sends them notices. Half-way it stops and starts again, and the boxes
+/// reconnect by themselves.
 #[derive(Debug, Parser)]
 #[command(name = "fleet", verbatim_doc_comment, after_help = EXAMPLES)]
 pub(crate) struct Arguments {

@@ -8,8 +8,8 @@ use crate::connection::{
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::Instant;
 
-/// How many failures are reported to the peer in a second, and at once after a quiet second. A person
-/// reads them, and the first ones say what is wrong.
+/// How many failures are reported to the peer in a second, and at once after a quiet second. A
+/// person reads them, and the first ones say what is wrong.
 const REPORTS: f64 = 10.0;
 
 impl Handle {
