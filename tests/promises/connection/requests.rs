@@ -157,21 +157,12 @@ async fn each_failure_has_its_own_error() {
     assert!(matches!(&error, RequestError::BadReply(why) if why.to_string().contains("\"sum\"")), "{error:?}");
     let error = within(server.hub.request_as::<Sum>("box-8", &Nothing)).await.unwrap_err();
     assert!(matches!(&error, RequestError::NoSuchConnection(id) if id == "box-8"), "{error:?}");
-    let error = within(client.request_as::<Sum>(&f64::NAN.as_message())).await.unwrap_err();
+    let error = within(client.request_as::<Sum>(&wsx::Envelope::with_type("number", f64::NAN))).await.unwrap_err();
     assert!(matches!(error, RequestError::NotSent(SendError::Encode(_))), "{error:?}");
     let conn = client.connection().unwrap();
     client.close();
     let error = within(conn.request_as::<Sum>(&Nothing)).await.unwrap_err();
     assert!(matches!(error, RequestError::NotSent(SendError::Closed)), "{error:?}");
-}
-
-trait AsMessage {
-    fn as_message(self) -> wsx::Envelope<f64>;
-}
-impl AsMessage for f64 {
-    fn as_message(self) -> wsx::Envelope<f64> {
-        wsx::Envelope::with_type("number", self)
-    }
 }
 
 /// Row Q3: if the connection ends before the reply, the error says so, with its reason. The panic

@@ -156,8 +156,7 @@ impl<E: Endpoint> Client<E> {
     }
 
     /// Queues a message or an envelope on the current connection. Waits until its queue has room.
-    ///
-    /// Delivery is at most once: messages that are queued when a connection breaks are lost.
+    /// Messages that are queued when a connection breaks are lost.
     ///
     /// # Errors
     ///
