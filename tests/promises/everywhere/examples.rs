@@ -53,8 +53,8 @@ fn counts(said: &str) -> [u32; 5] {
     counts
 }
 
-/// Rows D1, A1, Q3: a server and three boxes talk for six seconds. The server restarts meanwhile.
-/// The last line says that nothing was lost, that each box has reconnected, and that each request
+/// Rows D1, A1: a server and three boxes talk for six seconds. The server restarts meanwhile. The
+/// last line says that nothing was lost, that each box has reconnected, and that each request
 /// got its reply.
 #[test]
 fn the_fleet_loses_nothing_when_its_server_restarts() {
@@ -66,7 +66,7 @@ fn the_fleet_loses_nothing_when_its_server_restarts() {
     assert!(output.status.success(), "{}", output.status);
 }
 
-/// Rows D1, Q3: the fleet's server shows which box did not report its health.
+/// Row D1: the fleet's server shows which box did not report its health.
 #[tokio::test]
 async fn the_fleet_shows_a_box_that_does_not_reply() {
     let arguments = ["server", "--listen", "127.0.0.1:0", "--for", "3s"];
