@@ -79,11 +79,12 @@ impl<'f> Failure<'f> {
             #[serde(borrow, default)]
             data: Option<&'f RawValue>,
         }
+        // serde also accepts an array in place of a struct.
         match serde_json::from_str::<Fields<'f>>(err) {
-            Ok(Fields { code, message, data }) => {
+            Ok(Fields { code, message, data }) if err.starts_with('{') => {
                 Self { code: cut(code, MAX_TYPE), message: cut(message.unwrap_or_default(), MAX_TEXT), data }
             }
-            Err(_) => Self { code: Cow::Borrowed(""), message: cut(Cow::Borrowed(err), MAX_TEXT), data: None },
+            _ => Self { code: Cow::Borrowed(""), message: cut(Cow::Borrowed(err), MAX_TEXT), data: None },
         }
     }
 
@@ -145,7 +146,8 @@ mod tests {
             (&*whole.code, &*whole.message, whole.data.map(RawValue::get)),
             ("full", "no room", Some(r#"{"free":0}"#))
         );
-        for err in ["5", "\"broken\"", "[]", "{}", r#"{"code":7}"#, r#"{"code":"a","code":"b"}"#, "true"] {
+        for err in ["5", "\"broken\"", "[]", r#"["busy"]"#, "{}", r#"{"code":7}"#, r#"{"code":"a","code":"b"}"#, "true"]
+        {
             let read = Failure::from_json(err);
             assert_eq!((&*read.code, &*read.message), ("", err));
         }

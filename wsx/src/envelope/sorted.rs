@@ -63,6 +63,8 @@ mod tests {
             (r#"{"type":"a","data":{},"id":"x"}"#, Sorted::Request { id: id("\"x\""), ttl: None }),
             (r#"{"ver":1,"type":"a","ts":0,"re":7,"data":{}}"#, Sorted::Reply(id("7"))),
             (r#"{"type":"a","data":{}, "re" : 7}"#, Sorted::Reply(id("7"))),
+            (r#"{"type":"a","data":{},"\u0072e":7}"#, Sorted::Reply(id("7"))),
+            (r#"{"type":"a","data":{},"i\u0064":7}"#, Sorted::Request { id: id("7"), ttl: None }),
             (r#"{"type":"a","re":7,"id":8,"err":{}}"#, Sorted::Reply(id("7"))),
             (r#"{"type":"a","err":{"code":"x"},"re":7}"#, Sorted::Reply(id("7"))),
             (r#"{"type":"cancel","id":7,"err":{"code":"cancelled"}}"#, Sorted::Cancel(id("7"))),
