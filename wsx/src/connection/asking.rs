@@ -7,7 +7,7 @@ use crate::{
         handle::Handle,
         queue::{Pushed, QueueClosed, Ticket},
         request_error::{PeerError, RequestError},
-        requests::{Ended, NotAdded},
+        requests::{Ended, NotAdded, Writes},
     },
     envelope::{
         Refusal,
@@ -305,8 +305,12 @@ impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
                         return not_sent(SendError::Closed);
                     }
                     Poll::Pending if has_passed(deadline.as_mut(), cx) => {
-                        Step::Room { id, ticket, before, sent }.drop_on(conn);
-                        return not_sent(SendError::Full);
+                        if conn.queue().cancel(&ticket).is_some() {
+                            conn.requests().forget(id);
+                            return not_sent(SendError::Full);
+                        }
+                        // It was queued meanwhile, or the queue was closed.
+                        *this.step = Step::Room { id, ticket, before, sent };
                     }
                     Poll::Pending => {
                         *this.step = Step::Room { id, ticket, before, sent };
@@ -319,11 +323,11 @@ impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
                         reply.recycle();
                         return Poll::Ready(result);
                     }
-                    // The task never took the frame.
-                    Poll::Ready(Ended::Closed(_)) if conn.queue().taken() <= before => {
+                    // The task never took the frame, and does not any more.
+                    Poll::Ready(Ended::Closed(_, Writes::Over)) if conn.queue().taken() <= before => {
                         return not_sent(SendError::Closed);
                     }
-                    Poll::Ready(Ended::Closed(closed)) => return Poll::Ready(Err(RequestError::Ended(closed))),
+                    Poll::Ready(Ended::Closed(closed, _)) => return Poll::Ready(Err(RequestError::Ended(closed))),
                     Poll::Pending if has_passed(deadline.as_mut(), cx) => {
                         conn.requests().forget(id);
                         return Poll::Ready(Err(RequestError::TimedOut));

@@ -19,7 +19,7 @@ use crate::{
         extensions::Extensions,
         handle::extra::Extra,
         queue::{Bound, Budget, PushError, Queue, QueueClosed},
-        requests::Requests,
+        requests::{Requests, Writes},
         wall_clock::{AtomicSeconds, Seconds},
     },
     wire::{close_code::CloseCode, role::Role},
@@ -245,9 +245,7 @@ impl Handle {
     /// Records the end. Only the first call counts; a second one could only come from a second
     /// task.
     pub(crate) fn set_closed(&self, closed: Closed) {
-        if let Some(requests) = self.0.requests.get() {
-            requests.end(&closed);
-        }
+        self.end_requests(&closed, Writes::Over);
         let _ = self.0.closed.set(Box::new(closed));
     }
 

@@ -28,8 +28,8 @@ struct Table {
     /// The number of requests that were made.
     made: u64,
     slots: HashMap<u64, Slot, RandomState>,
-    /// How the connection has ended.
-    ended: Option<Closed>,
+    /// How the connection has ended, and whether it still writes.
+    ended: Option<(Closed, Writes)>,
 }
 
 /// The state of a request.
@@ -60,7 +60,16 @@ pub(crate) enum NotAdded {
 pub(crate) enum Ended {
     Answered(DataMessage),
     /// The connection ended before the reply.
-    Closed(Closed),
+    Closed(Closed, Writes),
+}
+
+/// Whether queued frames are still written after the end of the requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writes {
+    /// Nothing is read any more, but a close frame is written, and all frames before it.
+    GoOn,
+    /// Not a single frame is written any more.
+    Over,
 }
 
 impl Requests {
@@ -129,13 +138,13 @@ impl Requests {
                     waker = Some(cx.waker().clone());
                     table = self.lock();
                 }
-                (Slot::Waiting(_), Some(closed)) => {
-                    let closed = closed.clone();
+                (Slot::Waiting(_), Some((closed, writes))) => {
+                    let (closed, writes) = (closed.clone(), *writes);
                     let slot = entry.remove();
                     self.count(&table);
                     drop(table);
                     drop(slot);
-                    return Poll::Ready(Ended::Closed(closed));
+                    return Poll::Ready(Ended::Closed(closed, writes));
                 }
                 (Slot::Answered(_), _) => {
                     let Slot::Answered(reply) = entry.remove() else { unreachable!("matched above") };
@@ -157,13 +166,13 @@ impl Requests {
         waited
     }
 
-    /// Ends all requests, because the connection has ended. The first end counts.
-    pub(crate) fn end(&self, closed: &Closed) {
+    /// Ends all requests, because no reply can arrive any more. The first end counts.
+    pub(crate) fn end(&self, closed: &Closed, writes: Writes) {
         let mut table = self.lock();
         if table.ended.is_some() {
             return;
         }
-        table.ended = Some(closed.clone());
+        table.ended = Some((closed.clone(), writes));
         let wakers: Vec<Waker> = table
             .slots
             .values_mut()

@@ -3,7 +3,7 @@
 use crate::{
     closed::Closed,
     config::Config,
-    connection::handle::Intake,
+    connection::{handle::Intake, requests::Writes},
     task::{Task, deadline::Deadline, progress::Handling, transport::Transport},
     wire::{close_code::CloseCode, write},
 };
@@ -57,6 +57,8 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
             () = Deadline::after(config.close_timeout) => {}
             () = kill.cancelled() => {}
         }
+        // Nothing is read or written any more.
+        self.conn.end_requests(closed, Writes::Over);
         self.progress.cut();
         self.waker.wake_by_ref();
         poll_fn(|cx| {

@@ -29,7 +29,7 @@ mod writer;
 use crate::{
     catch_panic,
     closed::{Closed, ClosedBy},
-    connection::{Connection, handle::Handle},
+    connection::{Connection, handle::Handle, requests::Writes},
     dispatch::run::Scope,
     envelope::incoming::Incoming,
     observer::spans,
@@ -277,8 +277,8 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
         }
     }
 
-    /// Makes sends fail, and shows the end to a running handler. After a close by this program,
-    /// sends fail already, and the handler goes on.
+    /// Makes sends and requests fail, and shows the end to a running handler. After a close by this
+    /// program, sends fail already, and the handler goes on.
     fn end_sends(&self, closed: &Closed) {
         if self.progress.end().is_none() {
             return;
@@ -288,6 +288,11 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
         } else {
             // A handler is running, and messages may wait.
             self.conn.drain();
+        }
+        // Before the handler of `__close__`, which may wait for a task that asks.
+        let writes = if closed.code == CloseCode::ABNORMAL { Writes::Over } else { Writes::GoOn };
+        self.conn.end_requests(closed, writes);
+        if !self.reader_done {
             self.conn.set_closed(closed.clone());
         }
     }

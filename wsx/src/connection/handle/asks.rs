@@ -1,9 +1,12 @@
 //! What a handle knows of requests: those of this program, and what the peer may be told of its own
 //! messages.
-use crate::connection::{
-    handle::{Handle, lock},
-    requests::Requests,
-    token_bucket::TokenBucket,
+use crate::{
+    closed::Closed,
+    connection::{
+        handle::{Handle, lock},
+        requests::{Requests, Writes},
+        token_bucket::TokenBucket,
+    },
 };
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::Instant;
@@ -26,6 +29,14 @@ impl Handle {
     /// Returns the requests of this program, and creates their table if necessary.
     pub(crate) fn requests(&self) -> &Requests {
         self.0.requests.get_or_init(Box::default)
+    }
+
+    /// Ends the requests of this program, because no reply can arrive any more. The caller has
+    /// closed the queue before, so a later request fails when it is queued.
+    pub(crate) fn end_requests(&self, closed: &Closed, writes: Writes) {
+        if let Some(requests) = self.0.requests.get() {
+            requests.end(closed, writes);
+        }
     }
 
     /// Whether a request of this program waits for its reply.
