@@ -72,10 +72,15 @@ impl<E: Endpoint> Scope<'_, E> {
     }
 
     fn find_concurrency(&self, conn: &Handle, frame: &RawFrame<'_>) -> Option<(&str, usize)> {
-        let parsed = Incoming::by_shortcut(frame);
-        let incoming = parsed.unwrap_or_else(|| Incoming::message(frame));
-        let found = self.program.router.concurrency(&incoming.message_type)?;
-        conn.own_handler(found.0).is_none().then_some(found)
+        let found = match Incoming::by_shortcut(frame) {
+            Some(incoming) => self.program.router.concurrency(&incoming.message_type)?,
+            None => self.program.router.concurrency(&Incoming::message(frame).message_type)?,
+        };
+        // Only now is the whole text parsed. Its beginning may be that of an envelope, and yet it
+        // is for the serial handler of `__raw__`.
+        let (incoming, keys) = Incoming::with_keys(frame);
+        let is_for_handler = incoming.message_type != RAW && keys.re.is_none() && keys.err.is_none();
+        (is_for_handler && conn.own_handler(found.0).is_none()).then_some(found)
     }
 
     /// As [`message`](Self::message), for a message that was parsed completely, or for the opening
