@@ -3,6 +3,7 @@
 //!
 //! It knows handlers and their replies. It does not know the socket or the messages that wait.
 use crate::{
+    catch_panic,
     connection::{
         asking::{has_asked, reset_asked},
         handle::Handle,
@@ -49,8 +50,8 @@ pub(super) enum Kind<'t> {
 
 /// A running handler.
 struct Handler<'t> {
-    /// Owns its message.
-    future: BoxFuture<'t, Option<Frame>>,
+    /// Owns its message. It is missing after the end.
+    future: Option<BoxFuture<'t, Option<Frame>>>,
     kind: Kind<'t>,
     message_type: Box<str>,
     /// Whether it has awaited a reply.
@@ -71,9 +72,13 @@ impl Future for Handler<'_> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        let future = this.future.as_mut().expect("a future is not polled after its end");
         reset_asked();
-        let polled = this.future.as_mut().poll(cx);
-        if polled.is_pending() && has_asked() && !this.asked {
+        let polled = future.as_mut().poll(cx);
+        if polled.is_ready() {
+            // Here a panic ends the connection, as one of the serial handler does.
+            this.future = None;
+        } else if has_asked() && !this.asked {
             this.asked = true;
             this.progress.count_asking(this.kind == Kind::Nested, 1);
         }
@@ -93,6 +98,9 @@ impl Drop for Handler<'_> {
         if self.asked {
             self.progress.count_asking(is_nested, -1);
         }
+        // Each handler is dropped, whatever the others do when they are dropped.
+        let future = self.future.take();
+        let _ = catch_panic::call(|| drop(future));
     }
 }
 
@@ -105,7 +113,12 @@ impl<'t> Beside<'t> {
 
     /// Whether a reply waits for room. Then no further message is handled.
     pub(super) fn has_replies(&self) -> bool {
-        self.0.as_ref().is_some_and(|running| !running.replies.is_empty())
+        self.replies() > 0
+    }
+
+    /// Returns how many replies wait for room.
+    pub(super) fn replies(&self) -> usize {
+        self.0.as_ref().map_or(0, |running| running.replies.len())
     }
 
     /// Returns how many calls of a concurrent handler run, and how many of them have not asked.
@@ -124,7 +137,7 @@ impl<'t> Beside<'t> {
         progress: &'t Progress,
     ) {
         progress.count_beside(kind == Kind::Nested, 1);
-        let handler = Handler { future, kind, message_type, asked: false, progress };
+        let handler = Handler { future: Some(future), kind, message_type, asked: false, progress };
         self.0.get_or_insert_default().handlers.push(handler);
     }
 

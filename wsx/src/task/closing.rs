@@ -107,13 +107,13 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
     fn owes_reply(&self) -> bool {
         match self.progress.end() {
             Some(_) => !self.reader_done,
-            None => self.progress.handling() == Handling::ReplyOwed || self.progress.beside() > 0,
+            None => self.progress.handling() == Handling::ReplyOwed || self.progress.is_busy_beside(),
         }
     }
 
-    /// Whether no handler is running.
+    /// Whether no handler is running, and no reply waits for room.
     fn is_idle(&self) -> bool {
-        self.progress.handling() == Handling::Idle && self.progress.beside() == 0
+        self.progress.handling() == Handling::Idle && !self.progress.is_busy_beside()
     }
 
     /// As [`poll`](Self::poll). After the end of reading, it drops the input. A peer that writes a

@@ -66,6 +66,8 @@ pub(super) struct Progress {
     nested_asking: AtomicU32,
     /// The concurrent ones that have awaited a reply.
     concurrent_asking: AtomicU32,
+    /// Whether the reply of one that has ended waits for room in the send queue.
+    reply_waits: AtomicBool,
 }
 
 impl Progress {
@@ -80,6 +82,7 @@ impl Progress {
             nested: AtomicU32::new(0),
             nested_asking: AtomicU32::new(0),
             concurrent_asking: AtomicU32::new(0),
+            reply_waits: AtomicBool::new(false),
         }
     }
 
@@ -116,9 +119,14 @@ impl Progress {
         add(if is_nested { &self.nested_asking } else { &self.concurrent_asking }, change);
     }
 
-    /// Returns how many handlers run beside the running one.
-    pub(super) fn beside(&self) -> u32 {
-        self.beside.load(Ordering::Relaxed)
+    /// Notes whether the reply of a handler beside the running one waits for room.
+    pub(super) fn set_reply_waits(&self, waits: bool) {
+        self.reply_waits.store(waits, Ordering::Relaxed);
+    }
+
+    /// Whether handlers run beside the running one, or their replies wait.
+    pub(super) fn is_busy_beside(&self) -> bool {
+        self.beside.load(Ordering::Relaxed) > 0 || self.reply_waits.load(Ordering::Relaxed)
     }
 
     /// Returns how many of the peer's requests are handled while other handlers await replies.

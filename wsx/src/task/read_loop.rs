@@ -298,7 +298,8 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         .await
     }
 
-    /// Reads until the socket is empty or the backlog is full, while a handler runs.
+    /// Reads until the socket is empty or the backlog is full, while a handler runs or a reply
+    /// waits for room.
     ///
     /// A stream that answers the peer's close by itself is not read ahead, because the reply could
     /// not follow. It is read if a handler awaits a reply, which would otherwise never come.
@@ -307,8 +308,11 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) -> bool {
         while self.progress.end().is_none() {
             let is_asking = self.progress.is_asking();
-            let is_full = self.backlog.is_full(&self.scope.program.config, is_asking)
-                || self.beside.has_replies()
+            let config = &self.scope.program.config;
+            // Replies of the peer are read while those to it wait. Otherwise two ends with full
+            // queues would wait for each other.
+            let is_full = self.backlog.is_full(config, is_asking)
+                || self.beside.replies() >= config.max_requests.max(1)
                 || (T::ANSWERS_CLOSE && !is_asking);
             self.progress.set_paused(is_full);
             if is_full {

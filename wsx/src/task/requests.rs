@@ -115,14 +115,24 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             return false;
         }
         self.poll_beside(cx);
-        self.beside.has_replies()
+        if self.beside.has_replies() {
+            self.go_on(cx);
+        }
+        let waits = self.beside.has_replies();
+        if !waits {
+            // Reading goes on, also after a wait for a call.
+            self.progress.set_paused(false);
+        }
+        waits
     }
 
     /// Polls the handlers beside the serial one. Returns whether one has ended.
     fn poll_beside(&mut self, cx: &mut Context<'_>) -> bool {
         let (conn, observer) = (self.conn, &self.scope.program.observer);
         let dropped = |message_type: &str| observer.reply_dropped(Connection::of(conn), message_type);
-        self.beside.poll(conn, dropped, cx)
+        let ended = self.beside.poll(conn, dropped, cx);
+        self.progress.set_reply_waits(self.beside.has_replies());
+        ended
     }
 
     /// Drops the handlers beside the serial one, because they have had their time.
@@ -174,6 +184,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         if self.progress.is_cut() {
             return Poll::Ready(Err(Cut));
         }
+        let mut is_first = true;
         loop {
             let (calls, silent) = self.beside.calls(message_type);
             let is_nested =
@@ -181,10 +192,395 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             if !self.beside.has_replies() && (calls < maximum || (calls < maximum + MAX_NESTED && is_nested())) {
                 return Poll::Ready(Ok(()));
             }
-            self.go_on(cx);
-            if self.beside.calls(message_type) == (calls, silent) {
+            if !std::mem::take(&mut is_first) {
                 return Poll::Pending;
             }
+            self.go_on(cx);
         }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(wsx_model))]
+mod tests {
+    use super::*;
+    use crate::{
+        closed::{Closed, ClosedBy},
+        config::Config,
+        connection::{asking::Asking, closure_handler::by_hand, request_error::RequestError},
+        dispatch::{
+            context::Context,
+            program::{Program, ProgramBuilder},
+            registration::{HandlerEntry, Outcome},
+            router::{NoHandlers, Owner},
+        },
+        envelope::{
+            Envelope,
+            incoming::{CLOSE, RAW},
+            reply::IntoReply,
+        },
+        error::SendError,
+        message::{Derived, Message},
+        observer::{GuardedObserver, Observer, Silent},
+        protocol::{
+            endpoint::IntoEndpoint,
+            side::{AnyPeer, AnySide},
+        },
+        task::running::{ASK, Running, SECOND, frame_of_a_client, start, start_program, within},
+        wire::close_code::CloseCode,
+    };
+    use serde::{Deserialize, de::IgnoredAny};
+    use std::{
+        any::Any,
+        sync::{
+            Arc, Mutex,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        sync::{Semaphore, oneshot},
+        task::{JoinHandle, yield_now},
+        time::sleep,
+    };
+
+    /// The reply that these tests expect.
+    #[derive(Debug, Deserialize)]
+    struct Done(u32);
+
+    impl Derived for Done {}
+    impl Message for Done {
+        const TYPE: &'static str = "done";
+        const FINGERPRINT: u64 = 0;
+    }
+
+    const DONE: &[u8] = br#"{"type":"done","re":1,"data":5}"#;
+
+    fn request(conn: &Connection) -> Asking<'_, Done> {
+        conn.request_as(&Envelope::with_type("what", "x".repeat(40)))
+    }
+
+    /// Adds a handler of `outer`, which asks the peer. Returns the outcome of its request.
+    fn ask_in_handler(running: &Running) -> oneshot::Receiver<u32> {
+        let (sender, receiver) = oneshot::channel();
+        let sender = Mutex::new(Some(sender));
+        let outer = by_hand(move |_: IgnoredAny, conn: Connection| {
+            let sender = sender.lock().unwrap().take();
+            async move {
+                let Done(n) = request(&conn).await.unwrap();
+                sender.unwrap().send(n).unwrap();
+            }
+        });
+        running.conn.set_handler("outer".into(), outer);
+        receiver
+    }
+
+    /// A connection whose reply to the second `inner` waits for room, because its peer reads
+    /// nothing. Its handler of `outer` asks.
+    async fn with_a_reply_that_waits(room: usize) -> (Running, oneshot::Receiver<u32>) {
+        let mut running = start(Config::default().queue_bytes(10), SECOND, room);
+        let outcome = ask_in_handler(&running);
+        running.conn.set_handler("inner".into(), by_hand(|_: IgnoredAny, _| async { Envelope::with_type("yes", 1) }));
+        running.send(0x81, br#"{"type":"outer"}"#).await;
+        for id in 1..=2 {
+            // The request, then the first reply, is in the hands of the writer before the next one.
+            sleep(Duration::from_millis(1)).await;
+            running.send(0x81, format!(r#"{{"type":"inner","id":{id}}}"#).as_bytes()).await;
+        }
+        (running, outcome)
+    }
+
+    /// Row Q4: two ends with full queues do not wait for each other.
+    #[tokio::test(start_paused = true)]
+    async fn replies_are_read_while_those_to_the_peer_wait_for_room() {
+        let (mut running, outcome) = with_a_reply_that_waits(10).await;
+        within(running.send(0x81, DONE)).await;
+        assert_eq!(within(outcome).await, Ok(5));
+    }
+
+    /// Row Q4: a reply that waits for room leaves before the close frame.
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_that_waits_for_room_leaves_before_the_close_frame() {
+        // The socket has most of the request. Then it takes the rest and the first reply at once.
+        let (mut running, outcome) = with_a_reply_that_waits(100).await;
+        within(running.send(0x81, DONE)).await;
+        within(outcome).await.unwrap();
+        running.conn.close_draining(CloseCode::GOING_AWAY, "");
+        sleep(Duration::from_millis(1)).await;
+        let mut start = [0; 100];
+        within(running.far.read_exact(&mut start)).await.unwrap();
+        let rest = usize::from(start[1]) + 2 - start.len();
+        within(running.far.read_exact(&mut start[..rest])).await.unwrap();
+        for expected in ["\"re\":1", "\"re\":2"] {
+            let (_, payload) = running.frame().await.expect("the frame before the close frame");
+            assert!(String::from_utf8_lossy(&payload).contains(expected), "{expected}");
+        }
+        assert_eq!(running.frame().await, Some((0x88, b"\x03\xe9".to_vec())));
+    }
+
+    /// Row V1: a peer whose requests are handled while a handler asks leaves turns to others.
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_requests_leaves_turns_to_other_tasks() {
+        let mut running = start(Config::default(), SECOND, 100_000);
+        let _outcome = ask_in_handler(&running);
+        let handled = Arc::new(AtomicUsize::new(0));
+        let count = by_hand({
+            let handled = handled.clone();
+            move |_: IgnoredAny, _| {
+                handled.fetch_add(1, Ordering::Relaxed);
+                std::future::ready(())
+            }
+        });
+        running.conn.set_handler("count".into(), count);
+        running.send(0x81, br#"{"type":"outer"}"#).await;
+        sleep(Duration::from_millis(1)).await;
+        running.far.write_all(&frame_of_a_client(0x81, br#"{"type":"count","id":1}"#).repeat(300)).await.unwrap();
+        let mut before = 0;
+        while before < 300 {
+            yield_now().await;
+            let now = handled.load(Ordering::Relaxed);
+            assert!(now - before <= 128, "{} requests in one turn", now - before);
+            before = now;
+        }
+    }
+
+    /// Row Q3: a request ends when no reply can arrive any more. The handler of `__close__` may
+    /// wait for a task that asks.
+    #[tokio::test(start_paused = true)]
+    async fn requests_end_before_the_handler_of_the_end_runs() {
+        for is_lost in [true, false] {
+            let mut running = start(Config::default(), SECOND, 1000);
+            let conn = Connection::from_handle(running.conn.clone());
+            let asking = tokio::spawn(async move { request(&conn).await.unwrap_err() });
+            let asking = Mutex::new(Some(asking));
+            let (sender, outcome) = oneshot::channel();
+            let sender = Mutex::new(Some(sender));
+            let on_close = by_hand(move |_: Closed, _| {
+                let (asking, sender) = (asking.lock().unwrap().take(), sender.lock().unwrap().take());
+                async move {
+                    let error = asking.unwrap().await.unwrap();
+                    sender.unwrap().send(error).unwrap();
+                }
+            });
+            running.conn.set_handler(CLOSE.into(), on_close);
+            assert!(running.frame().await.is_some(), "the request");
+            let start = Instant::now();
+            if is_lost {
+                drop(running.far);
+            } else {
+                running.close().await;
+                drop(running.far);
+            }
+            let error = within(outcome).await.unwrap();
+            assert!(matches!(error, RequestError::Ended(_)), "{error:?}");
+            assert_eq!(start.elapsed(), Duration::ZERO);
+        }
+    }
+
+    /// Row Q3: a request that may still be written is not reported as one that was not sent.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_written_after_the_close_of_the_peer_was_sent() {
+        let mut running = start(Config::default(), SECOND, 10);
+        running.conn.try_push(frame_of_a_client(0x82, &[0; 100]).into()).unwrap();
+        sleep(Duration::from_millis(1)).await;
+        // Otherwise the reader is done at the close.
+        running.send(0x81, ASK).await;
+        let conn = Connection::from_handle(running.conn.clone());
+        let asking = tokio::spawn(async move { request(&conn).await });
+        sleep(Duration::from_millis(1)).await;
+        running.send(0x88, b"\x03\xe8").await;
+        let error = within(asking).await.unwrap();
+        assert!(matches!(error, Err(RequestError::Ended(Closed { by: ClosedBy::Peer, .. }))), "{error:?}");
+        within(running.far.read_exact(&mut [0; 106])).await.unwrap();
+        let (_, payload) = running.frame().await.expect("the request");
+        assert!(String::from_utf8_lossy(&payload).contains("\"what\""));
+    }
+
+    /// The endpoint of a concurrent handler.
+    #[derive(Clone)]
+    struct Pool {
+        /// A call of `work` takes a permit.
+        permits: Arc<Semaphore>,
+        started: Arc<AtomicUsize>,
+        dropped: Arc<AtomicUsize>,
+    }
+
+    /// Counts the handlers that were dropped. The first one panics.
+    struct Guard(Arc<AtomicUsize>);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            assert!(self.0.fetch_add(1, Ordering::Relaxed) > 0, "as a test wants it");
+        }
+    }
+
+    fn work<'f>(context: &'f Context<'f, Pool>) -> Outcome<'f> {
+        let Pool { permits, started, dropped } = context.endpoint();
+        started.fetch_add(1, Ordering::Relaxed);
+        let guard = Guard(dropped.clone());
+        Outcome::Pending(Box::pin(async move {
+            permits.acquire().await.unwrap().forget();
+            std::mem::forget(guard);
+            Envelope::with_type("worked", 1).into_reply(context.reply_to())
+        }))
+    }
+
+    impl IntoEndpoint for Pool {
+        type Endpoint = Self;
+        fn into_endpoint(self) -> Self {
+            self
+        }
+    }
+
+    impl Endpoint for Pool {
+        type Side = AnySide;
+        type Peer = AnyPeer;
+        const NAME: &'static str = "Pool";
+        const MODULE: &'static str = module_path!();
+        fn entries() -> Vec<Box<dyn Any>> {
+            vec![Box::new(HandlerEntry::<Self> {
+                message_type: "work",
+                call: work,
+                payload: false,
+                states: &[],
+                concurrent: 2,
+                takes_hub: false,
+                name: "work",
+                file: file!(),
+                line: line!(),
+            })]
+        }
+    }
+
+    const WORK: &[u8] = br#"{"type":"work"}"#;
+
+    fn pool(config: Config, room: usize, observer: impl Observer) -> (Running, Pool) {
+        let pool = Pool { permits: Arc::new(Semaphore::new(0)), started: Arc::default(), dropped: Arc::default() };
+        let mut builder = ProgramBuilder::default().endpoint(pool.clone());
+        (builder.config, builder.observer) = (config, GuardedObserver::new(observer));
+        let (program, result): (Program<Pool>, _) = builder.build(Owner::Hub, NoHandlers::Problem);
+        result.unwrap();
+        (start_program(program, room, |transport| transport), pool)
+    }
+
+    /// Row Q9: a text that begins like a concurrent message, and is not an envelope, is for the
+    /// serial handler of `__raw__`.
+    #[tokio::test(start_paused = true)]
+    async fn a_text_that_is_not_an_envelope_is_handled_serially() {
+        let (mut running, _) = pool(Config::default(), 1000, Silent);
+        let slow = |answer: &'static str, time| {
+            move || async move {
+                sleep(time).await;
+                Envelope::with_type(answer, 1)
+            }
+        };
+        let (raw, ask) = (slow("raw", SECOND), slow("asked", Duration::ZERO));
+        running.conn.set_handler(RAW.into(), by_hand(move |_: RawFrame<'static>, _| raw()));
+        running.conn.set_handler("ask".into(), by_hand(move |_: IgnoredAny, _| ask()));
+        running.send(0x81, br#"{"type":"work","data":"#).await;
+        running.send(0x81, ASK).await;
+        for expected in ["raw", "asked"] {
+            let (_, payload) = running.frame().await.expect("a reply");
+            assert!(String::from_utf8_lossy(&payload).contains(expected), "{expected}");
+        }
+    }
+
+    /// Row Q9: a message that waits for a call starts when a reply that waited for room has left.
+    #[tokio::test(start_paused = true)]
+    async fn a_call_starts_when_the_reply_of_another_has_left() {
+        let (mut running, Pool { permits, started, .. }) = pool(Config::default().queue_bytes(10), 10, Silent);
+        for _ in 0..3 {
+            running.send(0x81, WORK).await;
+        }
+        // The writer has the first one, and the reserve is full.
+        for _ in 0..2 {
+            running.conn.try_push(frame_of_a_client(0x82, &[0; 100]).into()).unwrap();
+            sleep(Duration::from_millis(1)).await;
+        }
+        permits.add_permits(1);
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(started.load(Ordering::Relaxed), 2, "the reply waits");
+        within(running.far.read_exact(&mut [0; 212])).await.unwrap();
+        assert!(running.frame().await.is_some(), "the reply");
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(started.load(Ordering::Relaxed), 3);
+    }
+
+    /// A connection that asks, and whose only call has ended. The reply of the call waits for room.
+    async fn with_the_reply_of_a_call(config: Config) -> (Running, JoinHandle<Result<Done, RequestError>>) {
+        let (mut running, Pool { permits, .. }) = pool(config.queue_bytes(10), 10, Silent);
+        running.send(0x81, WORK).await;
+        running.conn.try_push(frame_of_a_client(0x82, &[0; 100]).into()).unwrap();
+        sleep(Duration::from_millis(1)).await;
+        let conn = Connection::from_handle(running.conn.clone());
+        let asking = tokio::spawn(async move { request(&conn).await });
+        sleep(Duration::from_millis(1)).await;
+        permits.add_permits(1);
+        sleep(Duration::from_millis(1)).await;
+        (running, asking)
+    }
+
+    /// Row Q4: replies are read while only a reply waits for room, and no serial handler runs.
+    #[tokio::test(start_paused = true)]
+    async fn replies_are_read_while_no_handler_runs() {
+        let (mut running, asking) = with_the_reply_of_a_call(Config::default()).await;
+        // The request is still in the queue, and the peer answers it anyway.
+        running.send(0x81, DONE).await;
+        assert_eq!(within(asking).await.unwrap().unwrap().0, 5);
+    }
+
+    /// Row Q4: when the reply has left, a silent peer is judged again.
+    #[tokio::test(start_paused = true)]
+    async fn the_heartbeat_goes_on_when_a_reply_has_left() {
+        let config = Config::default().backlog_messages(0).heartbeat(SECOND, SECOND).write_timeout(60 * SECOND);
+        let (mut running, _asking) = with_the_reply_of_a_call(config).await;
+        sleep(10 * SECOND).await;
+        within(running.far.read_exact(&mut [0; 106])).await.unwrap();
+        for _ in 0..2 {
+            assert!(running.frame().await.is_some(), "the request, and the reply");
+        }
+        let closed = within(running.conn.closed()).await;
+        assert!(closed.reason.contains("ping"), "{closed}");
+    }
+
+    /// Row Q9: after a wait for a call, a silent peer is judged again.
+    #[tokio::test(start_paused = true)]
+    async fn the_heartbeat_goes_on_after_a_wait_for_a_call() {
+        let config = Config::default().backlog_messages(0).heartbeat(SECOND, SECOND);
+        let (mut running, Pool { permits, .. }) = pool(config, 1000, Silent);
+        for _ in 0..3 {
+            running.send(0x81, WORK).await;
+        }
+        sleep(10 * SECOND).await;
+        assert!(!running.conn.is_closed(), "nothing is read");
+        permits.add_permits(1);
+        let closed = within(running.conn.closed()).await;
+        assert!(closed.reason.contains("ping"), "{closed}");
+    }
+
+    /// Row Q9: at the end each call is dropped, even if the drop of another panics.
+    #[tokio::test(start_paused = true)]
+    async fn every_call_is_dropped_even_if_one_panics() {
+        let (mut running, Pool { dropped, .. }) = pool(Config::default(), 1000, Silent);
+        for _ in 0..2 {
+            running.send(0x81, WORK).await;
+        }
+        sleep(Duration::from_millis(1)).await;
+        drop(running.far);
+        within(running.task).await.unwrap();
+        assert_eq!(dropped.load(Ordering::Relaxed), 2);
+    }
+
+    /// Row Q3: a request that had no room before its deadline was not sent.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_room_ends_at_its_deadline() {
+        let running = start(Config::default().queue_bytes(10), SECOND, 10);
+        for _ in 0..2 {
+            running.conn.try_push(frame_of_a_client(0x82, &[0; 100]).into()).unwrap();
+            sleep(Duration::from_millis(1)).await;
+        }
+        let conn = Connection::from_handle(running.conn.clone());
+        let error = request(&conn).timeout(SECOND).await.unwrap_err();
+        assert!(matches!(error, RequestError::NotSent(SendError::Full)), "{error:?}");
+        assert!(!running.conn.awaits_reply());
     }
 }

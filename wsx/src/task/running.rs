@@ -5,7 +5,7 @@ use crate::{
     dispatch::{program::Program, run::Scope},
     envelope::Envelope,
     observer::{GuardedObserver, Observer, Silent},
-    protocol::endpoint::Untyped,
+    protocol::endpoint::{Endpoint, Untyped},
     task::{
         run,
         transport::{Transport, socket::SocketTransport},
@@ -46,18 +46,28 @@ pub(super) fn start_with<T: Transport + 'static>(
     observer: impl Observer,
     around: impl FnOnce(SocketTransport<DuplexStream>) -> T,
 ) -> Running {
-    let conn = Handle::new("".into(), Role::Server, &config);
-    conn.set_handler(
+    let mut program = Program::without_handlers(Untyped::default(), config);
+    program.observer = GuardedObserver::new(observer);
+    let running = start_program(program, room, around);
+    running.conn.set_handler(
         "ask".into(),
         by_hand(move |_: IgnoredAny, _| async move {
             sleep(takes).await;
             Envelope::with_type("answer", 1)
         }),
     );
+    running
+}
+
+/// As [`start_with`], with the handlers of this program.
+pub(super) fn start_program<E: Endpoint, T: Transport + 'static>(
+    program: Program<E>,
+    room: usize,
+    around: impl FnOnce(SocketTransport<DuplexStream>) -> T,
+) -> Running {
+    let conn = Handle::new("".into(), Role::Server, &program.config);
     let ((near, far), kill) = (duplex(room), CancellationToken::new());
-    let mut transport = Some(around(SocketTransport::new(near, Role::Server, Vec::new(), &config)));
-    let mut program = Program::without_handlers(Untyped::default(), config);
-    program.observer = GuardedObserver::new(observer);
+    let mut transport = Some(around(SocketTransport::new(near, Role::Server, Vec::new(), &program.config)));
     let task = tokio::spawn({
         let (conn, kill) = (conn.clone(), kill.clone());
         async move { run(&mut transport, &conn, &Scope { program: &program, hub: None }, &kill).await }
