@@ -421,7 +421,7 @@ async fn long_replies_do_not_stop_two_ends_that_ask() {
     let conn = server.hub.connection("box-7").unwrap();
     let length = 100_000;
     let ask = |conn: Connection| async move {
-        let asked = (0..300).map(|_| conn.request_as::<LogPage>(&wsx::Envelope::with_type("read_log", length)));
+        let asked = (0..150).map(|_| conn.request_as::<LogPage>(&wsx::Envelope::with_type("read_log", length)));
         for page in join_all(asked).await {
             assert_eq!(page.unwrap().0.len(), length);
         }
