@@ -187,9 +187,8 @@
 //!   |  task         the one task that owns a connection's socket, from open to close
 //!   |  wire         bytes <-> frames
 //!   v
-//! envelope          {"ver","type","ts","data"}: parsed up to its payload, and written; a request
-//!   |               has an "id", and a reply the same as "re": it goes to `connection` from here
-//!   |
+//! envelope          {"ver","type","ts","data"}: parsed up to its payload, and written
+//!   |               a reply goes from here to its request, which waits in `connection`
 //!   v
 //! dispatch          type -> handler; makes its arguments, decodes the payload, runs the handler
 //!   |
@@ -197,8 +196,8 @@
 //! a handler         the program's function; `protocol` checks its message, its sends and its reply
 //!   |
 //!   v
-//! connection        the handle: a send encodes a message and queues its frame; the task writes it;
-//!                   a request waits here until the task hands its reply over
+//! connection        the handle: a send encodes a message and queues its frame; the task writes it
+//!                   a request waits here for its reply
 //!
 //! observer          the program's hook for problems; `task`, `dispatch` and both ends call it
 //! server            the hub: a registry of connections, and the handshake that makes them

@@ -219,6 +219,15 @@ fn a_payload_is_as_deep_as_the_document_says() {
     }
 }
 
+#[test]
+fn the_id_of_a_request_is_as_long_as_the_document_says() {
+    let longest = number("length of the id of a request");
+    for (length, fits) in [(longest, true), (longest + 1, false)] {
+        let text = format!(r#"{{"type":"a","id":"{}"}}"#, "x".repeat(length));
+        assert_eq!(wsx::Envelope::<serde_json::Value>::parse(&text).is_ok(), fits, "{length}");
+    }
+}
+
 /// Returns the numbers of a version.
 fn version(text: &str) -> Vec<u32> {
     text.split(['.', '-', '+']).map_while(|number| number.parse().ok()).collect()
