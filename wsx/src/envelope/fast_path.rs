@@ -68,8 +68,8 @@ impl<'f> Parsed<'f, Undecoded<'f>> {
 }
 
 impl<'f> Undecoded<'f> {
-    /// Whether a key of a request or a reply may follow the payload. `false` is certain: in a key of
-    /// letters, each escape begins with `\u`.
+    /// Whether a key of a request or a reply may follow the payload. `false` is certain: in a key
+    /// of letters, each escape begins with `\u`.
     pub(crate) fn may_have_more_keys(self) -> bool {
         let rest = &self.text[self.start..];
         ["\"re\"", "\"id\"", "\"err\"", "\"ttl\"", "\\u"].iter().any(|key| rest.contains(key))
