@@ -11,7 +11,7 @@ pub(crate) const MAX_ID: usize = 128;
 
 /// The id of a request: the JSON that the asking end chose. A reply repeats it unchanged.
 ///
-/// It is a string of at most [`MAX_ID`] bytes, or an integer.
+/// It is a string of at most 128 bytes, or an integer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Id<'f>(&'f str);
 
