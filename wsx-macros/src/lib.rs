@@ -68,7 +68,8 @@ mod shared;
 /// With `concurrent = 8`, up to eight calls of this handler run at a time for each connection. The
 /// number is 1 to 1,024. Later messages are handled meanwhile, and replies leave as they become
 /// ready. When all eight calls run and another such message comes, it waits, and so do all messages
-/// after it. A panic, a close and a shutdown have the same effect as for other handlers.
+/// after it. It also waits while the messages of the running calls have `Config::backlog_bytes`. A
+/// panic, a close and a shutdown have the same effect as for other handlers.
 ///
 /// Such a handler is async, and takes its payload without lifetimes. It may still borrow the
 /// connection, the endpoint and the hub.

@@ -59,8 +59,9 @@ pub struct Config {
     pub backlog_messages: usize,
     /// Maximum number of bytes in these messages; default 2 MiB, one message of maximum length.
     ///
-    /// A message counts when it has arrived, so the bytes may exceed this by one message. Too low
-    /// and too high: as [`backlog_messages`](Self::backlog_messages). Above
+    /// A message counts when it has arrived, so the bytes may exceed this by one message. The
+    /// messages of concurrent handlers have as many bytes of their own; then more calls wait. Too
+    /// low and too high: as [`backlog_messages`](Self::backlog_messages). Above
     /// [`queue_bytes`](Self::queue_bytes), the replies to the messages that wait may not fit into
     /// their reserve.
     pub backlog_bytes: usize,

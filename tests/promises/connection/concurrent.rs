@@ -111,6 +111,23 @@ async fn up_to_the_maximum_runs_at_a_time() {
     }
 }
 
+/// Row Q9: calls whose messages together have `backlog_bytes` are as many as may run.
+#[tokio::test]
+async fn the_bytes_of_running_calls_are_bounded() {
+    let (server, _memory) = server(Config::default().backlog_bytes(1500)).await;
+    let works = server.hub.endpoint();
+    let mut peer = server.peer("a").await;
+    let pad = " ".repeat(1000);
+    for n in 1..=3 {
+        peer.send(format!(r#"{{"type":"job",{pad}"data":{n}}}"#)).await;
+    }
+    works.expect(&["job 1", "job 2"]).await;
+    read_so_far(&mut peer).await;
+    assert_eq!(works.began.try_next(), None);
+    works.end(1);
+    works.expect(&["job 3"]).await;
+}
+
 /// Row Q9: a connection of its own has its own calls.
 #[tokio::test]
 async fn each_connection_has_its_own_maximum() {

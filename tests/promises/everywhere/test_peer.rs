@@ -12,7 +12,8 @@ use std::{
 use tokio::time::{Instant, sleep};
 use wsx::{
     BoxError, Client, ClientState, CloseCode, Closed, ClosedBy, Connection, Envelope, HandlerError, Hub, Identity,
-    Meta, RawFrame, SendError, Untyped, testing::TestPeer,
+    Meta, RawFrame, SendError, Untyped,
+    testing::{Refused, TestPeer},
 };
 use wsx_tests::{recorder, within};
 
@@ -531,6 +532,13 @@ async fn requests_are_answered() {
     let handled = peer.deliver(&Trouble).await.unwrap();
     assert_eq!(handled.reply::<Rebooted>(), Some(Rebooted { uptime_s: 60 }));
     assert!(peer.try_next::<Reboot>().is_none(), "an answered request is not a message");
+    peer.answer(|_: Reboot| Err::<Rebooted, _>(Refused::code("busy")));
+    let error = hub.request_as::<Rebooted>("box-7", &Reboot { delay_s: 1 }).await.unwrap_err();
+    assert!(matches!(error, wsx::RequestError::Busy), "{error:?}");
+    peer.answer(|_: Reboot| Err::<Rebooted, _>(Refused::with(&Cmd { reboot: false })));
+    let error = hub.request_as::<Rebooted>("box-7", &Reboot { delay_s: 1 }).await.unwrap_err();
+    let wsx::RequestError::Other(error) = error else { panic!("{error:?}") };
+    assert_eq!((&*error.code, error.data.unwrap().get()), ("cmd", r#"{"reboot":false}"#));
     // Without an answer, the request is a message and ends at its deadline.
     let asked = hub.request_as::<Rebooted>("box-7", &Order { n: 1 });
     let (asked, order) = tokio::join!(asked, peer.next::<Order>());

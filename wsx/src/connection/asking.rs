@@ -211,8 +211,8 @@ impl<'c, R, F> Asking<'c, R, F> {
     /// Sets the time from the first poll to the reply; default
     /// [`Config::request_timeout`](crate::Config::request_timeout).
     ///
-    /// The request carries this time, in whole milliseconds. The peer does not start it later than
-    /// this time after its arrival. With less than 1 ms, the peer never starts it.
+    /// The request carries this time, rounded up to whole milliseconds. The peer does not start it
+    /// later than this time after its arrival.
     ///
     /// # Panics
     ///
@@ -250,8 +250,9 @@ fn begin(conn: &Handle, encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError
     (step, timeout)
 }
 
+/// Returns the time in milliseconds, rounded up: the peer answers a request with 0 ms at once.
 fn milliseconds(timeout: Duration) -> u64 {
-    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
@@ -378,7 +379,8 @@ fn failed<F: Refusal>(err: &str) -> RequestError<F> {
         None => {}
     }
     match &*code {
-        failure::NOT_HANDLED | failure::NO_REPLY => RequestError::NotHandled(text()),
+        failure::NOT_HANDLED => RequestError::NotHandled(text()),
+        failure::NO_REPLY => RequestError::NoReply,
         failure::BAD_DATA => RequestError::BadData(text()),
         failure::FAILED => RequestError::Failed(text()),
         failure::BUSY => RequestError::Busy,

@@ -1,15 +1,18 @@
 //! The error of a request, with a variant for each thing that a caller does differently.
 use crate::{closed::Closed, error::SendError};
 use serde_json::value::RawValue;
-use std::{convert::Infallible, error::Error, fmt};
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt::{self, Write as _},
+};
 
 /// The reason why a request has no reply.
 ///
 /// `R` is the message with which the peer may refuse the request, if the protocol names one, as in
-/// `Reboot -> Rebooted | RebootRefused`. Otherwise it is [`Infallible`]. Derive `Debug` for this
-/// message: without it, this type does not implement [`Error`].
+/// `Reboot -> Rebooted | RebootRefused`. Otherwise it is [`Infallible`].
 ///
-/// Texts of the peer are at most 512 bytes long. `Display` escapes them.
+/// Texts of the peer are at most 512 bytes long. `Display` escapes their control characters.
 ///
 /// ```
 /// use wsx::RequestError;
@@ -42,9 +45,10 @@ pub enum RequestError<R = Infallible> {
     /// The deadline passed without a reply. The peer may have handled the request, or may still do
     /// so. A reply that comes later is dropped and counted.
     TimedOut,
-    /// The peer does not have a handler for the request, or its handler has run and does not reply.
-    /// The text is the peer's.
+    /// The peer does not have a handler for the request. The text is the peer's.
     NotHandled(String),
+    /// The peer's handler has run, and does not reply.
+    NoReply,
     /// The peer could not decode the request. The text is the peer's.
     BadData(String),
     /// The peer's handler failed. The text is the peer's.
@@ -82,16 +86,31 @@ impl<R> fmt::Display for RequestError<R> {
             Self::NotSent(_) => f.write_str("the request was not sent"),
             Self::Ended(closed) => write!(f, "the connection ended before the reply: {closed}"),
             Self::TimedOut => f.write_str("the peer did not reply in time"),
-            // `Debug` escapes text of the peer.
-            Self::NotHandled(text) => write!(f, "the peer does not handle the request: {text:?}"),
-            Self::BadData(text) => write!(f, "the peer could not decode the request: {text:?}"),
-            Self::Failed(text) => write!(f, "the peer's handler failed: {text:?}"),
+            Self::NotHandled(text) => write!(f, "the peer does not handle the request: {}", Escaped(text)),
+            Self::NoReply => f.write_str("the peer's handler does not reply"),
+            Self::BadData(text) => write!(f, "the peer could not decode the request: {}", Escaped(text)),
+            Self::Failed(text) => write!(f, "the peer's handler failed: {}", Escaped(text)),
             Self::Busy => f.write_str("the peer is busy: too many requests wait there"),
             Self::Expired => f.write_str("the peer did not start the request in time"),
             Self::Refused(_) => f.write_str("the peer refused the request"),
-            Self::Other(error) => write!(f, "the peer failed with code {:?}: {:?}", error.code, error.message),
+            Self::Other(error) => {
+                write!(f, "the peer failed with code {:?}: {}", error.code, Escaped(&error.message))
+            }
             Self::BadReply(_) => f.write_str("the reply does not fit"),
         }
+    }
+}
+
+/// A text of the peer, without characters that change what a terminal shows. Quotes stay as they
+/// are, because the text may contain the error of a request that the peer made.
+struct Escaped<'t>(&'t str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|character| match character {
+            '"' | '\'' | '\\' => f.write_char(character),
+            other => write!(f, "{}", other.escape_debug()),
+        })
     }
 }
 
@@ -102,5 +121,21 @@ impl<R: fmt::Debug> Error for RequestError<R> {
             Self::BadReply(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(wsx_model))]
+mod tests {
+    use super::*;
+
+    /// Row Q3: text of the peer is printed in one line. An error that passed several ends stays
+    /// readable.
+    #[test]
+    fn text_of_the_peer_is_escaped_once() {
+        let inner = RequestError::<Infallible>::Failed("no \"paper\"\n\u{1b}[2J".into()).to_string();
+        assert_eq!(inner, "the peer's handler failed: no \"paper\"\\n\\u{1b}[2J");
+        let outer = RequestError::<Infallible>::Failed(inner.clone()).to_string();
+        assert_eq!(outer, format!("the peer's handler failed: {inner}"));
     }
 }

@@ -105,14 +105,15 @@ impl Backlog {
     /// the buffer may exceed its bytes by one message.
     ///
     /// Requests have a maximum number of their own. While a handler asks, only bytes count, because
-    /// its reply comes after all these messages.
-    pub(super) fn is_full(&self, config: &Config, is_asking: bool) -> bool {
+    /// its reply comes after all these messages. `asking` has the bytes of the messages that are
+    /// handled beside it; it is `None` if no handler asks.
+    pub(super) fn is_full(&self, config: &Config, asking: Option<usize>) -> bool {
         let Some(Waiting { messages, requests, bytes, .. }) = self.0.as_deref() else {
-            return config.backlog_messages == 0 && !is_asking;
+            return config.backlog_messages == 0 && asking.is_none();
         };
-        if is_asking {
+        if let Some(beside) = asking {
             let overhead = (messages.len() + requests.len()) * OVERHEAD;
-            return bytes + overhead >= config.asking_backlog_bytes.max(config.backlog_bytes);
+            return bytes + beside + overhead >= config.asking_backlog_bytes.max(config.backlog_bytes);
         }
         messages.len() >= config.backlog_messages || *bytes >= config.backlog_bytes
     }
@@ -168,16 +169,19 @@ mod tests {
         let config = Config::default().backlog_messages(1).backlog_bytes(100).asking_backlog_bytes(1000);
         let mut backlog = Backlog::default();
         let fit = std::iter::repeat_with(|| {
-            let fits = !backlog.is_full(&config, true);
+            let fits = !backlog.is_full(&config, Some(0));
             backlog.push(message(0));
             fits
         });
         assert_eq!(fit.take_while(|fits| *fits).count(), 1000usize.div_ceil(OVERHEAD));
-        assert!(backlog.is_full(&config, false));
+        assert!(backlog.is_full(&config, None));
         let mut long = Backlog::default();
         long.push_request(request("7", 1000 - OVERHEAD));
-        assert!(long.is_full(&config, true));
-        assert!(!Backlog::default().is_full(&config.backlog_messages(0), true));
+        assert!(long.is_full(&config, Some(0)));
+        assert_eq!(long.pop_request().map(|request| request.message.len()), Some(1000 - OVERHEAD));
+        long.push(message(0));
+        assert!(!long.is_full(&config, Some(999 - OVERHEAD)) && long.is_full(&config, Some(1000 - OVERHEAD)));
+        assert!(!Backlog::default().is_full(&config.backlog_messages(0), Some(0)));
     }
 
     /// Row V1: the bounds on messages that wait for a handler.
@@ -186,18 +190,18 @@ mod tests {
         let config = Config::default().backlog_messages(2).backlog_bytes(100);
         let mut backlog = Backlog::default();
         backlog.push(message(1));
-        assert!(!backlog.is_full(&config, false));
+        assert!(!backlog.is_full(&config, None));
         backlog.push(message(1));
-        assert!(backlog.is_full(&config, false), "two messages");
+        assert!(backlog.is_full(&config, None), "two messages");
         assert_eq!(taken(&backlog.pop()), Some(1));
         backlog.push(message(99));
-        assert!(backlog.is_full(&config, false));
+        assert!(backlog.is_full(&config, None));
         assert_eq!(taken(&backlog.pop()), Some(1));
-        assert!(!backlog.is_full(&config, false), "99 bytes wait");
+        assert!(!backlog.is_full(&config, None), "99 bytes wait");
         let mut long = Backlog::default();
         long.push(message(100));
-        assert!(long.is_full(&config, false), "100 bytes");
-        assert!(Backlog::default().is_full(&config.backlog_messages(0), false));
+        assert!(long.is_full(&config, None), "100 bytes");
+        assert!(Backlog::default().is_full(&config.backlog_messages(0), None));
     }
 
     #[test]

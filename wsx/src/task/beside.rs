@@ -35,6 +35,8 @@ pub(super) struct Beside<'t>(Option<Box<Running<'t>>>);
 #[derive(Default)]
 struct Running<'t> {
     handlers: FuturesUnordered<Handler<'t>>,
+    /// The bytes of their messages.
+    bytes: usize,
     /// The replies that wait for room in the send queue.
     replies: VecDeque<Reply>,
 }
@@ -54,6 +56,8 @@ struct Handler<'t> {
     future: Option<BoxFuture<'t, Option<Frame>>>,
     kind: Kind<'t>,
     message_type: Box<str>,
+    /// The length of its message.
+    bytes: usize,
     /// Whether it has awaited a reply.
     asked: bool,
     progress: &'t Progress,
@@ -68,7 +72,8 @@ struct Reply {
 }
 
 impl Future for Handler<'_> {
-    type Output = Option<Reply>;
+    /// The length of the message, and its reply.
+    type Output = (usize, Option<Reply>);
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -83,10 +88,11 @@ impl Future for Handler<'_> {
             this.progress.count_asking(this.kind == Kind::Nested, 1);
         }
         polled.map(|reply| {
-            reply.map(|frame| {
+            let reply = reply.map(|frame| {
                 let counted = (frame.message_type, frame.payload_len());
                 Reply { frame: frame.into_bytes(), message_type: std::mem::take(&mut this.message_type), counted }
-            })
+            });
+            (this.bytes, reply)
         })
     }
 }
@@ -121,6 +127,11 @@ impl<'t> Beside<'t> {
         self.0.as_ref().map_or(0, |running| running.replies.len())
     }
 
+    /// Returns the bytes of the messages whose handlers run.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |running| running.bytes)
+    }
+
     /// Returns how many calls of a concurrent handler run, and how many of them have not asked.
     pub(super) fn calls(&self, message_type: &str) -> (usize, usize) {
         let Some(running) = &self.0 else { return (0, 0) };
@@ -133,12 +144,15 @@ impl<'t> Beside<'t> {
         &mut self,
         kind: Kind<'t>,
         message_type: Box<str>,
+        bytes: usize,
         future: BoxFuture<'t, Option<Frame>>,
         progress: &'t Progress,
     ) {
         progress.count_beside(kind == Kind::Nested, 1);
-        let handler = Handler { future: Some(future), kind, message_type, asked: false, progress };
-        self.0.get_or_insert_default().handlers.push(handler);
+        let handler = Handler { future: Some(future), kind, message_type, bytes, asked: false, progress };
+        let running = self.0.get_or_insert_default();
+        running.bytes += bytes;
+        running.handlers.push(handler);
     }
 
     /// Adds a reply that no handler made. It leaves with [`poll`](Self::poll).
@@ -153,8 +167,9 @@ impl<'t> Beside<'t> {
     pub(super) fn poll(&mut self, conn: &Handle, dropped: impl Fn(&str), cx: &mut Context<'_>) -> bool {
         let Some(running) = &mut self.0 else { return false };
         let mut ended = false;
-        while let Poll::Ready(Some(reply)) = running.handlers.poll_next_unpin(cx) {
+        while let Poll::Ready(Some((bytes, reply))) = running.handlers.poll_next_unpin(cx) {
             ended = true;
+            running.bytes -= bytes;
             running.replies.extend(reply);
         }
         while let Some(reply) = running.replies.front() {

@@ -311,7 +311,8 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             let config = &self.scope.program.config;
             // Replies of the peer are read while those to it wait. Otherwise two ends with full
             // queues would wait for each other.
-            let is_full = self.backlog.is_full(config, is_asking)
+            let asking = is_asking.then(|| self.beside.bytes());
+            let is_full = self.backlog.is_full(config, asking)
                 || self.beside.replies() >= config.max_requests.max(1)
                 || (T::ANSWERS_CLOSE && !is_asking);
             self.progress.set_paused(is_full);

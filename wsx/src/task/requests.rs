@@ -162,18 +162,19 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
 
     /// Starts the handler of a message beside the serial one.
     pub(super) fn start_beside(&mut self, kind: Kind<'t>, frame: RawFrame<'static>) {
-        let (conn, scope) = (self.conn, self.scope);
+        let (conn, scope, bytes) = (self.conn, self.scope, frame.as_bytes().len());
         let message_type = Box::from(&*Incoming::message(&frame).message_type);
         let handler = async move {
             let reply = scope.message(conn, &frame).await;
             DataMessage::from(frame).recycle();
             reply
         };
-        self.beside.start(kind, message_type, Box::pin(handler), self.progress);
+        self.beside.start(kind, message_type, bytes, Box::pin(handler), self.progress);
     }
 
-    /// Ready when a call of a concurrent handler may start. At its maximum, messages wait. Only a
-    /// request may exceed it, if all calls await replies.
+    /// Ready when a call of a concurrent handler may start. At its maximum, and at the maximum of
+    /// bytes that are handled beside, messages wait. Only a request may exceed it, if all calls
+    /// await replies.
     pub(super) fn poll_slot(
         &mut self,
         message_type: &str,
@@ -189,7 +190,10 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             let (calls, silent) = self.beside.calls(message_type);
             let is_nested =
                 || silent == 0 && self.progress.may_nest() && matches!(Sorted::of(frame), Sorted::Request { .. });
-            if !self.beside.has_replies() && (calls < maximum || (calls < maximum + MAX_NESTED && is_nested())) {
+            // One message may always be handled.
+            let has_room = calls == 0 || self.beside.bytes() < self.scope.program.config.backlog_bytes;
+            let may_start = calls < maximum && has_room || calls < maximum + MAX_NESTED && is_nested();
+            if may_start && !self.beside.has_replies() {
                 return Poll::Ready(Ok(()));
             }
             if !std::mem::take(&mut is_first) {

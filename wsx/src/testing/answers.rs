@@ -8,16 +8,65 @@ use crate::{
         payload,
         reply::{HandlerResult, IntoReply, ReplyTo},
     },
+    error::HandlerError,
     message::Message,
     testing::sent::{only, peer_of, read},
     wire::data_message::DataMessage,
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 use std::{
     collections::HashMap,
+    error::Error,
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
+
+/// The failure with which [`TestPeer::answer`](crate::testing::TestPeer::answer) refuses a request.
+///
+/// ```
+/// use wsx::testing::Refused;
+///
+/// #[derive(serde::Serialize, wsx::Message)]
+/// struct RebootRefused { why: String }
+///
+/// let refused = Refused::with(&RebootRefused { why: "the pump runs".into() });
+/// let busy = Refused::code("busy");
+/// # drop((refused, busy));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Refused {
+    code: String,
+    data: Option<Box<RawValue>>,
+}
+
+impl Refused {
+    /// Returns the refusal with a message that the protocol names for it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the message cannot be written as JSON.
+    #[must_use]
+    pub fn with<M: Message + Serialize>(message: &M) -> Self {
+        let data = serde_json::value::to_raw_value(message);
+        let data = data.unwrap_or_else(|error| panic!("the refusal cannot be written as JSON: {error}"));
+        Self { code: M::TYPE.to_owned(), data: Some(data) }
+    }
+
+    /// Returns the failure with this code, such as `"busy"` or one of a peer that does not use wsx.
+    #[must_use]
+    pub fn code(code: impl Into<String>) -> Self {
+        Self { code: code.into(), data: None }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused with {:?}", self.code)
+    }
+}
+
+impl Error for Refused {}
 
 /// The answer to the requests of one type.
 type Answer = Arc<dyn Fn(&Incoming<'_>, ReplyTo<'_>) -> HandlerResult + Send + Sync>;
@@ -57,6 +106,10 @@ impl Answers {
         let reply = match answer(&incoming, ReplyTo { role, request: Some(id) }) {
             Ok(Some(reply)) => reply,
             Ok(None) => failure(Failure::new(failure::NO_REPLY, "")),
+            Err(HandlerError::Handler(error)) if error.is::<Refused>() => {
+                let Refused { code, data } = error.downcast_ref().expect("asked above");
+                failure(Failure { code: code.into(), message: "".into(), data: data.as_deref() })
+            }
             Err(error) => failure(Failure::of(&error)),
         };
         let reply = DataMessage::from(only(read(conn.role(), reply.as_bytes().to_vec())));

@@ -82,6 +82,7 @@ mod link;
 mod peer;
 mod sent;
 
+pub use answers::Refused;
 pub use handled::Handled;
 pub use link::TestLink;
 pub use peer::TestPeer;

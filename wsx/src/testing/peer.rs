@@ -268,7 +268,7 @@ impl<E: Endpoint> TestPeer<E> {
         Ok(Handled { reply, is_ignored })
     }
 
-    /// Answers each later request of the program that is an `M`, as a handler of the peer does.
+    /// Answers each later request `M` as a handler does, or with a [`Refused`](super::Refused).
     ///
     /// ```
     /// # use wsx::{Hub, testing::TestPeer};
