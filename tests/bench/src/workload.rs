@@ -145,6 +145,8 @@ pub(crate) static ALL: [Workload; 19] = [
         200,
         ONE,
     ),
+    requests("request-1", "One connection, one request outstanding, 128 B, decoded into a struct", 1, 1),
+    requests("request-64", "32 connections, 64 requests outstanding on each, 128 B, decoded into a struct", 32, 64),
     workload(
         "broadcast-1k-1",
         "Broadcast of 200 B to 1,000 connections, one under way",
@@ -190,8 +192,6 @@ pub(crate) static ALL: [Workload; 19] = [
         200,
         Shape::Growth { connections: &[100, 1000, 5000, 19_000] },
     ),
-    requests("request-1", "One connection, one request outstanding, 128 B, decoded into a struct", 1, 1),
-    requests("request-64", "32 connections, 64 requests outstanding on each, 128 B, decoded into a struct", 32, 64),
 ];
 
 /// A workload's name on the command line.
