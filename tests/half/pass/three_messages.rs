@@ -1,7 +1,10 @@
-//! A protocol of three messages, written and read without a connection.
+//! A protocol of three messages and a reply, written and read without a connection.
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use wsx::{Envelope, Message as _, envelope::SentBy};
+use wsx::{
+    Envelope, Message as _,
+    envelope::{AskedBy, SentBy},
+};
 
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
 pub struct Telemetry<'a> {
@@ -16,6 +19,11 @@ pub struct Reboot {
 }
 
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
+pub struct Rebooted {
+    pub uptime_s: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
 #[wsx(type = "log/v2")]
 pub struct Log {
     pub lines: Vec<String>,
@@ -24,7 +32,7 @@ pub struct Log {
 wsx::protocol! {
     pub Fleet v3 {
         Edge -> Server: Telemetry<'_>;
-        Server -> Edge: Reboot;
+        Server -> Edge: Reboot -> Rebooted;
         Edge <-> Server: Log;
     }
 }
@@ -43,6 +51,7 @@ fn main() {
     ));
     assert!(matches!(EdgeInbound::decode("reboot", r#"{"delay_s":5}"#), Some(Ok(EdgeInbound::Reboot(_)))));
     assert!(EdgeInbound::decode("telemetry", "{}").is_none());
+    assert_eq!(<<Reboot as AskedBy<Server, Edge>>::Reply as wsx::Message>::TYPE, "rebooted");
     let wrong = Envelope::<Reboot>::parse(r#"{"ver":1.0,"type":"reboot"}"#).unwrap_err();
     assert!(wrong.to_string().starts_with("`ver`: "), "{wrong}");
     let to_edge = Fleet::DESCRIPTION.messages.iter().filter(|travel| travel.to == "Edge");
