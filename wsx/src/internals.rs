@@ -143,6 +143,12 @@ where
     (Connection::from_handle(conn), serving)
 }
 
+/// Returns how many requests of this end have no outcome yet.
+#[must_use]
+pub fn outstanding(conn: &Connection) -> usize {
+    conn.handle.outstanding_requests()
+}
+
 /// Parses the URL of a client. Returns the host and port that the client dials.
 ///
 /// # Errors

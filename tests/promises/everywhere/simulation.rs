@@ -25,10 +25,12 @@
 //!   jumps by the time of the stop. Its peers see a stopped program. The program itself sees what
 //!   it sees after a stop, all timers due and the input waiting, but it also ran before that.
 //!
-//! `cargo test --package wsx-tests --test simulation` runs 50 seeds. `WSX_SEEDS=17` runs one, and
-//! `WSX_SEEDS=0..1000` a range. A failure names its seed.
+//! `cargo test --package wsx-tests --test simulation` runs 50 seeds, and 4 of the requests beside
+//! it. `WSX_SEEDS=17` runs one, and `WSX_SEEDS=0..1000` a range. A failure names its seed.
 #[path = "simulation/raw_peer.rs"]
 mod raw_peer;
+#[path = "simulation/requests.rs"]
+mod requests;
 #[path = "simulation/segments.rs"]
 mod segments;
 
@@ -39,7 +41,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
-    ops::Range,
+    ops::{AddAssign, Range},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, Weak,
@@ -1102,9 +1104,23 @@ fn compare(offered: &[Sent], arrived: &[u64]) -> Result<(), String> {
     Ok(())
 }
 
+impl AddAssign for Figures {
+    fn add_assign(&mut self, other: Self) {
+        self.faults += other.faults;
+        self.stops += other.stops;
+        self.fragmented += other.fragmented;
+        self.long += other.long;
+        self.unanswered += other.unanswered;
+        self.connections += other.connections;
+        self.completed += other.completed;
+        self.accepted += other.accepted;
+        self.lost += other.lost;
+    }
+}
+
 /// Reads `WSX_SEEDS`.
-fn seeds() -> Range<u64> {
-    let Ok(text) = std::env::var("WSX_SEEDS") else { return 0..50 };
+fn seeds(usual: Range<u64>) -> Range<u64> {
+    let Ok(text) = std::env::var("WSX_SEEDS") else { return usual };
     let number =
         |text: &str| text.parse().unwrap_or_else(|_| panic!("WSX_SEEDS must be a seed, or a range like 0..1000"));
     match text.split_once("..") {
@@ -1113,11 +1129,15 @@ fn seeds() -> Range<u64> {
     }
 }
 
-#[test]
-fn on_any_network_messages_stay_in_order_arrive_once_and_clients_reconnect() {
-    let seeds = seeds();
+/// Runs each seed, as many at a time as there are processors. Returns their number, the sum of
+/// their figures, and why seeds failed.
+pub(crate) fn each_seed<F: Default + AddAssign + Send>(
+    usual: Range<u64>,
+    simulate: impl Fn(u64) -> Result<F, String> + Sync,
+) -> (u64, F, Vec<String>) {
+    let seeds = seeds(usual);
     let next = AtomicU64::new(seeds.start);
-    let results = Mutex::new((Figures::default(), Vec::new()));
+    let results = Mutex::new((F::default(), Vec::new()));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
@@ -1129,17 +1149,7 @@ fn on_any_network_messages_stay_in_order_arrive_once_and_clients_reconnect() {
                     let result = catch_unwind(AssertUnwindSafe(|| simulate(seed)));
                     let mut results = results.lock().expect("nothing panics under this lock");
                     match result.unwrap_or_else(|_| Err("a panic, see above".to_owned())) {
-                        Ok(figures) => {
-                            results.0.faults += figures.faults;
-                            results.0.stops += figures.stops;
-                            results.0.fragmented += figures.fragmented;
-                            results.0.long += figures.long;
-                            results.0.unanswered += figures.unanswered;
-                            results.0.connections += figures.connections;
-                            results.0.completed += figures.completed;
-                            results.0.accepted += figures.accepted;
-                            results.0.lost += figures.lost;
-                        }
+                        Ok(figures) => results.0 += figures,
                         Err(why) => results.1.push(format!("seed {seed}: {why}")),
                     }
                 }
@@ -1147,8 +1157,14 @@ fn on_any_network_messages_stay_in_order_arrive_once_and_clients_reconnect() {
         }
     });
     let (figures, wrong) = results.into_inner().expect("nothing panics under this lock");
+    (seeds.end - seeds.start, figures, wrong)
+}
+
+#[test]
+fn on_any_network_messages_stay_in_order_arrive_once_and_clients_reconnect() {
+    let (count, figures, wrong) = each_seed(0..50, simulate);
     let Figures { faults, stops, connections, completed, accepted, lost, fragmented, long, unanswered } = figures;
-    let (count, failed) = (seeds.end - seeds.start, wrong.len());
+    let failed = wrong.len();
     println!(
         "{count} seeds, {failed} failed: {faults} faults, {stops} of them stops, {connections} connections, {completed} \
          of them closed in a network that worked, {unanswered} ended by the heartbeat, {accepted} messages accepted, \

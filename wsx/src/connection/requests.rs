@@ -100,6 +100,12 @@ impl Requests {
         self.outstanding.load(Ordering::Relaxed) > 0
     }
 
+    /// Returns the number of requests in the table.
+    #[cfg(feature = "__internals")]
+    pub(crate) fn outstanding(&self) -> usize {
+        self.lock().slots.len()
+    }
+
     /// Hands a reply over. Returns it if no request with this id waits.
     pub(crate) fn answer(&self, id: u64, reply: DataMessage) -> Result<(), DataMessage> {
         let mut table = self.lock();

@@ -61,5 +61,5 @@ pub use std::{
 /// For `tests/fuzz`.
 #[cfg(feature = "__internals")]
 pub mod fuzz {
-    pub use crate::internals::{Read, client_handshake, connection, destination, one_pass, two_passes};
+    pub use crate::internals::{Read, client_handshake, connection, destination, one_pass, outstanding, two_passes};
 }

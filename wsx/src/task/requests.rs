@@ -327,7 +327,7 @@ mod tests {
     async fn a_flood_of_requests_leaves_turns_to_other_tasks() {
         let mut running = start(Config::default(), SECOND, 100_000);
         let _outcome = ask_in_handler(&running);
-        let handled = Arc::new(AtomicUsize::new(0));
+        let (handled, pongs) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let count = by_hand({
             let handled = handled.clone();
             move |_: IgnoredAny, _| {
@@ -336,14 +336,22 @@ mod tests {
             }
         });
         running.conn.set_handler("count".into(), count);
+        let seen = pongs.clone();
+        running.conn.set_pong_handler(Arc::new(move |_| {
+            seen.fetch_add(1, Ordering::Relaxed);
+        }));
         running.send(0x81, br#"{"type":"outer"}"#).await;
         sleep(Duration::from_millis(1)).await;
-        running.far.write_all(&frame_of_a_client(0x81, br#"{"type":"count","id":1}"#).repeat(300)).await.unwrap();
-        let mut before = 0;
-        while before < 300 {
+        let request = frame_of_a_client(0x81, br#"{"type":"count","id":1}"#);
+        let group = [request, frame_of_a_client(0x8a, b"").repeat(4)].concat();
+        running.far.write_all(&group.repeat(300)).await.unwrap();
+        let mut before = [0; 2];
+        while before != [300, 1200] {
             yield_now().await;
-            let now = handled.load(Ordering::Relaxed);
-            assert!(now - before <= 128, "{} requests in one turn", now - before);
+            let now = [&handled, &pongs].map(|count| count.load(Ordering::Relaxed));
+            for (now, before) in now.into_iter().zip(before) {
+                assert!(now - before <= 128, "{} frames in one turn", now - before);
+            }
             before = now;
         }
     }

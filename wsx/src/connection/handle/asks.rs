@@ -45,6 +45,12 @@ impl Handle {
         self.0.requests.get().is_some_and(|requests| requests.is_waiting())
     }
 
+    /// Returns how many requests of this program are in the table.
+    #[cfg(feature = "__internals")]
+    pub(crate) fn outstanding_requests(&self) -> usize {
+        self.0.requests.get().map_or(0, |requests| requests.outstanding())
+    }
+
     /// Whether this is the first reply that nobody waits for.
     pub(crate) fn is_first_unexpected(&self) -> bool {
         !self.0.unexpected.swap(true, Ordering::Relaxed)
