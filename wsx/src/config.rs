@@ -74,13 +74,15 @@ pub struct Config {
     /// Maximum number of requests of this program that wait on one connection; default 1,024. More
     /// fail at once with [`SendError::Full`](crate::SendError::Full).
     ///
-    /// As many requests of the peer may wait for a handler. More are answered at once with the code
-    /// `busy`. Too low: requests fail although the peer is fast. Too high: a peer that does not
-    /// reply holds more memory.
+    /// As many requests of the peer may wait for a handler, and as many more are handled at a time
+    /// while handlers await replies. More are answered at once with the code `busy`. Too low:
+    /// requests fail although the peer is fast. Too high: a peer that does not reply holds more
+    /// memory.
     pub max_requests: usize,
     /// Maximum number of bytes that wait while a handler awaits a reply; default 16 MiB. In that
     /// time it replaces [`backlog_messages`](Self::backlog_messages) and
-    /// [`backlog_bytes`](Self::backlog_bytes), if it is higher.
+    /// [`backlog_bytes`](Self::backlog_bytes), if it is higher. The requests that are handled
+    /// beside that handler have as many bytes at most. One more is answered with the code `busy`.
     ///
     /// The reply comes after everything that the peer has sent before: up to 8 MiB in its send
     /// queue and the reserve, and 6 MB in the buffers of the operating systems. If this buffer is

@@ -345,11 +345,47 @@ async fn handlers_ask_back_to_any_depth() {
     within(join_all(asked)).await;
 }
 
-/// Row Q4: deeper than 64, the peer is busy, and every request on the way ends.
+/// Row Q4: many requests whose handlers ask back can be outstanding, at both ends at once.
+#[tokio::test]
+async fn many_requests_ask_back_at_once() {
+    let Ends { server, client, .. } = ends(Config::default()).await;
+    let asked = (0..200).map(|_| async {
+        let asked = AskBack { depth: 3 };
+        let down = server.hub.request_as::<Asked>("box-7", &asked);
+        let (down, up) = tokio::join!(down, client.request_as::<Asked>(&asked));
+        assert_eq!((down.unwrap().depth, up.unwrap().depth), (3, 3));
+    });
+    within(join_all(asked)).await;
+}
+
+/// Row Q5: the messages of requests whose handlers ask back have a maximum in bytes. Beyond it, the
+/// peer is busy.
+#[tokio::test]
+async fn long_requests_that_ask_back_are_bounded() {
+    const LONG: usize = 10_000;
+    let Ends { server, .. } = ends(Config::default().asking_backlog_bytes(3 * LONG)).await;
+    let mut peer = server.peer("a").await;
+    let mut questions = Vec::new();
+    // The first one is not beside another.
+    for id in 0..4 {
+        let padding = "x".repeat(LONG);
+        peer.send(json!({"type": "ask_back", "id": id, "data": {"depth": 1, "x": padding}}).to_string()).await;
+        questions.push(peer.receive().await["id"].clone());
+    }
+    peer.send(json!({"type": "ask_back", "id": 4, "data": {"depth": 0}}).to_string()).await;
+    let refused = peer.receive().await;
+    assert_eq!([&refused["re"], &refused["err"]["code"]], [&json!(4), &json!("busy")]);
+    for (id, question) in questions.into_iter().enumerate() {
+        peer.send(json!({"type": "asked", "re": question, "data": {"depth": 0}}).to_string()).await;
+        assert_eq!(peer.receive().await["re"], id);
+    }
+}
+
+/// Row Q4: deeper than 1,024, the peer is busy, and every request on the way ends.
 #[tokio::test]
 async fn a_request_that_is_nested_too_deep_is_answered_busy() {
     let Ends { client, .. } = ends(Config::default()).await;
-    let error = within(client.request_as::<Asked>(&AskBack { depth: 1000 })).await.unwrap_err();
+    let error = within(client.request_as::<Asked>(&AskBack { depth: 3000 })).await.unwrap_err();
     assert!(matches!(&error, RequestError::Failed(why) if why.contains("failed")), "{error:?}");
     // Both ends go on as before.
     assert_eq!(within(client.request_as::<Asked>(&AskBack { depth: 3 })).await.unwrap().depth, 3);

@@ -24,10 +24,6 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Maximum number of the peer's requests that are handled at once while handlers await replies. So
-/// two ends may ask each other to this depth; a deeper request is answered with `busy`.
-pub(super) const MAX_NESTED: usize = 64;
-
 /// The handlers that run beside the serial one. It has no memory while there are none.
 #[derive(Default)]
 pub(super) struct Beside<'t>(Option<Box<Running<'t>>>);

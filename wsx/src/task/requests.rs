@@ -14,7 +14,7 @@ use crate::{
     protocol::endpoint::Endpoint,
     task::{
         backlog::Request,
-        beside::{Kind, MAX_NESTED},
+        beside::Kind,
         read_loop::{Cut, ReadLoop},
         transport::Transport,
     },
@@ -151,13 +151,20 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             return false;
         }
         let Some(request) = self.backlog.pop_request() else { return false };
-        if self.progress.nested() as usize >= MAX_NESTED {
-            self.refuse(&request, failure::BUSY, "requests that ask back are nested too deep");
+        if !self.has_room_beside(self.progress.nested() as usize) {
+            self.refuse(&request, failure::BUSY, "too many requests ask back");
         } else if let Some(message) = self.in_time(request) {
             self.turn.count(message.len());
             self.start_beside(Kind::Nested, RawFrame::from(message));
         }
         true
+    }
+
+    /// Whether another request may be handled beside handlers that await replies, if there are as
+    /// many now. One request may always be.
+    fn has_room_beside(&self, requests: usize) -> bool {
+        let config = &self.scope.program.config;
+        requests < config.max_requests && self.beside.bytes() < config.asking_backlog_bytes.max(1)
     }
 
     /// Starts the handler of a message beside the serial one.
@@ -192,7 +199,8 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
                 || silent == 0 && self.progress.may_nest() && matches!(Sorted::of(frame), Sorted::Request { .. });
             // One message may always be handled.
             let has_room = calls == 0 || self.beside.bytes() < self.scope.program.config.backlog_bytes;
-            let may_start = calls < maximum && has_room || calls < maximum + MAX_NESTED && is_nested();
+            let may_start =
+                calls < maximum && has_room || self.has_room_beside(calls.saturating_sub(maximum)) && is_nested();
             if may_start && !self.beside.has_replies() {
                 return Poll::Ready(Ok(()));
             }
