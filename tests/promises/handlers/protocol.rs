@@ -439,3 +439,29 @@ async fn register_sees_a_connection_of_the_side() {
     let server = Listening::start_at(hub, upgrade, "127.0.0.1:0").await;
     assert_eq!(server.peer("a").await.receive_data().await.0, "cmd");
 }
+
+mod asks_only {
+    #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+    pub(super) struct Read;
+    #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+    pub(super) struct Value(u32);
+    wsx::protocol! { pub(super) Meters v1 { Reader -> Meter: Read -> Value; } }
+
+    /// Its side receives nothing but replies.
+    #[derive(wsx::Endpoint)]
+    #[wsx(side = Reader)]
+    pub(super) struct Desk;
+
+    #[derive(wsx::Endpoint)]
+    #[wsx(side = Meter, partial)]
+    pub(super) struct Broken;
+}
+
+/// Row M3: an endpoint whose side receives no message needs no handler, and one that receives some
+/// does.
+#[test]
+fn a_side_that_only_asks_needs_no_handler() {
+    assert!(Hub::builder().endpoint(asks_only::Desk).build().is_ok());
+    let error = Hub::builder().endpoint(asks_only::Broken).build().unwrap_err();
+    assert!(error.to_string().contains("no handler was found"), "{error}");
+}

@@ -2,6 +2,7 @@
 use crate::{closed::Closed, error::SendError};
 use serde_json::value::RawValue;
 use std::{
+    any::type_name,
     convert::Infallible,
     error::Error,
     fmt::{self, Write as _},
@@ -26,7 +27,6 @@ use std::{
 /// assert!(has_not_begun(&RequestError::Busy));
 /// assert!(!has_not_begun(&RequestError::TimedOut));
 /// ```
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum RequestError<R = Infallible> {
     /// The hub has no connection with this id.
@@ -114,7 +114,33 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-impl<R: fmt::Debug> Error for RequestError<R> {
+/// Needs no `Debug` of the refusal, and shows its type alone. So every program can pass the error
+/// on.
+impl<R> fmt::Debug for RequestError<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, value): (_, Option<&dyn fmt::Debug>) = match self {
+            Self::NoSuchConnection(id) => ("NoSuchConnection", Some(id)),
+            Self::NotSent(error) => ("NotSent", Some(error)),
+            Self::Ended(closed) => ("Ended", Some(closed)),
+            Self::TimedOut => ("TimedOut", None),
+            Self::NotHandled(text) => ("NotHandled", Some(text)),
+            Self::NoReply => ("NoReply", None),
+            Self::BadData(text) => ("BadData", Some(text)),
+            Self::Failed(text) => ("Failed", Some(text)),
+            Self::Busy => ("Busy", None),
+            Self::Expired => ("Expired", None),
+            Self::Refused(_) => return write!(f, "Refused({})", type_name::<R>()),
+            Self::Other(error) => ("Other", Some(error)),
+            Self::BadReply(error) => ("BadReply", Some(error)),
+        };
+        match value {
+            Some(value) => f.debug_tuple(name).field(value).finish(),
+            None => f.write_str(name),
+        }
+    }
+}
+
+impl<R> Error for RequestError<R> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::NotSent(error) => Some(error),
@@ -137,5 +163,16 @@ mod tests {
         assert_eq!(inner, "the peer's handler failed: no \"paper\"\\n\\u{1b}[2J");
         let outer = RequestError::<Infallible>::Failed(inner.clone()).to_string();
         assert_eq!(outer, format!("the peer's handler failed: {inner}"));
+    }
+
+    /// Row Q3: a refusal without `Debug` leaves the error an error.
+    #[test]
+    fn a_refusal_needs_no_debug() {
+        struct Locked;
+        let refused: Box<dyn Error> = Box::new(RequestError::Refused(Locked));
+        assert_eq!(refused.to_string(), "the peer refused the request");
+        assert!(format!("{refused:?}").starts_with("Refused(") && format!("{refused:?}").ends_with("Locked)"));
+        assert_eq!(format!("{:?}", RequestError::<Infallible>::Failed("a".into())), "Failed(\"a\")");
+        assert_eq!(format!("{:?}", RequestError::<Infallible>::TimedOut), "TimedOut");
     }
 }

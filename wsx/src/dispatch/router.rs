@@ -6,7 +6,10 @@ use crate::{
     connection::{closure_handler::OwnHandler, handle::Handle},
     dispatch::registration::{HandlerEntry, Registration},
     envelope::incoming::RESERVED,
-    protocol::endpoint::{Endpoint, Untyped},
+    protocol::{
+        endpoint::{Endpoint, Untyped},
+        side::Side,
+    },
 };
 use std::{
     any::{Any, TypeId},
@@ -141,7 +144,10 @@ impl<E: Endpoint> Router<E> {
             enter(&message_type, place, Route::ByHand(handler), &mut problems);
         }
         problems.extend(without_endpoint::<E>());
-        if table.is_empty() && problems.is_empty() && no_handlers == NoHandlers::Problem {
+        let inbound = <E::Side as Side>::INBOUND;
+        // A side that only asks and sends has no message to handle.
+        let expects_messages = inbound.is_empty() || inbound.iter().any(|known| !RESERVED.contains(known));
+        if table.is_empty() && problems.is_empty() && expects_messages && no_handlers == NoHandlers::Problem {
             // A linker drops the handlers of a crate that the program does not refer to. The
             // program would then ignore every message.
             let others = inventory::iter::<Registration>.into_iter().count();

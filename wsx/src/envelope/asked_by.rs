@@ -1,7 +1,7 @@
 //! The messages that are requests, with their replies. It does not know who sends them.
 use crate::{envelope::Outbound, message::Message};
 use serde::de::DeserializeOwned;
-use std::{convert::Infallible, fmt};
+use std::convert::Infallible;
 
 /// A message with which the side `S` may ask the side `To`. The protocol decides this, and says
 /// which message answers it.
@@ -44,11 +44,11 @@ pub trait AskedBy<S, To>: Outbound {
 
 /// A message with which a peer may refuse a request. [`Infallible`] stands for none.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the refusal of a request",
-    label = "not a message with `Deserialize` and `Debug`",
-    note = "add `#[derive(Debug, serde::Deserialize, wsx::Message)]` to `{Self}`"
+    message = "`{Self}` is not a message that can be received",
+    label = "not a message with `Deserialize`",
+    note = "add `#[derive(serde::Deserialize, wsx::Message)]` to `{Self}`"
 )]
-pub trait Refusal: fmt::Debug + Sized {
+pub trait Refusal: Sized {
     /// Decodes the refusal, if the code of the failure is its type.
     #[doc(hidden)]
     fn decode(code: &str, data: &str) -> Option<serde_json::Result<Self>>;
@@ -60,7 +60,7 @@ impl Refusal for Infallible {
     }
 }
 
-impl<M: Message + DeserializeOwned + fmt::Debug> Refusal for M {
+impl<M: Message + DeserializeOwned> Refusal for M {
     fn decode(code: &str, data: &str) -> Option<serde_json::Result<Self>> {
         (code == M::TYPE).then(|| serde_json::from_str(data))
     }

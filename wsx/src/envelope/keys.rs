@@ -57,6 +57,7 @@ impl<'de> Deserialize<'de> for Id<'de> {
 
 /// These keys of an envelope that was received.
 #[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(not(feature = "__engine"), expect(dead_code, reason = "the protocol half only checks these keys"))]
 pub(crate) struct Keys<'f> {
     /// The id of the request. The sender waits for a reply that repeats it.
     pub(crate) id: Option<Id<'f>>,

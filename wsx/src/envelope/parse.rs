@@ -21,6 +21,7 @@ pub(crate) struct Parsed<'f, D = &'f str> {
     pub(crate) ver: u32,
     pub(crate) message_type: Cow<'f, str>,
     pub(crate) ts: i64,
+    #[cfg_attr(not(feature = "__engine"), expect(dead_code, reason = "the protocol half only checks these keys"))]
     pub(crate) keys: Keys<'f>,
     pub(crate) data: D,
 }

@@ -290,7 +290,7 @@ impl Node {
 
     /// Asks its peer, and floods it, until the proof. Closes now and then.
     async fn talk<'t>(&self, target: impl Fn() -> Target<'t>, connection: impl Fn() -> Option<Connection>) {
-        let mut dice = SmallRng::seed_from_u64(self.roll(|dice| dice.random()));
+        let mut dice = SmallRng::seed_from_u64(self.roll(RngExt::random));
         while self.world.phase() == Phase::Faults {
             pause(&mut dice, 300).await;
             if connection().is_none() && dice.random_bool(0.9) {
@@ -313,7 +313,7 @@ impl Node {
 
     /// Floods its peer with plain messages.
     async fn flood(&self, connection: impl Fn() -> Option<Connection>) {
-        let mut dice = SmallRng::seed_from_u64(self.roll(|dice| dice.random()));
+        let mut dice = SmallRng::seed_from_u64(self.roll(RngExt::random));
         while self.world.phase() < Phase::End {
             pause(&mut dice, 300).await;
             let faults = self.world.phase() == Phase::Faults;
