@@ -604,3 +604,7 @@ mod tests {
         assert!(!running.conn.awaits_reply());
     }
 }
+
+#[cfg(test)]
+#[cfg(wsx_model)]
+mod loom_tests;
