@@ -1,4 +1,5 @@
 //! One connection: its queue, its order, its limits and its close.
+mod bad_requests;
 mod concurrent;
 mod connection;
 mod frames;
