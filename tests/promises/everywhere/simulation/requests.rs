@@ -4,7 +4,7 @@
 //!
 //! The simulation asserts:
 //!
-//! - Each request ends in exactly one of its outcomes, and within its deadline.
+//! - Each request ends in exactly one of its outcomes, within its deadline, and with its connection.
 //! - A request with a reply was handled once. One that was not started, by its outcome, was not
 //!   handled. No request was handled twice.
 //! - After the faults, both ends ask to a depth of 5 at once, and each of these requests has its
@@ -215,7 +215,7 @@ impl Node {
     }
 
     fn padding(&self, proof: bool) -> String {
-        let longest = self.roll(|dice| if proof { 2000 } else { [0, 100, 2000, 20_000][dice.random_range(0..4)] });
+        let longest = self.roll(|dice| if proof { 12_000 } else { [0, 100, 2000, 20_000][dice.random_range(0..4)] });
         "x".repeat(self.roll(|dice| dice.random_range(0..=longest)))
     }
 
@@ -237,8 +237,23 @@ impl Node {
             2 * LONG
         };
         let asking = target.request(&Envelope::with_type(kind, data)).timeout(most);
-        let start = Instant::now();
-        let Ok(result) = timeout(patience, asking).await else { return Ok(()) };
+        let (start, conn) = (Instant::now(), target.connection());
+        let ended = async {
+            match conn {
+                Some(conn) => conn.closed().await,
+                None => std::future::pending().await,
+            };
+            sleep(TOLERANCE).await;
+        };
+        let result = tokio::select! {
+            biased;
+            result = asking => result,
+            () = sleep(patience) => return Ok(()),
+            () = ended => {
+                self.world.wrong(format!("request {} waits after the end of its connection", open.number));
+                return Ok(());
+            }
+        };
         let elapsed = start.elapsed();
         if elapsed > most + TOLERANCE {
             self.world.wrong(format!("request {} took {elapsed:?}, and its deadline was {most:?}", open.number));
@@ -356,6 +371,14 @@ enum Target<'t> {
 }
 
 impl<'t> Target<'t> {
+    fn connection(self) -> Option<Connection> {
+        match self {
+            Self::Connection(conn) => Some(conn.clone()),
+            Self::Hub(hub, id) => hub.connection(id),
+            Self::Client(client) => client.connection(),
+        }
+    }
+
     fn request(self, message: &Envelope<Value>) -> Asking<'t, Asked> {
         match self {
             Self::Connection(conn) => conn.request_as(message),
