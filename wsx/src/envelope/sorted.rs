@@ -28,12 +28,24 @@ pub(crate) enum Sorted<'f> {
 }
 
 impl<'f> Sorted<'f> {
-    /// Sorts a message.
+    /// Sorts a message. A text that is not an envelope is a message for the handler of `__raw__`,
+    /// unless it begins like a reply.
     pub(crate) fn of(frame: &'f RawFrame<'f>) -> Self {
         let Some(text) = frame.as_text() else { return Self::Message };
         match Parsed::by_shortcut(text) {
-            Some(parsed) if parsed.keys.re.is_some() || !parsed.data.may_have_more_keys() => Self::by(parsed.keys),
+            Some(Parsed { keys: keys @ Keys { re: Some(_), .. }, .. }) => Self::by(keys),
+            Some(Parsed { keys: Keys { id: None, .. }, data, .. }) if !data.may_have_more_keys() => Self::Message,
             _ => Parsed::parse(text).map_or(Self::Message, |parsed| Self::by(parsed.keys)),
+        }
+    }
+
+    /// Returns the id of the request that a message answers, if it is a reply. It costs less than
+    /// [`of`](Self::of).
+    pub(crate) fn reply(frame: &'f RawFrame<'f>) -> Option<Id<'f>> {
+        let text = frame.as_text()?;
+        match Parsed::by_shortcut(text) {
+            Some(parsed) if parsed.keys.re.is_some() || !parsed.data.may_have_more_keys() => parsed.keys.re,
+            _ => Parsed::parse(text).ok()?.keys.re,
         }
     }
 
@@ -75,8 +87,13 @@ mod tests {
             (r#"{"type":"a","id":null}"#, Sorted::Message),
             (r#"{"type":"a","id":1.5}"#, Sorted::Message),
             ("no envelope", Sorted::Message),
+            (r#"{"ver":1,"type":"a","ts":0,"id":7,"ttl":5,"data":"#, Sorted::Message),
+            (r#"{"type":"a","id":7,"data":{},"type":"a"}"#, Sorted::Message),
+            (r#"{"ver":1,"type":"a","ts":0,"re":7,"data":"#, Sorted::Reply(id("7"))),
         ] {
-            assert_eq!(Sorted::of(&RawFrame::Text(text.into())), sorted, "{text}");
+            let frame = RawFrame::Text(text.into());
+            let reply = if let Sorted::Reply(id) = &sorted { Some(*id) } else { None };
+            assert_eq!((Sorted::of(&frame), Sorted::reply(&frame)), (sorted, reply), "{text}");
         }
     }
 }

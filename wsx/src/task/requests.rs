@@ -9,6 +9,7 @@ use crate::{
     envelope::{
         failure::{self, Failure},
         incoming::{Incoming, RawFrame},
+        keys::Id,
         sorted::Sorted,
     },
     protocol::endpoint::Endpoint,
@@ -34,11 +35,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     }
 
     fn hand_over(&self, message: DataMessage) -> Option<DataMessage> {
-        let id = match Sorted::of(&RawFrame::from(&message)) {
-            Sorted::Reply(id) => id.number(),
-            _ => None,
-        };
-        match id {
+        match Sorted::reply(&RawFrame::from(&message)).and_then(Id::number) {
             Some(id) => self.conn.requests().answer(id, message).err(),
             None => Some(message),
         }
@@ -328,6 +325,31 @@ mod tests {
             assert!(String::from_utf8_lossy(&payload).contains(expected), "{expected}");
         }
         assert_eq!(running.frame().await, Some((0x88, b"\x03\xe9".to_vec())));
+    }
+
+    /// Row Q4: a text that begins like a request, and is not an envelope, waits for the handler that
+    /// asks.
+    #[tokio::test(start_paused = true)]
+    async fn a_text_that_begins_like_a_request_waits_for_the_handler_that_asks() {
+        let mut running = start(Config::default(), SECOND, 1000);
+        let outcome = ask_in_handler(&running);
+        let raw = Arc::new(AtomicUsize::new(0));
+        let count = raw.clone();
+        let on_raw = by_hand(move |_: RawFrame<'static>, _| {
+            count.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(())
+        });
+        running.conn.set_handler(RAW.into(), on_raw);
+        running.send(0x81, br#"{"type":"outer"}"#).await;
+        running.send(0x81, br#"{"type":"inner","id":1,"data":"#).await;
+        // Such a text has no deadline either.
+        running.send(0x81, br#"{"type":"inner","id":1,"ttl":1,"data":"#).await;
+        sleep(SECOND).await;
+        assert_eq!(raw.load(Ordering::Relaxed), 0);
+        running.send(0x81, DONE).await;
+        within(outcome).await.unwrap();
+        sleep(SECOND).await;
+        assert_eq!(raw.load(Ordering::Relaxed), 2);
     }
 
     /// Row V1: a peer whose requests are handled while a handler asks leaves turns to others.

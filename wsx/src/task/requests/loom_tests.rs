@@ -155,23 +155,27 @@ fn a_dropped_request_is_cancelled_unless_its_reply_is_here() {
 /// deadline.
 #[test]
 fn no_request_waits_after_the_end() {
-    check(|| {
-        let conn = connection(8);
-        let program = thread::spawn({
-            let conn = conn.clone();
-            move || {
-                let outcome: Outcome = block_on(request(&conn));
-                outcome
+    for handler_runs in [true, false] {
+        check(move || {
+            let conn = connection(8);
+            let program = thread::spawn({
+                let conn = conn.clone();
+                move || {
+                    let outcome: Outcome = block_on(request(&conn));
+                    outcome
+                }
+            });
+            if handler_runs {
+                // As the task does then.
+                conn.drain();
+                conn.end_requests(&closed(), Writes::Over);
             }
+            end_unfinished(&conn, closed());
+            let outcome = program.join().expect("the program ends");
+            assert!(matches!(outcome, Err(RequestError::NotSent(SendError::Closed))), "{outcome:?}");
+            assert!(!conn.awaits_reply(), "the table is empty");
         });
-        // As the task does if a handler still runs.
-        conn.drain();
-        conn.end_requests(&closed(), Writes::Over);
-        end_unfinished(&conn, closed());
-        let outcome = program.join().expect("the program ends");
-        assert!(matches!(outcome, Err(RequestError::NotSent(SendError::Closed))), "{outcome:?}");
-        assert!(!conn.awaits_reply(), "the table is empty");
-    });
+    }
 }
 
 /// Two requests are made at once. Each gets its own reply.
