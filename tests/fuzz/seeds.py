@@ -102,6 +102,18 @@ envelopes = {
     "cut": '{"ver":1,"type":"a","ts":0,"data":{"a":1}',
     "bytes": '{"ver":1,"type":"a","ts":0,"data":"a\n\\n\\"b"}',
     "behind": '{"ver":1,"type":"a","ts":0,"data":1}}',
+    "request": '{"ver":1,"type":"a","ts":0,"id":7,"ttl":10000,"data":1}',
+    "request-late": '{"type":"a","data":{"id":1},"id":"x","ttl":0}',
+    "reply": '{"ver":1,"type":"a","ts":0,"re":"a b","data":1}',
+    "reply-escaped": '{"type":"a","data":1,"\\u0072e":7}',
+    "failure": '{"ver":1,"type":"a","ts":0,"re":7,"err":{"code":"failed","message":"no"}}',
+    "cancel": '{"ver":1,"type":"cancel","ts":0,"id":7,"err":{"code":"cancelled"}}',
+    "report": '{"type":"a","err":[null]}',
+    "null-id": '{"type":"a","id":null}',
+    "null-err": '{"type":"a","err":null,"re":-0}',
+    "fraction": '{"type":"a","id":1.5}',
+    "long-id": '{"type":"a","id":"' + "x" * 128 + '"}',
+    "two-ids": '{"type":"a","id":1,"id":1}',
 }
 write("envelope", {name: text.encode() for name, text in envelopes.items()})
 
@@ -289,5 +301,41 @@ write(
         "closes": beats(wait(3500), b"\3\x88\2\x03\xe8", wait(1000)),
         "broken": beats(wait(3500), b"\3\x83\1x", wait(1000)),
         "hasty": beats(*[pong + b"\6\1"] * 20, interval=0, wait=0),
+    },
+)
+
+
+# The wire and the bounds, and steps: see `act` in src/requests.rs. The high bits of a step choose
+# the type: double, wait, fail, note, ask, nothing, cancel, done.
+def asks(*steps, ways=0, most=9, backlog=9):
+    return bytes([ways, most, backlog]) + b"".join(steps)
+
+
+def step(number, kind=0, rest=b""):
+    return bytes([kind << 4 | number]) + rest
+
+
+write(
+    "requests",
+    {
+        "request": asks(*[step(1, kind, bytes([kind, 0, 5])) for kind in range(8)]),
+        "client": asks(*[step(1, kind, bytes([kind, 0, 5])) for kind in range(8)], ways=1),
+        "slowly": asks(*[step(1, kind, bytes([kind, 0, 5])) for kind in range(8)], ways=2, backlog=0),
+        "ids": asks(*[step(1, 0, bytes([n, shape, 5])) for shape in range(11) for n in (3, 130)]),
+        "late-keys": asks(*[step(4, kind, bytes([kind, 6, 5])) for kind in range(8)]),
+        "deadlines": asks(step(3, 1, b"\1\0\0\0\5"), step(3, 1, b"\2\0\0\1\5"), step(1, 1, b"\3\0\5")),
+        "asked": asks(step(10), step(14), step(5, 0, b"\1\0\7"), step(5, 0, b"\1\0\7")),
+        "failed": asks(step(10), step(14), step(7, 0, b'\1\0\x0f{"code":"busy"}')),
+        "asks-back": asks(step(1, 4, b"\5\0\1"), step(14), step(1, 0, b"\6\0\1"), step(5, 0, b"\1\0\1")),
+        "nested": asks(*[step(1, 4, bytes([n, 0, 2])) + step(14) for n in range(9)], step(5, 0, b"\4\0\1")),
+        "cancelled": asks(step(1, 1, b"\1\0\xff"), step(1, 1, b"\2\0\xff"), step(14), step(8, 0, b"\2\0")),
+        "dropped": asks(*[step(11, 0, bytes([n])) for n in range(4)]),
+        "flood": asks(step(1, 1, b"\1\0\xff"), step(9, 1, b"\0\0\1\0")),
+        "flood-while-asking": asks(step(1, 4, b"\1\0\2"), step(9, 0, b"\0\0\1\0"), step(5, 0, b"\1\0\1"), most=15),
+        "flood-of-asks": asks(step(9, 4, b"\0\0\0\x60"), most=15, ways=2),
+        "no-requests": asks(step(10), step(1, 0, b"\1\0\1"), most=0),
+        "plain": asks(*[step(12, kind, b"\5") for kind in range(8)], ways=64),
+        "closed": asks(step(1, 1, b"\1\0\xff"), step(10), step(13), step(1, 0, b"\2\0\1")),
+        "raw": asks(step(0, 0, b"\x17" + b'{"type":"wait","id":10}')),
     },
 )

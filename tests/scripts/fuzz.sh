@@ -18,7 +18,7 @@ source tests/scripts/packages.sh
 
 usage="usage: tests/scripts/fuzz.sh [SECONDS-PER-TARGET | --runs RUNS-PER-TARGET | --minimise] [TARGET...]"
 target="$PWD/target/fuzz"
-all=(envelope url origin frames http heartbeat answer close)
+all=(envelope url origin frames requests http heartbeat answer close)
 case "${1:-}" in
 --minimise) bound="" && shift ;;
 --runs) bound="-runs=${2:-}" && shift $(($# > 1 ? 2 : 1)) ;;

@@ -8,7 +8,7 @@ use crate::{
     connection::queue::{self, Taken},
     connection::{Connection, handle::Handle},
     dispatch::{program::Program, run::Scope},
-    envelope::{Outbound, frame::Encode as _, incoming::RawFrame, parse::Parsed},
+    envelope::{Outbound, frame::Encode as _, incoming::RawFrame, keys, parse::Parsed, sorted::Sorted},
     error::ConnectError,
     protocol::endpoint::{Endpoint, Untyped},
     server::hub::Hub,
@@ -122,6 +122,33 @@ pub fn one_pass<'f, T: Deserialize<'f>>(text: &'f str) -> Option<Read<'f, T>> {
 pub fn two_passes(text: &str) -> Option<Read<'_, &str>> {
     let parsed = Parsed::parse(text).ok()?;
     Some((parsed.ver, parsed.message_type, parsed.ts, parsed.data))
+}
+
+/// The keys of a request or a reply: the JSON of `id` and `re`, `ttl`, and the JSON of `err`.
+pub type Keys<'f> = (Option<&'f str>, Option<&'f str>, Option<u64>, Option<&'f str>);
+
+fn json<'f>(keys: &keys::Keys<'f>) -> Keys<'f> {
+    (keys.id.map(keys::Id::json), keys.re.map(keys::Id::json), keys.ttl, keys.err)
+}
+
+/// Returns the keys of an envelope in one pass over its text.
+#[must_use]
+pub fn keys_in_one_pass(text: &str) -> Option<Keys<'_>> {
+    let parsed = Parsed::by_shortcut(text)?;
+    parsed.data.decode::<serde::de::IgnoredAny>()?;
+    Some(json(&parsed.keys))
+}
+
+/// Returns the keys of an envelope in two passes.
+#[must_use]
+pub fn keys_in_two_passes(text: &str) -> Option<Keys<'_>> {
+    Parsed::parse(text).ok().map(|parsed| json(&parsed.keys))
+}
+
+/// Returns how the reader sorts a text, as text.
+#[must_use]
+pub fn sorted(text: &str) -> String {
+    format!("{:?}", Sorted::of(&RawFrame::Text(text.into())))
 }
 
 /// Returns a connection after its handshake, as a hub or a client makes it, and the future that

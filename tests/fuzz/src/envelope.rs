@@ -25,6 +25,18 @@ pub fn run(data: &[u8]) {
     if let Some((ver, message_type, ts, data)) = fuzz::one_pass::<&RawValue>(&text) {
         assert_eq!(Some((ver, message_type.into(), ts, data.get())), expected, "the text of the data");
     }
+    // Keys of requests and replies, wherever they stand.
+    let expected_keys = keys(&text).map(|keys| (keys.id, keys.re, keys.ttl, keys.err));
+    assert_eq!(fuzz::keys_in_two_passes(&text), expected_keys, "the keys in two passes");
+    if let Some(keys) = fuzz::keys_in_one_pass(&text) {
+        assert_eq!(Some(keys), expected_keys, "the keys in one pass");
+    }
+    let sorted = fuzz::sorted(&text);
+    match keys(&text) {
+        Some(keys) => assert_eq!(sorted, keys.sorted(), "a message is sorted by its keys"),
+        // The text after `re` is looked at later.
+        None => assert!(sorted == "Message" || sorted.starts_with("Reply("), "{sorted}"),
+    }
     // With the public function.
     let parsed = Envelope::<&RawValue>::parse(&text).ok();
     let parsed = parsed.map(|envelope| (envelope.ver, envelope.message_type.into(), envelope.ts, envelope.data.get()));
@@ -74,9 +86,38 @@ struct Telemetry<'t> {
     tags: Vec<i16>,
 }
 
+/// The keys of a request or a reply. Ids and a failure are JSON.
+pub(crate) struct Keys<'t> {
+    pub(crate) id: Option<&'t str>,
+    pub(crate) re: Option<&'t str>,
+    pub(crate) ttl: Option<u64>,
+    pub(crate) err: Option<&'t str>,
+}
+
+impl Keys<'_> {
+    fn sorted(&self) -> String {
+        match (self.re, self.err, self.id) {
+            (Some(re), _, _) => format!("Reply({re})"),
+            (None, Some(_), Some(id)) => format!("Cancel({id})"),
+            (None, Some(_), None) => "Report".to_owned(),
+            (None, None, Some(id)) => format!("Request {{ id: {id}, ttl: {:?} }}", self.ttl),
+            (None, None, None) => "Message".to_owned(),
+        }
+    }
+}
+
+/// Returns these keys, if the text is an envelope.
+pub(crate) fn keys(text: &str) -> Option<Keys<'_>> {
+    read(text).map(|(_, keys)| keys)
+}
+
+fn expected(text: &str) -> Option<Read<&str>> {
+    read(text).map(|(read, _)| read)
+}
+
 /// Reads an envelope by the table of the specification: an object with known keys, each at most
 /// once, and of its type.
-fn expected(text: &str) -> Option<Read<&str>> {
+fn read(text: &str) -> Option<(Read<&str>, Keys<'_>)> {
     let Entries(entries) = serde_json::from_str(text).ok()?;
     let one = |key: &str| {
         let mut found = entries.iter().filter(|(name, _)| name == key).map(|(_, value)| value.get());
@@ -88,8 +129,25 @@ fn expected(text: &str) -> Option<Read<&str>> {
     let ts = one("ts")?.map_or(Ok(0), serde_json::from_str).ok()?;
     let message_type: String = serde_json::from_str(one("type")??).ok()?;
     let data = one("data")?.unwrap_or("null");
+    let id = |key| {
+        let value = one(key)?;
+        value.is_none_or(is_id).then_some(value)
+    };
+    let keys = Keys {
+        id: id("id")?,
+        re: id("re")?,
+        ttl: one("ttl")?.map(serde_json::from_str).transpose().ok()?,
+        err: one("err")?.filter(|err| *err != "null"),
+    };
     let is_for_peers = !message_type.is_empty() && !message_type.starts_with("__");
-    is_for_peers.then_some((ver, message_type, ts, data))
+    is_for_peers.then_some(((ver, message_type, ts, data), keys))
+}
+
+/// Whether this JSON is an id: a string of at most 128 bytes between its quotes, or an integer of
+/// at most 128.
+fn is_id(json: &str) -> bool {
+    let is_integer = || json.strip_prefix('-').unwrap_or(json).bytes().all(|byte| byte.is_ascii_digit());
+    if json.starts_with('"') { json.len() <= 130 } else { json.len() <= 128 && is_integer() }
 }
 
 /// The entries of an object, in order, with their values unchanged.
@@ -108,7 +166,7 @@ impl<'de> Deserialize<'de> for Entries<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(key) = map.next_key::<String>()? {
-                    let known = ["ver", "type", "ts", "data"].contains(&&*key);
+                    let known = ["ver", "type", "ts", "data", "id", "re", "ttl", "err"].contains(&&*key);
                     if known {
                         entries.push((key, map.next_value()?));
                     } else {

@@ -11,6 +11,7 @@ pub mod frames;
 pub mod heartbeat;
 pub mod http;
 pub mod origin;
+pub mod requests;
 pub mod url;
 
 mod frame;

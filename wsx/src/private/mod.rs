@@ -61,5 +61,8 @@ pub use std::{
 /// For `tests/fuzz`.
 #[cfg(feature = "__internals")]
 pub mod fuzz {
-    pub use crate::internals::{Read, client_handshake, connection, destination, one_pass, outstanding, two_passes};
+    pub use crate::internals::{
+        Keys, Read, client_handshake, connection, destination, keys_in_one_pass, keys_in_two_passes, one_pass,
+        outstanding, sorted, two_passes,
+    };
 }
