@@ -327,8 +327,8 @@ mod tests {
         assert_eq!(running.frame().await, Some((0x88, b"\x03\xe9".to_vec())));
     }
 
-    /// Row Q4: a text that begins like a request, and is not an envelope, waits for the handler that
-    /// asks.
+    /// Row Q4: a text that begins like a request, and is not an envelope, waits for the handler
+    /// that asks.
     #[tokio::test(start_paused = true)]
     async fn a_text_that_begins_like_a_request_waits_for_the_handler_that_asks() {
         let mut running = start(Config::default(), SECOND, 1000);

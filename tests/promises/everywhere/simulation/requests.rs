@@ -4,7 +4,8 @@
 //!
 //! The simulation asserts:
 //!
-//! - Each request ends in exactly one of its outcomes, within its deadline, and with its connection.
+//! - Each request ends in exactly one of its outcomes, within its deadline, and with its
+//!   connection.
 //! - A request with a reply was handled once. One that was not started, by its outcome, was not
 //!   handled. No request was handled twice.
 //! - After the faults, both ends ask to a depth of 5 at once, and each of these requests has its

@@ -91,7 +91,11 @@ fn a_request_ends_once_whatever_comes_first() {
         let asking = request(&conn);
         let peer = thread::spawn({
             let conn = conn.clone();
-            move || conn.requests().answer(1, reply(5)).is_ok()
+            move || {
+                let is_answered = conn.requests().answer(1, reply(5)).is_ok();
+                assert!(conn.requests().answer(1, reply(6)).is_err(), "a second reply");
+                is_answered
+            }
         });
         let end = thread::spawn({
             let conn = conn.clone();
@@ -107,7 +111,6 @@ fn a_request_ends_once_whatever_comes_first() {
             Err(error) => panic!("{error}"),
         }
         assert!(!conn.awaits_reply(), "the table is empty");
-        assert!(conn.requests().answer(1, reply(6)).is_err(), "a second reply");
     });
 }
 
