@@ -380,7 +380,6 @@ impl Observer for Recorder {
             HandlerError::Decode { expected, path, source } => {
                 HandlerError::Decode { expected, path: path.clone(), source: serde::de::Error::custom(source) }
             }
-            HandlerError::Refused { code, data } => HandlerError::Refused { code, data: data.clone() },
             other => HandlerError::Handler(chain(other).into()),
         };
         self.saw(Seen::HandlerFailed(conn.id().to_owned(), message_type.to_owned(), copy));

@@ -110,7 +110,7 @@ pub enum HandlerError {
     /// The handler of a request refused it, with the message that the protocol names for this, as
     /// in `Reboot -> Rebooted | RebootRefused`.
     ///
-    /// The peer receives the message if it waits for the reply.
+    /// The peer receives the message if it waits for the reply. An observer does not receive it.
     #[error("the handler refused the request")]
     Refused {
         /// The type string of the message.

@@ -2,7 +2,7 @@
 //! refusal.
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use wsx::{BoxError, HandlerError, Hub};
+use wsx::{BoxError, Hub};
 use wsx_tests::{Server as Listening, chain, recorder};
 
 #[derive(Serialize, Deserialize, wsx::Message)]
@@ -69,11 +69,11 @@ async fn a_handler_replies_fails_or_refuses() {
     assert_eq!(peer.receive_data().await, ("updated".into(), json!({"seconds": 2.0})));
     peer.send_envelope("update", json!({"version": 0})).await;
     assert!(chain(&memory.handler_failed().await.2).ends_with("there is no version 0"));
-    peer.send_envelope("update", json!({"version": 7})).await;
-    let (_, message_type, error) = memory.handler_failed().await;
-    assert_eq!((&*message_type, error.to_string()), ("update", "the handler refused the request".into()));
-    let HandlerError::Refused { code, data } = error else { panic!("{error}") };
-    assert_eq!((code, data.get()), ("update/refused", r#"{"load":0.5}"#));
+    // A refusal is an answer, so the observer does not receive it.
+    peer.send(json!({"type": "update", "id": 1, "data": {"version": 7}}).to_string()).await;
+    let refused = peer.receive().await;
+    assert_eq!(refused["err"]["code"], "update/refused");
+    assert_eq!(refused["err"]["data"], json!({"load": 0.5}));
     // The refusal cannot be written.
     peer.send_envelope("update", json!({"version": 9})).await;
     let line = chain(&memory.handler_failed().await.2);

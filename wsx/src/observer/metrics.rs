@@ -161,7 +161,8 @@ impl Observer for MetricsObserver {
             HandlerError::Handler(_) => "handler",
             HandlerError::Reply(_) => "reply",
             HandlerError::Argument { .. } => "argument",
-            HandlerError::Refused { .. } => "refused",
+            // An answer, which is not reported.
+            HandlerError::Refused { .. } => return,
         };
         counter!(HANDLER_FAILURES, "side" => side(conn), "reason" => reason).increment(1);
     }
