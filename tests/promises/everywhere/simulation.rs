@@ -29,10 +29,10 @@
 //! it. `WSX_SEEDS=17` runs one, and `WSX_SEEDS=0..1000` a range. A failure names its seed.
 #[path = "simulation/raw_peer.rs"]
 mod raw_peer;
-#[path = "simulation/requests.rs"]
-mod requests;
 #[path = "simulation/segments.rs"]
 mod segments;
+#[path = "simulation/simulated_requests.rs"]
+mod simulated_requests;
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use raw_peer::raw_peer;

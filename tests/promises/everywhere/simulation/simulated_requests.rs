@@ -1,6 +1,6 @@
 //! Two ends that ask each other in a simulated network with its faults: partitions, stalls, lost
 //! segments, and programs that crash. Handlers ask their peer, to a depth of 5, and plain messages
-//! flood both ways. Rows Q4, Q5 and R12 of the specification.
+//! flood both ways.
 //!
 //! The simulation asserts:
 //!
