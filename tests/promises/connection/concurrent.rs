@@ -111,6 +111,36 @@ async fn up_to_the_maximum_runs_at_a_time() {
     }
 }
 
+/// Rows Q1, Q6, Q9: a request that waits for a free call is not started after its deadline, or
+/// after a cancellation.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_for_a_call_may_expire_or_be_cancelled() {
+    let (server, _memory) = server(Config::default()).await;
+    let works = server.hub.endpoint();
+    let mut peer = server.peer("a").await;
+    for n in 1..=3 {
+        peer.send_envelope("job", json!(n)).await;
+    }
+    works.expect(&["job 1", "job 2", "job 3"]).await;
+    peer.send(json!({"type": "job", "id": 4, "ttl": 1000, "data": 4}).to_string()).await;
+    read_so_far(&mut peer).await;
+    tokio::time::advance(SECOND).await;
+    works.end(1);
+    assert_eq!(peer.receive_data().await, ("done".into(), json!(1)));
+    let expired = peer.receive().await;
+    assert_eq!((&expired["re"], &expired["err"]["code"]), (&json!(4), &json!("expired")));
+    // One call is free, and is taken.
+    peer.send_envelope("job", json!(5)).await;
+    works.expect(&["job 5"]).await;
+    peer.send(json!({"type": "job", "id": 6, "data": 6}).to_string()).await;
+    peer.send(json!({"type": "cancel", "id": 6, "err": {"code": "cancelled"}}).to_string()).await;
+    peer.send_envelope("note", json!(7)).await;
+    read_so_far(&mut peer).await;
+    works.end(2);
+    works.expect(&["note 7"]).await;
+    assert_eq!(works.began.try_next(), None);
+}
+
 /// Row Q9: calls whose messages together have `backlog_bytes` are as many as may run.
 #[tokio::test]
 async fn the_bytes_of_running_calls_are_bounded() {

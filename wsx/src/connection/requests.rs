@@ -13,6 +13,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+/// Maximum number of requests for which an empty table keeps memory, roughly.
+const MAX_KEPT: usize = 256;
+
 /// The requests of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
@@ -90,7 +93,7 @@ impl Requests {
         table.made += 1;
         let id = table.made;
         table.slots.insert(id, Slot::Waiting(None));
-        self.count(&table);
+        self.count(&mut table);
         Ok(id)
     }
 
@@ -147,14 +150,14 @@ impl Requests {
                 (Slot::Waiting(_), Some((closed, writes))) => {
                     let (closed, writes) = (closed.clone(), *writes);
                     let slot = entry.remove();
-                    self.count(&table);
+                    self.count(&mut table);
                     drop(table);
                     drop(slot);
                     return Poll::Ready(Ended::Closed(closed, writes));
                 }
                 (Slot::Answered(_), _) => {
                     let Slot::Answered(reply) = entry.remove() else { unreachable!("matched above") };
-                    self.count(&table);
+                    self.count(&mut table);
                     return Poll::Ready(Ended::Answered(reply));
                 }
             }
@@ -165,7 +168,7 @@ impl Requests {
     pub(crate) fn forget(&self, id: u64) -> bool {
         let mut table = self.lock();
         let slot = table.slots.remove(&id);
-        self.count(&table);
+        self.count(&mut table);
         let waited = matches!(slot, Some(Slot::Waiting(_))) && table.ended.is_none();
         drop(table);
         drop(slot);
@@ -191,8 +194,12 @@ impl Requests {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Notes the number of requests. Called under the lock, so that the last one counts.
-    fn count(&self, table: &Table) {
+    /// Notes the number of requests, and frees the memory of a table that was long. Called under
+    /// the lock, so that the last number counts.
+    fn count(&self, table: &mut Table) {
         self.outstanding.store(table.slots.len(), Ordering::Relaxed);
+        if table.slots.is_empty() && table.slots.capacity() > MAX_KEPT {
+            table.slots = HashMap::default();
+        }
     }
 }

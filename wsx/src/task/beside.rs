@@ -23,6 +23,7 @@ use std::{
     pin::Pin,
     task::{Context, Poll},
 };
+use tokio::time::Instant;
 
 /// The handlers that run beside the serial one. It has no memory while there are none.
 #[derive(Default)]
@@ -35,6 +36,18 @@ struct Running<'t> {
     bytes: usize,
     /// The replies that wait for room in the send queue.
     replies: VecDeque<Reply>,
+    /// The request that waits for a free call of its concurrent handler.
+    waiting: Option<Waiting>,
+}
+
+/// A request that waits for a free call of its concurrent handler. The reader has its message.
+pub(super) struct Waiting {
+    /// The JSON of its id, for a cancellation.
+    pub(super) id: Box<str>,
+    /// When the peer does not wait for the reply any more.
+    pub(super) deadline: Option<Instant>,
+    /// Whether the peer has cancelled it.
+    pub(super) is_cancelled: bool,
 }
 
 /// Why a handler runs beside the serial one.
@@ -135,6 +148,28 @@ impl<'t> Beside<'t> {
         calls.fold((0, 0), |(all, silent), handler| (all + 1, silent + usize::from(!handler.asked)))
     }
 
+    /// Notes a request that waits for a free call.
+    pub(super) fn wait(&mut self, waiting: Waiting) {
+        self.0.get_or_insert_default().waiting = Some(waiting);
+    }
+
+    /// Whether a request is noted as waiting.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.0.as_ref().is_some_and(|running| running.waiting.is_some())
+    }
+
+    /// Returns the request that waits, because a call is free now.
+    pub(super) fn take_waiting(&mut self) -> Option<Waiting> {
+        self.0.as_mut()?.waiting.take()
+    }
+
+    /// Cancels the request that waits, if it has this id. Returns whether it has.
+    pub(super) fn cancel(&mut self, id: &str) -> bool {
+        let waiting = self.0.as_mut().and_then(|running| running.waiting.as_mut());
+        let found = waiting.filter(|waiting| &*waiting.id == id);
+        found.map(|waiting| waiting.is_cancelled = true).is_some()
+    }
+
     /// Starts a handler. It is polled by [`poll`](Self::poll).
     pub(super) fn start(
         &mut self,
@@ -177,7 +212,7 @@ impl<'t> Beside<'t> {
             ended = true;
             running.replies.pop_front();
         }
-        if running.handlers.is_empty() {
+        if running.handlers.is_empty() && running.waiting.is_none() {
             self.0 = None;
         }
         ended

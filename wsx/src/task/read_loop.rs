@@ -110,11 +110,14 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
                 {
                     let frame = next.take().expect("a message has a handler");
                     let slot = poll_fn(|cx| self.poll_slot(message_type, maximum, &frame, cx)).await;
-                    if let Err(cut) = slot {
-                        let _ = self.finish(Err(cut), &|| message_type.to_owned()).await;
-                        return;
+                    match slot {
+                        Ok(true) => self.start_beside(Kind::Concurrent(message_type), frame),
+                        Ok(false) => DataMessage::from(frame).recycle(),
+                        Err(cut) => {
+                            let _ = self.finish(Err(cut), &|| message_type.to_owned()).await;
+                            return;
+                        }
                     }
-                    self.start_beside(Kind::Concurrent(message_type), frame);
                 }
                 // The running handler's payload may borrow from it.
                 if let Some(frame) = &next {

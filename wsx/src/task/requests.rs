@@ -15,7 +15,7 @@ use crate::{
     protocol::endpoint::Endpoint,
     task::{
         backlog::Request,
-        beside::Kind,
+        beside::{Kind, Waiting},
         read_loop::{Cut, ReadLoop},
         transport::Transport,
     },
@@ -49,10 +49,8 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         }
         let frame = RawFrame::from(&message);
         let request = match Sorted::of(&frame) {
-            Sorted::Request { id, ttl } => {
-                let deadline = ttl.and_then(|ttl| Instant::now().checked_add(Duration::from_millis(ttl)));
-                Some((Box::from(id.json()), deadline))
-            }
+            Sorted::Request { id, ttl } => Some((Box::from(id.json()), deadline(ttl))),
+            Sorted::Cancel(id) if self.beside.cancel(id.json()) => return,
             Sorted::Cancel(id) => return self.backlog.cancel(id.json()),
             _ => None,
         };
@@ -63,16 +61,15 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
                 if self.backlog.requests() < self.scope.program.config.max_requests {
                     self.backlog.push_request(request);
                 } else {
-                    self.refuse(&request, failure::BUSY, "too many requests wait");
+                    self.refuse(&RawFrame::from(&request.message), failure::BUSY, "too many requests wait");
                 }
             }
         }
     }
 
     /// Answers a request with a failure, without its handler.
-    fn refuse(&mut self, request: &Request, code: &'static str, why: &'static str) {
-        let frame = RawFrame::from(&request.message);
-        let incoming = Incoming::message(&frame);
+    fn refuse(&mut self, frame: &RawFrame<'_>, code: &'static str, why: &'static str) {
+        let incoming = Incoming::message(frame);
         if let Some(reply) = self.scope.failure(self.conn, &incoming, &Failure::new(code, why)) {
             self.beside.reply(reply, (&*incoming.message_type).into());
         }
@@ -81,11 +78,17 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     /// Returns the message of a request that has waited. Answers it if the peer does not wait any
     /// more.
     pub(super) fn in_time(&mut self, request: Request) -> Option<DataMessage> {
-        if request.deadline.is_none_or(|deadline| Instant::now() < deadline) {
-            return Some(request.message);
+        let in_time = self.is_in_time(&RawFrame::from(&request.message), request.deadline);
+        in_time.then_some(request.message)
+    }
+
+    /// Whether the peer still waits for the reply to a request. Answers the request if not.
+    fn is_in_time(&mut self, frame: &RawFrame<'_>, deadline: Option<Instant>) -> bool {
+        let in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
+        if !in_time {
+            self.refuse(frame, failure::EXPIRED, "it has waited for a handler until its deadline");
         }
-        self.refuse(&request, failure::EXPIRED, "it has waited for a handler until its deadline");
-        None
+        in_time
     }
 
     /// Reads ahead and polls the handlers beside the running one, as long as one of them makes
@@ -149,7 +152,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         }
         let Some(request) = self.backlog.pop_request() else { return false };
         if !self.has_room_beside(self.progress.nested() as usize) {
-            self.refuse(&request, failure::BUSY, "too many requests ask back");
+            self.refuse(&RawFrame::from(&request.message), failure::BUSY, "too many requests ask back");
         } else if let Some(message) = self.in_time(request) {
             self.turn.count(message.len());
             self.start_beside(Kind::Nested, RawFrame::from(message));
@@ -178,14 +181,15 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
 
     /// Ready when a call of a concurrent handler may start. At its maximum, and at the maximum of
     /// bytes that are handled beside, messages wait. Only a request may exceed it, if all calls
-    /// await replies.
+    /// await replies. Returns whether the peer still
+    /// waits for the reply.
     pub(super) fn poll_slot(
         &mut self,
         message_type: &str,
         maximum: usize,
         frame: &RawFrame<'_>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Cut>> {
+    ) -> Poll<Result<bool, Cut>> {
         if self.progress.is_cut() {
             return Poll::Ready(Err(Cut));
         }
@@ -199,14 +203,29 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             let may_start =
                 calls < maximum && has_room || self.has_room_beside(calls.saturating_sub(maximum)) && is_nested();
             if may_start && !self.beside.has_replies() {
-                return Poll::Ready(Ok(()));
+                let starts = match self.beside.take_waiting() {
+                    Some(waiting) => !waiting.is_cancelled && self.is_in_time(frame, waiting.deadline),
+                    None => true,
+                };
+                return Poll::Ready(Ok(starts));
             }
             if !std::mem::take(&mut is_first) {
                 return Poll::Pending;
             }
+            if !self.beside.has_waiting() {
+                if let Sorted::Request { id, ttl } = Sorted::of(frame) {
+                    let waiting = Waiting { id: id.json().into(), deadline: deadline(ttl), is_cancelled: false };
+                    self.beside.wait(waiting);
+                }
+            }
             self.go_on(cx);
         }
     }
+}
+
+/// Returns when the peer does not wait any more for the reply to a request that arrives now.
+fn deadline(ttl: Option<u64>) -> Option<Instant> {
+    Instant::now().checked_add(Duration::from_millis(ttl?))
 }
 
 #[cfg(test)]
