@@ -123,7 +123,7 @@ async fn answers_replies_fails_and_asks_back() {
         expected["re"] = "7".into();
         assert_eq!(keys(peer.receive().await), expected);
     }
-    let failure = json!({"code": "failed", "message": "the peer's handler failed: \"no\""});
+    let failure = json!({"code": "failed", "message": "the peer's handler failed: no"});
     for (key, ours, expected) in [
         ("data", json!({"depth": 1}), json!({"type": "asked", "re": 8, "data": {"depth": 2}})),
         ("err", json!({"code": "failed", "message": "no"}), json!({"type": "ask_back", "re": 8, "err": failure})),
