@@ -59,9 +59,9 @@ mod shared;
 /// # A handler that asks
 ///
 /// A handler may await `conn.request(..)`, on its own connection too. From then on until its end,
-/// requests of the peer are handled beside it, in order. Other messages wait for it. Two ends can
-/// ask each other back up to 64 times; a deeper request is answered with `busy`. A request that a
-/// task of the handler's own makes does not count as one of the handler.
+/// requests of the peer are handled beside it, in order. Other messages wait for it. At most
+/// `Config::max_requests` requests, 1,024 by default, are handled beside it. One more is answered
+/// with `busy`. A request from a task that the handler spawned does not count.
 ///
 /// # Concurrent handlers
 ///
@@ -86,8 +86,9 @@ mod shared;
 /// - `Result<Updated, UpdateRefused>`;
 /// - `Result<Result<Updated, UpdateRefused>, E>`.
 ///
-/// Such a handler takes the message, also if it names the type string. An endpoint without a side
-/// does not know the protocol: its handlers return what they like.
+/// The handler of a request takes the message as an argument, even if its attribute names the type
+/// string. An endpoint without a side does not know the protocol: its handlers return what they
+/// like.
 ///
 /// # A reply
 ///
@@ -279,11 +280,12 @@ pub fn endpoint(item: TokenStream) -> TokenStream {
 /// - a handler of a request that returns another message, nothing, or an `Option`;
 /// - a request that is only sent, and a message without a reply that is used as a request;
 /// - a reply that is sent by itself, unless the protocol names it as a message too;
-/// - a message that is a request in one place of the protocol, and none or another one in a second.
+/// - a message with two forms: a request in one place and a plain message in another, or a request
+///   with two different replies.
 ///
 /// A reply and a refusal need no handler, and they own their data: they are written without a
-/// lifetime. The type string of a refusal is its code on the wire. So it is none of `not_handled`,
-/// `bad_data`, `failed`, `busy`, `expired`, `no_reply` and `cancelled`, which wsx uses itself.
+/// lifetime. The type string of a refusal is its code on the wire. So it cannot be `not_handled`,
+/// `bad_data`, `failed`, `busy`, `expired`, `no_reply` or `cancelled`: wsx uses these itself.
 ///
 /// # Messages
 ///

@@ -79,10 +79,11 @@ pub struct Config {
     /// requests fail although the peer is fast. Too high: a peer that does not reply holds more
     /// memory.
     pub max_requests: usize,
-    /// Maximum number of bytes that wait while a handler awaits a reply; default 16 MiB. In that
-    /// time it replaces [`backlog_messages`](Self::backlog_messages) and
-    /// [`backlog_bytes`](Self::backlog_bytes), if it is higher. The requests that are handled
-    /// beside that handler have as many bytes at most. One more is answered with the code `busy`.
+    /// Maximum number of bytes in the messages that wait while a handler awaits a reply, and in the
+    /// requests that are handled beside it; default 16 MiB. In that time it replaces
+    /// [`backlog_messages`](Self::backlog_messages), and [`backlog_bytes`](Self::backlog_bytes) if
+    /// it is higher. When the requests beside the handler have this many bytes, one more is
+    /// answered with the code `busy`.
     ///
     /// The reply comes after everything that the peer has sent before: up to 8 MiB in its send
     /// queue and the reserve, and 6 MB in the buffers of the operating systems. If this buffer is
@@ -90,8 +91,9 @@ pub struct Config {
     /// more than its length. Too low: requests time out while the peer sends much. Too high: such a
     /// peer holds more memory.
     pub asking_backlog_bytes: usize,
-    /// Whether the peer learns that a message of its own could not be decoded, has no handler, or
-    /// has a handler that failed; default `false`, and `true` in [`Config::edge`].
+    /// Whether the peer learns that a message of its own has failed; default `false`, and `true` in
+    /// [`Config::edge`]. Such a message has data that does not fit, no handler, or a handler that
+    /// failed.
     ///
     /// The peer's observer receives it as [`peer_failed`](crate::Observer::peer_failed). At most 10
     /// reports leave in a second. A failed request is always reported, as its reply.

@@ -45,8 +45,9 @@ pub enum SendError {
     /// [`ClientState`](crate::ClientState) says which.
     #[error("not connected")]
     NotConnected,
-    /// The send queue has no room. Only a send that does not wait returns this.
-    #[error("the send queue is full")]
+    /// The send queue has no room, or [`Config::max_requests`](crate::Config::max_requests) wait. A
+    /// send that waits does not return this.
+    #[error("the send queue is full, or too many requests wait")]
     Full,
     /// The message cannot be written as JSON: its own `Serialize` failed, or a number is NaN or
     /// infinite (row E5 of the specification). The source says which number, as

@@ -133,7 +133,7 @@
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let hub = Hub::builder().endpoint(Station).without_handlers().build()?;
+//! let hub = Hub::builder().endpoint(Station).build()?;
 //! # let upgrade = hub.ws_handler(|_| async { Ok::<_, wsx::Rejection>("box-7") }, |_| {});
 //! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //! # let url = format!("ws://{}/ws", listener.local_addr()?);
@@ -275,7 +275,7 @@ pub use observer::TracingObserver;
 pub use {
     closed::{Closed, ClosedBy},
     config::{Config, Heartbeat, OverLimit, ReceiveLimit, TcpKeepalive},
-    connection::request_error::{PeerError, RequestError},
+    connection::request_error::{PeerFailure, RequestError},
     dispatch::arguments::{Meta, State},
     envelope::incoming::RawFrame,
     error::{BoxError, BuildError, ConnectError, HandlerError, Report, SendError},

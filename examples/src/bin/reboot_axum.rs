@@ -46,7 +46,7 @@ async fn identify(request: Parts) -> Result<String, Rejection> {
 
 #[tokio::main]
 async fn main() -> Result<(), MainError> {
-    let hub = Hub::builder().endpoint(Station).config(Config::edge()).without_handlers().build()?;
+    let hub = Hub::builder().endpoint(Station).config(Config::edge()).build()?;
     let app = Router::new()
         .route("/devices/{id}/reboot", post(reboot))
         .with_state(hub.clone())

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use wsx::{
     BoxError, Client, ClientState, CloseCode, Closed, ClosedBy, Connection, Envelope, HandlerError, Hub, Identity,
     Meta, RawFrame, SendError, Untyped,
-    testing::{Refused, TestPeer},
+    testing::{Failure, TestPeer},
 };
 use wsx_tests::{recorder, within};
 
@@ -532,10 +532,10 @@ async fn requests_are_answered() {
     let handled = peer.deliver(&Trouble).await.unwrap();
     assert_eq!(handled.reply::<Rebooted>(), Some(Rebooted { uptime_s: 60 }));
     assert!(peer.try_next::<Reboot>().is_none(), "an answered request is not a message");
-    peer.answer(|_: Reboot| Err::<Rebooted, _>(Refused::code("busy")));
+    peer.answer(|_: Reboot| Err::<Rebooted, _>(Failure::code("busy")));
     let error = hub.request_as::<Rebooted>("box-7", &Reboot { delay_s: 1 }).await.unwrap_err();
     assert!(matches!(error, wsx::RequestError::Busy), "{error:?}");
-    peer.answer(|_: Reboot| Err::<Rebooted, _>(Refused::with(&Cmd { reboot: false })));
+    peer.answer(|_: Reboot| Err::<Rebooted, _>(Failure::refusal(&Cmd { reboot: false })));
     let error = hub.request_as::<Rebooted>("box-7", &Reboot { delay_s: 1 }).await.unwrap_err();
     let wsx::RequestError::Other(error) = error else { panic!("{error:?}") };
     assert_eq!((&*error.code, error.data.unwrap().get()), ("cmd", r#"{"reboot":false}"#));

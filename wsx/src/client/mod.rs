@@ -182,7 +182,7 @@ impl<E: Endpoint> Client<E> {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, the server may still handle the request; see [`Asking`].
+    /// Not cancel safe: the reply is lost if this is dropped; see [`Asking`].
     pub fn request<M: AskedBy<E::Side, E::Peer> + ?Sized>(&self, message: &M) -> Asking<'static, M::Reply, M::Refusal> {
         self.ask(|keys| message.draft(keys))
     }

@@ -6,7 +6,7 @@ use crate::{
     connection::{
         handle::Handle,
         queue::{Pushed, QueueClosed, Ticket},
-        request_error::{PeerError, RequestError},
+        request_error::{PeerFailure, RequestError},
         requests::{Ended, NotAdded, Writes},
     },
     envelope::{
@@ -387,7 +387,7 @@ fn failed<F: Refusal>(err: &str) -> RequestError<F> {
         failure::EXPIRED => RequestError::Expired,
         _ => {
             let (code, data) = (code.into_owned(), data.map(ToOwned::to_owned));
-            RequestError::Other(Box::new(PeerError { code, message: text(), data }))
+            RequestError::Other(Box::new(PeerFailure { code, message: text(), data }))
         }
     }
 }

@@ -78,8 +78,8 @@ use std::{
 ///
 /// # Cancel safety
 ///
-/// Every async method is cancel safe. If a send is dropped while it waits for room, its message is
-/// not sent; see [`Sending`].
+/// Every async method is cancel safe, except [`request`](Self::request): its reply is lost. If a
+/// send is dropped while it waits for room, its message is not sent; see [`Sending`].
 #[derive(RefCastCustom)]
 #[repr(transparent)]
 pub struct Connection<S: Side = AnySide, To = <S as Side>::Peer> {
@@ -150,7 +150,8 @@ impl<S: Side, To> Connection<S, To> {
     /// [`Hub::request`](crate::Hub::request) has an example.
     ///
     /// A handler may await this, on its own connection too: the reply and the peer's own requests
-    /// do not wait for the handler. They do if the handler spawns a task, and awaits that instead.
+    /// do not wait for the handler. If the handler spawns a task that asks, and awaits that task,
+    /// the peer's requests wait for the handler.
     ///
     /// # Errors
     ///
@@ -158,7 +159,8 @@ impl<S: Side, To> Connection<S, To> {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, the peer may still handle the request; see [`Asking`].
+    /// Not cancel safe: if this future is dropped, the reply is lost. The peer may still handle the
+    /// request; see [`Asking`].
     pub fn request<M: AskedBy<S, To> + ?Sized>(&self, message: &M) -> Asking<'_, M::Reply, M::Refusal> {
         Asking::on(&self.handle, |keys| message.draft(keys))
     }

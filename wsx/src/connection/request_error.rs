@@ -8,9 +8,9 @@ use std::{
     fmt::{self, Write as _},
 };
 
-/// The reason why a request has no reply.
+/// An error that a request returns in place of its reply.
 ///
-/// `R` is the message with which the peer may refuse the request, if the protocol names one, as in
+/// `F` is the message with which the peer may refuse the request, if the protocol names one, as in
 /// `Reboot -> Rebooted | RebootRefused`. Otherwise it is [`Infallible`].
 ///
 /// Texts of the peer are at most 512 bytes long. `Display` escapes their control characters.
@@ -18,17 +18,17 @@ use std::{
 /// ```
 /// use wsx::RequestError;
 ///
-/// /// Whether the peer has certainly not begun, so that it can be asked again.
+/// /// Whether the peer has certainly not begun, so that asking again does no harm.
 /// fn has_not_begun(error: &RequestError) -> bool {
-///     use RequestError::{BadData, Busy, Expired, NoSuchConnection, NotSent};
+///     use RequestError::{BadData, Busy, Expired, NoSuchConnection, NotHandled, NotSent};
 ///     // After `Ended` and `TimedOut`, the peer may have done the work.
-///     matches!(error, NoSuchConnection(_) | NotSent(_) | Busy | Expired | BadData(_))
+///     matches!(error, NoSuchConnection(_) | NotSent(_) | NotHandled(_) | BadData(_) | Busy | Expired)
 /// }
 /// assert!(has_not_begun(&RequestError::Busy));
 /// assert!(!has_not_begun(&RequestError::TimedOut));
 /// ```
 #[non_exhaustive]
-pub enum RequestError<R = Infallible> {
+pub enum RequestError<F = Infallible> {
     /// The hub has no connection with this id.
     NoSuchConnection(String),
     /// The request was not sent:
@@ -59,10 +59,10 @@ pub enum RequestError<R = Infallible> {
     /// The request waited at the peer until its deadline, so the peer did not start it.
     Expired,
     /// The peer refused, with the message that the protocol names for this.
-    Refused(R),
-    /// The peer answered with another code, such as one of a peer that does not use wsx, or the
+    Refused(F),
+    /// The peer answered with a code that wsx does not know. It may be a peer without wsx, or the
     /// refusal of another version of the protocol.
-    Other(Box<PeerError>),
+    Other(Box<PeerFailure>),
     /// The reply has another type than the protocol says, or its data does not fit.
     BadReply(serde_json::Error),
 }
@@ -70,8 +70,8 @@ pub enum RequestError<R = Infallible> {
 /// A failure with a code that wsx does not know.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct PeerError {
-    /// The key `code`, cut at 128 bytes. It is empty if the failure is not an object with it.
+pub struct PeerFailure {
+    /// The key `code`, cut at 128 bytes. It is empty if the failure is not an object with a `code`.
     pub code: String,
     /// The key `message`, cut at 512 bytes. It is the JSON of the failure if there is no `code`.
     pub message: String,
@@ -79,7 +79,7 @@ pub struct PeerError {
     pub data: Option<Box<RawValue>>,
 }
 
-impl<R> fmt::Display for RequestError<R> {
+impl<F> fmt::Display for RequestError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSuchConnection(id) => write!(f, "no such connection: {id:?}"),
@@ -116,7 +116,7 @@ impl fmt::Display for Escaped<'_> {
 
 /// Needs no `Debug` of the refusal, and shows its type alone. So every program can pass the error
 /// on.
-impl<R> fmt::Debug for RequestError<R> {
+impl<F> fmt::Debug for RequestError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, value): (_, Option<&dyn fmt::Debug>) = match self {
             Self::NoSuchConnection(id) => ("NoSuchConnection", Some(id)),
@@ -129,7 +129,7 @@ impl<R> fmt::Debug for RequestError<R> {
             Self::Failed(text) => ("Failed", Some(text)),
             Self::Busy => ("Busy", None),
             Self::Expired => ("Expired", None),
-            Self::Refused(_) => return write!(f, "Refused({})", type_name::<R>()),
+            Self::Refused(_) => return write!(f, "Refused({})", type_name::<F>()),
             Self::Other(error) => ("Other", Some(error)),
             Self::BadReply(error) => ("BadReply", Some(error)),
         };
@@ -140,7 +140,7 @@ impl<R> fmt::Debug for RequestError<R> {
     }
 }
 
-impl<R> Error for RequestError<R> {
+impl<F> Error for RequestError<F> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::NotSent(error) => Some(error),

@@ -27,9 +27,9 @@ impl Connection {
     ///
     /// It does nothing until [`start`](Self::start). Messages that are sent before wait in the
     /// queue. Only handlers from [`register_handler`](Self::register_handler) run on it. While one
-    /// waits, nothing is read, because `ws` answers a close frame at once, and then sends no reply.
-    /// The bounds are those of [`Config::default`](crate::Config), except that `ws` has its own
-    /// maximum length of a message.
+    /// waits, nothing is read, unless it awaits a request: `ws` answers a close frame at once, and
+    /// then does not send a reply. The bounds are those of [`Config::default`](crate::Config),
+    /// except that `ws` has its own maximum length of a message.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -124,7 +124,8 @@ impl Connection {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, the peer may still handle the request; see [`Asking`].
+    /// Not cancel safe: if this future is dropped, the reply is lost. The peer may still handle the
+    /// request; see [`Asking`].
     pub fn request_as<R: Message + DeserializeOwned>(&self, message: &(impl Outbound + ?Sized)) -> Asking<'_, R> {
         Asking::on(&self.handle, |keys| message.draft(keys))
     }

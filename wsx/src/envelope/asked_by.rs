@@ -3,8 +3,8 @@ use crate::{envelope::Outbound, message::Message};
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
 
-/// A message with which the side `S` may ask the side `To`. The protocol decides this, and says
-/// which message answers it.
+/// A message with which the side `S` may ask the side `To`. The protocol decides this, and names
+/// the reply.
 ///
 /// Such a message is a request. It is not sent by itself, and the handler of a request returns its
 /// reply.
@@ -35,14 +35,15 @@ use std::convert::Infallible;
     note = "without a protocol, name the reply where you ask: `request_as::<Done>(..)`"
 )]
 pub trait AskedBy<S, To>: Outbound {
-    /// The message that answers the request.
+    /// The reply to the request.
     type Reply: Message + DeserializeOwned;
     /// The message with which the peer may refuse the request, or [`Infallible`] if the protocol
     /// does not name one.
     type Refusal: Refusal;
 }
 
-/// A message with which a peer may refuse a request. [`Infallible`] stands for none.
+/// A message with which a peer may refuse a request. [`Infallible`] means that
+/// the protocol does not name one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a message that can be received",
     label = "not a message with `Deserialize`",

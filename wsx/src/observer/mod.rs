@@ -116,8 +116,8 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (conn, message_type, code, message);
     }
 
-    /// The peer sent a reply that no request of this connection waits for: it came after the
-    /// deadline, or twice, or its id is wrong.
+    /// The peer sent a reply that no request of this connection waits for: it came twice, after the
+    /// deadline, after the request was dropped, or with a wrong id.
     ///
     /// This is called once for a connection. Each such reply is counted as a message without a
     /// handler. `message_type` is text of the peer.

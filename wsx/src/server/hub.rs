@@ -183,7 +183,7 @@ impl<E: Endpoint> Hub<E> {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, the peer may still handle the request; see [`Asking`].
+    /// Not cancel safe: the reply is lost if this is dropped; see [`Asking`].
     pub fn request<M: AskedBy<E::Side, E::Peer> + ?Sized>(
         &self,
         id: &str,

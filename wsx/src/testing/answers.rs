@@ -3,7 +3,7 @@
 use crate::{
     connection::handle::Handle,
     envelope::{
-        failure::{self, Failure},
+        failure,
         incoming::{Incoming, RawFrame},
         payload,
         reply::{HandlerResult, IntoReply, ReplyTo},
@@ -22,32 +22,33 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// The failure with which [`TestPeer::answer`](crate::testing::TestPeer::answer) refuses a request.
+/// An error for the answer of a [`TestPeer`](crate::testing::TestPeer::answer): a refusal, or a
+/// failure with any code.
 ///
 /// ```
-/// use wsx::testing::Refused;
+/// use wsx::testing::Failure;
 ///
 /// #[derive(serde::Serialize, wsx::Message)]
 /// struct RebootRefused { why: String }
 ///
-/// let refused = Refused::with(&RebootRefused { why: "the pump runs".into() });
-/// let busy = Refused::code("busy");
+/// let refused = Failure::refusal(&RebootRefused { why: "the pump runs".into() });
+/// let busy = Failure::code("busy");
 /// # drop((refused, busy));
 /// ```
 #[derive(Debug, Clone)]
-pub struct Refused {
+pub struct Failure {
     code: String,
     data: Option<Box<RawValue>>,
 }
 
-impl Refused {
+impl Failure {
     /// Returns the refusal with a message that the protocol names for it.
     ///
     /// # Panics
     ///
     /// Panics if the message cannot be written as JSON.
     #[must_use]
-    pub fn with<M: Message + Serialize>(message: &M) -> Self {
+    pub fn refusal<M: Message + Serialize>(message: &M) -> Self {
         let data = serde_json::value::to_raw_value(message);
         let data = data.unwrap_or_else(|error| panic!("the refusal cannot be written as JSON: {error}"));
         Self { code: M::TYPE.to_owned(), data: Some(data) }
@@ -60,13 +61,13 @@ impl Refused {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "refused with {:?}", self.code)
+        write!(f, "failed with code {:?}", self.code)
     }
 }
 
-impl Error for Refused {}
+impl Error for Failure {}
 
 /// The answer to the requests of one type.
 type Answer = Arc<dyn Fn(&Incoming<'_>, ReplyTo<'_>) -> HandlerResult + Send + Sync>;
@@ -102,15 +103,15 @@ impl Answers {
         let incoming = Incoming::message(frame);
         let (Some(id), Some(answer)) = (incoming.request, self.find(&incoming.message_type)) else { return };
         let role = peer_of(conn.role());
-        let failure = |failure: Failure<'_>| failure.frame(role, &incoming.message_type, Some(id));
+        let failure = |failure: failure::Failure<'_>| failure.frame(role, &incoming.message_type, Some(id));
         let reply = match answer(&incoming, ReplyTo { role, request: Some(id) }) {
             Ok(Some(reply)) => reply,
-            Ok(None) => failure(Failure::new(failure::NO_REPLY, "")),
-            Err(HandlerError::Handler(error)) if error.is::<Refused>() => {
-                let Refused { code, data } = error.downcast_ref().expect("asked above");
-                failure(Failure { code: code.into(), message: "".into(), data: data.as_deref() })
+            Ok(None) => failure(failure::Failure::new(failure::NO_REPLY, "")),
+            Err(HandlerError::Handler(error)) if error.is::<Failure>() => {
+                let Failure { code, data } = error.downcast_ref().expect("asked above");
+                failure(failure::Failure { code: code.into(), message: "".into(), data: data.as_deref() })
             }
-            Err(error) => failure(Failure::of(&error)),
+            Err(error) => failure(failure::Failure::of(&error)),
         };
         let reply = DataMessage::from(only(read(conn.role(), reply.as_bytes().to_vec())));
         // An error means that the request was dropped meanwhile.

@@ -82,7 +82,7 @@ mod link;
 mod peer;
 mod sent;
 
-pub use answers::Refused;
+pub use answers::Failure;
 pub use handled::Handled;
 pub use link::TestLink;
 pub use peer::TestPeer;

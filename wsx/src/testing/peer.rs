@@ -268,7 +268,7 @@ impl<E: Endpoint> TestPeer<E> {
         Ok(Handled { reply, is_ignored })
     }
 
-    /// Answers each later request `M` as a handler does, or with a [`Refused`](super::Refused).
+    /// Answers each later request `M` as a handler does, or with a [`Failure`](super::Failure).
     ///
     /// ```
     /// # use wsx::{Hub, testing::TestPeer};
