@@ -59,9 +59,10 @@ mod shared;
 /// # A handler that asks
 ///
 /// A handler may await `conn.request(..)`, on its own connection too. From then on until its end,
-/// requests of the peer are handled beside it, in order. Other messages wait for it. At most
-/// `Config::max_requests` requests, 1,024 by default, are handled beside it. One more is answered
-/// with `busy`. A request from a task that the handler spawned does not count.
+/// requests of the peer are handled beside it, in order. Other messages wait for it. While the
+/// handler of `__open__` runs, requests wait too, because it may still decide about the peer. At
+/// most `Config::max_requests` requests, 1,024 by default, are handled beside it. One more is
+/// answered with `busy`. A request from a task that the handler spawned does not count.
 ///
 /// # Concurrent handlers
 ///

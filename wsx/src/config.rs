@@ -79,11 +79,11 @@ pub struct Config {
     /// requests fail although the peer is fast. Too high: a peer that does not reply holds more
     /// memory.
     pub max_requests: usize,
-    /// Maximum number of bytes in the messages that wait while a handler awaits a reply, and in the
-    /// requests that are handled beside it; default 16 MiB. In that time it replaces
-    /// [`backlog_messages`](Self::backlog_messages), and [`backlog_bytes`](Self::backlog_bytes) if
-    /// it is higher. When the requests beside the handler have this many bytes, one more is
-    /// answered with the code `busy`.
+    /// Maximum number of bytes in the messages that wait while this program awaits a reply, and in
+    /// the requests that are handled beside a handler that does; default 16 MiB. In that time it
+    /// replaces [`backlog_messages`](Self::backlog_messages), and
+    /// [`backlog_bytes`](Self::backlog_bytes) if it is higher. When the requests beside the handler
+    /// have this many bytes, one more is answered with the code `busy`.
     ///
     /// The reply comes after everything that the peer has sent before: up to 8 MiB in its send
     /// queue and the reserve, and 6 MB in the buffers of the operating systems. If this buffer is

@@ -294,3 +294,113 @@ async fn concurrent_handlers_ask_their_peer() {
         assert_eq!((&reply["re"], &reply["data"]), (&n, &n));
     }
 }
+
+/// A serial handler that asks the peer `question`.
+#[wsx::handler("ask_serial", on = Works)]
+async fn on_ask_serial(n: u32, conn: &Connection) -> Result<Envelope<u32>, wsx::RequestError> {
+    let done = conn.request_as::<Answer>(&Envelope::with_type("question", n)).await?;
+    Ok(Envelope::with_type("done", done.0))
+}
+
+/// Row Q9: while a serial handler asks, requests of a concurrent type run up to their maximum, and
+/// no further one does.
+#[tokio::test]
+async fn the_maximum_holds_beside_a_handler_that_asks() {
+    let (server, _memory) = server(Config::default()).await;
+    let works = server.hub.endpoint();
+    let mut peer = server.peer("a").await;
+    peer.send(json!({"type": "ask_serial", "id": 1, "data": 1}).to_string()).await;
+    let question = peer.receive().await;
+    for n in 2..=5 {
+        peer.send(json!({"type": "job", "id": n, "data": n}).to_string()).await;
+    }
+    works.expect(&["job 2", "job 3", "job 4"]).await;
+    read_so_far(&mut peer).await;
+    assert_eq!(works.began.try_next(), None);
+    works.end(3);
+    assert_eq!(peer.receive().await["re"], 3);
+    works.expect(&["job 5"]).await;
+    peer.send(json!({"type": "answer", "re": question["id"], "data": 1}).to_string()).await;
+    assert_eq!(peer.receive().await["re"], 1);
+}
+
+/// Rows Q1, Q9: a request that has waited for a serial handler keeps its deadline when it waits for
+/// a call.
+#[tokio::test(start_paused = true)]
+async fn a_request_keeps_its_deadline_from_one_wait_to_the_next() {
+    let (server, _memory) = server(Config::default()).await;
+    let works = server.hub.endpoint();
+    let mut peer = server.peer("a").await;
+    for n in 1..=3 {
+        peer.send_envelope("job", json!(n)).await;
+    }
+    peer.send_envelope("serial", json!(4)).await;
+    works.expect(&["job 1", "job 2", "job 3", "job 4"]).await;
+    peer.send(json!({"type": "job", "id": 5, "ttl": 3000, "data": 5}).to_string()).await;
+    read_so_far(&mut peer).await;
+    tokio::time::advance(2 * SECOND).await;
+    works.end(4);
+    assert_eq!(peer.receive_data().await, ("done".into(), json!(4)));
+    tokio::time::advance(SECOND).await;
+    works.end(1);
+    assert_eq!(peer.receive_data().await, ("done".into(), json!(1)));
+    let expired = peer.receive().await;
+    assert_eq!((&expired["re"], &expired["err"]["code"]), (&json!(5), &json!("expired")));
+}
+
+/// Rows C5, Q9: after a close of the program, a message that waits for a call is not handled.
+#[tokio::test]
+async fn no_call_begins_after_a_close() {
+    let (server, _memory) = server(Config::default()).await;
+    let works = server.hub.endpoint();
+    let mut peer = server.peer("a").await;
+    for n in 1..=4 {
+        peer.send_envelope("job", json!(n)).await;
+    }
+    works.expect(&["job 1", "job 2", "job 3"]).await;
+    read_so_far(&mut peer).await;
+    server.hub.connection("a").unwrap().close();
+    for n in 1..=3 {
+        works.end(n);
+    }
+    assert_eq!(peer.close().await.0, 1000);
+    assert!(peer.next().await.is_none());
+    while server.hub.is_connected("a") {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(works.began.try_next(), None);
+}
+
+/// Rows C7, Q9: a call that begins after a shutdown has begun does not delay the close, and its
+/// reply is dropped and reported.
+#[tokio::test(start_paused = true)]
+async fn a_call_after_a_shutdown_does_not_delay_the_close() {
+    let (server, mut memory) = server(Config::default()).await;
+    let works = server.hub.endpoint();
+    let mut peer = server.peer("a").await;
+    peer.send_envelope("job", json!(1)).await;
+    works.expect(&["job 1"]).await;
+    let conn = server.hub.connection("a").unwrap();
+    let shutdown = tokio::spawn({
+        let hub = server.hub.clone();
+        async move { hub.shutdown(10 * SECOND).await }
+    });
+    within(async {
+        while !conn.is_closed() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    peer.send_envelope("job", json!(2)).await;
+    works.expect(&["job 2"]).await;
+    works.end(1);
+    assert_eq!(peer.receive_data().await, ("done".into(), json!(1)));
+    // The second call still runs. A call of before has a quarter of the close timeout.
+    let start = tokio::time::Instant::now();
+    assert_eq!(peer.close().await.0, 1001);
+    assert!(start.elapsed() < 2 * SECOND, "{:?}", start.elapsed());
+    works.end(2);
+    assert_eq!(memory.reply_dropped().await, "job");
+    assert!(peer.next().await.is_none());
+    assert_eq!(within(shutdown).await.unwrap(), 0);
+}

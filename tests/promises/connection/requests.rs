@@ -294,9 +294,7 @@ async fn a_late_request_is_not_started() {
     assert_eq!(shared.seen.next().await, "wait 2");
     peer.send(json!({"type": "wait", "id": 3, "ttl": 20, "data": 3}).to_string()).await;
     peer.send(json!({"type": "add", "id": 4, "ttl": 60_000, "data": {"a": 1, "b": 2}}).to_string()).await;
-    // The pong says that both have arrived.
-    peer.send(Message::Ping("".into())).await;
-    assert!(matches!(peer.next().await, Some(Ok(Message::Pong(_)))));
+    read_so_far(&mut peer).await;
     sleep(Duration::from_millis(50)).await;
     shared.permits.add_permits(1);
     assert_eq!(peer.receive().await["re"], 2);
@@ -434,6 +432,107 @@ async fn requests_wait_for_a_handler_that_does_not_ask() {
     assert_eq!(shared.seen.try_next(), None);
     shared.permits.add_permits(2);
     assert_eq!((shared.seen.next().await, shared.seen.next().await), ("wait 2".into(), "note 3".into()));
+}
+
+/// Row Q4: a request that began beside a handler is serial when that handler has ended: the next
+/// message waits for it.
+#[tokio::test]
+async fn a_request_beside_a_handler_stays_serial_after_it() {
+    let Ends { server, shared, .. } = ends(Config::default()).await;
+    let mut peer = server.peer("a").await;
+    peer.send(json!({"type": "ask_back", "id": 1, "data": {"depth": 1}}).to_string()).await;
+    let question = peer.receive().await;
+    peer.send(json!({"type": "wait", "id": 2, "data": 2}).to_string()).await;
+    assert_eq!(shared.seen.next().await, "wait 2");
+    peer.send(json!({"type": "asked", "re": question["id"], "data": {"depth": 0}}).to_string()).await;
+    assert_eq!(peer.receive().await["re"], 1);
+    peer.send_envelope("note", json!({"n": 3})).await;
+    read_so_far(&mut peer).await;
+    assert_eq!(shared.seen.try_next(), None);
+    shared.permits.add_permits(1);
+    assert_eq!(peer.receive().await["re"], 2);
+    assert_eq!(shared.seen.next().await, "note 3");
+}
+
+/// Returns after everything that the peer has sent has been read.
+async fn read_so_far(peer: &mut Peer) {
+    peer.send(Message::Ping("".into())).await;
+    assert!(matches!(peer.next().await, Some(Ok(Message::Pong(_)))));
+}
+
+/// Row Q4: a reply to a task of the program does not wait for messages either, although a handler
+/// that does not ask runs, and as many messages as may usually wait are before the reply.
+#[tokio::test]
+async fn the_reply_to_a_task_overtakes_messages_that_wait() {
+    let Ends { server, shared, .. } = ends(Config::default().backlog_messages(2)).await;
+    let mut peer = server.peer("a").await;
+    peer.send_envelope("wait", json!(1)).await;
+    assert_eq!(shared.seen.next().await, "wait 1");
+    let conn = server.hub.connection("a").unwrap();
+    let (sum, ()) = tokio::join!(within(conn.request_as::<Sum>(&Add { a: 1, b: 2 })), async {
+        let request = peer.receive().await;
+        for n in 0..10 {
+            peer.send_envelope("note", json!({"n": n})).await;
+        }
+        peer.send(json!({"type": "sum", "re": request["id"], "data": {"sum": 3}}).to_string()).await;
+    });
+    assert_eq!(sum.unwrap().sum, 3);
+    assert_eq!(shared.seen.try_next(), None);
+}
+
+/// Rows C5, Q4: after a close of the program, a request that waits is not handled, also beside a
+/// handler that asks.
+#[tokio::test]
+async fn no_request_is_started_after_a_close() {
+    let Ends { server, shared, .. } = ends(Config::default()).await;
+    let mut peer = server.peer("a").await;
+    peer.send(json!({"type": "ask_back", "id": 1, "data": {"depth": 1}}).to_string()).await;
+    let question = peer.receive().await;
+    assert_eq!(question["type"], "ask_back");
+    for id in 2..4 {
+        peer.send(json!({"type": "wait", "id": id, "data": id}).to_string()).await;
+    }
+    assert_eq!(shared.seen.next().await, "wait 2");
+    read_so_far(&mut peer).await;
+    server.hub.connection("a").unwrap().close();
+    shared.permits.add_permits(2);
+    assert_eq!(peer.close().await.0, 1000);
+    assert!(peer.next().await.is_none());
+    while server.hub.is_connected("a") {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(shared.seen.try_next(), None);
+}
+
+/// Row Q4: while the handler of `__open__` asks, no other message is handled: the program may still
+/// decide about the peer.
+#[tokio::test]
+async fn nothing_is_handled_beside_the_handler_of_an_opening() {
+    let server = Server::start(Hub::builder().endpoint(Door::default()).build().unwrap()).await;
+    let mut peer = server.peer("a").await;
+    let question = peer.receive().await;
+    peer.send(json!({"type": "enter", "id": 1}).to_string()).await;
+    read_so_far(&mut peer).await;
+    assert_eq!(server.hub.endpoint().0.try_next(), None);
+    peer.send(json!({"type": "sum", "re": question["id"], "data": {"sum": 3}}).to_string()).await;
+    assert_eq!(server.hub.endpoint().0.next().await, "opened");
+    assert_eq!(server.hub.endpoint().0.next().await, "entered");
+}
+
+/// Its handler of `__open__` asks the peer.
+#[derive(Default, wsx::Endpoint)]
+struct Door(Log<&'static str>);
+
+#[wsx::handler("__open__", on = Door)]
+async fn on_open(door: &Door, conn: &Connection) -> Result<(), RequestError> {
+    let _: Sum = conn.request_as(&Add { a: 1, b: 2 }).await?;
+    door.0.add("opened");
+    Ok(())
+}
+
+#[wsx::handler("enter", on = Door)]
+fn on_enter(door: &Door) {
+    door.0.add("entered");
 }
 
 /// Row Q4: all of it works while both ends flood each other and their queues are full.

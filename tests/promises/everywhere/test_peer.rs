@@ -539,6 +539,15 @@ async fn requests_are_answered() {
     let error = hub.request_as::<Rebooted>("box-7", &Reboot { delay_s: 1 }).await.unwrap_err();
     let wsx::RequestError::Other(error) = error else { panic!("{error:?}") };
     assert_eq!((&*error.code, error.data.unwrap().get()), ("cmd", r#"{"reboot":false}"#));
+    // A reply by hand.
+    let asked = hub.request_as::<Rebooted>("box-7", &Order { n: 2 });
+    let (asked, ()) = tokio::join!(asked, async {
+        let RawFrame::Text(text) = peer.next_raw().await else { panic!("not a text") };
+        let request: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let reply = serde_json::json!({"type": "rebooted", "re": request["id"], "data": {"uptime_s": 7}});
+        peer.deliver_raw(RawFrame::Text(reply.to_string().into())).await.unwrap();
+    });
+    assert_eq!(asked.unwrap().uptime_s, 7);
     // Without an answer, the request is a message and ends at its deadline.
     let asked = hub.request_as::<Rebooted>("box-7", &Order { n: 1 });
     let (asked, order) = tokio::join!(asked, peer.next::<Order>());

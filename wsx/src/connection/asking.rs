@@ -2,25 +2,22 @@
 //!
 //! Its type names the reply, and not the request. So a message that is not a request is one
 //! compiler error at the call, and not a second one at the `.await`.
+mod reply;
+
 use crate::{
     connection::{
         handle::Handle,
         queue::{Pushed, QueueClosed, Ticket},
-        request_error::{PeerFailure, RequestError},
+        request_error::RequestError,
         requests::{Ended, NotAdded, Writes},
     },
-    envelope::{
-        Refusal,
-        failure::{self, Failure},
-        keys::Sent,
-        parse::{self, Parsed},
-    },
+    envelope::{Refusal, failure::Failure, keys::Sent},
     error::SendError,
     message::Message,
-    wire::{data_message::DataMessage, header::Opcode, write::Draft},
+    wire::{header::Opcode, write::Draft},
 };
 use pin_project_lite::pin_project;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::DeserializeOwned;
 use std::{
     cell::Cell,
     convert::Infallible,
@@ -78,11 +75,16 @@ pin_project! {
     /// A handler that polls this is asking: from then on until its end, requests of its peer are
     /// handled beside it. Without that, two handlers that ask each other would both wait.
     ///
+    /// # Panics
+    ///
+    /// Panics when it is first polled outside of a tokio runtime with timers.
+    ///
     /// # Cancel safety
     ///
-    /// If this is dropped before its first poll, the request is not sent. If it is dropped later,
-    /// its reply is not awaited any more: the peer gets a cancellation, and does not start a
-    /// request that still waits there. A request that it has started runs to its end.
+    /// Not cancel safe: the reply is lost. If this is dropped before its first poll, the request is
+    /// not sent. If it is dropped later, its reply is not awaited any more: the peer gets a
+    /// cancellation, and does not start a request that still waits there. A request that it has
+    /// started runs to its end.
     #[must_use = "a request is sent when this is awaited"]
     pub struct Asking<'c, R, F = Infallible> {
         target: Target<'c>,
@@ -269,6 +271,11 @@ impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
                 (error, _) => error,
             })))
         };
+        // Before the step is taken: outside of a runtime this panics, and the request is then
+        // forgotten.
+        if let (Step::Draft { .. }, true) = (&*this.step, deadline.is_none()) {
+            deadline.set(Some(sleep(*this.timeout)));
+        }
         loop {
             let step = std::mem::replace(this.step, Step::Done);
             let conn = match (&step, this.target.handle()) {
@@ -281,7 +288,6 @@ impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
                 }
                 (Step::Failed(Failed::NotSent(error)), _) => return not_sent(error),
                 (Step::Draft { id, draft }, Some(conn)) => {
-                    deadline.set(Some(sleep(*this.timeout)));
                     let frame = draft.finish(Opcode::TEXT, conn.role());
                     let sent = Counted { message_type: frame.message_type, bytes: frame.payload_len() };
                     match conn.queue().push(frame.into_bytes(), cx) {
@@ -320,7 +326,7 @@ impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
                 },
                 (Step::Reply { id, before }, Some(conn)) => match conn.requests().poll(id, cx) {
                     Poll::Ready(Ended::Answered(reply)) => {
-                        let result = read(&reply);
+                        let result = reply::read(&reply);
                         reply.recycle();
                         return Poll::Ready(result);
                     }
@@ -346,50 +352,6 @@ impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
 
 fn has_passed(deadline: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
     deadline.as_pin_mut().is_some_and(|deadline| deadline.poll(cx).is_ready())
-}
-
-/// Reads a reply, or the failure in its place.
-fn read<R: Message + DeserializeOwned, F: Refusal>(reply: &DataMessage) -> Result<R, RequestError<F>> {
-    let DataMessage::Text(text) = reply else { unreachable!("only a text has the key `re`") };
-    if let Some(parsed) = Parsed::by_shortcut(text).filter(|parsed| parsed.message_type == R::TYPE) {
-        if let Some(reply) = parsed.data.decode() {
-            return Ok(reply);
-        }
-    }
-    // An unusual or wrong reply, or a failure.
-    let parsed = Parsed::parse(text).map_err(RequestError::BadReply)?;
-    if let Some(err) = parsed.keys.err {
-        return Err(failed(err));
-    }
-    if parsed.message_type != R::TYPE {
-        let why = format!("the reply has the type {:?}, and {:?} was expected", parsed.message_type, R::TYPE);
-        return Err(RequestError::BadReply(serde_json::Error::custom(why)));
-    }
-    serde_json::from_str(parsed.data)
-        .map_err(|error| RequestError::BadReply(parse::locate_in_text(error, parsed.data, text)))
-}
-
-/// Returns the error of a failure that the peer sent.
-fn failed<F: Refusal>(err: &str) -> RequestError<F> {
-    let Failure { code, message, data } = Failure::from_json(err);
-    let text = || message.clone().into_owned();
-    match F::decode(&code, data.map_or("null", |data| data.get())) {
-        Some(Ok(refusal)) => return RequestError::Refused(refusal),
-        Some(Err(error)) => return RequestError::BadReply(error),
-        None => {}
-    }
-    match &*code {
-        failure::NOT_HANDLED => RequestError::NotHandled(text()),
-        failure::NO_REPLY => RequestError::NoReply,
-        failure::BAD_DATA => RequestError::BadData(text()),
-        failure::FAILED => RequestError::Failed(text()),
-        failure::BUSY => RequestError::Busy,
-        failure::EXPIRED => RequestError::Expired,
-        _ => {
-            let (code, data) = (code.into_owned(), data.map(ToOwned::to_owned));
-            RequestError::Other(Box::new(PeerFailure { code, message: text(), data }))
-        }
-    }
 }
 
 impl<R, F> fmt::Debug for Asking<'_, R, F> {

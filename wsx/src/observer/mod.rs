@@ -101,7 +101,8 @@ pub trait Observer: Send + Sync + 'static {
     ///
     /// `waiting` is the number of messages that were received after this one, and are now dropped
     /// too. If only messages still waited, the first one is reported as if its handler ran. After
-    /// the panic of a handler, messages that waited for it are dropped without a report.
+    /// the panic of a handler, messages that waited and calls of concurrent handlers are dropped
+    /// without a report.
     fn handler_dropped(&self, conn: &Connection, message_type: &str, waiting: usize) {
         let _ = (conn, message_type, waiting);
     }

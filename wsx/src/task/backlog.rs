@@ -77,6 +77,11 @@ impl Backlog {
         Some(Next::Message(message))
     }
 
+    /// Returns the oldest request.
+    pub(super) fn first_request(&self) -> Option<&Request> {
+        self.0.as_ref()?.requests.front().map(|(_, request)| request)
+    }
+
     /// Takes the oldest request.
     pub(super) fn pop_request(&mut self) -> Option<Request> {
         let (_, request) = self.0.as_mut()?.requests.pop_front()?;

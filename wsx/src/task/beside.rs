@@ -36,13 +36,13 @@ struct Running<'t> {
     bytes: usize,
     /// The replies that wait for room in the send queue.
     replies: VecDeque<Reply>,
-    /// The request that waits for a free call of its concurrent handler.
+    /// The message that waits for a free call of its concurrent handler.
     waiting: Option<Waiting>,
 }
 
-/// A request that waits for a free call of its concurrent handler. The reader has its message.
+/// A message that waits for a free call of its concurrent handler. The reader has it.
 pub(super) struct Waiting {
-    /// The JSON of its id, for a cancellation.
+    /// The JSON of its id, for a cancellation. It is empty for a message that is not a request.
     pub(super) id: Box<str>,
     /// When the peer does not wait for the reply any more.
     pub(super) deadline: Option<Instant>,
@@ -67,6 +67,8 @@ struct Handler<'t> {
     message_type: Box<str>,
     /// The length of its message.
     bytes: usize,
+    /// Whether it began before any close of this program. Otherwise its reply is dropped.
+    is_owed: bool,
     /// Whether it has awaited a reply.
     asked: bool,
     progress: &'t Progress,
@@ -78,6 +80,8 @@ struct Reply {
     message_type: Box<str>,
     /// What an observer counts.
     counted: (&'static str, usize),
+    /// As in the handler.
+    is_owed: bool,
 }
 
 impl Future for Handler<'_> {
@@ -99,7 +103,8 @@ impl Future for Handler<'_> {
         polled.map(|reply| {
             let reply = reply.map(|frame| {
                 let counted = (frame.message_type, frame.payload_len());
-                Reply { frame: frame.into_bytes(), message_type: std::mem::take(&mut this.message_type), counted }
+                let message_type = std::mem::take(&mut this.message_type);
+                Reply { frame: frame.into_bytes(), message_type, counted, is_owed: this.is_owed }
             });
             (this.bytes, reply)
         })
@@ -109,7 +114,7 @@ impl Future for Handler<'_> {
 impl Drop for Handler<'_> {
     fn drop(&mut self) {
         let is_nested = self.kind == Kind::Nested;
-        self.progress.count_beside(is_nested, -1);
+        self.progress.count_beside(is_nested, self.is_owed, -1);
         if self.asked {
             self.progress.count_asking(is_nested, -1);
         }
@@ -148,17 +153,17 @@ impl<'t> Beside<'t> {
         calls.fold((0, 0), |(all, silent), handler| (all + 1, silent + usize::from(!handler.asked)))
     }
 
-    /// Notes a request that waits for a free call.
+    /// Notes a message that waits for a free call.
     pub(super) fn wait(&mut self, waiting: Waiting) {
         self.0.get_or_insert_default().waiting = Some(waiting);
     }
 
-    /// Whether a request is noted as waiting.
-    pub(super) fn has_waiting(&self) -> bool {
-        self.0.as_ref().is_some_and(|running| running.waiting.is_some())
+    /// Returns the message that is noted as waiting.
+    pub(super) fn waiting(&self) -> Option<&Waiting> {
+        self.0.as_ref()?.waiting.as_ref()
     }
 
-    /// Returns the request that waits, because a call is free now.
+    /// Takes the message that waits, because a call is free now.
     pub(super) fn take_waiting(&mut self) -> Option<Waiting> {
         self.0.as_mut()?.waiting.take()
     }
@@ -176,11 +181,12 @@ impl<'t> Beside<'t> {
         kind: Kind<'t>,
         message_type: Box<str>,
         bytes: usize,
+        is_owed: bool,
         future: BoxFuture<'t, Option<Frame>>,
         progress: &'t Progress,
     ) {
-        progress.count_beside(kind == Kind::Nested, 1);
-        let handler = Handler { future: Some(future), kind, message_type, bytes, asked: false, progress };
+        progress.count_beside(kind == Kind::Nested, is_owed, 1);
+        let handler = Handler { future: Some(future), kind, message_type, bytes, is_owed, asked: false, progress };
         let running = self.0.get_or_insert_default();
         running.bytes += bytes;
         running.handlers.push(handler);
@@ -189,7 +195,7 @@ impl<'t> Beside<'t> {
     /// Adds a reply that no handler made. It leaves with [`poll`](Self::poll).
     pub(super) fn reply(&mut self, frame: Frame, message_type: Box<str>) {
         let counted = (frame.message_type, frame.payload_len());
-        let reply = Reply { frame: frame.into_bytes(), message_type, counted };
+        let reply = Reply { frame: frame.into_bytes(), message_type, counted, is_owed: true };
         self.0.get_or_insert_default().replies.push_back(reply);
     }
 
@@ -204,7 +210,16 @@ impl<'t> Beside<'t> {
             running.replies.extend(reply);
         }
         while let Some(reply) = running.replies.front() {
-            match conn.queue().try_reply(&reply.frame) {
+            let queued = if reply.is_owed {
+                // Short replies share their memory; a long one has its own.
+                conn.queue().try_append(&reply.frame).or_else(|error| match error {
+                    PushError::Full => conn.queue().try_reply(&reply.frame),
+                    PushError::Closed => Err(PushError::Closed),
+                })
+            } else {
+                Err(PushError::Closed)
+            };
+            match queued {
                 Ok(()) => conn.report_sent(reply.counted.0, reply.counted.1),
                 Err(PushError::Closed) => dropped(&reply.message_type),
                 Err(PushError::Full) => return ended,

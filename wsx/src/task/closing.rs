@@ -107,7 +107,7 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
     fn owes_reply(&self) -> bool {
         match self.progress.end() {
             Some(_) => !self.reader_done,
-            None => self.progress.handling() == Handling::ReplyOwed || self.progress.is_busy_beside(),
+            None => self.progress.handling() == Handling::ReplyOwed || self.progress.owes_beside(),
         }
     }
 

@@ -58,8 +58,12 @@ pub(super) struct Progress {
     cut: AtomicBool,
     /// Whether the running handler has awaited a reply.
     asked: AtomicBool,
+    /// Whether it is the handler of `__open__`.
+    opening: AtomicBool,
     /// The handlers that run beside it.
     beside: AtomicU32,
+    /// Those of them whose replies are sent before the close frame.
+    owed_beside: AtomicU32,
     /// Those of them that handle a request while other handlers await replies.
     nested: AtomicU32,
     /// The nested ones that have awaited a reply.
@@ -78,7 +82,9 @@ impl Progress {
             paused: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             asked: AtomicBool::new(false),
+            opening: AtomicBool::new(false),
             beside: AtomicU32::new(0),
+            owed_beside: AtomicU32::new(0),
             nested: AtomicU32::new(0),
             nested_asking: AtomicU32::new(0),
             concurrent_asking: AtomicU32::new(0),
@@ -101,14 +107,29 @@ impl Progress {
         self.asked.store(false, Ordering::Relaxed);
     }
 
+    /// Notes whether the running handler is that of `__open__`. No message is handled beside it,
+    /// because the program may still decide about the peer.
+    pub(super) fn set_opening(&self, opening: bool) {
+        self.opening.store(opening, Ordering::Relaxed);
+    }
+
+    /// Whether the handler of `__open__` runs.
+    pub(super) fn is_opening(&self) -> bool {
+        self.opening.load(Ordering::Relaxed)
+    }
+
     /// Notes that the running handler awaits a reply.
     pub(super) fn set_asked(&self) {
         self.asked.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that a handler beside the running one has started or ended.
-    pub(super) fn count_beside(&self, is_nested: bool, change: i32) {
+    /// Notes that a handler beside the running one has started or ended. `is_owed` if its reply is
+    /// sent before the close frame.
+    pub(super) fn count_beside(&self, is_nested: bool, is_owed: bool, change: i32) {
         add(&self.beside, change);
+        if is_owed {
+            add(&self.owed_beside, change);
+        }
         if is_nested {
             add(&self.nested, change);
         }
@@ -129,6 +150,11 @@ impl Progress {
         self.beside.load(Ordering::Relaxed) > 0 || self.reply_waits.load(Ordering::Relaxed)
     }
 
+    /// Whether the reply of a handler beside the running one is sent before the close frame.
+    pub(super) fn owes_beside(&self) -> bool {
+        self.owed_beside.load(Ordering::Relaxed) > 0 || self.reply_waits.load(Ordering::Relaxed)
+    }
+
     /// Returns how many of the peer's requests are handled while other handlers await replies.
     pub(super) fn nested(&self) -> u32 {
         self.nested.load(Ordering::Relaxed)
@@ -147,7 +173,7 @@ impl Progress {
         let is_running = self.handling() != Handling::Idle;
         let all_ask = (!is_running || self.asked.load(Ordering::Relaxed))
             && self.nested() == self.nested_asking.load(Ordering::Relaxed);
-        all_ask && self.is_asking()
+        all_ask && self.is_asking() && !self.is_opening()
     }
 
     /// Notes that the reply of the handler was queued, or that there is not a reply. Reading goes

@@ -121,6 +121,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
                 }
                 // The running handler's payload may borrow from it.
                 if let Some(frame) = &next {
+                    self.forget_waiting();
                     self.progress.start(self.conn);
                     let reply = {
                         let mut handler = pin!(self.scope.message(self.conn, frame));
@@ -154,13 +155,16 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     async fn open(&mut self) -> Result<(), Cut> {
         let (conn, scope) = (self.conn, self.scope);
         self.progress.start(conn);
+        self.progress.set_opening(true);
         scope.program.observer.connection_opened(Connection::of(conn));
         let incoming = Incoming::open();
         let reply = {
             let mut handler = pin!(scope.event(conn, &incoming));
             poll_fn(|cx| self.poll_handler(handler.as_mut(), cx)).await
         };
-        self.finish(reply, &|| OPEN.to_owned()).await
+        let finished = self.finish(reply, &|| OPEN.to_owned()).await;
+        self.progress.set_opening(false);
+        finished
     }
 
     /// Returns the next message that has a turn. Returns `Some(None)` after a control frame or a
@@ -172,7 +176,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         }
         let message = match self.backlog.pop() {
             Some(Next::Message(message)) => message,
-            Some(Next::Request(request)) => match self.in_time(request) {
+            Some(Next::Request(request)) => match self.next_request(request) {
                 Some(message) => message,
                 None => return Poll::Ready(Some(None)),
             },
@@ -196,6 +200,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         };
         self.turn.count(message.len());
         if self.conn.intake() == Intake::Shut {
+            self.forget_waiting();
             message.recycle();
             return Poll::Ready(Some(None));
         }
@@ -314,7 +319,8 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             let config = &self.scope.program.config;
             // Replies of the peer are read while those to it wait. Otherwise two ends with full
             // queues would wait for each other.
-            let asking = is_asking.then(|| self.beside.bytes());
+            // A reply comes after these messages, also one that a task of the program awaits.
+            let asking = (is_asking || self.conn.awaits_reply()).then(|| self.beside.bytes());
             let is_full = self.backlog.is_full(config, asking)
                 || self.beside.replies() >= config.max_requests.max(1)
                 || (T::ANSWERS_CLOSE && !is_asking);

@@ -77,7 +77,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
 
     /// Returns the message of a request that has waited. Answers it if the peer does not wait any
     /// more.
-    pub(super) fn in_time(&mut self, request: Request) -> Option<DataMessage> {
+    fn in_time(&mut self, request: Request) -> Option<DataMessage> {
         let in_time = self.is_in_time(&RawFrame::from(&request.message), request.deadline);
         in_time.then_some(request.message)
     }
@@ -115,10 +115,12 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             return false;
         }
         self.poll_beside(cx);
-        if self.beside.has_replies() {
+        // A nested handler is serial, although the handler beside which it began has ended.
+        let waits = |this: &Self| this.beside.has_replies() || this.progress.nested() > 0;
+        if waits(self) {
             self.go_on(cx);
         }
-        let waits = self.beside.has_replies();
+        let waits = waits(self);
         if !waits {
             // Reading goes on, also after a wait for a call.
             self.progress.set_paused(false);
@@ -144,18 +146,32 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         );
     }
 
-    /// Starts the oldest request that waits, if every running handler awaits a reply. Returns
-    /// whether it did.
+    /// Starts the oldest request that waits, if every running handler awaits a reply, or if its own
+    /// handler is concurrent and a call is free. Returns whether it has left the backlog.
     fn start_nested(&mut self) -> bool {
-        if self.backlog.requests() == 0 || self.beside.has_replies() || !self.progress.may_nest() {
+        if self.beside.has_replies() || !self.progress.is_asking() || self.progress.is_opening() {
+            return false;
+        }
+        let Some(first) = self.backlog.first_request() else { return false };
+        let may_nest = self.progress.may_nest();
+        let (kind, may_start, others) = match self.scope.concurrency(self.conn, &RawFrame::from(&first.message)) {
+            None => (Kind::Nested, may_nest, self.progress.nested() as usize),
+            Some((message_type, maximum)) => {
+                let (calls, silent) = self.beside.calls(message_type);
+                (Kind::Concurrent(message_type), calls < maximum || silent == 0 && may_nest, calls)
+            }
+        };
+        if !may_start {
             return false;
         }
         let Some(request) = self.backlog.pop_request() else { return false };
-        if !self.has_room_beside(self.progress.nested() as usize) {
+        if self.conn.intake() == Intake::Shut {
+            request.message.recycle();
+        } else if !self.has_room_beside(others) {
             self.refuse(&RawFrame::from(&request.message), failure::BUSY, "too many requests ask back");
         } else if let Some(message) = self.in_time(request) {
             self.turn.count(message.len());
-            self.start_beside(Kind::Nested, RawFrame::from(message));
+            self.start_beside(kind, RawFrame::from(message));
         }
         true
     }
@@ -170,19 +186,20 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     /// Starts the handler of a message beside the serial one.
     pub(super) fn start_beside(&mut self, kind: Kind<'t>, frame: RawFrame<'static>) {
         let (conn, scope, bytes) = (self.conn, self.scope, frame.as_bytes().len());
+        let is_owed = conn.closing().is_none();
         let message_type = Box::from(&*Incoming::message(&frame).message_type);
         let handler = async move {
             let reply = scope.message(conn, &frame).await;
             DataMessage::from(frame).recycle();
             reply
         };
-        self.beside.start(kind, message_type, bytes, Box::pin(handler), self.progress);
+        self.beside.start(kind, message_type, bytes, is_owed, Box::pin(handler), self.progress);
     }
 
     /// Ready when a call of a concurrent handler may start. At its maximum, and at the maximum of
     /// bytes that are handled beside, messages wait. Only a request may exceed it, if all calls
-    /// await replies. Returns whether the peer still
-    /// waits for the reply.
+    /// await replies. Returns whether the message is to be handled: a request may be cancelled or
+    /// too late, and after a close nothing is handled.
     pub(super) fn poll_slot(
         &mut self,
         message_type: &str,
@@ -193,15 +210,26 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         if self.progress.is_cut() {
             return Poll::Ready(Err(Cut));
         }
+        if self.beside.waiting().is_none() {
+            let (id, deadline) = match Sorted::of(frame) {
+                Sorted::Request { id, ttl } => (id.json().into(), deadline(ttl)),
+                _ => (Box::default(), None),
+            };
+            self.beside.wait(Waiting { id, deadline, is_cancelled: false });
+        }
         let mut is_first = true;
         loop {
+            if self.conn.intake() == Intake::Shut {
+                self.beside.take_waiting();
+                return Poll::Ready(Ok(false));
+            }
             let (calls, silent) = self.beside.calls(message_type);
-            let is_nested =
-                || silent == 0 && self.progress.may_nest() && matches!(Sorted::of(frame), Sorted::Request { .. });
+            let is_request = self.beside.waiting().is_some_and(|waiting| !waiting.id.is_empty());
+            let is_nested = is_request && silent == 0 && self.progress.may_nest();
             // One message may always be handled.
             let has_room = calls == 0 || self.beside.bytes() < self.scope.program.config.backlog_bytes;
             let may_start =
-                calls < maximum && has_room || self.has_room_beside(calls.saturating_sub(maximum)) && is_nested();
+                calls < maximum && has_room || is_nested && self.has_room_beside(calls.saturating_sub(maximum));
             if may_start && !self.beside.has_replies() {
                 let starts = match self.beside.take_waiting() {
                     Some(waiting) => !waiting.is_cancelled && self.is_in_time(frame, waiting.deadline),
@@ -212,13 +240,32 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             if !std::mem::take(&mut is_first) {
                 return Poll::Pending;
             }
-            if !self.beside.has_waiting() {
-                if let Sorted::Request { id, ttl } = Sorted::of(frame) {
-                    let waiting = Waiting { id: id.json().into(), deadline: deadline(ttl), is_cancelled: false };
-                    self.beside.wait(waiting);
-                }
-            }
             self.go_on(cx);
+        }
+    }
+
+    /// Notes a request that has left the backlog, so that it keeps its deadline if it has to wait
+    /// for a call.
+    fn note_waiting(&mut self, id: Box<str>, deadline: Option<Instant>) {
+        if self.scope.program.router.has_concurrent() {
+            self.beside.wait(Waiting { id, deadline, is_cancelled: false });
+        }
+    }
+
+    /// Returns the message of a request from the backlog, if its peer still waits.
+    pub(super) fn next_request(&mut self, request: Request) -> Option<DataMessage> {
+        let (id, deadline) = (request.id.clone(), request.deadline);
+        let message = self.in_time(request)?;
+        self.note_waiting(id, deadline);
+        Some(message)
+    }
+
+    /// Forgets what [`next_request`](Self::next_request) has noted: the handler is serial, or there
+    /// is none.
+    #[inline]
+    pub(super) fn forget_waiting(&mut self) {
+        if self.scope.program.router.has_concurrent() {
+            self.beside.take_waiting();
         }
     }
 }
@@ -599,7 +646,9 @@ mod tests {
         for _ in 0..2 {
             assert!(running.frame().await.is_some(), "the request, and the reply");
         }
-        let closed = within(running.conn.closed()).await;
+        // The peer takes everything, and answers no ping.
+        let mut taken = Vec::new();
+        let (closed, _) = tokio::join!(within(running.conn.closed()), running.far.read_to_end(&mut taken));
         assert!(closed.reason.contains("ping"), "{closed}");
     }
 

@@ -5,8 +5,10 @@ use crate::{
     envelope::{
         failure,
         incoming::{Incoming, RawFrame},
+        keys::Id,
         payload,
         reply::{HandlerResult, IntoReply, ReplyTo},
+        sorted::Sorted,
     },
     error::HandlerError,
     message::Message,
@@ -117,6 +119,12 @@ impl Answers {
         // An error means that the request was dropped meanwhile.
         let _ = id.number().map(|id| conn.requests().answer(id, reply));
     }
+}
+
+/// Hands a reply of the test to the request that waits for it. Returns whether there is one.
+pub(super) fn hand_over(conn: &Handle, frame: &RawFrame<'_>) -> bool {
+    let id = Sorted::reply(frame).and_then(Id::number);
+    id.is_some_and(|id| conn.requests().answer(id, DataMessage::from(frame.clone())).is_ok())
 }
 
 impl fmt::Debug for Answers {

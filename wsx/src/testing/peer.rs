@@ -9,6 +9,7 @@ use crate::{
     connection::{
         Connection,
         handle::{Handle, Intake},
+        requests::Writes,
     },
     envelope::{
         Outbound,
@@ -22,6 +23,7 @@ use crate::{
     server::{establish, hub::Hub, identity::Identity},
     task,
     testing::{
+        answers,
         end::End,
         handled::{Handled, decode},
         sent::{Sent, only, peer_of, read},
@@ -160,9 +162,7 @@ impl<E: Endpoint> TestPeer<E> {
     }
 
     /// Becomes the server of a client, which is then connected, and runs its handler of `__open__`.
-    ///
-    /// A client that the program closes ends at once; [`close`](Self::close) still runs its handler
-    /// of `__close__`.
+    /// A client that the program closes ends at once.
     ///
     /// # Errors
     ///
@@ -222,8 +222,8 @@ impl<E: Endpoint> TestPeer<E> {
         Box::pin(async move { self.deliver_raw(frame).await })
     }
 
-    /// As [`deliver`](Self::deliver), for any text or bytes: a message that is not an envelope, of
-    /// an unknown type, or with data that does not fit.
+    /// As [`deliver`](Self::deliver), for any text or bytes, such as a message that is not an
+    /// envelope, or the reply to a request of the program.
     ///
     /// # Errors
     ///
@@ -241,6 +241,9 @@ impl<E: Endpoint> TestPeer<E> {
             panic!("a message is not handled any more: the connection is {closed}");
         }
         self.end.receive(&self.conn);
+        if answers::hand_over(&self.conn, &frame) {
+            return Ok(Handled { reply: None, is_ignored: false });
+        }
         self.run(&Incoming::message(&frame)).await
     }
 
@@ -299,8 +302,6 @@ impl<E: Endpoint> TestPeer<E> {
     /// Waits for the next message that the program sends to this peer, and returns it. Replies of
     /// [`deliver`](Self::deliver) are not among them.
     ///
-    /// The message may borrow its text from this peer.
-    ///
     /// # Panics
     ///
     /// Panics if the next message is not an `M`; the text says what it is. Panics if the program
@@ -318,12 +319,11 @@ impl<E: Endpoint> TestPeer<E> {
         }
     }
 
-    /// Returns the next message that the program has sent to this peer, if there is one. Otherwise
-    /// as [`next`](Self::next).
+    /// Returns the next message that the program has sent to this peer, if there is one.
     ///
     /// # Panics
     ///
-    /// Panics if the next message is not an `M`; the text says what it is.
+    /// As [`next`](Self::next).
     #[track_caller]
     pub fn try_next<'p, M: Message + Deserialize<'p>>(&'p mut self) -> Option<M> {
         self.sent.take(&self.conn);
@@ -331,8 +331,7 @@ impl<E: Endpoint> TestPeer<E> {
         Some(decode("the next message", &self.taken).unwrap_or_else(|why| panic!("{why}")))
     }
 
-    /// Waits for the next message that the program sends to this peer, whatever it is, and returns
-    /// it unchanged.
+    /// Waits for the next message that the program sends to this peer, and returns it unchanged.
     ///
     /// # Panics
     ///
@@ -356,14 +355,13 @@ impl<E: Endpoint> TestPeer<E> {
         timeout(LIMIT, next).await.unwrap_or_else(|_| panic!("there is no next message, after an hour"))
     }
 
-    /// Returns how the program has closed this connection, or `None` while it is open.
+    /// Returns how the program has closed this connection, if it has.
     #[must_use]
     pub fn closed(&self) -> Option<Closed> {
         self.conn.closed_by_us()
     }
 
     /// Ends the connection, and runs the program's handler of `__close__`.
-    ///
     /// With [`CloseCode::ABNORMAL`], the handler sees a link that broke. With any other code, it
     /// sees a close of this peer. If the program has closed the connection, it sees that instead.
     ///
@@ -375,6 +373,7 @@ impl<E: Endpoint> TestPeer<E> {
         let closed = self.closed().unwrap_or_else(|| Closed::new(code, "", by));
         self.end.leave(&self.conn, &closed);
         self.conn.shut();
+        self.conn.end_requests(&closed, Writes::Over);
         let handled = self.run(&Incoming::close(&closed)).await;
         self.end.scope().program.observer.connection_closed(Connection::of(&self.conn), &closed);
         self.conn.set_closed(closed);
