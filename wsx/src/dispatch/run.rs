@@ -71,6 +71,7 @@ impl<E: Endpoint> Scope<'_, E> {
         if self.program.router.has_concurrent() { self.find_concurrency(conn, frame) } else { None }
     }
 
+    #[inline(never)]
     fn find_concurrency(&self, conn: &Handle, frame: &RawFrame<'_>) -> Option<(&str, usize)> {
         let found = match Incoming::by_shortcut(frame) {
             Some(incoming) => self.program.router.concurrency(&incoming.message_type)?,

@@ -25,6 +25,8 @@ pub(crate) struct Undecoded<'f> {
 impl<'f> Parsed<'f, Undecoded<'f>> {
     /// Parses the keys of an envelope whose `data` comes last, with nothing unusual before it.
     /// `None` does not say anything about the text: [`Parsed::parse`] decides.
+    // Inlined: its result is large, and most of it is used at once.
+    #[inline]
     pub(crate) fn by_shortcut(text: &'f str) -> Option<Self> {
         let (mut ver, mut message_type, mut ts, mut keys) = (None, None, None, Keys::default());
         let mut scan = Scan { text, at: 0 };

@@ -29,10 +29,8 @@ impl ReplyTo<'_> {
     /// Returns the frame of a reply.
     #[inline]
     fn encode<M: Outbound>(self, message: &M) -> Result<Frame, SendError> {
-        match self.request {
-            None => message.encode(self.role),
-            Some(id) => message.encode_with(self.role, Sent::Reply(id)),
-        }
+        // One call, so that the message is written by one copy of its code.
+        message.encode_with(self.role, self.request.map_or(Sent::Message, Sent::Reply))
     }
 }
 

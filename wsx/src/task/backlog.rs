@@ -64,6 +64,11 @@ impl Backlog {
     /// Takes the oldest message.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<Next> {
+        if self.0.is_some() { self.pop_waiting() } else { None }
+    }
+
+    #[inline(never)]
+    fn pop_waiting(&mut self) -> Option<Next> {
         let Waiting { messages, requests, .. } = &mut **self.0.as_mut()?;
         let message_is_first = match (messages.front(), requests.front()) {
             (Some((message, _)), Some((request, _))) => message < request,

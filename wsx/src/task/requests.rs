@@ -34,6 +34,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         if self.conn.awaits_reply() { self.hand_over(message) } else { Some(message) }
     }
 
+    #[inline(never)]
     fn hand_over(&self, message: DataMessage) -> Option<DataMessage> {
         match Sorted::reply(&RawFrame::from(&message)).and_then(Id::number) {
             Some(id) => self.conn.requests().answer(id, message).err(),
@@ -184,6 +185,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     }
 
     /// Starts the handler of a message beside the serial one.
+    #[inline(never)]
     pub(super) fn start_beside(&mut self, kind: Kind<'t>, frame: RawFrame<'static>) {
         let (conn, scope, bytes) = (self.conn, self.scope, frame.as_bytes().len());
         let is_owed = conn.closing().is_none();
@@ -253,6 +255,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     }
 
     /// Returns the message of a request from the backlog, if its peer still waits.
+    #[cold]
     pub(super) fn next_request(&mut self, request: Request) -> Option<DataMessage> {
         let (id, deadline) = (request.id.clone(), request.deadline);
         let message = self.in_time(request)?;

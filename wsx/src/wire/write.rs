@@ -112,7 +112,9 @@ pub(crate) fn encode<E>(
     message_type: &'static str,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<Frame, E> {
-    draft(message_type, write).map(|draft| draft.finish(opcode, role))
+    let mut frame = fill(message_type, write)?;
+    frame.start = write_header(&mut frame.buffer, opcode, role);
+    Ok(frame)
 }
 
 /// Encodes the payload of a frame; otherwise as [`encode`].
@@ -121,13 +123,19 @@ pub(crate) fn draft<E>(
     message_type: &'static str,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<Draft, E> {
+    fill(message_type, write).map(Draft)
+}
+
+/// Returns a frame with its payload alone.
+#[inline]
+fn fill<E>(message_type: &'static str, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Frame, E> {
     // Taken, not borrowed: the application's `Serialize` runs inside of `write`, and may encode a
     // message itself.
     let mut frame = Frame { buffer: buffer(), start: 0, message_type };
     frame.buffer.clear();
     frame.buffer.extend_from_slice(&[0; MAX_HEADER]);
     write(&mut frame.buffer)?;
-    Ok(Draft(frame))
+    Ok(frame)
 }
 
 /// Returns memory for the next frame of this thread.
