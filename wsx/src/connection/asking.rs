@@ -10,6 +10,7 @@ use crate::{
         queue::{Pushed, QueueClosed, Ticket},
         request_error::RequestError,
         requests::{Ended, NotAdded, Writes},
+        target::{Counted, Target, error_for},
     },
     envelope::{Refusal, failure::Failure, keys::Sent},
     error::SendError,
@@ -93,8 +94,8 @@ pin_project! {
         // In place, so that a request needs no memory for it.
         #[pin]
         deadline: Option<Sleep>,
-        // Of a client: until it is triggered, a closed connection is not the end of the client.
-        stop: Option<CancellationToken>,
+        // The end of its client, if a client asks.
+        client: Option<CancellationToken>,
         answer: PhantomData<fn() -> (R, F)>,
     }
 
@@ -104,25 +105,6 @@ pin_project! {
             if let Some(conn) = this.target.handle() {
                 this.step.drop_on(conn);
             }
-        }
-    }
-}
-
-/// The connection that is asked.
-#[derive(Debug)]
-enum Target<'c> {
-    Borrowed(&'c Handle),
-    Owned(Handle),
-    /// The request has already failed.
-    Missing,
-}
-
-impl Target<'_> {
-    fn handle(&self) -> Option<&Handle> {
-        match self {
-            Self::Borrowed(handle) => Some(handle),
-            Self::Owned(handle) => Some(handle),
-            Self::Missing => None,
         }
     }
 }
@@ -142,13 +124,6 @@ enum Step {
     Done,
 }
 
-/// What an observer counts of a request.
-#[derive(Debug, Clone, Copy)]
-struct Counted {
-    message_type: &'static str,
-    bytes: usize,
-}
-
 /// A request that failed before it was sent.
 #[derive(Debug)]
 pub(crate) enum Failed {
@@ -162,11 +137,11 @@ impl Step {
         let (id, sent) = match self {
             Self::Draft { id, .. } => (*id, false),
             Self::Room { id, ticket, sent, .. } => {
-                let is_admitted = conn.queue().cancel(ticket).is_none() && conn.queue().was_admitted(ticket);
-                if is_admitted {
-                    conn.report_sent(sent.message_type, sent.bytes);
+                let is_queued = conn.queue().give_up(ticket);
+                if is_queued {
+                    sent.report(conn);
                 }
-                (*id, is_admitted)
+                (*id, is_queued)
             }
             Self::Reply { id, .. } => (*id, true),
             Self::Failed(_) | Self::Done => return,
@@ -200,13 +175,13 @@ impl<'c, R, F> Asking<'c, R, F> {
     }
 
     fn new(target: Target<'c>, step: Step, timeout: Duration) -> Self {
-        Self { target, step, timeout, deadline: None, stop: None, answer: PhantomData }
+        Self { target, step, timeout, deadline: None, client: None, answer: PhantomData }
     }
 
     /// Makes this the request of a client. Between two connections it returns
     /// [`SendError::NotConnected`].
     pub(crate) fn of_client(mut self, stop: CancellationToken) -> Self {
-        self.stop = Some(stop);
+        self.client = Some(stop);
         self
     }
 
@@ -264,13 +239,8 @@ impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
         ASKED.set(true);
         let this = self.project();
         let mut deadline = this.deadline;
-        let stop = this.stop.as_ref();
-        let not_sent = |error| {
-            Poll::Ready(Err(RequestError::NotSent(match (error, stop) {
-                (SendError::Closed, Some(stop)) if !stop.is_cancelled() => SendError::NotConnected,
-                (error, _) => error,
-            })))
-        };
+        let client = this.client.as_ref();
+        let not_sent = |error| Poll::Ready(Err(RequestError::NotSent(error_for(error, client))));
         // Before the step is taken: outside of a runtime this panics, and the request is then
         // forgotten.
         if let (Step::Draft { .. }, true) = (&*this.step, deadline.is_none()) {
@@ -289,10 +259,10 @@ impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
                 (Step::Failed(Failed::NotSent(error)), _) => return not_sent(error),
                 (Step::Draft { id, draft }, Some(conn)) => {
                     let frame = draft.finish(Opcode::TEXT, conn.role());
-                    let sent = Counted { message_type: frame.message_type, bytes: frame.payload_len() };
+                    let sent = Counted::of(&frame);
                     match conn.queue().push(frame.into_bytes(), cx) {
                         Ok(Pushed::Queued(before)) => {
-                            conn.report_sent(sent.message_type, sent.bytes);
+                            sent.report(conn);
                             *this.step = Step::Reply { id, before };
                         }
                         Ok(Pushed::Waiting(ticket, before)) => *this.step = Step::Room { id, ticket, before, sent },
@@ -304,7 +274,7 @@ impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
                 }
                 (Step::Room { id, ticket, before, sent }, Some(conn)) => match conn.queue().poll_ticket(&ticket, cx) {
                     Poll::Ready(Ok(())) => {
-                        conn.report_sent(sent.message_type, sent.bytes);
+                        sent.report(conn);
                         *this.step = Step::Reply { id, before };
                     }
                     Poll::Ready(Err(QueueClosed)) => {

@@ -12,6 +12,7 @@ pub(crate) mod queue;
 pub(crate) mod request_error;
 pub(crate) mod requests;
 pub(crate) mod sending;
+pub(crate) mod target;
 pub(crate) mod token_bucket;
 mod untyped;
 pub(crate) mod wall_clock;

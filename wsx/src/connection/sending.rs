@@ -6,6 +6,7 @@ use crate::{
     connection::{
         handle::Handle,
         queue::{Beyond, PushError, Pushed, QueueClosed, Ticket},
+        target::{Counted, Target, error_for},
     },
     error::SendError,
     wire::write::Frame,
@@ -36,26 +37,10 @@ pub struct Sending<'c> {
     conn: Target<'c>,
     /// How far the send is.
     step: Step,
-    /// The kind of sender. It decides which error a closed queue returns.
-    sender: Sender,
+    /// The end of its client, if a client sends.
+    client: Option<CancellationToken>,
     /// What an observer counts; `None` for a ping.
     counted: Option<Counted>,
-}
-
-/// What an observer counts of a message.
-#[derive(Debug, Clone, Copy)]
-struct Counted {
-    message_type: &'static str,
-    bytes: usize,
-}
-
-/// The connection of a send.
-#[derive(Debug)]
-enum Target<'c> {
-    Borrowed(&'c Handle),
-    Owned(Handle),
-    /// The send has already failed.
-    Missing,
 }
 
 /// The progress of a send.
@@ -69,16 +54,6 @@ enum Step {
     Failed(SendError),
     /// Has returned its result.
     Done,
-}
-
-/// The kind of sender.
-#[derive(Debug)]
-enum Sender {
-    /// The application.
-    Program,
-    /// A client, until the token is triggered. Before that, a closed connection is not the end of
-    /// the client.
-    Client(CancellationToken),
 }
 
 impl<'c> Sending<'c> {
@@ -122,7 +97,7 @@ impl<'c> Sending<'c> {
     }
 
     fn new(conn: Target<'c>, step: Step, counted: Option<Counted>) -> Self {
-        Self { conn, step, sender: Sender::Program, counted }
+        Self { conn, step, client: None, counted }
     }
 }
 
@@ -131,7 +106,7 @@ impl<'c> Sending<'c> {
 fn split(frame: Result<Frame, SendError>) -> (Step, Option<Counted>) {
     match frame {
         Ok(frame) => {
-            let counted = Counted { message_type: frame.message_type, bytes: frame.payload_len() };
+            let counted = Counted::of(&frame);
             (Step::Frame(frame.into_bytes()), Some(counted))
         }
         Err(error) => (Step::Failed(error), None),
@@ -151,18 +126,8 @@ impl Sending<'static> {
     /// Makes this the send of a client. Between two connections it returns
     /// [`SendError::NotConnected`].
     pub(crate) fn of_client(mut self, stop: CancellationToken) -> Self {
-        self.sender = Sender::Client(stop);
+        self.client = Some(stop);
         self
-    }
-}
-
-impl Target<'_> {
-    fn handle(&self) -> Option<&Handle> {
-        match self {
-            Self::Borrowed(handle) => Some(handle),
-            Self::Owned(handle) => Some(handle),
-            Self::Missing => None,
-        }
     }
 }
 
@@ -190,22 +155,19 @@ impl Future for Sending<'_> {
             },
             (Step::Done, _) | (_, None) => unreachable!("a future is not polled after it is done"),
         };
-        if let (Ok(()), Some(conn)) = (&result, this.conn.handle()) {
-            report(conn, this.counted);
+        if let (Ok(()), Some(conn), Some(counted)) = (&result, this.conn.handle(), this.counted) {
+            counted.report(conn);
         }
-        Poll::Ready(result.map_err(|error| match (error, &this.sender) {
-            (SendError::Closed, Sender::Client(stop)) if !stop.is_cancelled() => SendError::NotConnected,
-            (error, _) => error,
-        }))
+        Poll::Ready(result.map_err(|error| error_for(error, this.client.as_ref())))
     }
 }
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
         if let (Step::Waiting(ticket), Some(conn)) = (&self.step, self.conn.handle()) {
-            let is_admitted = conn.queue().cancel(ticket).is_none() && conn.queue().was_admitted(ticket);
-            if is_admitted {
-                report(conn, self.counted);
+            let is_queued = conn.queue().give_up(ticket);
+            if let (true, Some(counted)) = (is_queued, self.counted) {
+                counted.report(conn);
             }
         }
     }
@@ -222,9 +184,9 @@ pub(crate) fn try_send(conn: &Handle, frame: Frame) -> Result<(), SendError> {
 
 #[cold]
 fn try_send_watched(conn: &Handle, frame: Frame) -> Result<(), SendError> {
-    let (message_type, bytes) = (frame.message_type, frame.payload_len());
+    let counted = Counted::of(&frame);
     try_push(conn, frame.into_bytes())?;
-    conn.report_sent(message_type, bytes);
+    counted.report(conn);
     Ok(())
 }
 
@@ -234,14 +196,6 @@ fn try_push(conn: &Handle, frame: Bytes) -> Result<(), SendError> {
         PushError::Full => SendError::Full,
         PushError::Closed => SendError::Closed,
     })
-}
-
-/// Reports a message that was queued.
-#[inline]
-fn report(conn: &Handle, counted: Option<Counted>) {
-    if let Some(Counted { message_type, bytes }) = counted {
-        conn.report_sent(message_type, bytes);
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::{
         handle::Handle,
         queue::{Beyond, PushError, QueueClosed},
         sending::Sending,
+        target::Counted,
     },
     server::{hub::Hub, roster::Roster},
     wire::{close_code::CloseCode, write::Frame},
@@ -40,8 +41,8 @@ const LAST_CHANCES: u32 = 10;
 ///
 /// With a label, only its connections get the frame, and only they cost time.
 pub(super) async fn broadcast<E>(hub: &Hub<E>, frame: Frame, label: Option<&str>) -> usize {
-    let (message_type, bytes) = (frame.message_type, frame.payload_len());
-    let message = Outgoing { frame: frame.into_bytes(), message_type, bytes };
+    let counted = Counted::of(&frame);
+    let message = Outgoing { frame: frame.into_bytes(), counted };
     let watched = hub.program().watches_messages();
     let roster = hub.roster();
     let offered =
@@ -57,7 +58,7 @@ pub(super) async fn broadcast<E>(hub: &Hub<E>, frame: Frame, label: Option<&str>
         yield_now().await;
     }
     if !full.is_empty() {
-        let send = |conn| Sending::on(conn, Ok(message.frame.clone())).counted(message_type, bytes);
+        let send = |conn| Sending::on(conn, Ok(message.frame.clone())).counted(counted.message_type, counted.bytes);
         let mut waiting: FuturesUnordered<_> = full.iter().map(send).collect();
         let _ = timeout(WAIT, async {
             while let Some(done) = waiting.next().await {
@@ -88,13 +89,12 @@ pub(super) async fn broadcast<E>(hub: &Hub<E>, frame: Frame, label: Option<&str>
 /// The message of a broadcast.
 struct Outgoing {
     frame: Bytes,
-    message_type: &'static str,
-    bytes: usize,
+    counted: Counted,
 }
 
 impl Outgoing {
     fn report(&self, conn: &Handle) {
-        conn.report_sent(self.message_type, self.bytes);
+        self.counted.report(conn);
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
         asking::{has_asked, reset_asked},
         handle::Handle,
         queue::PushError,
+        target::Counted,
     },
     task::progress::Progress,
     wire::write::Frame,
@@ -78,10 +79,16 @@ struct Reply {
     frame: Bytes,
     /// The type of the message that is answered.
     message_type: Box<str>,
-    /// What an observer counts.
-    counted: (&'static str, usize),
+    counted: Counted,
     /// As in the handler.
     is_owed: bool,
+}
+
+impl Reply {
+    fn new(frame: Frame, message_type: Box<str>, is_owed: bool) -> Self {
+        let counted = Counted::of(&frame);
+        Self { frame: frame.into_bytes(), message_type, counted, is_owed }
+    }
 }
 
 impl Future for Handler<'_> {
@@ -101,12 +108,8 @@ impl Future for Handler<'_> {
             this.progress.count_asking(this.kind == Kind::Nested, 1);
         }
         polled.map(|reply| {
-            let reply = reply.map(|frame| {
-                let counted = (frame.message_type, frame.payload_len());
-                let message_type = std::mem::take(&mut this.message_type);
-                Reply { frame: frame.into_bytes(), message_type, counted, is_owed: this.is_owed }
-            });
-            (this.bytes, reply)
+            let message_type = std::mem::take(&mut this.message_type);
+            (this.bytes, reply.map(|frame| Reply::new(frame, message_type, this.is_owed)))
         })
     }
 }
@@ -194,9 +197,7 @@ impl<'t> Beside<'t> {
 
     /// Adds a reply that no handler made. It leaves with [`poll`](Self::poll).
     pub(super) fn reply(&mut self, frame: Frame, message_type: Box<str>) {
-        let counted = (frame.message_type, frame.payload_len());
-        let reply = Reply { frame: frame.into_bytes(), message_type, counted, is_owed: true };
-        self.0.get_or_insert_default().replies.push_back(reply);
+        self.0.get_or_insert_default().replies.push_back(Reply::new(frame, message_type, true));
     }
 
     /// Polls the handlers, and queues their replies. Calls `dropped` with the type of each message
@@ -220,7 +221,7 @@ impl<'t> Beside<'t> {
                 Err(PushError::Closed)
             };
             match queued {
-                Ok(()) => conn.report_sent(reply.counted.0, reply.counted.1),
+                Ok(()) => reply.counted.report(conn),
                 Err(PushError::Closed) => dropped(&reply.message_type),
                 Err(PushError::Full) => return ended,
             }

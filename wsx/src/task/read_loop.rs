@@ -9,6 +9,7 @@ use crate::{
         asking::{has_asked, reset_asked},
         handle::{Handle, Intake},
         queue::PushError,
+        target::Counted,
     },
     dispatch::run::Scope,
     envelope::incoming::{Incoming, OPEN, RawFrame},
@@ -264,13 +265,13 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
                 return Err(Cut);
             }
             Ok(Some(reply)) => {
-                let (reply_type, bytes) = (reply.message_type, reply.payload_len());
+                let counted = Counted::of(&reply);
                 let queued = match self.try_reply(&reply) {
                     Err(PushError::Full) => Box::pin(self.reply_with_room(reply)).await,
                     result => result.is_ok(),
                 };
                 if queued {
-                    self.conn.report_sent(reply_type, bytes);
+                    counted.report(self.conn);
                 } else {
                     observer.reply_dropped(Connection::of(self.conn), &message_type());
                 }

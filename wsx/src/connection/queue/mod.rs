@@ -263,6 +263,11 @@ impl Queue {
         self.lock().was_admitted(ticket)
     }
 
+    /// Removes a waiting sender. Returns whether its frame was queued meanwhile, and so is sent.
+    pub(crate) fn give_up(&self, ticket: &Ticket) -> bool {
+        self.cancel(ticket).is_none() && self.was_admitted(ticket)
+    }
+
     /// Queues a control frame before all messages. Returns `false` if the queue is full.
     pub(crate) fn push_control(&self, frame: &[u8]) -> bool {
         let mut state = self.lock();
