@@ -1,5 +1,6 @@
 //! Envelopes: reading in one pass and in two passes gives the same result, which is that of an
 //! independent reader written from the specification's table.
+use crate::frame::Frame;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
@@ -87,6 +88,7 @@ struct Telemetry<'t> {
 }
 
 /// The keys of a request or a reply. Ids and a failure are JSON.
+#[derive(Default)]
 pub(crate) struct Keys<'t> {
     pub(crate) id: Option<&'t str>,
     pub(crate) re: Option<&'t str>,
@@ -109,6 +111,11 @@ impl Keys<'_> {
 /// Returns these keys, if the text is an envelope.
 pub(crate) fn keys(text: &str) -> Option<Keys<'_>> {
     read(text).map(|(_, keys)| keys)
+}
+
+/// Whether this is the answer to a request without a reply.
+pub(crate) fn is_failure(frame: &Frame) -> bool {
+    frame.text().and_then(keys).is_some_and(|keys| keys.re.is_some() && keys.err.is_some())
 }
 
 fn expected(text: &str) -> Option<Read<&str>> {

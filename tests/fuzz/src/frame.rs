@@ -14,6 +14,11 @@ pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
 impl Frame {
+    /// Returns the text of a text message.
+    pub(crate) fn text(&self) -> Option<&str> {
+        (self.opcode == TEXT).then(|| std::str::from_utf8(&self.payload).ok()).flatten()
+    }
+
     /// Returns the code of a close frame. 1005 means that it has none.
     pub(crate) fn code(&self) -> u16 {
         self.payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code))

@@ -1,6 +1,7 @@
 //! The heartbeat, on a paused clock. Whatever a peer sends and takes, and whenever: a peer that
 //! gives a sign of life in time is not cut, and a dead peer is cut in time, after a ping.
 use crate::{
+    envelope::is_failure,
     frame::{self, BINARY, PING, PONG},
     input::Input,
     wire::{Takes, Wire, bounded, within},
@@ -130,7 +131,7 @@ fn judge(
             let frames = frame::decode(&wire.written(), role == Role::Client);
             let pinged = frames.iter().any(|frame| frame.opcode == PING);
             assert!(pinged || waiting.is_some(), "a peer was cut without a ping");
-            assert!(frames.iter().all(|frame| [BINARY, PING, PONG].contains(&frame.opcode)));
+            assert!(frames.iter().all(|frame| [BINARY, PING, PONG].contains(&frame.opcode) || is_failure(frame)));
             assert!(
                 end.saturating_duration_since(last) <= bound,
                 "a dead peer was cut only after {:?}",
