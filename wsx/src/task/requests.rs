@@ -7,7 +7,8 @@
 use crate::{
     connection::{Connection, handle::Intake},
     envelope::{
-        failure::{self, Failure},
+        codes,
+        failure::Failure,
         incoming::{Incoming, RawFrame},
         keys::Id,
         sorted::Sorted,
@@ -62,7 +63,7 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
                 if self.backlog.requests() < self.scope.program.config.max_requests {
                     self.backlog.push_request(request);
                 } else {
-                    self.refuse(&RawFrame::from(&request.message), failure::BUSY, "too many requests wait");
+                    self.refuse(&RawFrame::from(&request.message), codes::BUSY, "too many requests wait");
                 }
             }
         }
@@ -76,18 +77,11 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         }
     }
 
-    /// Returns the message of a request that has waited. Answers it if the peer does not wait any
-    /// more.
-    fn in_time(&mut self, request: Request) -> Option<DataMessage> {
-        let in_time = self.is_in_time(&RawFrame::from(&request.message), request.deadline);
-        in_time.then_some(request.message)
-    }
-
     /// Whether the peer still waits for the reply to a request. Answers the request if not.
     fn is_in_time(&mut self, frame: &RawFrame<'_>, deadline: Option<Instant>) -> bool {
         let in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
         if !in_time {
-            self.refuse(frame, failure::EXPIRED, "it has waited for a handler until its deadline");
+            self.refuse(frame, codes::EXPIRED, "it has waited for a handler until its deadline");
         }
         in_time
     }
@@ -166,13 +160,14 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             return false;
         }
         let Some(request) = self.backlog.pop_request() else { return false };
+        let frame = RawFrame::from(request.message);
         if self.conn.intake() == Intake::Shut {
-            request.message.recycle();
+            DataMessage::from(frame).recycle();
         } else if !self.has_room_beside(others) {
-            self.refuse(&RawFrame::from(&request.message), failure::BUSY, "too many requests ask back");
-        } else if let Some(message) = self.in_time(request) {
-            self.turn.count(message.len());
-            self.start_beside(kind, RawFrame::from(message));
+            self.refuse(&frame, codes::BUSY, "too many requests ask back");
+        } else if self.is_in_time(&frame, request.deadline) {
+            self.turn.count(frame.as_bytes().len());
+            self.start_beside(kind, frame);
         }
         true
     }
@@ -189,7 +184,10 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     pub(super) fn start_beside(&mut self, kind: Kind<'t>, frame: RawFrame<'static>) {
         let (conn, scope, bytes) = (self.conn, self.scope, frame.as_bytes().len());
         let is_owed = conn.closing().is_none();
-        let message_type = Box::from(&*Incoming::message(&frame).message_type);
+        let message_type = match kind {
+            Kind::Concurrent(message_type) => Box::from(message_type),
+            Kind::Nested => Box::from(&*Incoming::message(&frame).message_type),
+        };
         let handler = async move {
             let reply = scope.message(conn, &frame).await;
             DataMessage::from(frame).recycle();
@@ -212,13 +210,6 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         if self.progress.is_cut() {
             return Poll::Ready(Err(Cut));
         }
-        if self.beside.waiting().is_none() {
-            let (id, deadline) = match Sorted::of(frame) {
-                Sorted::Request { id, ttl } => (id.json().into(), deadline(ttl)),
-                _ => (Box::default(), None),
-            };
-            self.beside.wait(Waiting { id, deadline, is_cancelled: false });
-        }
         let mut is_first = true;
         loop {
             if self.conn.intake() == Intake::Shut {
@@ -226,12 +217,19 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
                 return Poll::Ready(Ok(false));
             }
             let (calls, silent) = self.beside.calls(message_type);
-            let is_request = self.beside.waiting().is_some_and(|waiting| !waiting.id.is_empty());
-            let is_nested = is_request && silent == 0 && self.progress.may_nest();
             // One message may always be handled.
             let has_room = calls == 0 || self.beside.bytes() < self.scope.program.config.backlog_bytes;
-            let may_start =
-                calls < maximum && has_room || is_nested && self.has_room_beside(calls.saturating_sub(maximum));
+            let is_free = calls < maximum && has_room;
+            if !is_free && self.beside.waiting().is_none() {
+                let (id, deadline) = match Sorted::of(frame) {
+                    Sorted::Request { id, ttl } => (id.json().into(), deadline(ttl)),
+                    _ => (Box::default(), None),
+                };
+                self.beside.wait(Waiting { id, deadline, is_cancelled: false });
+            }
+            let is_request = self.beside.waiting().is_some_and(|waiting| !waiting.id.is_empty());
+            let is_nested = is_request && silent == 0 && self.progress.may_nest();
+            let may_start = is_free || is_nested && self.has_room_beside(calls.saturating_sub(maximum));
             if may_start && !self.beside.has_replies() {
                 let starts = match self.beside.take_waiting() {
                     Some(waiting) => !waiting.is_cancelled && self.is_in_time(frame, waiting.deadline),
@@ -246,20 +244,17 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         }
     }
 
-    /// Notes a request that has left the backlog, so that it keeps its deadline if it has to wait
-    /// for a call.
-    fn note_waiting(&mut self, id: Box<str>, deadline: Option<Instant>) {
+    /// Returns the message of a request from the backlog, if its peer still waits. Notes the request,
+    /// so that it keeps its deadline if it has to wait for a call.
+    #[cold]
+    pub(super) fn next_request(&mut self, request: Request) -> Option<DataMessage> {
+        let Request { message, id, deadline } = request;
+        if !self.is_in_time(&RawFrame::from(&message), deadline) {
+            return None;
+        }
         if self.scope.program.router.has_concurrent() {
             self.beside.wait(Waiting { id, deadline, is_cancelled: false });
         }
-    }
-
-    /// Returns the message of a request from the backlog, if its peer still waits.
-    #[cold]
-    pub(super) fn next_request(&mut self, request: Request) -> Option<DataMessage> {
-        let (id, deadline) = (request.id.clone(), request.deadline);
-        let message = self.in_time(request)?;
-        self.note_waiting(id, deadline);
         Some(message)
     }
 
