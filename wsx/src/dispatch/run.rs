@@ -4,7 +4,8 @@ use crate::{
     connection::{Connection, handle::Handle},
     dispatch::{context::Context, program::Program, registration::Outcome, router::Found},
     envelope::{
-        failure::{self, Failure},
+        codes,
+        failure::Failure,
         incoming::{CLOSE, Incoming, OPEN, RAW, RawFrame, UNKNOWN},
         keys::Keys,
         reply::HandlerResult,
@@ -53,7 +54,7 @@ impl<E: Endpoint> Scope<'_, E> {
         let (incoming, keys) = Incoming::with_keys(frame);
         match Sorted::by(keys) {
             Sorted::Request { ttl: Some(0), .. } => {
-                return Err(self.failure(conn, &incoming, &Failure::new(failure::EXPIRED, "its deadline has passed")));
+                return Err(self.failure(conn, &incoming, &Failure::new(codes::EXPIRED, "its deadline has passed")));
             }
             Sorted::Message | Sorted::Request { .. } => return Ok(incoming),
             Sorted::Reply(_) => self.unexpected(conn, &incoming),
@@ -89,7 +90,7 @@ impl<E: Endpoint> Scope<'_, E> {
     pub(crate) async fn event(&self, conn: &Handle, incoming: &Incoming<'_>) -> Option<Frame> {
         let context = self.context(conn, incoming);
         let Some((message_type, outcome)) = self.call(&context) else {
-            return self.failure(conn, incoming, &Failure::new(failure::NOT_HANDLED, "no handler takes this type"));
+            return self.failure(conn, incoming, &Failure::new(codes::NOT_HANDLED, "no handler takes this type"));
         };
         let result = match outcome {
             Outcome::Ready(result) => result,
@@ -108,8 +109,8 @@ impl<E: Endpoint> Scope<'_, E> {
             Outcome::Ready(result) => result,
             Outcome::Pending(future) => future.await,
         };
-        if let Some(error) = result.as_ref().err().filter(|error| !matches!(error, HandlerError::Refused { .. })) {
-            self.program.observer.handler_failed(Connection::of(conn), message_type, error);
+        if let Err(error) = &result {
+            self.report(conn, message_type, error);
         }
         Some(result)
     }
@@ -193,15 +194,21 @@ impl<E: Endpoint> Scope<'_, E> {
     fn no_reply(&self, context: &Context<'_, E>, message_type: &str, error: Option<&HandlerError>) -> Option<Frame> {
         let Context { conn, incoming, .. } = *context;
         let failure = match error {
-            None if message_type == UNKNOWN => Failure::new(failure::NOT_HANDLED, "no handler takes this type"),
-            None => Failure::new(failure::NO_REPLY, "the handler of this type does not reply"),
+            None if message_type == UNKNOWN => Failure::new(codes::NOT_HANDLED, "no handler takes this type"),
+            None => Failure::new(codes::NO_REPLY, "the handler of this type does not reply"),
             Some(error) => Failure::of(error),
         };
-        // A refusal is an answer, and not a problem.
-        if let Some(error) = error.filter(|error| !matches!(error, HandlerError::Refused { .. })) {
-            self.program.observer.handler_failed(Connection::of(conn), message_type, error);
+        if let Some(error) = error {
+            self.report(conn, message_type, error);
         }
         self.failure(conn, incoming, &failure)
+    }
+
+    /// Reports an error of a handler. A refusal is an answer, and not a problem.
+    fn report(&self, conn: &Handle, message_type: &str, error: &HandlerError) {
+        if !matches!(error, HandlerError::Refused { .. }) {
+            self.program.observer.handler_failed(Connection::of(conn), message_type, error);
+        }
     }
 
     /// Returns the frame that tells the peer of a failure: always for a request, and for other

@@ -2,6 +2,7 @@
 use crate::{
     envelope::{
         clock,
+        codes::{BAD_DATA, CANCELLED, FAILED},
         keys::{Id, Sent},
         parse::VERSION,
     },
@@ -21,20 +22,6 @@ pub(crate) const MAX_TEXT: usize = 512;
 /// Maximum length of the type in a failure, in bytes. The peer may have sent a longer one.
 const MAX_TYPE: usize = 128;
 
-/// No handler takes the type.
-pub(crate) const NOT_HANDLED: &str = "not_handled";
-/// The data does not fit the type that the handler takes.
-pub(crate) const BAD_DATA: &str = "bad_data";
-/// The handler returned an error.
-pub(crate) const FAILED: &str = "failed";
-/// Too many requests of the peer wait.
-pub(crate) const BUSY: &str = "busy";
-/// The request was not started within its time.
-pub(crate) const EXPIRED: &str = "expired";
-/// The handler has no reply.
-pub(crate) const NO_REPLY: &str = "no_reply";
-/// The asking end does not wait any more.
-const CANCELLED: &str = "cancelled";
 /// The type of a cancellation. A peer that does not know cancellations has no handler for it.
 const CANCEL: &str = "cancel";
 

@@ -2,6 +2,7 @@
 //! it is written. It does not know handlers or connections.
 mod asked_by;
 pub(crate) mod clock;
+pub(crate) mod codes;
 #[cfg(feature = "__engine")]
 pub(crate) mod failure;
 #[cfg(feature = "__engine")]

@@ -1,5 +1,6 @@
 //! Checks that fail to compile, and their messages.
 use super::{is_one_of, repeats};
+use crate::envelope::codes;
 
 /// Fails to compile with these pieces as one text, for a message with names that the macro cannot
 /// know.
@@ -41,9 +42,6 @@ pub const fn ensure_unique(side: &str, types: &[&str], at: usize) {
     }
 }
 
-/// The codes of wsx for the failure of a request.
-const FAILURES: &[&str] = &["not_handled", "bad_data", "failed", "busy", "expired", "no_reply", "cancelled"];
-
 /// Fails to compile if the type string of a refusal is a code of wsx. The type string of a refusal
 /// is the code of the failure on the wire.
 ///
@@ -52,7 +50,7 @@ const FAILURES: &[&str] = &["not_handled", "bad_data", "failed", "busy", "expire
 /// During compilation.
 #[track_caller]
 pub const fn ensure_refusal(message_type: &str) {
-    if is_one_of(FAILURES, message_type) {
+    if is_one_of(codes::ALL, message_type) {
         refuse(&[
             "a refusal cannot have the type \"",
             message_type,

@@ -3,7 +3,7 @@
 use crate::{
     connection::handle::Handle,
     envelope::{
-        failure,
+        codes, failure,
         incoming::{Incoming, RawFrame},
         keys::Id,
         payload,
@@ -108,7 +108,7 @@ impl Answers {
         let failure = |failure: failure::Failure<'_>| failure.frame(role, &incoming.message_type, Some(id));
         let reply = match answer(&incoming, ReplyTo { role, request: Some(id) }) {
             Ok(Some(reply)) => reply,
-            Ok(None) => failure(failure::Failure::new(failure::NO_REPLY, "")),
+            Ok(None) => failure(failure::Failure::new(codes::NO_REPLY, "")),
             Err(HandlerError::Handler(error)) if error.is::<Failure>() => {
                 let Failure { code, data } = error.downcast_ref().expect("asked above");
                 failure(failure::Failure { code: code.into(), message: "".into(), data: data.as_deref() })

@@ -2,8 +2,8 @@
 use crate::{
     connection::request_error::{PeerFailure, RequestError},
     envelope::{
-        Refusal,
-        failure::{self, Failure},
+        Refusal, codes,
+        failure::Failure,
         parse::{self, Parsed},
     },
     message::Message,
@@ -42,12 +42,12 @@ fn failed<F: Refusal>(err: &str) -> RequestError<F> {
         None => {}
     }
     match &*code {
-        failure::NOT_HANDLED => RequestError::NotHandled(text()),
-        failure::NO_REPLY => RequestError::NoReply,
-        failure::BAD_DATA => RequestError::BadData(text()),
-        failure::FAILED => RequestError::Failed(text()),
-        failure::BUSY => RequestError::Busy,
-        failure::EXPIRED => RequestError::Expired,
+        codes::NOT_HANDLED => RequestError::NotHandled(text()),
+        codes::NO_REPLY => RequestError::NoReply,
+        codes::BAD_DATA => RequestError::BadData(text()),
+        codes::FAILED => RequestError::Failed(text()),
+        codes::BUSY => RequestError::Busy,
+        codes::EXPIRED => RequestError::Expired,
         _ => {
             let (code, data) = (code.into_owned(), data.map(ToOwned::to_owned));
             RequestError::Other(Box::new(PeerFailure { code, message: text(), data }))
