@@ -262,6 +262,17 @@ impl Peer {
         (envelope["type"].as_str().unwrap_or_default().to_owned(), envelope["data"].take())
     }
 
+    /// Returns after the other end has read everything that this peer has sent.
+    ///
+    /// # Panics
+    ///
+    /// When something else than the pong arrives.
+    pub async fn read_so_far(&mut self) {
+        self.send(Message::Ping("all read?".into())).await;
+        let next = self.next().await;
+        assert!(matches!(next, Some(Ok(Message::Pong(_)))), "expected a pong, got {next:?}");
+    }
+
     /// Skips other messages up to the close frame. Returns its code and reason.
     ///
     /// # Panics

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Mutex, time::Duration};
 use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::Message;
 use wsx::{Config, Connection, Envelope, Hub};
-use wsx_tests::{Log, Memory, Peer, Server, recorder, within};
+use wsx_tests::{Log, Memory, Server, recorder, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -77,12 +77,6 @@ impl Works {
     }
 }
 
-/// Returns after everything that the peer has sent has been read.
-async fn read_so_far(peer: &mut Peer) {
-    peer.send(Message::Ping("".into())).await;
-    assert!(matches!(peer.next().await, Some(Ok(Message::Pong(_)))));
-}
-
 /// Row Q9: a concurrent handler runs up to its maximum number of times at once. Replies leave as
 /// they become ready. At the maximum, all later messages of the connection wait, in order.
 #[tokio::test]
@@ -95,7 +89,7 @@ async fn up_to_the_maximum_runs_at_a_time() {
     }
     peer.send_envelope("note", json!(6)).await;
     works.expect(&["job 1", "job 2", "job 3"]).await;
-    read_so_far(&mut peer).await;
+    peer.read_so_far().await;
     assert_eq!(works.began.try_next(), None);
     works.end(2);
     let reply = peer.receive().await;
@@ -123,7 +117,7 @@ async fn a_request_that_waits_for_a_call_may_expire_or_be_cancelled() {
     }
     works.expect(&["job 1", "job 2", "job 3"]).await;
     peer.send(json!({"type": "job", "id": 4, "ttl": 1000, "data": 4}).to_string()).await;
-    read_so_far(&mut peer).await;
+    peer.read_so_far().await;
     tokio::time::advance(SECOND).await;
     works.end(1);
     assert_eq!(peer.receive_data().await, ("done".into(), json!(1)));
@@ -135,7 +129,7 @@ async fn a_request_that_waits_for_a_call_may_expire_or_be_cancelled() {
     peer.send(json!({"type": "job", "id": 6, "data": 6}).to_string()).await;
     peer.send(json!({"type": "cancel", "id": 6, "err": {"code": "cancelled"}}).to_string()).await;
     peer.send_envelope("note", json!(7)).await;
-    read_so_far(&mut peer).await;
+    peer.read_so_far().await;
     works.end(2);
     works.expect(&["note 7"]).await;
     assert_eq!(works.began.try_next(), None);
@@ -152,7 +146,7 @@ async fn the_bytes_of_running_calls_are_bounded() {
         peer.send(format!(r#"{{"type":"job",{pad}"data":{n}}}"#)).await;
     }
     works.expect(&["job 1", "job 2"]).await;
-    read_so_far(&mut peer).await;
+    peer.read_so_far().await;
     assert_eq!(works.began.try_next(), None);
     works.end(1);
     works.expect(&["job 3"]).await;
@@ -182,7 +176,7 @@ async fn a_serial_handler_runs_beside_concurrent_ones() {
         peer.send_envelope(message_type, json!(n)).await;
     }
     works.expect(&["job 1", "note 2", "job 3"]).await;
-    read_so_far(&mut peer).await;
+    peer.read_so_far().await;
     assert_eq!(works.began.try_next(), None);
     works.end(1);
     assert_eq!(peer.receive_data().await, ("done".into(), json!(1)));
@@ -315,7 +309,7 @@ async fn the_maximum_holds_beside_a_handler_that_asks() {
         peer.send(json!({"type": "job", "id": n, "data": n}).to_string()).await;
     }
     works.expect(&["job 2", "job 3", "job 4"]).await;
-    read_so_far(&mut peer).await;
+    peer.read_so_far().await;
     assert_eq!(works.began.try_next(), None);
     works.end(3);
     assert_eq!(peer.receive().await["re"], 3);
@@ -337,7 +331,7 @@ async fn a_request_keeps_its_deadline_from_one_wait_to_the_next() {
     peer.send_envelope("serial", json!(4)).await;
     works.expect(&["job 1", "job 2", "job 3", "job 4"]).await;
     peer.send(json!({"type": "job", "id": 5, "ttl": 3000, "data": 5}).to_string()).await;
-    read_so_far(&mut peer).await;
+    peer.read_so_far().await;
     tokio::time::advance(2 * SECOND).await;
     works.end(4);
     assert_eq!(peer.receive_data().await, ("done".into(), json!(4)));
@@ -358,7 +352,7 @@ async fn no_call_begins_after_a_close() {
         peer.send_envelope("job", json!(n)).await;
     }
     works.expect(&["job 1", "job 2", "job 3"]).await;
-    read_so_far(&mut peer).await;
+    peer.read_so_far().await;
     server.hub.connection("a").unwrap().close();
     for n in 1..=3 {
         works.end(n);

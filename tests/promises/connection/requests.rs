@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::sleep};
-use tokio_tungstenite::tungstenite::Message;
 use wsx::{CancellationToken, Client, CloseCode, Config, Connection, Hub, RequestError, SendError, connection::Asking};
 use wsx_tests::{Log, Peer, Server, recorder, within};
 
@@ -294,7 +293,7 @@ async fn a_late_request_is_not_started() {
     assert_eq!(shared.seen.next().await, "wait 2");
     peer.send(json!({"type": "wait", "id": 3, "ttl": 20, "data": 3}).to_string()).await;
     peer.send(json!({"type": "add", "id": 4, "ttl": 60_000, "data": {"a": 1, "b": 2}}).to_string()).await;
-    read_so_far(&mut peer).await;
+    peer.read_so_far().await;
     sleep(Duration::from_millis(50)).await;
     shared.permits.add_permits(1);
     assert_eq!(peer.receive().await["re"], 2);
@@ -447,17 +446,11 @@ async fn a_request_beside_a_handler_stays_serial_after_it() {
     peer.send(json!({"type": "asked", "re": question["id"], "data": {"depth": 0}}).to_string()).await;
     assert_eq!(peer.receive().await["re"], 1);
     peer.send_envelope("note", json!({"n": 3})).await;
-    read_so_far(&mut peer).await;
+    peer.read_so_far().await;
     assert_eq!(shared.seen.try_next(), None);
     shared.permits.add_permits(1);
     assert_eq!(peer.receive().await["re"], 2);
     assert_eq!(shared.seen.next().await, "note 3");
-}
-
-/// Returns after everything that the peer has sent has been read.
-async fn read_so_far(peer: &mut Peer) {
-    peer.send(Message::Ping("".into())).await;
-    assert!(matches!(peer.next().await, Some(Ok(Message::Pong(_)))));
 }
 
 /// Row Q4: a reply to a task of the program does not wait for messages either, although a handler
@@ -493,7 +486,7 @@ async fn no_request_is_started_after_a_close() {
         peer.send(json!({"type": "wait", "id": id, "data": id}).to_string()).await;
     }
     assert_eq!(shared.seen.next().await, "wait 2");
-    read_so_far(&mut peer).await;
+    peer.read_so_far().await;
     server.hub.connection("a").unwrap().close();
     shared.permits.add_permits(2);
     assert_eq!(peer.close().await.0, 1000);
@@ -512,7 +505,7 @@ async fn nothing_is_handled_beside_the_handler_of_an_opening() {
     let mut peer = server.peer("a").await;
     let question = peer.receive().await;
     peer.send(json!({"type": "enter", "id": 1}).to_string()).await;
-    read_so_far(&mut peer).await;
+    peer.read_so_far().await;
     assert_eq!(server.hub.endpoint().0.try_next(), None);
     peer.send(json!({"type": "sum", "re": question["id"], "data": {"sum": 3}}).to_string()).await;
     assert_eq!(server.hub.endpoint().0.next().await, "opened");

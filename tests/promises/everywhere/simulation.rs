@@ -590,16 +590,7 @@ async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
         }
     });
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
-    let segment = world.segment;
-    let accepting = tokio::spawn(async move {
-        while let Ok((stream, peer)) = listener.accept().await {
-            let upgrade = upgrade.clone();
-            // The observer gets the errors.
-            tokio::spawn(
-                async move { upgrade.serve_connection(Segments::new(stream, segment), Some(peer)).await.is_ok() },
-            );
-        }
-    });
+    let accepting = segments::accept(upgrade, listener, world.segment);
     let mut talking = JoinSet::new();
     for id in world.peers.clone() {
         talking.spawn(command(world.clone(), hub.clone(), id, SmallRng::seed_from_u64(dice.random())));

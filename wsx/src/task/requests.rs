@@ -244,8 +244,8 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         }
     }
 
-    /// Returns the message of a request from the backlog, if its peer still waits. Notes the request,
-    /// so that it keeps its deadline if it has to wait for a call.
+    /// Returns the message of a request from the backlog, if its peer still waits. Notes the
+    /// request, so that it keeps its deadline if it has to wait for a call.
     #[cold]
     pub(super) fn next_request(&mut self, request: Request) -> Option<DataMessage> {
         let Request { message, id, deadline } = request;

@@ -6,8 +6,12 @@ use std::{
     pin::Pin,
     task::{Context, Poll},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use turmoil::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::JoinHandle,
+};
+use turmoil::net::{TcpListener, TcpStream};
+use wsx::{Endpoint, server::WsHandler};
 
 #[derive(Debug)]
 pub(crate) struct Segments {
@@ -20,6 +24,19 @@ impl Segments {
     pub(crate) fn new(stream: TcpStream, longest: usize) -> Self {
         Self { stream, longest }
     }
+}
+
+/// Accepts connections whose writes are cut, until the task is aborted.
+pub(crate) fn accept<E: Endpoint>(upgrade: WsHandler<E>, listener: TcpListener, longest: usize) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        while let Ok((stream, peer)) = listener.accept().await {
+            let upgrade = upgrade.clone();
+            // The connection may fail, which the observer learns.
+            tokio::spawn(
+                async move { upgrade.serve_connection(Segments::new(stream, longest), Some(peer)).await.is_ok() },
+            );
+        }
+    })
 }
 
 impl AsyncRead for Segments {

@@ -11,7 +11,7 @@
 //! - After the faults, both ends ask to a depth of 5 at once, and each of these requests has its
 //!   reply.
 //! - After the shutdown, no request is in a table, and no task runs.
-use crate::{PORT, STATION, Segments, TIME_LIMIT, each_seed, pause};
+use crate::{PORT, STATION, Segments, TIME_LIMIT, each_seed, pause, segments};
 use futures_util::future::join_all;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde::{Deserialize, Serialize};
@@ -410,16 +410,7 @@ async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
         .build()?;
     let upgrade = hub.ws_handler(query_id, world.join());
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
-    let segment = world.segment;
-    let accepting = tokio::spawn(async move {
-        while let Ok((stream, peer)) = listener.accept().await {
-            let upgrade = upgrade.clone();
-            // The connection may fail.
-            tokio::spawn(
-                async move { upgrade.serve_connection(Segments::new(stream, segment), Some(peer)).await.is_ok() },
-            );
-        }
-    });
+    let accepting = segments::accept(upgrade, listener, world.segment);
     let mut talking = JoinSet::new();
     for id in world.boxes.clone() {
         let (hub, other, there) = (hub.clone(), hub.clone(), id.clone());
