@@ -239,6 +239,8 @@ pub mod client;
 #[cfg(feature = "__engine")]
 pub mod connection;
 #[cfg(feature = "__engine")]
+pub mod delivery;
+#[cfg(feature = "__engine")]
 pub mod dispatch;
 #[cfg(feature = "__engine")]
 pub mod server;
