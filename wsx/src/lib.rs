@@ -219,9 +219,10 @@
 
 // The protocol half.
 pub mod envelope;
+pub mod message;
 pub mod protocol;
 
-mod message;
+mod policy;
 
 #[doc(inline)]
 pub use envelope::Envelope;

@@ -1,5 +1,6 @@
-//! The trait of a message: a Rust type with a type string. It does not know the wire format or any
-//! protocol.
+//! The trait of a message: a Rust type with a type string and a policy. It does not know the wire
+//! format or any protocol.
+pub use crate::policy::{Delivery, Full, Policy};
 
 /// A message: a Rust type and the envelope's `type` that it has on the wire.
 ///
@@ -28,7 +29,39 @@ pub trait Message: Derived {
     /// The [derive](macro@crate::Message#the-fingerprint) says what it covers. The hash is not
     /// cryptographic.
     const FINGERPRINT: u64;
+    /// How messages of this type are delivered: at most once, unless the
+    /// [derive](macro@crate::Message#delivery) has a `delivery`.
+    const POLICY: Policy = Policy::AT_MOST_ONCE;
+    /// Returns the JSON of the field that `#[wsx(key = ..)]` names. Of the messages with the same
+    /// one, the newest counts.
+    // Not a method: a program's own trait may have one of this name.
+    #[doc(hidden)]
+    #[inline]
+    fn slot(_message: &Self) -> Option<String> {
+        None
+    }
 }
+
+/// A message that is kept until the peer has handled it: a type with `#[wsx(delivery = ..)]`, other
+/// than `at_most_once`.
+///
+/// The derive of [`Message`] implements it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not kept: it is delivered at most once",
+    label = "not a kept message",
+    note = "declare it on the type, with `#[derive(wsx::Message)]` and `#[wsx(delivery = at_least_once)]`, or `send` it"
+)]
+pub trait Kept: Message + DeclaresKept {}
+
+/// A message that is a state: a type with `#[wsx(delivery = state)]`.
+///
+/// The derive of [`Message`] implements it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a state",
+    label = "not a state",
+    note = "declare it on the type, with `#[derive(wsx::Message)]` and `#[wsx(delivery = state)]`"
+)]
+pub trait State: Kept + DeclaresState {}
 
 /// Prevents an implementation of [`Message`] by hand. The compiler finds the handler of a message
 /// by a type that only the derive makes of the type string.
@@ -39,3 +72,21 @@ pub trait Message: Derived {
     note = "write `#[derive(wsx::Message)]`, with `#[wsx(type = \"..\")]` for another type string than the name in snake case"
 )]
 pub trait Derived {}
+
+/// Prevents an implementation of [`Kept`] by hand.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`wsx::message::Kept` is implemented by hand for `{Self}`",
+    label = "declare it instead",
+    note = "write `#[wsx(delivery = at_least_once)]` on the type"
+)]
+pub trait DeclaresKept {}
+
+/// Prevents an implementation of [`State`] by hand.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`wsx::message::State` is implemented by hand for `{Self}`",
+    label = "declare it instead",
+    note = "write `#[wsx(delivery = state)]` on the type"
+)]
+pub trait DeclaresState {}

@@ -8,10 +8,11 @@ use std::{
 
 /// The folders and files of `wsx/src`, each before those that may import from it. `internals`,
 /// `private` and `lib` may import from all.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "catch_panic",
     "config",
     "error",
+    "policy",
     "message",
     "protocol",
     "wire",

@@ -2,21 +2,29 @@
 use crate::shared::{self, Errors, key_of, once, snake_case};
 use borrowed::borrowed_text;
 use fingerprint::fingerprint;
+use policy::Declared;
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Data, DeriveInput, Field, GenericParam, LitStr, parse_quote};
 
 mod borrowed;
 mod fingerprint;
+mod policy;
 mod serde_options;
 mod shape;
 
 pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let mut given: Option<LitStr> = None;
+    let mut declared = Declared::default();
     let wsx = shared::options(&input.attrs, &mut errors, |meta| {
+        if declared.read(meta)? {
+            return Ok(());
+        }
         if !meta.path.is_ident("type") {
-            return Err(meta.error("the options of a message are `#[wsx(type = \"..\", crate = path)]`"));
+            return Err(meta.error(
+                "the options of a message are `#[wsx(type = \"..\", delivery = .., ttl = \"..\", key = .., full = .., crate = path)]`",
+            ));
         }
         once(given.is_some(), &meta.path)?;
         let literal: LitStr = meta.value()?.parse()?;
@@ -30,6 +38,7 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
         Ok(())
     });
     check(input, &mut errors);
+    declared.check(input, &mut errors);
     let name = &input.ident;
     let message_type = given.unwrap_or_else(|| LitStr::new(&snake_case(&name.to_string()), name.span()));
     let (generics, arguments, bounds) = input.generics.split_for_impl();
@@ -40,6 +49,7 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
     let borrowed = borrowed_text(input, p, &mut errors);
     let key = key_of(p, &message_type.value());
     let shape = fingerprint(input, p, &message_type);
+    let (policy, kept) = (declared.items(input, p), declared.traits(input, p));
     let (import, errors) = (&wsx.import, errors.finish());
     // Generated in spite of an error, so that the uses of the type do not fail too.
     quote! {
@@ -50,7 +60,9 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
             impl #generics #p::Message for #name #arguments #bounds {
                 const TYPE: &'static #p::str = #message_type;
                 const FINGERPRINT: #p::u64 = <Self as #p::Shape<#p::Full>>::SHAPE;
+                #policy
             }
+            #kept
             #shape
             #[automatically_derived]
             impl #generics #p::Derived for #name #arguments #bounds {}

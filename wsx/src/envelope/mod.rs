@@ -26,7 +26,7 @@ use crate::{
         keys::Sent,
         parse::{Parsed, VERSION},
     },
-    message::Message,
+    message::{Message, Policy},
     protocol::side::{AnySide, Declared, Receives},
 };
 pub use asked_by::{AskedBy, Refusal};
@@ -68,13 +68,24 @@ pub struct Envelope<T = Box<RawValue>> {
     pub ts: i64,
     /// The payload.
     pub data: T,
+    /// How it is delivered, if it was made of a message that declares it.
+    #[serde(skip)]
+    declared: Option<Declaration>,
+}
+
+/// The policy of a message, in its envelope.
+#[derive(Debug, Clone)]
+struct Declaration {
+    policy: &'static Policy,
+    /// See [`Message::slot`].
+    slot: Option<Box<str>>,
 }
 
 impl<T> Envelope<T> {
     /// Returns an envelope with this type and the current time. The type is not checked, because a
-    /// peer may use any type.
+    /// peer may use any type. It is delivered at most once.
     pub fn with_type(message_type: impl Into<Cow<'static, str>>, data: T) -> Self {
-        Self { ver: VERSION, message_type: message_type.into(), ts: clock::now(), data }
+        Self { ver: VERSION, message_type: message_type.into(), ts: clock::now(), data, declared: None }
     }
 
     /// Parses an envelope, as a hub or a client does.
@@ -93,13 +104,16 @@ impl<T> Envelope<T> {
             message_type: Cow::Owned(parsed.message_type.into_owned()),
             ts: parsed.ts,
             data: serde_json::from_str(parsed.data).map_err(|error| parse::locate_in_text(error, parsed.data, text))?,
+            declared: None,
         })
     }
 }
 
 impl<M: Message> From<M> for Envelope<M> {
     fn from(message: M) -> Self {
-        Self::with_type(M::TYPE, message)
+        let declared = const { !M::POLICY.is_default() }
+            .then(|| Declaration { policy: const { &M::POLICY }, slot: M::slot(&message).map(String::into_boxed_str) });
+        Self { declared, ..Self::with_type(M::TYPE, message) }
     }
 }
 
@@ -120,6 +134,12 @@ pub trait Outbound {
     /// Returns the type string, if it is a constant of the program; otherwise an empty one.
     #[doc(hidden)]
     fn constant_type(&self) -> &'static str;
+    /// Returns how it is delivered.
+    #[doc(hidden)]
+    fn policy(&self) -> Policy;
+    /// Returns the JSON of the message's key. See [`Message::slot`].
+    #[doc(hidden)]
+    fn slot(&self) -> Option<String>;
     /// Appends the envelope as JSON, with these keys.
     #[doc(hidden)]
     fn write_envelope(&self, buffer: &mut Vec<u8>, keys: Sent<'_>) -> serde_json::Result<()>;
@@ -130,6 +150,16 @@ impl<M: Message + Serialize> Outbound for M {
     #[inline]
     fn constant_type(&self) -> &'static str {
         M::TYPE
+    }
+
+    #[inline]
+    fn policy(&self) -> Policy {
+        M::POLICY
+    }
+
+    #[inline]
+    fn slot(&self) -> Option<String> {
+        M::slot(self)
     }
 
     #[inline]
@@ -145,6 +175,14 @@ impl<T: Serialize> Outbound for Envelope<T> {
             // It may be text of a peer, which the program passes on.
             Cow::Owned(_) => "",
         }
+    }
+
+    fn policy(&self) -> Policy {
+        self.declared.as_ref().map_or(Policy::AT_MOST_ONCE, |declared| *declared.policy)
+    }
+
+    fn slot(&self) -> Option<String> {
+        self.declared.as_ref()?.slot.as_deref().map(str::to_owned)
     }
 
     fn write_envelope(&self, buffer: &mut Vec<u8>, keys: Sent<'_>) -> serde_json::Result<()> {
@@ -275,7 +313,7 @@ mod tests {
     #[test]
     fn an_envelope_is_written_as_the_specification_has_it() {
         let data = RawValue::from_string(r#"{ "a": 1.50, "b":[ ] }"#.into()).unwrap();
-        let envelope = Envelope { ver: 1, message_type: "telemetry".into(), ts: 1_732_969_200, data };
+        let envelope = Envelope { ver: 1, message_type: "telemetry".into(), ts: 1_732_969_200, data, declared: None };
         let text = written(&envelope);
         assert_eq!(text, r#"{"ver":1,"type":"telemetry","ts":1732969200,"data":{ "a": 1.50, "b":[ ] }}"#);
         assert_eq!(serde_json::to_string(&envelope).unwrap(), text);
@@ -283,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_type_with_a_quote_in_it_is_escaped() {
-        let text = written(&Envelope { ver: 1, message_type: "a\"b".into(), ts: 0, data: () });
+        let text = written(&Envelope { ver: 1, message_type: "a\"b".into(), ts: 0, data: (), declared: None });
         assert_eq!(Parsed::parse(&text).unwrap().message_type, "a\"b");
     }
 }

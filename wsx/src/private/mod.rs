@@ -10,6 +10,7 @@ mod key;
 mod probe;
 mod sent_alone;
 mod shown;
+mod slot;
 
 #[cfg(feature = "__internals")]
 pub use crate::internals::Bench;
@@ -18,7 +19,7 @@ pub use crate::{
         AskedBy, Envelope, SentBy,
         keys::{Id, Sent},
     },
-    message::{Derived, Message},
+    message::{DeclaresKept, DeclaresState, Delivery, Derived, Kept, Message, Policy, State},
     protocol::{
         Answer, AnyPeer, AnySide, Description, MessageType, Receives, Side, Travel,
         answer::{Anything, Mistaken, Replies, RepliesOrRefuses},
@@ -41,6 +42,7 @@ pub use probe::{Plain, Probe};
 pub use sent_alone::{Sendable, SendsUnasked, SendsWithoutReply};
 pub use serde_json;
 pub use shown::{NotShown, Shown, show};
+pub use slot::{SlotKey, slot};
 pub use std::{
     any::{Any, TypeId},
     boxed::Box,
@@ -55,6 +57,7 @@ pub use std::{
     option::Option,
     primitive::{bool, str, u32, u64},
     result::Result,
+    string::String,
     vec::Vec,
 };
 
