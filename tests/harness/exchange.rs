@@ -82,7 +82,7 @@ impl Exchange {
     pub async fn send(&self, numbers: Range<u64>) {
         tokio::join!(
             send_all(numbers.clone(), |message| self.client.send(&message)),
-            send_all(numbers, |message| async move { self.server.hub.send_to("box-7", &message).await }),
+            send_all(numbers, |message| async move { self.server.hub.send_to("box-7", &message).await.map(drop) }),
         );
     }
 

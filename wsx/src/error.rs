@@ -2,6 +2,7 @@
 //!
 //! `Display` says what happened at this level, and `source()` has the cause; [`Report`] prints
 //! both. The end of a connection is not an error but a value, [`Closed`](crate::Closed).
+use crate::store_error::StoreError;
 use http::{HeaderMap, StatusCode, header::LOCATION};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, error::Error, fmt, io, time::Duration};
@@ -49,6 +50,16 @@ pub enum SendError {
     /// send that waits does not return this.
     #[error("the send queue is full, or too many requests wait")]
     Full,
+    /// The outbox or the mailbox has no room for the message, which would be kept until the peer has
+    /// handled it.
+    #[error("the outbox or the mailbox is full")]
+    OutboxFull,
+    /// The store of the outbox or the mailbox could not keep the message.
+    #[error("the message could not be stored")]
+    Store(#[source] std::sync::Arc<StoreError>),
+    /// The connection does not keep messages, because it was made by `Connection::new`.
+    #[error("a connection that is not of a hub or a client does not keep messages")]
+    NotKept,
     /// The message cannot be written as JSON: its own `Serialize` failed, or a number is NaN or
     /// infinite (row E5 of the specification). The source says which number, as
     /// `readings[3].celsius`.

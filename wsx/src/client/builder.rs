@@ -18,7 +18,8 @@ use crate::{
         Connection,
         closure_handler::{FromMessage, by_hand},
     },
-    dispatch::program::ProgramBuilder,
+    delivery::Outbox,
+    dispatch::program::{Place, ProgramBuilder},
     envelope::reply::IntoReply,
     error::{BoxError, BuildError},
     observer::{GuardedObserver, Observer, Setback},
@@ -316,6 +317,13 @@ impl<E: Endpoint> ClientBuilder<E> {
     #[must_use]
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.program.observer = GuardedObserver::new(observer);
+        self
+    }
+
+    /// Sets the outbox, which keeps messages for the server; default [`Outbox::new`], in memory.
+    #[must_use]
+    pub fn outbox(mut self, outbox: Outbox) -> Self {
+        self.program.place = Some(Place::Outbox(outbox));
         self
     }
 

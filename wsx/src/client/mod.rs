@@ -32,10 +32,11 @@ pub use urls::{Attempt, Urls};
 use crate::{
     catch_panic::Guarded,
     client::{inner::Inner, reconnect::Session, state::ClientState},
-    connection::{Asking, Connection, Sending, asking::Failed, handle::Handle, loom_or_std::watch},
-    envelope::{AskedBy, Outbound, SentBy, frame::Encode as _, keys::Sent},
+    connection::{Asking, Connection, Sending, asking::Failed, handle::Handle, keeper::Recipient, loom_or_std::watch},
+    delivery::Delivering,
+    envelope::{AskedBy, Outbound, SentBy, frame::Encode as _, kept::KeptMessage, keys::Sent},
     error::{ConnectError, SendError},
-    message::Message,
+    message::{Kept, Message, State},
     protocol::{
         endpoint::{Endpoint, Untyped},
         side::AnySide,
@@ -155,22 +156,48 @@ impl<E: Endpoint> Client<E> {
         self.connect(cancel, |_| {}).await
     }
 
-    /// Queues a message or an envelope on the current connection. Waits until its queue has room.
-    /// Messages that are queued when a connection breaks are lost.
+    /// Sends a message or an envelope.
+    ///
+    /// A message that is delivered at most once is queued on the current connection; this waits until
+    /// its queue has room. Messages that are queued when a connection breaks are lost. A kept message
+    /// goes into the [`Outbox`](crate::delivery::Outbox), also without a connection; see [`wsx::delivery`](crate::delivery).
     ///
     /// # Errors
     ///
-    /// - [`SendError::NotConnected`]: the client has no connection now.
+    /// - [`SendError::NotConnected`]: the client has no connection now. Not for a kept message.
     /// - [`SendError::Closed`]: the client is closed.
     /// - [`SendError::Encode`]: the message cannot be written as JSON.
+    /// - [`SendError::OutboxFull`], [`SendError::Store`]: the outbox does not take a kept message.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe. If this future is dropped while it waits for room, the message is not sent; see
-    /// [`Sending`].
+    /// Cancel safe; see [`Sending`]. If this future is dropped after its first poll, a kept message
+    /// is kept.
     pub fn send<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, message: &M) -> Sending<'static> {
-        let conn = self.0.current().clone().ok_or(SendError::Closed);
-        Sending::on_owned(conn, message.encode(Role::Client)).of_client(self.0.stop.clone())
+        let conn = || self.0.current().clone().ok_or(SendError::Closed);
+        let sending = Sending::message_to(Role::Client, message, conn, || self.recipient());
+        sending.of_client(self.0.stop.clone())
+    }
+
+    /// Sends a kept message, as [`send`](Self::send), and waits until the server has handled it.
+    pub fn deliver<M: SentBy<E::Side, E::Peer> + Kept>(&self, message: &M) -> Delivering {
+        Delivering::new(self.recipient(), KeptMessage::of(message))
+    }
+
+    /// Sets the state of this type, which the server remembers. It is sent at once and at every
+    /// connect, until the server has handled it. A newer one replaces it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send) for a kept message.
+    pub fn set<M: SentBy<E::Side, E::Peer> + State>(&self, state: &M) -> Sending<'static> {
+        self.send(state)
+    }
+
+    /// Returns the number of messages that wait in the outbox.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.program.deliveries.messages("")
     }
 
     /// Asks the server on the current connection, and waits for its reply (row Q3 of the
@@ -194,6 +221,16 @@ impl<E: Endpoint> Client<E> {
         E: Endpoint<Side = AnySide>,
     {
         self.ask(|keys| message.draft(keys))
+    }
+
+    /// Returns the server, for which a send keeps a message.
+    fn recipient(&self) -> Result<Recipient, SendError> {
+        if self.is_closed() {
+            return Err(SendError::Closed);
+        }
+        let inner = self.0.clone();
+        let conn = Box::new(move || inner.current().clone());
+        Ok(Recipient { keeper: self.0.program.keeper(), peer: Arc::from(""), conn })
     }
 
     fn ask<R, F>(&self, encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError>) -> Asking<'static, R, F> {

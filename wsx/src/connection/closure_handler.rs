@@ -100,11 +100,12 @@ where
     fn call(&self, conn: &Handle, incoming: &Incoming<'_>) -> BoxFuture<'static, HandlerResult> {
         match T::from_message(incoming) {
             Ok(message) => {
+                let conn = conn.clone();
                 let future = (self.handler)(message, Connection::from_handle(conn.clone()));
                 let (role, request) = (conn.role(), incoming.request.map(|id| Box::<str>::from(id.json())));
                 Box::pin(async move {
                     let request = request.as_deref().and_then(Id::from_json);
-                    future.await.into_reply(ReplyTo { role, request })
+                    future.await.into_reply(ReplyTo { role, request, keeper: &conn })
                 })
             }
             Err(error) => Box::pin(std::future::ready(Err(error))),

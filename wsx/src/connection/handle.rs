@@ -4,6 +4,7 @@
 //! The task, the hub and the sends use a [`Handle`]. [`Connection`](super::Connection) is its
 //! public form and adds the side. A handle does not know the socket or the hub.
 mod asks;
+mod delivery;
 mod extra;
 mod intake;
 mod reports;
@@ -17,7 +18,7 @@ use crate::{
     connection::{
         closure_handler::OwnHandler,
         extensions::Extensions,
-        handle::extra::Extra,
+        handle::{delivery::Delivery, extra::Extra},
         queue::{Bound, Budget, PushError, Queue, QueueClosed},
         requests::{Requests, Writes},
         wall_clock::{AtomicSeconds, Seconds},
@@ -74,6 +75,8 @@ struct Shared {
     requests: OnceLock<Box<Requests>>,
     /// Whether the observer knows that the peer sends replies which nobody waits for.
     unexpected: AtomicBool,
+    /// The delivery of kept messages on this connection.
+    delivery: Delivery,
     /// Only few connections have this, so the others do not carry its memory.
     extra: OnceLock<Box<Extra>>,
 }
@@ -116,6 +119,7 @@ impl Handle {
             max_requests: config.max_requests,
             requests: OnceLock::new(),
             unexpected: AtomicBool::new(false),
+            delivery: Delivery::default(),
             extra: OnceLock::new(),
         }))
     }

@@ -7,6 +7,7 @@ pub(crate) mod asking;
 pub(crate) mod closure_handler;
 pub(crate) mod extensions;
 pub(crate) mod handle;
+pub(crate) mod keeper;
 pub(crate) mod loom_or_std;
 pub(crate) mod queue;
 pub(crate) mod request_error;
@@ -135,7 +136,7 @@ impl<S: Side, To> Connection<S, To> {
     /// Cancel safe. If this future is dropped while it waits for room, the message is not sent; see
     /// [`Sending`].
     pub fn send<M: SentBy<S, To> + ?Sized>(&self, message: &M) -> Sending<'_> {
-        Sending::message(&self.handle, message.encode(self.handle.role()))
+        Sending::message(&self.handle, message)
     }
 
     /// Queues a message or an envelope without waiting.
@@ -144,7 +145,7 @@ impl<S: Side, To> Connection<S, To> {
     ///
     /// As [`send`](Self::send). Also [`SendError::Full`]: the queue does not have room.
     pub fn try_send<M: SentBy<S, To> + ?Sized>(&self, message: &M) -> Result<(), SendError> {
-        sending::try_send(&self.handle, message.encode(self.handle.role())?)
+        sending::try_send(&self.handle, message)
     }
 
     /// Asks the peer, and waits for its reply (row Q3 of the specification).

@@ -5,11 +5,17 @@
 use crate::{
     connection::{
         handle::Handle,
+        keeper::{Accepted, Accepting, Recipient},
         queue::{Beyond, PushError, Pushed, QueueClosed, Ticket},
         target::{Counted, Target, error_for},
     },
+    envelope::{
+        Outbound,
+        frame::Encode as _,
+        kept::{KeepReply, KeptMessage},
+    },
     error::SendError,
-    wire::write::Frame,
+    wire::{role::Role, write::Frame},
 };
 use bytes::Bytes;
 use std::{
@@ -41,6 +47,8 @@ pub struct Sending<'c> {
     client: Option<CancellationToken>,
     /// What an observer counts; `None` for a ping.
     counted: Option<Counted>,
+    /// Where the message is when this is done.
+    accepted: Accepted,
 }
 
 /// The progress of a send.
@@ -50,6 +58,10 @@ enum Step {
     Frame(Bytes),
     /// The queue is full and has noted this send.
     Waiting(Ticket),
+    /// Not yet polled, and kept until the peer has handled it.
+    Kept(Box<(Recipient, KeptMessage)>),
+    /// The store writes the message.
+    Storing(Accepting),
     /// Returns this error at the first poll.
     Failed(SendError),
     /// Has returned its result.
@@ -85,9 +97,24 @@ impl<'c> Sending<'c> {
     }
 
     /// Returns the send of a message.
-    pub(crate) fn message(conn: &'c Handle, frame: Result<Frame, SendError>) -> Self {
-        let (step, counted) = split(frame);
+    #[inline]
+    pub(crate) fn message<M: Outbound + ?Sized>(conn: &'c Handle, message: &M) -> Self {
+        if message.policy().is_kept() {
+            let recipient = Recipient::of(conn).ok_or(SendError::NotKept);
+            return Self::kept(recipient, KeptMessage::of(message));
+        }
+        let (step, counted) = split(message.encode(conn.role()));
         Self::new(Target::Borrowed(conn), step, counted)
+    }
+
+    /// Returns the send of a message that is kept until the peer has handled it.
+    #[cold]
+    pub(crate) fn kept(recipient: Result<Recipient, SendError>, message: Result<KeptMessage, SendError>) -> Self {
+        let step = match recipient.and_then(|recipient| Ok((recipient, message?))) {
+            Ok(kept) => Step::Kept(Box::new(kept)),
+            Err(error) => Step::Failed(error),
+        };
+        Self::new(Target::Missing, step, None)
     }
 
     /// Counts the send as a message of this type and length. The type is empty if it is not known.
@@ -97,7 +124,12 @@ impl<'c> Sending<'c> {
     }
 
     fn new(conn: Target<'c>, step: Step, counted: Option<Counted>) -> Self {
-        Self { conn, step, client: None, counted }
+        Self { conn, step, client: None, counted, accepted: Accepted::Sent }
+    }
+
+    /// Where the message is, when this is done.
+    pub(crate) fn accepted(&self) -> Accepted {
+        self.accepted
     }
 }
 
@@ -114,6 +146,20 @@ fn split(frame: Result<Frame, SendError>) -> (Step, Option<Counted>) {
 }
 
 impl Sending<'static> {
+    /// Returns the send of a message that owns its connection, or the peer that keeps the message.
+    #[inline]
+    pub(crate) fn message_to<M: Outbound + ?Sized>(
+        role: Role,
+        message: &M,
+        conn: impl FnOnce() -> Result<Handle, SendError>,
+        recipient: impl FnOnce() -> Result<Recipient, SendError>,
+    ) -> Self {
+        if message.policy().is_kept() {
+            return Self::kept(recipient(), KeptMessage::of(message));
+        }
+        Self::on_owned(conn(), message.encode(role))
+    }
+
     /// Returns a send that owns its connection.
     pub(crate) fn on_owned(conn: Result<Handle, SendError>, frame: Result<Frame, SendError>) -> Self {
         match (split(frame), conn) {
@@ -138,6 +184,25 @@ impl Future for Sending<'_> {
         let this = self.get_mut();
         let result = match (std::mem::replace(&mut this.step, Step::Done), this.conn.handle()) {
             (Step::Failed(error), _) => Err(error),
+            (Step::Kept(mut kept), _) => {
+                let (recipient, message) = &mut *kept;
+                match recipient.keep(message.clone(), None) {
+                    Ok(kept) => {
+                        this.accepted = if kept.is_connected { Accepted::Sent } else { Accepted::Kept };
+                        this.step = Step::Storing(kept.accepting);
+                        return Pin::new(this).poll(cx);
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            (Step::Storing(Accepting::Done), _) => Ok(()),
+            (Step::Storing(Accepting::Durable(mut durable)), _) => match Pin::new(&mut durable).poll(cx) {
+                Poll::Pending => {
+                    this.step = Step::Storing(Accepting::Durable(durable));
+                    return Poll::Pending;
+                }
+                Poll::Ready(stored) => stored.unwrap_or(Err(SendError::Closed)),
+            },
             (Step::Frame(frame), Some(conn)) => match conn.queue().push(frame, cx) {
                 Ok(Pushed::Waiting(ticket, _)) => {
                     this.step = Step::Waiting(ticket);
@@ -173,9 +238,30 @@ impl Drop for Sending<'_> {
     }
 }
 
-/// Queues a message, if there is room.
+/// Queues a message, if there is room. Keeps it, if its type declares that; then it may not be
+/// durable yet.
 #[inline]
-pub(crate) fn try_send(conn: &Handle, frame: Frame) -> Result<(), SendError> {
+pub(crate) fn try_send<M: Outbound + ?Sized>(conn: &Handle, message: &M) -> Result<(), SendError> {
+    if message.policy().is_kept() {
+        return try_keep(conn, KeptMessage::of(message)?);
+    }
+    try_send_frame(conn, message.encode(conn.role())?)
+}
+
+/// Keeps a message for the peer of a connection.
+#[cold]
+fn try_keep(conn: &Handle, message: KeptMessage) -> Result<(), SendError> {
+    Recipient::of(conn).ok_or(SendError::NotKept)?.keep(message, None).map(drop)
+}
+
+impl KeepReply for Handle {
+    fn keep_reply(&self, message: KeptMessage) -> Result<(), SendError> {
+        try_keep(self, message)
+    }
+}
+
+#[inline]
+fn try_send_frame(conn: &Handle, frame: Frame) -> Result<(), SendError> {
     if conn.watch().is_some() {
         return try_send_watched(conn, frame);
     }

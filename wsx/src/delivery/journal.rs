@@ -1,8 +1,11 @@
 //! The journal of kept messages: a thread that commits changes to the store, many at once.
 //!
 //! It does not know messages, peers or tokio.
-use super::store::{Change, Store, StoreError, StoreErrorKind};
-use crate::catch_panic;
+use super::store::{Change, Store};
+use crate::{
+    catch_panic,
+    store_error::{StoreError, StoreErrorKind},
+};
 use std::{
     collections::{HashSet, VecDeque},
     fmt, mem,

@@ -4,9 +4,10 @@
 //! them owns it.
 use crate::{
     config::Config,
-    connection::{closure_handler::OwnHandler, handle::Handle, watch::Watch},
+    connection::{closure_handler::OwnHandler, handle::Handle, keeper::Keeper, watch::Watch},
+    delivery::{Mailbox, Outbox, deliveries::Deliveries},
     dispatch::router::{Added, NoHandlers, Owner, Router},
-    error::BuildError,
+    error::{BuildError, Report},
     observer::{GuardedObserver, Interest, Silent, spans},
     protocol::endpoint::{Endpoint, Untyped},
 };
@@ -32,6 +33,10 @@ pub(crate) struct Program<E> {
     pub(crate) interest: Interest,
     /// The observer, if it wants to know of each message that is sent.
     watch: Option<Arc<dyn Watch>>,
+    /// The messages that are kept until their peers have handled them.
+    pub(crate) deliveries: Deliveries,
+    /// The same, as the sends of connections know it.
+    keeper: Arc<dyn Keeper>,
     /// How many messages did not have a handler. An atomic, because every connection counts here.
     ignored: AtomicUsize,
 }
@@ -39,23 +44,32 @@ pub(crate) struct Program<E> {
 impl<E> Program<E> {
     /// Returns a program without handlers. Only the handlers of a connection itself run.
     pub(crate) fn without_handlers(endpoint: E, config: Config) -> Self {
-        Self::new(endpoint, Router::empty(), config, GuardedObserver::new(Silent))
+        let observer = GuardedObserver::new(Silent);
+        let deliveries = Deliveries::in_memory(observer.clone());
+        Self::new(endpoint, Router::empty(), config, observer, deliveries)
     }
 
-    fn new(endpoint: E, router: Router<E>, config: Config, observer: GuardedObserver) -> Self {
+    fn new(endpoint: E, router: Router<E>, config: Config, observer: GuardedObserver, deliveries: Deliveries) -> Self {
         let interest = observer.interest();
         let watch = interest.messages.then(|| Arc::new(observer.clone()) as Arc<dyn Watch>);
-        Self { endpoint, router, config, observer, interest, watch, ignored: AtomicUsize::new(0) }
+        let keeper = Arc::new(deliveries.clone());
+        Self { endpoint, router, config, observer, interest, watch, deliveries, keeper, ignored: AtomicUsize::new(0) }
     }
 
-    /// Gives a new connection what the observer wants of it.
+    /// Gives a new connection what the observer wants of it, and who keeps its messages.
     pub(crate) fn watch(&self, conn: &Handle) {
+        conn.set_keeper(self.keeper.clone());
         if let Some(watch) = &self.watch {
             conn.set_watch(watch.clone());
         }
         if self.interest.spans {
             spans::create(conn);
         }
+    }
+
+    /// Returns who keeps the messages of the program.
+    pub(crate) fn keeper(&self) -> Arc<dyn Keeper> {
+        self.keeper.clone()
     }
 
     /// Whether the observer wants to know of each message.
@@ -81,10 +95,18 @@ pub(crate) struct ProgramBuilder<E> {
     pub(crate) config: Config,
     /// Becomes [`Program::observer`].
     pub(crate) observer: GuardedObserver,
+    /// Where kept messages are, if the program says so.
+    pub(crate) place: Option<Place>,
     /// The closures given to `on`.
     added: Vec<Added>,
     /// Problems found before `build`, which reports them together with its own.
     problems: Vec<String>,
+}
+
+/// Where a program keeps messages.
+pub(crate) enum Place {
+    Outbox(Outbox),
+    Mailbox(Mailbox),
 }
 
 impl Default for ProgramBuilder<Untyped> {
@@ -93,6 +115,7 @@ impl Default for ProgramBuilder<Untyped> {
             endpoint: Untyped::default(),
             config: Config::default(),
             observer: GuardedObserver::new(Silent),
+            place: None,
             added: Vec::new(),
             problems: Vec::new(),
         }
@@ -116,7 +139,7 @@ impl ProgramBuilder<Untyped> {
     /// Replaces the untyped endpoint. Earlier state and closures belong to the untyped endpoint, so
     /// each is a problem.
     pub(crate) fn endpoint<E: Endpoint>(self, endpoint: E) -> ProgramBuilder<E> {
-        let Self { endpoint: untyped, config, observer, added, mut problems } = self;
+        let Self { endpoint: untyped, config, observer, place, added, mut problems } = self;
         if !untyped.is_empty() {
             problems.push(format!(
                 "`state` was called before `endpoint({})`: make the value a field of `{}` instead",
@@ -134,7 +157,7 @@ impl ProgramBuilder<Untyped> {
                 E::NAME
             )
         }));
-        ProgramBuilder { endpoint, config, observer, added: Vec::new(), problems }
+        ProgramBuilder { endpoint, config, observer, place, added: Vec::new(), problems }
     }
 }
 
@@ -146,12 +169,26 @@ impl<E: Endpoint> ProgramBuilder<E> {
 
     /// Collects the handlers. Returns the program, and an error with every problem.
     pub(crate) fn build(self, owner: Owner, no_handlers: NoHandlers) -> (Program<E>, Result<(), BuildError>) {
-        let Self { endpoint, config, observer, added, mut problems } = self;
+        let Self { endpoint, config, observer, place, added, mut problems } = self;
         let (router, more) = Router::build(&endpoint, added, owner, no_handlers);
         problems.extend(more);
+        let place = place.unwrap_or_else(|| match owner {
+            Owner::Hub => Place::Mailbox(Mailbox::default()),
+            Owner::Client => Place::Outbox(Outbox::default()),
+        });
+        // A store is opened only if everything else is right.
+        let opened = match place {
+            _ if !problems.is_empty() => Ok(Deliveries::in_memory(observer.clone())),
+            Place::Outbox(outbox) => Deliveries::of_outbox(outbox, observer.clone()),
+            Place::Mailbox(mailbox) => Deliveries::of_mailbox(mailbox, observer.clone()),
+        };
+        let deliveries = opened.unwrap_or_else(|error| {
+            problems.push(Report(&error).to_string());
+            Deliveries::in_memory(observer.clone())
+        });
         let result =
             if problems.is_empty() { Ok(()) } else { Err(BuildError { subject: subject::<E>(owner), problems }) };
-        (Program::new(endpoint, router, config, observer), result)
+        (Program::new(endpoint, router, config, observer, deliveries), result)
     }
 }
 

@@ -2,12 +2,13 @@
 //! socket.
 use crate::{
     connection::{Connection, handle::Handle},
+    delivery::deliveries::End,
     dispatch::{context::Context, program::Program, registration::Outcome, router::Found},
     envelope::{
         codes,
         failure::Failure,
         incoming::{CLOSE, Incoming, OPEN, RAW, RawFrame, UNKNOWN},
-        keys::Keys,
+        keys::{Keys, Number},
         reply::HandlerResult,
         sorted::Sorted,
     },
@@ -44,19 +45,59 @@ impl<E: Endpoint> Scope<'_, E> {
             }
         }
         match self.sort(conn, frame) {
-            Ok(incoming) => self.event(conn, &incoming).await,
+            Ok((incoming, None)) => self.event(conn, &incoming).await,
+            // Boxed, so that other connections do not carry its room.
+            Ok((incoming, Some(number))) => Box::pin(self.numbered(conn, &incoming, number)).await,
             Err(failure) => failure,
         }
     }
 
+    /// Handles a message that its sender keeps until then, unless it was handled before. Its failure
+    /// is part of the acknowledgement.
+    async fn numbered(&self, conn: &Handle, incoming: &Incoming<'_>, number: Number) -> Option<Frame> {
+        let handling = self.program.deliveries.start(conn, number)?;
+        let context = self.context(conn, incoming);
+        let Some((message_type, outcome)) = self.call(&context) else {
+            handling.end(&End::Failed(codes::NOT_HANDLED, "no handler takes this type"));
+            return None;
+        };
+        let result = match outcome {
+            Outcome::Ready(result) => result,
+            Outcome::Pending(future) => future.await,
+        };
+        match result {
+            Ok(_) if message_type == UNKNOWN => {
+                handling.end(&End::Failed(codes::NOT_HANDLED, "no handler takes this type"));
+                None
+            }
+            Ok(reply) => {
+                handling.end(&End::Handled(message_type, incoming.json()));
+                reply
+            }
+            Err(error) => {
+                self.report(conn, message_type, &error);
+                let failure = Failure::of(&error);
+                handling.end(&End::Failed(&failure.code, &failure.message));
+                None
+            }
+        }
+    }
+
     /// Parses a message completely. If it is not for a handler, returns the answer to it.
-    fn sort<'f>(&self, conn: &Handle, frame: &'f RawFrame<'f>) -> Result<Incoming<'f>, Option<Frame>> {
+    fn sort<'f>(
+        &self,
+        conn: &Handle,
+        frame: &'f RawFrame<'f>,
+    ) -> Result<(Incoming<'f>, Option<Number>), Option<Frame>> {
         let (incoming, keys) = Incoming::with_keys(frame);
         match Sorted::by(keys) {
             Sorted::Request { ttl: Some(0), .. } => {
                 return Err(self.failure(conn, &incoming, &Failure::new(codes::EXPIRED, "its deadline has passed")));
             }
-            Sorted::Message | Sorted::Request { .. } => return Ok(incoming),
+            Sorted::Message | Sorted::Request { .. } => return Ok((incoming, None)),
+            Sorted::Numbered(number) => return Ok((incoming, Some(number))),
+            Sorted::Announcement(json) => self.program.deliveries.announced(conn, json),
+            Sorted::Acknowledgement(json) => self.program.deliveries.acknowledged(conn, json),
             Sorted::Reply(_) => self.unexpected(conn, &incoming),
             // A request that still waits is found by the reader.
             Sorted::Cancel(_) => {}
@@ -81,7 +122,8 @@ impl<E: Endpoint> Scope<'_, E> {
         // Only now is the whole text parsed. Its beginning may be that of an envelope, and yet it
         // is for the serial handler of `__raw__`.
         let (incoming, keys) = Incoming::with_keys(frame);
-        let is_for_handler = incoming.message_type != RAW && keys.re.is_none() && keys.err.is_none();
+        let is_for_handler = incoming.message_type != RAW
+            && matches!(Sorted::by(keys), Sorted::Message | Sorted::Request { .. } | Sorted::Numbered(_));
         (is_for_handler && conn.own_handler(found.0).is_none()).then_some(found)
     }
 

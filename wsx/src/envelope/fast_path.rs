@@ -74,7 +74,7 @@ impl<'f> Undecoded<'f> {
     /// of letters, each escape begins with `\u`.
     pub(crate) fn may_have_more_keys(self) -> bool {
         let rest = &self.text[self.start..];
-        ["\"re\"", "\"id\"", "\"err\"", "\"ttl\"", "\\u"].iter().any(|key| rest.contains(key))
+        ["\"re\"", "\"id\"", "\"err\"", "\"ttl\"", "\"ack\"", "\\u"].iter().any(|key| rest.contains(key))
     }
 
     /// Decodes the payload, if only the closing brace of the envelope follows it. [`Parsed::parse`]

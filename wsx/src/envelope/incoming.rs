@@ -209,6 +209,14 @@ impl<'f> Incoming<'f> {
         }
     }
 
+    /// Returns the JSON of the payload of a message that was parsed completely.
+    pub(crate) fn json(&self) -> &'f str {
+        match &self.data {
+            Data::Json(json) => json,
+            Data::Undecoded(data) => Parsed::parse(data.text).map_or("null", |parsed| parsed.data),
+        }
+    }
+
     /// Returns the length of the message in bytes; 0 for the opening or end of a connection.
     pub(crate) fn bytes(&self) -> usize {
         self.frame.map_or(0, |frame| frame.as_bytes().len())

@@ -67,6 +67,56 @@ pub(crate) struct Keys<'f> {
     pub(crate) ttl: Option<u64>,
     /// The JSON of a failure.
     pub(crate) err: Option<&'f str>,
+    /// The key of delivery, if there is one.
+    pub(crate) delivery: Option<DeliveryKey<'f>>,
+}
+
+/// A key of an envelope that belongs to delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeliveryKey<'f> {
+    /// `seq`, `latest` or `state` with a number: the envelope has a message.
+    Number(Number),
+    /// The JSON of `seq`, which is an object: the envelope has none.
+    Announcement(&'f str),
+    /// The JSON of `ack`.
+    Acknowledgement(&'f str),
+}
+
+/// The number of a message that its sender keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Number {
+    /// `seq`: every message counts.
+    Seq(u64),
+    /// `latest`: the newest message counts.
+    Latest(u64),
+    /// `state`: the newest message counts, and the receiver remembers it.
+    State(u64),
+}
+
+impl<'f> DeliveryKey<'f> {
+    /// Returns the key, from the JSON of all four. A value of another shape is not an error: a peer
+    /// may use these names.
+    pub(crate) fn of(
+        seq: Option<&'f str>,
+        latest: Option<&'f str>,
+        state: Option<&'f str>,
+        ack: Option<&'f str>,
+    ) -> Option<Self> {
+        let number = |json: &str| json.parse().ok().filter(|number| *number > 0);
+        if let Some(ack) = ack.filter(|ack| ack.starts_with('{')) {
+            return Some(Self::Acknowledgement(ack));
+        }
+        if let Some(seq) = seq {
+            if seq.starts_with('{') {
+                return Some(Self::Announcement(seq));
+            }
+            if let Some(number) = number(seq) {
+                return Some(Self::Number(Number::Seq(number)));
+            }
+        }
+        let latest = latest.and_then(number).map(Number::Latest);
+        latest.or_else(|| state.and_then(number).map(Number::State)).map(Self::Number)
+    }
 }
 
 /// These keys of an envelope that is sent.

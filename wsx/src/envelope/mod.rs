@@ -12,6 +12,8 @@ mod finite;
 pub(crate) mod frame;
 #[cfg(feature = "__engine")]
 pub(crate) mod incoming;
+#[cfg(feature = "__engine")]
+pub(crate) mod kept;
 pub(crate) mod keys;
 pub(crate) mod parse;
 #[cfg(feature = "__engine")]

@@ -3,7 +3,7 @@
 //!
 //! It does not read the payload: the handler's type decodes that in a second pass. `shortcut` needs
 //! one pass, and returns the same result or none.
-use crate::envelope::keys::{Id, Keys};
+use crate::envelope::keys::{DeliveryKey, Id, Keys};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, IgnoredAny},
@@ -41,7 +41,18 @@ impl<'f> Parsed<'f> {
             ver: fields.ver,
             message_type: fields.message_type,
             ts: fields.ts,
-            keys: Keys { id: fields.id, re: fields.re, ttl: fields.ttl, err: fields.err.map(RawValue::get) },
+            keys: Keys {
+                id: fields.id,
+                re: fields.re,
+                ttl: fields.ttl,
+                err: fields.err.map(RawValue::get),
+                delivery: DeliveryKey::of(
+                    fields.seq.map(RawValue::get),
+                    fields.latest.map(RawValue::get),
+                    fields.state.map(RawValue::get),
+                    fields.ack.map(RawValue::get),
+                ),
+            },
             data: fields.data.map_or(MISSING_DATA, RawValue::get),
         })
     }
@@ -49,8 +60,8 @@ impl<'f> Parsed<'f> {
     /// Whether a key of a request or a reply follows the payload in the text.
     #[cfg(feature = "__engine")]
     pub(crate) fn has_late_keys(&self, text: &str) -> bool {
-        let Keys { id, re, ttl, err } = self.keys;
-        if id.is_none() && re.is_none() && ttl.is_none() && err.is_none() {
+        let Keys { id, re, ttl, err, delivery } = self.keys;
+        if id.is_none() && re.is_none() && ttl.is_none() && err.is_none() && delivery.is_none() {
             return false;
         }
         let end = (self.data.as_ptr() as usize + self.data.len()).checked_sub(text.as_ptr() as usize);
@@ -89,6 +100,14 @@ struct Fields<'f> {
     // `null` is no failure: peers send it with a reply.
     #[serde(borrow, default)]
     err: Option<&'f RawValue>,
+    #[serde(borrow, default)]
+    seq: Option<&'f RawValue>,
+    #[serde(borrow, default)]
+    latest: Option<&'f RawValue>,
+    #[serde(borrow, default)]
+    state: Option<&'f RawValue>,
+    #[serde(borrow, default)]
+    ack: Option<&'f RawValue>,
 }
 
 fn version() -> u32 {

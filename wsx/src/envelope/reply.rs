@@ -3,6 +3,7 @@ use crate::{
     envelope::{
         Envelope, Outbound, finite,
         frame::Encode as _,
+        kept::{KeepReply, KeptMessage},
         keys::{Id, Sent},
     },
     error::{BoxError, HandlerError, SendError},
@@ -12,25 +13,38 @@ use crate::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::fmt;
 
 /// The finished frame of the reply, or `None` if the handler does not reply.
 pub type HandlerResult = Result<Option<Frame>, HandlerError>;
 
 /// Where the reply of a handler goes: to a request, or to a message that does not wait for one.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct ReplyTo<'f> {
     /// Decides whether the frame is masked.
     pub(crate) role: Role,
     /// The id of the request.
     pub(crate) request: Option<Id<'f>>,
+    /// Keeps a reply that is not lost with the connection.
+    pub(crate) keeper: &'f dyn KeepReply,
+}
+
+impl fmt::Debug for ReplyTo<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplyTo").field("role", &self.role).field("request", &self.request).finish_non_exhaustive()
+    }
 }
 
 impl ReplyTo<'_> {
-    /// Returns the frame of a reply.
+    /// Returns the frame of a reply, unless the reply is kept.
     #[inline]
-    fn encode<M: Outbound>(self, message: &M) -> Result<Frame, SendError> {
+    fn encode<M: Outbound>(self, message: &M) -> Result<Option<Frame>, SendError> {
+        if message.policy().is_kept() && self.request.is_none() {
+            self.keeper.keep_reply(KeptMessage::of(message)?)?;
+            return Ok(None);
+        }
         // One call, so that the message is written by one copy of its code.
-        message.encode_with(self.role, self.request.map_or(Sent::Message, Sent::Reply))
+        message.encode_with(self.role, self.request.map_or(Sent::Message, Sent::Reply)).map(Some)
     }
 }
 
@@ -90,7 +104,7 @@ impl<M: Outbound> IntoReply for M {
     type Message = M;
     type Sender<Side> = Side;
     fn into_reply(self, to: ReplyTo<'_>) -> HandlerResult {
-        to.encode(&self).map(Some).map_err(HandlerError::Reply)
+        to.encode(&self).map_err(HandlerError::Reply)
     }
 }
 
@@ -99,7 +113,7 @@ impl<M: Outbound> IntoReply for Option<M> {
     type Message = M;
     type Sender<Side> = Side;
     fn into_reply(self, to: ReplyTo<'_>) -> HandlerResult {
-        self.map(|message| to.encode(&message)).transpose().map_err(HandlerError::Reply)
+        self.map_or(Ok(None), |message| to.encode(&message)).map_err(HandlerError::Reply)
     }
 }
 

@@ -4,7 +4,7 @@
 //! not know handlers or requests.
 use crate::envelope::{
     incoming::RawFrame,
-    keys::{Id, Keys},
+    keys::{DeliveryKey, Id, Keys, Number},
     parse::Parsed,
 };
 
@@ -25,6 +25,12 @@ pub(crate) enum Sorted<'f> {
     Cancel(Id<'f>),
     /// A message that this program sent has failed.
     Report,
+    /// A message for a handler, whose sender keeps it until it is handled.
+    Numbered(Number),
+    /// The sender announces kept messages. The JSON of the key.
+    Announcement(&'f str),
+    /// The peer has handled kept messages. The JSON of the key.
+    Acknowledgement(&'f str),
 }
 
 impl<'f> Sorted<'f> {
@@ -39,14 +45,16 @@ impl<'f> Sorted<'f> {
         }
     }
 
-    /// Returns the id of the request that a message answers, if it is a reply. It costs less than
-    /// [`of`](Self::of).
-    pub(crate) fn reply(frame: &'f RawFrame<'f>) -> Option<Id<'f>> {
+    /// Sorts a message, if it is a reply or an acknowledgement. It costs less than [`of`](Self::of).
+    pub(crate) fn control(frame: &'f RawFrame<'f>) -> Option<Self> {
         let text = frame.as_text()?;
-        match Parsed::by_shortcut(text) {
-            Some(parsed) if parsed.keys.re.is_some() || !parsed.data.may_have_more_keys() => parsed.keys.re,
-            _ => Parsed::parse(text).ok()?.keys.re,
-        }
+        let keys = match Parsed::by_shortcut(text) {
+            Some(parsed) if parsed.keys.re.is_some() || !parsed.data.may_have_more_keys() => parsed.keys,
+            _ if ["\"re\"", "\"ack\"", "\\u"].iter().any(|key| text.contains(key)) => Parsed::parse(text).ok()?.keys,
+            _ => return None,
+        };
+        let sorted = Self::by(keys);
+        matches!(sorted, Self::Reply(_) | Self::Acknowledgement(_)).then_some(sorted)
     }
 
     /// Sorts an envelope with these keys.
@@ -56,6 +64,9 @@ impl<'f> Sorted<'f> {
             Keys { err: Some(_), id: Some(id), .. } => Self::Cancel(id),
             Keys { err: Some(_), .. } => Self::Report,
             Keys { id: Some(id), ttl, .. } => Self::Request { id, ttl },
+            Keys { delivery: Some(DeliveryKey::Number(number)), .. } => Self::Numbered(number),
+            Keys { delivery: Some(DeliveryKey::Announcement(json)), .. } => Self::Announcement(json),
+            Keys { delivery: Some(DeliveryKey::Acknowledgement(json)), .. } => Self::Acknowledgement(json),
             _ => Self::Message,
         }
     }
@@ -92,8 +103,9 @@ mod tests {
             (r#"{"ver":1,"type":"a","ts":0,"re":7,"data":"#, Sorted::Reply(id("7"))),
         ] {
             let frame = RawFrame::Text(text.into());
-            let reply = if let Sorted::Reply(id) = &sorted { Some(*id) } else { None };
-            assert_eq!((Sorted::of(&frame), Sorted::reply(&frame)), (sorted, reply), "{text}");
+            let is_control = matches!(sorted, Sorted::Reply(_) | Sorted::Acknowledgement(_));
+            let control = Sorted::control(&frame);
+            assert_eq!((control.is_some(), control.unwrap_or(Sorted::of(&frame))), (is_control, sorted), "{text}");
         }
     }
 }

@@ -13,6 +13,11 @@ macro_rules! for_each_call {
             handler_dropped(conn: &Connection, message_type: &str, waiting: usize);
             peer_failed(conn: &Connection, message_type: &str, code: &str, message: &str);
             reply_unexpected(conn: &Connection, message_type: &str);
+            delivery_resumed(conn: &Connection, resumed: &Resumed);
+            delivery_gap(conn: &Connection, gap: &Gap);
+            delivery_failed(conn: &Connection, message_type: &str, code: &str, message: &str);
+            delivery_expired(peer: &str, message_type: &str);
+            store_failed(error: &StoreError);
             message_ignored(conn: &Connection, message_type: &str);
             envelope_rejected(conn: &Connection, frame: &RawFrame<'_>);
             handshake_rejected(peer: Option<SocketAddr>, kind: RejectionKind, status: StatusCode, reason: &str);

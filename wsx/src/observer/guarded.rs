@@ -5,7 +5,8 @@ use crate::{
     connection::{Connection, handle::Handle, watch::Watch},
     envelope::incoming::{RawFrame, UNKNOWN},
     error::{ConnectError, HandlerError},
-    observer::{Interest, Observer, RejectionKind, Setback, calls::for_each_call},
+    observer::{Gap, Interest, Observer, RejectionKind, Resumed, Setback, calls::for_each_call},
+    store_error::StoreError,
 };
 use http::StatusCode;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};

@@ -2,6 +2,7 @@
 //! depend on a logging or metrics library (row X3 of the specification).
 mod both;
 mod calls;
+mod delivery;
 mod guarded;
 mod interest;
 #[cfg(feature = "metrics")]
@@ -20,6 +21,7 @@ mod tracing;
 pub use self::metrics::MetricsObserver;
 #[cfg(feature = "tracing")]
 pub use self::tracing::TracingObserver;
+pub use delivery::{Gap, Resumed, Why};
 pub use interest::Interest;
 pub use rejection_kind::RejectionKind;
 pub use setback::Setback;
@@ -32,6 +34,7 @@ use crate::{
     connection::Connection,
     envelope::incoming::{RAW, RawFrame},
     error::{ConnectError, HandlerError},
+    store_error::StoreError,
 };
 use http::StatusCode;
 use std::{io, net::SocketAddr, time::Duration};
@@ -124,6 +127,41 @@ pub trait Observer: Send + Sync + 'static {
     /// handler. `message_type` is text of the peer.
     fn reply_unexpected(&self, conn: &Connection, message_type: &str) {
         let _ = (conn, message_type);
+    }
+
+    /// The peer has said which kept messages it has handled, so the others are sent now.
+    ///
+    /// This is called once for a connection on which kept messages are sent.
+    fn delivery_resumed(&self, conn: &Connection, resumed: &Resumed) {
+        let _ = (conn, resumed);
+    }
+
+    /// Kept messages with these numbers are never handled. Both ends report it, each when it learns
+    /// of it.
+    fn delivery_gap(&self, conn: &Connection, gap: &Gap) {
+        let _ = (conn, gap);
+    }
+
+    /// The peer could not handle a kept message, and does not get it again. The texts are as in
+    /// [`peer_failed`](Self::peer_failed), but `message_type` is a constant of this program.
+    fn delivery_failed(&self, conn: &Connection, message_type: &str, code: &str, message: &str) {
+        let _ = (conn, message_type, code, message);
+    }
+
+    /// The time to live of a kept message was over before the peer had handled it. `peer` is the id
+    /// of the peer, and empty at a client. `message_type` is a constant of this program.
+    ///
+    /// wsx notices it when the message would be sent, or when it needs the room, and not at once.
+    fn delivery_expired(&self, peer: &str, message_type: &str) {
+        let _ = (peer, message_type);
+    }
+
+    /// The store could not be written. What had been accepted is tried again. The send of a new
+    /// message returns its own error.
+    ///
+    /// This is called once, and again only after the store was written.
+    fn store_failed(&self, error: &StoreError) {
+        let _ = error;
     }
 
     /// A message does not have a handler (row E3 of the specification). The connection stays open.

@@ -7,11 +7,14 @@ use crate::{
         sending::Sending,
         target::Counted,
     },
+    envelope::{Outbound, frame::Encode as _, kept::KeptMessage},
+    error::SendError,
+    protocol::endpoint::Endpoint,
     server::{hub::Hub, roster::Roster},
-    wire::{close_code::CloseCode, write::Frame},
+    wire::{close_code::CloseCode, role::Role, write::Frame},
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use std::time::Duration;
 use tokio::{
     task::yield_now,
@@ -28,6 +31,48 @@ const WAIT: Duration = Duration::from_millis(100);
 /// How often a connection without room in its reserve is tried again within [`WAIT`].
 const LAST_CHANCES: u32 = 10;
 
+/// Sends a message to every connection, or to those with a label. Returns the number of connections
+/// that accepted it.
+pub(super) fn send<'h, E: Endpoint, M: Outbound + ?Sized>(
+    hub: &'h Hub<E>,
+    message: &M,
+    label: Option<&'h str>,
+) -> BoxFuture<'h, Result<usize, SendError>> {
+    if message.policy().is_kept() {
+        return keep(hub, KeptMessage::of(message), label);
+    }
+    let frame = message.encode(Role::Server);
+    // Boxed, so that its type does not name the message; `sending` has the reason.
+    Box::pin(async move { Ok(broadcast(hub, frame?, label).await) })
+}
+
+/// Keeps a message for each connected peer.
+fn keep<'h, E: Endpoint>(
+    hub: &'h Hub<E>,
+    message: Result<KeptMessage, SendError>,
+    label: Option<&'h str>,
+) -> BoxFuture<'h, Result<usize, SendError>> {
+    Box::pin(async move {
+        let message = message?;
+        let ids = label.map_or_else(|| hub.registry().ids(), |label| hub.roster().labels().ids(label));
+        let keep = |id: &String| Sending::kept(Ok(hub.recipient(id)), Ok(message.clone()));
+        // All at once, so that they share the syncs of the disk.
+        let mut sends: FuturesUnordered<_> = ids.iter().map(keep).collect();
+        let (mut accepted, mut failed) = (0, None);
+        while let Some(sent) = sends.next().await {
+            match sent {
+                Ok(()) => accepted += 1,
+                Err(error) => failed = Some(error),
+            }
+        }
+        // A full mailbox of one peer is not an error of the others.
+        match failed {
+            Some(error) if accepted == 0 => Err(error),
+            _ => Ok(accepted),
+        }
+    })
+}
+
 /// Queues the frame for every connection, or for those with a label. Returns the number of
 /// connections that accepted it.
 ///
@@ -40,7 +85,7 @@ const LAST_CHANCES: u32 = 10;
 /// ```
 ///
 /// With a label, only its connections get the frame, and only they cost time.
-pub(super) async fn broadcast<E>(hub: &Hub<E>, frame: Frame, label: Option<&str>) -> usize {
+async fn broadcast<E>(hub: &Hub<E>, frame: Frame, label: Option<&str>) -> usize {
     let counted = Counted::of(&frame);
     let message = Outgoing { frame: frame.into_bytes(), counted };
     let watched = hub.program().watches_messages();

@@ -7,8 +7,9 @@ use crate::{
         Connection,
         closure_handler::{FromMessage, by_hand},
     },
+    delivery::Mailbox,
     dispatch::{
-        program::ProgramBuilder,
+        program::{Place, ProgramBuilder},
         router::{NoHandlers, Owner},
     },
     envelope::reply::IntoReply,
@@ -328,6 +329,13 @@ impl<E: Endpoint> HubBuilder<E> {
     #[must_use]
     pub fn health(mut self, path: impl Into<Box<str>>) -> Self {
         self.options.ingress.health = Some(path.into());
+        self
+    }
+
+    /// Sets the mailbox, which keeps messages for peers; default [`Mailbox::new`], in memory.
+    #[must_use]
+    pub fn mailbox(mut self, mailbox: Mailbox) -> Self {
+        self.program.place = Some(Place::Mailbox(mailbox));
         self
     }
 

@@ -13,14 +13,15 @@ use crate::server::{
 };
 use crate::{
     connection::{Asking, Connection, Sending, asking::Failed},
-    envelope::{AskedBy, Outbound, SentBy, frame::Encode as _, keys::Sent},
+    delivery::{Delivering, StateOf, Waiting},
+    envelope::{AskedBy, Outbound, SentBy, frame::Encode as _, kept::KeptMessage, keys::Sent},
     error::{LabelError, SendError},
-    message::Message,
+    message::{self, Kept, Message},
     protocol::{
         endpoint::{Endpoint, Untyped},
         side::AnySide,
     },
-    server::{broadcast, hub::inner::Inner, lifecycle::Lifecycle, presence::Presence, shutdown},
+    server::{broadcast, hub::inner::Inner, lifecycle::Lifecycle, presence::Presence, sending_to::SendingTo, shutdown},
     wire::{role::Role, write::Draft},
 };
 use futures_util::future::BoxFuture;
@@ -141,41 +142,66 @@ impl<E: Endpoint> Hub<E> {
         &self.program().endpoint
     }
 
-    /// Queues a message or an envelope for the connection with this id. Waits until its queue has
-    /// room (row S2 of the specification).
+    /// Sends a message or an envelope to the peer with this id (row S2 of the specification).
+    ///
+    /// A message that is delivered at most once is queued for the connection with this id; this
+    /// waits until its queue has room. A kept message goes into the mailbox, also if the peer is
+    /// not connected; the result says which. See [`wsx::delivery`](crate::delivery).
     ///
     /// # Errors
     ///
-    /// - [`SendError::NoSuchConnection`]: the hub does not have a connection with this id.
+    /// - [`SendError::NoSuchConnection`]: the hub does not have a connection with this id. Not for a
+    ///   kept message.
     /// - [`SendError::Closed`]: the connection is closing, or this happens while the send waits.
     /// - [`SendError::Encode`]: the message cannot be written as JSON.
+    /// - [`SendError::OutboxFull`], [`SendError::Store`]: the mailbox does not take a kept message.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe. If this future is dropped while it waits for room, the message is not sent; see
-    /// [`Sending`].
-    pub fn send_to<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, id: &str, message: &M) -> Sending<'static> {
-        let conn = self.registry().get(id).ok_or_else(|| SendError::NoSuchConnection(id.to_owned()));
-        Sending::on_owned(conn, message.encode(Role::Server))
+    /// Cancel safe; see [`Sending`](crate::connection::Sending). If this future is dropped after its
+    /// first poll, a kept message is kept.
+    pub fn send_to<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, id: &str, message: &M) -> SendingTo {
+        let conn = || self.registry().get(id).ok_or_else(|| SendError::NoSuchConnection(id.to_owned()));
+        SendingTo(Sending::message_to(Role::Server, message, conn, || Ok(self.recipient(id))))
+    }
+
+    /// Sends a kept message, as [`send_to`](Self::send_to), and waits until the peer has handled it.
+    pub fn deliver<M: SentBy<E::Side, E::Peer> + Kept>(&self, id: &str, message: &M) -> Delivering {
+        Delivering::new(Ok(self.recipient(id)), KeptMessage::of(message))
+    }
+
+    /// Sets the state of this type for a peer. It is sent at once and at every connect, until the
+    /// peer has handled it. A newer one replaces it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_to`](Self::send_to) for a kept message.
+    pub fn set<M: SentBy<E::Side, E::Peer> + message::State>(&self, id: &str, state: &M) -> SendingTo {
+        self.send_to(id, state)
+    }
+
+    /// Returns the newest state of this type: the one that the peer has sent, also if it is absent,
+    /// or the one that was [set](Self::set) for it. `None` also if it does not decode as `M`.
+    #[must_use]
+    pub fn state<M: message::State + DeserializeOwned>(&self, id: &str) -> Option<StateOf<M>> {
+        let StateOf { value, age, is_handled } = self.program().deliveries.state(id, M::TYPE)?;
+        Some(StateOf { value: serde_json::from_slice(&value).ok()?, age, is_handled })
+    }
+
+    /// Returns the messages that wait for this peer, in the order in which they are sent.
+    #[must_use]
+    pub fn waiting(&self, id: &str) -> Vec<Waiting> {
+        self.program().deliveries.waiting(id)
+    }
+
+    /// Drops the messages that wait for this peer, and returns their number. States that it has
+    /// handled stay. The observers at both ends see the gap.
+    pub fn drop_waiting(&self, id: &str) -> usize {
+        self.program().deliveries.drop_waiting(id)
     }
 
     /// Asks the connection with this id, and waits for its reply (row Q3 of the specification).
-    ///
-    /// ```
-    /// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
-    /// # struct Reboot { delay_s: u32 }
-    /// # #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
-    /// # struct Rebooted { uptime_s: u64 }
-    /// # wsx::protocol! { Fleet v1 { Server -> Edge: Reboot -> Rebooted; } }
-    /// # #[derive(wsx::Endpoint)]
-    /// # #[wsx(side = Server)]
-    /// # struct Station;
-    /// # async fn example(hub: wsx::Hub<Station>) -> Result<(), wsx::RequestError> {
-    /// let done: Rebooted = hub.request("box-7", &Reboot { delay_s: 5 }).await?;
-    /// println!("it had been up for {} s", done.uptime_s);
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// [`Asking`] has an example.
     ///
     /// # Errors
     ///
@@ -212,8 +238,8 @@ impl<E: Endpoint> Hub<E> {
     /// Queues a message or an envelope for every connection. Returns the number of connections that
     /// accepted it (row S3 of the specification).
     ///
-    /// The message is encoded once. Connections with room get it at once. A slow connection does
-    /// not delay the others:
+    /// The message is encoded once. Connections with room get it at once. A kept message goes into
+    /// the mailbox of each connected peer. A slow connection does not delay the others:
     ///
     /// - If queues are full, this waits for them, for at most 100 ms in all. That slows down a
     ///   program which broadcasts faster than its peers read.
@@ -239,9 +265,7 @@ impl<E: Endpoint> Hub<E> {
         &self,
         message: &M,
     ) -> BoxFuture<'_, Result<usize, SendError>> {
-        let frame = message.encode(Role::Server);
-        // Boxed, so that its type does not name the message; `sending` has the reason.
-        Box::pin(async move { Ok(broadcast::broadcast(self, frame?, None).await) })
+        broadcast::send(self, message, None)
     }
 
     /// As [`broadcast`](Self::broadcast), for the connections with this label (row S7 of the
@@ -261,8 +285,7 @@ impl<E: Endpoint> Hub<E> {
         label: &'h str,
         message: &M,
     ) -> BoxFuture<'h, Result<usize, SendError>> {
-        let frame = message.encode(Role::Server);
-        Box::pin(async move { Ok(broadcast::broadcast(self, frame?, Some(label)).await) })
+        broadcast::send(self, message, Some(label))
     }
 
     /// Returns the ids of the connections with this label, in any order.

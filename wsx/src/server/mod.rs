@@ -142,6 +142,7 @@ mod registry;
 #[cfg(feature = "server")]
 pub(crate) mod rejection;
 mod roster;
+mod sending_to;
 mod shrink;
 mod shutdown;
 #[cfg(feature = "server")]
@@ -153,6 +154,7 @@ pub(crate) mod upgrade;
 
 pub use crate::error::LabelError;
 pub use presence::{PeerStatus, Presence, PresenceChange, PresenceChanges};
+pub use sending_to::SendingTo;
 #[cfg(all(feature = "server", feature = "rustls"))]
 pub use tls::PeerCertificates;
 #[cfg(feature = "server")]

@@ -92,6 +92,7 @@ pub(crate) fn run<'t, E: Endpoint, T: Transport>(
             if let Some(hub) = scope.hub {
                 hub.remove(conn, &closed);
             }
+            scope.program.deliveries.detach(conn);
             task.end_sends(&closed);
             // Boxed. Otherwise every idle connection would carry the room for its close.
             Box::pin(task.end(&closed, config, kill)).await;
@@ -119,6 +120,7 @@ impl<E: Endpoint> Drop for Ending<'_, E> {
         if let Some(hub) = self.scope.hub {
             hub.remove(self.conn, &closed);
         }
+        self.scope.program.deliveries.detach(self.conn);
         end_unfinished(self.conn, closed);
     }
 }

@@ -165,6 +165,8 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         };
         let finished = self.finish(reply, &|| OPEN.to_owned()).await;
         self.progress.set_opening(false);
+        // Not before: the handler of `__open__` may reject the peer.
+        scope.program.deliveries.attach(conn);
         finished
     }
 

@@ -10,7 +10,6 @@ use crate::{
         codes,
         failure::Failure,
         incoming::{Incoming, RawFrame},
-        keys::Id,
         sorted::Sorted,
     },
     protocol::endpoint::Endpoint,
@@ -29,17 +28,26 @@ use std::{
 use tokio::time::Instant;
 
 impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
-    /// Hands a reply over, if this is one that a request waits for. Otherwise returns the message.
+    /// Hands a reply over, if this is one that a request waits for, or an acknowledgement. Otherwise
+    /// returns the message.
     #[inline]
     pub(super) fn take_reply(&self, message: DataMessage) -> Option<DataMessage> {
-        if self.conn.awaits_reply() { self.hand_over(message) } else { Some(message) }
+        if self.conn.awaits_control() { self.hand_over(message) } else { Some(message) }
     }
 
     #[inline(never)]
     fn hand_over(&self, message: DataMessage) -> Option<DataMessage> {
-        match Sorted::reply(&RawFrame::from(&message)).and_then(Id::number) {
-            Some(id) => self.conn.requests().answer(id, message).err(),
-            None => Some(message),
+        let frame = RawFrame::from(&message);
+        match Sorted::control(&frame) {
+            Some(Sorted::Reply(id)) => match id.number() {
+                Some(id) => self.conn.requests().answer(id, message).err(),
+                None => Some(message),
+            },
+            Some(Sorted::Acknowledgement(ack)) => {
+                self.scope.program.deliveries.acknowledged(self.conn, ack);
+                None
+            }
+            _ => Some(message),
         }
     }
 

@@ -5,7 +5,6 @@ use crate::{
     envelope::{
         codes, failure,
         incoming::{Incoming, RawFrame},
-        keys::Id,
         payload,
         reply::{HandlerResult, IntoReply, ReplyTo},
         sorted::Sorted,
@@ -106,7 +105,7 @@ impl Answers {
         let (Some(id), Some(answer)) = (incoming.request, self.find(&incoming.message_type)) else { return };
         let role = peer_of(conn.role());
         let failure = |failure: failure::Failure<'_>| failure.frame(role, &incoming.message_type, Some(id));
-        let reply = match answer(&incoming, ReplyTo { role, request: Some(id) }) {
+        let reply = match answer(&incoming, ReplyTo { role, request: Some(id), keeper: conn }) {
             Ok(Some(reply)) => reply,
             Ok(None) => failure(failure::Failure::new(codes::NO_REPLY, "")),
             Err(HandlerError::Handler(error)) if error.is::<Failure>() => {
@@ -123,7 +122,10 @@ impl Answers {
 
 /// Hands a reply of the test to the request that waits for it. Returns whether there is one.
 pub(super) fn hand_over(conn: &Handle, frame: &RawFrame<'_>) -> bool {
-    let id = Sorted::reply(frame).and_then(Id::number);
+    let id = match Sorted::control(frame) {
+        Some(Sorted::Reply(id)) => id.number(),
+        _ => None,
+    };
     id.is_some_and(|id| conn.requests().answer(id, DataMessage::from(frame.clone())).is_ok())
 }
 

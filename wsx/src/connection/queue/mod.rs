@@ -162,6 +162,19 @@ impl Queue {
         Ok(state)
     }
 
+    /// Queues a frame of a delivery, which has bounds of its own: those of its window.
+    pub(crate) fn push_delivery(&self, frame: Bytes) -> Result<(), QueueClosed> {
+        let mut state = self.lock();
+        if state.access != Access::Open {
+            return Err(QueueClosed);
+        }
+        state.buffer.push(frame);
+        let task = state.schedule();
+        drop(state);
+        wake(task);
+        Ok(())
+    }
+
     /// Queues the frame of a broadcast to a queue that is [full](PushError::Full).
     pub(crate) fn push_beyond(&self, frame: Bytes, now: Instant, limit: Duration) -> Result<Beyond, QueueClosed> {
         let mut state = self.lock();

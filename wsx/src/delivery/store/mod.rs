@@ -1,10 +1,7 @@
 //! The place of kept messages: a map from text keys to bytes, and the trait of whatever holds it.
 //!
 //! A store does not know messages, peers or numbers.
-mod error;
-
-pub use error::{StoreError, StoreErrorKind};
-
+use crate::store_error::StoreError;
 use bytes::Bytes;
 
 /// The place of kept messages: a map from text keys to bytes.
@@ -68,6 +65,16 @@ pub trait Store: Send + 'static {
     /// If a store cannot know whether its changes were written, it returns an error. A message that
     /// was not accepted may then be sent after a restart.
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError>;
+}
+
+impl Store for Box<dyn Store> {
+    fn load(&mut self, each: &mut dyn FnMut(&str, &[u8])) -> Result<(), StoreError> {
+        (**self).load(each)
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        (**self).commit(changes)
+    }
 }
 
 /// One change to a store.

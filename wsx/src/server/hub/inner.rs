@@ -4,7 +4,10 @@
 use crate::{
     closed::Closed,
     config::Config,
-    connection::handle::{Handle, OnConnect},
+    connection::{
+        handle::{Handle, OnConnect},
+        keeper::Recipient,
+    },
     dispatch::program::Program,
     observer::GuardedObserver,
     protocol::endpoint::Endpoint,
@@ -138,6 +141,15 @@ impl<E> Hub<E> {
 
     pub(crate) fn on_connect(&self) -> Option<&OnConnect> {
         self.0.on_connect.as_ref()
+    }
+}
+
+impl<E: Endpoint> Hub<E> {
+    /// Returns the peer for which a send keeps a message.
+    pub(crate) fn recipient(&self, id: &str) -> Recipient {
+        let peer: Arc<str> = id.into();
+        let (hub, name) = (self.clone(), peer.clone());
+        Recipient { keeper: self.program().keeper(), peer, conn: Box::new(move || hub.registry().get(&name)) }
     }
 }
 

@@ -2,7 +2,7 @@
 use crate::BoxError;
 use std::{error::Error, fmt, io};
 
-/// An error that a [`Store`](super::Store) returns.
+/// An error that a [`Store`](crate::delivery::Store) returns.
 ///
 /// `Display` says what happened, with the path of a file. `source()` has the cause;
 /// [`Report`](crate::Report) prints both.

@@ -1,0 +1,74 @@
+//! A hub of wsx and a raw peer.
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use wsx::Hub;
+use wsx_tests::{Log, Peer, Server, within};
+
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
+#[wsx(delivery = at_least_once)]
+struct Order {
+    n: u32,
+}
+
+fn hub(log: &Log<Value>) -> Hub {
+    let log = log.clone();
+    Hub::builder()
+        .on("meter", move |data: Value, _| {
+            log.add(data);
+            async {}
+        })
+        .build()
+        .unwrap()
+}
+
+async fn send(peer: &mut Peer, key: &str, value: Value, data: Value) {
+    let mut envelope = json!({"ver": 1, "type": "meter", "ts": 5, "data": data});
+    envelope[key] = value;
+    peer.send(envelope.to_string()).await;
+}
+
+async fn begin(peer: &mut Peer, epoch: &str) -> Value {
+    peer.send(json!({"type": "delivery", "seq": {"epoch": epoch, "first": 1, "last": 9}}).to_string()).await;
+    peer.receive().await["ack"].clone()
+}
+
+/// Rows G3, G4, G5 and G7: a peer resumes after its last handled number.
+#[tokio::test]
+async fn a_peer_resumes_after_its_last_handled_number() {
+    let log = Log::default();
+    let server = Server::start(hub(&log)).await;
+    let mut peer = server.peer("box-7").await;
+    assert_eq!(begin(&mut peer, "e").await, json!({"epoch": "e", "seq": 0, "latest": 0}));
+    for n in 1..=3 {
+        send(&mut peer, "seq", json!(n), json!(n)).await;
+        assert_eq!(log.next().await, json!(n));
+    }
+    drop(peer);
+    let mut peer = server.peer("box-7").await;
+    assert_eq!(begin(&mut peer, "e").await["seq"], 3);
+    send(&mut peer, "seq", json!(3), json!(3)).await;
+    send(&mut peer, "seq", json!(4), json!(4)).await;
+    assert_eq!(log.next().await, json!(4), "a duplicate is not handled");
+    while peer.receive().await["ack"]["seq"] != 4 {}
+    assert_eq!(begin(&mut peer, "other").await["seq"], 0, "another epoch has its own numbers");
+}
+
+/// Rows G3 and G4: the hub sends what waits, from the first number that the peer has not handled.
+#[tokio::test]
+async fn the_hub_sends_what_waits() {
+    let server = Server::start(hub(&Log::default())).await;
+    for n in 0..3 {
+        within(server.hub.send_to("box-7", &Order { n })).await.unwrap();
+    }
+    let mut handled = 0;
+    for round in 0..3 {
+        let mut peer = server.peer("box-7").await;
+        let begin = peer.receive().await;
+        let (epoch, first) = (begin["seq"]["epoch"].clone(), begin["seq"]["first"].as_u64().unwrap());
+        peer.send(json!({"type": "delivery", "ack": {"epoch": epoch, "seq": handled, "latest": 0}}).to_string()).await;
+        let order = peer.receive().await;
+        assert_eq!((&order["type"], &order["data"]["n"]), (&json!("order"), &json!(round)));
+        assert_eq!(order["seq"], first + u64::from(round > 0 && handled >= first), "{order}");
+        handled = order["seq"].as_u64().unwrap();
+    }
+}

@@ -1,0 +1,428 @@
+//! The kept messages of a hub or a client: what waits for each peer, and what each peer has sent.
+//!
+//! It knows the connections to which it writes. It does not know handlers, the hub or the client.
+//! Programs' code does not run under its lock: events are reported after it.
+mod opened;
+mod receiving;
+mod state;
+
+pub(crate) use receiving::End;
+
+use crate::{
+    connection::{
+        Connection,
+        handle::Handle,
+        keeper::{Accepting, Keeper, Kept},
+    },
+    delivery::{
+        Gap, Moment, Outbox, Resumed, StateOf, StoreError, Waiting, Why,
+        deliveries::state::{Size, State},
+        journal::{Fate, Journal},
+        lane::Lane,
+        message::Message,
+        options::{Bounds, Mailbox},
+        outgoing::{Failed, Record, Room},
+        record,
+        sending::Step,
+        wire::{Acknowledgement, Announcement, numbered},
+    },
+    envelope::kept::KeptMessage,
+    error::SendError,
+    observer::GuardedObserver,
+    wire::{header::Opcode, role::Role, write},
+};
+use bytes::Bytes;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+};
+use tokio::sync::{oneshot, watch};
+
+/// The kept messages of a hub or a client. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Deliveries(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    bounds: Bounds,
+    observer: GuardedObserver,
+    /// Writes to the store, if there is one.
+    journal: OnceLock<Journal>,
+    /// This value, for the calls of the journal.
+    me: Weak<Self>,
+}
+
+/// What the observer learns, after the lock is released.
+enum Event {
+    Gap(Handle, Gap),
+    Resumed(Handle, Resumed),
+    Expired(Arc<str>, Vec<Box<str>>),
+    Failed(Handle, Failed, Box<str>),
+}
+
+impl Deliveries {
+    /// Returns the engine of a client.
+    pub(crate) fn of_outbox(outbox: Outbox, observer: GuardedObserver) -> Result<Self, StoreError> {
+        opened::open(outbox.bounds, outbox.store, observer)
+    }
+
+    /// Returns the engine of a hub.
+    pub(crate) fn of_mailbox(mailbox: Mailbox, observer: GuardedObserver) -> Result<Self, StoreError> {
+        opened::open(mailbox.bounds, mailbox.store, observer)
+    }
+
+    /// Returns one without a store.
+    pub(crate) fn in_memory(observer: GuardedObserver) -> Self {
+        Self::new(State::in_memory(), Outbox::default().bounds, observer)
+    }
+
+    fn new(state: State, bounds: Bounds, observer: GuardedObserver) -> Self {
+        Self(Arc::new_cyclic(|me| Shared {
+            state: Mutex::new(state),
+            bounds,
+            observer,
+            journal: OnceLock::new(),
+            me: me.clone(),
+        }))
+    }
+
+    /// Begins the delivery on a new connection, after its handler of `__open__`. Nothing is done
+    /// for a peer for which nothing is kept.
+    pub(crate) fn attach(&self, conn: &Handle) {
+        conn.set_open_to_delivery();
+        self.0.attach(conn);
+    }
+
+    /// Ends the delivery on a connection. What was in progress is sent again on the next one.
+    pub(crate) fn detach(&self, conn: &Handle) {
+        let mut state = self.0.lock();
+        let Some(peer) = state.peers.get_mut(conn.peer()) else { return };
+        if peer.conn.as_ref().is_some_and(|own| own.is_same(conn)) {
+            peer.conn = None;
+            peer.outgoing.detach();
+        }
+        peer.inboxes.iter_mut().for_each(|inbox| inbox.left(conn));
+        state.forget_if_empty(conn.peer());
+    }
+
+    /// Takes a control envelope with the key `ack`.
+    pub(crate) fn acknowledged(&self, conn: &Handle, ack: &str) {
+        let Ok(ack) = serde_json::from_str::<Acknowledgement<'_>>(ack) else { return };
+        let mut events = Vec::new();
+        let mut guard = self.0.lock();
+        let state = &mut *guard;
+        let (now, epoch) = (state.clock.now(), state.epoch.clone());
+        let Some(peer) = state.peers.get_mut(conn.peer()) else { return };
+        if *ack.epoch != *epoch || !peer.is_on(conn) {
+            return;
+        }
+        let before = peer.outgoing.size();
+        let resumes = peer.outgoing.awaits_resume();
+        let failed: Vec<Failed> = ack.failed.iter().filter_map(|failed| failed.failed()).collect();
+        let failures = peer.outgoing.acknowledged(ack.seq, ack.latest, &failed, now);
+        state.total.change(before, peer.outgoing.size());
+        if resumes {
+            let resumed = Resumed { handled: ack.seq, waiting: peer.outgoing.messages() };
+            events.push(Event::Resumed(conn.clone(), resumed));
+        }
+        events.extend(failures.into_iter().map(|(failed, kind)| Event::Failed(conn.clone(), failed, kind)));
+        self.0.pump(state, conn.peer(), &mut events);
+        self.0.write_records(state, conn.peer());
+        drop(guard);
+        self.0.report(events);
+    }
+
+    /// Returns the messages that wait for a peer, in the order in which they are sent.
+    pub(crate) fn waiting(&self, peer: &str) -> Vec<Waiting> {
+        self.0.expire(peer);
+        let state = self.0.lock();
+        let now = state.clock.now();
+        let Some(peer) = state.peers.get(peer) else { return Vec::new() };
+        peer.outgoing.waiting().map(|(number, message)| Waiting::of(number, message, now)).collect()
+    }
+
+    /// Returns the number of messages that wait for a peer.
+    pub(crate) fn messages(&self, peer: &str) -> usize {
+        self.0.lock().peers.get(peer).map_or(0, |peer| peer.outgoing.messages())
+    }
+
+    /// Drops the messages that wait for a peer, and returns how many they were.
+    pub(crate) fn drop_waiting(&self, name: &str) -> usize {
+        let mut events = Vec::new();
+        let mut guard = self.0.lock();
+        let state = &mut *guard;
+        let Some(peer) = state.peers.get_mut(name) else { return 0 };
+        let before = peer.outgoing.size();
+        let dropped = peer.outgoing.drop_waiting();
+        state.total.change(before, peer.outgoing.size());
+        self.0.pump(state, name, &mut events);
+        self.0.write_records(state, name);
+        state.forget_if_empty(name);
+        drop(guard);
+        self.0.report(events);
+        dropped
+    }
+
+    /// Returns the newest state of this type: the one that the peer sent, or else the one for it.
+    pub(crate) fn state(&self, peer: &str, message_type: &str) -> Option<StateOf<Bytes>> {
+        let state = self.0.lock();
+        let now = state.clock.now();
+        let peer = state.peers.get(peer)?;
+        if let Some(reported) = peer.reported.get(message_type) {
+            return Some(StateOf { value: reported.data.clone(), age: reported.at.age(now), is_handled: true });
+        }
+        let (message, is_handled) = peer.outgoing.state(message_type)?;
+        Some(StateOf { value: message.data(), age: message.at.age(now), is_handled })
+    }
+}
+
+impl Keeper for Deliveries {
+    fn keep(
+        &self,
+        name: &Arc<str>,
+        conn: &mut dyn FnMut() -> Option<Handle>,
+        kept: KeptMessage,
+        watch: Option<watch::Sender<Moment>>,
+    ) -> Result<Kept, SendError> {
+        let accepting = self.0.keep(name, kept, watch)?;
+        // After the message is there: a connection that comes at the same time has either seen it,
+        // or is seen here.
+        let conn = conn().filter(|conn| !conn.is_closed());
+        if let Some(conn) = conn.as_ref().filter(|conn| conn.is_open_to_delivery()) {
+            self.0.attach(conn);
+        }
+        Ok(Kept { accepting, is_connected: conn.is_some() })
+    }
+
+    fn expire(&self, peer: &str) {
+        self.0.expire(peer);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn attach(&self, conn: &Handle) {
+        let mut events = Vec::new();
+        let mut state = self.lock();
+        let Some(peer) = state.peers.get_mut(conn.peer()) else { return };
+        if conn.is_closed() || peer.is_on(conn) {
+            return;
+        }
+        peer.conn = Some(conn.clone());
+        peer.outgoing.attach();
+        conn.set_delivering();
+        self.pump(&mut state, conn.peer(), &mut events);
+        self.write_records(&mut state, conn.peer());
+        drop(state);
+        self.report(events);
+    }
+
+    fn keep(
+        &self,
+        name: &Arc<str>,
+        kept: KeptMessage,
+        watch: Option<watch::Sender<Moment>>,
+    ) -> Result<Accepting, SendError> {
+        let mut events = Vec::new();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let now = state.clock.now();
+        let is_new = !state.peers.contains_key(name);
+        let peer = state.peers.entry(name.clone()).or_default();
+        let before = peer.outgoing.size();
+        let room = |total: &Size, own: Size| Room {
+            messages: self.left(self.bounds.messages_per_peer, own.messages, self.bounds.messages, total.messages),
+            bytes: self.left(self.bounds.bytes_per_peer, own.bytes, self.bounds.bytes, total.bytes),
+        };
+        let message = Message::new(kept, now, watch);
+        let mut accepted = peer.outgoing.accept(message, now.lowest_number(), room(&state.total, before));
+        if let Err(message) = accepted {
+            // What has expired may make room.
+            let expired = peer.outgoing.expire(now);
+            if !expired.is_empty() {
+                events.push(Event::Expired(name.clone(), expired));
+            }
+            state.total.change(before, peer.outgoing.size());
+            let own = peer.outgoing.size();
+            accepted = peer.outgoing.accept(message, now.lowest_number(), room(&state.total, own));
+            state.total.change(own, peer.outgoing.size());
+        } else {
+            state.total.change(before, peer.outgoing.size());
+        }
+        let result = match (accepted, self.journal.get()) {
+            (Err(_), _) => Err(SendError::OutboxFull),
+            (Ok((lane, number)), None) => {
+                peer.outgoing.stored(lane, number);
+                Ok(Accepting::Done)
+            }
+            (Ok((lane, number)), Some(journal)) => Ok(self.store(state, journal, name, lane, number)),
+        };
+        if result.is_err() && is_new {
+            state.forget_if_empty(name);
+        } else {
+            self.pump(state, name, &mut events);
+        }
+        self.write_records(state, name);
+        drop(guard);
+        self.report(events);
+        result
+    }
+
+    /// Returns what is left of both bounds.
+    fn left(&self, own: usize, used: usize, all: usize, used_by_all: usize) -> usize {
+        own.saturating_sub(used).min(all.saturating_sub(used_by_all))
+    }
+
+    /// Gives a message to the store. It is sent when the store has it.
+    fn store(&self, state: &State, journal: &Journal, name: &Arc<str>, lane: Lane, number: u64) -> Accepting {
+        let (sender, receiver) = oneshot::channel();
+        let (me, peer) = (self.me.clone(), name.clone());
+        let (message, is_settled) =
+            state.peers[name].outgoing.stored_form(lane, number).expect("it was accepted just now");
+        let changes = vec![record::message(name, lane, number, message, is_settled)];
+        let then = Box::new(move |result: Result<(), Arc<StoreError>>| {
+            if let Some(shared) = me.upgrade() {
+                shared.stored(&peer, lane, number, result.is_ok());
+            }
+            let _ = sender.send(result.map_err(SendError::Store));
+        });
+        journal.submit(changes, Fate::Optional, then);
+        Accepting::Durable(receiver)
+    }
+
+    /// Notes whether the store has taken a message.
+    fn stored(&self, name: &Arc<str>, lane: Lane, number: u64, is_stored: bool) {
+        let mut events = Vec::new();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(peer) = state.peers.get_mut(name) else { return };
+        let before = peer.outgoing.size();
+        if is_stored {
+            peer.outgoing.stored(lane, number);
+        } else {
+            peer.outgoing.refused(lane, number);
+        }
+        state.total.change(before, peer.outgoing.size());
+        self.pump(state, name, &mut events);
+        self.write_records(state, name);
+        drop(guard);
+        self.report(events);
+    }
+
+    fn expire(&self, name: &str) {
+        let mut events = Vec::new();
+        let mut state = self.lock();
+        self.expire_locked(&mut state, name, &mut events);
+        self.write_records(&mut state, name);
+        state.forget_if_empty(name);
+        drop(state);
+        self.report(events);
+    }
+
+    fn expire_locked(&self, state: &mut State, name: &str, events: &mut Vec<Event>) {
+        let now = state.clock.now();
+        let Some((name, _)) = state.peers.get_key_value(name) else { return };
+        let name = name.clone();
+        let Some(peer) = state.peers.get_mut(&name) else { return };
+        let before = peer.outgoing.size();
+        let expired = peer.outgoing.expire(now);
+        state.total.change(before, peer.outgoing.size());
+        if !expired.is_empty() {
+            events.push(Event::Expired(name, expired));
+        }
+    }
+
+    /// Writes to the connection what may be sent now.
+    fn pump(&self, state: &mut State, name: &str, events: &mut Vec<Event>) {
+        let now = state.clock.now();
+        let epoch = state.epoch.clone();
+        loop {
+            let Some(peer) = state.peers.get_mut(name) else { return };
+            let Some(conn) = peer.conn.clone() else { return };
+            let role = conn.role();
+            let frame = match peer.outgoing.next(now) {
+                None => return,
+                Some(Step::Expire) => {
+                    self.expire_locked(state, name, events);
+                    continue;
+                }
+                Some(Step::Begin { first, last }) => {
+                    let begin = Announcement { first: Some(first), last: Some(last), ..Announcement::new(&epoch) };
+                    text_frame(role, begin.text().as_bytes())
+                }
+                Some(Step::Skip { from, to, why }) => {
+                    if why != Why::Void {
+                        let gap = Gap { from, to, why, is_ours: true };
+                        events.push(Event::Gap(conn.clone(), gap));
+                    }
+                    let skip = Announcement { skip: Some((from, to)), why: Some(why), ..Announcement::new(&epoch) };
+                    text_frame(role, skip.text().as_bytes())
+                }
+                Some(Step::Message { lane, is_state, number, text, split }) => {
+                    let mut payload = Vec::with_capacity(text.len() + 32);
+                    numbered(&text, split, lane, is_state, number, &mut payload);
+                    text_frame(role, &payload)
+                }
+            };
+            if conn.queue().push_delivery(frame).is_err() {
+                peer.conn = None;
+                peer.outgoing.detach();
+                return;
+            }
+        }
+    }
+
+    /// Gives the changes of a peer to the store.
+    fn write_records(&self, state: &mut State, name: &str) {
+        let Some(peer) = state.peers.get_mut(name) else { return };
+        let records = peer.outgoing.take_records();
+        let Some(journal) = self.journal.get() else { return };
+        let outgoing = &peer.outgoing;
+        let mut changes: Vec<_> = records
+            .into_iter()
+            .filter_map(|change| match change {
+                Record::Put(lane, number) => {
+                    let (message, is_settled) = outgoing.stored_form(lane, number)?;
+                    Some(record::message(name, lane, number, message, is_settled))
+                }
+                Record::Delete(lane, number) => Some(record::delete_message(name, lane, number)),
+                Record::Skip(from, to, why) => Some(record::skip(name, from, to, why)),
+                Record::EndSkip(from) => Some(record::delete_skip(name, from)),
+            })
+            .collect();
+        changes.extend(state.clock.record());
+        if !changes.is_empty() {
+            journal.submit(changes, Fate::Required, Box::new(|_| {}));
+        }
+    }
+
+    /// Reports to the observer, without the lock.
+    fn report(&self, events: Vec<Event>) {
+        for event in events {
+            match event {
+                Event::Gap(conn, gap) => self.observer.delivery_gap(Connection::of(&conn), &gap),
+                Event::Resumed(conn, resumed) => self.observer.delivery_resumed(Connection::of(&conn), &resumed),
+                Event::Expired(peer, types) => {
+                    types.iter().for_each(|message_type| self.observer.delivery_expired(&peer, message_type));
+                }
+                Event::Failed(conn, failed, message_type) => {
+                    let conn = Connection::of(&conn);
+                    self.observer.delivery_failed(conn, &message_type, &failed.code, &failed.message);
+                }
+            }
+        }
+    }
+}
+
+fn text_frame(role: Role, text: &[u8]) -> Bytes {
+    write::frame(Opcode::TEXT, role, text)
+}
+
+impl fmt::Debug for Deliveries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deliveries").field("bounds", &self.0.bounds).finish_non_exhaustive()
+    }
+}

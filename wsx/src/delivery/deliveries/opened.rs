@@ -1,0 +1,91 @@
+//! Reads the store when a program starts.
+use crate::{
+    delivery::{
+        Store, StoreError, Time, clock,
+        deliveries::{
+            Deliveries,
+            state::{Inbox, Reported, State, wall},
+        },
+        journal::{Fate, Journal},
+        message::Message,
+        options::Bounds,
+        record::{self, Read},
+    },
+    observer::GuardedObserver,
+};
+use std::sync::Arc;
+
+/// Returns the kept messages of the store, if there is one.
+pub(super) fn open(
+    bounds: Bounds,
+    store: Option<Box<dyn Store>>,
+    observer: GuardedObserver,
+) -> Result<Deliveries, StoreError> {
+    let Some(store) = store else { return Ok(Deliveries::new(State::in_memory(), bounds, observer)) };
+    let mut records = Vec::new();
+    let mut unknown = 0;
+    let errors = observer.clone();
+    let journal = Journal::start(
+        store,
+        |key, value| match record::read(key, value) {
+            Some(read) => records.push(read),
+            None => unknown += 1,
+        },
+        Box::new(move |error| errors.store_failed(error)),
+    )?;
+    if unknown > 0 {
+        return Err(StoreError::other(format!(
+            "{unknown} records of the store are not of this version of wsx: it was written by a later one, or changed"
+        )));
+    }
+    let (state, is_new) = restored(records);
+    let epoch = state.epoch.clone();
+    let deliveries = Deliveries::new(state, bounds, observer);
+    if is_new {
+        journal.submit(vec![record::epoch(&epoch)], Fate::Required, Box::new(|_| {}));
+    }
+    let _ = deliveries.0.journal.set(journal);
+    Ok(deliveries)
+}
+
+/// Returns the state of these records, and whether its epoch is new.
+fn restored(records: Vec<Read>) -> (State, bool) {
+    let (mut epoch, mut last, mut then) = (None, Time::default(), 0);
+    for read in &records {
+        match read {
+            Read::Epoch(own) => epoch = Some(own.clone()),
+            Read::Clock { last: own, wall } => (last, then) = (*own, *wall),
+            _ => {}
+        }
+    }
+    let is_new = epoch.is_none();
+    let now = clock::resumed(last, then, wall());
+    let mut state = State::new(epoch.unwrap_or_else(State::new_epoch), now);
+    for read in records {
+        match read {
+            Read::Epoch(_) | Read::Clock { .. } => {}
+            Read::Message { peer, lane, number, message } => {
+                let peer = state.peers.entry(Arc::from(peer)).or_default();
+                let before = peer.outgoing.size();
+                let ttl = message.kept.policy.ttl;
+                let expires = message.expires.zip(ttl);
+                let expires = expires.map(|(at, ttl)| clock::expires_after_start(at, ttl, last, now));
+                let restored = Message::restored(message.kept, message.at, expires);
+                peer.outgoing.restore(lane, number, restored, message.is_settled);
+                state.total.change(before, peer.outgoing.size());
+            }
+            Read::Skip { peer, from, to, why } => {
+                state.peers.entry(Arc::from(peer)).or_default().outgoing.restore_skip(from, to, why);
+            }
+            Read::Handled { peer, epoch, seq, latest } => {
+                let peer = state.peers.entry(Arc::from(peer)).or_default();
+                peer.inboxes.push(Inbox::new(epoch, [seq, latest]));
+            }
+            Read::State { peer, message_type, at, data } => {
+                let peer = state.peers.entry(Arc::from(peer)).or_default();
+                peer.reported.insert(message_type, Reported { at, data });
+            }
+        }
+    }
+    (state, is_new)
+}

@@ -1,0 +1,279 @@
+//! The numbered messages of a peer: begin, handling, and acknowledgement.
+use crate::{
+    connection::handle::Handle,
+    delivery::{
+        Change, Gap, Time, Why,
+        deliveries::{
+            Deliveries, Event, Shared,
+            state::{Inbox, Reported, State},
+        },
+        incoming::Arrival,
+        journal::Fate,
+        lane::Lane,
+        outgoing::Failed,
+        record,
+        wire::{Acknowledgement, Announcement, FailedMessage, MAX_EPOCH},
+    },
+    envelope::{codes::FAILED, keys::Number},
+    wire::{header::Opcode, write},
+};
+use bytes::Bytes;
+use std::{sync::Arc, time::Duration};
+use tokio::{runtime, time::sleep};
+
+/// After this many handled messages, they are acknowledged.
+const ACKNOWLEDGE_AFTER: usize = 16;
+/// Shortest time between two acknowledgements of fewer messages. Each has about 100 bytes, so that
+/// they take 1 KB in a second.
+const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(100);
+/// Maximum length of the text of a failure, in bytes.
+const MAX_TEXT: usize = 512;
+
+/// A numbered message whose handler runs. If this is dropped before its end, the peer sends the
+/// message again, except after a panic.
+pub(crate) struct Handling {
+    deliveries: Deliveries,
+    conn: Handle,
+    epoch: Box<str>,
+    number: Number,
+    has_ended: bool,
+}
+
+/// How a handler has ended.
+pub(crate) enum End<'e> {
+    /// With the type and the payload, of which the hub keeps a state.
+    Handled(&'e str, &'e str),
+    /// With a code and a text.
+    Failed(&'e str, &'e str),
+}
+
+impl Deliveries {
+    /// Takes a control envelope with the key `seq`: a begin or a skip.
+    pub(crate) fn announced(&self, conn: &Handle, announcement: &str) {
+        let Ok(announcement) = serde_json::from_str::<Announcement<'_>>(announcement) else { return };
+        if announcement.epoch.is_empty() || announcement.epoch.len() > MAX_EPOCH || !conn.is_open_to_delivery() {
+            return;
+        }
+        match announcement.skip {
+            Some((from, to)) => self.0.skipped(conn, &announcement.epoch, from, to, announcement.why),
+            None => self.0.begun(conn, &announcement.epoch),
+        }
+    }
+
+    /// Begins to handle a numbered message. Returns `None` if it must not be handled now.
+    pub(crate) fn start(&self, conn: &Handle, number: Number) -> Option<Handling> {
+        let shared = &self.0;
+        let mut events = Vec::new();
+        let mut state = shared.lock();
+        let peer = state.peers.get_mut(conn.peer())?;
+        let inbox = peer.inboxes.iter_mut().rev().find(|inbox| inbox.token == conn.delivery_token())?;
+        let epoch = inbox.epoch.clone();
+        let starts = match inbox.incoming.start(number.lane(), number.value()) {
+            Arrival::Handle { missing } => {
+                if let Some((from, to)) = missing {
+                    let gap = Gap { from, to, why: Why::Unknown, is_ours: false };
+                    events.push(Event::Gap(conn.clone(), gap));
+                }
+                true
+            }
+            Arrival::Duplicate => {
+                // The peer may not know that it was handled.
+                inbox.unacknowledged += 1;
+                shared.handled(&mut state, conn.peer(), &epoch, Vec::new());
+                false
+            }
+            Arrival::Later => false,
+        };
+        drop(state);
+        shared.report(events);
+        starts.then(|| Handling { deliveries: self.clone(), conn: conn.clone(), epoch, number, has_ended: false })
+    }
+}
+
+impl Handling {
+    /// Notes the end of the handler.
+    pub(crate) fn end(mut self, end: &End<'_>) {
+        self.has_ended = true;
+        self.deliveries.0.ended(&self.conn, &self.epoch, self.number, Some(end));
+    }
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            // A handler that panics would do so again, on each connection.
+            let end = std::thread::panicking().then_some(End::Failed(FAILED, "the handler panicked"));
+            self.deliveries.0.ended(&self.conn, &self.epoch, self.number, end.as_ref());
+        }
+    }
+}
+
+impl Shared {
+    fn begun(&self, conn: &Handle, epoch: &str) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let changes = if state.peers.contains_key(conn.peer()) { Vec::new() } else { state.forget_one() };
+        let name = conn.peer_name().clone();
+        let peer = state.peers.entry(name.clone()).or_default();
+        let (inbox, forgotten) = peer.inbox(epoch);
+        inbox.token = conn.delivery_token();
+        inbox.conn = Some(conn.clone());
+        inbox.runtime = runtime::Handle::try_current().ok();
+        inbox.begin_waits = true;
+        self.begin_if_idle(inbox, state.clock.now());
+        let forgotten = forgotten.map(|epoch| record::delete_handled(&name, &epoch));
+        let changes: Vec<_> = changes.into_iter().chain(forgotten).collect();
+        if let (Some(journal), false) = (self.journal.get(), changes.is_empty()) {
+            journal.submit(changes, Fate::Required, Box::new(|_| {}));
+        }
+    }
+
+    /// Answers a begin, if the handlers of earlier connections have ended.
+    fn begin_if_idle(&self, inbox: &mut Inbox, now: Time) {
+        if inbox.begin_waits && !inbox.incoming.is_running() {
+            inbox.begin_waits = false;
+            inbox.incoming.begin();
+            acknowledge(inbox, now);
+        }
+    }
+
+    fn skipped(&self, conn: &Handle, epoch: &str, from: u64, to: u64, why: Option<Why>) {
+        let mut events = Vec::new();
+        let mut state = self.lock();
+        let Some(peer) = state.peers.get_mut(conn.peer()) else { return };
+        let Some(inbox) = peer.inbox_of(epoch).filter(|inbox| inbox.token == conn.delivery_token()) else { return };
+        let why = why.unwrap_or(Why::Unknown);
+        let (missing, _) = inbox.incoming.skip(from, to, why);
+        if let Some((from, to)) = missing {
+            events.push(Event::Gap(conn.clone(), Gap { from, to, why, is_ours: false }));
+        }
+        inbox.unacknowledged += 1;
+        self.handled(&mut state, conn.peer(), epoch, Vec::new());
+        drop(state);
+        self.report(events);
+    }
+
+    /// Notes the end of a handler: with a result, or because it was dropped.
+    fn ended(&self, conn: &Handle, epoch: &str, number: Number, end: Option<&End<'_>>) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let now = state.clock.now();
+        let name = conn.peer();
+        let Some(peer) = state.peers.get_mut(name) else { return };
+        let mut changes = Vec::new();
+        let mut no_room = None;
+        if let (Some(End::Handled(message_type, data)), Number::State(_)) = (end, number) {
+            let before = peer.reported.get(*message_type).map_or(0, |reported| reported.data.len());
+            if peer.reported_bytes() - before + data.len() > self.bounds.bytes_per_peer {
+                no_room = Some(End::Failed("full", "the states of this peer take too much room"));
+            } else {
+                let data = Bytes::copy_from_slice(data.as_bytes());
+                changes.push(record::state(name, message_type, now, &data));
+                peer.reported.insert((*message_type).into(), Reported { at: now, data });
+            }
+        }
+        let Some(inbox) = peer.inbox_of(epoch) else { return };
+        let (lane, value) = (number.lane(), number.value());
+        match no_room.as_ref().or(end) {
+            Some(End::Handled(..)) => drop(inbox.incoming.end(lane, value)),
+            Some(End::Failed(code, message)) => {
+                inbox.fail(Failed { lane, number: value, code: cut(code), message: cut(message) });
+                inbox.incoming.end(lane, value);
+            }
+            None => drop(inbox.incoming.dropped(lane, value)),
+        }
+        inbox.unacknowledged += 1;
+        self.begin_if_idle(inbox, now);
+        self.handled(state, name, epoch, changes);
+    }
+
+    /// Gives the handled numbers to the store, and acknowledges them when they are durable.
+    fn handled(&self, state: &mut State, name: &str, epoch: &str, mut changes: Vec<Change>) {
+        let now = state.clock.now();
+        let Some((name, _)) = state.peers.get_key_value(name) else { return };
+        let name = name.clone();
+        let Some(inbox) = state.peers.get_mut(&name).and_then(|peer| peer.inbox_of(epoch)) else { return };
+        let numbers = inbox.handled();
+        match self.journal.get() {
+            Some(journal) if numbers != inbox.stored || !changes.is_empty() => {
+                changes.push(record::handled(&name, epoch, numbers[0], numbers[1]));
+                changes.extend(state.clock.record());
+                let (me, epoch) = (self.me.clone(), Box::<str>::from(epoch));
+                let then = Box::new(move |result: Result<_, _>| {
+                    if let (Some(shared), true) = (me.upgrade(), result.is_ok()) {
+                        shared.durable(&name, &epoch, numbers);
+                    }
+                });
+                journal.submit(changes, Fate::Required, then);
+            }
+            _ => {
+                inbox.stored = numbers;
+                self.acknowledge_if_due(inbox, &name, now);
+            }
+        }
+    }
+
+    /// Notes that the store has the handled numbers.
+    fn durable(&self, name: &Arc<str>, epoch: &str, numbers: [u64; 2]) {
+        let mut state = self.lock();
+        let now = state.clock.now();
+        let Some(inbox) = state.peers.get_mut(name).and_then(|peer| peer.inbox_of(epoch)) else { return };
+        inbox.stored = [inbox.stored[0].max(numbers[0]), inbox.stored[1].max(numbers[1])];
+        self.acknowledge_if_due(inbox, name, now);
+    }
+
+    /// Acknowledges what was handled: at once, or later with what is handled until then.
+    fn acknowledge_if_due(&self, inbox: &mut Inbox, name: &Arc<str>, now: Time) {
+        // Before the answer to the begin, the peer would take it for that.
+        if inbox.unacknowledged == 0 || inbox.conn.is_none() || inbox.begin_waits {
+            return;
+        }
+        let next = inbox.acknowledged.map_or(now, |last| last.after(ACKNOWLEDGE_EVERY));
+        if inbox.unacknowledged >= ACKNOWLEDGE_AFTER || next <= now {
+            acknowledge(inbox, now);
+        } else if let (false, Some(runtime)) = (inbox.is_scheduled, &inbox.runtime) {
+            let (me, name, epoch) = (self.me.clone(), name.clone(), inbox.epoch.clone());
+            let wait = now.age(next);
+            inbox.is_scheduled = true;
+            runtime.spawn(async move {
+                sleep(wait).await;
+                let Some(shared) = me.upgrade() else { return };
+                let mut state = shared.lock();
+                let now = state.clock.now();
+                let Some(inbox) = state.peers.get_mut(&name).and_then(|peer| peer.inbox_of(&epoch)) else { return };
+                inbox.is_scheduled = false;
+                if inbox.unacknowledged > 0 && !inbox.begin_waits {
+                    acknowledge(inbox, now);
+                }
+            });
+        }
+    }
+}
+
+/// Sends an acknowledgement, if the peer is connected.
+fn acknowledge(inbox: &mut Inbox, now: Time) {
+    let Some(conn) = &inbox.conn else { return };
+    let [seq, latest] = inbox.stored;
+    let covered = |failed: &&Failed| match failed.lane {
+        Lane::Seq => failed.number <= seq,
+        Lane::Latest => failed.number <= latest,
+    };
+    let failed = inbox.failed.iter().filter(covered).map(FailedMessage::from).collect();
+    let text = Acknowledgement { epoch: (&*inbox.epoch).into(), seq, latest, failed }.text();
+    if conn.queue().push_delivery(write::frame(Opcode::TEXT, conn.role(), text.as_bytes())).is_err() {
+        inbox.conn = None;
+        return;
+    }
+    // What the store does not have yet is acknowledged when it does.
+    inbox.unacknowledged = usize::from(inbox.handled() != inbox.stored);
+    inbox.acknowledged = Some(now);
+}
+
+/// Returns the text, cut between two characters.
+fn cut(text: &str) -> Box<str> {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].into()
+}

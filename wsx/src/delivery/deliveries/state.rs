@@ -1,0 +1,227 @@
+//! What the lock of the kept messages protects: the peers, the epoch and the clock.
+use crate::{
+    connection::handle::Handle,
+    delivery::{
+        Change, Time, clock,
+        incoming::Incoming,
+        lane::Lane,
+        outgoing::{Failed, Outgoing},
+        record,
+    },
+};
+use bytes::Bytes;
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tokio::{runtime, time::Instant};
+
+pub(super) use crate::delivery::outgoing::Size;
+
+/// Maximum number of epochs that are remembered for a peer. A peer has a new one when its store is
+/// new.
+const MAX_EPOCHS: usize = 4;
+/// Maximum number of peers of which only the handled numbers are remembered. Each takes about 400
+/// bytes. Above it, one of them is forgotten, and what it sends again is handled again.
+const MAX_REMEMBERED: usize = 100_000;
+/// Maximum number of failures that are remembered for a peer.
+const MAX_FAILED: usize = 64;
+
+pub(super) struct State {
+    /// Made with the store.
+    pub(super) epoch: Box<str>,
+    pub(super) clock: Clock,
+    pub(super) peers: HashMap<Arc<str>, Peer>,
+    /// What waits for all peers.
+    pub(super) total: Size,
+}
+
+/// A peer for which something is kept, or which has sent kept messages.
+#[derive(Default)]
+pub(super) struct Peer {
+    pub(super) outgoing: Outgoing,
+    /// The connection on which messages are sent.
+    pub(super) conn: Option<Handle>,
+    /// What the peer has sent, for each of its epochs, the oldest first.
+    pub(super) inboxes: Vec<Inbox>,
+    /// The states that the peer has sent, by type.
+    pub(super) reported: HashMap<Box<str>, Reported>,
+}
+
+/// A state that a peer has sent.
+pub(super) struct Reported {
+    pub(super) at: Time,
+    /// The JSON of the payload.
+    pub(super) data: Bytes,
+}
+
+/// What a peer has sent in one epoch.
+pub(super) struct Inbox {
+    pub(super) epoch: Box<str>,
+    pub(super) incoming: Incoming,
+    /// The token of the connection on which the epoch began last. Its messages are handled, and
+    /// those of older connections are not.
+    pub(super) token: u64,
+    /// That connection, while it lives.
+    pub(super) conn: Option<Handle>,
+    /// Where the delayed acknowledgement runs.
+    pub(super) runtime: Option<runtime::Handle>,
+    /// Whether the begin waits for handlers of an earlier connection.
+    pub(super) begin_waits: bool,
+    /// The handled numbers that the store has.
+    pub(super) stored: [u64; 2],
+    /// How many messages were handled since the last acknowledgement.
+    pub(super) unacknowledged: usize,
+    /// When the last acknowledgement was sent.
+    pub(super) acknowledged: Option<Time>,
+    /// Whether an acknowledgement is scheduled.
+    pub(super) is_scheduled: bool,
+    /// The failures that the peer may not know.
+    pub(super) failed: Vec<Failed>,
+}
+
+impl State {
+    pub(super) fn new(epoch: Box<str>, base: Time) -> Self {
+        let clock = Clock { base, start: Instant::now(), recorded: None };
+        Self { epoch, clock, peers: HashMap::new(), total: Size::default() }
+    }
+
+    pub(super) fn in_memory() -> Self {
+        Self::new(Self::new_epoch(), Time::default())
+    }
+
+    pub(super) fn new_epoch() -> Box<str> {
+        format!("{:016x}", rand::random::<u64>()).into()
+    }
+
+    /// Forgets a peer for which nothing is kept.
+    pub(super) fn forget_if_empty(&mut self, name: &str) {
+        let Some(peer) = self.peers.get_mut(name) else { return };
+        if peer.conn.is_none() && peer.outgoing.is_empty() {
+            // Also the last numbers: later ones are higher, because they begin with the time.
+            peer.outgoing = Outgoing::default();
+            if peer.inboxes.is_empty() && peer.reported.is_empty() {
+                self.peers.remove(name);
+            }
+        }
+    }
+
+    /// Forgets what one peer has sent, if too many are remembered. Returns the changes for the
+    /// store.
+    pub(super) fn forget_one(&mut self) -> Vec<Change> {
+        if self.peers.len() <= MAX_REMEMBERED {
+            return Vec::new();
+        }
+        let is_idle = |peer: &Peer| {
+            peer.conn.is_none() && peer.outgoing.is_empty() && peer.inboxes.iter().all(|inbox| inbox.conn.is_none())
+        };
+        let Some(name) = self.peers.iter().find(|(_, peer)| is_idle(peer)).map(|(name, _)| name.clone()) else {
+            return Vec::new();
+        };
+        let peer = self.peers.remove(&name).expect("it was found above");
+        let inboxes = peer.inboxes.iter().map(|inbox| record::delete_handled(&name, &inbox.epoch));
+        inboxes.chain(peer.reported.keys().map(|kind| record::delete_state(&name, kind))).collect()
+    }
+}
+
+impl Peer {
+    /// Whether messages are sent on this connection.
+    pub(super) fn is_on(&self, conn: &Handle) -> bool {
+        self.conn.as_ref().is_some_and(|own| own.is_same(conn))
+    }
+
+    /// Returns the inbox of the epoch, which is new or known. Returns the epoch that was forgotten
+    /// for it.
+    pub(super) fn inbox(&mut self, epoch: &str) -> (&mut Inbox, Option<Box<str>>) {
+        let mut forgotten = None;
+        let at = match self.inboxes.iter().position(|inbox| *inbox.epoch == *epoch) {
+            Some(at) => at,
+            None => {
+                let oldest = self.inboxes.iter().position(|inbox| !inbox.incoming.is_running());
+                if let Some(oldest) = oldest.filter(|_| self.inboxes.len() >= MAX_EPOCHS) {
+                    forgotten = Some(self.inboxes.remove(oldest).epoch);
+                }
+                self.inboxes.push(Inbox::new(epoch.into(), [0, 0]));
+                self.inboxes.len() - 1
+            }
+        };
+        (&mut self.inboxes[at], forgotten)
+    }
+
+    pub(super) fn inbox_of(&mut self, epoch: &str) -> Option<&mut Inbox> {
+        self.inboxes.iter_mut().find(|inbox| *inbox.epoch == *epoch)
+    }
+
+    /// Returns the bytes of the states that the peer has sent.
+    pub(super) fn reported_bytes(&self) -> usize {
+        self.reported.values().map(|reported| reported.data.len()).sum()
+    }
+}
+
+impl Inbox {
+    pub(super) fn new(epoch: Box<str>, stored: [u64; 2]) -> Self {
+        Self {
+            epoch,
+            incoming: Incoming::restored(stored[0], stored[1]),
+            token: 0,
+            conn: None,
+            runtime: None,
+            begin_waits: false,
+            stored,
+            unacknowledged: 0,
+            acknowledged: None,
+            is_scheduled: false,
+            failed: Vec::new(),
+        }
+    }
+
+    /// Returns the handled numbers.
+    pub(super) fn handled(&self) -> [u64; 2] {
+        [self.incoming.handled(Lane::Seq), self.incoming.handled(Lane::Latest)]
+    }
+
+    /// Remembers a failure for the next acknowledgement.
+    pub(super) fn fail(&mut self, failed: Failed) {
+        if self.failed.len() >= MAX_FAILED {
+            self.failed.remove(0);
+        }
+        self.failed.push(failed);
+    }
+
+    /// Notes that a connection has ended.
+    pub(super) fn left(&mut self, conn: &Handle) {
+        if self.conn.as_ref().is_some_and(|own| own.is_same(conn)) {
+            self.conn = None;
+        }
+    }
+}
+
+/// The clock of the store.
+pub(super) struct Clock {
+    base: Time,
+    start: Instant,
+    /// When it was last written to the store.
+    recorded: Option<Instant>,
+}
+
+impl Clock {
+    pub(super) fn now(&self) -> Time {
+        self.base.after(self.start.elapsed())
+    }
+
+    /// Returns the record of the clock, if the last one is too old.
+    pub(super) fn record(&mut self) -> Option<Change> {
+        let now = Instant::now();
+        if self.recorded.is_some_and(|last| now - last < clock::RECORD_EVERY) {
+            return None;
+        }
+        self.recorded = Some(now);
+        Some(record::clock(self.now(), wall()))
+    }
+}
+
+/// Returns the wall clock, in seconds since 1970.
+pub(super) fn wall() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,241 @@
+//! What this end has handled of the numbered messages of a peer. It decides which message is
+//! handled, which one is a duplicate, and where messages are missing.
+//!
+//! It knows numbers. It does not know messages, sockets, clocks or the store.
+use crate::delivery::{Why, lane::Lane};
+use std::collections::BTreeSet;
+
+/// The numbered messages of one epoch of a peer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Incoming {
+    seq: Track,
+    latest: Track,
+}
+
+/// One lane of numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Track {
+    /// All numbers up to this one are handled, or do not exist.
+    handled: u64,
+    /// The highest number that was received on this connection, or explained as missing.
+    received: u64,
+    /// Numbers whose handlers run.
+    running: BTreeSet<u64>,
+    /// Numbers above `handled` that are handled. Handlers that run at the same time end in any
+    /// order.
+    done: BTreeSet<u64>,
+    /// The lowest number whose handler was dropped. The peer has to send it again, so nothing after
+    /// it counts as handled.
+    dropped: Option<u64>,
+}
+
+/// What to do with a numbered message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// Handle it. The numbers between are missing without an explanation.
+    Handle { missing: Option<(u64, u64)> },
+    /// It was handled before.
+    Duplicate,
+    /// It is sent again after the next begin: an earlier one has to come first.
+    Later,
+}
+
+impl Incoming {
+    /// Returns what this end remembered of the epoch.
+    pub(super) fn restored(seq: u64, latest: u64) -> Self {
+        let track = |handled| Track { handled, received: handled, ..Track::default() };
+        Self { seq: track(seq), latest: track(latest) }
+    }
+
+    /// Returns the last handled number.
+    pub(super) fn handled(&self, lane: Lane) -> u64 {
+        self.track(lane).handled
+    }
+
+    /// Whether a handler runs for a message of this epoch.
+    pub(super) fn is_running(&self) -> bool {
+        !(self.seq.running.is_empty() && self.latest.running.is_empty())
+    }
+
+    /// Begins a connection: the peer sends everything after the handled numbers. Handlers of an
+    /// earlier connection have ended.
+    pub(super) fn begin(&mut self) {
+        for track in [&mut self.seq, &mut self.latest] {
+            track.received = track.handled;
+            track.dropped = None;
+        }
+    }
+
+    /// Decides about a message that was received.
+    pub(super) fn start(&mut self, lane: Lane, number: u64) -> Arrival {
+        let track = self.track_mut(lane);
+        if track.dropped.is_some() {
+            return Arrival::Later;
+        }
+        if number <= track.handled || track.done.contains(&number) || track.running.contains(&number) {
+            track.received = track.received.max(number);
+            track.advance();
+            return Arrival::Duplicate;
+        }
+        // The other lane has holes where a newer value has replaced an older one. The first number
+        // of all may be any.
+        let is_hole = lane == Lane::Seq && track.received > 0 && number > track.received + 1;
+        let missing = is_hole.then(|| (track.received + 1, number - 1));
+        track.received = track.received.max(number);
+        track.running.insert(number);
+        Arrival::Handle { missing }
+    }
+
+    /// Notes that a handler has ended, also with an error. Returns whether the last handled number
+    /// has changed.
+    pub(super) fn end(&mut self, lane: Lane, number: u64) -> bool {
+        let track = self.track_mut(lane);
+        track.running.remove(&number);
+        track.done.insert(number);
+        track.advance()
+    }
+
+    /// Notes that a handler was dropped before its end.
+    pub(super) fn dropped(&mut self, lane: Lane, number: u64) -> bool {
+        let track = self.track_mut(lane);
+        track.running.remove(&number);
+        track.dropped = Some(track.dropped.map_or(number, |dropped| dropped.min(number)));
+        track.advance()
+    }
+
+    /// Notes that the peer does not have these numbers. Returns those that this end has not
+    /// handled, if the peer lost messages, and whether the last handled number has changed.
+    pub(super) fn skip(&mut self, from: u64, to: u64, why: Why) -> (Option<(u64, u64)>, bool) {
+        let track = &mut self.seq;
+        let first = from.max(track.received + 1);
+        if track.dropped.is_some() || to < first {
+            return (None, false);
+        }
+        // Also the numbers before `from`, if the peer did not explain them.
+        let missing = match why {
+            Why::Void => None,
+            _ => Some((first, to)),
+        };
+        track.received = to;
+        (missing, track.advance())
+    }
+
+    fn track(&self, lane: Lane) -> &Track {
+        match lane {
+            Lane::Seq => &self.seq,
+            Lane::Latest => &self.latest,
+        }
+    }
+
+    fn track_mut(&mut self, lane: Lane) -> &mut Track {
+        match lane {
+            Lane::Seq => &mut self.seq,
+            Lane::Latest => &mut self.latest,
+        }
+    }
+}
+
+impl Track {
+    /// Moves the last handled number up to the first message that is not handled. Returns whether
+    /// it has moved.
+    fn advance(&mut self) -> bool {
+        let first = self.running.first().copied().into_iter().chain(self.dropped).min();
+        let limit = first.map_or(self.received, |first| first - 1);
+        let moved = limit > self.handled;
+        if moved {
+            self.handled = limit;
+            self.done = self.done.split_off(&(limit + 1));
+        }
+        moved
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(wsx_model))]
+mod tests {
+    use super::*;
+
+    const HANDLE: Arrival = Arrival::Handle { missing: None };
+
+    /// Row L7: a number is handled once, on one connection and on the next.
+    #[test]
+    fn a_message_that_comes_again_is_a_duplicate() {
+        let mut incoming = Incoming::default();
+        for number in 1..=2 {
+            assert_eq!(incoming.start(Lane::Seq, number), HANDLE);
+            assert!(incoming.is_running());
+            assert!(incoming.end(Lane::Seq, number));
+        }
+        assert!(!incoming.is_running());
+        assert_eq!(incoming.start(Lane::Seq, 2), Arrival::Duplicate);
+        incoming.begin();
+        assert_eq!(incoming.start(Lane::Seq, 2), Arrival::Duplicate);
+        assert_eq!((incoming.start(Lane::Seq, 3), incoming.handled(Lane::Seq)), (HANDLE, 2));
+        let mut restored = Incoming::restored(7, 5);
+        assert_eq!(
+            (restored.start(Lane::Seq, 7), restored.start(Lane::Latest, 5)),
+            (Arrival::Duplicate, Arrival::Duplicate)
+        );
+        assert_eq!((restored.start(Lane::Seq, 8), restored.start(Lane::Latest, 9)), (HANDLE, HANDLE));
+    }
+
+    /// Rows L5 and L7: handlers that run at the same time end in any order.
+    #[test]
+    fn the_handled_number_waits_for_the_slowest_handler() {
+        let mut incoming = Incoming::default();
+        for number in 1..=3 {
+            assert_eq!(incoming.start(Lane::Seq, number), HANDLE);
+        }
+        assert!(!incoming.end(Lane::Seq, 3) && !incoming.end(Lane::Seq, 2));
+        assert_eq!(incoming.handled(Lane::Seq), 0);
+        assert!(incoming.end(Lane::Seq, 1));
+        assert_eq!(incoming.handled(Lane::Seq), 3);
+    }
+
+    /// Row L4: a message whose handler was dropped comes again, and those after it that were
+    /// handled do not run again.
+    #[test]
+    fn a_message_whose_handler_was_dropped_comes_again() {
+        let mut incoming = Incoming::default();
+        for number in 1..=3 {
+            incoming.start(Lane::Seq, number);
+        }
+        incoming.end(Lane::Seq, 3);
+        assert!(incoming.dropped(Lane::Seq, 2) || incoming.handled(Lane::Seq) == 0);
+        incoming.end(Lane::Seq, 1);
+        assert_eq!((incoming.handled(Lane::Seq), incoming.start(Lane::Seq, 4)), (1, Arrival::Later));
+        incoming.begin();
+        assert_eq!(incoming.start(Lane::Seq, 2), HANDLE);
+        assert_eq!(incoming.start(Lane::Seq, 3), Arrival::Duplicate);
+        assert!(incoming.end(Lane::Seq, 2));
+        assert_eq!(incoming.handled(Lane::Seq), 3);
+    }
+
+    /// Row L8: missing numbers are reported, unless they never were messages.
+    #[test]
+    fn missing_numbers_are_reported_once() {
+        let mut incoming = Incoming::default();
+        assert_eq!(incoming.start(Lane::Seq, 1000), HANDLE, "the first number may be any");
+        incoming.end(Lane::Seq, 1000);
+        assert_eq!(incoming.start(Lane::Seq, 1003), Arrival::Handle { missing: Some((1001, 1002)) });
+        incoming.end(Lane::Seq, 1003);
+        assert_eq!(incoming.skip(1004, 1009, Why::Expired), (Some((1004, 1009)), true));
+        assert_eq!(incoming.skip(1004, 1009, Why::Expired), (None, false), "it was explained before");
+        assert_eq!(incoming.skip(1010, 2000, Why::Void), (None, true));
+        assert_eq!((incoming.start(Lane::Seq, 2001), incoming.handled(Lane::Seq)), (HANDLE, 2000));
+        assert_eq!(incoming.skip(2002, 2002, Why::Full), (Some((2002, 2002)), false));
+        assert!(incoming.end(Lane::Seq, 2001));
+        assert_eq!(incoming.handled(Lane::Seq), 2002);
+    }
+
+    /// Row L12: the numbers of the other lane have holes.
+    #[test]
+    fn the_lane_of_the_newest_values_has_holes() {
+        let mut incoming = Incoming::default();
+        assert_eq!((incoming.start(Lane::Latest, 3), incoming.start(Lane::Latest, 9)), (HANDLE, HANDLE));
+        assert!(incoming.end(Lane::Latest, 3));
+        assert_eq!(incoming.handled(Lane::Latest), 8);
+        assert!(incoming.end(Lane::Latest, 9));
+        assert_eq!((incoming.handled(Lane::Latest), incoming.handled(Lane::Seq)), (9, 0));
+    }
+}

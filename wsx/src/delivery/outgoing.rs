@@ -1,0 +1,472 @@
+//! The messages that wait for one peer, their numbers, and which of them is sent next.
+//!
+//! It does not know sockets or clocks. The caller stores the [`Record`]s.
+use crate::{
+    delivery::{
+        Moment, Outcome, Time, Why,
+        lane::Lane,
+        message::Message,
+        sending::{Link, Step},
+        skips::Skips,
+    },
+    policy::{Delivery, Full},
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// The messages for one peer.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    /// The messages that all count, by number.
+    seq: BTreeMap<u64, Message>,
+    /// The newest message of each slot, by number.
+    latest: BTreeMap<u64, Message>,
+    /// The numbers of `latest` by slot.
+    slots: HashMap<Slot, u64>,
+    /// The states that the peer has handled, with their numbers. They are sent again if the peer
+    /// forgets them.
+    settled: HashMap<Box<str>, (u64, Message)>,
+    /// The numbers of messages that are never sent.
+    skips: Skips,
+    /// The last number of each lane.
+    last_seq: u64,
+    last_latest: u64,
+    /// The lanes in which a message got a number in this run of the program.
+    is_numbering: [bool; 2],
+    /// The bytes of all messages, settled states included.
+    bytes: usize,
+    /// The connection of the peer.
+    link: Option<Link>,
+    /// What changed and is not in the store.
+    records: Vec<Record>,
+}
+
+/// The type and the key of a message of which the newest counts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Slot {
+    message_type: Box<str>,
+    key: Option<Box<str>>,
+}
+
+/// A change for the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Record {
+    /// The message with this number is new, or has changed.
+    Put(Lane, u64),
+    /// The message with this number does not wait any more.
+    Delete(Lane, u64),
+    /// These numbers are never sent.
+    Skip(u64, u64, Why),
+    /// The numbers from this one on are not remembered as skipped any more.
+    EndSkip(u64),
+}
+
+/// The room that is left for messages of a peer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+}
+
+/// A number of messages, and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+}
+
+impl Size {
+    /// Adds the change of a part.
+    pub(super) fn change(&mut self, before: Self, after: Self) {
+        self.messages = self.messages + after.messages - before.messages;
+        self.bytes = self.bytes + after.bytes - before.bytes;
+    }
+}
+
+/// What an acknowledgement says of one message that was not handled.
+#[derive(Debug, Clone)]
+pub(super) struct Failed {
+    pub(super) lane: Lane,
+    pub(super) number: u64,
+    pub(super) code: Box<str>,
+    pub(super) message: Box<str>,
+}
+
+impl Outgoing {
+    /// Adds a message, and returns its number. The first number of a run is at least `lowest`. Returns the
+    /// message if there is no room.
+    pub(super) fn accept(&mut self, message: Message, lowest: u64, room: Room) -> Result<(Lane, u64), Message> {
+        let lane = Lane::of(message.kept.policy.delivery);
+        let slot = (lane == Lane::Latest).then(|| Slot::of(&message));
+        let (mut messages, mut bytes) = (room.messages, room.bytes);
+        let replaced = slot.as_ref().and_then(|slot| self.slots.get(slot)).copied();
+        if let Some(replaced) = replaced.and_then(|number| self.latest.get(&number)) {
+            messages += 1;
+            bytes += replaced.len();
+        }
+        if let Some((_, settled)) = self.settled.get(&*message.kept.message_type) {
+            bytes += settled.len();
+        }
+        while messages == 0 || bytes < message.len() {
+            let oldest = self.oldest_to_drop(&message);
+            let Some(dropped) = oldest.and_then(|number| self.skip(number, Why::Full)) else { return Err(message) };
+            messages += 1;
+            bytes += dropped.len();
+            dropped.end(Outcome::Dropped);
+        }
+        self.bytes += message.len();
+        let number = match slot {
+            None => {
+                self.last_seq = self.following(lane, self.last_seq, lowest);
+                self.seq.insert(self.last_seq, message);
+                self.last_seq
+            }
+            Some(slot) => {
+                self.last_latest = self.following(lane, self.last_latest, lowest);
+                if message.is_state() {
+                    self.remove_settled(&message.kept.message_type);
+                }
+                if let Some(replaced) = self.slots.insert(slot, self.last_latest) {
+                    self.remove_latest(replaced, Outcome::Superseded);
+                }
+                self.latest.insert(self.last_latest, message);
+                self.last_latest
+            }
+        };
+        self.is_numbering[lane as usize] = true;
+        Ok((lane, number))
+    }
+
+    /// Returns the number after the last one. The first of a run is at least `lowest`: the store may
+    /// have lost higher numbers that the peer has handled.
+    fn following(&self, lane: Lane, last: u64, lowest: u64) -> u64 {
+        if self.is_numbering[lane as usize] { last + 1 } else { lowest.max(last + 1) }
+    }
+
+    /// Returns the oldest message that this one may replace if there is no room.
+    fn oldest_to_drop(&self, message: &Message) -> Option<u64> {
+        let policy = message.kept.policy;
+        if policy.full != Full::DropOldest || policy.delivery != Delivery::AtLeastOnce {
+            return None;
+        }
+        let is_same = |other: &Message| other.kept.message_type == message.kept.message_type;
+        self.seq.iter().find(|(_, other)| is_same(other)).map(|(number, _)| *number)
+    }
+
+    /// Notes that the store has a message, so it may be sent.
+    pub(super) fn stored(&mut self, lane: Lane, number: u64) {
+        if let Some(message) = self.lane_mut(lane).get_mut(&number) {
+            message.is_stored = true;
+            message.report(Moment::Accepted);
+        }
+    }
+
+    /// Takes a message back that the store could not take. Its number is void.
+    pub(super) fn refused(&mut self, lane: Lane, number: u64) {
+        match lane {
+            Lane::Seq => drop(self.skip(number, Why::Void)),
+            Lane::Latest => self.remove_latest(number, Outcome::Dropped),
+        }
+    }
+
+    /// Adds a message that the store had.
+    pub(super) fn restore(&mut self, lane: Lane, number: u64, message: Message, is_settled: bool) {
+        self.bytes += message.len();
+        match lane {
+            Lane::Seq => {
+                self.last_seq = self.last_seq.max(number);
+                self.seq.insert(number, message);
+            }
+            Lane::Latest => {
+                self.last_latest = self.last_latest.max(number);
+                if is_settled {
+                    self.settled.insert(message.kept.message_type.clone(), (number, message));
+                } else {
+                    self.slots.insert(Slot::of(&message), number);
+                    self.latest.insert(number, message);
+                }
+            }
+        }
+    }
+
+    /// Adds numbers that are never sent, which the store had.
+    pub(super) fn restore_skip(&mut self, from: u64, to: u64, why: Why) {
+        self.last_seq = self.last_seq.max(to);
+        self.skips.add(from, to, why);
+    }
+
+    /// Removes the messages that have expired, and returns their types. A message that is on its way
+    /// stays until the connection ends.
+    pub(super) fn expire(&mut self, now: Time) -> Vec<Box<str>> {
+        let (seq_sent, latest_sent) = self.link.as_ref().map_or((0, 0), |link| (link.seq_sent, link.latest_sent));
+        let expired = |lane: &BTreeMap<u64, Message>, sent: u64| -> Vec<u64> {
+            let waiting = lane.range(sent + 1..);
+            waiting.filter(|(_, message)| message.has_expired(now)).map(|(number, _)| *number).collect()
+        };
+        let mut types = Vec::new();
+        for number in expired(&self.seq, seq_sent) {
+            let message = self.skip(number, Why::Expired).expect("it was found above");
+            types.push(message.end(Outcome::Expired).kept.message_type);
+        }
+        for number in expired(&self.latest, latest_sent) {
+            types.push(self.latest[&number].kept.message_type.clone());
+            self.remove_latest(number, Outcome::Expired);
+        }
+        types
+    }
+
+    /// Removes all messages that wait, and returns their number. States that the peer has handled
+    /// stay.
+    pub(super) fn drop_waiting(&mut self) -> usize {
+        let numbers: Vec<u64> = self.seq.keys().copied().collect();
+        let newest: Vec<u64> = self.latest.keys().copied().collect();
+        for number in &numbers {
+            if let Some(message) = self.skip(*number, Why::Dropped) {
+                message.end(Outcome::Dropped);
+            }
+        }
+        for number in &newest {
+            self.remove_latest(*number, Outcome::Dropped);
+        }
+        numbers.len() + newest.len()
+    }
+
+    /// Removes a message whose number the peer expects.
+    fn skip(&mut self, number: u64, why: Why) -> Option<Message> {
+        let message = self.seq.remove(&number)?;
+        self.bytes -= message.len();
+        self.records.push(Record::Delete(Lane::Seq, number));
+        let was_sent = self.link.as_ref().is_some_and(|link| link.seq_sent >= number);
+        if !was_sent || why != Why::Void {
+            self.add_skip(number, number, why);
+        }
+        Some(message)
+    }
+
+    fn add_skip(&mut self, from: u64, to: u64, why: Why) {
+        let (from, to, replaced) = self.skips.add(from, to, why);
+        self.records.extend(replaced.into_iter().filter(|first| *first != from).map(Record::EndSkip));
+        self.records.push(Record::Skip(from, to, why));
+        if let Some((from, to, gone)) = self.skips.shorten() {
+            self.records.extend([Record::EndSkip(gone), Record::Skip(from, to, Why::Unknown)]);
+        }
+    }
+
+    fn remove_latest(&mut self, number: u64, outcome: Outcome) {
+        let Some(message) = self.latest.remove(&number) else { return };
+        self.bytes -= message.len();
+        let slot = Slot::of(&message);
+        if self.slots.get(&slot) == Some(&number) {
+            self.slots.remove(&slot);
+        }
+        self.records.push(Record::Delete(Lane::Latest, number));
+        message.end(outcome);
+    }
+
+    fn remove_settled(&mut self, message_type: &str) {
+        if let Some((number, message)) = self.settled.remove(message_type) {
+            self.bytes -= message.len();
+            self.records.push(Record::Delete(Lane::Latest, number));
+        }
+    }
+
+    /// Begins a connection. Nothing was sent on it.
+    pub(super) fn attach(&mut self) {
+        self.link = Some(Link::default());
+    }
+
+    /// Ends the connection. What was in progress is sent again on the next one.
+    pub(super) fn detach(&mut self) {
+        self.link = None;
+    }
+
+    /// Returns what is sent next, if anything may be sent now.
+    pub(super) fn next(&mut self, now: Time) -> Option<Step> {
+        let link = self.link.as_mut()?;
+        if !link.has_begun {
+            let waits = |lane: &BTreeMap<u64, Message>| lane.values().any(|message| message.is_stored);
+            if !waits(&self.latest) && !waits(&self.seq) && self.settled.is_empty() && self.skips.is_empty() {
+                return None;
+            }
+            link.has_begun = true;
+            let first = self.seq.keys().next().copied().unwrap_or(self.last_seq + 1);
+            return Some(Step::Begin { first, last: self.last_seq });
+        }
+        if !link.is_resumed {
+            return None;
+        }
+        if let Some((&number, message)) = self.latest.range(link.latest_sent + 1..).next() {
+            if message.has_expired(now) {
+                return Some(Step::Expire);
+            }
+            if message.is_stored {
+                return link.send(Lane::Latest, number, message, now);
+            }
+        }
+        let from = link.seq_sent + 1;
+        let next = self.seq.range(from..).next();
+        let until = next.map(|(number, _)| *number);
+        if let Some((to, why)) = self.skips.before(from, until) {
+            link.skip(to, now);
+            return Some(Step::Skip { from, to, why });
+        }
+        let (&number, message) = next?;
+        if message.has_expired(now) {
+            return Some(Step::Expire);
+        }
+        if message.is_stored { link.send(Lane::Seq, number, message, now) } else { None }
+    }
+
+    /// Takes an acknowledgement. Returns the messages that failed, with their types. The first one of
+    /// a connection says where sending resumes.
+    pub(super) fn acknowledged(
+        &mut self,
+        seq: u64,
+        latest: u64,
+        failed: &[Failed],
+        now: Time,
+    ) -> Vec<(Failed, Box<str>)> {
+        let Some(link) = &mut self.link else { return Vec::new() };
+        if !link.has_begun {
+            return Vec::new();
+        }
+        let (mut seq, mut latest) = (seq, latest);
+        let resumes = !link.is_resumed;
+        if resumes {
+            let first = self.seq.keys().next().copied().into_iter().chain(self.skips.first()).min();
+            link.is_resumed = true;
+            // A peer that has forgotten everything begins with the lowest number.
+            link.seq_sent = if seq == 0 { first.unwrap_or(self.last_seq + 1) - 1 } else { seq };
+            link.latest_sent = latest;
+            self.resume(seq, latest);
+        } else {
+            seq = seq.min(link.seq_sent);
+            latest = latest.min(link.latest_sent);
+            link.acknowledged(seq, latest, now);
+        }
+        let reason = |lane, number| failed.iter().find(|failed| failed.lane == lane && failed.number == number);
+        let mut failures = Vec::new();
+        let mut end = |lane, number, message: Message| match reason(lane, number) {
+            None => message.end(Outcome::Handled),
+            Some(failed) => {
+                failures.push((failed.clone(), message.kept.message_type.clone()));
+                message.end(Outcome::Failed { code: failed.code.clone(), message: failed.message.clone() })
+            }
+        };
+        let waiting = self.seq.split_off(&(seq + 1));
+        for (number, message) in std::mem::replace(&mut self.seq, waiting) {
+            self.bytes -= message.len();
+            self.records.push(Record::Delete(Lane::Seq, number));
+            end(Lane::Seq, number, message);
+        }
+        let waiting = self.latest.split_off(&(latest + 1));
+        for (number, message) in std::mem::replace(&mut self.latest, waiting) {
+            self.slots.remove(&Slot::of(&message));
+            let message = end(Lane::Latest, number, message);
+            if message.is_state() {
+                self.records.push(Record::Put(Lane::Latest, number));
+                self.settled.insert(message.kept.message_type.clone(), (number, message));
+            } else {
+                self.bytes -= message.len();
+                self.records.push(Record::Delete(Lane::Latest, number));
+            }
+        }
+        self.records.extend(self.skips.end(seq).into_iter().map(Record::EndSkip));
+        failures
+    }
+
+    /// Makes the numbers fit what the peer remembers.
+    fn resume(&mut self, seq: u64, latest: u64) {
+        if latest == 0 {
+            // The peer has forgotten the states.
+            for (_, (number, message)) in std::mem::take(&mut self.settled) {
+                self.records.push(Record::Put(Lane::Latest, number));
+                self.slots.insert(Slot::of(&message), number);
+                self.latest.insert(number, message);
+            }
+        }
+        // The peer knows numbers that this end has not given: an old copy of the store was put
+        // back. Its messages get new numbers, so that the peer does not take them for others.
+        if seq > self.last_seq {
+            for (number, message) in std::mem::take(&mut self.seq) {
+                self.records.push(Record::Delete(Lane::Seq, number));
+                let new = seq + 1 + (self.last_seq.max(seq) - seq);
+                self.last_seq = new;
+                self.records.push(Record::Put(Lane::Seq, new));
+                self.seq.insert(new, message);
+            }
+            self.last_seq = self.last_seq.max(seq);
+            let ended: Vec<_> = self.skips.end(u64::MAX);
+            self.records.extend(ended.into_iter().map(Record::EndSkip));
+        }
+        if latest > self.last_latest {
+            self.last_latest = latest;
+            for (number, message) in std::mem::take(&mut self.latest) {
+                self.records.push(Record::Delete(Lane::Latest, number));
+                self.last_latest += 1;
+                self.slots.insert(Slot::of(&message), self.last_latest);
+                self.records.push(Record::Put(Lane::Latest, self.last_latest));
+                self.latest.insert(self.last_latest, message);
+            }
+        }
+    }
+
+    /// Takes the changes since the last call.
+    pub(super) fn take_records(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.records)
+    }
+
+    /// Returns a message for the store, and whether it is a state that the peer has handled.
+    pub(super) fn stored_form(&self, lane: Lane, number: u64) -> Option<(&Message, bool)> {
+        let waiting = match lane {
+            Lane::Seq => self.seq.get(&number),
+            Lane::Latest => self.latest.get(&number),
+        };
+        let settled = || self.settled.values().find(|(own, _)| *own == number).map(|(_, message)| (message, true));
+        waiting.map(|message| (message, false)).or_else(settled)
+    }
+
+    /// Returns the newest state of this type, and whether the peer has handled it.
+    pub(super) fn state(&self, message_type: &str) -> Option<(&Message, bool)> {
+        let slot = Slot { message_type: message_type.into(), key: None };
+        let waiting = self.slots.get(&slot).and_then(|number| self.latest.get(number));
+        let settled = || self.settled.get(message_type).map(|(_, message)| (message, true));
+        waiting.map(|message| (message, false)).or_else(settled)
+    }
+
+    /// Returns the messages that wait, in the order in which they are sent.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (u64, &Message)> {
+        self.latest.iter().chain(&self.seq).map(|(number, message)| (*number, message))
+    }
+
+    pub(super) fn messages(&self) -> usize {
+        self.seq.len() + self.latest.len()
+    }
+
+    /// Returns the number of messages that wait, and the bytes of all that is kept.
+    pub(super) fn size(&self) -> Size {
+        Size { messages: self.messages(), bytes: self.bytes }
+    }
+
+    /// Whether the peer has been told the epoch and has not said where to resume.
+    pub(super) fn awaits_resume(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.has_begun && !link.is_resumed)
+    }
+
+    /// Whether nothing is kept for the peer.
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages() == 0 && self.settled.is_empty() && self.skips.is_empty()
+    }
+
+    fn lane_mut(&mut self, lane: Lane) -> &mut BTreeMap<u64, Message> {
+        match lane {
+            Lane::Seq => &mut self.seq,
+            Lane::Latest => &mut self.latest,
+        }
+    }
+}
+
+impl Slot {
+    fn of(message: &Message) -> Self {
+        Self { message_type: message.kept.message_type.clone(), key: message.kept.slot.clone() }
+    }
+}

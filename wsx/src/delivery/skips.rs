@@ -1,0 +1,117 @@
+//! The numbers of messages that are never sent, with the reasons. They are kept until the peer has
+//! acknowledged them. It does not know the messages.
+use crate::delivery::Why;
+use std::collections::BTreeMap;
+
+/// Maximum number of ranges. The two oldest become one with an unknown reason.
+const MAX_RANGES: usize = 64;
+
+/// Ranges of numbers, by the first one.
+#[derive(Debug, Default)]
+pub(super) struct Skips(BTreeMap<u64, (u64, Why)>);
+
+impl Skips {
+    /// Adds a range. Returns the range that has it now, with its last number, and the first numbers
+    /// of ranges that are part of others now.
+    pub(super) fn add(&mut self, from: u64, to: u64, why: Why) -> (u64, u64, Vec<u64>) {
+        let mut replaced = Vec::new();
+        let (mut first, mut last) = (from, to);
+        if let Some((&before, &(end, reason))) = self.0.range(..from).next_back() {
+            if end + 1 == from && reason == why {
+                first = before;
+                replaced.push(before);
+            }
+        }
+        if let Some(&(end, reason)) = self.0.get(&(to + 1)) {
+            if reason == why {
+                last = end;
+                replaced.push(to + 1);
+                self.0.remove(&(to + 1));
+            }
+        }
+        self.0.insert(first, (last, why));
+        (first, last, replaced)
+    }
+
+    /// Joins the two oldest ranges if there are too many. Returns the joined range and the first
+    /// number of the range that is gone.
+    pub(super) fn shorten(&mut self) -> Option<(u64, u64, u64)> {
+        if self.0.len() <= MAX_RANGES {
+            return None;
+        }
+        let (from, _) = self.0.pop_first()?;
+        let (second, (to, _)) = self.0.pop_first()?;
+        self.0.insert(from, (to, Why::Unknown));
+        Some((from, to, second))
+    }
+
+    /// Returns the end of the skip that begins at this number, and its reason, if the next message
+    /// has a later number. Numbers without a reason never were messages.
+    pub(super) fn before(&self, from: u64, next: Option<u64>) -> Option<(u64, Why)> {
+        if next == Some(from) {
+            return None;
+        }
+        let known = self.0.range(..=from).next_back().filter(|(_, (to, _))| *to >= from);
+        if let Some((_, &(to, why))) = known {
+            return Some((next.map_or(to, |next| to.min(next - 1)), why));
+        }
+        let until = self.0.range(from..).next().map(|(first, _)| *first);
+        let end = next.into_iter().chain(until).min()?;
+        Some((end - 1, Why::Void))
+    }
+
+    /// Forgets the ranges up to this number. Returns their first numbers.
+    pub(super) fn end(&mut self, number: u64) -> Vec<u64> {
+        let ended: Vec<u64> = self.0.iter().filter(|(_, (to, _))| *to <= number).map(|(from, _)| *from).collect();
+        for from in &ended {
+            self.0.remove(from);
+        }
+        ended
+    }
+
+    pub(super) fn first(&self) -> Option<u64> {
+        self.0.keys().next().copied()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(wsx_model))]
+mod tests {
+    use super::*;
+
+    /// Row L8: every missing number has one reason, and numbers that never were messages are void.
+    #[test]
+    fn every_number_before_the_next_message_is_explained() {
+        let mut skips = Skips::default();
+        assert_eq!(skips.before(5, None), None);
+        assert_eq!(skips.before(5, Some(5)), None);
+        assert_eq!(skips.before(5, Some(8)), Some((7, Why::Void)));
+        assert_eq!(skips.add(6, 6, Why::Expired), (6, 6, Vec::new()));
+        assert_eq!(skips.add(7, 7, Why::Expired), (6, 7, vec![6]));
+        assert_eq!(skips.add(8, 8, Why::Full), (8, 8, Vec::new()));
+        assert_eq!(skips.add(5, 5, Why::Expired), (5, 7, vec![6]));
+        assert_eq!(skips.before(3, Some(12)), Some((4, Why::Void)));
+        assert_eq!(skips.before(5, Some(12)), Some((7, Why::Expired)));
+        assert_eq!(skips.before(6, None), Some((7, Why::Expired)));
+        assert_eq!(skips.before(8, Some(12)), Some((8, Why::Full)));
+        assert_eq!(skips.before(9, Some(12)), Some((11, Why::Void)));
+        assert_eq!(skips.before(9, None), None);
+        assert_eq!(skips.end(7), [5]);
+        assert_eq!((skips.first(), skips.is_empty()), (Some(8), false));
+    }
+
+    #[test]
+    fn the_ranges_are_bounded() {
+        let mut skips = Skips::default();
+        for number in 0..=MAX_RANGES as u64 {
+            assert_eq!(skips.shorten(), None);
+            skips.add(2 * number + 1, 2 * number + 1, Why::Expired);
+        }
+        assert_eq!(skips.shorten(), Some((1, 3, 3)));
+        assert_eq!((skips.before(1, None), skips.shorten()), (Some((3, Why::Unknown)), None));
+    }
+}

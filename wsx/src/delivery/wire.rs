@@ -1,0 +1,117 @@
+//! The control envelopes of delivery on the wire: begin, skip and acknowledgement. It does not know
+//! who sends them.
+use crate::{
+    delivery::{Why, lane::Lane, outgoing::Failed},
+    envelope::{clock, parse::VERSION},
+};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// The type of a control envelope. A peer that does not know delivery has no handler for it.
+const TYPE: &str = "delivery";
+/// Maximum length of an epoch, in bytes.
+pub(crate) const MAX_EPOCH: usize = 64;
+
+/// The value of `seq` in a control envelope.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Announcement<'f> {
+    #[serde(borrow)]
+    pub(crate) epoch: Cow<'f, str>,
+    /// The lowest number that waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first: Option<u64>,
+    /// The last number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last: Option<u64>,
+    /// The first and the last number that are never sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) skip: Option<(u64, u64)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<Why>,
+}
+
+/// The value of `ack`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Acknowledgement<'f> {
+    #[serde(borrow)]
+    pub(crate) epoch: Cow<'f, str>,
+    #[serde(default)]
+    pub(crate) seq: u64,
+    #[serde(default)]
+    pub(crate) latest: u64,
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) failed: Vec<FailedMessage<'f>>,
+}
+
+/// A message that counts as handled, although its handler failed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FailedMessage<'f> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    latest: Option<u64>,
+    #[serde(borrow)]
+    code: Cow<'f, str>,
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    message: Cow<'f, str>,
+}
+
+impl<'f> From<&'f Failed> for FailedMessage<'f> {
+    fn from(failed: &'f Failed) -> Self {
+        let number = |lane| (failed.lane == lane).then_some(failed.number);
+        Self {
+            seq: number(Lane::Seq),
+            latest: number(Lane::Latest),
+            code: Cow::Borrowed(&failed.code),
+            message: Cow::Borrowed(&failed.message),
+        }
+    }
+}
+
+impl FailedMessage<'_> {
+    /// Returns the failure, if it names a message.
+    pub(crate) fn failed(&self) -> Option<Failed> {
+        let (lane, number) = match (self.seq, self.latest) {
+            (Some(number), None) => (Lane::Seq, number),
+            (None, Some(number)) => (Lane::Latest, number),
+            _ => return None,
+        };
+        Some(Failed { lane, number, code: (&*self.code).into(), message: (&*self.message).into() })
+    }
+}
+
+impl<'f> Announcement<'f> {
+    /// Returns one with the epoch alone.
+    pub(crate) fn new(epoch: &'f str) -> Self {
+        Self { epoch: Cow::Borrowed(epoch), first: None, last: None, skip: None, why: None }
+    }
+
+    /// Returns the control envelope.
+    pub(crate) fn text(&self) -> String {
+        text("seq", self)
+    }
+}
+
+impl Acknowledgement<'_> {
+    /// Returns the control envelope.
+    pub(crate) fn text(&self) -> String {
+        text("ack", self)
+    }
+}
+
+fn text(key: &str, value: &impl Serialize) -> String {
+    let value = serde_json::to_string(value).expect("strings and numbers are JSON");
+    format!("{{\"ver\":{VERSION},\"type\":\"{TYPE}\",\"ts\":{},\"{key}\":{value}}}", clock::now())
+}
+
+/// Returns the envelope of a message with its number.
+pub(crate) fn numbered(text: &[u8], split: usize, lane: Lane, is_state: bool, number: u64, to: &mut Vec<u8>) {
+    let key = match (lane, is_state) {
+        (Lane::Seq, _) => "seq",
+        (Lane::Latest, false) => "latest",
+        (Lane::Latest, true) => "state",
+    };
+    to.extend_from_slice(&text[..split]);
+    to.extend_from_slice(format!(",\"{key}\":{number}").as_bytes());
+    to.extend_from_slice(&text[split..]);
+}

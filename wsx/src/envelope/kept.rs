@@ -1,0 +1,54 @@
+//! A message that is kept until its peer has handled it: its envelope without a number. It does not
+//! know who keeps it.
+use crate::{
+    envelope::{Outbound, keys::Sent},
+    error::SendError,
+    policy::Policy,
+};
+use bytes::Bytes;
+
+/// Begins the payload in an envelope that wsx writes. It cannot be part of the type before it,
+/// because a quote in a string has a backslash.
+const DATA: &[u8] = b",\"data\":";
+
+/// The envelope of a message, written, and how it is delivered.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptMessage {
+    pub(crate) message_type: Box<str>,
+    pub(crate) policy: Policy,
+    /// The JSON of the key, which distinguishes messages of the same type.
+    pub(crate) slot: Option<Box<str>>,
+    /// The envelope as JSON.
+    pub(crate) text: Bytes,
+    /// Where the number belongs in it: before the payload.
+    pub(crate) split: usize,
+}
+
+impl KeptMessage {
+    /// Encodes a message.
+    pub(crate) fn of<M: Outbound + ?Sized>(message: &M) -> Result<Self, SendError> {
+        let mut buffer = Vec::new();
+        message.write_envelope(&mut buffer, Sent::Message).map_err(SendError::Encode)?;
+        let slot = message.slot().map(String::into_boxed_str);
+        let text = Bytes::from(buffer);
+        Ok(Self::new(message.constant_type().into(), message.policy(), slot, text)
+            .expect("an envelope that wsx writes has a payload"))
+    }
+
+    /// Returns the message with this envelope, which wsx has written.
+    pub(crate) fn new(message_type: Box<str>, policy: Policy, slot: Option<Box<str>>, text: Bytes) -> Option<Self> {
+        let split = text.windows(DATA.len()).position(|window| window == DATA)?;
+        Some(Self { message_type, policy, slot, text, split })
+    }
+
+    /// Returns the JSON of the payload.
+    pub(crate) fn data(&self) -> Bytes {
+        self.text.slice(self.split + DATA.len()..self.text.len() - 1)
+    }
+}
+
+/// Keeps the reply of a handler for the peer of its message.
+pub(crate) trait KeepReply {
+    /// Keeps a message, and does not wait until it is durable.
+    fn keep_reply(&self, message: KeptMessage) -> Result<(), SendError>;
+}
