@@ -4,7 +4,7 @@ mod defaults;
 mod receive_limit;
 mod silence;
 
-#[cfg(feature = "rustls")]
+#[cfg(all(feature = "rustls", any(feature = "client", feature = "server")))]
 pub(crate) use defaults::TLS_BUFFER;
 pub use receive_limit::{OverLimit, ReceiveLimit};
 pub use silence::{Heartbeat, TcpKeepalive};

@@ -103,7 +103,12 @@ impl<'c> Sending<'c> {
             let recipient = Recipient::of(conn).ok_or(SendError::NotKept);
             return Self::kept(recipient, KeptMessage::of(message));
         }
-        let (step, counted) = split(message.encode(conn.role()));
+        Self::on_frame(conn, message.encode(conn.role()))
+    }
+
+    #[inline]
+    fn on_frame(conn: &'c Handle, frame: Result<Frame, SendError>) -> Self {
+        let (step, counted) = split(frame);
         Self::new(Target::Borrowed(conn), step, counted)
     }
 
@@ -406,18 +411,18 @@ mod tests {
         let (conn, sent) = (handle(), Arc::new(Sent::default()));
         conn.set_watch(sent.clone());
         let reported = || std::mem::take(&mut *sent.0.lock().unwrap());
-        let message = || Sending::message(&conn, Ok(frame("text")));
+        let message = || Sending::on_frame(&conn, Ok(frame("text")));
         assert!(matches!(message().now_or_never(), Some(Ok(()))));
         assert_eq!(reported(), [("type", 4)]);
         let mut waits = message();
         assert!((&mut waits).now_or_never().is_none());
-        assert!(matches!(try_send(&conn, frame("text")), Err(SendError::Full)));
+        assert!(matches!(try_send_frame(&conn, frame("text")), Err(SendError::Full)));
         assert_eq!(reported(), []);
         drop(waits);
         taken(&conn);
         assert_eq!(reported(), [], "it was not queued");
 
-        try_send(&conn, frame("long text")).unwrap();
+        try_send_frame(&conn, frame("long text")).unwrap();
         assert_eq!(reported(), [("type", 9)]);
         let (mut waits, mut dropped) = (message(), Sending::on(&conn, Ok(Bytes::from_static(b"frame"))).counted("", 5));
         assert!((&mut waits).now_or_never().is_none() && (&mut dropped).now_or_never().is_none());

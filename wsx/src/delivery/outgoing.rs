@@ -94,7 +94,7 @@ pub(super) struct Failed {
 impl Outgoing {
     /// Adds a message, and returns its number. The first number of a run is at least `lowest`. Returns the
     /// message if there is no room.
-    pub(super) fn accept(&mut self, message: Message, lowest: u64, room: Room) -> Result<(Lane, u64), Message> {
+    pub(super) fn accept(&mut self, message: Message, lowest: u64, room: Room) -> Result<(Lane, u64), Box<Message>> {
         let lane = Lane::of(message.kept.policy.delivery);
         let slot = (lane == Lane::Latest).then(|| Slot::of(&message));
         let (mut messages, mut bytes) = (room.messages, room.bytes);
@@ -108,7 +108,9 @@ impl Outgoing {
         }
         while messages == 0 || bytes < message.len() {
             let oldest = self.oldest_to_drop(&message);
-            let Some(dropped) = oldest.and_then(|number| self.skip(number, Why::Full)) else { return Err(message) };
+            let Some(dropped) = oldest.and_then(|number| self.skip(number, Why::Full)) else {
+                return Err(Box::new(message));
+            };
             messages += 1;
             bytes += dropped.len();
             dropped.end(Outcome::Dropped);

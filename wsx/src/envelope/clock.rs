@@ -42,7 +42,8 @@ mod tests {
     /// Row X6.
     #[test]
     fn the_time_is_the_second_of_the_systems_clock() {
-        let seconds = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs().cast_signed();
+        let since = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let seconds = || i64::try_from(since()).expect("before the year 292 billion");
         for _ in 0..1000 {
             let (before, now, after) = (seconds(), now(), seconds());
             // The coarse clock may still show the second before.

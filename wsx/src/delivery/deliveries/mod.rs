@@ -24,7 +24,7 @@ use crate::{
         outgoing::{Failed, Record, Room},
         record,
         sending::Step,
-        wire::{Acknowledgement, Announcement, numbered},
+        wire::{Acknowledgement, Announcement, FailedMessage, numbered},
     },
     envelope::kept::KeptMessage,
     error::SendError,
@@ -118,7 +118,7 @@ impl Deliveries {
         }
         let before = peer.outgoing.size();
         let resumes = peer.outgoing.awaits_resume();
-        let failed: Vec<Failed> = ack.failed.iter().filter_map(|failed| failed.failed()).collect();
+        let failed: Vec<Failed> = ack.failed.iter().filter_map(FailedMessage::failed).collect();
         let failures = peer.outgoing.acknowledged(ack.seq, ack.latest, &failed, now);
         state.total.change(before, peer.outgoing.size());
         if resumes {
@@ -247,7 +247,7 @@ impl Shared {
             }
             state.total.change(before, peer.outgoing.size());
             let own = peer.outgoing.size();
-            accepted = peer.outgoing.accept(message, now.lowest_number(), room(&state.total, own));
+            accepted = peer.outgoing.accept(*message, now.lowest_number(), room(&state.total, own));
             state.total.change(own, peer.outgoing.size());
         } else {
             state.total.change(before, peer.outgoing.size());
