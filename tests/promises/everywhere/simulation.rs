@@ -452,10 +452,16 @@ impl World {
     }
 
     /// Sends, sometimes with a short time limit.
-    async fn send(&self, sending: Sending<'_>, link: u64, number: u64, dice: &mut SmallRng) {
+    async fn send<T>(
+        &self,
+        sending: impl Future<Output = Result<T, SendError>>,
+        link: u64,
+        number: u64,
+        dice: &mut SmallRng,
+    ) {
         let limit = Duration::from_millis(if dice.random_bool(0.2) { dice.random_range(1..50) } else { 60_000 });
         match timeout(limit, sending).await {
-            Ok(Ok(())) => self.decide(link, number, Fate::Accepted),
+            Ok(Ok(_)) => self.decide(link, number, Fate::Accepted),
             Ok(Err(SendError::Closed | SendError::NotConnected | SendError::NoSuchConnection(_))) => {
                 self.decide(link, number, Fate::Failed);
             }
@@ -630,7 +636,7 @@ async fn command(world: Arc<World>, hub: Hub, id: String, mut dice: SmallRng) {
     let (message, link) = world.message(&conn, &mut dice, Kind::Proof);
     let number = message.number;
     match hub.send_to(&id, &Command { message }).await {
-        Ok(()) => {
+        Ok(_) => {
             world.decide(link, number, Fate::Accepted);
             world.books().proven.push((link, id != "raw"));
         }

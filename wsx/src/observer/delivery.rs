@@ -1,5 +1,6 @@
 //! What an observer learns of delivery. It does not know messages.
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Why a peer does not get a message with a number, in a [`Gap`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,6 +19,26 @@ pub enum Why {
     /// The reason is not known: the sender lost its store, or has forgotten the reason.
     #[serde(other)]
     Unknown,
+}
+
+impl Why {
+    /// Returns the reason as on the wire, for a metric or a log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Full => "full",
+            Self::Dropped => "dropped",
+            Self::Void => "void",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Messages that a peer never gets, for [`Observer::delivery_gap`](crate::Observer::delivery_gap).

@@ -4,7 +4,8 @@ use crate::{
     connection::Connection,
     envelope::incoming::UNKNOWN,
     error::{ConnectError, HandlerError},
-    observer::{Interest, Observer, RejectionKind, Setback},
+    observer::{Gap, Interest, Observer, RejectionKind, Setback},
+    store_error::StoreError,
     wire::{close_code::CloseCode, role::Role},
 };
 use http::StatusCode;
@@ -43,6 +44,10 @@ const HANDLER_FAILURES: &str = "wsx_handler_failures_total";
 const HANDLERS_DROPPED: &str = "wsx_handlers_dropped_total";
 const REPLIES_DROPPED: &str = "wsx_replies_dropped_total";
 const PEER_FAILURES: &str = "wsx_peer_failures_total";
+const MISSING: &str = "wsx_delivery_missing_total";
+const DELIVERY_FAILURES: &str = "wsx_delivery_failures_total";
+const EXPIRED: &str = "wsx_delivery_expired_total";
+const STORE_FAILURES: &str = "wsx_store_failures_total";
 
 /// Counts in the facade [`metrics`](https://docs.rs/metrics): connections, handshakes, messages and
 /// bytes by type, queued messages, and the time of handlers.
@@ -101,6 +106,10 @@ impl MetricsObserver {
         metrics::describe_counter!(HANDLERS_DROPPED, "Handlers that still ran when their connection had ended");
         metrics::describe_counter!(REPLIES_DROPPED, "Replies of handlers that could not be sent");
         metrics::describe_counter!(PEER_FAILURES, "Sent messages that the peer could not handle");
+        metrics::describe_counter!(MISSING, "Kept messages that are never handled");
+        metrics::describe_counter!(DELIVERY_FAILURES, "Kept messages that the peer could not handle");
+        metrics::describe_counter!(EXPIRED, "Kept messages whose time to live was over");
+        metrics::describe_counter!(STORE_FAILURES, "Times at which the store could not be written");
         Self { messages: Table::default(), handlers: Table::default(), was_connected: AtomicBool::new(false) }
     }
 
@@ -173,6 +182,25 @@ impl Observer for MetricsObserver {
 
     fn peer_failed(&self, conn: &Connection, _: &str, _: &str, _: &str) {
         counter!(PEER_FAILURES, "side" => side(conn)).increment(1);
+    }
+
+    fn delivery_gap(&self, conn: &Connection, gap: &Gap) {
+        let messages = (gap.to - gap.from).saturating_add(1);
+        let direction = if gap.is_ours { "sent" } else { "received" };
+        let why = gap.why.as_str();
+        counter!(MISSING, "side" => side(conn), "direction" => direction, "why" => why).increment(messages);
+    }
+
+    fn delivery_failed(&self, conn: &Connection, _: &str, _: &str, _: &str) {
+        counter!(DELIVERY_FAILURES, "side" => side(conn)).increment(1);
+    }
+
+    fn delivery_expired(&self, _: &str, _: &str) {
+        counter!(EXPIRED).increment(1);
+    }
+
+    fn store_failed(&self, _: &StoreError) {
+        counter!(STORE_FAILURES).increment(1);
     }
 
     fn handler_dropped(&self, conn: &Connection, _: &str, _: usize) {

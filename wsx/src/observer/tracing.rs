@@ -5,9 +5,10 @@ use crate::{
     envelope::incoming::RawFrame,
     error::{ConnectError, HandlerError},
     observer::{
-        Interest, Observer, RejectionKind, Setback,
+        Gap, Interest, Observer, RejectionKind, Resumed, Setback,
         shown::{Shown, ShownClosed, ShownError},
     },
+    store_error::StoreError,
     wire::close_code::CloseCode,
 };
 use http::StatusCode;
@@ -98,6 +99,29 @@ impl Observer for TracingObserver {
 
     fn reply_unexpected(&self, conn: &Connection, message_type: &str) {
         warn!(target: "wsx", parent: conn.handle.span(), message_type = %Shown(&message_type), "reply unexpected");
+    }
+
+    fn delivery_resumed(&self, conn: &Connection, resumed: &Resumed) {
+        let Resumed { handled, waiting } = *resumed;
+        debug!(target: "wsx", parent: conn.handle.span(), handled, waiting, "delivery resumed");
+    }
+
+    fn delivery_gap(&self, conn: &Connection, gap: &Gap) {
+        let Gap { from, to, why, is_ours } = *gap;
+        warn!(target: "wsx", parent: conn.handle.span(), from, to, %why, is_ours, "delivery gap");
+    }
+
+    fn delivery_failed(&self, conn: &Connection, message_type: &str, code: &str, message: &str) {
+        let (code, message) = (Shown(&code), Shown(&message));
+        warn!(target: "wsx", parent: conn.handle.span(), message_type, %code, %message, "delivery failed");
+    }
+
+    fn delivery_expired(&self, peer: &str, message_type: &str) {
+        warn!(target: "wsx", peer = %Shown(&peer), message_type, "delivery expired");
+    }
+
+    fn store_failed(&self, error: &StoreError) {
+        error!(target: "wsx", error = %ShownError(error), "store failed");
     }
 
     fn message_ignored(&self, conn: &Connection, message_type: &str) {
