@@ -45,6 +45,17 @@ mod messages {
         pub(crate) why: u8,
     }
     #[derive(Debug, Serialize, Deserialize, Message)]
+    #[wsx(delivery = latest, ttl = "90s", key = place)]
+    pub(crate) struct Level<'a> {
+        #[serde(borrow)]
+        pub(crate) place: Cow<'a, str>,
+    }
+    #[derive(Debug, Serialize, Deserialize, Message)]
+    #[wsx(delivery = state)]
+    pub(crate) struct Config {
+        pub(crate) rate: u32,
+    }
+    #[derive(Debug, Serialize, Deserialize, Message)]
     pub(crate) struct Ping {
         pub(crate) n: u8,
     }
@@ -54,8 +65,8 @@ mod messages {
     }
     protocol! {
         pub(crate) Fleet v1 {
-            Edge -> Server: Telemetry<'_>, Never;
-            Server -> Edge: Cmd;
+            Edge -> Server: Telemetry<'_>, Never, Level<'_>;
+            Server -> Edge: Cmd, Config;
             Console -> Server: Cmd, Log<'_> -> Page | Denied;
             Edge <-> Server: Ping -> Pong;
             Server -> Edge: Log<'_> -> Page | Denied;
@@ -94,6 +105,14 @@ fn on_cmd(command: Envelope<Cmd>) {
 #[handler(on = Agent)]
 fn on_cmd2(command: Cmd) {
     println!("{}", command.reboot);
+}
+#[handler(on = Station)]
+fn on_level(level: Level<'_>) -> Config {
+    Config { rate: level.place.len() as u32 }
+}
+#[handler(on = Agent)]
+fn on_config(config: Config) {
+    println!("{}", config.rate);
 }
 #[handler(on = Station)]
 fn on_never(command: Never) {

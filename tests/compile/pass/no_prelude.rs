@@ -20,12 +20,20 @@ struct Ping(u8);
 struct Pong(u8);
 #[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
 struct Denied(u8);
+#[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
+#[wsx(delivery = latest, ttl = "1h", key = place)]
+struct Level {
+    place: u8,
+}
+#[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
+#[wsx(delivery = state)]
+struct Config(u8);
 mod proto {
     use super::*;
     ::wsx::protocol! {
         pub(super) Fleet v1 {
-            Edge -> Server: Health, Tele<'_>;
-            Server -> Edge: Cmd;
+            Edge -> Server: Health, Tele<'_>, Level;
+            Server -> Edge: Cmd, Config;
             Con -> Server: Cmd;
             Edge <-> Server: Ping -> Pong | Denied;
         }
@@ -53,6 +61,10 @@ async fn on_tele(
 fn on_cmd(cmd: ::wsx::Envelope<Cmd>) {
     let _ = cmd.data.reboot;
 }
+#[::wsx::handler(on = Station)]
+fn on_level(level: Level) -> Config {
+    Config(level.place)
+}
 #[::wsx::handler(on = Station, concurrent = 2)]
 async fn on_ping(ping: Ping) -> ::std::result::Result<Pong, Denied> {
     ::std::result::Result::Ok(Pong(ping.0))
@@ -69,7 +81,7 @@ fn on_close(c: ::wsx::Closed) -> ::std::result::Result<(), ::wsx::BoxError> {
 fn main() {
     ::std::assert_eq!(
         ::wsx::Hub::builder().endpoint(Station).build().unwrap().handled_types(),
-        ["cmd", "health", "ping", "tele"]
+        ["cmd", "health", "level", "ping", "tele"]
     );
     ::std::assert_eq!(Fleet::VERSION, 1);
 }

@@ -22,6 +22,10 @@ mod std {}
 mod core {}
 mod diagnostic {}
 struct Infallible;
+struct Policy;
+struct Delivery;
+struct Kept;
+struct State;
 mod serde_json {}
 mod inventory {}
 macro_rules! concat {
@@ -49,12 +53,26 @@ mod fleet {
     pub(super) struct Denied {
         pub(super) why: ::std::primitive::u8,
     }
+    #[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
+    #[wsx(delivery = latest, ttl = "1h", key = place)]
+    pub(super) struct Level {
+        pub(super) place: ::std::primitive::u8,
+    }
+    #[derive(::serde::Serialize, ::serde::Deserialize, ::wsx::Message)]
+    #[wsx(delivery = state)]
+    pub(super) struct Config;
     mod diagnostic {}
     struct Infallible;
+    struct Option;
+    struct String;
+    struct Policy;
+    struct Delivery;
+    struct Kept;
+    struct State;
     ::wsx::protocol! {
         pub(super) Fleet v1 {
             Edge -> Server: Health -> Cmd | Denied;
-            Server -> Edge: Denied -> Cmd;
+            Server -> Edge: Denied -> Cmd, Level, Config;
         }
     }
 }

@@ -3,12 +3,16 @@
 use crate::shared::{Errors, once};
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Data, DataStruct, DeriveInput, Expr, Fields, LitStr, Path, ext::IdentExt, meta::ParseNestedMeta};
+use syn::{
+    Data, DataStruct, DeriveInput, Expr, Fields, FieldsNamed, LitStr, Path, ext::IdentExt, meta::ParseNestedMeta,
+};
 
 /// Maximum time to live.
 const MAX_MS: u64 = 365 * 86_400_000;
 /// The units of a time to live. `ms` is before `s`, which also ends it.
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+/// The error about another text.
+const FORM: &str = "a ttl is a text of a number and `ms`, `s`, `m`, `h` or `d`, as in `ttl = \"90s\"`";
 
 /// The options as they are written.
 #[derive(Default)]
@@ -116,7 +120,7 @@ impl Declared {
             errors.at(option, "a state does not expire: remove `ttl`, or choose another delivery");
         }
         if let Some((option, _)) = self.full.as_ref().filter(|_| !is(Delivery::AtLeastOnce)) {
-            errors.at(option, "`full` needs `delivery = at_least_once`: other messages never fill the store");
+            errors.at(option, "`full` needs `delivery = at_least_once`: only such messages are dropped to make room");
         }
         match &self.key {
             Some((option, _)) if !is(Delivery::Latest) => {
@@ -127,7 +131,7 @@ impl Declared {
         }
     }
 
-    /// What the implementation of `Message` has besides.
+    /// Returns the items that the policy adds to the implementation of `Message`.
     pub(super) fn items(&self, input: &DeriveInput, p: &TokenStream) -> TokenStream {
         let delivery = match self.delivery {
             Some(Delivery::AtLeastOnce) => quote!(AtLeastOnce),
@@ -159,12 +163,20 @@ impl Declared {
         }
     }
 
-    /// The traits of a message that is kept. A type whose delivery has a mistake has all of them,
-    /// so that its uses are not errors too.
+    /// Implements the traits of a message that is kept. A type whose delivery has a mistake has all
+    /// of them, so that its uses are not errors too.
     pub(super) fn traits(&self, input: &DeriveInput, p: &TokenStream) -> TokenStream {
         let name = &input.ident;
         let (generics, arguments, bounds) = input.generics.split_for_impl();
-        let implement = |names: &[TokenStream]| quote!(#(#[automatically_derived] impl #generics #p::#names for #name #arguments #bounds {})*);
+        let implement = |traits: &[TokenStream]| {
+            let each = traits.iter().map(|one| {
+                quote! {
+                    #[automatically_derived]
+                    impl #generics #p::#one for #name #arguments #bounds {}
+                }
+            });
+            each.collect::<TokenStream>()
+        };
         let kept = [quote!(DeclaresKept), quote!(Kept)];
         let state = [quote!(DeclaresState), quote!(State)];
         match self.delivery {
@@ -177,17 +189,25 @@ impl Declared {
 
 fn check_field(input: &DeriveInput, field: &Ident, errors: &mut Errors) {
     let name = &input.ident;
-    match &input.data {
-        Data::Struct(DataStruct { fields: Fields::Named(_), .. }) if !has_field(input, field) => {
+    match named_fields(input) {
+        _ if matches!(input.data, Data::Union(_)) => {}
+        Some(_) if has_field(input, field) => {}
+        Some(_) => {
             errors.at(field, &format!("`{name}` has no field `{field}`: name the field that tells its messages apart"));
         }
-        Data::Struct(DataStruct { fields: Fields::Named(_), .. }) | Data::Union(_) => {}
-        _ => errors.at(field, &format!("`{name}` has no named fields: a key is a field of a struct")),
+        None => errors.at(field, &format!("`{name}` has no named fields: a key is a field of a struct")),
     }
 }
 
 fn has_field(input: &DeriveInput, field: &Ident) -> bool {
-    super::fields(&input.data).iter().any(|own| own.ident.as_ref() == Some(field))
+    named_fields(input).is_some_and(|fields| fields.named.iter().any(|own| own.ident.as_ref() == Some(field)))
+}
+
+fn named_fields(input: &DeriveInput) -> Option<&FieldsNamed> {
+    match &input.data {
+        Data::Struct(DataStruct { fields: Fields::Named(fields), .. }) => Some(fields),
+        _ => None,
+    }
 }
 
 /// The name that a value is.
@@ -197,8 +217,6 @@ fn name(value: &Expr) -> Option<String> {
         _ => None,
     }
 }
-
-const FORM: &str = "a ttl is a text of a number and `ms`, `s`, `m`, `h` or `d`, as in `ttl = \"90s\"`";
 
 /// The milliseconds of a time to live, such as `90s`.
 fn milliseconds(text: &str) -> Result<u64, &'static str> {
@@ -212,5 +230,123 @@ fn milliseconds(text: &str) -> Result<u64, &'static str> {
         Some(0) => Err("a ttl of 0 expires every message: the shortest is `1ms`"),
         Some(milliseconds) if milliseconds <= MAX_MS => Ok(milliseconds),
         _ => Err("a ttl is at most `365d`: without one, a message does not expire"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared;
+
+    #[test]
+    fn a_ttl_is_a_whole_number_with_a_unit() {
+        for (text, expected) in [
+            ("1ms", Ok(1)),
+            ("90s", Ok(90_000)),
+            ("5m", Ok(300_000)),
+            ("1h", Ok(3_600_000)),
+            ("007d", Ok(604_800_000)),
+            ("365d", Ok(MAX_MS)),
+            ("31536000000ms", Ok(MAX_MS)),
+        ] {
+            assert_eq!(milliseconds(text), expected, "{text}");
+        }
+        let too_long = ["366d", "31536000001ms", "8761h", "99999999999999999999s", "18446744073709551615d"];
+        let zero = ["0s", "0ms", "000d"];
+        let no_form = [
+            "", "90", "s", "1w", "1 h", " 1h", "1h ", "1h30m", "1.5h", "-1s", "+1s", "1_000s", "1S", "1mss", "\u{661}s",
+        ];
+        for (texts, part) in [(&too_long[..], "at most `365d`"), (&zero, "ttl of 0"), (&no_form, "as in `ttl")] {
+            for text in texts {
+                assert!(milliseconds(text).unwrap_err().contains(part), "{text:?}");
+            }
+        }
+    }
+
+    /// Returns the errors of an item, and the policy that it declares.
+    fn read(item: &str) -> (Vec<String>, String) {
+        let input: DeriveInput = syn::parse_str(item).unwrap();
+        let (mut declared, mut errors) = (Declared::default(), Errors::default());
+        shared::options(&input.attrs, &mut errors, |meta| {
+            assert!(declared.read(meta)?, "another option");
+            Ok(())
+        });
+        declared.check(&input, &mut errors);
+        let errors = errors.finish().map_or_else(String::new, |errors| errors.to_string());
+        let errors = errors.split("compile_error ! { \"").skip(1);
+        let items = declared.items(&input, &quote!(p)).to_string().replace(' ', "");
+        let policy = items.split(';').next().unwrap_or_default().split("Policy=p::Policy::of").last();
+        (
+            errors.map(|error| error.split("\" }").next().unwrap().replace('\\', "")).collect(),
+            policy.unwrap_or_default().replace("p::Delivery::", ""),
+        )
+    }
+
+    #[test]
+    fn the_options_are_read_in_any_order() {
+        for (options, expected) in [
+            ("", ""),
+            ("#[wsx()]", ""),
+            ("#[wsx(delivery = at_most_once)]", "(AtMostOnce)"),
+            ("#[wsx(ttl = \"90s\")]", "(AtMostOnce).with_ttl(90000u64)"),
+            ("#[wsx(ttl = \"1h\", delivery = at_least_once,)]", "(AtLeastOnce).with_ttl(3600000u64)"),
+            ("#[wsx(full = reject)] #[wsx(delivery = at_least_once)]", "(AtLeastOnce)"),
+            ("#[wsx(full = drop_oldest, delivery = at_least_once)]", "(AtLeastOnce).dropping_oldest()"),
+            ("#[wsx(delivery = latest)]", "(Latest)"),
+            ("#[wsx(key = a, ttl = \"1s\", delivery = latest)]", "(Latest).with_ttl(1000u64).with_key(\"a\")"),
+            ("#[wsx(delivery = latest, key = r#type)]", "(Latest).with_key(\"type\")"),
+            ("#[wsx(delivery = state)]", "(State)"),
+        ] {
+            let (errors, policy) = read(&format!("{options} struct A {{ a: u8, r#type: u8 }}"));
+            assert_eq!((errors, &*policy), (vec![], expected), "{options}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_one_error_and_two_are_two() {
+        let key_needs = "a key needs `delivery = latest`";
+        let full_needs = "`full` needs `delivery = at_least_once`";
+        for (options, expected) in [
+            ("delivery = once", &["a delivery is"][..]),
+            ("delivery = \"latest\"", &["a delivery is"]),
+            ("delivery = Delivery::Latest", &["a delivery is"]),
+            ("delivery = 1", &["a delivery is"]),
+            ("delivery = once, key = a, ttl = \"1h\", full = reject", &["a delivery is"]),
+            ("delivery = once, key = b", &["a delivery is", "`A` has no field `b`"]),
+            ("delivery = latest, delivery = latest", &["`delivery` is given twice"]),
+            ("ttl = \"1s\", ttl = \"2s\"", &["`ttl` is given twice"]),
+            ("delivery = latest, key = a, key = a", &["`key` is given twice"]),
+            ("delivery = at_least_once, full = reject, full = reject", &["`full` is given twice"]),
+            ("ttl = soon", &["a ttl is a text"]),
+            ("ttl = \"soon\", delivery = state", &["a ttl is a text", "a state does not expire"]),
+            ("ttl = \"0s\"", &["a ttl of 0"]),
+            ("delivery = state, ttl = \"1h\"", &["a state does not expire"]),
+            ("key = a", &[key_needs]),
+            ("delivery = at_most_once, key = a", &[key_needs]),
+            ("delivery = state, key = no", &[key_needs]),
+            ("delivery = latest, key = \"a\"", &["a key is the name of a field"]),
+            ("delivery = latest, key = self.a", &["a key is the name of a field"]),
+            ("delivery = latest, key = b", &["`A` has no field `b`"]),
+            ("full = reject", &[full_needs]),
+            ("delivery = latest, full = drop_oldest", &[full_needs]),
+            ("delivery = state, full = reject", &[full_needs]),
+            ("delivery = at_least_once, full = drop_newest", &["when the store is full"]),
+            ("full = 1, key = a, ttl = \"1y\"", &["when the store is full", "a ttl is a text", full_needs, key_needs]),
+        ] {
+            let (errors, _) = read(&format!("#[wsx({options})] struct A {{ a: u8 }}"));
+            assert_eq!(errors.len(), expected.len(), "{options}: {errors:?}");
+            for (error, start) in errors.iter().zip(expected) {
+                assert!(error.starts_with(start), "{options}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_is_a_named_field_of_a_struct() {
+        for item in ["struct A(u8);", "struct A;", "enum A { B { a: u8 } }"] {
+            let (errors, policy) = read(&format!("#[wsx(delivery = latest, key = a)] {item}"));
+            assert_eq!(errors, ["`A` has no named fields: a key is a field of a struct"], "{item}");
+            assert_eq!(policy, "(Latest)", "a mistake is not generated");
+        }
     }
 }

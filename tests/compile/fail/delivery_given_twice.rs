@@ -1,0 +1,6 @@
+#[derive(wsx::Message)]
+#[wsx(delivery = latest)]
+#[wsx(delivery = state)]
+struct Meter(u32);
+
+fn main() {}

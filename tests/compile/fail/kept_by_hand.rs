@@ -1,0 +1,6 @@
+#[derive(wsx::Message)]
+struct Telemetry(u32);
+
+impl wsx::message::Kept for Telemetry {}
+
+fn main() {}

@@ -1,0 +1,5 @@
+#[derive(wsx::Message)]
+#[wsx(ttl = "0s")]
+struct Meter(u32);
+
+fn main() {}
