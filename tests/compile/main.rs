@@ -4,13 +4,13 @@
 //! `TRYBUILD=overwrite` writes the expected errors.
 use std::{fs, path::Path};
 
-/// Rows D10, M1, M3, Q2, Q9, S7: each mistake is reported at the user's own token.
+/// Rows D10, G2, M1, M3, Q2, Q9, S7: each mistake is reported at the user's own token.
 #[test]
 fn a_mistake_is_reported_at_its_own_token() {
     trybuild::TestCases::new().compile_fail("compile/fail/*.rs");
 }
 
-/// Rows L1, M1, M3, Q2, Q9: unusual but correct programs compile and run.
+/// Rows G1, L1, M1, M3, Q2, Q9: unusual but correct programs compile and run.
 #[test]
 fn a_correct_program_compiles_and_runs() {
     trybuild::TestCases::new().pass("compile/pass/*.rs");
@@ -19,7 +19,7 @@ fn a_correct_program_compiles_and_runs() {
 /// Errors about two protocols with the same two sides: a side and the enum of its messages, twice.
 const NAMES_OF_TWO_SIDES: usize = 4;
 
-/// Rows M1, M3, Q2, Q9: one mistake, one error. The file beside each mistake has the compiler's
+/// Rows G2, M1, M3, Q2, Q9: one mistake, one error. The file beside each mistake has the compiler's
 /// output.
 #[test]
 fn a_mistake_is_one_error() {

@@ -33,7 +33,8 @@ fn the_protocol_half_depends_on_serde_alone() {
     assert!(dependencies("wsx-rs", &[], "normal").contains("tokio"), "cargo lists the dependencies");
 }
 
-/// Row A1: a protocol of three messages compiles and runs without the engine.
+/// Rows A1, G1: a protocol of three messages compiles and runs without the engine, and so does one
+/// whose messages declare their delivery.
 #[test]
 fn a_protocol_crate_needs_only_the_protocol_half() {
     trybuild::TestCases::new().pass("pass/*.rs");

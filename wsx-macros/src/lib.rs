@@ -183,8 +183,14 @@ fn without_engine(name: &str) -> proc_macro2::TokenStream {
 /// Makes a struct or an enum a message.
 ///
 /// ```text
-/// #[wsx(type = "telemetry/v2")]   the type string; the name in snake case if it is not given
-/// #[wsx(crate = sockets)]         if `Cargo.toml` names wsx `sockets`
+/// #[wsx(type = "telemetry/v2")]           the type string; the name in snake case if it is not given
+/// #[wsx(crate = sockets)]                 if `Cargo.toml` names wsx `sockets`
+///
+/// #[wsx(delivery = at_least_once)]        how its messages are delivered
+/// #[wsx(delivery = latest, key = device)]
+/// #[wsx(delivery = state)]
+/// #[wsx(ttl = "90s")]                     how long a message may wait until it is sent
+/// #[wsx(delivery = at_least_once, full = drop_oldest)]
 /// ```
 ///
 /// # The type string is part of the protocol
@@ -193,6 +199,33 @@ fn without_engine(name: &str) -> proc_macro2::TokenStream {
 /// message on the wire**. A peer with the old name then ignores it, and the compiler cannot know.
 /// Before you rename a type that is in use, pin its type string with `#[wsx(type =
 /// "charge_state")]`.
+///
+/// # Delivery
+///
+/// | `delivery` | a message | waits while its peer is away |
+/// |---|---|---|
+/// | `at_most_once` | is sent once, and lost if the connection breaks | no; this is the default |
+/// | `at_least_once` | is kept until the peer has handled it | all, in order |
+/// | `latest` | replaces an older one with the same `key` that waits | the newest of each key |
+/// | `state` | is the newest value, which the receiver remembers | the newest |
+///
+/// The last three are *kept* messages: their types implement `wsx::message::Kept`. A type with
+/// `delivery = state` also implements `wsx::message::State`.
+///
+/// - `ttl` is a whole number and `ms`, `s`, `m`, `h` or `d`, from `"1ms"` to `"365d"`. A message
+///   that waits longer is dropped, and this is reported. Without it, a message does not expire. A
+///   state never does. A message that is delivered at most once may have a `ttl` too.
+/// - `key` names a field of the struct. Without it, the type has one newest message. Its value is
+///   compared as JSON.
+/// - `full` says what happens to a message of `at_least_once` if the store of waiting messages is
+///   full. With `reject`, which is the default, its send returns an error. With `drop_oldest`, the
+///   oldest waiting message makes room.
+///
+/// `Message::POLICY` has these options, to read. They are part of the description and of the
+/// fingerprint of a protocol, and not of the message's own fingerprint.
+///
+/// A request, a reply and a refusal of a protocol cannot have them: they belong to one connection,
+/// and the request has a deadline.
 ///
 /// # The fingerprint
 ///
@@ -283,6 +316,8 @@ pub fn endpoint(item: TokenStream) -> TokenStream {
 /// - a reply that is sent by itself, unless the protocol names it as a message too;
 /// - a message with two forms: a request in one place and a plain message in another, or a request
 ///   with two different replies.
+///
+/// Requests, replies and refusals do not declare a `delivery` or a `ttl`.
 ///
 /// A reply and a refusal need no handler, and they own their data: they are written without a
 /// lifetime. The type string of a refusal is its code on the wire. So it cannot be `not_handled`,

@@ -16,6 +16,17 @@ pub use crate::policy::{Delivery, Full, Policy};
 /// struct ChargeState { percent: u8 }
 /// assert_eq!(ChargeState::TYPE, "charge_state");
 /// ```
+///
+/// A type can declare how its messages are delivered. Otherwise they are delivered at most once.
+///
+/// ```
+/// use wsx::{Message, message::Delivery};
+///
+/// #[derive(serde::Serialize, wsx::Message)]
+/// #[wsx(delivery = at_least_once, ttl = "1h")]
+/// struct Meter { watt_hours: u64 }
+/// assert_eq!(Meter::POLICY.delivery, Delivery::AtLeastOnce);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a wsx message",
     label = "not a message",

@@ -115,6 +115,14 @@ impl Policy {
     pub(crate) const fn is_default(&self) -> bool {
         !self.is_kept() && self.ttl.is_none()
     }
+
+    /// The time to live in milliseconds. It is 0 if there is none.
+    pub(crate) const fn ttl_milliseconds(&self) -> u64 {
+        match self.ttl {
+            Some(ttl) => milliseconds(ttl),
+            None => 0,
+        }
+    }
 }
 
 impl Delivery {
@@ -170,8 +178,8 @@ impl fmt::Display for Full {
     }
 }
 
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+const fn milliseconds(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000).saturating_add(duration.subsec_millis() as u64)
 }
 
 #[allow(clippy::ref_option, reason = "serde calls it with a reference")]
@@ -184,4 +192,48 @@ fn in_units(milliseconds: u64) -> (u64, &'static str) {
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
     let fits = units.into_iter().find(|(unit, _)| milliseconds % unit == 0);
     fits.map_or((milliseconds, "ms"), |(unit, name)| (milliseconds / unit, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Row G1: a policy is printed as in the attribute, with the ttl in its largest unit.
+    #[test]
+    fn a_policy_is_printed_as_it_is_declared() {
+        let at_least_once = Policy::of(Delivery::AtLeastOnce);
+        for (policy, expected) in [
+            (Policy::AT_MOST_ONCE, "at_most_once"),
+            (Policy::AT_MOST_ONCE.with_ttl(1_500), "at_most_once, ttl 1500ms"),
+            (at_least_once, "at_least_once"),
+            (at_least_once.with_ttl(90_000), "at_least_once, ttl 90s"),
+            (at_least_once.with_ttl(300_000), "at_least_once, ttl 5m"),
+            (at_least_once.with_ttl(3_600_000), "at_least_once, ttl 1h"),
+            (at_least_once.with_ttl(31_536_000_000).dropping_oldest(), "at_least_once, ttl 365d, full drop_oldest"),
+            (Policy::of(Delivery::Latest).with_key("device"), "latest, key device"),
+            (Policy::of(Delivery::State), "state"),
+        ] {
+            assert_eq!(policy.to_string(), expected);
+        }
+    }
+
+    /// Row G1: in JSON, the options have the names of the attribute, and the ttl is in
+    /// milliseconds.
+    #[test]
+    fn a_policy_is_serialized_with_the_names_of_its_options() {
+        let json = |policy: Policy| serde_json::to_value(policy).unwrap();
+        assert_eq!(json(Policy::AT_MOST_ONCE), json!({"delivery": "at_most_once"}));
+        let all = Policy::of(Delivery::AtLeastOnce).with_ttl(1_500).with_key("device").dropping_oldest();
+        assert_eq!(
+            json(all),
+            json!({"delivery": "at_least_once", "ttl": 1500, "key": "device", "full": "drop_oldest"})
+        );
+        for (delivery, name) in [(Delivery::Latest, "latest"), (Delivery::State, "state")] {
+            assert_eq!(json(Policy::of(delivery)), json!({ "delivery": name }));
+        }
+        for full in [Full::Reject, Full::DropOldest] {
+            assert_eq!(serde_json::to_value(full).unwrap(), full.to_string());
+        }
+    }
 }

@@ -2,6 +2,7 @@
 use super::{
     directions::{answers, directions, union},
     inbound,
+    not_declared::not_declared,
     parse::{Answer, Message, Named, Protocol},
 };
 use crate::shared::{Wsx, respan, with_lifetimes};
@@ -27,8 +28,10 @@ pub(super) fn expand(protocol: &Protocol, wsx: &Wsx) -> TokenStream {
     });
     let directions = protocol.flows.iter().map(|flow| directions(flow, p));
     let answers = answers(protocol, p);
+    let not_declared = not_declared(protocol, p);
     let unions = sides.iter().filter(|side| protocol.peers(side).len() > 1).map(|side| union(protocol, p, side));
-    let (guard, guarded) = once_for_each_side(protocol, quote!(#(#each)* #(#directions)* #answers #(#unions)*));
+    let (guard, guarded) =
+        once_for_each_side(protocol, quote!(#(#each)* #(#directions)* #answers #not_declared #(#unions)*));
     quote! {
         #aliases
         #guard
@@ -132,7 +135,10 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
             flow.messages.iter().map(move |message| {
                 let described = described(p, &message.named);
                 let travel = quote!(#p::Travel::new(#from, #to, #described));
-                let Some(Answer { reply, refusal }) = message.checked_answer() else { return travel };
+                let Some(Answer { reply, refusal }) = message.checked_answer() else {
+                    let policy = policy(p, &message.named);
+                    return quote!(#travel.delivered(#policy));
+                };
                 let reply = described_answer(p, reply);
                 let refusal = match refusal {
                     Some(refusal) => {
@@ -161,8 +167,8 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
         impl #name {
             /// The protocol's version.
             pub const VERSION: #p::u32 = #version;
-            /// Changes whenever the JSON of a message, its direction, its reply or the version
-            /// does.
+            /// Changes whenever the JSON of a message, its direction, its reply, its delivery or
+            /// the version does.
             pub const FINGERPRINT: #p::u64 = #p::fingerprint(#name_text, Self::VERSION, &[#(#travels),*]);
             /// What the protocol says, to print or to serialize.
             pub const DESCRIPTION: #p::Description =
@@ -182,6 +188,12 @@ fn described(p: &TokenStream, named: &Named) -> TokenStream {
 fn described_answer(p: &TokenStream, named: &Named) -> TokenStream {
     let described = described(p, named);
     quote!(#p::Answer::new(#described))
+}
+
+/// How a message is delivered.
+pub(super) fn policy(p: &TokenStream, named: &Named) -> TokenStream {
+    let fixed = named.fixed();
+    quote!(#p::Probe::<#fixed>::POLICY)
 }
 
 /// A side's own type.

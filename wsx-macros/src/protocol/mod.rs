@@ -10,6 +10,7 @@ mod check;
 mod directions;
 mod expand;
 mod inbound;
+mod not_declared;
 mod parse;
 
 pub(crate) fn expand(input: TokenStream) -> TokenStream {

@@ -1,6 +1,6 @@
 //! Checks that fail to compile, and their messages.
 use super::{is_one_of, repeats};
-use crate::envelope::codes;
+use crate::{envelope::codes, policy::Policy};
 
 /// Fails to compile with these pieces as one text, for a message with names that the macro cannot
 /// know.
@@ -56,6 +56,31 @@ pub const fn ensure_refusal(message_type: &str) {
             message_type,
             "\", with which wsx reports that a request failed: give it another type with `#[wsx(type = \"..\")]`",
         ]);
+    }
+}
+
+/// Fails to compile if the message declares how it is delivered. A request, a reply and a refusal
+/// belong to one connection, and the request has a deadline.
+///
+/// # Panics
+///
+/// During compilation.
+#[track_caller]
+pub const fn ensure_not_declared(message_type: &str, policy: Policy, form: &str) {
+    if policy.is_kept() {
+        let delivery = policy.delivery.name();
+        refuse(&[
+            "\"",
+            message_type,
+            "\" is ",
+            form,
+            ", which cannot have `delivery = ",
+            delivery,
+            "`: remove the option",
+        ]);
+    }
+    if policy.ttl.is_some() {
+        refuse(&["\"", message_type, "\" is ", form, ", which cannot have a `ttl`: remove the option"]);
     }
 }
 

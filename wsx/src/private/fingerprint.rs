@@ -1,5 +1,5 @@
 //! The hash of what both ends must agree on.
-use crate::protocol::Travel;
+use crate::{policy::Policy, protocol::Travel};
 use std::marker::PhantomData;
 
 /// Fowler–Noll–Vo, 64 bits.
@@ -34,7 +34,7 @@ pub const fn found_or(found: Option<u64>, otherwise: u64) -> u64 {
 pub const fn fingerprint(name: &str, version: u32, travels: &[Travel]) -> u64 {
     let (mut all, mut at) = (0_u64, 0);
     while at < travels.len() {
-        let Travel { from, to, fingerprint, reply, refusal, .. } = travels[at];
+        let Travel { from, to, fingerprint, policy, reply, refusal, .. } = travels[at];
         let mut travel = mix(mix(fingerprint, hash(from)), hash(to));
         // A message that is not a request counts as it did before protocols had requests.
         if let Some(reply) = reply {
@@ -43,10 +43,24 @@ pub const fn fingerprint(name: &str, version: u32, travels: &[Travel]) -> u64 {
         if let Some(refusal) = refusal {
             travel = mix(mix(travel, hash("refusal")), refusal.fingerprint);
         }
+        // The same holds for a message that does not declare its delivery.
+        if !policy.is_default() {
+            travel = mix(travel, policy_hash(policy));
+        }
         all = all.wrapping_add(travel);
         at += 1;
     }
     mix(mix(hash(name), version as u64), all)
+}
+
+/// A hash of everything that a message declares about its delivery.
+const fn policy_hash(policy: Policy) -> u64 {
+    let key = match policy.key {
+        Some(field) => hash(field),
+        None => 0,
+    };
+    let full = hash(policy.full.name());
+    mix(mix(mix(hash(policy.delivery.name()), policy.ttl_milliseconds()), key), full)
 }
 
 /// A message's shape, which counts the messages inside of it down to the depth `D`.
@@ -106,7 +120,8 @@ impl<M: Shape<D>, D: Depth> Seen for Inside<M, D> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Answer;
+    use crate::{policy::Delivery, protocol::Answer};
+    use std::collections::BTreeSet;
 
     /// Row M4: a protocol without requests has the fingerprint that it had before there were
     /// requests.
@@ -117,5 +132,27 @@ mod tests {
         let of = |travel: u64| mix(mix(hash("Fleet"), 1), travel);
         assert_eq!(fingerprint("Fleet", 1, &[plain]), of(travel));
         assert_ne!(fingerprint("Fleet", 1, &[plain.answered(Answer::new("done", 0), None)]), of(travel));
+    }
+
+    /// Row G1: every option of a policy counts, and a message without one counts as before.
+    #[test]
+    fn a_policy_counts_only_if_there_is_one() {
+        let of = |policy| fingerprint("Fleet", 1, &[Travel::new("Edge", "Server", "health", 7).delivered(policy)]);
+        assert_eq!(of(Policy::AT_MOST_ONCE), fingerprint("Fleet", 1, &[Travel::new("Edge", "Server", "health", 7)]));
+        let (once, latest) = (Policy::of(Delivery::AtLeastOnce), Policy::of(Delivery::Latest));
+        let all = [
+            Policy::AT_MOST_ONCE,
+            Policy::AT_MOST_ONCE.with_ttl(1),
+            once,
+            once.with_ttl(1),
+            once.with_ttl(2),
+            once.dropping_oldest(),
+            latest,
+            latest.with_key("device"),
+            latest.with_key("place"),
+            Policy::of(Delivery::State),
+        ];
+        let different: BTreeSet<u64> = all.into_iter().map(of).collect();
+        assert_eq!(different.len(), all.len());
     }
 }

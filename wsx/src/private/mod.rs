@@ -27,7 +27,7 @@ pub use crate::{
         side::{Declared, Stray},
     },
 };
-pub use compile_time_check::{SpeaksWith, ensure, ensure_refusal, ensure_unique};
+pub use compile_time_check::{SpeaksWith, ensure, ensure_not_declared, ensure_refusal, ensure_unique};
 pub use constant::{any, first, found, is_among, is_one_of, is_some, position, repeats, same, same_crate};
 pub use decoding::{Decoding, NotDecoding};
 pub use entry::{Covers, mistaken};

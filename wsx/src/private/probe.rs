@@ -1,6 +1,9 @@
 //! Asks what a type is, without an error if it is not.
 use super::{Depth, Inside, Seen, Shape};
-use crate::{envelope::Envelope, message::Message};
+use crate::{
+    envelope::Envelope,
+    message::{Message, Policy},
+};
 use serde::Deserialize;
 use std::marker::PhantomData;
 
@@ -15,6 +18,8 @@ pub trait Plain {
     const MESSAGE: Option<&'static str> = None;
     /// The message's fingerprint, if it is one.
     const FINGERPRINT: Option<u64> = None;
+    /// How it is delivered: at most once if it is not a message.
+    const POLICY: Policy = Policy::AT_MOST_ONCE;
     /// For a type inside of a message: the hash of its shape, if it is a message too.
     const SHAPE: Option<u64> = None;
     /// Whether it can be the payload.
@@ -27,6 +32,8 @@ impl<T: Message> Probe<T> {
     pub const MESSAGE: Option<&'static str> = Some(T::TYPE);
     /// See [`Plain`].
     pub const FINGERPRINT: Option<u64> = Some(T::FINGERPRINT);
+    /// See [`Plain`].
+    pub const POLICY: Policy = T::POLICY;
 }
 impl<T: Message + Shape<D::Less>, D: Depth> Probe<Inside<T, D>> {
     /// See [`Plain`].

@@ -1,4 +1,5 @@
 //! A protocol as a value, to print or to serialize. The compiler's checks do not use it.
+use crate::policy::Policy;
 use serde::Serialize;
 use std::fmt;
 
@@ -22,8 +23,8 @@ pub struct Description {
     pub name: &'static str,
     /// The version of the protocol.
     pub version: u32,
-    /// A hash of all messages, their directions and their replies. The order of the lines does not
-    /// count.
+    /// A hash of all messages, their directions, their replies and their policies. The order of the
+    /// lines does not count.
     ///
     /// It covers as much of a message as
     /// [`Message::FINGERPRINT`](crate::Message::FINGERPRINT).
@@ -44,6 +45,9 @@ pub struct Travel {
     pub message_type: &'static str,
     /// The fingerprint of the message.
     pub fingerprint: u64,
+    /// How the message is delivered. In JSON it is missing if the message does not declare it.
+    #[serde(skip_serializing_if = "Policy::is_default")]
+    pub policy: Policy,
     /// The reply, if the message is a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply: Option<Answer>,
@@ -74,7 +78,13 @@ impl Travel {
     #[doc(hidden)]
     #[must_use]
     pub const fn new(from: &'static str, to: &'static str, message_type: &'static str, fingerprint: u64) -> Self {
-        Self { from, to, message_type, fingerprint, reply: None, refusal: None }
+        Self { from, to, message_type, fingerprint, policy: Policy::AT_MOST_ONCE, reply: None, refusal: None }
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn delivered(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     #[doc(hidden)]
@@ -102,6 +112,9 @@ impl fmt::Display for Description {
             }
             if let Some(refusal) = &message.refusal {
                 write!(f, " | {}", refusal.message_type)?;
+            }
+            if !message.policy.is_default() {
+                write!(f, " [{}]", message.policy)?;
             }
             write!(f, " ({:016x}", message.fingerprint)?;
             let answers = [&message.reply, &message.refusal];
