@@ -160,7 +160,7 @@ async fn send(way: Way, conn: Connection, hub: Hub) -> Result<(), SendError> {
         Way::Bytes => conn.send_bytes("dropped").await,
         Way::Binary => conn.send_binary(b"dropped").await,
         Way::Ping => conn.ping(b"dropped").await,
-        Way::SendTo => hub.send_to("narrow", &item("dropped")).await,
+        Way::SendTo => hub.send_to("narrow", &item("dropped")).await.map(drop),
         Way::Broadcast => hub.broadcast(&item("dropped")).await.map(|accepted| assert_eq!(accepted, 1)),
     }
 }
