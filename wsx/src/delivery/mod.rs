@@ -63,4 +63,6 @@ pub use delivering::Delivering;
 pub use delivery_error::DeliveryError;
 pub use options::{Mailbox, Outbox};
 pub use shown::{StateOf, Waiting};
+#[cfg(feature = "outbox")]
+pub use store::Disk;
 pub use store::{Change, Store};

@@ -1,6 +1,12 @@
 //! The place of kept messages: a map from text keys to bytes, and the trait of whatever holds it.
 //!
 //! A store does not know messages, peers or numbers.
+#[cfg(feature = "outbox")]
+mod disk;
+
+#[cfg(feature = "outbox")]
+pub use disk::Disk;
+
 use crate::store_error::StoreError;
 use bytes::Bytes;
 
