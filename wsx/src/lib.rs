@@ -281,7 +281,7 @@ pub use {
     closed::{Closed, ClosedBy},
     config::{Config, Heartbeat, OverLimit, ReceiveLimit, TcpKeepalive},
     connection::request_error::{PeerFailure, RequestError},
-    dispatch::arguments::{Meta, State},
+    dispatch::arguments::{Delivered, Meta, State},
     envelope::incoming::RawFrame,
     error::{BoxError, BuildError, ConnectError, HandlerError, Report, SendError},
     observer::{Interest, Observer, RejectionKind, Setback, StderrObserver},

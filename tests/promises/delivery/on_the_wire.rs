@@ -1,8 +1,8 @@
 //! A hub of wsx and a raw peer.
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use wsx::Hub;
-use wsx_tests::{Log, Peer, Server, within};
+use wsx::{Delivered, Hub, Report};
+use wsx_tests::{Log, Peer, Server, recorder, within};
 
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
 #[wsx(delivery = at_least_once)]
@@ -71,4 +71,43 @@ async fn the_hub_sends_what_waits() {
         assert_eq!(order["seq"], first + u64::from(round > 0 && handled >= first), "{order}");
         handled = order["seq"].as_u64().unwrap();
     }
+}
+
+/// Takes payments, and remembers their numbers.
+#[derive(Default, wsx::Endpoint)]
+struct Bank(Log<Option<(String, u64)>>);
+
+#[wsx::handler("payment", on = Bank)]
+fn on_payment(bank: &Bank, _cents: u32, delivered: Option<Delivered>) {
+    bank.0.add(delivered.map(|delivered| (delivered.epoch.to_string(), delivered.number)));
+}
+
+#[wsx::handler("transfer", on = Bank)]
+fn on_transfer(bank: &Bank, _cents: u32, delivered: Delivered) {
+    bank.0.add(Some((delivered.epoch.to_string(), delivered.number)));
+}
+
+/// Row G7: a handler learns the epoch and the number of a kept message, and that another message
+/// has none.
+#[tokio::test]
+async fn a_handler_learns_the_number_of_a_kept_message() {
+    let (log, (recorder, mut seen)) = (Log::default(), recorder());
+    let hub = Hub::builder().endpoint(Bank(log.clone())).observer(recorder).build().unwrap();
+    let server = Server::start(hub).await;
+    let mut peer = server.peer("box-7").await;
+    begin(&mut peer, "e").await;
+    for (message_type, key, number) in [("payment", "seq", 7), ("transfer", "seq", 8), ("transfer", "latest", 3)] {
+        peer.send(json!({"type": message_type, key: number, "data": 5}).to_string()).await;
+        assert_eq!(log.next().await, Some(("e".to_owned(), number)));
+    }
+    peer.send_envelope("transfer", json!(5)).await;
+    let (_, message_type, error) = seen.handler_failed().await;
+    let expected = "argument `Delivered` is not available: the sender does not keep this message; \
+                    take `Option<Delivered>`";
+    assert_eq!(
+        (&*message_type, &*Report(&error).to_string()),
+        ("transfer", &*format!("the handler failed: {expected}"))
+    );
+    peer.send_envelope("payment", json!(5)).await;
+    assert_eq!(log.next().await, None);
 }

@@ -29,7 +29,7 @@
 //! The receiver suppresses duplicates as far as it remembers the numbers. Without a store it
 //! remembers them until its program ends. With a store, one message can be handled twice: if the
 //! program is killed after its handler and before its store has the number. A handler that must
-//! exclude that, such as one that bills, takes [`Delivered`] and stores its number together with
+//! exclude that, such as one that bills, takes [`Delivered`](crate::Delivered) and stores its number together with
 //! its own effect.
 //!
 //! A message that is never sent leaves a gap, which the observers at both ends receive; see

@@ -13,7 +13,7 @@ use crate::{
     server::hub::Hub,
 };
 use serde::Deserialize;
-use std::{any::type_name, borrow::Cow};
+use std::{any::type_name, borrow::Cow, sync::Arc};
 
 #[diagnostic::do_not_recommend]
 impl<'f, E, T: Deserialize<'f>> FromContext<'f, E, ViaPayload> for T {
@@ -88,6 +88,66 @@ impl<'f, E> FromContext<'f, E> for Meta<'f> {
         let incoming = context.incoming;
         let (ver, ts) = incoming.ver_and_ts();
         Ok(Meta { message_type: Cow::Borrowed(&incoming.message_type), ver, ts })
+    }
+}
+
+/// The number of a message that its sender keeps until it is handled: a message of `at_least_once`,
+/// `latest` or `state`.
+///
+/// If a program is killed after its handler, the message can come again; see
+/// [duplicates](crate::delivery#duplicates-and-gaps). It then has the same epoch and number. A
+/// handler that must not do its work twice stores them together with its effect, and does nothing
+/// if it finds them there.
+///
+/// A handler of a message that is not kept gets an error, or `None` if it takes
+/// `Option<Delivered>`.
+///
+/// ```
+/// # use std::{collections::HashSet, sync::{Arc, Mutex}};
+/// use wsx::Delivered;
+///
+/// #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+/// #[wsx(delivery = at_least_once)]
+/// struct Payment { cents: u64 }
+///
+/// #[derive(wsx::Endpoint)]
+/// struct Bank {
+///     /// In a real program, a table with a unique key.
+///     booked: Mutex<HashSet<(String, Arc<str>, u64)>>,
+/// }
+///
+/// #[wsx::handler(on = Bank)]
+/// fn on_payment(bank: &Bank, payment: Payment, conn: &wsx::Connection, delivered: Delivered) {
+///     let key = (conn.id().to_owned(), delivered.epoch, delivered.number);
+///     if bank.booked.lock().unwrap().insert(key) {
+///         println!("{} pays {}", conn.id(), payment.cents);
+///     }
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Delivered {
+    /// The epoch of the peer: a random text of at most 64 bytes, made with its store. A peer
+    /// without a store has a new one at each start.
+    pub epoch: Arc<str>,
+    /// The number in this epoch, from 1. `at_least_once` has its own numbering, and `latest` and
+    /// `state` share another one. So the number identifies a message together with the peer's id,
+    /// the epoch, and the type.
+    pub number: u64,
+}
+
+impl<'f, E> FromContext<'f, E> for Delivered {
+    fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
+        context.delivered.cloned().ok_or_else(|| HandlerError::Argument {
+            argument: "Delivered",
+            why: "the sender does not keep this message; take `Option<Delivered>`".into(),
+        })
+    }
+}
+
+impl<'f, E> FromContext<'f, E> for Option<Delivered> {
+    fn from_context(context: &Context<'f, E>) -> Result<Self, HandlerError> {
+        Ok(context.delivered.cloned())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The context of a handler's call, and the trait that takes an argument from it.
 use crate::{
     connection::{Connection, handle::Handle},
+    dispatch::arguments::Delivered,
     envelope::{incoming::Incoming, reply::ReplyTo},
     error::HandlerError,
     protocol::endpoint::Endpoint,
@@ -22,6 +23,8 @@ pub struct Context<'f, E> {
     pub(crate) conn: &'f Handle,
     /// The message, or the opening or end of the connection.
     pub(crate) incoming: &'f Incoming<'f>,
+    /// The number of the message, if its sender keeps it.
+    pub(crate) delivered: Option<&'f Delivered>,
 }
 
 impl<'f, E> Context<'f, E> {
@@ -64,6 +67,8 @@ impl<E> fmt::Debug for Context<'_, E> {
 /// - the value of the endpoint: `&E`;
 /// - the message with its keys: [`Meta`](crate::Meta), [`Envelope`](crate::Envelope) or
 ///   [`RawFrame`](crate::RawFrame);
+/// - [`Delivered`](crate::Delivered) or `Option<Delivered>`, the number of a message that its
+///   sender keeps until it is handled;
 /// - [`Closed`](crate::Closed), in a handler of `__close__`;
 /// - [`State<T>`](crate::State), on the untyped endpoint.
 ///

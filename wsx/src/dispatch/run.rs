@@ -3,7 +3,7 @@
 use crate::{
     connection::{Connection, handle::Handle},
     delivery::deliveries::End,
-    dispatch::{context::Context, program::Program, registration::Outcome, router::Found},
+    dispatch::{arguments::Delivered, context::Context, program::Program, registration::Outcome, router::Found},
     envelope::{
         codes,
         failure::Failure,
@@ -56,7 +56,9 @@ impl<E: Endpoint> Scope<'_, E> {
     /// is part of the acknowledgement.
     async fn numbered(&self, conn: &Handle, incoming: &Incoming<'_>, number: Number) -> Option<Frame> {
         let handling = self.program.deliveries.start(conn, number)?;
-        let context = self.context(conn, incoming);
+        let (epoch, number) = handling.identity();
+        let delivered = Delivered { epoch, number };
+        let context = Context { delivered: Some(&delivered), ..self.context(conn, incoming) };
         let Some((message_type, outcome)) = self.call(&context) else {
             handling.end(&End::Failed(codes::NOT_HANDLED, "no handler takes this type"));
             return None;
@@ -158,7 +160,7 @@ impl<E: Endpoint> Scope<'_, E> {
     }
 
     fn context<'f>(&'f self, conn: &'f Handle, incoming: &'f Incoming<'f>) -> Context<'f, E> {
-        Context { endpoint: &self.program.endpoint, hub: self.hub, conn, incoming }
+        Context { endpoint: &self.program.endpoint, hub: self.hub, conn, incoming, delivered: None }
     }
 
     /// Calls the handler of a message that was parsed only up to its payload. Returns `None` if the

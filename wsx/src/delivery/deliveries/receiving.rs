@@ -34,7 +34,7 @@ const MAX_TEXT: usize = 512;
 pub(crate) struct Handling {
     deliveries: Deliveries,
     conn: Handle,
-    epoch: Box<str>,
+    epoch: Arc<str>,
     number: Number,
     has_ended: bool,
 }
@@ -86,11 +86,22 @@ impl Deliveries {
         };
         drop(state);
         shared.report(events);
-        starts.then(|| Handling { deliveries: self.clone(), conn: conn.clone(), epoch, number, has_ended: false })
+        starts.then(|| Handling {
+            deliveries: self.clone(),
+            conn: conn.clone(),
+            epoch: epoch.into(),
+            number,
+            has_ended: false,
+        })
     }
 }
 
 impl Handling {
+    /// Returns the epoch of the message, and its number in its lane.
+    pub(crate) fn identity(&self) -> (Arc<str>, u64) {
+        (self.epoch.clone(), self.number.value())
+    }
+
     /// Notes the end of the handler.
     pub(crate) fn end(mut self, end: &End<'_>) {
         self.has_ended = true;
