@@ -2,7 +2,10 @@
 //!
 //! `Display` says what happened at this level, and `source()` has the cause; [`Report`] prints
 //! both. The end of a connection is not an error but a value, [`Closed`](crate::Closed).
-use crate::store_error::StoreError;
+mod store;
+
+pub use store::{StoreError, StoreErrorKind};
+
 use http::{HeaderMap, StatusCode, header::LOCATION};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, error::Error, fmt, io, time::Duration};
@@ -50,8 +53,8 @@ pub enum SendError {
     /// send that waits does not return this.
     #[error("the send queue is full, or too many requests wait")]
     Full,
-    /// The outbox or the mailbox has no room for the message, which would be kept until the peer has
-    /// handled it.
+    /// The outbox or the mailbox has no room for the message, which would be kept until the peer
+    /// has handled it.
     #[error("the outbox or the mailbox is full")]
     OutboxFull,
     /// The store of the outbox or the mailbox could not keep the message.

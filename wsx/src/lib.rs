@@ -263,8 +263,6 @@ mod internals;
 #[cfg(feature = "__engine")]
 mod observer;
 #[cfg(feature = "__engine")]
-mod store_error;
-#[cfg(feature = "__engine")]
 mod task;
 #[cfg(feature = "__engine")]
 mod wire;

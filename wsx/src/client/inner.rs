@@ -1,19 +1,22 @@
 //! The state that all clones of a client share. It does not dial.
 use crate::{
     client::{
+        Client,
         options::Options,
         state::Status,
         urls::{Targets, Urls},
     },
-    connection::handle::Handle,
+    connection::{Asking, asking::Failed, handle::Handle, keeper::Recipient},
     dispatch::{
         program::{Program, ProgramBuilder},
         router::{NoHandlers, Owner},
     },
-    error::BuildError,
+    envelope::keys::Sent,
+    error::{BuildError, SendError},
     protocol::endpoint::Endpoint,
+    wire::write::Draft,
 };
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -62,5 +65,23 @@ impl<E: Endpoint> Inner<E> {
         // Dropped after the lock is released. With the last handle, values of the application are
         // dropped, and their code may take this lock.
         drop(ended);
+    }
+}
+
+impl<E: Endpoint> Client<E> {
+    /// Returns the server, for which a send keeps a message.
+    pub(super) fn recipient(&self) -> Result<Recipient, SendError> {
+        if self.is_closed() {
+            return Err(SendError::Closed);
+        }
+        let inner = self.0.clone();
+        let conn = Box::new(move || inner.current().clone());
+        Ok(Recipient { keeper: self.0.program.keeper(), peer: Arc::from(""), conn })
+    }
+
+    /// Asks the server on the current connection.
+    pub(super) fn ask<R, F>(&self, encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError>) -> Asking<'static, R, F> {
+        let conn = self.0.current().clone().ok_or(Failed::NotSent(SendError::Closed));
+        Asking::on_owned(conn, encode).of_client(self.0.stop.clone())
     }
 }

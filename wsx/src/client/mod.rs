@@ -6,6 +6,7 @@ mod attempt;
 pub(crate) mod backoff;
 pub(crate) mod builder;
 mod dial;
+mod every;
 pub(crate) mod handshake;
 mod inner;
 mod options;
@@ -32,21 +33,20 @@ pub use urls::{Attempt, Urls};
 use crate::{
     catch_panic::Guarded,
     client::{inner::Inner, reconnect::Session, state::ClientState},
-    connection::{Asking, Connection, Sending, asking::Failed, handle::Handle, keeper::Recipient, loom_or_std::watch},
+    connection::{Asking, Connection, Sending, handle::Handle, loom_or_std::watch},
     delivery::Delivering,
-    envelope::{AskedBy, Outbound, SentBy, frame::Encode as _, kept::KeptMessage, keys::Sent},
+    envelope::{AskedBy, Outbound, SentBy, frame::Encode as _, kept::KeptMessage},
     error::{ConnectError, SendError},
     message::{Kept, Message, State},
     protocol::{
         endpoint::{Endpoint, Untyped},
         side::AnySide,
     },
-    wire::{role::Role, write::Draft},
+    wire::role::Role,
 };
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use std::{fmt, sync::Arc, time::Duration};
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// A client: a connection to a server, which is dialled again when it breaks.
@@ -103,9 +103,8 @@ impl<E: Endpoint> Client<E> {
     /// it keeps trying until then (row K3 of the specification). Only an
     /// [`Observer`](crate::Observer) sees the failed attempts.
     ///
-    /// While an earlier call dials or waits, a second call waits for the connection of the first.
-    /// It does not use its own `register`, and its `cancel` ends only its own wait. If the earlier
-    /// call fails, the second call begins to dial.
+    /// A second call waits for the connection of the first, without its own `register`; its `cancel`
+    /// ends only its own wait. If the first call fails, the second begins to dial.
     ///
     /// # Errors
     ///
@@ -158,9 +157,10 @@ impl<E: Endpoint> Client<E> {
 
     /// Sends a message or an envelope.
     ///
-    /// A message that is delivered at most once is queued on the current connection; this waits until
-    /// its queue has room. Messages that are queued when a connection breaks are lost. A kept message
-    /// goes into the [`Outbox`](crate::delivery::Outbox), also without a connection; see [`wsx::delivery`](crate::delivery).
+    /// A message that is delivered at most once is queued on the current connection; this waits
+    /// until its queue has room. Messages that are queued when a connection breaks are lost. A kept
+    /// message goes into the [`Outbox`](crate::delivery::Outbox), also without a connection; see
+    /// [`wsx::delivery`](crate::delivery).
     ///
     /// # Errors
     ///
@@ -201,7 +201,7 @@ impl<E: Endpoint> Client<E> {
     }
 
     /// Asks the server on the current connection, and waits for its reply (row Q3 of the
-    /// specification). [`Hub::request`](crate::Hub::request) has an example.
+    /// specification). [`Asking`] has an example.
     ///
     /// # Errors
     ///
@@ -223,29 +223,11 @@ impl<E: Endpoint> Client<E> {
         self.ask(|keys| message.draft(keys))
     }
 
-    /// Returns the server, for which a send keeps a message.
-    fn recipient(&self) -> Result<Recipient, SendError> {
-        if self.is_closed() {
-            return Err(SendError::Closed);
-        }
-        let inner = self.0.clone();
-        let conn = Box::new(move || inner.current().clone());
-        Ok(Recipient { keeper: self.0.program.keeper(), peer: Arc::from(""), conn })
-    }
-
-    fn ask<R, F>(&self, encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError>) -> Asking<'static, R, F> {
-        let conn = self.0.current().clone().ok_or(Failed::NotSent(SendError::Closed));
-        Asking::on_owned(conn, encode).of_client(self.0.stop.clone())
-    }
-
     /// Waits until the socket has taken every message that the current connection accepted before
     /// this call.
     ///
     /// The messages are then in the buffers of the operating system. Only an answer of the peer
-    /// proves that it has received them. Messages of an earlier connection that was lost are lost.
-    ///
-    /// [`close`](Self::close) sends the queued messages too. After it, the server has to read
-    /// everything within [`Config::close_timeout`](crate::Config::close_timeout).
+    /// proves that it has received them. Kept messages in the outbox may still wait.
     ///
     /// # Errors
     ///
@@ -274,10 +256,10 @@ impl<E: Endpoint> Client<E> {
     /// - An attempt in progress is dropped and begins again, because its path may be dead.
     /// - A connected client gives its connection up without waiting for a close, and dials at once.
     ///   The connection ends with [`CloseCode::ABNORMAL`](crate::CloseCode::ABNORMAL), by
-    ///   [`ClosedBy::Us`](crate::ClosedBy::Us). Its queued messages are lost. Received messages
-    ///   that wait for their handler are dropped, as with [`close`](Self::close). Its running
-    ///   handler has [`Config::close_timeout`](crate::Config::close_timeout) to end, beside the new
-    ///   connection. The next `retry_now` of a connected client ends that handler.
+    ///   [`ClosedBy::Us`](crate::ClosedBy::Us). Its queued messages are lost, and received messages
+    ///   that wait for their handler are dropped. Its running handler has
+    ///   [`Config::close_timeout`](crate::Config::close_timeout) to end, beside the new connection,
+    ///   but ends at the next `retry_now`.
     ///
     /// It has no effect before `connect`, after the end of the client, and on the connection of a
     /// client that does not reconnect. The waits after later failures are not shorter.
@@ -288,12 +270,9 @@ impl<E: Endpoint> Client<E> {
     /// Calls `message` now and then at every `interval`, and sends its result, until the client is
     /// closed. Spawn the future that this returns.
     ///
-    /// Use it as a heartbeat of the application: the server's handlers see that the program works,
-    /// and not only its network stack (row R1 of the specification).
-    ///
-    /// `message` is not called without a connection, or while the previous message waits for room
-    /// in the queue. The next interval begins after that wait. An `interval` below 1 ms counts as 1
-    /// ms.
+    /// It is a heartbeat of the application: the server's handlers see that the program works (row R1
+    /// of the specification). `message` is not called without a connection. An `interval` below 1 ms
+    /// counts as 1 ms, and the next one begins when the queue has the message.
     ///
     /// ```no_run
     /// # async fn example(client: wsx::Client) {
@@ -318,26 +297,9 @@ impl<E: Endpoint> Client<E> {
     pub fn send_every<M: SentBy<E::Side, E::Peer>>(
         &self,
         interval: Duration,
-        mut message: impl FnMut() -> M + Send + 'static,
+        message: impl FnMut() -> M + Send + 'static,
     ) -> BoxFuture<'static, Result<(), SendError>> {
-        let client = self.clone();
-        // Boxed, so that its type does not name the message; `sending` has the reason.
-        Box::pin(async move {
-            // The interval of tokio must not be zero.
-            let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            while client.0.stop.run_until_cancelled(ticks.tick()).await.is_some() {
-                if client.0.current().is_none() {
-                    continue;
-                }
-                // The message itself is dropped here; only its frame waits.
-                let sending = client.send(&message());
-                if let Err(error @ SendError::Encode(_)) = sending.await {
-                    return Err(error);
-                }
-            }
-            Ok(())
-        })
+        every::send(self.clone(), interval, message)
     }
 
     /// Returns the current connection, if there is one.
@@ -383,10 +345,8 @@ impl<E: Endpoint> Client<E> {
 
     /// Waits until the client has ended: its last connection has ended, and it does not dial again.
     ///
-    /// The state then gives the reason. It is [`Closed`](ClientState::Closed) after
-    /// [`close`](Self::close) or a cancellation. It is [`Disconnected`](ClientState::Disconnected)
-    /// if reconnecting is off or the client gave up.
-    ///
+    /// The state is [`Closed`](ClientState::Closed) after [`close`](Self::close) or a cancellation,
+    /// and [`Disconnected`](ClientState::Disconnected) if reconnecting is off or the client gave up.
     /// Before [`connect`](Self::connect) this waits too.
     ///
     /// # Cancel safety

@@ -149,7 +149,7 @@ impl<S: Side, To> Connection<S, To> {
     }
 
     /// Asks the peer, and waits for its reply (row Q3 of the specification).
-    /// [`Hub::request`](crate::Hub::request) has an example.
+    /// [`Asking`] has an example.
     ///
     /// A handler may await this, on its own connection too: the reply and the peer's own requests
     /// do not wait for the handler. If the handler spawns a task that asks, and awaits that task,

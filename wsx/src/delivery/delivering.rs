@@ -83,8 +83,8 @@ impl Delivering {
     ///
     /// # Errors
     ///
-    /// - [`DeliveryError::NotAccepted`]: the outbox or the mailbox is full, its store failed, or the
-    ///   message cannot be written as JSON.
+    /// - [`DeliveryError::NotAccepted`]: the outbox or the mailbox is full, its store failed, or
+    ///   the message cannot be written as JSON.
     /// - [`DeliveryError::Ended`]: this was polled as a future before.
     ///
     /// # Cancel safety

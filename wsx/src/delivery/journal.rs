@@ -4,7 +4,7 @@
 use super::store::{Change, Store};
 use crate::{
     catch_panic,
-    store_error::{StoreError, StoreErrorKind},
+    error::{StoreError, StoreErrorKind},
 };
 use std::{
     collections::{HashSet, VecDeque},

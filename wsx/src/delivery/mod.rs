@@ -29,8 +29,8 @@
 //! The receiver suppresses duplicates as far as it remembers the numbers. Without a store it
 //! remembers them until its program ends. With a store, one message can be handled twice: if the
 //! program is killed after its handler and before its store has the number. A handler that must
-//! exclude that, such as one that bills, takes [`Delivered`](crate::Delivered) and stores its number together with
-//! its own effect.
+//! exclude that, such as one that bills, takes [`Delivered`](crate::Delivered) and stores its
+//! number together with its own effect.
 //!
 //! A message that is never sent leaves a gap, which the observers at both ends receive; see
 //! [`Observer::delivery_gap`](crate::Observer::delivery_gap).
@@ -55,8 +55,8 @@ mod wire;
 pub(crate) use crate::connection::keeper::{Moment, Outcome};
 pub use crate::{
     connection::keeper::Accepted,
+    error::{StoreError, StoreErrorKind},
     observer::{Gap, Resumed, Why},
-    store_error::{StoreError, StoreErrorKind},
 };
 pub(crate) use clock::Time;
 pub use delivering::Delivering;

@@ -1,5 +1,8 @@
 //! The bounds of an outbox and of a mailbox, and their stores.
-use crate::delivery::Store;
+use crate::delivery::{
+    Store,
+    outgoing::{Room, Size},
+};
 use std::fmt;
 
 /// The messages that a client keeps until the server has handled them.
@@ -52,6 +55,19 @@ pub(crate) struct Bounds {
     pub(crate) bytes_per_peer: usize,
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
+}
+
+impl Bounds {
+    /// Returns what is left for a peer. `own` is kept for it, and `total` for all peers.
+    pub(super) fn room(&self, own: Size, total: Size) -> Room {
+        let left = |own: usize, used: usize, all: usize, used_by_all: usize| {
+            own.saturating_sub(used).min(all.saturating_sub(used_by_all))
+        };
+        Room {
+            messages: left(self.messages_per_peer, own.messages, self.messages, total.messages),
+            bytes: left(self.bytes_per_peer, own.bytes, self.bytes, total.bytes),
+        }
+    }
 }
 
 impl Outbox {

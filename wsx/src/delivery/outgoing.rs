@@ -92,8 +92,8 @@ pub(super) struct Failed {
 }
 
 impl Outgoing {
-    /// Adds a message, and returns its number. The first number of a run is at least `lowest`. Returns the
-    /// message if there is no room.
+    /// Adds a message, and returns its number. The first number of a run is at least `lowest`.
+    /// Returns the message if there is no room.
     pub(super) fn accept(&mut self, message: Message, lowest: u64, room: Room) -> Result<(Lane, u64), Box<Message>> {
         let lane = Lane::of(message.kept.policy.delivery);
         let slot = (lane == Lane::Latest).then(|| Slot::of(&message));
@@ -138,8 +138,8 @@ impl Outgoing {
         Ok((lane, number))
     }
 
-    /// Returns the number after the last one. The first of a run is at least `lowest`: the store may
-    /// have lost higher numbers that the peer has handled.
+    /// Returns the number after the last one. The first of a run is at least `lowest`: the store
+    /// may have lost higher numbers that the peer has handled.
     fn following(&self, lane: Lane, last: u64, lowest: u64) -> u64 {
         if self.is_numbering[lane as usize] { last + 1 } else { lowest.max(last + 1) }
     }
@@ -196,8 +196,8 @@ impl Outgoing {
         self.skips.add(from, to, why);
     }
 
-    /// Removes the messages that have expired, and returns their types. A message that is on its way
-    /// stays until the connection ends.
+    /// Removes the messages that have expired, and returns their types. A message that is on its
+    /// way stays until the connection ends.
     pub(super) fn expire(&mut self, now: Time) -> Vec<Box<str>> {
         let (seq_sent, latest_sent) = self.link.as_ref().map_or((0, 0), |link| (link.seq_sent, link.latest_sent));
         let expired = |lane: &BTreeMap<u64, Message>, sent: u64| -> Vec<u64> {
@@ -318,8 +318,8 @@ impl Outgoing {
         if message.is_stored { link.send(Lane::Seq, number, message, now) } else { None }
     }
 
-    /// Takes an acknowledgement. Returns the messages that failed, with their types. The first one of
-    /// a connection says where sending resumes.
+    /// Takes an acknowledgement. Returns the messages that failed, with their types. The first one
+    /// of a connection says where sending resumes.
     pub(super) fn acknowledged(
         &mut self,
         seq: u64,

@@ -52,8 +52,8 @@ impl<E: Endpoint> Scope<'_, E> {
         }
     }
 
-    /// Handles a message that its sender keeps until then, unless it was handled before. Its failure
-    /// is part of the acknowledgement.
+    /// Handles a message that its sender keeps until then, unless it was handled before. Its
+    /// failure is part of the acknowledgement.
     async fn numbered(&self, conn: &Handle, incoming: &Incoming<'_>, number: Number) -> Option<Frame> {
         let handling = self.program.deliveries.start(conn, number)?;
         let (epoch, number) = handling.identity();

@@ -45,7 +45,8 @@ impl<'f> Sorted<'f> {
         }
     }
 
-    /// Sorts a message, if it is a reply or an acknowledgement. It costs less than [`of`](Self::of).
+    /// Sorts a message, if it is a reply or an acknowledgement. It costs less than
+    /// [`of`](Self::of).
     pub(crate) fn control(frame: &'f RawFrame<'f>) -> Option<Self> {
         let text = frame.as_text()?;
         let keys = match Parsed::by_shortcut(text) {

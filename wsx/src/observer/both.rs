@@ -4,9 +4,9 @@ use crate::{
     closed::Closed,
     connection::Connection,
     envelope::incoming::RawFrame,
+    error::StoreError,
     error::{ConnectError, HandlerError},
     observer::{Gap, Interest, Observer, RejectionKind, Resumed, Setback, calls::for_each_call},
-    store_error::StoreError,
 };
 use http::StatusCode;
 use std::{io, net::SocketAddr, time::Duration};

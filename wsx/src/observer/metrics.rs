@@ -3,9 +3,9 @@ use crate::{
     closed::Closed,
     connection::Connection,
     envelope::incoming::UNKNOWN,
+    error::StoreError,
     error::{ConnectError, HandlerError},
     observer::{Gap, Interest, Observer, RejectionKind, Setback},
-    store_error::StoreError,
     wire::{close_code::CloseCode, role::Role},
 };
 use http::StatusCode;

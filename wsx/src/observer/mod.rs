@@ -33,8 +33,8 @@ use crate::{
     closed::Closed,
     connection::Connection,
     envelope::incoming::{RAW, RawFrame},
+    error::StoreError,
     error::{ConnectError, HandlerError},
-    store_error::StoreError,
 };
 use http::StatusCode;
 use std::{io, net::SocketAddr, time::Duration};

@@ -3,12 +3,12 @@ use crate::{
     closed::Closed,
     connection::Connection,
     envelope::incoming::RawFrame,
+    error::StoreError,
     error::{ConnectError, HandlerError},
     observer::{
         Gap, Interest, Observer, RejectionKind, Resumed, Setback,
         shown::{Shown, ShownClosed, ShownError},
     },
-    store_error::StoreError,
     wire::close_code::CloseCode,
 };
 use http::StatusCode;

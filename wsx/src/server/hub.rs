@@ -75,8 +75,7 @@ impl<E: Endpoint> Hub<E> {
     /// Accepts connections until the hub shuts down. [`unique_id`](crate::unique_id) makes their
     /// ids.
     ///
-    /// To choose ids, or to reject requests, use [`ws_handler`](Self::ws_handler) and
-    /// [`WsHandler::serve`].
+    /// To choose ids, or to reject requests, use [`ws_handler`](Self::ws_handler).
     ///
     /// # Cancel safety
     ///
@@ -112,18 +111,8 @@ impl<E: Endpoint> Hub<E> {
     /// reconnects. [`Observer::id_contested`](crate::Observer::id_contested) reports them, and
     /// [`HubBuilder::on_duplicate`] rejects the newer one instead.
     ///
-    /// In axum, mount it with `route_service`; [`WsHandler::upgrade`] has an example.
-    ///
-    /// ```standalone_crate
-    /// # use wsx::{Hub, Rejection, http::{StatusCode, request::Parts}};
-    ///
-    /// async fn device_id(request: Parts) -> Result<String, Rejection> {
-    ///     let id = request.uri.query().and_then(|query| query.strip_prefix("id="));
-    ///     id.map(str::to_owned).ok_or(Rejection::new(StatusCode::BAD_REQUEST, "no id"))
-    /// }
-    ///
-    /// let upgrade = Hub::new().ws_handler(device_id, |conn| println!("{} is here", conn.id()));
-    /// ```
+    /// [`wsx::server`](crate::server#ids) has an example. In axum, mount it with `route_service`;
+    /// see [`WsHandler::upgrade`].
     pub fn ws_handler<F, Fut, I, R>(&self, build_id: F, register: R) -> WsHandler<E>
     where
         F: Fn(http::request::Parts) -> Fut + Send + Sync + 'static,
@@ -150,22 +139,23 @@ impl<E: Endpoint> Hub<E> {
     ///
     /// # Errors
     ///
-    /// - [`SendError::NoSuchConnection`]: the hub does not have a connection with this id. Not for a
-    ///   kept message.
+    /// - [`SendError::NoSuchConnection`]: the hub does not have a connection with this id. Not for
+    ///   a kept message.
     /// - [`SendError::Closed`]: the connection is closing, or this happens while the send waits.
     /// - [`SendError::Encode`]: the message cannot be written as JSON.
     /// - [`SendError::OutboxFull`], [`SendError::Store`]: the mailbox does not take a kept message.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe; see [`Sending`](crate::connection::Sending). If this future is dropped after its
-    /// first poll, a kept message is kept.
+    /// Cancel safe; see [`Sending`](crate::connection::Sending). If this future is dropped after
+    /// its first poll, a kept message is kept.
     pub fn send_to<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, id: &str, message: &M) -> SendingTo {
         let conn = || self.registry().get(id).ok_or_else(|| SendError::NoSuchConnection(id.to_owned()));
         SendingTo(Sending::message_to(Role::Server, message, conn, || Ok(self.recipient(id))))
     }
 
-    /// Sends a kept message, as [`send_to`](Self::send_to), and waits until the peer has handled it.
+    /// Sends a kept message, as [`send_to`](Self::send_to), and waits until the peer has handled
+    /// it.
     pub fn deliver<M: SentBy<E::Side, E::Peer> + Kept>(&self, id: &str, message: &M) -> Delivering {
         Delivering::new(Ok(self.recipient(id)), KeptMessage::of(message))
     }
@@ -238,18 +228,8 @@ impl<E: Endpoint> Hub<E> {
     /// Queues a message or an envelope for every connection. Returns the number of connections that
     /// accepted it (row S3 of the specification).
     ///
-    /// The message is encoded once. Connections with room get it at once. A kept message goes into
-    /// the mailbox of each connected peer. A slow connection does not delay the others:
-    ///
-    /// - If queues are full, this waits for them, for at most 100 ms in all. That slows down a
-    ///   program which broadcasts faster than its peers read.
-    /// - After that time a queue is behind, until half of it is free. Later broadcasts do not wait
-    ///   for it. They use its reserve, which has the size of
-    ///   [`queue_bytes`](crate::Config::queue_bytes).
-    /// - A connection whose reserve stays full for another 100 ms, or that was behind for
-    ///   [`lag_timeout`](crate::Config::lag_timeout), is closed with
-    ///   [`CloseCode::TRY_AGAIN_LATER`](crate::CloseCode::TRY_AGAIN_LATER). The observer sees that
-    ///   code in `connection_closed`.
+    /// The message is encoded once. A kept message goes into the mailbox of each connected peer. A
+    /// slow connection does not delay the others; see [`wsx::server`](crate::server#broadcasts).
     ///
     /// # Errors
     ///
@@ -318,10 +298,8 @@ impl<E: Endpoint> Hub<E> {
         self.0.roster.add_label(id, label)
     }
 
-    /// Removes a label from this id, as [`add_label`](Self::add_label) adds one. Returns whether
-    /// the id had the label.
-    ///
-    /// To move a connection to another label, add that one first.
+    /// Removes a label from this id. Returns whether the id had it. To move a connection to another
+    /// label, add that one first.
     pub fn remove_label(&self, id: &str, label: &str) -> bool {
         self.0.roster.remove_label(id, label)
     }
@@ -348,9 +326,8 @@ impl<E: Endpoint> Hub<E> {
     /// Whether a connection with this id is open: its handler of `__open__` runs or has run, and
     /// its handler of `__close__` has not begun (row S4 of the specification).
     ///
-    /// The handler of `__close__` for the old connection of a box may run after that of `__open__`
-    /// for the new one. Ask here whether the box has gone, under a lock that both handlers take.
-    /// [`presence`](Self::presence) does this for you.
+    /// A handler of `__close__` may run after that of `__open__` for the next connection of a box.
+    /// [`presence`](Self::presence) knows whether the box has gone.
     #[must_use]
     pub fn is_connected(&self, id: &str) -> bool {
         self.registry().get(id).is_some_and(|conn| conn.is_started())

@@ -85,6 +85,36 @@
 //! In an HTTP server of the program, its router can have a page with
 //! [`Hub::is_draining`](crate::Hub::is_draining). Or mount the [`WsHandler`] at this path too.
 //!
+//! # Ids
+//!
+//! `build_id` makes the id of a connection from its upgrade request, or rejects the request:
+//!
+//! ```standalone_crate
+//! # use wsx::{Hub, Rejection, http::{StatusCode, request::Parts}};
+//!
+//! async fn device_id(request: Parts) -> Result<String, Rejection> {
+//!     let id = request.uri.query().and_then(|query| query.strip_prefix("id="));
+//!     id.map(str::to_owned).ok_or(Rejection::new(StatusCode::BAD_REQUEST, "no id"))
+//! }
+//!
+//! let upgrade = Hub::new().ws_handler(device_id, |conn| println!("{} is here", conn.id()));
+//! ```
+//!
+//! # Broadcasts
+//!
+//! A broadcast does not wait for slow connections:
+//!
+//! - If queues are full, this waits for them, for at most 100 ms in all. That slows down a
+//!   program which broadcasts faster than its peers read.
+//! - After that time a queue is behind, until half of it is free. Later broadcasts do not wait
+//!   for it. They use its reserve, which has the size of
+//!   [`queue_bytes`](crate::Config::queue_bytes).
+//! - A connection whose reserve stays full for another 100 ms, or that was behind for
+//!   [`lag_timeout`](crate::Config::lag_timeout), is closed with
+//!   [`CloseCode::TRY_AGAIN_LATER`](crate::CloseCode::TRY_AGAIN_LATER). The observer sees that
+//!   code in `connection_closed`.
+//!
+//!
 //! # Shutdown
 //!
 //! During [`Hub::shutdown`](crate::Hub::shutdown):

@@ -28,8 +28,8 @@ use std::{
 use tokio::time::Instant;
 
 impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
-    /// Hands a reply over, if this is one that a request waits for, or an acknowledgement. Otherwise
-    /// returns the message.
+    /// Hands a reply over, if this is one that a request waits for, or an acknowledgement.
+    /// Otherwise returns the message.
     #[inline]
     pub(super) fn take_reply(&self, message: DataMessage) -> Option<DataMessage> {
         if self.conn.awaits_control() { self.hand_over(message) } else { Some(message) }

@@ -2,6 +2,7 @@
 //!
 //! It knows the connections to which it writes. It does not know handlers, the hub or the client.
 //! Programs' code does not run under its lock: events are reported after it.
+mod events;
 mod opened;
 mod receiving;
 mod state;
@@ -10,18 +11,20 @@ pub(crate) use receiving::End;
 
 use crate::{
     connection::{
-        Connection,
         handle::Handle,
         keeper::{Accepting, Keeper, Kept},
     },
     delivery::{
         Gap, Moment, Outbox, Resumed, StateOf, StoreError, Waiting, Why,
-        deliveries::state::{Size, State},
+        deliveries::{
+            events::Event,
+            state::{Size, State},
+        },
         journal::{Fate, Journal},
         lane::Lane,
         message::Message,
         options::{Bounds, Mailbox},
-        outgoing::{Failed, Record, Room},
+        outgoing::{Failed, Record},
         record,
         sending::Step,
         wire::{Acknowledgement, Announcement, FailedMessage, numbered},
@@ -50,14 +53,6 @@ struct Shared {
     journal: OnceLock<Journal>,
     /// This value, for the calls of the journal.
     me: Weak<Self>,
-}
-
-/// What the observer learns, after the lock is released.
-enum Event {
-    Gap(Handle, Gap),
-    Resumed(Handle, Resumed),
-    Expired(Arc<str>, Vec<Box<str>>),
-    Failed(Handle, Failed, Box<str>),
 }
 
 impl Deliveries {
@@ -233,10 +228,7 @@ impl Shared {
         let is_new = !state.peers.contains_key(name);
         let peer = state.peers.entry(name.clone()).or_default();
         let before = peer.outgoing.size();
-        let room = |total: &Size, own: Size| Room {
-            messages: self.left(self.bounds.messages_per_peer, own.messages, self.bounds.messages, total.messages),
-            bytes: self.left(self.bounds.bytes_per_peer, own.bytes, self.bounds.bytes, total.bytes),
-        };
+        let room = |total: &Size, own: Size| self.bounds.room(own, *total);
         let message = Message::new(kept, now, watch);
         let mut accepted = peer.outgoing.accept(message, now.lowest_number(), room(&state.total, before));
         if let Err(message) = accepted {
@@ -269,11 +261,6 @@ impl Shared {
         drop(guard);
         self.report(events);
         result
-    }
-
-    /// Returns what is left of both bounds.
-    fn left(&self, own: usize, used: usize, all: usize, used_by_all: usize) -> usize {
-        own.saturating_sub(used).min(all.saturating_sub(used_by_all))
     }
 
     /// Gives a message to the store. It is sent when the store has it.
@@ -396,23 +383,6 @@ impl Shared {
         changes.extend(state.clock.record());
         if !changes.is_empty() {
             journal.submit(changes, Fate::Required, Box::new(|_| {}));
-        }
-    }
-
-    /// Reports to the observer, without the lock.
-    fn report(&self, events: Vec<Event>) {
-        for event in events {
-            match event {
-                Event::Gap(conn, gap) => self.observer.delivery_gap(Connection::of(&conn), &gap),
-                Event::Resumed(conn, resumed) => self.observer.delivery_resumed(Connection::of(&conn), &resumed),
-                Event::Expired(peer, types) => {
-                    types.iter().for_each(|message_type| self.observer.delivery_expired(&peer, message_type));
-                }
-                Event::Failed(conn, failed, message_type) => {
-                    let conn = Connection::of(&conn);
-                    self.observer.delivery_failed(conn, &message_type, &failed.code, &failed.message);
-                }
-            }
         }
     }
 }

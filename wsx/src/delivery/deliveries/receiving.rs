@@ -4,7 +4,8 @@ use crate::{
     delivery::{
         Change, Gap, Time, Why,
         deliveries::{
-            Deliveries, Event, Shared,
+            Deliveries, Shared,
+            events::Event,
             state::{Inbox, Reported, State},
         },
         incoming::Arrival,

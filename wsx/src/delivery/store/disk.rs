@@ -3,9 +3,8 @@
 //! SQLite is chosen by measurement; `docs/delivery.md` has the figures.
 use crate::{
     delivery::{Change, Store},
-    store_error::{StoreError, StoreErrorKind},
+    error::{StoreError, StoreErrorKind},
 };
-use bytes::Bytes;
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, params};
 use std::{
     fmt, fs, io,
@@ -33,8 +32,8 @@ const CHECKPOINT_PAGES: u32 = 256;
 /// # The file
 ///
 /// It is a database of SQLite. While it is open, files with `-wal` and `-shm` after its name belong
-/// to it. Copy all of them or none. The bounds of the outbox or mailbox also bound the file: pages of
-/// deleted messages are used again. The file keeps its greatest length.
+/// to it. Copy all of them or none. The bounds of the outbox or mailbox also bound the file: pages
+/// of deleted messages are used again. The file keeps its greatest length.
 ///
 /// One process uses a file at a time; a second one gets [`StoreErrorKind::Locked`]. Network file
 /// systems may not lock it: use a local one.
@@ -206,7 +205,8 @@ fn open(path: &Path) -> Result<Connection, Problem> {
     let mut database = Connection::open_with_flags(path, flags)?;
     database.busy_timeout(BUSY)?;
     database.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    // The lock of the process lasts as long as the file is open. So it is set before the first read.
+    // The lock of the process lasts as long as the file is open. So it is set before the first
+    // read.
     database.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     let pragma =
         |database: &Connection, name: &str| database.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
@@ -267,6 +267,7 @@ fn with(path: &Path, end: &str) -> PathBuf {
 #[cfg(not(wsx_model))]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use std::collections::BTreeMap;
 
     /// A folder that is removed at the end.

@@ -7,7 +7,7 @@ mod disk;
 #[cfg(feature = "outbox")]
 pub use disk::Disk;
 
-use crate::store_error::StoreError;
+use crate::error::StoreError;
 use bytes::Bytes;
 
 /// The place of kept messages: a map from text keys to bytes.
@@ -66,7 +66,8 @@ pub trait Store: Send + 'static {
     /// # Errors
     ///
     /// The changes are not durable. Each message among them is then not accepted, and its send
-    /// returns this error. Everything else is tried again: with the next commit, and after a second.
+    /// returns this error. Everything else is tried again: with the next commit, and after a
+    /// second.
     ///
     /// If a store cannot know whether its changes were written, it returns an error. A message that
     /// was not accepted may then be sent after a restart.
@@ -89,7 +90,8 @@ impl Store for Box<dyn Store> {
 pub enum Change {
     /// Sets the value of a key, in place of an earlier one.
     Put {
-        /// The key. wsx makes keys of at most a few hundred bytes, except for a long name of a peer.
+        /// The key. wsx makes keys of at most a few hundred bytes, except for a long name of a
+        /// peer.
         key: String,
         /// The value.
         value: Bytes,

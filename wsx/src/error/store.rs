@@ -1,5 +1,5 @@
 //! The error of a store. It does not know which store returned it.
-use crate::BoxError;
+use crate::error::BoxError;
 use std::{error::Error, fmt, io};
 
 /// An error that a [`Store`](crate::delivery::Store) returns.
