@@ -1,6 +1,6 @@
 //! The future of a delivery: it ends when the peer has handled the message.
 use crate::{
-    connection::keeper::{Accepting, Moment, Recipient},
+    connection::keeper::{Accepting, Keeper, Moment, Recipient},
     delivery::{DeliveryError, delivery_error::result_of},
     envelope::kept::KeptMessage,
     error::SendError,
@@ -10,6 +10,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -57,7 +58,8 @@ struct Tracked {
     accepting: Option<Accepting>,
     /// When the message expires.
     expires: Option<Instant>,
-    recipient: Option<Recipient>,
+    /// Weak, so that this ends with its client or hub.
+    keeper: Option<(Weak<dyn Keeper>, Arc<str>)>,
 }
 
 impl Delivering {
@@ -66,16 +68,16 @@ impl Delivering {
         let kept = recipient.and_then(|mut recipient| {
             let (sender, moments) = watch::channel(Moment::Waiting);
             let kept = recipient.keep(message?, Some(sender))?;
-            Ok((recipient, moments, kept.accepting))
+            Ok(((Arc::downgrade(&recipient.keeper), recipient.peer), moments, kept.accepting))
         });
         Self(State::Kept(match kept {
-            Ok((recipient, moments, accepting)) => Tracked {
+            Ok((keeper, moments, accepting)) => Tracked {
                 moments: Ok(moments),
                 accepting: Some(accepting),
                 expires: ttl.and_then(|ttl| Instant::now().checked_add(ttl + Duration::from_millis(1))),
-                recipient: Some(recipient),
+                keeper: Some(keeper),
             },
-            Err(error) => Tracked { moments: Err(Some(error)), accepting: None, expires: None, recipient: None },
+            Err(error) => Tracked { moments: Err(Some(error)), accepting: None, expires: None, keeper: None },
         }))
     }
 
@@ -143,8 +145,8 @@ impl Tracked {
                 () = expired(self.expires) => {
                     // A message that is on its way may still be handled.
                     self.expires = None;
-                    if let Some(recipient) = &self.recipient {
-                        recipient.keeper.expire(&recipient.peer);
+                    if let Some((keeper, peer)) = &self.keeper {
+                        keeper.upgrade().inspect(|keeper| keeper.expire(peer));
                     }
                     continue;
                 }
