@@ -1,3 +1,8 @@
 //! Kept messages: what arrives after an outage, and in which order.
 mod both_ends;
+mod events;
+mod memory_store;
+mod moments;
 mod on_the_wire;
+mod states;
+mod time;

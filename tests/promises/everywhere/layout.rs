@@ -8,11 +8,12 @@ use std::{
 
 /// The folders and files of `wsx/src`, each before those that may import from it. `internals`,
 /// `private` and `lib` may import from all.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 22] = [
     "catch_panic",
     "config",
     "error",
     "policy",
+    "store_error",
     "message",
     "protocol",
     "wire",
@@ -20,6 +21,7 @@ const ORDER: [&str; 20] = [
     "envelope",
     "connection",
     "observer",
+    "delivery",
     "dispatch",
     "handshake",
     "task",

@@ -10,6 +10,7 @@ use std::{
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 use wsx::{
     CancellationToken, Client, Hub, Identity, Rejection, StderrObserver,
+    delivery::{Change, Mailbox, Store, StoreError},
     http::{StatusCode, request::Parts},
 };
 use wsx_tests::{Peer, Server, query_id, round_trip, within};
@@ -125,6 +126,89 @@ fn a_problem_is_one_line_whatever_the_peer_says() {
         assert_eq!(lines.iter().filter(|line| line.contains(text)).count(), count, "{text}: {stderr}");
     }
     assert_eq!(lines.len(), 17, "{stderr}");
+}
+
+/// A message that is kept.
+#[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+#[wsx(delivery = at_least_once, ttl = "1ms")]
+struct Brief {
+    n: u32,
+}
+
+/// A store on a disk that is full.
+struct Full;
+
+impl Store for Full {
+    fn load(&mut self, _: &mut dyn FnMut(&str, &[u8])) -> Result<(), StoreError> {
+        Ok(())
+    }
+    fn commit(&mut self, _: &[Change]) -> Result<(), StoreError> {
+        Err(StoreError::other(format!("the disk is full{HOSTILE}")))
+    }
+}
+
+/// Makes each problem of delivery.
+#[tokio::main]
+async fn make_problems_of_delivery() {
+    let hub = Hub::builder().without_handlers().observer(StderrObserver).build().expect("nothing can be wrong");
+    let server = Server::start(hub).await;
+    let delivering = server.hub.deliver("box-7", &Brief { n: 1 });
+    within(delivering).await.expect_err("it expires");
+    let mut peer = server.peer("box-7").await;
+    let begin = peer.receive().await["seq"].clone();
+    let ack = |seq: u64, code: &str| {
+        let failed = json!([{"seq": seq, "code": code, "message": HOSTILE}]);
+        json!({"type": "delivery", "ack": {"epoch": begin["epoch"], "seq": seq, "failed": failed}}).to_string()
+    };
+    peer.send(ack(0, "none")).await;
+    let skip = peer.receive().await["seq"]["skip"].clone();
+    // It has no time to expire on the way.
+    let (message, delivering) = loop {
+        let delivering = server.hub.deliver("box-7", &Brief { n: 2 });
+        let envelope = peer.receive().await;
+        if envelope["data"]["n"] == 2 {
+            break (envelope, delivering);
+        }
+    };
+    assert!(skip[0].as_u64() < message["seq"].as_u64());
+    peer.send(ack(message["seq"].as_u64().expect("a number"), HOSTILE)).await;
+    within(delivering).await.expect_err("it has failed");
+    let gap = json!({"type": "delivery", "seq": {"epoch": HOSTILE, "first": 1, "last": 5}});
+    peer.send(gap.to_string()).await;
+    peer.receive().await;
+    let gap = json!({"type": "delivery", "seq": {"epoch": HOSTILE, "skip": [1, 5], "why": HOSTILE}});
+    peer.send(gap.to_string()).await;
+    peer.receive().await;
+    server.stop().await;
+
+    let mailbox = Mailbox::new().store(Full);
+    let hub = Hub::builder().without_handlers().observer(StderrObserver).mailbox(mailbox);
+    let hub = hub.build().expect("the store can be read");
+    within(hub.send_to("box-7", &Brief { n: 3 })).await.expect_err("the disk is full");
+    drop(hub);
+    println!("every problem was made");
+}
+
+/// Rows G18 and X9: each problem of delivery is one line.
+#[test]
+fn problems_of_delivery_are_printed() {
+    if is_child() {
+        return make_problems_of_delivery();
+    }
+    let mut command = child("stderr::problems_of_delivery_are_printed");
+    let output = command.stderr(Stdio::piped()).output().expect("the test program starts");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && stdout.contains("every problem was made"), "{stdout}\n{stderr}");
+    assert!(stderr.lines().all(|line| line.starts_with("wsx: ") && !line.starts_with("wsx: forged")), "{stderr}");
+    for text in [
+        "wsx: \"box-7\": \"brief\": the message has expired",
+        "wsx: \"box-7\": this end does not send the messages ",
+        "wsx: \"box-7\": the peer does not send the messages 1 to 5: unknown",
+        "wsx: \"box-7\": \"brief\": the peer did not handle it: a\\nwsx: forged",
+        "wsx: the disk is fulla\\nwsx: forged",
+    ] {
+        assert!(stderr.lines().any(|line| line.starts_with(text)), "{text}: {stderr}");
+    }
 }
 
 /// Row X9: without standard error, with a pipe whose reader has gone, and with one on a full disk,

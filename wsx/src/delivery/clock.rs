@@ -71,7 +71,7 @@ mod tests {
         Time::from_millis(seconds * 1000)
     }
 
-    /// Row L13: between two runs the wall clock counts, and only if it is plausible.
+    /// Row G13: between two runs the wall clock counts, and only if it is plausible.
     #[test]
     fn the_downtime_counts_if_both_times_are_plausible() {
         for (then, now, downtime) in
@@ -81,7 +81,7 @@ mod tests {
         }
     }
 
-    /// Row L13: a jump of a day between two runs does not expire a message at once.
+    /// Row G13: a jump of a day between two runs does not expire a message at once.
     #[test]
     fn a_message_that_had_not_expired_gets_a_chance_after_a_start() {
         let (last, now) = (seconds(100), seconds(100 + DAY));

@@ -3,9 +3,10 @@ use crate::{
     closed::Closed,
     connection::Connection,
     envelope::incoming::{RAW, RawFrame},
+    delivery::StoreError,
     error::{ConnectError, HandlerError},
     observer::{
-        Observer, RejectionKind, Setback,
+        Gap, Observer, RejectionKind, Setback,
         shown::{Shown, ShownClosed, ShownError},
     },
     wire::close_code::CloseCode,
@@ -96,6 +97,26 @@ impl Observer for StderrObserver {
             conn,
             format_args!("\"{message_type}\": no request waits for this reply; later ones are counted only"),
         );
+    }
+
+    fn delivery_gap(&self, conn: &Connection, gap: &Gap) {
+        let Gap { from, to, why, is_ours } = gap;
+        let whose = if *is_ours { "this end does not send" } else { "the peer does not send" };
+        print_of(conn, format_args!("{whose} the messages {from} to {to}: {why}"));
+    }
+
+    fn delivery_expired(&self, peer: &str, message_type: &str) {
+        let (peer, message_type) = (Shown(&peer), Shown(&message_type));
+        print(format_args!("\"{peer}\": \"{message_type}\": the message has expired"));
+    }
+
+    fn delivery_failed(&self, conn: &Connection, message_type: &str, code: &str, message: &str) {
+        let (message_type, code, message) = (Shown(&message_type), Shown(&code), Shown(&message));
+        print_of(conn, format_args!("\"{message_type}\": the peer did not handle it: {code}: {message}"));
+    }
+
+    fn store_failed(&self, error: &StoreError) {
+        print(format_args!("{}", ShownError(error)));
     }
 
     fn message_ignored(&self, conn: &Connection, message_type: &str) {
