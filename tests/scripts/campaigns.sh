@@ -6,6 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh
 source tests/scripts/packages.sh
 
-cargo build --locked --profile campaign --package wsx-examples --bin echo --package wsx-tests --bin subject \
+cargo build --locked --profile campaign --package wsx-examples --bin echo --bin fleet \
+  --package wsx-tests --bin subject \
   --package wsx-programs --bin abuse --bin conformance_client --bin mass_return --bin mass_shutdown \
   --bin names --bin slow_links --bin weak_links_campaign

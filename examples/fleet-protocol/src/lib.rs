@@ -1,6 +1,8 @@
 //! The protocol of the example fleet: the messages, and which side sends them.
 //!
 //! Both programs depend on this crate, so the compiler checks each end against the other.
+pub mod bill;
+
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, num::NonZero};
 

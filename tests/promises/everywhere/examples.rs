@@ -40,12 +40,18 @@ impl Drop for Running {
     }
 }
 
-/// Reads the last line of the fleet: received, lost, reconnected, asked, answered.
-fn counts(said: &str) -> [u32; 5] {
+/// Returns the numbers in the last line that a program has printed, and the line.
+fn last_line<const N: usize>(said: &str) -> ([u32; N], &str) {
     let last = said.lines().last().unwrap_or_default();
     let numbers: Vec<u32> =
         last.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty()).flat_map(str::parse).collect();
-    let Ok(counts) = <[u32; 5]>::try_from(numbers) else { panic!("five numbers in the last line: {said}") };
+    let Ok(numbers) = numbers.try_into() else { panic!("{N} numbers in the last line: {said}") };
+    (numbers, last)
+}
+
+/// Reads the last line of the fleet: received, lost, reconnected, asked, answered.
+fn counts(said: &str) -> [u32; 5] {
+    let (counts, last) = last_line(said);
     let [received, lost, reconnected, asked, answered] = counts;
     let expected =
         format!("received {received}, lost {lost}, reconnected {reconnected}, asked {asked}, answered {answered}");
@@ -63,6 +69,20 @@ fn the_fleet_loses_nothing_when_its_server_restarts() {
     let [received, lost, reconnected, asked, answered] = counts(&said);
     assert!(received > 0 && lost == 0 && reconnected >= 3, "{said}");
     assert!(asked >= 3 && answered == asked, "{said}");
+    assert!(output.status.success(), "{}", output.status);
+}
+
+/// Row D1: programs are killed and links are cut for ten seconds. Every message that was accepted
+/// is handled once, in both directions.
+#[test]
+fn the_fleet_loses_nothing_when_plugs_are_pulled() {
+    let arguments = ["--pull-the-plug", "--for", "10s", "--seed", "16"];
+    let output = Command::new(env!("CARGO_BIN_EXE_fleet")).args(arguments).output().expect("it was built");
+    let said = String::from_utf8(output.stdout).expect("it prints UTF-8");
+    let ([accepted, ..], last) = last_line::<5>(&said);
+    let expected = format!("accepted {accepted}, handled {accepted}, lost 0, handled twice 0, expired 0");
+    assert_eq!(last, expected, "{said}");
+    assert!(accepted > 100 && said.contains("office is killed") && said.contains("meter-1 is killed"), "{said}");
     assert!(output.status.success(), "{}", output.status);
 }
 

@@ -1,4 +1,5 @@
 //! The command line.
+use crate::plug::{Plug, ends::End};
 use clap::{Parser, Subcommand};
 use fleet_protocol::box_id;
 use std::time::Duration;
@@ -10,9 +11,12 @@ Examples:
   fleet server --listen 127.0.0.1:9001       the server alone
   fleet box --url ws://127.0.0.1:9001/ws --id box-1
                                              one box; start as many boxes as you like
+  fleet --pull-the-plug --for 30s            programs are killed and links are cut, and no message
+                                             is lost
 
 The last line on standard output is `received N, lost 0, reconnected R, asked M, answered M` for a
-server, and `accepted N, reconnected R` for a box.
+server, `accepted N, reconnected R` for a box, and `accepted N, handled N, lost 0, handled twice 0,
+expired 0` for --pull-the-plug.
 
 Exit status:
   0  every message that a connection accepted has arrived
@@ -32,8 +36,18 @@ pub(crate) struct Arguments {
     /// Stop after this time, as in 6s; without it, at Ctrl-C
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds, global = true)]
     pub(crate) limit: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) plug: Plug,
     #[command(subcommand)]
-    pub(crate) program: Option<Program>,
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[command(flatten)]
+    Program(Program),
+    #[command(flatten)]
+    End(End),
 }
 
 #[derive(Debug, Subcommand)]

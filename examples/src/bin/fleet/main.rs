@@ -5,17 +5,19 @@
 //!
 //! The crate `fleet-protocol` has the messages, and `server` and `edge` are the two ends. `demo`
 //! runs both in one process. `sample` reads the host for a box. `count` finds lost messages;
-//! `board` and `screen` show the boxes.
+//! `board` and `screen` show the boxes. `plug` kills programs and cuts links, and looks for what
+//! was lost.
 mod arguments;
 mod board;
 mod count;
 mod demo;
 mod edge;
+mod plug;
 mod sample;
 mod screen;
 mod server;
 
-use crate::arguments::{Arguments, Program};
+use crate::arguments::{Arguments, Command, Program};
 use crate::{board::Board, count::Count, edge::Outcome, screen::Screen, server::Station};
 use clap::Parser;
 use fleet_protocol::PATH;
@@ -30,27 +32,45 @@ const ORDERS: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, MainError> {
-    let Arguments { limit, program } = Arguments::parse();
+    let Arguments { limit, plug, command } = Arguments::parse();
+    let asked_to_stop = async {
+        let asked = timeout(limit.unwrap_or(Duration::MAX), wsx_examples::asked_to_stop()).await;
+        asked.unwrap_or(Ok(()))
+    };
+    let (summary, status) = match command {
+        Some(Command::End(end)) => return Ok(plug::ends::run(end).await.map(|()| ExitCode::SUCCESS)?),
+        None if plug.pull_the_plug => plug::run(plug, asked_to_stop).await?,
+        None => show(None, limit, asked_to_stop).await?,
+        Some(Command::Program(program)) => show(Some(program), limit, asked_to_stop).await?,
+    };
+    writeln!(io::stdout(), "{summary}")?;
+    Ok(status)
+}
+
+/// Runs the program until it is asked to stop, and shows it on the screen. Returns its last line
+/// and its exit status.
+async fn show(
+    program: Option<Program>,
+    limit: Option<Duration>,
+    asked_to_stop: impl Future<Output = io::Result<()>>,
+) -> Result<(String, ExitCode), BoxError> {
     let (board, stop) = (Arc::<Board>::default(), CancellationToken::new());
     let (screen, painter) = screen::start(board.clone(), stop.clone());
     let mut ended = Box::pin(run(program, limit, board, screen.clone(), &stop));
     let ended = tokio::select! {
         ended = &mut ended => ended,
-        asked = timeout(limit.unwrap_or(Duration::MAX), wsx_examples::asked_to_stop()) => {
+        asked = asked_to_stop => {
             stop.cancel();
-            ended.await.and_then(|summary| asked.unwrap_or(Ok(())).map(|()| summary).map_err(Into::into))
+            ended.await.and_then(|summary| asked.map(|()| summary).map_err(Into::into))
         }
     };
     // First, so that the table and the summary do not overwrite each other.
     screen.end();
     let painted = painter.join().map_err(|_| "the screen's thread panicked")?;
     painted.map_err(|error| format!("cannot write to standard output: {error}"))?;
-    let (summary, status) = ended?;
-    writeln!(io::stdout(), "{summary}")?;
-    Ok(status)
+    ended
 }
 
-/// Runs the program until `stop`. Returns its last line and its exit status.
 async fn run(
     program: Option<Program>,
     limit: Option<Duration>,
@@ -78,5 +98,10 @@ async fn run(
     if disordered > 0 {
         summary += &format!(", repeated or out of order {disordered}");
     }
-    Ok((summary, ExitCode::from(if lost > 0 || disordered > 0 { 3 } else { 0 })))
+    Ok((summary, status(lost == 0 && disordered == 0)))
+}
+
+/// Returns the exit status.
+fn status(is_right: bool) -> ExitCode {
+    ExitCode::from(if is_right { 0 } else { 3 })
 }
