@@ -98,7 +98,7 @@ impl<E> fmt::Debug for Context<'_, E> {
     message = "`{Self}` cannot be an argument of a handler on `{E}`",
     label = "neither a payload nor an extractor",
     note = "the payload is any type with `#[derive(serde::Deserialize)]`, usually with `#[derive(wsx::Message)]`",
-    note = "other arguments are the connection (`&Connection`, or `&Connection<Side>` on an endpoint with a side), `Meta<'_>`, `RawFrame<'_>`, `Envelope<T>`, `&Hub<{E}>`, the endpoint's value as `&{E}`, and without `on = ..` also `State<T>`"
+    note = "other arguments are the connection (`&Connection`, or `&Connection<Side>` on an endpoint with a side), `Meta<'_>`, `Delivered`, `RawFrame<'_>`, `Envelope<T>`, `&Hub<{E}>`, the endpoint's value as `&{E}`, and without `on = ..` also `State<T>`"
 )]
 pub trait FromContext<'f, E, Via = ViaContext>: Sized {
     /// Takes the argument from the context.
