@@ -131,7 +131,7 @@ async fn a_text_that_stops_being_an_envelope_goes_to_raw() {
 #[tokio::test]
 async fn a_key_after_the_data_is_allowed() {
     let (server, mut peer, _memory) = station().await;
-    peer.send(r#"{"ver":1,"type":"number","data":7,"ts":9,"seq":{"a":1}}"#).await;
+    peer.send(r#"{"ver":1,"type":"number","data":7,"ts":9,"more":{"a":1}}"#).await;
     assert_eq!(peer.receive_data().await, ("number".into(), json!([7, 1, 9])));
     assert_eq!(server.hub.endpoint().extracted.load(Ordering::Relaxed), 1, "extractors run once for each message");
 }

@@ -214,7 +214,7 @@ async fn a_number_that_json_cannot_carry_is_an_error_at_send() {
         assert!(matches!(error, SendError::Encode(_)), "{error:?}");
         assert_eq!(chain(&error), format!("the message cannot be written as JSON: {expected}{advice}"));
     };
-    failed(hub.send_to("a", &nan).await, "`readings[1].celsius` is NaN");
+    failed(hub.send_to("a", &nan).await.map(drop), "`readings[1].celsius` is NaN");
     failed(hub.broadcast(&reading(f64::INFINITY, None)).await.map(drop), "`celsius` is infinite");
     let conn = hub.connection("a").unwrap();
     failed(conn.send(&reading(1.0, Some(f32::NEG_INFINITY))).await, "`volts` is infinite");

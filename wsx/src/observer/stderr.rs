@@ -3,8 +3,7 @@ use crate::{
     closed::Closed,
     connection::Connection,
     envelope::incoming::{RAW, RawFrame},
-    delivery::StoreError,
-    error::{ConnectError, HandlerError},
+    error::{ConnectError, HandlerError, StoreError},
     observer::{
         Gap, Observer, RejectionKind, Setback,
         shown::{Shown, ShownClosed, ShownError},
