@@ -163,9 +163,10 @@ async fn the_newest_of_each_key_comes_first() {
 async fn desired_and_reported_states_are_kept() {
     let (station, edge) = (Station::default(), EdgeBox::default());
     let server = Server::start(hub(&station)).await;
-    for interval_s in 1..=3 {
+    for interval_s in 1..=2 {
         within(server.hub.set("box-7", &Settings { interval_s })).await.unwrap();
     }
+    let newest = server.hub.deliver("box-7", &Settings { interval_s: 3 });
     assert!(!server.hub.state::<Settings>("box-7").unwrap().is_handled);
     let client = client(&server.url("box-7"), &edge);
     within(client.set(&Reported { interval_s: 1 })).await.unwrap();
@@ -173,6 +174,7 @@ async fn desired_and_reported_states_are_kept() {
     assert_eq!(edge.log.next().await, "settings 3");
     assert_eq!(station.log.next().await, "reported 1");
     within(client.deliver(&Reported { interval_s: 3 })).await.unwrap();
+    within(newest).await.unwrap();
     client.close();
     client.closed().await;
     let reported = server.hub.state::<Reported>("box-7").unwrap();

@@ -1,6 +1,7 @@
 //! Kept messages: what arrives after an outage, and in which order.
 mod both_ends;
 mod events;
+mod hostile;
 mod memory_store;
 mod moments;
 mod on_the_wire;

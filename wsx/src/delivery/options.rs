@@ -110,8 +110,9 @@ impl Mailbox {
         self
     }
 
-    /// Sets the maximum number of bytes for each peer, its states included; default 1 MiB. Too low
-    /// and too high: as [`messages_per_peer`](Self::messages_per_peer).
+    /// Sets the maximum number of bytes for each peer, its states included; default 1 MiB. The
+    /// states that the peer has sent may take as much again. Too low and too high: as
+    /// [`messages_per_peer`](Self::messages_per_peer).
     pub fn bytes_per_peer(mut self, bytes: usize) -> Self {
         self.bounds.bytes_per_peer = bytes;
         self
@@ -125,7 +126,8 @@ impl Mailbox {
     }
 
     /// Sets the maximum number of bytes of all peers together, their states included; default 64
-    /// MiB. Too low: as for the messages. Too high: absent boxes fill the memory of the server.
+    /// MiB. The states that peers have sent may take as much again. Too low: as for the messages.
+    /// Too high: absent boxes fill the memory of the server.
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bounds.bytes = bytes;
         self

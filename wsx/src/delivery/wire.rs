@@ -2,9 +2,9 @@
 //! who sends them.
 use crate::{
     delivery::{Why, lane::Lane, outgoing::Failed},
-    envelope::{clock, parse::VERSION},
+    envelope::{clock, keys::MAX_NUMBER, parse::VERSION},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use std::borrow::Cow;
 
 /// The type of a control envelope. A peer that does not know delivery has no handler for it.
@@ -24,7 +24,7 @@ pub(crate) struct Announcement<'f> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<u64>,
     /// The first and the last number that are never sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "range")]
     pub(crate) skip: Option<(u64, u64)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<Why>,
@@ -35,9 +35,9 @@ pub(crate) struct Announcement<'f> {
 pub(crate) struct Acknowledgement<'f> {
     #[serde(borrow)]
     pub(crate) epoch: Cow<'f, str>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number")]
     pub(crate) seq: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number")]
     pub(crate) latest: u64,
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) failed: Vec<FailedMessage<'f>>,
@@ -97,6 +97,19 @@ impl Acknowledgement<'_> {
     pub(crate) fn text(&self) -> String {
         text("ack", self)
     }
+}
+
+/// Reads a number that may be that of a message. An envelope with a higher one is ignored.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    if number <= MAX_NUMBER { Ok(number) } else { Err(de::Error::custom("the number is too high")) }
+}
+
+/// Reads the first and the last number of a range.
+fn range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<(u64, u64)>, D::Error> {
+    let (from, to) = Deserialize::deserialize(deserializer)?;
+    let is_range = 1 <= from && from <= to && to <= MAX_NUMBER;
+    if is_range { Ok(Some((from, to))) } else { Err(de::Error::custom("it is not a range of numbers")) }
 }
 
 fn text(key: &str, value: &impl Serialize) -> String {

@@ -82,6 +82,10 @@ pub(crate) enum DeliveryKey<'f> {
     Acknowledgement(&'f str),
 }
 
+/// The highest number of a kept message: 2⁵³ − 1, the highest integer that every JSON parser knows.
+/// So the number after it does not overflow either.
+pub(crate) const MAX_NUMBER: u64 = (1 << 53) - 1;
+
 /// The number of a message that its sender keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Number {
@@ -102,7 +106,7 @@ impl<'f> DeliveryKey<'f> {
         state: Option<&'f str>,
         ack: Option<&'f str>,
     ) -> Option<Self> {
-        let number = |json: &str| json.parse().ok().filter(|number| *number > 0);
+        let number = |json: &str| json.parse().ok().filter(|number| (1..=MAX_NUMBER).contains(number));
         if let Some(ack) = ack.filter(|ack| ack.starts_with('{')) {
             return Some(Self::Acknowledgement(ack));
         }

@@ -82,6 +82,7 @@ fn restored(records: Vec<Read>) -> (State, bool) {
                 peer.inboxes.push(Inbox::new(epoch, [seq, latest]));
             }
             Read::State { peer, message_type, at, data } => {
+                state.reported += data.len();
                 let peer = state.peers.entry(Arc::from(peer)).or_default();
                 peer.reported.insert(message_type, Reported { at, data });
             }

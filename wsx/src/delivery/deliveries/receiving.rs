@@ -176,9 +176,11 @@ impl Shared {
         let mut no_room = None;
         if let (Some(End::Handled(message_type, data)), Number::State(_)) = (end, number) {
             let before = peer.reported.get(*message_type).map_or(0, |reported| reported.data.len());
-            if peer.reported_bytes() - before + data.len() > self.bounds.bytes_per_peer {
-                no_room = Some(End::Failed("full", "the states of this peer take too much room"));
+            let (own, all) = (peer.reported_bytes() - before + data.len(), state.reported - before + data.len());
+            if own > self.bounds.bytes_per_peer || all > self.bounds.bytes {
+                no_room = Some(End::Failed("full", "the states take too much room"));
             } else {
+                state.reported = all;
                 let data = Bytes::copy_from_slice(data.as_bytes());
                 changes.push(record::state(name, message_type, now, &data));
                 peer.reported.insert((*message_type).into(), Reported { at: now, data });

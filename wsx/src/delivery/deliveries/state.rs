@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) peers: HashMap<Arc<str>, Peer>,
     /// What waits for all peers.
     pub(super) total: Size,
+    /// The bytes of the states that all peers have sent.
+    pub(super) reported: usize,
 }
 
 /// A peer for which something is kept, or which has sent kept messages.
@@ -84,7 +86,7 @@ pub(super) struct Inbox {
 impl State {
     pub(super) fn new(epoch: Box<str>, base: Time) -> Self {
         let clock = Clock { base, start: Instant::now(), recorded: None };
-        Self { epoch, clock, peers: HashMap::new(), total: Size::default() }
+        Self { epoch, clock, peers: HashMap::new(), total: Size::default(), reported: 0 }
     }
 
     pub(super) fn in_memory() -> Self {
@@ -120,6 +122,7 @@ impl State {
             return Vec::new();
         };
         let peer = self.peers.remove(&name).expect("it was found above");
+        self.reported -= peer.reported_bytes();
         let inboxes = peer.inboxes.iter().map(|inbox| record::delete_handled(&name, &inbox.epoch));
         inboxes.chain(peer.reported.keys().map(|kind| record::delete_state(&name, kind))).collect()
     }
