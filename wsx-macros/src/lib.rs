@@ -214,7 +214,8 @@ fn without_engine(name: &str) -> proc_macro2::TokenStream {
 ///
 /// - `ttl` is a whole number and `ms`, `s`, `m`, `h` or `d`, from `"1ms"` to `"365d"`. A message
 ///   that waits longer is dropped, and this is reported. Without it, a message does not expire. A
-///   state never does. A message that is delivered at most once may have a `ttl` too.
+///   state never does. The send of a message that is
+///   delivered at most once waits for room in the queue of its connection for that long.
 /// - `key` names a field of the struct. Without it, the type has one newest message. Its value is
 ///   compared as JSON.
 /// - `full` says what happens to a message of `at_least_once` if the store of waiting messages is

@@ -24,7 +24,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// A send. It resolves when the message is in the queue.
@@ -49,6 +49,8 @@ pub struct Sending<'c> {
     counted: Option<Counted>,
     /// Where the message is when this is done.
     accepted: Accepted,
+    /// How long the message may wait for room, and the timer of that wait.
+    ttl: Option<(Duration, Option<Pin<Box<Sleep>>>)>,
 }
 
 /// The progress of a send.
@@ -103,7 +105,7 @@ impl<'c> Sending<'c> {
             let recipient = Recipient::of(conn).ok_or(SendError::NotKept);
             return Self::kept(recipient, KeptMessage::of(message));
         }
-        Self::on_frame(conn, message.encode(conn.role()))
+        Self::on_frame(conn, message.encode(conn.role())).within(message.policy().ttl)
     }
 
     #[inline]
@@ -129,7 +131,22 @@ impl<'c> Sending<'c> {
     }
 
     fn new(conn: Target<'c>, step: Step, counted: Option<Counted>) -> Self {
-        Self { conn, step, client: None, counted, accepted: Accepted::Sent }
+        Self { conn, step, client: None, counted, accepted: Accepted::Sent, ttl: None }
+    }
+
+    /// Sets how long the message may wait for room.
+    #[inline]
+    fn within(mut self, ttl: Option<Duration>) -> Self {
+        self.ttl = ttl.map(|ttl| (ttl, None));
+        self
+    }
+
+    /// Whether the message has waited for too long.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.ttl {
+            None => Poll::Pending,
+            Some((ttl, timer)) => timer.get_or_insert_with(|| Box::pin(sleep(*ttl))).as_mut().poll(cx),
+        }
     }
 
     /// Where the message is, when this is done.
@@ -162,7 +179,7 @@ impl Sending<'static> {
         if message.policy().is_kept() {
             return Self::kept(recipient(), KeptMessage::of(message));
         }
-        Self::on_owned(conn(), message.encode(role))
+        Self::on_owned(conn(), message.encode(role)).within(message.policy().ttl)
     }
 
     /// Returns a send that owns its connection.
@@ -211,6 +228,8 @@ impl Future for Sending<'_> {
             (Step::Frame(frame), Some(conn)) => match conn.queue().push(frame, cx) {
                 Ok(Pushed::Waiting(ticket, _)) => {
                     this.step = Step::Waiting(ticket);
+                    // Begins the time of the wait.
+                    let _ = this.poll_expired(cx);
                     return Poll::Pending;
                 }
                 Ok(Pushed::Queued(_)) => Ok(()),
@@ -218,8 +237,13 @@ impl Future for Sending<'_> {
             },
             (Step::Waiting(ticket), Some(conn)) => match conn.queue().poll_ticket(&ticket, cx) {
                 Poll::Pending => {
+                    // `false` if room came in this moment.
+                    let is_over = this.ttl.is_some() && !conn.queue().was_admitted(&ticket);
                     this.step = Step::Waiting(ticket);
-                    return Poll::Pending;
+                    if !is_over || this.poll_expired(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    return this.expire();
                 }
                 Poll::Ready(queued) => queued.map_err(|QueueClosed| SendError::Closed),
             },
@@ -229,6 +253,23 @@ impl Future for Sending<'_> {
             counted.report(conn);
         }
         Poll::Ready(result.map_err(|error| error_for(error, this.client.as_ref())))
+    }
+}
+
+impl Sending<'_> {
+    /// Ends a wait for room.
+    fn expire(&mut self) -> Poll<Result<(), SendError>> {
+        let (Step::Waiting(ticket), Some(conn)) = (std::mem::replace(&mut self.step, Step::Done), self.conn.handle())
+        else {
+            unreachable!("only a send that waits expires");
+        };
+        if !conn.queue().give_up(&ticket) {
+            return Poll::Ready(Err(SendError::Expired));
+        }
+        if let Some(counted) = self.counted {
+            counted.report(conn);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -392,6 +433,22 @@ mod tests {
         let both = Sending::on_owned(Err(missing()), Err(SendError::PingTooLong(126)));
         assert_eq!(failed(both), SendError::PingTooLong(126).to_string());
         assert_eq!(taken(&conn), b"");
+    }
+
+    /// Row G1: a message that is delivered at most once waits for room until its time is over.
+    #[tokio::test(start_paused = true)]
+    async fn a_send_with_a_ttl_does_not_wait_for_longer() {
+        let conn = handle();
+        let ttl = Some(Duration::from_secs(5));
+        assert!(Sending::on_frame(&conn, Ok(frame("first"))).within(ttl).await.is_ok());
+        let start = Instant::now();
+        let expired = Sending::on_frame(&conn, Ok(frame("second"))).within(ttl).await;
+        assert!(matches!(expired, Err(SendError::Expired)) && start.elapsed() == Duration::from_secs(5));
+        let mut waits = Sending::on_frame(&conn, Ok(frame("third"))).within(ttl);
+        assert!((&mut waits).now_or_never().is_none());
+        assert_eq!(taken(&conn).len(), 2 * (2 + 5), "the second one is not sent");
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert!(waits.await.is_ok(), "it was queued before");
     }
 
     /// Remembers the messages that were sent.
