@@ -53,8 +53,8 @@ pub enum SendError {
     /// send that waits does not return this.
     #[error("the send queue is full, or too many requests wait")]
     Full,
-    /// The message has waited for room in the send queue for its `ttl`. Only for a type that declares
-    /// one and is delivered at most once.
+    /// The message has waited for room in the send queue for its `ttl`. Only for a type that
+    /// declares one and is delivered at most once.
     #[error("the message has waited for room until its time to live was over")]
     Expired,
     /// The outbox or the mailbox has no room for the message, which would be kept until the peer

@@ -103,8 +103,8 @@ impl<E: Endpoint> Client<E> {
     /// it keeps trying until then (row K3 of the specification). Only an
     /// [`Observer`](crate::Observer) sees the failed attempts.
     ///
-    /// A second call waits for the connection of the first, without its own `register`; its `cancel`
-    /// ends only its own wait. If the first call fails, the second begins to dial.
+    /// A second call waits for the connection of the first, without its own `register`; its
+    /// `cancel` ends only its own wait. If the first call fails, the second begins to dial.
     ///
     /// # Errors
     ///
@@ -270,9 +270,9 @@ impl<E: Endpoint> Client<E> {
     /// Calls `message` now and then at every `interval`, and sends its result, until the client is
     /// closed. Spawn the future that this returns.
     ///
-    /// It is a heartbeat of the application: the server's handlers see that the program works (row R1
-    /// of the specification). `message` is not called without a connection. An `interval` below 1 ms
-    /// counts as 1 ms, and the next one begins when the queue has the message.
+    /// It is a heartbeat of the application: the server's handlers see that the program works (row
+    /// R1 of the specification). `message` is not called without a connection. An `interval` below
+    /// 1 ms counts as 1 ms, and the next one begins when the queue has the message.
     ///
     /// ```no_run
     /// # async fn example(client: wsx::Client) {
@@ -346,8 +346,8 @@ impl<E: Endpoint> Client<E> {
     /// Waits until the client has ended: its last connection has ended, and it does not dial again.
     ///
     /// The state is [`Closed`](ClientState::Closed) after [`close`](Self::close) or a cancellation,
-    /// and [`Disconnected`](ClientState::Disconnected) if reconnecting is off or the client gave up.
-    /// Before [`connect`](Self::connect) this waits too.
+    /// and [`Disconnected`](ClientState::Disconnected) if reconnecting is off or the client gave
+    /// up. Before [`connect`](Self::connect) this waits too.
     ///
     /// # Cancel safety
     ///
