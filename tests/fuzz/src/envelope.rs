@@ -94,6 +94,8 @@ pub(crate) struct Keys<'t> {
     pub(crate) re: Option<&'t str>,
     pub(crate) ttl: Option<u64>,
     pub(crate) err: Option<&'t str>,
+    /// How a message with a key of delivery is sorted.
+    delivery: Option<String>,
 }
 
 impl Keys<'_> {
@@ -103,9 +105,21 @@ impl Keys<'_> {
             (None, Some(_), Some(id)) => format!("Cancel({id})"),
             (None, Some(_), None) => "Report".to_owned(),
             (None, None, Some(id)) => format!("Request {{ id: {id}, ttl: {:?} }}", self.ttl),
-            (None, None, None) => "Message".to_owned(),
+            (None, None, None) => self.delivery.clone().unwrap_or_else(|| "Message".to_owned()),
         }
     }
+}
+
+/// Returns how a message with these values of the keys of delivery is sorted. A value of another
+/// shape is ignored.
+fn delivery(seq: Option<&str>, latest: Option<&str>, state: Option<&str>, ack: Option<&str>) -> Option<String> {
+    let object = |json: Option<&str>| json.filter(|json| json.starts_with('{')).map(|json| format!("{json:?}"));
+    let number = |json: Option<&str>| json?.parse().ok().filter(|number| (1..1_u64 << 53).contains(number));
+    let numbered = |name: &str, json| number(json).map(|number: u64| format!("Numbered({name}({number}))"));
+    let acknowledged = object(ack).map(|json| format!("Acknowledgement({json})"));
+    let announced = || object(seq).map(|json| format!("Announcement({json})"));
+    let numbers = || numbered("Seq", seq).or_else(|| numbered("Latest", latest)).or_else(|| numbered("State", state));
+    acknowledged.or_else(announced).or_else(numbers)
 }
 
 /// Returns these keys, if the text is an envelope.
@@ -145,6 +159,7 @@ fn read(text: &str) -> Option<(Read<&str>, Keys<'_>)> {
         re: id("re")?,
         ttl: one("ttl")?.map(serde_json::from_str).transpose().ok()?,
         err: one("err")?.filter(|err| *err != "null"),
+        delivery: delivery(one("seq")?, one("latest")?, one("state")?, one("ack")?),
     };
     let is_for_peers = !message_type.is_empty() && !message_type.starts_with("__");
     is_for_peers.then_some(((ver, message_type, ts, data), keys))
@@ -173,7 +188,9 @@ impl<'de> Deserialize<'de> for Entries<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(key) = map.next_key::<String>()? {
-                    let known = ["ver", "type", "ts", "data", "id", "re", "ttl", "err"].contains(&&*key);
+                    let known =
+                        ["ver", "type", "ts", "data", "id", "re", "ttl", "err", "seq", "latest", "state", "ack"]
+                            .contains(&&*key);
                     if known {
                         entries.push((key, map.next_value()?));
                     } else {

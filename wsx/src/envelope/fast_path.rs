@@ -70,11 +70,13 @@ impl<'f> Parsed<'f, Undecoded<'f>> {
 }
 
 impl<'f> Undecoded<'f> {
-    /// Whether a key of a request or a reply may follow the payload. `false` is certain: in a key
+    /// Whether a key of a request, a reply or a delivery may follow the payload. `false` is certain: in a key
     /// of letters, each escape begins with `\u`.
     pub(crate) fn may_have_more_keys(self) -> bool {
         let rest = &self.text[self.start..];
-        ["\"re\"", "\"id\"", "\"err\"", "\"ttl\"", "\"ack\"", "\\u"].iter().any(|key| rest.contains(key))
+        ["\"re\"", "\"id\"", "\"err\"", "\"ttl\"", "\"seq\"", "\"latest\"", "\"state\"", "\"ack\"", "\\u"]
+            .iter()
+            .any(|key| rest.contains(key))
     }
 
     /// Decodes the payload, if only the closing brace of the envelope follows it. [`Parsed::parse`]
