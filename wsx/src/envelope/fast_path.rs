@@ -70,8 +70,8 @@ impl<'f> Parsed<'f, Undecoded<'f>> {
 }
 
 impl<'f> Undecoded<'f> {
-    /// Whether a key of a request, a reply or a delivery may follow the payload. `false` is certain: in a key
-    /// of letters, each escape begins with `\u`.
+    /// Whether a key of a request, a reply or a delivery may follow the payload. `false` is
+    /// certain: in a key of letters, each escape begins with `\u`.
     pub(crate) fn may_have_more_keys(self) -> bool {
         let rest = &self.text[self.start..];
         ["\"re\"", "\"id\"", "\"err\"", "\"ttl\"", "\"seq\"", "\"latest\"", "\"state\"", "\"ack\"", "\\u"]
