@@ -157,7 +157,7 @@ mod tests {
 
     const HANDLE: Arrival = Arrival::Handle { missing: None };
 
-    /// Row L7: a number is handled once, on one connection and on the next.
+    /// Row G7: a number is handled once, on one connection and on the next.
     #[test]
     fn a_message_that_comes_again_is_a_duplicate() {
         let mut incoming = Incoming::default();
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!((restored.start(Lane::Seq, 8), restored.start(Lane::Latest, 9)), (HANDLE, HANDLE));
     }
 
-    /// Rows L5 and L7: handlers that run at the same time end in any order.
+    /// Rows G5 and G7: handlers that run at the same time end in any order.
     #[test]
     fn the_handled_number_waits_for_the_slowest_handler() {
         let mut incoming = Incoming::default();
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(incoming.handled(Lane::Seq), 3);
     }
 
-    /// Row L4: a message whose handler was dropped comes again, and those after it that were
+    /// Row G4: a message whose handler was dropped comes again, and those after it that were
     /// handled do not run again.
     #[test]
     fn a_message_whose_handler_was_dropped_comes_again() {
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(incoming.handled(Lane::Seq), 3);
     }
 
-    /// Row L8: missing numbers are reported, unless they never were messages.
+    /// Row G8: missing numbers are reported, unless they never were messages.
     #[test]
     fn missing_numbers_are_reported_once() {
         let mut incoming = Incoming::default();
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(incoming.handled(Lane::Seq), 2002);
     }
 
-    /// Row L12: the numbers of the other lane have holes.
+    /// Row G12: the numbers of the other lane have holes.
     #[test]
     fn the_lane_of_the_newest_values_has_holes() {
         let mut incoming = Incoming::default();

@@ -1,6 +1,8 @@
 //! The messages that wait for one peer, their numbers, and which of them is sent next.
 //!
 //! It does not know sockets or clocks. The caller stores the [`Record`]s.
+mod resuming;
+
 use crate::{
     delivery::{
         Moment, Outcome, Time, Why,
@@ -15,13 +17,15 @@ use std::collections::{BTreeMap, HashMap};
 
 /// The messages for one peer.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Outgoing {
     /// The messages that all count, by number.
     seq: BTreeMap<u64, Message>,
     /// The newest message of each slot, by number.
     latest: BTreeMap<u64, Message>,
-    /// The numbers of `latest` by slot.
-    slots: HashMap<Slot, u64>,
+    /// The numbers of `latest` by slot, in ascending order. The older ones wait until the store has
+    /// a newer one, because after a crash it may have only them.
+    slots: HashMap<Slot, Vec<u64>>,
     /// The states that the peer has handled, with their numbers. They are sent again if the peer
     /// forgets them.
     settled: HashMap<Box<str>, (u64, Message)>,
@@ -30,6 +34,9 @@ pub(super) struct Outgoing {
     /// The last number of each lane.
     last_seq: u64,
     last_latest: u64,
+    /// The highest number of each lane that the peer can have handled: the last one in the store at
+    /// the start, and those that were sent on earlier connections.
+    known: [u64; 2],
     /// The lanes in which a message got a number in this run of the program.
     is_numbering: [bool; 2],
     /// The bytes of all messages, settled states included.
@@ -41,14 +48,14 @@ pub(super) struct Outgoing {
 }
 
 /// The type and the key of a message of which the newest counts.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Slot {
     message_type: Box<str>,
     key: Option<Box<str>>,
 }
 
 /// A change for the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Record {
     /// The message with this number is new, or has changed.
     Put(Lane, u64),
@@ -98,10 +105,10 @@ impl Outgoing {
         let lane = Lane::of(message.kept.policy.delivery);
         let slot = (lane == Lane::Latest).then(|| Slot::of(&message));
         let (mut messages, mut bytes) = (room.messages, room.bytes);
-        let replaced = slot.as_ref().and_then(|slot| self.slots.get(slot)).copied();
-        if let Some(replaced) = replaced.and_then(|number| self.latest.get(&number)) {
+        // It replaces the older one. Several older ones wait for the store, and need room.
+        if let Some([replaced]) = slot.as_ref().and_then(|slot| self.slots.get(slot)).map(|numbers| &numbers[..]) {
             messages += 1;
-            bytes += replaced.len();
+            bytes += self.latest[replaced].len();
         }
         if let Some((_, settled)) = self.settled.get(&*message.kept.message_type) {
             bytes += settled.len();
@@ -124,12 +131,7 @@ impl Outgoing {
             }
             Some(slot) => {
                 self.last_latest = self.following(lane, self.last_latest, lowest);
-                if message.is_state() {
-                    self.remove_settled(&message.kept.message_type);
-                }
-                if let Some(replaced) = self.slots.insert(slot, self.last_latest) {
-                    self.remove_latest(replaced, Outcome::Superseded);
-                }
+                self.slots.entry(slot).or_default().push(self.last_latest);
                 self.latest.insert(self.last_latest, message);
                 self.last_latest
             }
@@ -154,11 +156,20 @@ impl Outgoing {
         self.seq.iter().find(|(_, other)| is_same(other)).map(|(number, _)| *number)
     }
 
-    /// Notes that the store has a message, so it may be sent.
+    /// Notes that the store has a message, so it may be sent, and replaces the older one of its slot.
     pub(super) fn stored(&mut self, lane: Lane, number: u64) {
-        if let Some(message) = self.lane_mut(lane).get_mut(&number) {
-            message.is_stored = true;
-            message.report(Moment::Accepted);
+        let Some(message) = self.lane_mut(lane).get_mut(&number) else { return };
+        message.is_stored = true;
+        message.report(Moment::Accepted);
+        if lane == Lane::Latest {
+            let (slot, is_state) = (Slot::of(message), message.is_state());
+            if is_state {
+                self.remove_settled(&slot.message_type);
+            }
+            let older = self.slots[&slot].iter().copied().take_while(|older| *older < number);
+            for older in older.collect::<Vec<_>>() {
+                self.remove_latest(older, Outcome::Superseded);
+            }
         }
     }
 
@@ -168,32 +179,6 @@ impl Outgoing {
             Lane::Seq => drop(self.skip(number, Why::Void)),
             Lane::Latest => self.remove_latest(number, Outcome::Dropped),
         }
-    }
-
-    /// Adds a message that the store had.
-    pub(super) fn restore(&mut self, lane: Lane, number: u64, message: Message, is_settled: bool) {
-        self.bytes += message.len();
-        match lane {
-            Lane::Seq => {
-                self.last_seq = self.last_seq.max(number);
-                self.seq.insert(number, message);
-            }
-            Lane::Latest => {
-                self.last_latest = self.last_latest.max(number);
-                if is_settled {
-                    self.settled.insert(message.kept.message_type.clone(), (number, message));
-                } else {
-                    self.slots.insert(Slot::of(&message), number);
-                    self.latest.insert(number, message);
-                }
-            }
-        }
-    }
-
-    /// Adds numbers that are never sent, which the store had.
-    pub(super) fn restore_skip(&mut self, from: u64, to: u64, why: Why) {
-        self.last_seq = self.last_seq.max(to);
-        self.skips.add(from, to, why);
     }
 
     /// Removes the messages that have expired, and returns their types. A message that is on its
@@ -256,12 +241,17 @@ impl Outgoing {
     fn remove_latest(&mut self, number: u64, outcome: Outcome) {
         let Some(message) = self.latest.remove(&number) else { return };
         self.bytes -= message.len();
-        let slot = Slot::of(&message);
-        if self.slots.get(&slot) == Some(&number) {
-            self.slots.remove(&slot);
-        }
+        self.leave_slot(&Slot::of(&message), number);
         self.records.push(Record::Delete(Lane::Latest, number));
         message.end(outcome);
+    }
+
+    fn leave_slot(&mut self, slot: &Slot, number: u64) {
+        let Some(numbers) = self.slots.get_mut(slot) else { return };
+        numbers.retain(|other| *other != number);
+        if numbers.is_empty() {
+            self.slots.remove(slot);
+        }
     }
 
     fn remove_settled(&mut self, message_type: &str) {
@@ -273,12 +263,14 @@ impl Outgoing {
 
     /// Begins a connection. Nothing was sent on it.
     pub(super) fn attach(&mut self) {
+        self.detach();
         self.link = Some(Link::default());
     }
 
     /// Ends the connection. What was in progress is sent again on the next one.
     pub(super) fn detach(&mut self) {
-        self.link = None;
+        let Some(link) = self.link.take() else { return };
+        self.known = [self.known[0].max(link.seq_sent), self.known[1].max(link.latest_sent)];
     }
 
     /// Returns what is sent next, if anything may be sent now.
@@ -362,7 +354,7 @@ impl Outgoing {
         }
         let waiting = self.latest.split_off(&(latest + 1));
         for (number, message) in std::mem::replace(&mut self.latest, waiting) {
-            self.slots.remove(&Slot::of(&message));
+            self.leave_slot(&Slot::of(&message), number);
             let message = end(Lane::Latest, number, message);
             if message.is_state() {
                 self.records.push(Record::Put(Lane::Latest, number));
@@ -374,42 +366,6 @@ impl Outgoing {
         }
         self.records.extend(self.skips.end(seq).into_iter().map(Record::EndSkip));
         failures
-    }
-
-    /// Makes the numbers fit what the peer remembers.
-    fn resume(&mut self, seq: u64, latest: u64) {
-        if latest == 0 {
-            // The peer has forgotten the states.
-            for (_, (number, message)) in std::mem::take(&mut self.settled) {
-                self.records.push(Record::Put(Lane::Latest, number));
-                self.slots.insert(Slot::of(&message), number);
-                self.latest.insert(number, message);
-            }
-        }
-        // The peer knows numbers that this end has not given: an old copy of the store was put
-        // back. Its messages get new numbers, so that the peer does not take them for others.
-        if seq > self.last_seq {
-            for (number, message) in std::mem::take(&mut self.seq) {
-                self.records.push(Record::Delete(Lane::Seq, number));
-                let new = seq + 1 + (self.last_seq.max(seq) - seq);
-                self.last_seq = new;
-                self.records.push(Record::Put(Lane::Seq, new));
-                self.seq.insert(new, message);
-            }
-            self.last_seq = self.last_seq.max(seq);
-            let ended: Vec<_> = self.skips.end(u64::MAX);
-            self.records.extend(ended.into_iter().map(Record::EndSkip));
-        }
-        if latest > self.last_latest {
-            self.last_latest = latest;
-            for (number, message) in std::mem::take(&mut self.latest) {
-                self.records.push(Record::Delete(Lane::Latest, number));
-                self.last_latest += 1;
-                self.slots.insert(Slot::of(&message), self.last_latest);
-                self.records.push(Record::Put(Lane::Latest, self.last_latest));
-                self.latest.insert(self.last_latest, message);
-            }
-        }
     }
 
     /// Takes the changes since the last call.
@@ -430,7 +386,7 @@ impl Outgoing {
     /// Returns the newest state of this type, and whether the peer has handled it.
     pub(super) fn state(&self, message_type: &str) -> Option<(&Message, bool)> {
         let slot = Slot { message_type: message_type.into(), key: None };
-        let waiting = self.slots.get(&slot).and_then(|number| self.latest.get(number));
+        let waiting = self.slots.get(&slot).and_then(|numbers| self.latest.get(numbers.last()?));
         let settled = || self.settled.get(message_type).map(|(_, message)| (message, true));
         waiting.map(|message| (message, false)).or_else(settled)
     }
@@ -464,6 +420,18 @@ impl Outgoing {
             Lane::Seq => &mut self.seq,
             Lane::Latest => &mut self.latest,
         }
+    }
+}
+
+/// All that decides about the next steps, for the model: it visits each state once.
+#[cfg(test)]
+impl std::hash::Hash for Outgoing {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        let Self { seq, latest, slots, settled, skips, last_seq, last_latest, .. } = self;
+        let Self { known, is_numbering, bytes, link, records, .. } = self;
+        let (slots, settled): (BTreeMap<_, _>, BTreeMap<_, _>) = (slots.iter().collect(), settled.iter().collect());
+        (seq, latest, slots, settled, skips, last_seq, last_latest).hash(state);
+        (known, is_numbering, bytes, link, records).hash(state);
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 /// (nothing) --begin sent--> has_begun --first acknowledgement--> is_resumed --> messages
 /// ```
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone, Hash))]
 pub(super) struct Link {
     /// Whether the peer knows the epoch.
     pub(super) has_begun: bool,
@@ -28,6 +29,7 @@ pub(super) struct Link {
 
 /// A message that is not acknowledged.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(Hash))]
 struct InFlight {
     lane: Lane,
     number: u64,

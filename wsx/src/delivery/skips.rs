@@ -8,6 +8,7 @@ const MAX_RANGES: usize = 64;
 
 /// Ranges of numbers, by the first one.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone, Hash))]
 pub(super) struct Skips(BTreeMap<u64, (u64, Why)>);
 
 impl Skips {
@@ -83,7 +84,7 @@ impl Skips {
 mod tests {
     use super::*;
 
-    /// Row L8: every missing number has one reason, and numbers that never were messages are void.
+    /// Row G8: every missing number has one reason, and numbers that never were messages are void.
     #[test]
     fn every_number_before_the_next_message_is_explained() {
         let mut skips = Skips::default();

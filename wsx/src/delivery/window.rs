@@ -17,6 +17,7 @@ const LONG: u64 = 500;
 
 /// The window of one connection.
 #[derive(Debug, Clone)]
+#[cfg_attr(test, derive(Hash))]
 pub(super) struct Window {
     messages: usize,
     bytes: usize,
@@ -61,7 +62,7 @@ impl Window {
 mod tests {
     use super::*;
 
-    /// Row L10: the window grows on a fast link up to its bounds.
+    /// Row G10: the window grows on a fast link up to its bounds.
     #[test]
     fn the_window_grows_while_acknowledgements_are_quick() {
         let mut window = Window::default();
@@ -76,7 +77,7 @@ mod tests {
         assert!(!window.has_room(MAX_MESSAGES, 0, 1) && !window.has_room(1, MAX_BYTES, 1));
     }
 
-    /// Row L10: a wait in queues makes the window smaller, once for what was sent before.
+    /// Row G10: a wait in queues makes the window smaller, once for what was sent before.
     #[test]
     fn the_window_shrinks_once_for_each_long_wait() {
         let mut window = Window::default();

@@ -6,6 +6,7 @@ mod events;
 mod opened;
 mod receiving;
 mod state;
+mod writing;
 
 pub(crate) use receiving::End;
 
@@ -24,12 +25,12 @@ use crate::{
         lane::Lane,
         message::Message,
         options::{Bounds, Mailbox},
-        outgoing::{Failed, Record},
+        outgoing::Failed,
         record,
         sending::Step,
         wire::{Acknowledgement, Announcement, FailedMessage, numbered},
     },
-    envelope::kept::KeptMessage,
+    envelope::{kept::KeptMessage, keys::MAX_NUMBER},
     error::SendError,
     observer::GuardedObserver,
     wire::{header::Opcode, role::Role, write},
@@ -108,7 +109,7 @@ impl Deliveries {
         let state = &mut *guard;
         let (now, epoch) = (state.clock.now(), state.epoch.clone());
         let Some(peer) = state.peers.get_mut(conn.peer()) else { return };
-        if *ack.epoch != *epoch || !peer.is_on(conn) {
+        if *ack.epoch != *epoch || ack.seq.max(ack.latest) > MAX_NUMBER || !peer.is_on(conn) {
             return;
         }
         let before = peer.outgoing.size();
@@ -121,6 +122,8 @@ impl Deliveries {
             events.push(Event::Resumed(conn.clone(), resumed));
         }
         events.extend(failures.into_iter().map(|(failed, kind)| Event::Failed(conn.clone(), failed, kind)));
+        // First the store: a message that has a new number is sent when the store has it.
+        self.0.write_records(state, conn.peer());
         self.0.pump(state, conn.peer(), &mut events);
         self.0.write_records(state, conn.peer());
         drop(guard);
@@ -247,7 +250,9 @@ impl Shared {
         let result = match (accepted, self.journal.get()) {
             (Err(_), _) => Err(SendError::OutboxFull),
             (Ok((lane, number)), None) => {
+                let own = peer.outgoing.size();
                 peer.outgoing.stored(lane, number);
+                state.total.change(own, peer.outgoing.size());
                 Ok(Accepting::Done)
             }
             (Ok((lane, number)), Some(journal)) => Ok(self.store(state, journal, name, lane, number)),
@@ -359,30 +364,6 @@ impl Shared {
                 peer.outgoing.detach();
                 return;
             }
-        }
-    }
-
-    /// Gives the changes of a peer to the store.
-    fn write_records(&self, state: &mut State, name: &str) {
-        let Some(peer) = state.peers.get_mut(name) else { return };
-        let records = peer.outgoing.take_records();
-        let Some(journal) = self.journal.get() else { return };
-        let outgoing = &peer.outgoing;
-        let mut changes: Vec<_> = records
-            .into_iter()
-            .filter_map(|change| match change {
-                Record::Put(lane, number) => {
-                    let (message, is_settled) = outgoing.stored_form(lane, number)?;
-                    Some(record::message(name, lane, number, message, is_settled))
-                }
-                Record::Delete(lane, number) => Some(record::delete_message(name, lane, number)),
-                Record::Skip(from, to, why) => Some(record::skip(name, from, to, why)),
-                Record::EndSkip(from) => Some(record::delete_skip(name, from)),
-            })
-            .collect();
-        changes.extend(state.clock.record());
-        if !changes.is_empty() {
-            journal.submit(changes, Fate::Required, Box::new(|_| {}));
         }
     }
 }

@@ -15,7 +15,10 @@ use crate::{
         record,
         wire::{Acknowledgement, Announcement, FailedMessage, MAX_EPOCH},
     },
-    envelope::{codes::FAILED, keys::Number},
+    envelope::{
+        codes::FAILED,
+        keys::{MAX_NUMBER, Number},
+    },
     wire::{header::Opcode, write},
 };
 use bytes::Bytes;
@@ -56,7 +59,10 @@ impl Deliveries {
             return;
         }
         match announcement.skip {
-            Some((from, to)) => self.0.skipped(conn, &announcement.epoch, from, to, announcement.why),
+            Some((from, to)) if 0 < from && from <= to && to <= MAX_NUMBER => {
+                self.0.skipped(conn, &announcement.epoch, from, to, announcement.why);
+            }
+            Some(_) => {}
             None => self.0.begun(conn, &announcement.epoch),
         }
     }
