@@ -52,6 +52,7 @@
 //! | `macros` | yes | `#[wsx::handler]`, `protocol!` and the derives |
 //! | `hyper` | no | the hub as a service of hyper, tower and axum |
 //! | `axum` | no | `hyper`, and the peer's address from axum 0.8 |
+//! | `outbox` | no | [`Disk`](https://docs.rs/wsx-rs/latest/wsx/delivery/struct.Disk.html): kept messages survive a restart and a power cut |
 //! | `proxy` | no | `Client` through an HTTP or SOCKS5 proxy |
 //! | `rustls` | no | TLS: `wss://` in the client, `serve_tls` on the hub |
 //! | `testing` | no | [`testing`](https://docs.rs/wsx-rs/latest/wsx/testing/index.html): tests without a network, for dev-dependencies |
@@ -162,11 +163,56 @@
 //!
 //! # Delivery
 //!
-//! A message is delivered at most once, and in order on one connection. When a send returns `Ok`,
-//! its message is in the queue of the connection.
+//! By default, a message is delivered at most once, and in order on one connection. When a send
+//! returns `Ok`, its message is in the queue of the connection.
 //!
 //! If either end closes the connection, queued messages are still sent. If the link breaks, queued
 //! messages are lost.
+//!
+//! A type can declare another delivery. Its messages are then kept until the peer has handled them,
+//! also without a connection: a client keeps them in its outbox, and a hub in its mailbox.
+//!
+//! ```standalone_crate
+//! use serde::{Deserialize, Serialize};
+//! use wsx::{CancellationToken, Client, Hub, delivery::Accepted};
+//!
+//! /// Each reading counts.
+//! #[derive(Serialize, Deserialize, wsx::Message)]
+//! #[wsx(delivery = at_least_once, ttl = "30d")]
+//! struct Reading { watt_hours: u64 }
+//!
+//! /// The newest command of each valve counts.
+//! #[derive(Serialize, Deserialize, wsx::Message)]
+//! #[wsx(delivery = latest, key = valve, ttl = "1h")]
+//! struct Turn { valve: u32, is_open: bool }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::builder().on("reading", |reading: Reading, _| async move {
+//!     println!("{} Wh", reading.watt_hours);
+//! });
+//! let hub = hub.build()?;
+//! # let upgrade = hub.ws_handler(|_| async { Ok::<_, wsx::Rejection>("box-7") }, |_| {});
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # let url = format!("ws://{}/ws", listener.local_addr()?);
+//! # tokio::spawn(async move { upgrade.serve(listener).await });
+//! let accepted = hub.send_to("box-7", &Turn { valve: 1, is_open: true }).await?;
+//! assert_eq!(accepted, Accepted::Kept); // the box is not connected
+//!
+//! let client = Client::builder(url).on("turn", |turn: Turn, _| async move {
+//!     println!("valve {}: {}", turn.valve, turn.is_open);
+//! });
+//! let client = client.build()?;
+//! client.send(&Reading { watt_hours: 1_500 }).await?; // waits for the connection
+//! client.start(CancellationToken::new()).await?;
+//! client.deliver(&Reading { watt_hours: 1_510 }).await?; // the hub has handled it
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`wsx::delivery`](delivery) has the moments that a program can await, what each survives and
+//! costs, and what it says about duplicates, gaps and time. With `delivery = state`, the hub knows
+//! the desired and the reported state of an absent box.
 //!
 //! The reply to a request proves that the peer has handled it. After [`RequestError::Ended`] and
 //! [`RequestError::TimedOut`], the peer may have handled it or not. wsx does not send a request
@@ -197,7 +243,10 @@
 //!   |
 //!   v
 //! connection        the handle: a send encodes a message and queues its frame; the task writes it
-//!                   a request waits here for its reply
+//!   |               a request waits here for its reply
+//!   v
+//! delivery          for types that declare it: keeps a message until the peer has handled it, and
+//!                   writes it on the next connection; numbers, acknowledgements, and the store
 //!
 //! observer          the program's hook for problems; `task`, `dispatch` and both ends call it
 //! server            the hub: a registry of connections, and the handshake that makes them
@@ -206,8 +255,9 @@
 //! ```
 //!
 //! A folder imports only from folders before it in this order: `protocol`, `wire`, `envelope`,
-//! `connection`, `observer`, `dispatch`, `task`, `handshake`, `server`, `client`, `testing`. There
-//! is one exception: the hub and `dispatch` know each other, because a handler may take `&Hub`.
+//! `connection`, `observer`, `delivery`, `dispatch`, `handshake`, `task`, `server`, `client`,
+//! `testing`. There is one exception: the hub and `dispatch` know each other, because a handler may
+//! take `&Hub`.
 
 // docs.rs marks each item with the feature that it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]

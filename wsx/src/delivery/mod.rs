@@ -24,13 +24,22 @@
 //! messages of the same moment share. "Handled" costs a round trip, and up to 100 ms, because
 //! acknowledgements are collected.
 //!
-//! # Duplicates and gaps
+//! # Duplicates
 //!
 //! The receiver suppresses duplicates as far as it remembers the numbers. Without a store it
 //! remembers them until its program ends. With a store, one message can be handled twice: if the
 //! program is killed after its handler and before its store has the number. A handler that must
 //! exclude that, such as one that bills, takes [`Delivered`](crate::Delivered) and stores its
 //! number together with its own effect.
+//!
+//! # Time
+//!
+//! While the program runs, its monotonic clock decides when a `ttl` is over. Over a restart, the
+//! wall clock decides, if it was after 2020 both times and did not go back. Otherwise the downtime
+//! does not count. A message that had not expired before the restart gets a tenth of its `ttl`, at
+//! most 60 s, to be sent. So a wall clock that jumps by a day does not expire everything.
+//!
+//! # Gaps
 //!
 //! A message that is never sent leaves a gap, which the observers at both ends receive; see
 //! [`Observer::delivery_gap`](crate::Observer::delivery_gap).

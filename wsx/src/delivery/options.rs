@@ -16,7 +16,7 @@ use std::fmt;
 /// its type if that says `full = drop_oldest`. A message of `latest` or `state` replaces its older
 /// one, and needs room only if there is none.
 ///
-/// ```
+/// ```standalone_crate
 /// use wsx::{Client, delivery::Outbox};
 ///
 /// let outbox = Outbox::new().messages(10_000).bytes(4 * 1024 * 1024);
@@ -35,7 +35,7 @@ pub struct Outbox {
 /// the boxes: with [`unique_id`](crate::unique_id) a peer has another id each time, and never gets
 /// what waits for its old one.
 ///
-/// ```
+/// ```standalone_crate
 /// use wsx::{Hub, delivery::Mailbox};
 ///
 /// let mailbox = Mailbox::new().messages_per_peer(100).bytes(256 * 1024 * 1024);

@@ -38,7 +38,7 @@ const CHECKPOINT_PAGES: u32 = 256;
 /// One process uses a file at a time; a second one gets [`StoreErrorKind::Locked`]. Network file
 /// systems may not lock it: use a local one.
 ///
-/// ```
+/// ```standalone_crate
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = std::env::temp_dir().join(format!("wsx-disk-{}", std::process::id()));
 /// # std::fs::create_dir_all(&folder)?;
