@@ -1,7 +1,7 @@
 //! The bounds of an outbox and of a mailbox, and their stores.
 use crate::delivery::{
     Store,
-    outgoing::{Room, Size},
+    size::{Room, Size},
 };
 use std::fmt;
 

@@ -6,10 +6,13 @@ mod resuming;
 use crate::{
     delivery::{
         Moment, Outcome, Time, Why,
+        failed::Failed,
         lane::Lane,
         message::Message,
         sending::{Link, Step},
+        size::{Room, Size},
         skips::Skips,
+        slot::Slot,
     },
     policy::{Delivery, Full},
 };
@@ -47,13 +50,6 @@ pub(super) struct Outgoing {
     records: Vec<Record>,
 }
 
-/// The type and the key of a message of which the newest counts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Slot {
-    message_type: Box<str>,
-    key: Option<Box<str>>,
-}
-
 /// A change for the store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Record {
@@ -65,37 +61,6 @@ pub(super) enum Record {
     Skip(u64, u64, Why),
     /// The numbers from this one on are not remembered as skipped any more.
     EndSkip(u64),
-}
-
-/// The room that is left for messages of a peer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
-}
-
-/// A number of messages, and their bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Size {
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
-}
-
-impl Size {
-    /// Adds the change of a part.
-    pub(super) fn change(&mut self, before: Self, after: Self) {
-        self.messages = self.messages + after.messages - before.messages;
-        self.bytes = self.bytes + after.bytes - before.bytes;
-    }
-}
-
-/// What an acknowledgement says of one message that was not handled.
-#[derive(Debug, Clone)]
-pub(super) struct Failed {
-    pub(super) lane: Lane,
-    pub(super) number: u64,
-    pub(super) code: Box<str>,
-    pub(super) message: Box<str>,
 }
 
 impl Outgoing {
@@ -432,11 +397,5 @@ impl std::hash::Hash for Outgoing {
         let (slots, settled): (BTreeMap<_, _>, BTreeMap<_, _>) = (slots.iter().collect(), settled.iter().collect());
         (seq, latest, slots, settled, skips, last_seq, last_latest).hash(state);
         (known, is_numbering, bytes, link, records).hash(state);
-    }
-}
-
-impl Slot {
-    fn of(message: &Message) -> Self {
-        Self { message_type: message.kept.message_type.clone(), key: message.kept.slot.clone() }
     }
 }

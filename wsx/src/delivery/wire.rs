@@ -1,7 +1,7 @@
 //! The control envelopes of delivery on the wire: begin, skip and acknowledgement. It does not know
 //! who sends them.
 use crate::{
-    delivery::{Why, lane::Lane, outgoing::Failed},
+    delivery::{Why, failed::Failed, lane::Lane},
     envelope::{clock, keys::MAX_NUMBER, parse::VERSION},
 };
 use serde::{Deserialize, Deserializer, Serialize, de};

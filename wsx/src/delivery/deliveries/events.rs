@@ -1,7 +1,7 @@
 //! What the observer learns of kept messages.
 use crate::{
     connection::{Connection, handle::Handle},
-    delivery::{Gap, Resumed, deliveries::Shared, outgoing::Failed},
+    delivery::{Gap, Resumed, deliveries::Shared, failed::Failed},
 };
 use std::sync::Arc;
 

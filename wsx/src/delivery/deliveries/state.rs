@@ -1,13 +1,7 @@
 //! What the lock of the kept messages protects: the peers, the epoch and the clock.
 use crate::{
     connection::handle::Handle,
-    delivery::{
-        Change, Time, clock,
-        incoming::Incoming,
-        lane::Lane,
-        outgoing::{Failed, Outgoing},
-        record,
-    },
+    delivery::{Change, Time, clock, failed::Failed, incoming::Incoming, lane::Lane, outgoing::Outgoing, record},
 };
 use bytes::Bytes;
 use std::{
@@ -17,7 +11,7 @@ use std::{
 };
 use tokio::{runtime, time::Instant};
 
-pub(super) use crate::delivery::outgoing::Size;
+pub(super) use crate::delivery::size::Size;
 
 /// Maximum number of epochs that are remembered for a peer. A peer has a new one when its store is
 /// new.
