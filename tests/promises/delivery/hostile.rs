@@ -87,3 +87,26 @@ async fn the_states_of_all_peers_are_bounded() {
     }
     assert_eq!(results, ["handled", "full", "handled", "handled"]);
 }
+
+/// Row G15: four epochs of a peer are remembered, and an epoch has at most 64 bytes.
+#[tokio::test]
+async fn four_epochs_of_a_peer_are_remembered() {
+    let server = Server::start(Hub::builder().on("meter", |_: Value, _| async {}).build().unwrap()).await;
+    let mut peer = server.peer("box-7").await;
+    let mut resumed = Vec::new();
+    let long = "e".repeat(64);
+    for epoch in ["1", "2", "3", &long, "2", "5", "2", "1"] {
+        for epoch in [&format!("{long}e"), epoch] {
+            let begin = json!({"type": "delivery", "seq": {"epoch": epoch, "first": 1, "last": 1}});
+            peer.send(begin.to_string()).await;
+        }
+        let ack = peer.receive().await["ack"].clone();
+        assert_eq!(ack["epoch"], epoch, "the one that is too long is not answered");
+        resumed.push(ack["seq"].as_u64().unwrap());
+        if ack["seq"] == 0 {
+            peer.send(json!({"type": "meter", "seq": 1, "data": null}).to_string()).await;
+            while peer.receive().await["ack"]["seq"] != 1 {}
+        }
+    }
+    assert_eq!(resumed, [0, 0, 0, 0, 1, 0, 1, 0]);
+}

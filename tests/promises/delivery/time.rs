@@ -1,10 +1,10 @@
-//! When a kept message expires, while the program runs and over a restart: row G13 of the
-//! specification.
+//! When a kept message expires, while the program runs and over a restart: rows G13 and
+//! G15 of the specification.
 use crate::memory_store::MemoryStore;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::advance;
-use wsx::{Hub, delivery::Mailbox};
+use wsx::{Hub, SendError, delivery::Mailbox};
 use wsx_tests::within;
 
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
@@ -34,6 +34,21 @@ async fn a_message_expires_by_the_monotonic_clock() {
     assert_eq!(remaining(&hub), [60, 3600]);
     advance(Duration::from_secs(60)).await;
     assert_eq!(remaining(&hub), [3540]);
+}
+
+/// Row G15: what has expired for an absent peer makes room for the messages of others.
+#[tokio::test(start_paused = true)]
+async fn expired_messages_make_room_for_other_peers() {
+    let hub = hub(Mailbox::new().messages(2));
+    for id in ["a", "b"] {
+        hub.send_to(id, &Brief { n: 1 }).await.unwrap();
+    }
+    assert!(matches!(hub.send_to("box-7", &Brief { n: 1 }).await, Err(SendError::OutboxFull)));
+    advance(Duration::from_secs(3600)).await;
+    for n in 1..=2 {
+        hub.send_to("box-7", &Brief { n }).await.unwrap();
+    }
+    assert!(matches!(hub.send_to("box-7", &Brief { n: 3 }).await, Err(SendError::OutboxFull)));
 }
 
 /// Row G13: over a restart, the wall clock decides. A jump of a day, in either direction, neither

@@ -4,6 +4,7 @@ use std::time::Duration;
 use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
 use wsx::{
     Backoff, CancellationToken, Client, Config, ConnectError, Hub, Rejection,
+    delivery::{Mailbox, Outbox},
     server::{LabelError, OnDuplicate},
 };
 use wsx_tests::{
@@ -98,6 +99,26 @@ fn the_document_names_the_default_of_every_limit() {
         number("HubBuilder::max_absent")
     );
     assert!(builder.contains(&presence), "{presence} is not in {builder}");
+}
+
+/// Row G15: the bounds of an outbox and of a mailbox are those of the document.
+#[test]
+fn the_document_names_the_bounds_of_kept_messages() {
+    let bounds = |per_peer: &str, own: &str| {
+        format!(
+            "Bounds {{ messages_per_peer: {}, bytes_per_peer: {}, messages: {}, bytes: {} }}",
+            number(&format!("{per_peer}::messages{own}")),
+            number(&format!("{per_peer}::bytes{own}")),
+            number(&format!("{per_peer}::messages")),
+            number(&format!("{per_peer}::bytes")),
+        )
+    };
+    for (shown, bounds) in [
+        (format!("{:?}", Outbox::new()), bounds("Outbox", "")),
+        (format!("{:?}", Mailbox::new()), bounds("Mailbox", "_per_peer")),
+    ] {
+        assert!(shown.contains(&bounds), "{bounds} is not in {shown}");
+    }
 }
 
 #[tokio::test]

@@ -58,6 +58,11 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// Whether there is room for one more message of this length. `total` is kept for all peers.
+    pub(super) fn has_room(&self, total: Size, bytes: usize) -> bool {
+        total.messages < self.messages && total.bytes.saturating_add(bytes) <= self.bytes
+    }
+
     /// Returns what is left for a peer. `own` is kept for it, and `total` for all peers.
     pub(super) fn room(&self, own: Size, total: Size) -> Room {
         let left = |own: usize, used: usize, all: usize, used_by_all: usize| {

@@ -3,6 +3,7 @@
 //! It knows the connections to which it writes. It does not know handlers, the hub or the client.
 //! Programs' code does not run under its lock: events are reported after it.
 mod events;
+mod expiry;
 mod opened;
 mod receiving;
 mod state;
@@ -228,6 +229,9 @@ impl Shared {
         let mut guard = self.lock();
         let state = &mut *guard;
         let now = state.clock.now();
+        if !self.bounds.has_room(state.total, kept.text.len()) {
+            self.expire_all(state, &mut events);
+        }
         let is_new = !state.peers.contains_key(name);
         let peer = state.peers.entry(name.clone()).or_default();
         let before = peer.outgoing.size();
@@ -302,29 +306,6 @@ impl Shared {
         self.write_records(state, name);
         drop(guard);
         self.report(events);
-    }
-
-    fn expire(&self, name: &str) {
-        let mut events = Vec::new();
-        let mut state = self.lock();
-        self.expire_locked(&mut state, name, &mut events);
-        self.write_records(&mut state, name);
-        state.forget_if_empty(name);
-        drop(state);
-        self.report(events);
-    }
-
-    fn expire_locked(&self, state: &mut State, name: &str, events: &mut Vec<Event>) {
-        let now = state.clock.now();
-        let Some((name, _)) = state.peers.get_key_value(name) else { return };
-        let name = name.clone();
-        let Some(peer) = state.peers.get_mut(&name) else { return };
-        let before = peer.outgoing.size();
-        let expired = peer.outgoing.expire(now);
-        state.total.change(before, peer.outgoing.size());
-        if !expired.is_empty() {
-            events.push(Event::Expired(name, expired));
-        }
     }
 
     /// Writes to the connection what may be sent now.

@@ -29,6 +29,8 @@ pub(super) struct State {
     pub(super) peers: HashMap<Arc<str>, Peer>,
     /// What waits for all peers.
     pub(super) total: Size,
+    /// When the messages of all peers were last searched for expired ones.
+    pub(super) swept: Option<Time>,
     /// The bytes of the states that all peers have sent.
     pub(super) reported: usize,
 }
@@ -80,7 +82,7 @@ pub(super) struct Inbox {
 impl State {
     pub(super) fn new(epoch: Box<str>, base: Time) -> Self {
         let clock = Clock { base, start: Instant::now(), recorded: None };
-        Self { epoch, clock, peers: HashMap::new(), total: Size::default(), reported: 0 }
+        Self { epoch, clock, peers: HashMap::new(), total: Size::default(), swept: None, reported: 0 }
     }
 
     pub(super) fn in_memory() -> Self {

@@ -1,0 +1,49 @@
+//! Removes the messages whose time to live is over.
+use crate::delivery::deliveries::{Shared, events::Event, state::State};
+use std::{sync::Arc, time::Duration};
+
+/// Shortest time between two looks at the messages of all peers. Too low: a mailbox that stays full
+/// is searched at each send, which takes milliseconds for a million messages. Too high: the room of
+/// expired messages is given back late.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+impl Shared {
+    /// Removes what has expired for one peer.
+    pub(super) fn expire(&self, name: &str) {
+        let mut events = Vec::new();
+        let mut state = self.lock();
+        self.expire_locked(&mut state, name, &mut events);
+        self.write_records(&mut state, name);
+        state.forget_if_empty(name);
+        drop(state);
+        self.report(events);
+    }
+
+    /// Removes what has expired for all peers, unless this was done a moment ago.
+    pub(super) fn expire_all(&self, state: &mut State, events: &mut Vec<Event>) {
+        let now = state.clock.now();
+        if state.swept.is_some_and(|last| last.age(now) < SWEEP_EVERY) {
+            return;
+        }
+        state.swept = Some(now);
+        let names: Vec<Arc<str>> = state.peers.keys().cloned().collect();
+        for name in names {
+            self.expire_locked(state, &name, events);
+            self.write_records(state, &name);
+            state.forget_if_empty(&name);
+        }
+    }
+
+    pub(super) fn expire_locked(&self, state: &mut State, name: &str, events: &mut Vec<Event>) {
+        let now = state.clock.now();
+        let Some((name, _)) = state.peers.get_key_value(name) else { return };
+        let name = name.clone();
+        let Some(peer) = state.peers.get_mut(&name) else { return };
+        let before = peer.outgoing.size();
+        let expired = peer.outgoing.expire(now);
+        state.total.change(before, peer.outgoing.size());
+        if !expired.is_empty() {
+            events.push(Event::Expired(name, expired));
+        }
+    }
+}
