@@ -2,6 +2,7 @@
 //!
 //! It does not know sockets or clocks. The caller stores the [`Record`]s.
 mod resuming;
+mod seen;
 
 use crate::{
     delivery::{
@@ -10,7 +11,7 @@ use crate::{
         lane::Lane,
         message::Message,
         sending::{Link, Step},
-        size::{Room, Size},
+        size::Room,
         skips::Skips,
         slot::Slot,
     },
@@ -121,7 +122,8 @@ impl Outgoing {
         self.seq.iter().find(|(_, other)| is_same(other)).map(|(number, _)| *number)
     }
 
-    /// Notes that the store has a message, so it may be sent, and replaces the older one of its slot.
+    /// Notes that the store has a message, so it may be sent, and replaces the older one of its
+    /// slot.
     pub(super) fn stored(&mut self, lane: Lane, number: u64) {
         let Some(message) = self.lane_mut(lane).get_mut(&number) else { return };
         message.is_stored = true;
@@ -346,28 +348,6 @@ impl Outgoing {
         };
         let settled = || self.settled.values().find(|(own, _)| *own == number).map(|(_, message)| (message, true));
         waiting.map(|message| (message, false)).or_else(settled)
-    }
-
-    /// Returns the newest state of this type, and whether the peer has handled it.
-    pub(super) fn state(&self, message_type: &str) -> Option<(&Message, bool)> {
-        let slot = Slot { message_type: message_type.into(), key: None };
-        let waiting = self.slots.get(&slot).and_then(|numbers| self.latest.get(numbers.last()?));
-        let settled = || self.settled.get(message_type).map(|(_, message)| (message, true));
-        waiting.map(|message| (message, false)).or_else(settled)
-    }
-
-    /// Returns the messages that wait, in the order in which they are sent.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (u64, &Message)> {
-        self.latest.iter().chain(&self.seq).map(|(number, message)| (*number, message))
-    }
-
-    pub(super) fn messages(&self) -> usize {
-        self.seq.len() + self.latest.len()
-    }
-
-    /// Returns the number of messages that wait, and the bytes of all that is kept.
-    pub(super) fn size(&self) -> Size {
-        Size { messages: self.messages(), bytes: self.bytes }
     }
 
     /// Whether the peer has been told the epoch and has not said where to resume.
