@@ -14,7 +14,8 @@ class Lane:
     """Messages that share one numbering, in its order."""
 
     def __init__(self):
-        # The last number in use; what is not handled yet, as number and envelope; the last number sent on this connection.
+        # The last number in use; what is kept, as number and envelope; the last number sent on
+        # this connection.
         self.last, self.kept, self.sent = 0, {}, 0
 
     def keep(self, slot, key, envelope):
@@ -92,7 +93,8 @@ class Inbox:
         # `handle(type, data)` is awaited for each message. It may raise.
         self.handle, self.report, self.epoch, self.handled = handle, report, None, {"seq": 0, "latest": 0}
         self.connection, self.failed, self.unacknowledged, self.timer = None, [], 0, None
-        # A new connection waits for the handler of an earlier one, so that its message is not handled twice.
+        # A new connection waits for the handler of an earlier one, so that its message is not
+        # handled twice.
         self.one_at_a_time = asyncio.Lock()
 
     async def take(self, connection, envelope):

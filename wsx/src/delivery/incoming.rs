@@ -74,7 +74,7 @@ impl Incoming {
         }
         if number <= track.handled || track.done.contains(&number) || track.running.contains(&number) {
             track.received = track.received.max(number);
-            track.advance();
+            track.advance(lane);
             return Arrival::Duplicate;
         }
         // The other lane has holes where a newer value has replaced an older one. The first number
@@ -92,7 +92,7 @@ impl Incoming {
         let track = self.track_mut(lane);
         track.running.remove(&number);
         track.done.insert(number);
-        track.advance()
+        track.advance(lane)
     }
 
     /// Notes that a handler was dropped before its end.
@@ -100,7 +100,7 @@ impl Incoming {
         let track = self.track_mut(lane);
         track.running.remove(&number);
         track.dropped = Some(track.dropped.map_or(number, |dropped| dropped.min(number)));
-        track.advance()
+        track.advance(lane)
     }
 
     /// Notes that the peer does not have these numbers. Returns those that this end has not
@@ -117,7 +117,7 @@ impl Incoming {
             _ => Some((first, to)),
         };
         track.received = to;
-        (missing, track.advance())
+        (missing, track.advance(Lane::Seq))
     }
 
     fn track(&self, lane: Lane) -> &Track {
@@ -138,9 +138,14 @@ impl Incoming {
 impl Track {
     /// Moves the last handled number up to the first message that is not handled. Returns whether
     /// it has moved.
-    fn advance(&mut self) -> bool {
+    fn advance(&mut self, lane: Lane) -> bool {
         let first = self.running.first().copied().into_iter().chain(self.dropped).min();
-        let limit = first.map_or(self.received, |first| first - 1);
+        let limit = match (first, lane) {
+            (None, _) => self.received,
+            (Some(first), Lane::Seq) => first - 1,
+            // A number that was not received may be that of a value in an older copy of the store.
+            (Some(first), Lane::Latest) => self.done.range(..first).next_back().copied().unwrap_or(self.handled),
+        };
         let moved = limit > self.handled;
         if moved {
             self.handled = limit;
@@ -234,7 +239,7 @@ mod tests {
         let mut incoming = Incoming::default();
         assert_eq!((incoming.start(Lane::Latest, 3), incoming.start(Lane::Latest, 9)), (HANDLE, HANDLE));
         assert!(incoming.end(Lane::Latest, 3));
-        assert_eq!(incoming.handled(Lane::Latest), 8);
+        assert_eq!(incoming.handled(Lane::Latest), 3);
         assert!(incoming.end(Lane::Latest, 9));
         assert_eq!((incoming.handled(Lane::Latest), incoming.handled(Lane::Seq)), (9, 0));
     }

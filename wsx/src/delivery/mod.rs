@@ -52,6 +52,9 @@ mod incoming;
 pub(crate) mod journal;
 pub(crate) mod lane;
 mod message;
+#[cfg(test)]
+#[cfg(not(wsx_model))]
+mod model_tests;
 mod options;
 mod outgoing;
 mod record;
