@@ -5,6 +5,8 @@
 //! events to standard output, each a JSON object on a line. Each promise is a function here, named
 //! after what the foreign peer does or gets. The modules at the end run every promise with every
 //! peer.
+mod kept;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{borrow::Cow, path::Path, pin::pin, process::Stdio, sync::Arc, time::Duration};
@@ -194,16 +196,20 @@ struct Peer {
 
 impl Peer {
     fn start(language: Language, end: End) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop");
-        let (program, library) = match language {
-            Language::Python => (folder.join(".venv/bin/python"), ".venv/bin/python"),
-            Language::Node => ("node".into(), "node_modules/ws"),
-        };
         let script = match (language, end) {
             (Language::Python, End::Client) => "client.py",
             (Language::Python, End::Server) => "server.py",
             (Language::Node, End::Client) => "client.mjs",
             (Language::Node, End::Server) => "server.mjs",
+        };
+        Self::run(language, script)
+    }
+
+    fn run(language: Language, script: &str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop");
+        let (program, library) = match language {
+            Language::Python => (folder.join(".venv/bin/python"), ".venv/bin/python"),
+            Language::Node => ("node".into(), "node_modules/ws"),
         };
         assert!(
             folder.join(library).exists(),
@@ -256,15 +262,20 @@ impl Peer {
 
     /// Returns the next event, which must be of this kind.
     async fn receives(&mut self, kind: &str) -> Value {
+        let event = self.next(kind).await;
+        assert!(event["event"] == kind, "expected {kind:?}, got {:.300}", event.to_string());
+        event
+    }
+
+    /// Returns the next event, of any kind. A panic names the expected one.
+    async fn next(&mut self, kind: &str) -> Value {
         let Ok(line) = timeout(DEADLINE, self.events.recv()).await else {
             panic!("the foreign program wrote nothing within {DEADLINE:?}, expected {kind:?}");
         };
         let line = line.unwrap_or_else(|| {
             panic!("the foreign program exited, expected {kind:?}; its errors are on standard error")
         });
-        let event: Value = serde_json::from_str(&line).expect("an event is JSON");
-        assert!(event["event"] == kind, "expected {kind:?}, got {line:.300}");
-        event
+        serde_json::from_str(&line).expect("an event is JSON")
     }
 
     async fn sends(&mut self, message_type: &str, data: Value) {
