@@ -61,14 +61,17 @@ class Outbox:
         """Takes an acknowledgement of this epoch. Returns whether the envelope is one."""
         match envelope:
             case {"type": "delivery", "ack": {"epoch": self.epoch, "seq": seq, "latest": latest} as ack}:
+                # A failure comes again if it may have been lost with its connection.
+                for failure in ack.get("failed", []):
+                    lane = self.seq if "seq" in failure else self.latest
+                    if max(failure.get("seq", 0), failure.get("latest", 0)) > self.acknowledged.get(lane, 0):
+                        self.report("failed", **failure)
                 self.acknowledged = {self.seq: seq, self.latest: latest}
                 for lane, number in self.acknowledged.items():
                     lane.handled(number)
                     if not self.resumed:
                         lane.sent = number
                 self.resumed = True
-                for failure in ack.get("failed", []):
-                    self.report("failed", **failure)
                 await self.send()
             case {"type": "delivery", "ack": _}:
                 pass

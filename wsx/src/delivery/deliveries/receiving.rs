@@ -11,7 +11,6 @@ use crate::{
         failed::Failed,
         incoming::Arrival,
         journal::Fate,
-        lane::Lane,
         record,
         wire::{Acknowledgement, Announcement, FailedMessage, MAX_EPOCH},
     },
@@ -63,7 +62,7 @@ impl Deliveries {
                 self.0.skipped(conn, &announcement.epoch, from, to, announcement.why);
             }
             Some(_) => {}
-            None => self.0.begun(conn, &announcement.epoch),
+            None => self.0.begun(conn, &announcement.epoch, announcement.first.unwrap_or(0)),
         }
     }
 
@@ -127,13 +126,18 @@ impl Drop for Handling {
 }
 
 impl Shared {
-    fn begun(&self, conn: &Handle, epoch: &str) {
+    fn begun(&self, conn: &Handle, epoch: &str, first: u64) {
         let mut guard = self.lock();
         let state = &mut *guard;
         let changes = if state.peers.contains_key(conn.peer()) { Vec::new() } else { state.forget_one() };
         let name = conn.peer_name().clone();
         let peer = state.peers.entry(name.clone()).or_default();
         let (inbox, forgotten) = peer.inbox(epoch);
+        // A connection that was replaced may still have a begin to read.
+        if conn.delivery_token() < inbox.token {
+            return;
+        }
+        inbox.keeps_from(first);
         inbox.token = conn.delivery_token();
         inbox.conn = Some(conn.clone());
         inbox.runtime = runtime::Handle::try_current().ok();
@@ -272,14 +276,11 @@ impl Shared {
 
 /// Sends an acknowledgement, if the peer is connected.
 fn acknowledge(inbox: &mut Inbox, now: Time) {
-    let Some(conn) = &inbox.conn else { return };
+    let Some(conn) = inbox.conn.clone() else { return };
     let [seq, latest] = inbox.stored;
-    let covered = |failed: &&Failed| match failed.lane {
-        Lane::Seq => failed.number <= seq,
-        Lane::Latest => failed.number <= latest,
-    };
-    let failed = inbox.failed.iter().filter(covered).map(FailedMessage::from).collect();
-    let text = Acknowledgement { epoch: (&*inbox.epoch).into(), seq, latest, failed }.text();
+    let epoch = inbox.epoch.clone();
+    let failed = inbox.take_failed([seq, latest]).into_iter().map(FailedMessage::from).collect();
+    let text = Acknowledgement { epoch: (&*epoch).into(), seq, latest, failed }.text();
     if conn.queue().push_delivery(write::frame(Opcode::TEXT, conn.role(), text.as_bytes())).is_err() {
         inbox.conn = None;
         return;

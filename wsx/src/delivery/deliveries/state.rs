@@ -75,8 +75,8 @@ pub(super) struct Inbox {
     pub(super) acknowledged: Option<Time>,
     /// Whether an acknowledgement is scheduled.
     pub(super) is_scheduled: bool,
-    /// The failures that the peer may not know.
-    pub(super) failed: Vec<Failed>,
+    /// The failures that the peer may not know, and whether each was sent on this connection.
+    pub(super) failed: Vec<(Failed, bool)>,
 }
 
 impl State {
@@ -185,7 +185,27 @@ impl Inbox {
         if self.failed.len() >= MAX_FAILED {
             self.failed.remove(0);
         }
-        self.failed.push(failed);
+        self.failed.push((failed, false));
+    }
+
+    /// Notes that the peer keeps the messages of `seq` from this one on. What it may not know is
+    /// sent again.
+    pub(super) fn keeps_from(&mut self, first: u64) {
+        self.failed.retain(|(failed, _)| failed.lane == Lane::Latest || failed.number >= first);
+        self.failed.iter_mut().for_each(|(_, is_sent)| *is_sent = false);
+    }
+
+    /// Returns the failures up to these numbers that were not sent on this connection. They count
+    /// as sent then.
+    pub(super) fn take_failed(&mut self, handled: [u64; 2]) -> Vec<&Failed> {
+        let due = |failed: &Failed| failed.number <= handled[failed.lane as usize];
+        let unsent = self.failed.iter_mut().filter(|(failed, is_sent)| !is_sent && due(failed));
+        unsent
+            .map(|(failed, is_sent)| {
+                *is_sent = true;
+                &*failed
+            })
+            .collect()
     }
 
     /// Notes that a connection has ended.
