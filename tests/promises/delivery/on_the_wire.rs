@@ -53,6 +53,27 @@ async fn a_peer_resumes_after_its_last_handled_number() {
     assert_eq!(begin(&mut peer, "other").await["seq"], 0, "another epoch has its own numbers");
 }
 
+/// Row G6: a failure is in one acknowledgement of a connection. After a reconnect it comes again,
+/// unless the peer does not keep the message any more.
+#[tokio::test]
+async fn a_failure_is_acknowledged_once_on_a_connection() {
+    let on_meter = |n: u32, _| async move { if n == 1 { Err("no space") } else { Ok(()) } };
+    let server = Server::start(Hub::builder().on("meter", on_meter).build().unwrap()).await;
+    let failed = json!([{"seq": 1, "code": "failed", "message": "no space"}]);
+    let mut peer = server.peer("box-7").await;
+    begin(&mut peer, "e").await;
+    for (n, expected) in [(1, &failed), (2, &Value::Null)] {
+        send(&mut peer, "seq", json!(n), json!(n)).await;
+        let ack = peer.receive().await["ack"].clone();
+        assert_eq!((&ack["seq"], &ack["failed"]), (&json!(n), expected));
+    }
+    for (first, expected) in [(1, &failed), (2, &Value::Null)] {
+        let mut peer = server.peer("box-7").await;
+        peer.send(json!({"type": "delivery", "seq": {"epoch": "e", "first": first, "last": 9}}).to_string()).await;
+        assert_eq!(peer.receive().await["ack"]["failed"], *expected);
+    }
+}
+
 /// Rows G3 and G4: the hub sends what waits, from the first number that the peer has not handled.
 #[tokio::test]
 async fn the_hub_sends_what_waits() {

@@ -120,7 +120,7 @@ fn read(path: &Path, unit: &str, proofs: &mut Proofs) {
         } else {
             let name = line.split_once("fn ").and_then(|(_, rest)| rest.split(['(', '<']).next());
             // A test that a macro makes has its comment at the function that the macro calls.
-            if let Some(name) = name.filter(|_| test || module == "interop") {
+            if let Some(name) = name.filter(|_| test || matches!(module, "interop" | "kept")) {
                 add(proofs, &format!("{module}{unit}::{name}"), &tags(&comment));
             }
             (comment, test) = (String::new(), false);
