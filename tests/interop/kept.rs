@@ -203,7 +203,8 @@ async fn delivers_over_a_link_that_breaks(end: End) {
     assert!(both.keeper.gaps.try_next().is_none());
 }
 
-/// Rows G5, G6: a handler that fails is in the acknowledgement, and its message does not come again.
+/// Rows G5, G6: a handler that fails is in the acknowledgement, and its message does not come
+/// again.
 async fn tells_and_learns_that_a_handler_failed(end: End) {
     let mut both = Both::apart(end).await;
     both.peer.ask(json!({"op": "fail", "type": "temperature"})).await;
@@ -253,8 +254,8 @@ async fn exchanges_the_newest_values_first(end: End) {
     }
 }
 
-/// Rows G4, G14: a state is sent once it is set, and not again at a connect, unless the receiver has
-/// forgotten it. `hub.state` returns what the peer sent.
+/// Rows G4, G14: a state is sent once it is set, and not again at a connect, unless the receiver
+/// has forgotten it. `hub.state` returns what the peer sent.
 async fn gets_a_state_until_it_has_handled_it(end: End) {
     let mut both = Both::apart(end).await;
     for interval_s in [10, 60] {

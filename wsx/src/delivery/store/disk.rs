@@ -1,6 +1,7 @@
 //! The store in a file: a database of SQLite with one table. It does not know messages.
 //!
 //! SQLite is chosen by measurement; `docs/delivery.md` has the figures.
+use super::checksum::checksum;
 use crate::{
     delivery::{Change, Store},
     error::{StoreError, StoreErrorKind},
@@ -17,6 +18,9 @@ use std::{
 const APPLICATION: i32 = 0x7773_786f;
 /// The version of the table.
 const FORMAT: i32 = 1;
+/// A value has a checksum, because SQLite finds damage to its pages alone.
+const TABLE: &str =
+    "CREATE TABLE records (key TEXT PRIMARY KEY, value BLOB NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID";
 /// How long an open waits for another process that has the file.
 const BUSY: Duration = Duration::from_millis(200);
 /// The write-ahead log becomes part of the file at this length, in pages of 4 KiB. It keeps about
@@ -72,8 +76,10 @@ impl Disk {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
         restrict(&path)?;
-        let database = open(&path).map_err(|error| error.into_error(&path, "opened"))?;
-        Ok(Self { path, database, replaced: None })
+        let opened = open(&path).map_err(|problem| problem.explained(&path));
+        let disk = opened.map(|database| Self { path: path.clone(), database, replaced: None });
+        let checked = disk.and_then(|disk| disk.read(&mut |_, _| {}).map(|()| disk));
+        checked.map_err(|problem| problem.into_error(&path, "opened"))
     }
 
     /// Opens the file as [`open`](Self::open). A file that is damaged or of another kind is moved
@@ -113,11 +119,11 @@ impl Disk {
     fn write(&mut self, changes: &[Change]) -> Result<(), Problem> {
         let transaction = self.database.transaction()?;
         {
-            let mut put = transaction.prepare_cached("INSERT OR REPLACE INTO records (key, value) VALUES (?1, ?2)")?;
+            let mut put = transaction.prepare_cached("INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3)")?;
             let mut delete = transaction.prepare_cached("DELETE FROM records WHERE key = ?1")?;
             for change in changes {
                 match change {
-                    Change::Put { key, value } => put.execute(params![key, &value[..]])?,
+                    Change::Put { key, value } => put.execute(params![key, &value[..], sum(key, value)])?,
                     Change::Delete { key } => delete.execute(params![key])?,
                 };
             }
@@ -126,11 +132,14 @@ impl Disk {
     }
 
     fn read(&self, each: &mut dyn FnMut(&str, &[u8])) -> Result<(), Problem> {
-        let mut records = self.database.prepare("SELECT key, value FROM records")?;
+        let mut records = self.database.prepare("SELECT key, value, checksum FROM records")?;
         let mut rows = records.query([])?;
         while let Some(row) = rows.next()? {
             let key = row.get_ref(0)?.as_str().map_err(|_| Problem::Corrupt("a key is not a text".into()))?;
             let value = row.get_ref(1)?.as_blob().map_err(|_| Problem::Corrupt("a value is not bytes".into()))?;
+            if row.get_ref(2)?.as_i64() != Ok(sum(key, value)) {
+                return Err(Problem::Corrupt("the checksum of a record is wrong".into()));
+            }
             each(key, value);
         }
         Ok(())
@@ -156,6 +165,7 @@ impl fmt::Debug for Disk {
 /// Why a file cannot be used.
 enum Problem {
     Sqlite(rusqlite::Error),
+    System(io::Error),
     Corrupt(String),
     Foreign,
     Later(i32),
@@ -168,9 +178,26 @@ impl From<rusqlite::Error> for Problem {
 }
 
 impl Problem {
+    /// Adds the reason of the system, which SQLite does not give.
+    fn explained(self, path: &Path) -> Self {
+        let Self::Sqlite(error) = &self else { return self };
+        let is_refused = matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::SystemIoFailure)
+        );
+        if !is_refused {
+            return self;
+        }
+        match fs::OpenOptions::new().read(true).write(true).open(path) {
+            Ok(_) => self,
+            Err(error) => Self::System(error),
+        }
+    }
+
     fn into_error(self, path: &Path, what: &str) -> StoreError {
         let store = format!("the store {}", path.display());
         let kind = match &self {
+            Self::System(_) => StoreErrorKind::Io,
             Self::Sqlite(error) => match error.sqlite_error_code() {
                 Some(ErrorCode::DatabaseCorrupt) => StoreErrorKind::Corrupt,
                 Some(ErrorCode::NotADatabase) => StoreErrorKind::Foreign,
@@ -195,9 +222,16 @@ impl Problem {
         let error = StoreError::new(kind, message);
         match self {
             Self::Sqlite(cause) => error.with_source(cause),
+            Self::System(cause) => error.with_source(cause),
             _ => error,
         }
     }
+}
+
+/// Returns the checksum of a record, as SQLite keeps it.
+fn sum(key: &str, value: &[u8]) -> i64 {
+    // The zero byte is where the key ends.
+    i64::from_le_bytes(checksum(key.as_bytes().iter().chain(&[0]).chain(value)).to_le_bytes())
 }
 
 fn open(path: &Path) -> Result<Connection, Problem> {
@@ -224,7 +258,7 @@ fn open(path: &Path) -> Result<Connection, Problem> {
     database.pragma_update(None, "journal_size_limit", i64::from(CHECKPOINT_PAGES) * 4096)?;
     if application == 0 {
         let transaction = database.transaction()?;
-        transaction.execute("CREATE TABLE records (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID", [])?;
+        transaction.execute(TABLE, [])?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
         transaction.commit()?;

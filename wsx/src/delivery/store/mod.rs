@@ -2,6 +2,8 @@
 //!
 //! A store does not know messages, peers or numbers.
 #[cfg(feature = "outbox")]
+mod checksum;
+#[cfg(feature = "outbox")]
 mod disk;
 
 #[cfg(feature = "outbox")]
