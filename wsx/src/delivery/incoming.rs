@@ -5,6 +5,11 @@
 use crate::delivery::{Why, lane::Lane};
 use std::collections::BTreeSet;
 
+/// Maximum number of messages of a lane that are handled or in progress above the last handled
+/// number. A sender of wsx has at most 1,024 in its window; another one must not fill the memory
+/// while one handler hangs.
+const MAX_AHEAD: usize = 4096;
+
 /// The numbered messages of one epoch of a peer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Incoming {
@@ -70,6 +75,11 @@ impl Incoming {
     pub(super) fn start(&mut self, lane: Lane, number: u64) -> Arrival {
         let track = self.track_mut(lane);
         if track.dropped.is_some() {
+            return Arrival::Later;
+        }
+        if track.done.len() + track.running.len() >= MAX_AHEAD && number > track.received {
+            // As if its handler was dropped: the peer has to send it again.
+            track.dropped = Some(number);
             return Arrival::Later;
         }
         if number <= track.handled || track.done.contains(&number) || track.running.contains(&number) {
@@ -214,6 +224,27 @@ mod tests {
         assert_eq!(incoming.start(Lane::Seq, 3), Arrival::Duplicate);
         assert!(incoming.end(Lane::Seq, 2));
         assert_eq!(incoming.handled(Lane::Seq), 3);
+    }
+
+    /// Row G15: a peer that sends on while a handler hangs does not fill the memory.
+    #[test]
+    fn the_numbers_ahead_are_bounded() {
+        let mut incoming = Incoming::default();
+        for number in 1..=MAX_AHEAD as u64 {
+            assert_eq!(incoming.start(Lane::Seq, number), HANDLE);
+            if number > 1 {
+                incoming.end(Lane::Seq, number);
+            }
+        }
+        let next = MAX_AHEAD as u64 + 1;
+        assert_eq!(
+            (incoming.start(Lane::Seq, next), incoming.start(Lane::Seq, next + 1)),
+            (Arrival::Later, Arrival::Later)
+        );
+        assert!(incoming.end(Lane::Seq, 1));
+        assert_eq!(incoming.handled(Lane::Seq), next - 1);
+        incoming.begin();
+        assert_eq!(incoming.start(Lane::Seq, next), HANDLE);
     }
 
     /// Row G8: missing numbers are reported, unless they never were messages.

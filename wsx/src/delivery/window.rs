@@ -6,7 +6,7 @@ const MIN_MESSAGES: usize = 16;
 /// The window never becomes smaller than this, in bytes. It is half a second at 64 kbit/s.
 const MIN_BYTES: usize = 4 * 1024;
 /// The window never becomes larger than this, in messages.
-const MAX_MESSAGES: usize = 1024;
+pub(super) const MAX_MESSAGES: usize = 1024;
 /// The window never becomes larger than this, in bytes. With 100 ms to an acknowledgement, it
 /// allows 2.6 MB in a second.
 const MAX_BYTES: usize = 256 * 1024;

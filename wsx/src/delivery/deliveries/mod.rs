@@ -29,6 +29,7 @@ use crate::{
         options::{Bounds, Mailbox},
         record,
         sending::Step,
+        window::MAX_MESSAGES,
         wire::{Acknowledgement, Announcement, FailedMessage, numbered},
     },
     envelope::{kept::KeptMessage, keys::MAX_NUMBER},
@@ -115,7 +116,8 @@ impl Deliveries {
         }
         let before = peer.outgoing.size();
         let resumes = peer.outgoing.awaits_resume();
-        let failed: Vec<Failed> = ack.failed.iter().filter_map(FailedMessage::failed).collect();
+        // A window has as many messages, and each is looked up.
+        let failed: Vec<Failed> = ack.failed.iter().take(MAX_MESSAGES).filter_map(FailedMessage::failed).collect();
         let failures = peer.outgoing.acknowledged(ack.seq, ack.latest, &failed, now);
         state.total.change(before, peer.outgoing.size());
         if resumes {
