@@ -48,6 +48,8 @@ step "shutdown of 10,000 clients" target/campaign/mass_shutdown --clients 10000
 step "return of 5,000 clients" target/campaign/mass_return --clients 5000 --outage 10
 step "return of 5,000 clients at a rate" target/campaign/mass_return --clients 5000 --outage 10 --rate 200
 step "weak links, 100,000 messages for each fault" target/campaign/weak_links_campaign --messages 100000
+step "an hour of backlog at 64 kbit/s" target/campaign/backlog
+step "speed of kept messages" target/campaign/delivery_speed
 step "pulled plugs, 10 minutes" target/campaign/fleet --pull-the-plug --for 600s --meters 5
 # Needs root and a kernel that allows namespaces, mounts and control groups of one's own.
 step "systemd and container" tests/scripts/deployment.sh
