@@ -124,7 +124,8 @@ fn an_older_copy_of_a_store_hides_no_message() {
     let forgetful = Script { receiver_stores: false, ..Script::of(&[SEQ; 2]) };
     let receiver = Script { receiver_rollbacks: 1, ..Script::of(&[SEQ; 2]) };
     let sender = |messages| Script { sender_rollbacks: 1, ..Script::of(messages) };
-    let clock_too = Script { bad_clock: true, breaks: 0, receiver_crashes: 0, ..sender(&[SEQ; 2]) };
+    let alone = |messages| Script { breaks: 0, receiver_crashes: 0, ..sender(messages) };
+    let clock_too = Script { bad_clock: true, ..alone(&[SEQ; 2]) };
     let long = [sender(&[SEQ; 3]), Script { bad_clock: true, ..sender(&[SEQ; 3]) }, receiver, sender(&[STATE; 2])];
-    check("older copies", &[forgetful, clock_too], &long);
+    check("older copies", &[forgetful, clock_too, alone(&[STATE; 2])], &long);
 }

@@ -347,7 +347,10 @@ impl World {
                 }
                 self.with_sender(|sender, now| drop(sender.expire(now)));
             }
-            Step::StartSender => self.start_sender(self.sender_store.clone()),
+            Step::StartSender => {
+                self.starts += 1;
+                self.start_sender(self.sender_store.clone());
+            }
             Step::StartReceiver => self.start_receiver(),
             Step::Break(arrived) => {
                 self.cut(arrived);
@@ -375,9 +378,7 @@ impl World {
             Step::CopyStoreOfReceiver => self.receiver_copy = Some(self.receiver_store),
             Step::StartSenderWithCopy => {
                 let (copy, starts) = self.sender_copy.clone().expect("there is a copy");
-                if self.left.bad_clock {
-                    self.starts = starts;
-                }
+                self.starts = if self.left.bad_clock { starts } else { self.starts + 1 };
                 self.left.sender_rollbacks -= 1;
                 self.has_rolled_back = true;
                 let kept =
@@ -491,7 +492,6 @@ impl World {
     }
 
     fn start_sender(&mut self, store: SenderStore) {
-        self.starts += 1;
         let mut sender = Outgoing::default();
         for (key, value) in &store {
             match (*key, *value) {
