@@ -1,6 +1,7 @@
 """A client or a server with kept messages, on the library `websockets`. It does the operations connect {url}, listen {host,
-port}, keep {key, type, data, and optionally of}, drop {number, why}, lose {what: outbox, inbox}, cut, and fail {type}. Its
-events are listening, open, close, handled {type, data}, gap {first, last, why}, and failed {seq or latest, code, message}."""
+port}, keep {key, type, data, and optionally of}, drop {number, why}, lose {what: outbox, inbox}, send_text {text}, cut, and
+fail {type}. Its events are listening, open, close, handled {type, data}, gap {first, last, why}, and failed {seq or latest,
+code, message}."""
 
 import asyncio
 import json
@@ -52,6 +53,8 @@ class Peer:
                 self.outbox = Outbox(emit)
             case {"op": "lose", "what": "inbox"}:
                 self.inbox = Inbox(self.handle, emit)
+            case {"op": "send_text", "text": text}:
+                await self.connection.send(text)
             case {"op": "fail", "type": message_type}:
                 self.failing.add(message_type)
             case {"op": "cut"}:

@@ -203,6 +203,23 @@ async fn delivers_over_a_link_that_breaks(end: End) {
     assert!(both.keeper.gaps.try_next().is_none());
 }
 
+/// Row G7: a number that comes again is a duplicate, also on the next connection.
+async fn is_not_handled_twice(end: End) {
+    let mut both = Both::apart(end).await;
+    both.connect().await;
+    for n in 1..=3 {
+        both.peer_keeps("seq", "reading", json!({"n": n})).await;
+        assert_eq!(both.keeper.log.next().await, format!("reading {n}"));
+        if n == 2 {
+            both.reconnect().await;
+        }
+        let again = json!({"type": "reading", "seq": n, "data": {"n": 100 + n}});
+        both.peer.ask(json!({"op": "send_text", "text": again.to_string()})).await;
+    }
+    both.peer_keeps("seq", "reading", json!({"n": 4})).await;
+    assert_eq!(both.keeper.log.next().await, "reading 4");
+}
+
 /// Rows G5, G6: a handler that fails is in the acknowledgement, and its message does not come
 /// again.
 async fn tells_and_learns_that_a_handler_failed(end: End) {
@@ -376,6 +393,7 @@ macro_rules! keep {
 
 keep! { a_box, (End::Client):
     delivers_over_a_link_that_breaks
+    is_not_handled_twice
     tells_and_learns_that_a_handler_failed
     exchanges_the_newest_values_first
     gets_a_state_until_it_has_handled_it
@@ -385,6 +403,7 @@ keep! { a_box, (End::Client):
 }
 keep! { a_station, (End::Server):
     delivers_over_a_link_that_breaks
+    is_not_handled_twice
     tells_and_learns_that_a_handler_failed
     exchanges_the_newest_values_first
     gets_a_state_until_it_has_handled_it
