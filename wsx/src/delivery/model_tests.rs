@@ -8,7 +8,7 @@ mod world;
 
 use crate::policy::{Delivery, Policy};
 use std::{
-    collections::{HashSet, VecDeque, hash_map::DefaultHasher},
+    collections::{HashMap, VecDeque, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
 };
 use world::{Script, Step, World};
@@ -30,31 +30,60 @@ fn check(name: &str, scripts: &[Script], long: &[Script]) {
 
 /// Visits every state, and returns their number.
 ///
-/// The steps that are not faults only make progress. So after the last fault every way ends in a
-/// state without a next step, and all that was promised must have happened there.
+/// The steps that are not faults never lead back. So after the last fault every way ends in a state
+/// without a next step, and all that was promised must have happened there.
 fn explore(script: &Script) -> usize {
     let first = World::new(script);
-    let mut known = HashSet::from([digest(&first)]);
+    let mut known = HashMap::from([(digest(&first), 0)]);
     // For each state, the one before it and the step from there.
-    let mut ways: Vec<(usize, Option<Step>)> = vec![(0, None)];
+    let mut ways: Vec<(u32, Option<Step>)> = vec![(0, None)];
+    // From which state to which one the steps lead that are not faults.
+    let mut progress: Vec<(u32, u32)> = Vec::new();
     let mut queue = VecDeque::from([(0, first)]);
     while let Some((at, world)) = queue.pop_front() {
         let (steps, faults) = world.steps();
         if let Some(missing) = world.missing_at_rest().filter(|_| steps.is_empty()) {
             panic!("{missing}, in {script:?} after\n{}", way(&ways, at, None));
         }
-        for step in steps.into_iter().chain(faults) {
+        let by_themselves = steps.len();
+        for (place, step) in steps.into_iter().chain(faults).enumerate() {
             let mut next = world.clone();
             if let Err(error) = next.act(step) {
                 panic!("{error}, in {script:?} after\n{}", way(&ways, at, Some(step)));
             }
-            if known.insert(digest(&next)) {
-                queue.push_back((ways.len(), next));
+            let new = u32::try_from(ways.len()).expect("the states fit into memory");
+            let to = *known.entry(digest(&next)).or_insert(new);
+            if to == new {
+                queue.push_back((new, next));
                 ways.push((at, Some(step)));
+            }
+            if place < by_themselves {
+                progress.push((at, to));
             }
         }
     }
+    assert!(never_leads_back(ways.len(), &progress), "steps that are not faults lead back, in {script:?}");
     ways.len()
+}
+
+/// Whether no way along these steps comes to a state again. The steps are in the order of the
+/// states that they lead from.
+fn never_leads_back(states: usize, steps: &[(u32, u32)]) -> bool {
+    let mut before = vec![0_u32; states];
+    steps.iter().for_each(|(_, to)| before[*to as usize] += 1);
+    let mut ready: Vec<u32> = (0..).zip(&before).filter(|(_, before)| **before == 0).map(|(state, _)| state).collect();
+    let mut left = states;
+    while let Some(state) = ready.pop() {
+        left -= 1;
+        let first = steps.partition_point(|(from, _)| *from < state);
+        for (_, to) in steps[first..].iter().take_while(|(from, _)| *from == state) {
+            before[*to as usize] -= 1;
+            if before[*to as usize] == 0 {
+                ready.push(*to);
+            }
+        }
+    }
+    left == 0
 }
 
 /// Identifies a state: two of a billion states have the same digest with a probability of 10⁻²¹.
@@ -66,9 +95,9 @@ fn digest(world: &World) -> [u64; 2] {
     })
 }
 
-fn way(ways: &[(usize, Option<Step>)], mut at: usize, last: Option<Step>) -> String {
+fn way(ways: &[(u32, Option<Step>)], mut at: u32, last: Option<Step>) -> String {
     let mut steps: Vec<_> = last.into_iter().collect();
-    while let (before, Some(step)) = ways[at] {
+    while let (before, Some(step)) = ways[at as usize] {
         steps.push(step);
         at = before;
     }
