@@ -152,7 +152,9 @@ impl Shared {
 
     /// Answers a begin, if the handlers of earlier connections have ended.
     fn begin_if_idle(&self, inbox: &mut Inbox, now: Time) {
-        if inbox.begin_waits && !inbox.incoming.is_running() {
+        // Duplicates are found by what was handled. The peer must not go on from less than that.
+        let is_durable = inbox.handled() == inbox.stored;
+        if inbox.begin_waits && !inbox.incoming.is_running() && is_durable {
             inbox.begin_waits = false;
             inbox.incoming.begin();
             acknowledge(inbox, now);
@@ -207,7 +209,6 @@ impl Shared {
             None => drop(inbox.incoming.dropped(lane, value)),
         }
         inbox.unacknowledged += 1;
-        self.begin_if_idle(inbox, now);
         self.handled(state, name, epoch, changes);
     }
 
@@ -232,6 +233,7 @@ impl Shared {
             }
             _ => {
                 inbox.stored = numbers;
+                self.begin_if_idle(inbox, now);
                 self.acknowledge_if_due(inbox, &name, now);
             }
         }
@@ -243,6 +245,7 @@ impl Shared {
         let now = state.clock.now();
         let Some(inbox) = state.peers.get_mut(name).and_then(|peer| peer.inbox_of(epoch)) else { return };
         inbox.stored = [inbox.stored[0].max(numbers[0]), inbox.stored[1].max(numbers[1])];
+        self.begin_if_idle(inbox, now);
         self.acknowledge_if_due(inbox, name, now);
     }
 
