@@ -1,7 +1,8 @@
 //! A hub of wsx and a raw peer.
+use crate::memory_store::MemoryStore;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use wsx::{Delivered, Hub, Report};
+use wsx::{Delivered, Hub, Report, delivery::Mailbox};
 use wsx_tests::{Log, Peer, Server, recorder, within};
 
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
@@ -51,6 +52,38 @@ async fn a_peer_resumes_after_its_last_handled_number() {
     assert_eq!(log.next().await, json!(4), "a duplicate is not handled");
     while peer.receive().await["ack"]["seq"] != 4 {}
     assert_eq!(begin(&mut peer, "other").await["seq"], 0, "another epoch has its own numbers");
+}
+
+/// Row G4: the answer to a begin waits until the store has the handled numbers. With less than them,
+/// the peer would send messages that count as duplicates.
+#[tokio::test]
+async fn a_begin_is_answered_when_the_handled_numbers_are_durable() {
+    let (log, store) = (Log::default(), MemoryStore::default());
+    let (began, go_on) = store.hold();
+    let hub = {
+        let log = log.clone();
+        let on_meter = move |data: Value, _| {
+            log.add(data);
+            async {}
+        };
+        Hub::builder().on("meter", on_meter).mailbox(Mailbox::new().store(store.clone())).build().unwrap()
+    };
+    // The first commit has the epoch.
+    within(began).await.unwrap();
+    let (began, go_on_again) = store.hold();
+    go_on.send(()).unwrap();
+    let server = Server::start(hub).await;
+    let mut peer = server.peer("box-7").await;
+    assert_eq!(begin(&mut peer, "e").await["seq"], 0);
+    send(&mut peer, "seq", json!(1), json!("first")).await;
+    assert_eq!(log.next().await, "first");
+    within(began).await.unwrap();
+    let mut peer = server.peer("box-7").await;
+    peer.send(json!({"type": "delivery", "seq": {"epoch": "e", "first": 1, "last": 9}}).to_string()).await;
+    peer.send_envelope("meter", json!("after the begin")).await;
+    assert_eq!(log.next().await, "after the begin");
+    go_on_again.send(()).unwrap();
+    assert_eq!(peer.receive().await["ack"]["seq"], 1);
 }
 
 /// Row G6: a failure is in one acknowledgement of a connection. After a reconnect it comes again,
