@@ -68,6 +68,19 @@ struct FromTheFuture {
     n: u32,
 }
 
+/// A kept message that the hub does not know.
+#[derive(serde::Serialize, wsx::Message)]
+#[wsx(delivery = at_least_once)]
+struct KeptForNobody {
+    n: u32,
+}
+/// A kept message that is worthless after a moment.
+#[derive(serde::Serialize, wsx::Message)]
+#[wsx(delivery = at_least_once, ttl = "1ms")]
+struct Brief {
+    n: u32,
+}
+
 #[derive(wsx::Endpoint)]
 struct Station;
 
@@ -156,12 +169,15 @@ async fn run_box(url: String, n: u32) {
         // Between two connections, a send returns an error.
         let _ = match turn % 100 {
             10 => client.send(&FromTheFuture { n }).await,
+            30 => client.send(&KeptForNobody { n }).await,
             20 => client.send(&Telemetry { celsius: 451.0 }).await,
             turn if turn % 5 == 0 => client.send(&Measure { millis: u64::from(turn % 40) }).await,
             _ => client.send(&Telemetry { celsius: 21.5 }).await,
         };
         if turn % 250 == 240 {
             client.connection().iter().for_each(Connection::close);
+            // It expires before the next connection.
+            let _ = client.send(&Brief { n }).await;
         }
     }
 }

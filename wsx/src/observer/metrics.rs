@@ -110,6 +110,9 @@ impl MetricsObserver {
         metrics::describe_counter!(DELIVERY_FAILURES, "Kept messages that the peer could not handle");
         metrics::describe_counter!(EXPIRED, "Kept messages whose time to live was over");
         metrics::describe_counter!(STORE_FAILURES, "Times at which the store could not be written");
+        // They are there from the start, because an alert needs their zero.
+        counter!(EXPIRED).increment(0);
+        counter!(STORE_FAILURES).increment(0);
         Self { messages: Table::default(), handlers: Table::default(), was_connected: AtomicBool::new(false) }
     }
 
