@@ -54,8 +54,8 @@ async fn a_peer_resumes_after_its_last_handled_number() {
     assert_eq!(begin(&mut peer, "other").await["seq"], 0, "another epoch has its own numbers");
 }
 
-/// Row G4: the answer to a begin waits until the store has the handled numbers. With less than them,
-/// the peer would send messages that count as duplicates.
+/// Row G4: the answer to a begin waits until the store has the handled numbers. With less than
+/// them, the peer would send messages that count as duplicates.
 #[tokio::test]
 async fn a_begin_is_answered_when_the_handled_numbers_are_durable() {
     let (log, store) = (Log::default(), MemoryStore::default());
