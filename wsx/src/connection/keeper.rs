@@ -86,10 +86,10 @@ pub(crate) struct Recipient {
 }
 
 impl Recipient {
-    /// Returns the peer of a connection. A connection of `Connection::new` does not have a keeper.
-    pub(crate) fn of(conn: &Handle) -> Option<Self> {
-        let (keeper, own) = (conn.keeper()?.clone(), conn.clone());
-        Some(Self { keeper, peer: conn.peer_name().clone(), conn: Box::new(move || Some(own.clone())) })
+    /// Returns the peer of a connection.
+    pub(crate) fn of(conn: &Handle) -> Result<Self, SendError> {
+        let (keeper, own) = (conn.keeper()?, conn.clone());
+        Ok(Self { keeper, peer: conn.peer_name().clone(), conn: Box::new(move || Some(own.clone())) })
     }
 
     pub(crate) fn keep(

@@ -102,8 +102,7 @@ impl<'c> Sending<'c> {
     #[inline]
     pub(crate) fn message<M: Outbound + ?Sized>(conn: &'c Handle, message: &M) -> Self {
         if message.policy().is_kept() {
-            let recipient = Recipient::of(conn).ok_or(SendError::NotKept);
-            return Self::kept(recipient, KeptMessage::of(message));
+            return Self::kept(Recipient::of(conn), KeptMessage::of(message));
         }
         Self::on_frame(conn, message.encode(conn.role())).within(message.policy().ttl)
     }
@@ -297,7 +296,7 @@ pub(crate) fn try_send<M: Outbound + ?Sized>(conn: &Handle, message: &M) -> Resu
 /// Keeps a message for the peer of a connection.
 #[cold]
 fn try_keep(conn: &Handle, message: KeptMessage) -> Result<(), SendError> {
-    Recipient::of(conn).ok_or(SendError::NotKept)?.keep(message, None).map(drop)
+    Recipient::of(conn)?.keep(message, None).map(drop)
 }
 
 impl KeepReply for Handle {

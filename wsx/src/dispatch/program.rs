@@ -58,7 +58,7 @@ impl<E> Program<E> {
 
     /// Gives a new connection what the observer wants of it, and who keeps its messages.
     pub(crate) fn watch(&self, conn: &Handle) {
-        conn.set_keeper(self.keeper.clone());
+        conn.set_keeper(&self.keeper);
         if let Some(watch) = &self.watch {
             conn.set_watch(watch.clone());
         }

@@ -1,18 +1,20 @@
 //! What a handle knows of kept messages: who keeps them, and whether they are delivered on it.
 use crate::{
     connection::{handle::Handle, keeper::Keeper},
+    error::SendError,
     wire::role::Role,
 };
 use std::sync::{
-    Arc, LazyLock, OnceLock,
+    Arc, LazyLock, OnceLock, Weak,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// The delivery of kept messages on a connection.
 #[derive(Default)]
 pub(super) struct Delivery {
-    /// Set before the task starts. A connection of `Connection::new` does not have one.
-    keeper: OnceLock<Arc<dyn Keeper>>,
+    /// Set before the task starts. A connection of `Connection::new` does not have one. It is weak:
+    /// a connection that a program holds after its end does not hold the hub or the client.
+    keeper: OnceLock<Weak<dyn Keeper>>,
     /// Distinguishes the connections of a process; 0 until the handler of `__open__` has ended.
     /// Before that, the program may still reject the peer.
     token: AtomicU64,
@@ -22,12 +24,18 @@ pub(super) struct Delivery {
 
 impl Handle {
     /// Sets who keeps messages for the peer.
-    pub(crate) fn set_keeper(&self, keeper: Arc<dyn Keeper>) {
-        let _ = self.0.delivery.keeper.set(keeper);
+    pub(crate) fn set_keeper(&self, keeper: &Arc<dyn Keeper>) {
+        let _ = self.0.delivery.keeper.set(Arc::downgrade(keeper));
     }
 
-    pub(crate) fn keeper(&self) -> Option<&Arc<dyn Keeper>> {
-        self.0.delivery.keeper.get()
+    /// Returns who keeps messages for the peer, while that lives.
+    ///
+    /// # Errors
+    ///
+    /// - [`SendError::NotKept`]: nobody keeps messages for this connection.
+    /// - [`SendError::Closed`]: the hub or the client is gone.
+    pub(crate) fn keeper(&self) -> Result<Arc<dyn Keeper>, SendError> {
+        self.0.delivery.keeper.get().ok_or(SendError::NotKept)?.upgrade().ok_or(SendError::Closed)
     }
 
     /// Returns the name under which messages are kept for the peer: the id at a hub. A client has
