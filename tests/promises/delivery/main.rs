@@ -6,4 +6,5 @@ mod memory_store;
 mod moments;
 mod on_the_wire;
 mod states;
+mod tested;
 mod time;

@@ -65,7 +65,7 @@ mod skips;
 mod slot;
 mod store;
 mod window;
-mod wire;
+pub(crate) mod wire;
 
 pub(crate) use crate::connection::keeper::{Moment, Outcome};
 pub use crate::{

@@ -70,7 +70,7 @@ impl<'f> From<&'f Failed> for FailedMessage<'f> {
 
 impl FailedMessage<'_> {
     /// Returns the failure, if it names a message.
-    pub(crate) fn failed(&self) -> Option<Failed> {
+    pub(super) fn failed(&self) -> Option<Failed> {
         let (lane, number) = match (self.seq, self.latest) {
             (Some(number), None) => (Lane::Seq, number),
             (None, Some(number)) => (Lane::Latest, number),

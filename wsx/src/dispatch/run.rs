@@ -55,6 +55,12 @@ impl<E: Endpoint> Scope<'_, E> {
     /// Handles a message that its sender keeps until then, unless it was handled before. Its
     /// failure is part of the acknowledgement.
     async fn numbered(&self, conn: &Handle, incoming: &Incoming<'_>, number: Number) -> Option<Frame> {
+        self.numbered_outcome(conn, incoming, number).await?.ok().flatten()
+    }
+
+    /// As [`numbered`](Self::numbered), but returns the handler's result, or `None` if no handler
+    /// ran.
+    async fn numbered_outcome(&self, conn: &Handle, incoming: &Incoming<'_>, number: Number) -> Option<HandlerResult> {
         let handling = self.program.deliveries.start(conn, number)?;
         let (epoch, number) = handling.identity();
         let delivered = Delivered { epoch, number };
@@ -67,22 +73,19 @@ impl<E: Endpoint> Scope<'_, E> {
             Outcome::Ready(result) => result,
             Outcome::Pending(future) => future.await,
         };
-        match result {
+        match &result {
             Ok(_) if message_type == UNKNOWN => {
                 handling.end(&End::Failed(codes::NOT_HANDLED, "no handler takes this type"));
-                None
+                return None;
             }
-            Ok(reply) => {
-                handling.end(&End::Handled(message_type, incoming.json()));
-                reply
-            }
+            Ok(_) => handling.end(&End::Handled(message_type, incoming.json())),
             Err(error) => {
-                self.report(conn, message_type, &error);
-                let failure = Failure::of(&error);
+                self.report(conn, message_type, error);
+                let failure = Failure::of(error);
                 handling.end(&End::Failed(&failure.code, &failure.message));
-                None
             }
         }
+        Some(result)
     }
 
     /// Parses a message completely. If it is not for a handler, returns the answer to it.
@@ -144,9 +147,17 @@ impl<E: Endpoint> Scope<'_, E> {
     }
 
     /// As [`event`](Self::event), but returns the handler's result, or `None` if there is no
-    /// handler.
+    /// handler. With a number, the message is one that its sender keeps.
     #[cfg(feature = "testing")]
-    pub(crate) async fn outcome(&self, conn: &Handle, incoming: &Incoming<'_>) -> Option<HandlerResult> {
+    pub(crate) async fn outcome(
+        &self,
+        conn: &Handle,
+        incoming: &Incoming<'_>,
+        number: Option<Number>,
+    ) -> Option<HandlerResult> {
+        if let Some(number) = number {
+            return self.numbered_outcome(conn, incoming, number).await;
+        }
         let context = self.context(conn, incoming);
         let (message_type, outcome) = self.call(&context)?;
         let result = match outcome {

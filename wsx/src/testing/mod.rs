@@ -78,6 +78,7 @@
 mod answers;
 mod end;
 mod handled;
+mod kept;
 mod link;
 mod peer;
 mod sent;

@@ -3,17 +3,14 @@
 //!
 //! It stands in place of the connection's task. It does not know frames on a socket or the
 //! handshake; a `TestLink` has both.
+mod run;
+
 use crate::{
     client::Client,
     closed::{Closed, ClosedBy},
-    connection::{
-        Connection,
-        handle::{Handle, Intake},
-        requests::Writes,
-    },
+    connection::{Connection, handle::Handle, requests::Writes},
     envelope::{
         Outbound,
-        frame::Encode,
         incoming::{Incoming, RawFrame},
         reply::IntoReply,
     },
@@ -23,12 +20,11 @@ use crate::{
     server::{establish, hub::Hub, identity::Identity},
     task,
     testing::{
-        answers,
         end::End,
         handled::{Handled, decode},
-        sent::{Sent, only, peer_of, read},
+        sent::Sent,
     },
-    wire::{close_code::CloseCode, role::Role},
+    wire::close_code::CloseCode,
 };
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -58,6 +54,8 @@ const LIMIT: Duration = Duration::from_secs(3600);
 ///   that it adds are missing. The `on_connect` of both builders does run.
 /// - The bounds for received messages do not apply.
 /// - Requests of the program are messages of `next`, unless [`answer`](Self::answer) takes them.
+/// - It handles each [kept](wsx::delivery) message of the program at once. A reply of a kept type
+///   is a message of `next`. What is sent before `connect` waits for it, as for a real box.
 ///
 /// It waits for a handler or a message for at most an hour, and then panics. Pause the clock to
 /// see that at once; the [module](crate::testing#the-clock) says how.
@@ -177,19 +175,6 @@ impl<E: Endpoint> TestPeer<E> {
         Self::open(End::Client(client.clone()), conn).await
     }
 
-    async fn open(end: End<E>, conn: Handle) -> Result<Self, HandlerError> {
-        let sent = Arc::<Sent>::default();
-        let (taking, detached) = (sent.clone().take_all(conn.clone()), end.detach_when_closed(&conn));
-        let taking = tokio::spawn(async { tokio::join!(taking, detached) }).abort_handle();
-        let peer = Self { end, conn, sent, taking, taken: RawFrame::Text("".into()) };
-        peer.end.scope().program.observer.connection_opened(Connection::of(&peer.conn));
-        let opened = peer.run(&Incoming::open()).await?;
-        // What the handler sent comes before its reply.
-        peer.sent.take(&peer.conn);
-        peer.sent.messages().extend(opened.reply);
-        Ok(peer)
-    }
-
     /// Delivers a message or an envelope to its handler, and waits until that has returned.
     ///
     /// A message without a handler is not an error; [`Handled::is_ignored`] says so.
@@ -215,11 +200,10 @@ impl<E: Endpoint> TestPeer<E> {
         M: Outbound + ?Sized,
         E::Side: Receives<M, E::Peer>,
     {
-        // A server does not mask.
-        let frame = message.encode(Role::Server).unwrap_or_else(|error| panic!("the message cannot be sent: {error}"));
-        let frame = only(read(Role::Client, frame.as_bytes().to_vec()));
+        let (frame, number) =
+            self.written(message).unwrap_or_else(|error| panic!("the message cannot be sent: {error}"));
         // Boxed, so that its type does not name the message.
-        Box::pin(async move { self.deliver_raw(frame).await })
+        Box::pin(async move { self.deliver_frame(frame, number).await })
     }
 
     /// As [`deliver`](Self::deliver), for any text or bytes, such as a message that is not an
@@ -237,38 +221,7 @@ impl<E: Endpoint> TestPeer<E> {
     ///
     /// As [`deliver`](Self::deliver).
     pub async fn deliver_raw(&mut self, frame: RawFrame<'_>) -> Result<Handled, HandlerError> {
-        if let (Intake::Shut, Some(closed)) = (self.conn.intake(), self.closed()) {
-            panic!("a message is not handled any more: the connection is {closed}");
-        }
-        self.end.receive(&self.conn);
-        if answers::hand_over(&self.conn, &frame) {
-            return Ok(Handled { reply: None, is_ignored: false });
-        }
-        self.run(&Incoming::message(&frame)).await
-    }
-
-    /// Runs the handler of an event, and waits until it has returned.
-    ///
-    /// It does not use the panic guard: an assertion that fails in a handler has to fail the test.
-    async fn run(&self, incoming: &Incoming<'_>) -> Result<Handled, HandlerError> {
-        let Self { end, conn, .. } = self;
-        let scope = end.scope();
-        let handled = timeout(LIMIT, scope.outcome(conn, incoming)).await;
-        let Ok(handled) = handled else {
-            panic!("the handler of {:?} still runs after an hour", incoming.message_type)
-        };
-        let is_ignored = handled.is_none();
-        let reply = handled.transpose()?.flatten();
-        let reply = reply.and_then(|reply| {
-            if conn.intake() == Intake::Shut {
-                // As in the task of a connection.
-                scope.program.observer.reply_dropped(Connection::of(conn), &incoming.message_type);
-                return None;
-            }
-            conn.report_sent(reply.message_type, reply.payload_len());
-            Some(only(read(peer_of(conn.role()), reply.as_bytes().to_vec())))
-        });
-        Ok(Handled { reply, is_ignored })
+        self.deliver_frame(frame, None).await
     }
 
     /// Answers each later request `M` as a handler does, or with a [`Failure`](super::Failure).
@@ -372,9 +325,10 @@ impl<E: Endpoint> TestPeer<E> {
         let by = if code == CloseCode::ABNORMAL { ClosedBy::Link } else { ClosedBy::Peer };
         let closed = self.closed().unwrap_or_else(|| Closed::new(code, "", by));
         self.end.leave(&self.conn, &closed);
+        self.sent.kept.detach(&self.conn);
         self.conn.shut();
         self.conn.end_requests(&closed, Writes::Over);
-        let handled = self.run(&Incoming::close(&closed)).await;
+        let handled = self.run(&Incoming::close(&closed), None).await;
         self.end.scope().program.observer.connection_closed(Connection::of(&self.conn), &closed);
         self.conn.set_closed(closed);
         handled.map(|_| ())
@@ -387,6 +341,7 @@ impl<E: Endpoint> Drop for TestPeer<E> {
         let dropped = || Closed::new(CloseCode::ABNORMAL, "the test dropped its peer", ClosedBy::Link);
         let closed = self.closed().unwrap_or_else(dropped);
         self.end.leave(&self.conn, &closed);
+        self.sent.kept.detach(&self.conn);
         task::end_unfinished(&self.conn, closed);
         self.end.detach();
     }

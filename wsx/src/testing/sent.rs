@@ -3,8 +3,12 @@
 use crate::{
     config::Config,
     connection::{handle::Handle, queue::Taken},
+    delivery::deliveries::Deliveries,
     envelope::incoming::RawFrame,
-    testing::answers::Answers,
+    testing::{
+        answers::Answers,
+        kept::{Kept, Noted},
+    },
     wire::{
         data_message::Received,
         read::{Reader, Silence},
@@ -20,17 +24,24 @@ use std::{
 use tokio::sync::Notify;
 
 /// The messages that the program has sent, and the test has not taken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sent {
     /// The lock is held while messages are moved here, so that they keep their order.
     messages: Mutex<VecDeque<RawFrame<'static>>>,
     /// The answers to requests, which are then not among the messages.
     pub(super) answers: Answers,
+    /// The messages that the program keeps until this peer has handled them.
+    pub(super) kept: Kept,
     /// Notified after a change.
     pub(super) changed: Notify,
 }
 
 impl Sent {
+    pub(super) fn new(deliveries: Deliveries) -> Self {
+        let (messages, answers, changed) = (Mutex::default(), Answers::default(), Notify::new());
+        Self { messages, answers, kept: Kept::new(deliveries), changed }
+    }
+
     pub(super) fn messages(&self) -> MutexGuard<'_, VecDeque<RawFrame<'static>>> {
         self.messages.lock().expect("no code of the program runs under this lock")
     }
@@ -48,8 +59,22 @@ impl Sent {
 
     /// Takes the messages out of the queue of a connection, as its task does.
     pub(super) fn take(&self, conn: &Handle) {
+        // An acknowledgement makes room for the next kept messages.
+        while self.take_queued(conn) {
+            self.kept.acknowledge(conn);
+        }
+        conn.report_queue();
+        if let Some(closed) = conn.closed_by_us() {
+            // The peer answers a close at once.
+            conn.set_closed(closed);
+        }
+    }
+
+    /// Takes what the queue has. Returns whether there is something to acknowledge.
+    fn take_queued(&self, conn: &Handle) -> bool {
         let mut messages = self.messages();
         let (mut requests, mut flushed) = (Vec::<Vec<_>>::new(), Vec::new());
+        let mut is_kept = false;
         loop {
             let frames = match conn.queue().take() {
                 Taken::Nothing => break,
@@ -60,19 +85,22 @@ impl Sent {
                     continue;
                 }
             };
-            let (asked, others) = read(peer_of(conn.role()), frames).into_iter().partition(|it| self.answers.has(it));
-            messages.extend::<Vec<_>>(others);
+            let (asked, others): (Vec<_>, Vec<_>) =
+                read(peer_of(conn.role()), frames).into_iter().partition(|it| self.answers.has(it));
+            for message in others {
+                let noted = self.kept.note(&message);
+                is_kept |= noted != Noted::Plain;
+                if noted != Noted::Control {
+                    messages.push_back(message);
+                }
+            }
             requests.push(asked);
         }
         drop(messages);
         // These run code of the test and wake tasks of the program, so not under the lock.
         requests.iter().flatten().for_each(|request: &RawFrame<'_>| self.answers.answer(conn, request));
         flushed.into_iter().for_each(|mark| drop(mark.set(())));
-        conn.report_queue();
-        if let Some(closed) = conn.closed_by_us() {
-            // The peer answers a close at once.
-            conn.set_closed(closed);
-        }
+        is_kept
     }
 }
 
