@@ -3,11 +3,12 @@ use crate::memory_store::MemoryStore;
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::time::advance;
+use std::{sync::Arc, time::Duration};
+use tokio::{task::yield_now, time::advance};
 use wsx::{
-    CancellationToken, Client, Hub, SendError,
+    CancellationToken, Client, Hub, Observer, SendError,
     delivery::{DeliveryError, Outbox, StoreErrorKind},
+    testing::TestPeer,
 };
 use wsx_tests::{Log, Peer, Server, within};
 
@@ -171,6 +172,28 @@ async fn a_kept_reply_survives_its_connection() {
     let order = peer.receive().await;
     assert_eq!((&order["type"], &order["data"]["n"]), (&json!("order"), &json!(1)));
     assert!(order["seq"].is_u64(), "{order}");
+}
+
+/// Row G16: a connection that a program holds does not hold its hub. When the hub is gone, nobody
+/// keeps a message.
+#[tokio::test]
+async fn a_connection_does_not_hold_its_hub() {
+    struct Counted(#[expect(dead_code, reason = "only its end counts")] Arc<()>);
+    impl Observer for Counted {}
+    let counted = Arc::new(());
+    let hub = Hub::builder().without_handlers().observer(Counted(counted.clone())).build().unwrap();
+    let peer = TestPeer::connect(&hub, "box-7").await.unwrap();
+    let conn = hub.connection("box-7").unwrap();
+    within(conn.send(&Order { n: 1 })).await.unwrap();
+    drop((peer, hub));
+    let error = within(conn.send(&Order { n: 2 })).await.unwrap_err();
+    assert!(matches!(error, SendError::Closed), "{error}");
+    within(async {
+        while Arc::strong_count(&counted) > 1 {
+            yield_now().await;
+        }
+    })
+    .await;
 }
 
 /// Row G17: a broadcast of a kept type keeps the message for each connected peer, and for no other.

@@ -2,6 +2,9 @@
 use crate::memory_store::MemoryStore;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::sleep;
+use tokio_tungstenite::tungstenite::Message;
 use wsx::{Delivered, Hub, Report, delivery::Mailbox};
 use wsx_tests::{Log, Peer, Server, recorder, within};
 
@@ -125,6 +128,55 @@ async fn the_hub_sends_what_waits() {
         assert_eq!(order["seq"], first + u64::from(round > 0 && handled >= first), "{order}");
         handled = order["seq"].as_u64().unwrap();
     }
+}
+
+/// Row G5: before its close frame, an end acknowledges what it has handled: in a shutdown, and when
+/// the program closes the connection. So a station that is replaced handles no message twice.
+#[tokio::test]
+async fn what_was_handled_is_acknowledged_before_a_close() {
+    for shuts_down in [true, false] {
+        let log = Log::default();
+        let server = Server::start(hub(&log)).await;
+        let mut peer = server.peer("box-7").await;
+        begin(&mut peer, "e").await;
+        // An acknowledgement comes every 100 ms, or after 16 messages.
+        for n in 1..=5 {
+            send(&mut peer, "seq", json!(n), json!(n)).await;
+            log.next().await;
+        }
+        let hub = server.hub.clone();
+        if shuts_down {
+            tokio::spawn(async move { hub.shutdown(Duration::from_secs(10)).await });
+        } else {
+            hub.connection("box-7").unwrap().close();
+        }
+        let mut acknowledged = json!(0);
+        while let Some(Ok(Message::Text(text))) = peer.next().await {
+            acknowledged = serde_json::from_str::<Value>(&text).unwrap()["ack"]["seq"].clone();
+        }
+        assert_eq!(acknowledged, 5, "shuts down: {shuts_down}");
+    }
+}
+
+/// Row G5: an end that closes takes the acknowledgements that arrive before the peer's close frame.
+#[tokio::test]
+async fn an_acknowledgement_counts_until_the_peer_closes() {
+    let server = Server::start(hub(&Log::default())).await;
+    within(server.hub.send_to("box-7", &Order { n: 1 })).await.unwrap();
+    let mut peer = server.peer("box-7").await;
+    let begin = peer.receive().await["seq"].clone();
+    let acknowledge = |seq: u64| json!({"type": "delivery", "ack": {"epoch": begin["epoch"], "seq": seq}}).to_string();
+    peer.send(acknowledge(0)).await;
+    let order = peer.receive().await;
+    server.hub.connection("box-7").unwrap().close();
+    peer.send(acknowledge(order["seq"].as_u64().unwrap())).await;
+    peer.close().await;
+    within(async {
+        while !server.hub.waiting("box-7").is_empty() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 /// Takes payments, and remembers their numbers.

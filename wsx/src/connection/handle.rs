@@ -179,6 +179,7 @@ impl Handle {
     pub(crate) fn close(&self, code: CloseCode, reason: String) {
         let code = if code.is_sendable() { code } else { CloseCode::NORMAL };
         let _ = self.0.closing.set(Box::new(Closing { code, reason }));
+        self.conclude_delivery();
         self.shut();
     }
 

@@ -19,6 +19,9 @@ pub(crate) trait Keeper: Send + Sync {
 
     /// Removes what has expired for this peer.
     fn expire(&self, peer: &str);
+
+    /// Acknowledges what was handled on a connection, before its close frame.
+    fn conclude(&self, conn: &Handle);
 }
 
 /// A message that is kept.

@@ -234,6 +234,13 @@ impl Outgoing {
         self.link = Some(Link::default());
     }
 
+    /// Sends nothing more on the connection. What was sent may still be acknowledged.
+    pub(super) fn stop(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.is_closing = true;
+        }
+    }
+
     /// Ends the connection. What was in progress is sent again on the next one.
     pub(super) fn detach(&mut self) {
         let Some(link) = self.link.take() else { return };
@@ -242,7 +249,7 @@ impl Outgoing {
 
     /// Returns what is sent next, if anything may be sent now.
     pub(super) fn next(&mut self, now: Time) -> Option<Step> {
-        let link = self.link.as_mut()?;
+        let link = self.link.as_mut().filter(|link| !link.is_closing)?;
         if !link.has_begun {
             let waits = |lane: &BTreeMap<u64, Message>| lane.values().any(|message| message.is_stored);
             if !waits(&self.latest) && !waits(&self.seq) && self.settled.is_empty() && self.skips.is_empty() {

@@ -25,6 +25,8 @@ pub(super) struct Link {
     /// Their bytes.
     bytes: usize,
     window: Window,
+    /// Whether the connection closes. Nothing is sent any more; acknowledgements still arrive.
+    pub(super) is_closing: bool,
 }
 
 /// A message that is not acknowledged.

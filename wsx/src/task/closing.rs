@@ -86,6 +86,7 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
             })
             .await?;
             // Nothing may follow the close frame.
+            self.conn.conclude_delivery();
             self.conn.queue().close();
         }
         poll_fn(|cx| self.poll_closing(cx)).await?;

@@ -92,7 +92,7 @@ pub(crate) fn run<'t, E: Endpoint, T: Transport>(
             if let Some(hub) = scope.hub {
                 hub.remove(conn, &closed);
             }
-            scope.program.deliveries.detach(conn);
+            scope.program.deliveries.stop(conn);
             task.end_sends(&closed);
             // Boxed. Otherwise every idle connection would carry the room for its close.
             Box::pin(task.end(&closed, config, kill)).await;

@@ -38,6 +38,13 @@ impl Handle {
         self.0.delivery.keeper.get().ok_or(SendError::NotKept)?.upgrade().ok_or(SendError::Closed)
     }
 
+    /// Acknowledges the kept messages that were handled, because the connection closes.
+    pub(crate) fn conclude_delivery(&self) {
+        if let Some(keeper) = self.0.delivery.keeper.get().and_then(Weak::upgrade) {
+            keeper.conclude(self);
+        }
+    }
+
     /// Returns the name under which messages are kept for the peer: the id at a hub. A client has
     /// one peer, whose name is empty.
     pub(crate) fn peer_name(&self) -> &Arc<str> {

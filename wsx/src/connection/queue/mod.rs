@@ -164,8 +164,18 @@ impl Queue {
 
     /// Queues a frame of a delivery, which has bounds of its own: those of its window.
     pub(crate) fn push_delivery(&self, frame: Bytes) -> Result<(), QueueClosed> {
+        self.push_bounded_elsewhere(frame, Access::Open)
+    }
+
+    /// Queues an acknowledgement, also while the connection closes, as long as replies have room.
+    pub(crate) fn push_acknowledgement(&self, frame: Bytes) -> Result<(), QueueClosed> {
+        self.push_bounded_elsewhere(frame, Access::Replies)
+    }
+
+    /// Queues a frame whose number is bounded by its sender, if the queue has this access or more.
+    fn push_bounded_elsewhere(&self, frame: Bytes, least: Access) -> Result<(), QueueClosed> {
         let mut state = self.lock();
-        if state.access != Access::Open {
+        if state.access > least {
             return Err(QueueClosed);
         }
         state.buffer.push(frame);

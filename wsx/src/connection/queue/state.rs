@@ -71,8 +71,8 @@ pub(super) struct State {
 /// The number of messages in a queue that is not reported any more.
 const NOT_REPORTED: u32 = u32::MAX;
 
-/// Which senders may queue a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which senders may queue a frame. A later variant allows less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Access {
     /// Every sender.
     Open,

@@ -91,11 +91,19 @@ impl Deliveries {
         self.0.attach(conn);
     }
 
+    /// Sends nothing more on a connection that closes. Acknowledgements still go both ways.
+    pub(crate) fn stop(&self, conn: &Handle) {
+        let mut state = self.0.lock();
+        if let Some(peer) = state.peers.get_mut(conn.peer()).filter(|peer| peer.is_on(conn)) {
+            peer.outgoing.stop();
+        }
+    }
+
     /// Ends the delivery on a connection. What was in progress is sent again on the next one.
     pub(crate) fn detach(&self, conn: &Handle) {
         let mut state = self.0.lock();
         let Some(peer) = state.peers.get_mut(conn.peer()) else { return };
-        if peer.conn.as_ref().is_some_and(|own| own.is_same(conn)) {
+        if peer.is_on(conn) {
             peer.conn = None;
             peer.outgoing.detach();
         }
@@ -197,6 +205,10 @@ impl Keeper for Deliveries {
 
     fn expire(&self, peer: &str) {
         self.0.expire(peer);
+    }
+
+    fn conclude(&self, conn: &Handle) {
+        self.0.conclude(conn);
     }
 }
 
@@ -343,9 +355,8 @@ impl Shared {
                 }
             };
             if conn.queue().push_delivery(frame).is_err() {
-                peer.conn = None;
-                peer.outgoing.detach();
-                return;
+                // It closes. What was sent before may still be acknowledged.
+                return peer.outgoing.stop();
             }
         }
     }

@@ -249,6 +249,15 @@ impl Shared {
         self.acknowledge_if_due(inbox, name, now);
     }
 
+    /// Acknowledges what was handled on a connection that closes.
+    pub(super) fn conclude(&self, conn: &Handle) {
+        let mut state = self.lock();
+        let now = state.clock.now();
+        let Some(peer) = state.peers.get_mut(conn.peer()) else { return };
+        let is_due = |inbox: &&mut Inbox| inbox.is_on(conn) && inbox.unacknowledged > 0 && !inbox.begin_waits;
+        peer.inboxes.iter_mut().filter(is_due).for_each(|inbox| acknowledge(inbox, now));
+    }
+
     /// Acknowledges what was handled: at once, or later with what is handled until then.
     fn acknowledge_if_due(&self, inbox: &mut Inbox, name: &Arc<str>, now: Time) {
         // Before the answer to the begin, the peer would take it for that.
@@ -284,7 +293,7 @@ fn acknowledge(inbox: &mut Inbox, now: Time) {
     let epoch = inbox.epoch.clone();
     let failed = inbox.take_failed([seq, latest]).into_iter().map(FailedMessage::from).collect();
     let text = Acknowledgement { epoch: (&*epoch).into(), seq, latest, failed }.text();
-    if conn.queue().push_delivery(write::frame(Opcode::TEXT, conn.role(), text.as_bytes())).is_err() {
+    if conn.queue().push_acknowledgement(write::frame(Opcode::TEXT, conn.role(), text.as_bytes())).is_err() {
         inbox.conn = None;
         return;
     }

@@ -208,9 +208,14 @@ impl Inbox {
             .collect()
     }
 
+    /// Whether its messages come on this connection.
+    pub(super) fn is_on(&self, conn: &Handle) -> bool {
+        self.conn.as_ref().is_some_and(|own| own.is_same(conn))
+    }
+
     /// Notes that a connection has ended.
     pub(super) fn left(&mut self, conn: &Handle) {
-        if self.conn.as_ref().is_some_and(|own| own.is_same(conn)) {
+        if self.is_on(conn) {
             self.conn = None;
         }
     }
