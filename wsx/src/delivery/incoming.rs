@@ -115,16 +115,16 @@ impl Incoming {
 
     /// Notes that the peer does not have these numbers. Returns those that this end has not
     /// handled, if the peer lost messages, and whether the last handled number has changed.
-    pub(super) fn skip(&mut self, from: u64, to: u64, why: Why) -> (Option<(u64, u64)>, bool) {
+    pub(super) fn skip(&mut self, from: u64, to: u64, why: Why) -> (Vec<(u64, u64)>, bool) {
         let track = &mut self.seq;
         let first = from.max(track.received + 1);
         if track.dropped.is_some() || to < first {
-            return (None, false);
+            return (Vec::new(), false);
         }
         // Also the numbers before `from`, if the peer did not explain them.
         let missing = match why {
-            Why::Void => None,
-            _ => Some((first, to)),
+            Why::Void => Vec::new(),
+            _ => track.not_done(first, to),
         };
         track.received = to;
         (missing, track.advance(Lane::Seq))
@@ -146,6 +146,22 @@ impl Incoming {
 }
 
 impl Track {
+    /// Returns these numbers without those that are handled: handlers that run at the same time may
+    /// have ended before an earlier one was dropped.
+    fn not_done(&self, mut from: u64, to: u64) -> Vec<(u64, u64)> {
+        let mut missing = Vec::new();
+        for done in self.done.range(from..=to) {
+            if from < *done {
+                missing.push((from, done - 1));
+            }
+            from = done + 1;
+        }
+        if from <= to {
+            missing.push((from, to));
+        }
+        missing
+    }
+
     /// Moves the last handled number up to the first message that is not handled. Returns whether
     /// it has moved.
     fn advance(&mut self, lane: Lane) -> bool {
@@ -255,13 +271,34 @@ mod tests {
         incoming.end(Lane::Seq, 1000);
         assert_eq!(incoming.start(Lane::Seq, 1003), Arrival::Handle { missing: Some((1001, 1002)) });
         incoming.end(Lane::Seq, 1003);
-        assert_eq!(incoming.skip(1004, 1009, Why::Expired), (Some((1004, 1009)), true));
-        assert_eq!(incoming.skip(1004, 1009, Why::Expired), (None, false), "it was explained before");
-        assert_eq!(incoming.skip(1010, 2000, Why::Void), (None, true));
+        assert_eq!(incoming.skip(1004, 1009, Why::Expired), (vec![(1004, 1009)], true));
+        assert_eq!(incoming.skip(1004, 1009, Why::Expired), (vec![], false), "it was explained before");
+        assert_eq!(incoming.skip(1010, 2000, Why::Void), (vec![], true));
         assert_eq!((incoming.start(Lane::Seq, 2001), incoming.handled(Lane::Seq)), (HANDLE, 2000));
-        assert_eq!(incoming.skip(2002, 2002, Why::Full), (Some((2002, 2002)), false));
+        assert_eq!(incoming.skip(2002, 2002, Why::Full), (vec![(2002, 2002)], false));
         assert!(incoming.end(Lane::Seq, 2001));
         assert_eq!(incoming.handled(Lane::Seq), 2002);
+    }
+
+    /// Row G8: what was handled before an earlier message was dropped is not part of a gap.
+    #[test]
+    fn a_handled_number_is_not_missing() {
+        let mut incoming = Incoming::default();
+        for number in 1..=9 {
+            assert_eq!(incoming.start(Lane::Seq, number), HANDLE);
+        }
+        for number in [2, 3, 5, 9] {
+            incoming.end(Lane::Seq, number);
+        }
+        for number in [1, 4, 6, 7, 8] {
+            incoming.dropped(Lane::Seq, number);
+        }
+        incoming.begin();
+        assert_eq!(incoming.start(Lane::Seq, 1), HANDLE);
+        assert_eq!(incoming.skip(2, 3, Why::Expired), (vec![], false));
+        assert_eq!(incoming.skip(4, 10, Why::Expired), (vec![(4, 4), (6, 8), (10, 10)], false));
+        assert!(incoming.end(Lane::Seq, 1));
+        assert_eq!(incoming.handled(Lane::Seq), 10);
     }
 
     /// Row G12: the numbers of the other lane have holes.

@@ -168,9 +168,9 @@ impl Shared {
         let Some(inbox) = peer.inbox_of(epoch).filter(|inbox| inbox.token == conn.delivery_token()) else { return };
         let why = why.unwrap_or(Why::Unknown);
         let (missing, _) = inbox.incoming.skip(from, to, why);
-        if let Some((from, to)) = missing {
-            events.push(Event::Gap(conn.clone(), Gap { from, to, why, is_ours: false }));
-        }
+        events.extend(
+            missing.into_iter().map(|(from, to)| Event::Gap(conn.clone(), Gap { from, to, why, is_ours: false })),
+        );
         inbox.unacknowledged += 1;
         self.handled(&mut state, conn.peer(), epoch, Vec::new());
         drop(state);

@@ -538,7 +538,7 @@ impl World {
 
     fn receive(&mut self, token: u8, frame: Frame) -> Result<(), String> {
         let receiver = self.receiver.as_mut().expect("the receiver runs");
-        let mut gap = None;
+        let mut gaps = Vec::new();
         match frame {
             Frame::Begin => {
                 // An older connection than the one that began last does not count.
@@ -550,12 +550,12 @@ impl World {
             }
             _ if token != receiver.token || receiver.begin_waits => {}
             Frame::Skip { from, to, why } => {
-                gap = receiver.incoming.skip(from, to, why).0;
+                gaps = receiver.incoming.skip(from, to, why).0;
                 self.handled();
             }
             Frame::Message { lane, number, id } => match receiver.incoming.start(lane, number) {
                 Arrival::Handle { missing } => {
-                    gap = missing;
+                    gaps.extend(missing);
                     receiver.running.push(Running { token, lane, number, id });
                 }
                 Arrival::Duplicate => self.handled(),
@@ -563,7 +563,7 @@ impl World {
             },
             Frame::Acknowledgement { .. } => return Err("the sender does not acknowledge".to_owned()),
         }
-        if let Some((from, to)) = gap {
+        for (from, to) in gaps {
             let is_seq = |policy: &Policy| Lane::of(policy.delivery) == Lane::Seq;
             for (fate, policy) in self.fates.iter_mut().zip(&self.left.messages) {
                 fate.is_reported |= is_seq(policy) && (from..=to).contains(&fate.number);
