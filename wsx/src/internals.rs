@@ -3,7 +3,7 @@
 //!
 //! It is behind the hidden feature `__internals`. It is not for users, and not stable.
 use crate::{
-    client::{Destination, handshake, url::Target},
+    client::{Client, Destination, handshake, url::Target},
     config::Config,
     connection::queue::{self, Taken},
     connection::{Connection, handle::Handle},
@@ -174,6 +174,18 @@ where
 #[must_use]
 pub fn outstanding(conn: &Connection) -> usize {
     conn.handle.outstanding_requests()
+}
+
+/// Returns how many messages and bytes a hub counts for its bounds, and how many it keeps.
+#[must_use]
+pub fn kept_by_hub<E: Endpoint>(hub: &Hub<E>) -> [[usize; 2]; 2] {
+    hub.program().deliveries.sizes()
+}
+
+/// As [`kept_by_hub`], for a client.
+#[must_use]
+pub fn kept_by_client<E: Endpoint>(client: &Client<E>) -> [[usize; 2]; 2] {
+    client.deliveries().sizes()
 }
 
 /// Parses the URL of a client. Returns the host and port that the client dials.

@@ -25,12 +25,17 @@
 //!   jumps by the time of the stop. Its peers see a stopped program. The program itself sees what
 //!   it sees after a stop, all timers due and the input waiting, but it also ran before that.
 //!
-//! `cargo test --package wsx-tests --test simulation` runs 50 seeds, and 4 of the requests beside
-//! it. `WSX_SEEDS=17` runs one, and `WSX_SEEDS=0..1000` a range. A failure names its seed.
+//! `cargo test --package wsx-tests --test simulation` runs 50 seeds, and 4 each of the requests and
+//! the kept messages beside it. `WSX_SEEDS=17` runs one, and `WSX_SEEDS=0..1000` a range. A failure
+//! names its seed.
+#[path = "simulation/disk.rs"]
+mod disk;
 #[path = "simulation/raw_peer.rs"]
 mod raw_peer;
 #[path = "simulation/segments.rs"]
 mod segments;
+#[path = "simulation/simulated_delivery.rs"]
+mod simulated_delivery;
 #[path = "simulation/simulated_requests.rs"]
 mod simulated_requests;
 
@@ -930,6 +935,22 @@ struct Figures {
     unanswered: u64,
 }
 
+/// Runs the simulation until `done`, or for this long. Returns whether it is done.
+pub(crate) fn run(
+    sim: &mut Sim<'_>,
+    most: Duration,
+    done: &mut dyn FnMut(&mut Sim<'_>) -> bool,
+) -> Result<bool, String> {
+    let end = sim.elapsed() + most;
+    while !done(sim) {
+        if sim.elapsed() >= end {
+            return Ok(false);
+        }
+        sim.step().map_err(|error| format!("a program failed: {error}"))?;
+    }
+    Ok(true)
+}
+
 /// Runs one seed.
 fn simulate(seed: u64) -> Result<Figures, String> {
     let mut dice = SmallRng::seed_from_u64(seed);
@@ -955,16 +976,6 @@ fn simulate(seed: u64) -> Result<Figures, String> {
     sim.host(raw.clone(), move || raw_peer(here.clone(), name.clone(), own));
     let length = dice.random_range(5..15);
     let mut faults = Faults::new(dice, world.peers.len());
-    let run = |sim: &mut Sim<'_>, most: Duration, done: &mut dyn FnMut(&mut Sim<'_>) -> bool| {
-        let end = sim.elapsed() + most;
-        while !done(sim) {
-            if sim.elapsed() >= end {
-                return Ok(false);
-            }
-            sim.step().map_err(|error| format!("a program failed: {error}"))?;
-        }
-        Ok::<_, String>(true)
-    };
     for (phase, length) in [(Phase::Faults, Duration::from_secs(length)), (Phase::Silence, SILENCE)] {
         world.phase.send_replace(phase);
         run(&mut sim, length, &mut |sim| {

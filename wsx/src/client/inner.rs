@@ -1,4 +1,6 @@
 //! The state that all clones of a client share. It does not dial.
+#[cfg(feature = "__internals")]
+use crate::delivery::deliveries::Deliveries;
 use crate::{
     client::{
         Client,
@@ -83,5 +85,13 @@ impl<E: Endpoint> Client<E> {
     pub(super) fn ask<R, F>(&self, encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError>) -> Asking<'static, R, F> {
         let conn = self.0.current().clone().ok_or(Failed::NotSent(SendError::Closed));
         Asking::on_owned(conn, encode).of_client(self.0.stop.clone())
+    }
+}
+
+#[cfg(feature = "__internals")]
+impl<E: Endpoint> Client<E> {
+    /// Returns the kept messages, for tests.
+    pub(crate) fn deliveries(&self) -> &Deliveries {
+        &self.0.program.deliveries
     }
 }

@@ -65,7 +65,7 @@ pub use std::{
 #[cfg(feature = "__internals")]
 pub mod fuzz {
     pub use crate::internals::{
-        Keys, Read, client_handshake, connection, destination, keys_in_one_pass, keys_in_two_passes, one_pass,
-        outstanding, sorted, two_passes,
+        Keys, Read, client_handshake, connection, destination, kept_by_client, kept_by_hub, keys_in_one_pass,
+        keys_in_two_passes, one_pass, outstanding, sorted, two_passes,
     };
 }

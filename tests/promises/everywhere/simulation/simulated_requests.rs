@@ -11,7 +11,7 @@
 //! - After the faults, both ends ask to a depth of 5 at once, and each of these requests has its
 //!   reply.
 //! - After the shutdown, no request is in a table, and no task runs.
-use crate::{PORT, STATION, Segments, TIME_LIMIT, each_seed, pause, segments};
+use crate::{PORT, STATION, Segments, TIME_LIMIT, each_seed, pause, run, segments};
 use futures_util::future::join_all;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde::{Deserialize, Serialize};
@@ -389,17 +389,15 @@ impl<'t> Target<'t> {
     }
 }
 
-/// After a shutdown: asserts that no task runs.
-async fn conclude(world: &World, name: &str) {
+/// After a shutdown: waits until no task runs. Returns what is wrong if one goes on.
+pub(crate) async fn conclude(name: &str) -> Option<String> {
     let alive = || Handle::current().metrics().num_alive_tasks();
     let left = timeout(TIME_LIMIT, async {
         while alive() > 0 {
             sleep(Duration::from_millis(50)).await;
         }
     });
-    if left.await.is_err() {
-        world.wrong(format!("{name}: {} tasks still run", alive()));
-    }
+    left.await.is_err().then(|| format!("{name}: {} tasks still run", alive()))
 }
 
 /// The program of the server.
@@ -424,7 +422,8 @@ async fn station(world: Arc<World>, seed: u64) -> turmoil::Result {
     }
     accepting.abort();
     drop(hub);
-    conclude(&world, STATION).await;
+    let wrong = conclude(STATION).await;
+    world.books().wrong.extend(wrong);
     Ok(())
 }
 
@@ -451,27 +450,33 @@ async fn edge(world: Arc<World>, name: String, seed: u64) -> turmoil::Result {
         world.wrong(format!("{name} does not close"));
     }
     drop(client);
-    conclude(&world, &name).await;
+    let wrong = conclude(&name).await;
+    world.books().wrong.extend(wrong);
     Ok(())
 }
 
 /// Breaks the network or a program. Returns how it is mended.
 fn break_something(sim: &mut Sim<'_>, dice: &mut SmallRng, name: String) -> Box<dyn Fn(&mut Sim<'_>)> {
-    match dice.random_range(0..5) {
+    if dice.random_range(0..5) > 0 {
+        return break_link(sim, dice, name);
+    }
+    let crashed = if dice.random_bool(0.3) { STATION.to_owned() } else { name };
+    sim.crash(&*crashed);
+    Box::new(move |sim| sim.bounce(&*crashed))
+}
+
+/// Breaks the link of a box. Returns how it is mended.
+pub(crate) fn break_link(sim: &mut Sim<'_>, dice: &mut SmallRng, name: String) -> Box<dyn Fn(&mut Sim<'_>)> {
+    match dice.random_range(0..4) {
         0 => {
-            let crashed = if dice.random_bool(0.3) { STATION.to_owned() } else { name };
-            sim.crash(&*crashed);
-            Box::new(move |sim| sim.bounce(&*crashed))
-        }
-        1 => {
             sim.partition(&*name, STATION);
             Box::new(move |sim| sim.repair(&*name, STATION))
         }
-        2 => {
+        1 => {
             sim.hold(&*name, STATION);
             Box::new(move |sim| sim.release(&*name, STATION))
         }
-        3 => {
+        2 => {
             sim.set_link_fail_rate(&*name, STATION, dice.random_range(0.001..0.05));
             Box::new(move |sim| {
                 sim.set_link_fail_rate(&*name, STATION, 0.0);
@@ -524,38 +529,28 @@ fn simulate(seed: u64) -> Result<Figures, String> {
         let (here, name, own) = (world.clone(), name.clone(), dice.random());
         sim.host(name.clone(), move || edge(here.clone(), name.clone(), own));
     }
-    let run = |sim: &mut Sim<'_>, most: Duration, done: &dyn Fn(&mut Sim<'_>) -> bool| {
-        let end = sim.elapsed() + most;
-        while !done(sim) {
-            if sim.elapsed() >= end {
-                return Ok(false);
-            }
-            sim.step().map_err(|error| format!("a program failed: {error}"))?;
-        }
-        Ok::<_, String>(true)
-    };
     for _ in 0..dice.random_range(2..5) {
-        run(&mut sim, Duration::from_millis(dice.random_range(200..2000)), &|_| false)?;
+        run(&mut sim, Duration::from_millis(dice.random_range(200..2000)), &mut |_| false)?;
         let name = world.boxes[dice.random_range(0..world.boxes.len())].clone();
         let mend = break_something(&mut sim, &mut dice, name);
-        run(&mut sim, Duration::from_millis(dice.random_range(100..3000)), &|_| false)?;
+        run(&mut sim, Duration::from_millis(dice.random_range(100..3000)), &mut |_| false)?;
         mend(&mut sim);
     }
     world.phase.send_replace(Phase::Calm);
-    run(&mut sim, CALM, &|_| false)?;
+    run(&mut sim, CALM, &mut |_| false)?;
     world.phase.send_replace(Phase::Proof);
     let proofs = 6 * world.boxes.len();
-    let is_proven = |_: &mut Sim<'_>| {
+    let mut is_proven = |_: &mut Sim<'_>| {
         let books = world.books();
         books.proofs == proofs || !books.wrong.is_empty()
     };
-    if !run(&mut sim, LONG + CALM, &is_proven)? {
+    if !run(&mut sim, LONG + CALM, &mut is_proven)? {
         let books = world.books();
         return Err(format!("only {} of {proofs} requests have a reply after the faults", books.proofs));
     }
     world.phase.send_replace(Phase::End);
     let names: Vec<String> = world.boxes.iter().cloned().chain([STATION.to_owned()]).collect();
-    if !run(&mut sim, 4 * TIME_LIMIT, &|sim| names.iter().all(|name| !sim.is_host_running(&**name)))? {
+    if !run(&mut sim, 4 * TIME_LIMIT, &mut |sim| names.iter().all(|name| !sim.is_host_running(&**name)))? {
         return Err(format!("the programs do not shut down; {:?}", world.books().wrong));
     }
     drop(sim);

@@ -183,6 +183,15 @@ impl Deliveries {
         let (message, is_handled) = peer.outgoing.state(message_type)?;
         Some(StateOf { value: message.data(), age: message.at.age(now), is_handled })
     }
+
+    /// Returns the messages and bytes that count for the bounds, and those that are kept.
+    #[cfg(feature = "__internals")]
+    pub(crate) fn sizes(&self) -> [[usize; 2]; 2] {
+        let state = self.0.lock();
+        let mut counted = Size::default();
+        state.peers.values().for_each(|peer| counted.change(Size::default(), peer.outgoing.counted()));
+        [state.total, counted].map(|Size { messages, bytes }| [messages, bytes])
+    }
 }
 
 impl Keeper for Deliveries {

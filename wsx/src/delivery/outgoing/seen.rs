@@ -24,4 +24,12 @@ impl Outgoing {
     pub(in crate::delivery) fn size(&self) -> Size {
         Size { messages: self.messages(), bytes: self.bytes }
     }
+
+    /// Returns the number of messages that wait, and the bytes of all that is kept, counted anew.
+    #[cfg(feature = "__internals")]
+    pub(in crate::delivery) fn counted(&self) -> Size {
+        let settled = self.settled.values().map(|(_, message)| message.len());
+        let bytes = self.seq.values().chain(self.latest.values()).map(Message::len).chain(settled).sum();
+        Size { messages: self.seq.len() + self.latest.len(), bytes }
+    }
 }
