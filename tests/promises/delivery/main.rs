@@ -5,6 +5,7 @@ mod hostile;
 mod memory_store;
 mod moments;
 mod on_the_wire;
+mod stale;
 mod states;
 mod tested;
 mod time;

@@ -15,6 +15,7 @@ pub(crate) struct MemoryStore(Arc<Mutex<Inner>>);
 struct Inner {
     map: BTreeMap<String, Vec<u8>>,
     is_full: bool,
+    longest_commit: usize,
     held: Option<Held>,
 }
 
@@ -29,6 +30,11 @@ impl MemoryStore {
     /// Whether commits fail from now on, as those of a full disk do.
     pub(crate) fn set_full(&self, is_full: bool) {
         self.0.lock().unwrap().is_full = is_full;
+    }
+
+    /// Returns the maximum number of changes that came at once.
+    pub(crate) fn longest_commit(&self) -> usize {
+        self.0.lock().unwrap().longest_commit
     }
 
     /// Holds the next commit. Returns what resolves when it has begun, and what lets it go on.
@@ -63,6 +69,7 @@ impl Store for MemoryStore {
             let _ = release.recv();
         }
         let mut inner = self.0.lock().unwrap();
+        inner.longest_commit = inner.longest_commit.max(changes.len());
         if inner.is_full {
             return Err(StoreError::new(StoreErrorKind::Full, "the test's disk is full"));
         }

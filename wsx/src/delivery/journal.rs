@@ -93,8 +93,8 @@ struct Submission {
 impl Journal {
     /// Loads the store through `each`, in this thread, and starts the journal's thread.
     ///
-    /// `on_error` runs in the journal's thread when required changes cannot be written: once, and
-    /// again only after a commit has succeeded.
+    /// `on_error` runs in the journal's thread when a commit has failed, unless its required part
+    /// could be written alone: once, and again only after a commit has succeeded.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ impl Journal {
             changed: Condvar::new(),
         });
         let unwritten = Unwritten::default();
-        let mut worker = Worker { store, shared: shared.clone(), on_error, unwritten };
+        let mut worker = Worker { store, shared: shared.clone(), on_error, is_reported: false, unwritten };
         let ended = Ended(shared.clone());
         let thread = thread::Builder::new()
             .name("wsx-store".to_owned())
@@ -187,6 +187,8 @@ struct Worker<S> {
     store: S,
     shared: Arc<Shared>,
     on_error: Box<dyn Fn(&StoreError) + Send>,
+    /// Whether the error of the last commit was reported.
+    is_reported: bool,
     unwritten: Unwritten,
 }
 
@@ -252,10 +254,14 @@ impl<S: Store> Worker<S> {
             thens.push(then);
         }
         let has_optional = is_required.contains(&false);
+        let has_required = is_required.contains(&true);
         let mut is_required = is_required.into_iter();
         changes.retain(|_| is_required.next() == Some(true));
         if has_optional {
             result = self.write(&changes);
+        }
+        if !has_required {
+            self.report(&first);
         }
         match result {
             Ok(()) => {
@@ -270,17 +276,24 @@ impl<S: Store> Worker<S> {
     /// Keeps required changes for a later commit.
     fn keep(&mut self, mut changes: Vec<Change>, thens: Vec<Then>, error: Arc<StoreError>) {
         merge(&mut changes);
-        if self.unwritten.failed.is_none() {
-            let _ = catch_panic::call(|| (self.on_error)(&error));
-        }
+        self.report(&error);
         self.unwritten = Unwritten { changes, thens, failed: Some((error, Instant::now() + RETRY)) };
+    }
+
+    /// Reports that nothing could be written, once until something was.
+    fn report(&mut self, error: &StoreError) {
+        if !mem::replace(&mut self.is_reported, true) {
+            let _ = catch_panic::call(|| (self.on_error)(error));
+        }
     }
 
     fn write(&mut self, changes: &[Change]) -> Result<(), Arc<StoreError>> {
         if changes.is_empty() {
             return Ok(());
         }
-        guarded(|| self.store.commit(changes)).map_err(Arc::new)
+        guarded(|| self.store.commit(changes)).map_err(Arc::new)?;
+        self.is_reported = false;
+        Ok(())
     }
 }
 
@@ -493,14 +506,19 @@ mod tests {
         assert_eq!(test.commit(Fails), ["a", "b", "c", "d", "e"]);
         assert_eq!(test.commit(Works), ["b", "e"]);
         assert_eq!(test.done(5), [ok("first"), ok("b"), ok("e"), failed("a"), failed("c")]);
+        assert!(test.errors.try_recv().is_err(), "everything that is required was written");
 
         // Nothing is left to try again.
         test.put("f", Fate::Optional);
         assert_eq!(test.commit(Fails), ["f"]);
         assert_eq!(test.done(1), [failed("f")]);
+        assert_eq!(test.errors.try_iter().count(), 1, "nothing was written");
         test.put("g", Fate::Optional);
-        assert_eq!(test.commit(Works), ["g"]);
-        assert!(test.errors.try_recv().is_err(), "everything that is required was written");
+        assert_eq!(test.commit(Fails), ["g"]);
+        assert_eq!(test.done(1), [failed("g")]);
+        test.put("h", Fate::Optional);
+        assert_eq!(test.commit(Works), ["h"]);
+        assert_eq!((test.done(1), test.errors.try_iter().count()), (vec![ok("h")], 0));
     }
 
     /// Row G26: required changes are tried again after a second, and with each later commit. The

@@ -3,6 +3,9 @@
 //! It does not know sockets or clocks. The caller stores the [`Record`]s.
 mod resuming;
 mod seen;
+#[cfg(test)]
+#[cfg(not(wsx_model))]
+mod tests;
 
 use crate::{
     delivery::{
@@ -58,6 +61,8 @@ pub(super) enum Record {
     Put(Lane, u64),
     /// The message with this number does not wait any more.
     Delete(Lane, u64),
+    /// The store could not take the message with this number, unless it does not know.
+    Withdraw(Lane, u64),
     /// These numbers are never sent.
     Skip(u64, u64, Why),
     /// The numbers from this one on are not remembered as skipped any more.
@@ -140,12 +145,16 @@ impl Outgoing {
         }
     }
 
-    /// Takes a message back that the store could not take. Its number is void.
+    /// Takes a message back that the store could not take. Its number was not sent, so it is a hole
+    /// like one that never was a message.
     pub(super) fn refused(&mut self, lane: Lane, number: u64) {
-        match lane {
-            Lane::Seq => drop(self.skip(number, Why::Void)),
-            Lane::Latest => self.remove_latest(number, Outcome::Dropped),
+        let Some(message) = self.lane_mut(lane).remove(&number) else { return };
+        self.bytes -= message.len();
+        if lane == Lane::Latest {
+            self.leave_slot(&Slot::of(&message), number);
         }
+        self.records.push(Record::Withdraw(lane, number));
+        message.end(Outcome::Dropped);
     }
 
     /// Removes the messages that have expired, and returns their types. A message that is on its
@@ -189,10 +198,7 @@ impl Outgoing {
         let message = self.seq.remove(&number)?;
         self.bytes -= message.len();
         self.records.push(Record::Delete(Lane::Seq, number));
-        let was_sent = self.link.as_ref().is_some_and(|link| link.seq_sent >= number);
-        if !was_sent || why != Why::Void {
-            self.add_skip(number, number, why);
-        }
+        self.add_skip(number, number, why);
         Some(message)
     }
 
@@ -274,6 +280,11 @@ impl Outgoing {
         let next = self.seq.range(from..).next();
         let until = next.map(|(number, _)| *number);
         if let Some((to, why)) = self.skips.before(from, until) {
+            let is_next = |(number, message): (&u64, &Message)| *number == to + 1 && !message.is_stored;
+            if why == Why::Void && next.is_some_and(is_next) {
+                // After a crash, lower numbers than that of the message may be given away.
+                return None;
+            }
             link.skip(to, now);
             return Some(Step::Skip { from, to, why });
         }

@@ -30,6 +30,7 @@ impl Shared {
             state.total.change(before, peer.outgoing.size());
             return;
         };
+        let mut withdrawn = Vec::new();
         let mut changes: Vec<_> = records
             .into_iter()
             .filter_map(|change| match change {
@@ -38,6 +39,10 @@ impl Shared {
                     Some(record::message(name, lane, number, message, is_settled))
                 }
                 Record::Delete(lane, number) => Some(record::delete_message(name, lane, number)),
+                Record::Withdraw(lane, number) => {
+                    withdrawn.push(record::delete_message(name, lane, number));
+                    None
+                }
                 Record::Skip(from, to, why) => Some(record::skip(name, from, to, why)),
                 Record::EndSkip(from) => Some(record::delete_skip(name, from)),
             })
@@ -45,6 +50,10 @@ impl Shared {
         changes.extend(state.clock.record());
         if !changes.is_empty() {
             journal.submit(changes, Fate::Required, self.when_stored(name, unstored));
+        }
+        // Tried once: while a disk is full, they must not become more and more.
+        if !withdrawn.is_empty() {
+            journal.submit(withdrawn, Fate::Optional, Box::new(|_| {}));
         }
     }
 

@@ -652,7 +652,7 @@ fn change(sender: &Outgoing, record: &Record) -> Option<(Key, Option<Value>)> {
             let (message, is_settled) = sender.stored_form(lane, number)?;
             (key(lane, number), Some(Value::Message { id: id_of(&message.kept.text), is_settled }))
         }
-        Record::Delete(lane, number) => (key(lane, number), None),
+        Record::Delete(lane, number) | Record::Withdraw(lane, number) => (key(lane, number), None),
         Record::Skip(from, to, why) => (Key::Skip(from), Some(Value::Skip { to, why })),
         Record::EndSkip(from) => (Key::Skip(from), None),
     })

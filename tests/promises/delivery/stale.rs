@@ -1,0 +1,71 @@
+//! Kept messages beside connections, runtimes and disks that are gone: rows G4, G15, G16 and G17 of
+//! the specification.
+use crate::memory_store::MemoryStore;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::time::Duration;
+use tokio::runtime;
+use wsx::{
+    CancellationToken, Client, Hub, SendError,
+    delivery::{DeliveryError, Mailbox},
+};
+use wsx_tests::{Log, Peer, Server, within};
+
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
+#[wsx(delivery = at_least_once)]
+struct Order {
+    n: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
+#[wsx(delivery = at_least_once, ttl = "50ms")]
+struct Brief {
+    n: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
+#[wsx(delivery = latest)]
+struct Speed {
+    n: u32,
+}
+
+/// A hub that logs the orders.
+fn hub(log: &Log<u32>, mailbox: Mailbox) -> Hub {
+    let log = log.clone();
+    let on_order = move |order: Order, _| {
+        log.add(order.n);
+        async {}
+    };
+    Hub::builder().on("order", on_order).mailbox(mailbox).build().unwrap()
+}
+
+/// Answers the hub's begin: the peer has handled nothing.
+async fn resume(peer: &mut Peer) {
+    let begin = peer.receive().await["seq"].clone();
+    assert!(begin["first"].is_u64(), "{begin}");
+    peer.send(json!({"type": "delivery", "ack": {"epoch": begin["epoch"], "seq": 0, "latest": 0}}).to_string()).await;
+}
+
+/// Row G15: messages that a full disk rejects leave nothing that waits for the disk.
+#[tokio::test]
+async fn rejected_messages_do_not_wait_for_the_disk() {
+    let store = MemoryStore::default();
+    let server = Server::start(hub(&Log::default(), Mailbox::new().store(store.clone()))).await;
+    for id in ["absent", "box-7"] {
+        within(server.hub.send_to(id, &Order { n: 0 })).await.unwrap();
+    }
+    let mut peer = server.peer("box-7").await;
+    resume(&mut peer).await;
+    peer.receive().await;
+    store.set_full(true);
+    for n in 1..=200 {
+        for id in ["absent", "box-7"] {
+            let sent = within(server.hub.send_to(id, &Order { n })).await;
+            assert!(matches!(sent, Err(SendError::Store(_))), "{sent:?}");
+            let sent = within(server.hub.send_to(id, &Speed { n })).await;
+            assert!(matches!(sent, Err(SendError::Store(_))), "{sent:?}");
+        }
+    }
+    let most = store.longest_commit();
+    assert!(most < 20, "{most} changes wait for the disk");
+}
