@@ -46,6 +46,54 @@ async fn resume(peer: &mut Peer) {
     peer.send(json!({"type": "delivery", "ack": {"epoch": begin["epoch"], "seq": 0, "latest": 0}}).to_string()).await;
 }
 
+/// Row G17: what is kept through an old connection leaves on the present one.
+#[tokio::test]
+async fn a_send_on_an_old_connection_of_a_hub_leaves_on_the_present_one() {
+    let log = Log::default();
+    let server = Server::start(hub(&log, Mailbox::new())).await;
+    let peer = server.peer("box-7").await;
+    let old = server.hub.connection("box-7").unwrap();
+    drop(peer);
+    within(old.closed()).await;
+    let mut peer = server.peer("box-7").await;
+    peer.send_envelope("order", json!({"n": 1})).await;
+    assert_eq!(log.next().await, 1, "the connection is open");
+    within(old.send(&Order { n: 2 })).await.unwrap();
+    resume(&mut peer).await;
+    assert_eq!(peer.receive().await["data"]["n"], 2);
+}
+
+/// Row G17: the same for a client.
+#[tokio::test]
+async fn a_send_on_an_old_connection_of_a_client_leaves_on_the_present_one() {
+    let log = Log::default();
+    let server = Server::start(hub(&log, Mailbox::new())).await;
+    let (opened, conns) = (Log::default(), Log::default());
+    let client = Client::builder(server.url("box-7"));
+    let on_speed = {
+        let opened: Log<u32> = opened.clone();
+        move |speed: Speed, _| {
+            opened.add(speed.n);
+            async {}
+        }
+    };
+    let client = client.on("speed", on_speed).build().unwrap();
+    let register = {
+        let conns: Log<wsx::Connection> = conns.clone();
+        move |conn: &wsx::Connection| conns.add(conn.clone())
+    };
+    within(client.connect(CancellationToken::new(), register)).await.unwrap();
+    let old = conns.next().await;
+    server.hub.connection("box-7").unwrap().close();
+    within(old.closed()).await;
+    conns.next().await;
+    within(server.hub.send_to("box-7", &Speed { n: 1 })).await.unwrap();
+    assert_eq!(opened.next().await, 1, "the connection is open");
+    within(old.send(&Order { n: 2 })).await.unwrap();
+    assert_eq!(log.next().await, 2);
+    client.close();
+}
+
 /// Row G15: messages that a full disk rejects leave nothing that waits for the disk.
 #[tokio::test]
 async fn rejected_messages_do_not_wait_for_the_disk() {

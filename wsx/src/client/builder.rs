@@ -26,7 +26,7 @@ use crate::{
     protocol::endpoint::{Endpoint, IntoEndpoint, Untyped},
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use std::{fmt, future::Future, io, net::IpAddr, panic::Location, sync::Arc};
+use std::{fmt, future::Future, io, net::IpAddr, panic::Location};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Builds a [`Client`]. [`Client::builder`] returns it.
@@ -307,7 +307,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// ```
     #[cfg(feature = "rustls")]
     #[must_use]
-    pub fn tls(mut self, config: impl Into<Arc<rustls::ClientConfig>>) -> Self {
+    pub fn tls(mut self, config: impl Into<std::sync::Arc<rustls::ClientConfig>>) -> Self {
         self.options.trust = crate::client::tls::Trust(Some(config.into()));
         self
     }
@@ -356,7 +356,7 @@ impl<E: Endpoint> ClientBuilder<E> {
     /// As [`build`](Self::build), but a client with problems is built too, and its `connect`
     /// returns them.
     pub(super) fn build_unchecked(self) -> Client<E> {
-        Client(Arc::new(Inner::new(self.urls, self.program, self.options)))
+        Client(Inner::new(self.urls, self.program, self.options))
     }
 }
 

@@ -43,11 +43,11 @@ pub(super) struct Inner<E: Endpoint> {
 
 impl<E: Endpoint> Inner<E> {
     /// Checks the URLs and the options, and collects the handlers.
-    pub(super) fn new(urls: Urls, mut program: ProgramBuilder<E>, options: Options) -> Self {
+    pub(super) fn new(urls: Urls, mut program: ProgramBuilder<E>, options: Options) -> Arc<Self> {
         options.problems(|problem| program.problem(problem));
         let targets = urls.parse().map_err(|problems| problems.into_iter().for_each(|why| program.problem(why))).ok();
         let (program, result) = program.build(Owner::Client, NoHandlers::Allowed);
-        Self {
+        let inner = Arc::new(Self {
             program,
             targets: result.map(|()| targets.expect("a wrong URL is among the problems")),
             options,
@@ -55,7 +55,10 @@ impl<E: Endpoint> Inner<E> {
             status: Status::new(),
             retry: watch::Sender::new(()),
             stop: CancellationToken::new(),
-        }
+        });
+        let weak = Arc::downgrade(&inner);
+        inner.program.deliveries.set_present(move |_| weak.upgrade()?.current().clone());
+        inner
     }
 
     pub(super) fn current(&self) -> MutexGuard<'_, Option<Handle>> {

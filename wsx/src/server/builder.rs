@@ -359,7 +359,9 @@ impl<E: Endpoint> HubBuilder<E> {
         let (program, result) = program.build(Owner::Hub, options.no_handlers);
         result?;
         let admission = Arc::new(Admission::new(options.limits).with_ingress(options.ingress));
-        Ok(Hub::from_parts(program, admission, options.duplicates, options.presence, options.on_connect))
+        let hub = Hub::from_parts(program, admission, options.duplicates, options.presence, options.on_connect);
+        hub.find_present();
+        Ok(hub)
     }
 }
 

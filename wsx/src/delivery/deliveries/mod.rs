@@ -54,9 +54,13 @@ struct Shared {
     observer: GuardedObserver,
     /// Writes to the store, if there is one.
     journal: OnceLock<Journal>,
+    /// Returns the present connection of a peer. A message may be kept through an older one.
+    present: OnceLock<Present>,
     /// This value, for the calls of the journal.
     me: Weak<Self>,
 }
+
+type Present = Box<dyn Fn(&str) -> Option<Handle> + Send + Sync>;
 
 impl Deliveries {
     /// Returns the engine of a client.
@@ -80,8 +84,14 @@ impl Deliveries {
             bounds,
             observer,
             journal: OnceLock::new(),
+            present: OnceLock::new(),
             me: me.clone(),
         }))
+    }
+
+    /// Sets what returns the present connection of a peer.
+    pub(crate) fn set_present(&self, present: impl Fn(&str) -> Option<Handle> + Send + Sync + 'static) {
+        let _ = self.0.present.set(Box::new(present));
     }
 
     /// Begins the delivery on a new connection, after its handler of `__open__`. Nothing is done
@@ -205,7 +215,7 @@ impl Keeper for Deliveries {
         let accepting = self.0.keep(name, kept, watch)?;
         // After the message is there: a connection that comes at the same time has either seen it,
         // or is seen here.
-        let conn = conn().filter(|conn| !conn.is_closed());
+        let conn = conn().filter(|conn| !conn.is_closed()).or_else(|| self.0.present(name));
         if let Some(conn) = conn.as_ref().filter(|conn| conn.is_open_to_delivery()) {
             self.0.attach(conn);
         }
@@ -224,6 +234,10 @@ impl Keeper for Deliveries {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn present(&self, name: &str) -> Option<Handle> {
+        self.present.get().and_then(|present| present(name)).filter(|conn| !conn.is_closed())
     }
 
     fn attach(&self, conn: &Handle) {

@@ -145,6 +145,12 @@ impl<E> Hub<E> {
 }
 
 impl<E: Endpoint> Hub<E> {
+    /// Lets the kept messages find the present connection of a peer.
+    pub(crate) fn find_present(&self) {
+        let weak = Arc::downgrade(&self.0);
+        self.program().deliveries.set_present(move |id| weak.upgrade()?.roster.registry().get(id));
+    }
+
     /// Returns the peer for which a send keeps a message.
     pub(crate) fn recipient(&self, id: &str) -> Recipient {
         let peer: Arc<str> = id.into();
