@@ -94,6 +94,23 @@ async fn a_send_on_an_old_connection_of_a_client_leaves_on_the_present_one() {
     client.close();
 }
 
+/// Row G16: a message whose time to live ends while it is on its way has expired when its
+/// connection ends, also if the peer never comes again.
+#[tokio::test]
+async fn a_message_on_its_way_expires_with_its_connection() {
+    let server = Server::start(hub(&Log::default(), Mailbox::new())).await;
+    let mut peer = server.peer("box-7").await;
+    let delivering = server.hub.deliver("box-7", &Brief { n: 1 });
+    resume(&mut peer).await;
+    assert_eq!(peer.receive().await["data"]["n"], 1);
+    let delivering = tokio::spawn(delivering);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!delivering.is_finished(), "the peer may still handle it");
+    drop(peer);
+    let expired = within(delivering).await.unwrap();
+    assert!(matches!(expired, Err(DeliveryError::Expired)), "{expired:?}");
+}
+
 /// Row G15: messages that a full disk rejects leave nothing that waits for the disk.
 #[tokio::test]
 async fn rejected_messages_do_not_wait_for_the_disk() {

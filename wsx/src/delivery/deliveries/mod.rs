@@ -111,14 +111,20 @@ impl Deliveries {
 
     /// Ends the delivery on a connection. What was in progress is sent again on the next one.
     pub(crate) fn detach(&self, conn: &Handle) {
+        let mut events = Vec::new();
         let mut state = self.0.lock();
         let Some(peer) = state.peers.get_mut(conn.peer()) else { return };
+        peer.inboxes.iter_mut().for_each(|inbox| inbox.left(conn));
         if peer.is_on(conn) {
             peer.conn = None;
             peer.outgoing.detach();
+            // What was on its way has waited for this.
+            self.0.expire_locked(&mut state, conn.peer(), &mut events);
+            self.0.write_records(&mut state, conn.peer());
         }
-        peer.inboxes.iter_mut().for_each(|inbox| inbox.left(conn));
         state.forget_if_empty(conn.peer());
+        drop(state);
+        self.0.report(events);
     }
 
     /// Takes a control envelope with the key `ack`.
