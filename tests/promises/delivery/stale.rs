@@ -134,3 +134,29 @@ async fn rejected_messages_do_not_wait_for_the_disk() {
     let most = store.longest_commit();
     assert!(most < 20, "{most} changes wait for the disk");
 }
+
+/// Row G5: acknowledgements go on after the runtime of an earlier connection has ended.
+#[test]
+fn acknowledgements_go_on_after_the_end_of_a_runtime() {
+    let log = Log::default();
+    let hub = hub(&log, Mailbox::new());
+    for round in 0..2_u64 {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let hub = hub.clone();
+        runtime.block_on(async {
+            let server = Server::start(hub).await;
+            let mut peer = server.peer("box-7").await;
+            peer.send(json!({"type": "delivery", "seq": {"epoch": "e", "first": 1, "last": 9}}).to_string()).await;
+            assert_eq!(peer.receive().await["ack"]["seq"], 3 * round);
+            for n in 3 * round + 1..=3 * round + 3 {
+                peer.send(json!({"type": "order", "seq": n, "data": {"n": n}}).to_string()).await;
+                assert_eq!(u64::from(log.next().await), n);
+            }
+            if round == 1 {
+                while peer.receive().await["ack"]["seq"] != 6 {}
+            }
+        });
+        // Its tasks are dropped. A delayed acknowledgement may be one of them.
+        drop(runtime);
+    }
+}

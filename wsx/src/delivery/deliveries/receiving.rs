@@ -141,6 +141,8 @@ impl Shared {
         inbox.token = conn.delivery_token();
         inbox.conn = Some(conn.clone());
         inbox.runtime = runtime::Handle::try_current().ok();
+        // An acknowledgement that an earlier runtime has dropped never comes.
+        inbox.is_scheduled = false;
         inbox.begin_waits = true;
         self.begin_if_idle(inbox, state.clock.now());
         let forgotten = forgotten.map(|epoch| record::delete_handled(&name, &epoch));
