@@ -1,5 +1,4 @@
-//! Kept messages beside connections, runtimes and disks that are gone: rows G4, G15, G16 and G17 of
-//! the specification.
+//! Kept messages beside connections, runtimes and disks that are gone.
 use crate::memory_store::MemoryStore;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

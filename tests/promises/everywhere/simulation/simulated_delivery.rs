@@ -59,7 +59,7 @@ const CALM: Duration = Duration::from_secs(10);
 const SETTLED: Duration = Duration::from_secs(60);
 /// Time limit of the real clock, in addition: the threads of the stores need it, and try again only
 /// after a second.
-const REAL_TIME: Duration = Duration::from_secs(60);
+const REAL_TIME: Duration = Duration::from_secs(20);
 /// The number of keys of `latest`.
 const KEYS: u64 = 3;
 const DAY: i64 = 24 * 60 * 60;
@@ -196,14 +196,14 @@ struct Books {
     newest: BTreeMap<(String, String, String, String), u64>,
     /// The last message of each key that a receiver has handled.
     last: BTreeMap<(String, String, String), u64>,
-    /// By the ends: whether messages were dropped by the program.
-    dropped: BTreeSet<(String, String)>,
+    /// By the ends: the id of the last message when the program has dropped what waited.
+    dropped: BTreeMap<(String, String), u64>,
     /// By the end, what waits, in the proof.
     waiting: BTreeMap<(String, String), usize>,
     /// By the box: the last states that the hub knows: the reported one, and the desired one.
     states: BTreeMap<String, [Option<u64>; 2]>,
-    /// The ids of the messages that were sent after the faults.
-    proofs: Vec<u64>,
+    /// How many senders have sent what must arrive after the faults.
+    proven: usize,
     crashes: u64,
     wipes: u64,
     outcomes: BTreeMap<&'static str, u64>,
@@ -317,7 +317,8 @@ impl World {
         let Books { messages, runs, dropped, outcomes, wrong, .. } = &mut *books;
         let sent = messages.get_mut(&id).expect("it was recorded");
         let is_same = runs.get(&sent.to).is_some_and(|run| run.number == sent.program);
-        let may_be_dropped = || sent.kind == Kind::Sample || dropped.contains(&(sent.from.clone(), sent.to.clone()));
+        let may_be_dropped =
+            || sent.kind == Kind::Sample || dropped.contains_key(&(sent.from.clone(), sent.to.clone()));
         let (name, is_right) = match result {
             // A receiver that was killed has forgotten that the handler failed.
             Ok(()) => ("handled", sent.succeeded > 0 || (sent.failed > 0 && !is_same)),
@@ -543,8 +544,13 @@ impl Node {
     async fn handle(&self, conn: &Connection, id: u64, delivered: &Delivered, may_fail: bool) -> Result<(), String> {
         let handling = self.begin(conn, id, delivered);
         let is_calm = self.world.phase() >= Phase::Proof;
-        let longest =
-            if is_calm { 0 } else { self.roll(|dice| [0, 0, 0, 0, 0, 0, 0, 30, 400][dice.random_range(0..9)]) };
+        let longest = self.roll(|dice| match dice.random_range(0..100) {
+            _ if is_calm => 0,
+            0 => 1500,
+            1..12 => 400,
+            12..35 => 30,
+            _ => 0,
+        });
         if longest > 0 {
             sleep(Duration::from_millis(longest)).await;
         }
@@ -676,14 +682,23 @@ impl Way {
             if let Some(conn) = self.connection().filter(|_| dice.random_bool(0.03)) {
                 conn.close();
             }
-            if let (Self::ToBox(hub, id), true) = (&self, dice.random_bool(0.01)) {
-                world.books().dropped.insert((node.name.clone(), id.clone()));
-                hub.drop_waiting(id);
+            match &self {
+                Self::ToBox(hub, id) if dice.random_bool(0.01) => {
+                    let mut books = world.books();
+                    let last = books.messages.len() as u64;
+                    books.dropped.insert((node.name.clone(), id.clone()), last);
+                    drop(books);
+                    hub.drop_waiting(id);
+                }
+                Self::ToStation(client) if dice.random_bool(0.05) => client.retry_now(),
+                _ => {}
             }
         }
         world.reach(Phase::Proof).await;
-        let mut kinds: Vec<_> = (0..KEYS).map(Kind::Level).collect();
-        kinds.extend([Kind::State, Kind::Reading]);
+        // What was sent before the faults ended has to be known, too.
+        let mut kinds: Vec<_> = (0..KEYS).map(Kind::Level).chain([Kind::State]).collect();
+        kinds.retain(|_| dice.random_bool(0.5));
+        kinds.push(Kind::Reading);
         for kind in kinds {
             let (id, mut delivering) = loop {
                 let (id, mut delivering) = self.deliver(kind);
@@ -700,10 +715,10 @@ impl Way {
             if !world.disks[&node.name].is_durable(id) {
                 world.wrong(format!("{id} was accepted after the faults, and is not durable"));
             }
-            world.books().proofs.push(id);
             let _ = delivering.sent().await;
             deliveries.spawn(async move { (id, delivering.await) });
         }
+        world.books().proven += 1;
         while world.phase() < Phase::End {
             while let Some(Ok((id, result))) = deliveries.try_join_next() {
                 world.concluded(id, &result);
@@ -875,6 +890,8 @@ fn break_something(sim: &mut Sim<'_>, world: &World, dice: &mut SmallRng) -> Men
             if dice.random_bool(0.2) {
                 disk.wipe();
                 books.wipes += 1;
+                // It needs the states again.
+                books.last.retain(|(name, _, slot), _| *name != program || slot != "state");
             }
             if dice.random_bool(0.2) {
                 disk.move_clock([DAY, -DAY][dice.random_range(0..2)]);
@@ -1027,8 +1044,8 @@ impl World {
     fn missing(&self) -> Option<String> {
         let books = self.books();
         let ways = 2 * self.boxes.len();
-        if books.proofs.len() < ways * (KEYS as usize + 2) {
-            return Some(format!("only {} messages were accepted", books.proofs.len()));
+        if books.proven < ways {
+            return Some(format!("only {} of {ways} have sent their last messages", books.proven));
         }
         if let Some(((from, to), waiting)) = books.waiting.iter().find(|(_, waiting)| **waiting > 0) {
             return Some(format!("{waiting} messages of {from} for {to} wait"));
@@ -1075,6 +1092,9 @@ impl World {
             }
         }
         for ((name, peer, slot), id) in newest {
+            if books.dropped.get(&(name.to_owned(), peer.to_owned())).is_some_and(|last| id <= *last) {
+                continue;
+            }
             let last = books.last.get(&(peer.to_owned(), name.to_owned(), slot.clone()));
             if last != Some(&id) {
                 return Some(format!("{peer} has {last:?} of {name} as {slot}, and the newest is {id}"));
