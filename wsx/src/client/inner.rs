@@ -8,7 +8,12 @@ use crate::{
         state::Status,
         urls::{Targets, Urls},
     },
-    connection::{Asking, asking::Failed, handle::Handle, keeper::Recipient},
+    connection::{
+        Asking,
+        asking::Failed,
+        handle::{Handle, delivery::server_name},
+        keeper::Recipient,
+    },
     dispatch::{
         program::{Program, ProgramBuilder},
         router::{NoHandlers, Owner},
@@ -81,7 +86,7 @@ impl<E: Endpoint> Client<E> {
         }
         let inner = self.0.clone();
         let conn = Box::new(move || inner.current().clone());
-        Ok(Recipient { keeper: self.0.program.keeper(), peer: Arc::from(""), conn })
+        Ok(Recipient { keeper: self.0.program.keeper(), peer: server_name().clone(), conn })
     }
 
     /// Asks the server on the current connection.

@@ -4,7 +4,7 @@
 //! The task, the hub and the sends use a [`Handle`]. [`Connection`](super::Connection) is its
 //! public form and adds the side. A handle does not know the socket or the hub.
 mod asks;
-mod delivery;
+pub(crate) mod delivery;
 mod extra;
 mod intake;
 mod reports;

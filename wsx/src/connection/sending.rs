@@ -205,9 +205,9 @@ impl Future for Sending<'_> {
         let this = self.get_mut();
         let result = match (std::mem::replace(&mut this.step, Step::Done), this.conn.handle()) {
             (Step::Failed(error), _) => Err(error),
-            (Step::Kept(mut kept), _) => {
-                let (recipient, message) = &mut *kept;
-                match recipient.keep(message.clone(), None) {
+            (Step::Kept(kept), _) => {
+                let (mut recipient, message) = *kept;
+                match recipient.keep(message, None) {
                     Ok(kept) => {
                         this.accepted = if kept.is_connected { Accepted::Sent } else { Accepted::Kept };
                         this.step = Step::Storing(kept.accepting);

@@ -175,7 +175,9 @@ impl Track {
         let moved = limit > self.handled;
         if moved {
             self.handled = limit;
-            self.done = self.done.split_off(&(limit + 1));
+            while self.done.first().is_some_and(|first| *first <= limit) {
+                self.done.pop_first();
+            }
         }
         moved
     }

@@ -168,10 +168,10 @@ impl Outgoing {
         let mut types = Vec::new();
         for number in expired(&self.seq, seq_sent) {
             let message = self.skip(number, Why::Expired).expect("it was found above");
-            types.push(message.end(Outcome::Expired).kept.message_type);
+            types.push((*message.end(Outcome::Expired).kept.message_type).into());
         }
         for number in expired(&self.latest, latest_sent) {
-            types.push(self.latest[&number].kept.message_type.clone());
+            types.push((*self.latest[&number].kept.message_type).into());
             self.remove_latest(number, Outcome::Expired);
         }
         types
@@ -254,7 +254,7 @@ impl Outgoing {
     }
 
     /// Returns what is sent next, if anything may be sent now.
-    pub(super) fn next(&mut self, now: Time) -> Option<Step> {
+    pub(super) fn next(&mut self, now: Time) -> Option<Step<'_>> {
         let link = self.link.as_mut().filter(|link| !link.is_closing)?;
         if !link.has_begun {
             let waits = |lane: &BTreeMap<u64, Message>| lane.values().any(|message| message.is_stored);
@@ -327,23 +327,21 @@ impl Outgoing {
         let mut end = |lane, number, message: Message| match reason(lane, number) {
             None => message.end(Outcome::Handled),
             Some(failed) => {
-                failures.push((failed.clone(), message.kept.message_type.clone()));
+                failures.push((failed.clone(), (*message.kept.message_type).into()));
                 message.end(Outcome::Failed { code: failed.code.clone(), message: failed.message.clone() })
             }
         };
-        let waiting = self.seq.split_off(&(seq + 1));
-        for (number, message) in std::mem::replace(&mut self.seq, waiting) {
+        while let Some((number, message)) = pop_until(&mut self.seq, seq) {
             self.bytes -= message.len();
             self.records.push(Record::Delete(Lane::Seq, number));
             end(Lane::Seq, number, message);
         }
-        let waiting = self.latest.split_off(&(latest + 1));
-        for (number, message) in std::mem::replace(&mut self.latest, waiting) {
+        while let Some((number, message)) = pop_until(&mut self.latest, latest) {
             self.leave_slot(&Slot::of(&message), number);
             let message = end(Lane::Latest, number, message);
             if message.is_state() {
                 self.records.push(Record::Put(Lane::Latest, number));
-                self.settled.insert(message.kept.message_type.clone(), (number, message));
+                self.settled.insert((*message.kept.message_type).into(), (number, message));
             } else {
                 self.bytes -= message.len();
                 self.records.push(Record::Delete(Lane::Latest, number));
@@ -384,6 +382,12 @@ impl Outgoing {
             Lane::Latest => &mut self.latest,
         }
     }
+}
+
+/// Takes the first message, if its number is at most this one.
+fn pop_until(lane: &mut BTreeMap<u64, Message>, last: u64) -> Option<(u64, Message)> {
+    let first = lane.first_entry().filter(|first| *first.key() <= last)?;
+    Some(first.remove_entry())
 }
 
 /// All that decides about the next steps, for the model: it visits each state once.

@@ -190,7 +190,7 @@ fn stored_message(value: &[u8]) -> Option<StoredMessage> {
     policy.ttl = head.ttl.map(Duration::from_millis);
     std::str::from_utf8(text).ok()?;
     let slot = head.slot.map(|slot| (&*slot).into());
-    let kept = KeptMessage::new((&*head.message_type).into(), policy, slot, Bytes::copy_from_slice(text))?;
+    let kept = KeptMessage::new(head.message_type.into_owned().into(), policy, slot, Bytes::copy_from_slice(text))?;
     let expires = head.expires.map(Time::from_millis);
     Some(StoredMessage { kept, at: Time::from_millis(head.at), expires, is_settled: head.settled })
 }

@@ -1,7 +1,6 @@
 //! What was sent to a peer on its present connection, and is not acknowledged. It does not know
 //! what waits.
 use crate::delivery::{Moment, Time, Why, lane::Lane, message::Message, window::Window};
-use bytes::Bytes;
 use std::collections::VecDeque;
 
 /// The sending on one connection.
@@ -20,8 +19,8 @@ pub(super) struct Link {
     pub(super) seq_sent: u64,
     /// The same for the other lane.
     pub(super) latest_sent: u64,
-    /// The messages that are not acknowledged.
-    in_flight: VecDeque<InFlight>,
+    /// The messages of each lane that are not acknowledged, by their numbers.
+    in_flight: [VecDeque<InFlight>; 2],
     /// Their bytes.
     bytes: usize,
     window: Window,
@@ -33,29 +32,29 @@ pub(super) struct Link {
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(test, derive(Hash))]
 struct InFlight {
-    lane: Lane,
     number: u64,
     bytes: usize,
     sent: Time,
 }
 
 /// What is sent next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+#[derive(Debug)]
+pub(super) enum Step<'m> {
     /// The epoch, and the numbers that wait.
     Begin { first: u64, last: u64 },
     /// Numbers that are never sent.
     Skip { from: u64, to: u64, why: Why },
     /// A message has expired: remove it, and ask again.
     Expire,
-    /// A message, as the envelope without its number, with the position of its data.
-    Message { lane: Lane, is_state: bool, number: u64, text: Bytes, split: usize },
+    /// A message, with its number in the lane.
+    Message { lane: Lane, number: u64, message: &'m Message },
 }
 
 impl Link {
     /// Returns the message, if the window has room.
-    pub(super) fn send(&mut self, lane: Lane, number: u64, message: &Message, now: Time) -> Option<Step> {
-        if !self.window.has_room(self.in_flight.len(), self.bytes, message.len()) {
+    pub(super) fn send<'m>(&mut self, lane: Lane, number: u64, message: &'m Message, now: Time) -> Option<Step<'m>> {
+        let in_flight = self.in_flight.iter().map(VecDeque::len).sum();
+        if !self.window.has_room(in_flight, self.bytes, message.len()) {
             return None;
         }
         *match lane {
@@ -64,13 +63,7 @@ impl Link {
         } = number;
         self.add(lane, number, message.len(), now);
         message.report(Moment::Sent);
-        Some(Step::Message {
-            lane,
-            is_state: message.is_state(),
-            number,
-            text: message.kept.text.clone(),
-            split: message.kept.split,
-        })
+        Some(Step::Message { lane, number, message })
     }
 
     /// Notes that the numbers up to this one were explained.
@@ -81,25 +74,20 @@ impl Link {
 
     fn add(&mut self, lane: Lane, number: u64, bytes: usize, sent: Time) {
         self.bytes += bytes;
-        self.in_flight.push_back(InFlight { lane, number, bytes, sent });
+        self.in_flight[lane as usize].push_back(InFlight { number, bytes, sent });
     }
 
     /// Removes what is acknowledged.
     pub(super) fn acknowledged(&mut self, seq: u64, latest: u64, now: Time) {
         let (mut messages, mut bytes, mut newest) = (0, 0, None);
-        self.in_flight.retain(|message| {
-            let last = match message.lane {
-                Lane::Seq => seq,
-                Lane::Latest => latest,
-            };
-            let is_acknowledged = message.number <= last;
-            if is_acknowledged {
+        for (lane, last) in self.in_flight.iter_mut().zip([seq, latest]) {
+            while let Some(message) = lane.front().filter(|message| message.number <= last) {
                 messages += 1;
                 bytes += message.bytes;
                 newest = newest.max(Some(message.sent));
+                lane.pop_front();
             }
-            !is_acknowledged
-        });
+        }
         if let Some(sent) = newest {
             self.bytes -= bytes;
             self.window.acknowledged(messages, bytes, sent.millis(), now.millis());

@@ -10,6 +10,6 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn of(message: &Message) -> Self {
-        Self { message_type: message.kept.message_type.clone(), key: message.kept.slot.clone() }
+        Self { message_type: (*message.kept.message_type).into(), key: message.kept.slot.clone() }
     }
 }

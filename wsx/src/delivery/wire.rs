@@ -119,12 +119,13 @@ fn text(key: &str, value: &impl Serialize) -> String {
 
 /// Returns the envelope of a message with its number.
 pub(crate) fn numbered(text: &[u8], split: usize, lane: Lane, is_state: bool, number: u64, to: &mut Vec<u8>) {
-    let key = match (lane, is_state) {
-        (Lane::Seq, _) => "seq",
-        (Lane::Latest, false) => "latest",
-        (Lane::Latest, true) => "state",
+    let key: &[u8] = match (lane, is_state) {
+        (Lane::Seq, _) => b",\"seq\":",
+        (Lane::Latest, false) => b",\"latest\":",
+        (Lane::Latest, true) => b",\"state\":",
     };
     to.extend_from_slice(&text[..split]);
-    to.extend_from_slice(format!(",\"{key}\":{number}").as_bytes());
+    to.extend_from_slice(key);
+    serde_json::to_writer(&mut *to, &number).expect("a number is JSON");
     to.extend_from_slice(&text[split..]);
 }

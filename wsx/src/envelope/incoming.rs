@@ -162,7 +162,7 @@ impl<'f> Incoming<'f> {
 
     /// As [`message`](Self::message), with the keys of a request or a reply.
     pub(crate) fn with_keys(frame: &'f RawFrame<'f>) -> (Self, Keys<'f>) {
-        match frame.as_text().and_then(|text| Parsed::parse(text).ok()) {
+        match frame.as_text().and_then(|text| Parsed::numbered(text).or_else(|| Parsed::parse(text).ok())) {
             Some(Parsed { ver, message_type, ts, keys, data }) => {
                 let data = Data::Json(data);
                 (Self { message_type, ver, ts, request: keys.id, data, frame: Some(frame), closed: None }, keys)

@@ -1,11 +1,12 @@
 //! A message that is kept until its peer has handled it: its envelope without a number. It does not
 //! know who keeps it.
 use crate::{
-    envelope::{Outbound, keys::Sent},
+    envelope::{Outbound, frame::Encode as _, keys::Sent},
     error::SendError,
     policy::Policy,
 };
 use bytes::Bytes;
+use std::borrow::Cow;
 
 /// Begins the payload in an envelope that wsx writes. It cannot be part of the type before it,
 /// because a quote in a string has a backslash.
@@ -14,7 +15,7 @@ const DATA: &[u8] = b",\"data\":";
 /// The envelope of a message, written, and how it is delivered.
 #[derive(Debug, Clone)]
 pub(crate) struct KeptMessage {
-    pub(crate) message_type: Box<str>,
+    pub(crate) message_type: Cow<'static, str>,
     pub(crate) policy: Policy,
     /// The JSON of the key, which distinguishes messages of the same type.
     pub(crate) slot: Option<Box<str>>,
@@ -27,16 +28,20 @@ pub(crate) struct KeptMessage {
 impl KeptMessage {
     /// Encodes a message.
     pub(crate) fn of<M: Outbound + ?Sized>(message: &M) -> Result<Self, SendError> {
-        let mut buffer = Vec::new();
-        message.write_envelope(&mut buffer, Sent::Message).map_err(SendError::Encode)?;
         let slot = message.slot().map(String::into_boxed_str);
-        let text = Bytes::from(buffer);
+        // In memory of its size: it may wait for a long time.
+        let text = Bytes::copy_from_slice(message.draft(Sent::Message)?.payload());
         Ok(Self::new(message.constant_type().into(), message.policy(), slot, text)
             .expect("an envelope that wsx writes has a payload"))
     }
 
     /// Returns the message with this envelope, which wsx has written.
-    pub(crate) fn new(message_type: Box<str>, policy: Policy, slot: Option<Box<str>>, text: Bytes) -> Option<Self> {
+    pub(crate) fn new(
+        message_type: Cow<'static, str>,
+        policy: Policy,
+        slot: Option<Box<str>>,
+        text: Bytes,
+    ) -> Option<Self> {
         let split = text.windows(DATA.len()).position(|window| window == DATA)?;
         Some(Self { message_type, policy, slot, text, split })
     }

@@ -22,6 +22,12 @@ pub(super) struct Delivery {
     is_delivering: AtomicBool,
 }
 
+/// Returns the name under which a client keeps messages for its server.
+pub(crate) fn server_name() -> &'static Arc<str> {
+    static SERVER: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
+    &SERVER
+}
+
 impl Handle {
     /// Sets who keeps messages for the peer.
     pub(crate) fn set_keeper(&self, keeper: &Arc<dyn Keeper>) {
@@ -48,10 +54,9 @@ impl Handle {
     /// Returns the name under which messages are kept for the peer: the id at a hub. A client has
     /// one peer, whose name is empty.
     pub(crate) fn peer_name(&self) -> &Arc<str> {
-        static SERVER: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
         match self.role() {
             Role::Server => self.id(),
-            Role::Client => &SERVER,
+            Role::Client => server_name(),
         }
     }
 

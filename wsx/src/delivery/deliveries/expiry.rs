@@ -1,5 +1,12 @@
 //! Removes the messages whose time to live is over.
-use crate::delivery::deliveries::{Shared, events::Event, state::State};
+use crate::delivery::{
+    Time,
+    deliveries::{
+        Shared,
+        events::Event,
+        state::{Peer, Size, State},
+    },
+};
 use std::{sync::Arc, time::Duration};
 
 /// Shortest time between two looks at the messages of all peers. Too low: a mailbox that stays full
@@ -13,7 +20,6 @@ impl Shared {
         let mut events = Vec::new();
         let mut state = self.lock();
         self.expire_locked(&mut state, name, &mut events);
-        self.write_records(&mut state, name);
         state.forget_if_empty(name);
         drop(state);
         self.report(events);
@@ -29,21 +35,24 @@ impl Shared {
         let names: Vec<Arc<str>> = state.peers.keys().cloned().collect();
         for name in names {
             self.expire_locked(state, &name, events);
-            self.write_records(state, &name);
             state.forget_if_empty(&name);
         }
     }
 
     pub(super) fn expire_locked(&self, state: &mut State, name: &str, events: &mut Vec<Event>) {
-        let now = state.clock.now();
-        let Some((name, _)) = state.peers.get_key_value(name) else { return };
-        let name = name.clone();
-        let Some(peer) = state.peers.get_mut(&name) else { return };
-        let before = peer.outgoing.size();
-        let expired = peer.outgoing.expire(now);
-        state.total.change(before, peer.outgoing.size());
-        if !expired.is_empty() {
-            events.push(Event::Expired(name, expired));
-        }
+        let State { peers, clock, total, .. } = state;
+        let Some(peer) = peers.get_mut(name) else { return };
+        expire(peer, name, total, clock.now(), events);
+        self.write_records(peer, name, clock, total);
+    }
+}
+
+/// Removes what has expired for a peer. The caller gives the changes to the store.
+pub(super) fn expire(peer: &mut Peer, name: &str, total: &mut Size, now: Time, events: &mut Vec<Event>) {
+    let before = peer.outgoing.size();
+    let expired = peer.outgoing.expire(now);
+    total.change(before, peer.outgoing.size());
+    if !expired.is_empty() {
+        events.push(Event::Expired(name.into(), expired));
     }
 }

@@ -5,6 +5,7 @@
 mod events;
 mod expiry;
 mod opened;
+mod pump;
 mod receiving;
 mod state;
 mod writing;
@@ -17,10 +18,11 @@ use crate::{
         keeper::{Accepting, Keeper, Kept},
     },
     delivery::{
-        Gap, Moment, Outbox, Resumed, StateOf, StoreError, Waiting, Why,
+        Moment, Outbox, Resumed, StateOf, StoreError, Waiting,
         deliveries::{
             events::Event,
-            state::{Size, State},
+            pump::pump,
+            state::{Peer, Size, State},
         },
         failed::Failed,
         journal::{Fate, Journal},
@@ -28,14 +30,12 @@ use crate::{
         message::Message,
         options::{Bounds, Mailbox},
         record,
-        sending::Step,
         window::MAX_MESSAGES,
-        wire::{Acknowledgement, Announcement, FailedMessage, numbered},
+        wire::{Acknowledgement, FailedMessage},
     },
     envelope::{kept::KeptMessage, keys::MAX_NUMBER},
     error::SendError,
     observer::GuardedObserver,
-    wire::{header::Opcode, role::Role, write},
 };
 use bytes::Bytes;
 use std::{
@@ -120,7 +120,6 @@ impl Deliveries {
             peer.outgoing.detach();
             // What was on its way has waited for this.
             self.0.expire_locked(&mut state, conn.peer(), &mut events);
-            self.0.write_records(&mut state, conn.peer());
         }
         state.forget_if_empty(conn.peer());
         drop(state);
@@ -132,10 +131,10 @@ impl Deliveries {
         let Ok(ack) = serde_json::from_str::<Acknowledgement<'_>>(ack) else { return };
         let mut events = Vec::new();
         let mut guard = self.0.lock();
-        let state = &mut *guard;
-        let (now, epoch) = (state.clock.now(), state.epoch.clone());
-        let Some(peer) = state.peers.get_mut(conn.peer()) else { return };
-        if *ack.epoch != *epoch || ack.seq.max(ack.latest) > MAX_NUMBER || !peer.is_on(conn) {
+        let State { peers, epoch, clock, total, .. } = &mut *guard;
+        let now = clock.now();
+        let Some(peer) = peers.get_mut(conn.peer()) else { return };
+        if *ack.epoch != **epoch || ack.seq.max(ack.latest) > MAX_NUMBER || !peer.is_on(conn) {
             return;
         }
         let before = peer.outgoing.size();
@@ -143,16 +142,16 @@ impl Deliveries {
         // A window has as many messages, and each is looked up.
         let failed: Vec<Failed> = ack.failed.iter().take(MAX_MESSAGES).filter_map(FailedMessage::failed).collect();
         let failures = peer.outgoing.acknowledged(ack.seq, ack.latest, &failed, now);
-        state.total.change(before, peer.outgoing.size());
+        total.change(before, peer.outgoing.size());
         if resumes {
             let resumed = Resumed { handled: ack.seq, waiting: peer.outgoing.messages() };
             events.push(Event::Resumed(conn.clone(), resumed));
         }
         events.extend(failures.into_iter().map(|(failed, kind)| Event::Failed(conn.clone(), failed, kind)));
         // First the store: a message that has a new number is sent when the store has it.
-        self.0.write_records(state, conn.peer());
-        self.0.pump(state, conn.peer(), &mut events);
-        self.0.write_records(state, conn.peer());
+        self.0.write_records(peer, conn.peer(), clock, total);
+        pump(peer, conn.peer(), epoch, total, now, &mut events);
+        self.0.write_records(peer, conn.peer(), clock, total);
         drop(guard);
         self.0.report(events);
     }
@@ -174,16 +173,15 @@ impl Deliveries {
     /// Drops the messages that wait for a peer, and returns how many they were.
     pub(crate) fn drop_waiting(&self, name: &str) -> usize {
         let mut events = Vec::new();
-        let mut guard = self.0.lock();
-        let state = &mut *guard;
+        let mut state = self.0.lock();
         let Some(peer) = state.peers.get_mut(name) else { return 0 };
         let before = peer.outgoing.size();
         let dropped = peer.outgoing.drop_waiting();
-        state.total.change(before, peer.outgoing.size());
-        self.0.pump(state, name, &mut events);
-        self.0.write_records(state, name);
+        let after = peer.outgoing.size();
+        state.total.change(before, after);
+        self.0.advance(&mut state, name, &mut events);
         state.forget_if_empty(name);
-        drop(guard);
+        drop(state);
         self.0.report(events);
         dropped
     }
@@ -218,7 +216,10 @@ impl Keeper for Deliveries {
         kept: KeptMessage,
         watch: Option<watch::Sender<Moment>>,
     ) -> Result<Kept, SendError> {
-        let accepting = self.0.keep(name, kept, watch)?;
+        let (accepting, is_attached) = self.0.keep(name, kept, watch)?;
+        if is_attached {
+            return Ok(Kept { accepting, is_connected: true });
+        }
         // After the message is there: a connection that comes at the same time has either seen it,
         // or is seen here.
         let conn = conn().filter(|conn| !conn.is_closed()).or_else(|| self.0.present(name));
@@ -256,71 +257,73 @@ impl Shared {
         peer.conn = Some(conn.clone());
         peer.outgoing.attach();
         conn.set_delivering();
-        self.pump(&mut state, conn.peer(), &mut events);
-        self.write_records(&mut state, conn.peer());
+        self.advance(&mut state, conn.peer(), &mut events);
         drop(state);
         self.report(events);
     }
 
+    /// Keeps a message. Also returns whether messages are sent to the peer on an open connection.
     fn keep(
         &self,
         name: &Arc<str>,
         kept: KeptMessage,
         watch: Option<watch::Sender<Moment>>,
-    ) -> Result<Accepting, SendError> {
+    ) -> Result<(Accepting, bool), SendError> {
         let mut events = Vec::new();
         let mut guard = self.lock();
-        let state = &mut *guard;
-        let now = state.clock.now();
-        if !self.bounds.has_room(state.total, kept.text.len()) {
-            self.expire_all(state, &mut events);
+        if !self.bounds.has_room(guard.total, kept.text.len()) {
+            self.expire_all(&mut guard, &mut events);
         }
-        let is_new = !state.peers.contains_key(name);
-        let peer = state.peers.entry(name.clone()).or_default();
+        let State { peers, epoch, clock, total, .. } = &mut *guard;
+        let now = clock.now();
+        let mut is_new = false;
+        let peer = peers.entry(name.clone()).or_insert_with(|| {
+            is_new = true;
+            Peer::default()
+        });
         let before = peer.outgoing.size();
         let room = |total: &Size, own: Size| self.bounds.room(own, *total);
         let message = Message::new(kept, now, watch);
-        let mut accepted = peer.outgoing.accept(message, now.lowest_number(), room(&state.total, before));
+        let mut accepted = peer.outgoing.accept(message, now.lowest_number(), room(total, before));
         if let Err(message) = accepted {
             // What has expired may make room.
             let expired = peer.outgoing.expire(now);
             if !expired.is_empty() {
                 events.push(Event::Expired(name.clone(), expired));
             }
-            state.total.change(before, peer.outgoing.size());
+            total.change(before, peer.outgoing.size());
             let own = peer.outgoing.size();
-            accepted = peer.outgoing.accept(*message, now.lowest_number(), room(&state.total, own));
-            state.total.change(own, peer.outgoing.size());
+            accepted = peer.outgoing.accept(*message, now.lowest_number(), room(total, own));
+            total.change(own, peer.outgoing.size());
         } else {
-            state.total.change(before, peer.outgoing.size());
+            total.change(before, peer.outgoing.size());
         }
         let result = match (accepted, self.journal.get()) {
             (Err(_), _) => Err(SendError::OutboxFull),
             (Ok((lane, number)), None) => {
                 let own = peer.outgoing.size();
                 peer.outgoing.stored(lane, number);
-                state.total.change(own, peer.outgoing.size());
+                total.change(own, peer.outgoing.size());
                 Ok(Accepting::Done)
             }
-            (Ok((lane, number)), Some(journal)) => Ok(self.store(state, journal, name, lane, number)),
+            (Ok((lane, number)), Some(journal)) => Ok(self.store(peer, journal, name, lane, number)),
         };
+        pump(peer, name, epoch, total, now, &mut events);
+        self.write_records(peer, name, clock, total);
+        let is_attached = peer.conn.as_ref().is_some_and(|conn| !conn.is_closed());
         if result.is_err() && is_new {
-            state.forget_if_empty(name);
-        } else {
-            self.pump(state, name, &mut events);
+            guard.forget_if_empty(name);
         }
-        self.write_records(state, name);
         drop(guard);
         self.report(events);
-        result
+        Ok((result?, is_attached))
     }
 
     /// Gives a message to the store. It is sent when the store has it.
-    fn store(&self, state: &State, journal: &Journal, name: &Arc<str>, lane: Lane, number: u64) -> Accepting {
+    fn store(&self, of: &Peer, journal: &Journal, name: &Arc<str>, lane: Lane, number: u64) -> Accepting {
         let (sender, receiver) = oneshot::channel();
         let (me, peer) = (self.me.clone(), name.clone());
-        let (message, is_settled) =
-            state.peers[name].outgoing.stored_form(lane, number).expect("it was accepted just now");
+        let (message, is_settled) = of.outgoing.stored_form(lane, number).expect("it was accepted just now");
         let changes = vec![record::message(name, lane, number, message, is_settled)];
         let then = Box::new(move |result: Result<(), Arc<StoreError>>| {
             if let Some(shared) = me.upgrade() {
@@ -335,8 +338,7 @@ impl Shared {
     /// Notes whether the store has taken a message.
     fn stored(&self, name: &Arc<str>, lane: Lane, number: u64, is_stored: bool) {
         let mut events = Vec::new();
-        let mut guard = self.lock();
-        let state = &mut *guard;
+        let mut state = self.lock();
         let Some(peer) = state.peers.get_mut(name) else { return };
         let before = peer.outgoing.size();
         if is_stored {
@@ -344,55 +346,20 @@ impl Shared {
         } else {
             peer.outgoing.refused(lane, number);
         }
-        state.total.change(before, peer.outgoing.size());
-        self.pump(state, name, &mut events);
-        self.write_records(state, name);
-        drop(guard);
+        let after = peer.outgoing.size();
+        state.total.change(before, after);
+        self.advance(&mut state, name, &mut events);
+        drop(state);
         self.report(events);
     }
 
-    /// Writes to the connection what may be sent now.
-    fn pump(&self, state: &mut State, name: &str, events: &mut Vec<Event>) {
-        let now = state.clock.now();
-        let epoch = state.epoch.clone();
-        loop {
-            let Some(peer) = state.peers.get_mut(name) else { return };
-            let Some(conn) = peer.conn.clone() else { return };
-            let role = conn.role();
-            let frame = match peer.outgoing.next(now) {
-                None => return,
-                Some(Step::Expire) => {
-                    self.expire_locked(state, name, events);
-                    continue;
-                }
-                Some(Step::Begin { first, last }) => {
-                    let begin = Announcement { first: Some(first), last: Some(last), ..Announcement::new(&epoch) };
-                    text_frame(role, begin.text().as_bytes())
-                }
-                Some(Step::Skip { from, to, why }) => {
-                    if why != Why::Void {
-                        let gap = Gap { from, to, why, is_ours: true };
-                        events.push(Event::Gap(conn.clone(), gap));
-                    }
-                    let skip = Announcement { skip: Some((from, to)), why: Some(why), ..Announcement::new(&epoch) };
-                    text_frame(role, skip.text().as_bytes())
-                }
-                Some(Step::Message { lane, is_state, number, text, split }) => {
-                    let mut payload = Vec::with_capacity(text.len() + 32);
-                    numbered(&text, split, lane, is_state, number, &mut payload);
-                    text_frame(role, &payload)
-                }
-            };
-            if conn.queue().push_delivery(frame).is_err() {
-                // It closes. What was sent before may still be acknowledged.
-                return peer.outgoing.stop();
-            }
-        }
+    /// Sends what may be sent to a peer now, and gives the changes to the store.
+    fn advance(&self, state: &mut State, name: &str, events: &mut Vec<Event>) {
+        let State { peers, epoch, clock, total, .. } = state;
+        let Some(peer) = peers.get_mut(name) else { return };
+        pump(peer, name, epoch, total, clock.now(), events);
+        self.write_records(peer, name, clock, total);
     }
-}
-
-fn text_frame(role: Role, text: &[u8]) -> Bytes {
-    write::frame(Opcode::TEXT, role, text)
 }
 
 impl fmt::Debug for Deliveries {

@@ -79,7 +79,7 @@ fn restored(records: Vec<Read>) -> (State, bool) {
             }
             Read::Handled { peer, epoch, seq, latest } => {
                 let peer = state.peers.entry(Arc::from(peer)).or_default();
-                peer.inboxes.push(Inbox::new(epoch, [seq, latest]));
+                peer.inboxes.push(Inbox::new(epoch.into(), [seq, latest]));
             }
             Read::State { peer, message_type, at, data } => {
                 state.reported += data.len();

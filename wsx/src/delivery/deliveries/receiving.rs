@@ -6,7 +6,7 @@ use crate::{
         deliveries::{
             Deliveries, Shared,
             events::Event,
-            state::{Inbox, Reported, State},
+            state::{Clock, Inbox, Peer, Reported, State},
         },
         failed::Failed,
         incoming::Arrival,
@@ -70,8 +70,9 @@ impl Deliveries {
     pub(crate) fn start(&self, conn: &Handle, number: Number) -> Option<Handling> {
         let shared = &self.0;
         let mut events = Vec::new();
-        let mut state = shared.lock();
-        let peer = state.peers.get_mut(conn.peer())?;
+        let mut guard = shared.lock();
+        let State { peers, clock, .. } = &mut *guard;
+        let peer = peers.get_mut(conn.peer())?;
         let inbox = peer.inboxes.iter_mut().rev().find(|inbox| inbox.token == conn.delivery_token())?;
         let epoch = inbox.epoch.clone();
         let starts = match inbox.incoming.start(number.lane(), number.value()) {
@@ -85,20 +86,15 @@ impl Deliveries {
             Arrival::Duplicate => {
                 // The peer may not know that it was handled.
                 inbox.unacknowledged += 1;
-                shared.handled(&mut state, conn.peer(), &epoch, Vec::new());
+                let now = clock.now();
+                shared.handled(peer, conn.peer_name(), clock, &epoch, Vec::new(), now);
                 false
             }
             Arrival::Later => false,
         };
-        drop(state);
+        drop(guard);
         shared.report(events);
-        starts.then(|| Handling {
-            deliveries: self.clone(),
-            conn: conn.clone(),
-            epoch: epoch.into(),
-            number,
-            has_ended: false,
-        })
+        starts.then(|| Handling { deliveries: self.clone(), conn: conn.clone(), epoch, number, has_ended: false })
     }
 }
 
@@ -165,8 +161,9 @@ impl Shared {
 
     fn skipped(&self, conn: &Handle, epoch: &str, from: u64, to: u64, why: Option<Why>) {
         let mut events = Vec::new();
-        let mut state = self.lock();
-        let Some(peer) = state.peers.get_mut(conn.peer()) else { return };
+        let mut guard = self.lock();
+        let State { peers, clock, .. } = &mut *guard;
+        let Some(peer) = peers.get_mut(conn.peer()) else { return };
         let Some(inbox) = peer.inbox_of(epoch).filter(|inbox| inbox.token == conn.delivery_token()) else { return };
         let why = why.unwrap_or(Why::Unknown);
         let (missing, _) = inbox.incoming.skip(from, to, why);
@@ -174,27 +171,28 @@ impl Shared {
             missing.into_iter().map(|(from, to)| Event::Gap(conn.clone(), Gap { from, to, why, is_ours: false })),
         );
         inbox.unacknowledged += 1;
-        self.handled(&mut state, conn.peer(), epoch, Vec::new());
-        drop(state);
+        let now = clock.now();
+        self.handled(peer, conn.peer_name(), clock, epoch, Vec::new(), now);
+        drop(guard);
         self.report(events);
     }
 
     /// Notes the end of a handler: with a result, or because it was dropped.
     fn ended(&self, conn: &Handle, epoch: &str, number: Number, end: Option<&End<'_>>) {
         let mut guard = self.lock();
-        let state = &mut *guard;
-        let now = state.clock.now();
-        let name = conn.peer();
-        let Some(peer) = state.peers.get_mut(name) else { return };
+        let State { peers, clock, reported: all_reported, .. } = &mut *guard;
+        let now = clock.now();
+        let name = conn.peer_name();
+        let Some(peer) = peers.get_mut(name) else { return };
         let mut changes = Vec::new();
         let mut no_room = None;
         if let (Some(End::Handled(message_type, data)), Number::State(_)) = (end, number) {
             let before = peer.reported.get(*message_type).map_or(0, |reported| reported.data.len());
-            let (own, all) = (peer.reported_bytes() - before + data.len(), state.reported - before + data.len());
+            let (own, all) = (peer.reported_bytes() - before + data.len(), *all_reported - before + data.len());
             if own > self.bounds.bytes_per_peer || all > self.bounds.bytes {
                 no_room = Some(End::Failed("full", "the states take too much room"));
             } else {
-                state.reported = all;
+                *all_reported = all;
                 let data = Bytes::copy_from_slice(data.as_bytes());
                 changes.push(record::state(name, message_type, now, &data));
                 peer.reported.insert((*message_type).into(), Reported { at: now, data });
@@ -211,21 +209,26 @@ impl Shared {
             None => drop(inbox.incoming.dropped(lane, value)),
         }
         inbox.unacknowledged += 1;
-        self.handled(state, name, epoch, changes);
+        self.handled(peer, name, clock, epoch, changes, now);
     }
 
     /// Gives the handled numbers to the store, and acknowledges them when they are durable.
-    fn handled(&self, state: &mut State, name: &str, epoch: &str, mut changes: Vec<Change>) {
-        let now = state.clock.now();
-        let Some((name, _)) = state.peers.get_key_value(name) else { return };
-        let name = name.clone();
-        let Some(inbox) = state.peers.get_mut(&name).and_then(|peer| peer.inbox_of(epoch)) else { return };
+    fn handled(
+        &self,
+        peer: &mut Peer,
+        name: &Arc<str>,
+        clock: &mut Clock,
+        epoch: &str,
+        mut changes: Vec<Change>,
+        now: Time,
+    ) {
+        let Some(inbox) = peer.inbox_of(epoch) else { return };
         let numbers = inbox.handled();
         match self.journal.get() {
             Some(journal) if numbers != inbox.stored || !changes.is_empty() => {
-                changes.push(record::handled(&name, epoch, numbers[0], numbers[1]));
-                changes.extend(state.clock.record());
-                let (me, epoch) = (self.me.clone(), Box::<str>::from(epoch));
+                changes.push(record::handled(name, epoch, numbers[0], numbers[1]));
+                changes.extend(clock.record());
+                let (me, name, epoch) = (self.me.clone(), name.clone(), inbox.epoch.clone());
                 let then = Box::new(move |result: Result<_, _>| {
                     if let (Some(shared), true) = (me.upgrade(), result.is_ok()) {
                         shared.durable(&name, &epoch, numbers);
@@ -236,7 +239,7 @@ impl Shared {
             _ => {
                 inbox.stored = numbers;
                 self.begin_if_idle(inbox, now);
-                self.acknowledge_if_due(inbox, &name, now);
+                self.acknowledge_if_due(inbox, name, now);
             }
         }
     }

@@ -56,7 +56,7 @@ pub(super) struct Reported {
 
 /// What a peer has sent in one epoch.
 pub(super) struct Inbox {
-    pub(super) epoch: Box<str>,
+    pub(super) epoch: Arc<str>,
     pub(super) incoming: Incoming,
     /// The token of the connection on which the epoch began last. Its messages are handled, and
     /// those of older connections are not.
@@ -132,7 +132,7 @@ impl Peer {
 
     /// Returns the inbox of the epoch, which is new or known. Returns the epoch that was forgotten
     /// for it.
-    pub(super) fn inbox(&mut self, epoch: &str) -> (&mut Inbox, Option<Box<str>>) {
+    pub(super) fn inbox(&mut self, epoch: &str) -> (&mut Inbox, Option<Arc<str>>) {
         let mut forgotten = None;
         let at = match self.inboxes.iter().position(|inbox| *inbox.epoch == *epoch) {
             Some(at) => at,
@@ -159,7 +159,7 @@ impl Peer {
 }
 
 impl Inbox {
-    pub(super) fn new(epoch: Box<str>, stored: [u64; 2]) -> Self {
+    pub(super) fn new(epoch: Arc<str>, stored: [u64; 2]) -> Self {
         Self {
             epoch,
             incoming: Incoming::restored(stored[0], stored[1]),

@@ -1,7 +1,10 @@
 //! The changes of what waits for a peer, on their way to the store. It does not know when they
 //! happen.
 use crate::delivery::{
-    deliveries::{Shared, state::State},
+    deliveries::{
+        Shared,
+        state::{Clock, Peer, Size},
+    },
     journal::{Fate, Then},
     lane::Lane,
     outgoing::Record,
@@ -11,8 +14,7 @@ use std::sync::Arc;
 
 impl Shared {
     /// Gives the changes of a peer to the store.
-    pub(super) fn write_records(&self, state: &mut State, name: &str) {
-        let Some(peer) = state.peers.get_mut(name) else { return };
+    pub(super) fn write_records(&self, peer: &mut Peer, name: &str, clock: &mut Clock, total: &mut Size) {
         let records = peer.outgoing.take_records();
         let outgoing = &peer.outgoing;
         let is_unstored =
@@ -27,7 +29,7 @@ impl Shared {
         let Some(journal) = self.journal.get() else {
             let before = outgoing.size();
             unstored.into_iter().for_each(|(lane, number)| peer.outgoing.stored(lane, number));
-            state.total.change(before, peer.outgoing.size());
+            total.change(before, peer.outgoing.size());
             return;
         };
         let mut withdrawn = Vec::new();
@@ -47,7 +49,7 @@ impl Shared {
                 Record::EndSkip(from) => Some(record::delete_skip(name, from)),
             })
             .collect();
-        changes.extend(state.clock.record());
+        changes.extend(clock.record());
         if !changes.is_empty() {
             journal.submit(changes, Fate::Required, self.when_stored(name, unstored));
         }

@@ -472,7 +472,9 @@ impl World {
             let frame = match step {
                 Sending::Begin { .. } => Frame::Begin,
                 Sending::Skip { from, to, why } => Frame::Skip { from, to, why },
-                Sending::Message { lane, number, text, .. } => Frame::Message { lane, number, id: id_of(&text) },
+                Sending::Message { lane, number, message } => {
+                    Frame::Message { lane, number, id: id_of(&message.kept.text) }
+                }
                 Sending::Expire => {
                     sender.expire(self.now);
                     continue;

@@ -20,7 +20,7 @@ impl Outgoing {
                     self.bytes -= message.len();
                     self.records.push(Record::Delete(lane, number));
                 } else {
-                    self.settled.insert(message.kept.message_type.clone(), (number, message));
+                    self.settled.insert((*message.kept.message_type).into(), (number, message));
                 }
             }
         }
