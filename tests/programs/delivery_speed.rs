@@ -155,13 +155,7 @@ async fn costs() -> Cost {
         ratios.push(kept / plain);
     }
     let ratio = median(&mut ratios);
-    Cost {
-        plain: median(&mut plains),
-        kept: median(&mut kepts),
-        ratio,
-        lowest: ratios[0],
-        highest: ratios[ROUNDS - 1],
-    }
+    Cost { plain: median(&mut plains), kept: median(&mut kepts), ratio, lowest: ratios[0], highest: ratios[ROUNDS - 1] }
 }
 
 /// Sends the messages of a round, of which a bounded number waits. Returns the CPU of each.
