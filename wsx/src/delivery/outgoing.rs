@@ -348,6 +348,12 @@ impl Outgoing {
             }
         }
         self.records.extend(self.skips.end(seq).into_iter().map(Record::EndSkip));
+        // An empty map keeps its memory.
+        for lane in [&mut self.seq, &mut self.latest] {
+            if lane.is_empty() {
+                *lane = BTreeMap::new();
+            }
+        }
         failures
     }
 

@@ -87,6 +87,10 @@ impl Link {
                 newest = newest.max(Some(message.sent));
                 lane.pop_front();
             }
+            if lane.is_empty() {
+                // An empty queue keeps its memory.
+                *lane = VecDeque::new();
+            }
         }
         if let Some(sent) = newest {
             self.bytes -= bytes;
