@@ -53,6 +53,24 @@ fn requests_measure_both_ends_of_every_rust_peer() {
 }
 
 #[test]
+fn kept_messages_are_measured_on_each_way() {
+    let output = Command::new(env!("CARGO_BIN_EXE_wsx-bench"))
+        .args(["deliver", "--quick", "--way", "wsx-hub", "wsx-forward"])
+        .output()
+        .expect("the program starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for way in ["`wsx-hub`", "`wsx-forward`"] {
+        let rows: Vec<_> = text.lines().filter(|line| line.contains(way)).collect();
+        assert_eq!(rows.len(), 2, "{text}");
+        for figure in rows.iter().flat_map(|row| row.split('|').skip(2).filter(|figure| !figure.is_empty())) {
+            let figure: f64 = figure.trim().replace(',', "").parse().expect("a figure is a number");
+            assert!(figure > 0.0, "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_peer_and_a_workload_that_do_not_fit_are_an_error() {
     let (success, _, stderr) = compare(&["--peer", "gorilla", "--workload", "request-1"]);
     assert!(!success);

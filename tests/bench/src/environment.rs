@@ -33,6 +33,22 @@ pub(crate) fn describe(plan: &Plan, cores: Cores, took: Duration) -> String {
     out
 }
 
+/// Returns the description of the comparison of kept messages as Markdown.
+pub(crate) fn describe_delivery(rounds: usize, mosquitto: Option<&str>) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "- Machine: {}", machine());
+    let rumqttc = known(locked("rumqttc"));
+    let _ = writeln!(
+        out,
+        "- Peers: {}; rumqttc {rumqttc}; mosquitto {}",
+        version(Peer::Wsx),
+        mosquitto.unwrap_or("(unknown)")
+    );
+    let _ = writeln!(out, "- Built with {}, release profile", known(peers::run("rustc", &["--version"]).ok()));
+    let _ = writeln!(out, "- {rounds} rounds, on {}", today());
+    out
+}
+
 fn machine() -> String {
     let value_of = |path: &str, key: &str| {
         let text = fs::read_to_string(path).ok()?;

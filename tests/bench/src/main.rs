@@ -9,11 +9,13 @@
 //!
 //! `peers` has the servers. `message` has the messages and the expected replies, `load` sends them,
 //! `workload` defines how many and when. The peers of the requests send these with a `client` of
-//! their own. `process` runs a server or a client, and `machine` measures it.
-//! `measure` is one measurement, `compare` all of them. `statistics`, `report`, `plot` and
-//! `document` evaluate them, and `environment` describes the machine.
+//! their own. `delivery` is a comparison of its own, with MQTT. `process` runs a server or a
+//! client, and `machine` measures it. `measure` is one measurement, `compare` all of them.
+//! `statistics`, `report`, `plot` and `document` evaluate them, and `environment` describes the
+//! machine.
 mod client;
 mod compare;
+mod delivery;
 mod document;
 mod environment;
 mod load;
@@ -58,6 +60,11 @@ struct Arguments {
 enum Command {
     /// Measures every peer at every workload, and prints a table for each workload
     Compare(Compare),
+    /// Measures kept messages beside MQTT, and prints a table
+    Deliver(delivery::Deliver),
+    /// Runs a process of that
+    #[command(hide = true)]
+    DeliverPart(delivery::Work),
     /// Runs the server of a Rust peer
     #[command(hide = true)]
     Serve { peer: Peer },
@@ -102,6 +109,10 @@ const QUICK: Duration = Duration::from_secs(55);
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Compare(arguments) => run(&arguments),
+        Command::Deliver(arguments) => {
+            delivery::run(&arguments).map_err(|error| error as _).map(|()| ExitCode::SUCCESS)
+        }
+        Command::DeliverPart(work) => delivery::run_part(work).map_err(|error| error as _).map(|()| ExitCode::SUCCESS),
         Command::Ask { peer, work } => peers::ask(peer, work).map_err(|error| error as _).map(|()| ExitCode::SUCCESS),
         Command::Serve { peer } => peers::serve(peer).map_err(Into::into).map(|()| ExitCode::SUCCESS),
     };

@@ -27,14 +27,19 @@ impl Process {
         // A child inherits the core of its parent, so the process has one core from its first
         // instruction.
         machine::pin(core)?;
-        let child = Command::new(&command.program)
+        let process = Self::start_anywhere(command);
+        machine::pin(back)?;
+        process
+    }
+
+    /// Starts a process on the cores of the calling thread.
+    pub(crate) fn start_anywhere(command: &CommandLine) -> io::Result<Self> {
+        let mut child = Command::new(&command.program)
             .args(&command.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
-            .spawn();
-        machine::pin(back)?;
-        let mut child = child?;
+            .spawn()?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("the process does not have a standard input and output"));
         };
