@@ -297,7 +297,7 @@ mod tests {
         true
     }
 
-    const SEEDS: [&str; 12] = [
+    const SEEDS: [&str; 15] = [
         r#"{"ver":1,"type":"telemetry","ts":1732969200,"data":{"id":"b7","celsius":21.5,"ok":true,"tags":[1,-2],"site":"x"}}"#,
         r#"{"ver": 1, "type": "telemetry", "ts": 1732969200, "data": {"id": "b\u0037", "celsius": 1e3, "tags": [], "more": {"a": [1, {"b": null}]}}}"#,
         r#"{"type":"telemetry","data":{"id":"b7","celsius":21,"tags":[3]}}"#,
@@ -310,6 +310,9 @@ mod tests {
         r#"{"ver":1,"type":"telemetry","ts":1732969200,"seq":7,"data":{"id":"b7","celsius":21.5,"tags":[1,-2]}}"#,
         r#"{"ver":1,"type":"a","ts":0,"latest":900719925474099,"data":[1,2,3]}"#,
         r#"{"ver":1,"type":"a","ts":0,"state":1,"data": "text" }"#,
+        r#"{"ver":1,"type":"a","ts":0,"seq":0,"data":1}"#,
+        r#"{"ver":1,"type":"a","ts":0,"seq":9007199254740992,"data":1}"#,
+        r#"{"ver":1,"type":"__open__","ts":0,"seq":1,"data":1}"#,
     ];
     /// The pieces that a mutation inserts.
     const SCRAPS: [&str; 36] = [
