@@ -65,7 +65,8 @@ impl Station {
             .unwrap()
     }
 
-    /// Boxes come and go. With `is_sending`, messages wait for each box before, and it handles them.
+    /// Boxes come and go. With `is_sending`, messages wait for each box before, and it handles
+    /// them.
     fn round(&self, is_sending: bool) {
         self.runtime.block_on(async {
             let mut clients = Vec::new();

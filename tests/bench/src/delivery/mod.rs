@@ -1,6 +1,6 @@
-//! Messages that are kept until they are handled, beside MQTT with `QoS` 1. Each peer sends the same
-//! messages from one process to another, directly or through a third one, and each round runs every
-//! peer.
+//! Messages that are kept until they are handled, beside MQTT with `QoS` 1. Each peer sends the
+//! same messages from one process to another, directly or through a third one, and each round runs
+//! every peer.
 //!
 //! ```text
 //! cargo run --release -p wsx-bench -- deliver
