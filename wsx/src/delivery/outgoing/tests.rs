@@ -10,7 +10,7 @@ fn message() -> Message {
     Message::new(KeptMessage::new("m".into(), policy, None, text).unwrap(), Time::default(), None)
 }
 
-fn next(outgoing: &mut Outgoing) -> Option<Step> {
+fn next(outgoing: &mut Outgoing) -> Option<Step<'_>> {
     outgoing.next(Time::default())
 }
 
@@ -25,14 +25,14 @@ fn a_hole_before_a_message_is_explained_when_the_message_is_durable() {
     outgoing.attach();
     assert!(matches!(next(&mut outgoing), Some(Step::Begin { first: 10, last: 10 })));
     outgoing.acknowledged(5, 0, &[], Time::default());
-    assert_eq!(next(&mut outgoing), Some(Step::Skip { from: 6, to: 9, why: Why::Void }));
+    assert!(matches!(next(&mut outgoing), Some(Step::Skip { from: 6, to: 9, why: Why::Void })));
     assert!(matches!(next(&mut outgoing), Some(Step::Message { number: 10, .. })));
 
     assert_eq!((accept(&mut outgoing), accept(&mut outgoing)), (11, 12));
     outgoing.refused(Lane::Seq, 11);
-    assert_eq!(next(&mut outgoing), None);
+    assert!(next(&mut outgoing).is_none());
     outgoing.stored(Lane::Seq, 12);
-    assert_eq!(next(&mut outgoing), Some(Step::Skip { from: 11, to: 11, why: Why::Void }));
+    assert!(matches!(next(&mut outgoing), Some(Step::Skip { from: 11, to: 11, why: Why::Void })));
     assert!(matches!(next(&mut outgoing), Some(Step::Message { number: 12, .. })));
     let records = outgoing.take_records();
     assert_eq!(records, [Record::Withdraw(Lane::Seq, 11)], "nothing else remembers it");
