@@ -1,5 +1,6 @@
 //! Kept messages: what arrives after an outage, and in which order.
 mod both_ends;
+mod disk;
 mod events;
 mod hostile;
 mod memory_store;

@@ -21,6 +21,10 @@ pub enum StoreErrorKind {
     Io,
     /// There is no room: the disk is full, or a quota or a maximum length of files is reached.
     Full,
+    /// The file system is read-only. A system may make it so after errors of the disk.
+    ReadOnly,
+    /// The user of this process has no permission to use the file, or to create it.
+    Denied,
     /// Another process, or another part of this one, has opened the file.
     Locked,
     /// The file is damaged.
@@ -45,13 +49,16 @@ impl StoreError {
         Self::new(StoreErrorKind::Other, message)
     }
 
-    /// Returns an error of the operating system: [`Full`](StoreErrorKind::Full) or
+    /// Returns an error of the operating system: [`Full`](StoreErrorKind::Full),
+    /// [`ReadOnly`](StoreErrorKind::ReadOnly), [`Denied`](StoreErrorKind::Denied) or
     /// [`Io`](StoreErrorKind::Io).
     pub fn io(message: impl Into<String>, source: io::Error) -> Self {
         let kind = match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 StoreErrorKind::Full
             }
+            io::ErrorKind::ReadOnlyFilesystem => StoreErrorKind::ReadOnly,
+            io::ErrorKind::PermissionDenied => StoreErrorKind::Denied,
             _ => StoreErrorKind::Io,
         };
         Self::new(kind, message).with_source(source)
@@ -62,6 +69,18 @@ impl StoreError {
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    #[cfg(feature = "outbox")]
+    pub(crate) fn with_message(mut self, message: String) -> Self {
+        self.message = message;
+        self
+    }
+
+    /// Returns the kind of the system's error that is the cause.
+    #[cfg(feature = "outbox")]
+    pub(crate) fn io_kind(&self) -> Option<io::ErrorKind> {
+        self.source.as_ref()?.downcast_ref().map(io::Error::kind)
     }
 
     /// Returns the kind of this error.

@@ -1,12 +1,15 @@
 //! The store in a file: a database of SQLite with one table. It does not know messages.
 //!
 //! SQLite is chosen by measurement; `docs/delivery.md` has the figures.
+mod problem;
+
+use self::problem::{Problem, system_error};
 use super::checksum::checksum;
 use crate::{
     delivery::{Change, Store},
     error::{StoreError, StoreErrorKind},
 };
-use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, params};
+use rusqlite::{Connection, OpenFlags, config::DbConfig, params};
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
@@ -18,6 +21,9 @@ use std::{
 const APPLICATION: i32 = 0x7773_786f;
 /// The version of the table.
 const FORMAT: i32 = 1;
+/// Versions are below this number. In the file, a version is in the upper half of SQLite's
+/// `user_version`, and its complement in the lower half: SQLite has no checksum for it.
+const FORMATS: i32 = 0x8000;
 /// A value has a checksum, because SQLite finds damage to its pages alone.
 const TABLE: &str =
     "CREATE TABLE records (key TEXT PRIMARY KEY, value BLOB NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID";
@@ -71,15 +77,19 @@ impl Disk {
     ///
     /// [`StoreError::kind`] says what is wrong: damage ([`StoreErrorKind::Corrupt`]), another kind
     /// of file ([`StoreErrorKind::Foreign`]), a later version ([`StoreErrorKind::Later`]), another
-    /// process ([`StoreErrorKind::Locked`]), a full disk ([`StoreErrorKind::Full`]), or the system
-    /// ([`StoreErrorKind::Io`]). The file is not changed then.
+    /// process ([`StoreErrorKind::Locked`]), a full disk ([`StoreErrorKind::Full`]), a read-only
+    /// file system ([`StoreErrorKind::ReadOnly`]), a missing permission
+    /// ([`StoreErrorKind::Denied`]), or the system ([`StoreErrorKind::Io`]). The file is not
+    /// changed then.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
         restrict(&path)?;
-        let opened = open(&path).map_err(|problem| problem.explained(&path));
-        let disk = opened.map(|database| Self { path: path.clone(), database, replaced: None });
-        let checked = disk.and_then(|disk| disk.read(&mut |_, _| {}).map(|()| disk));
-        checked.map_err(|problem| problem.into_error(&path, "opened"))
+        let opened = open(&path).and_then(|database| {
+            let disk = Self { path: path.clone(), database, replaced: None };
+            disk.read(true, &mut |_, _| {})?;
+            Ok(disk)
+        });
+        opened.map_err(|problem| problem.explained(&path, false).into_error(&path, "opened"))
     }
 
     /// Opens the file as [`open`](Self::open). A file that is damaged or of another kind is moved
@@ -98,7 +108,7 @@ impl Disk {
                     match fs::rename(with(&path, end), with(&aside, end)) {
                         Err(error) if end.is_empty() || error.kind() != io::ErrorKind::NotFound => {
                             let what = format!("the damaged store {} cannot be moved aside", path.display());
-                            return Err(StoreError::io(what, error));
+                            return Err(system_error(&what, error));
                         }
                         _ => {}
                     }
@@ -123,7 +133,7 @@ impl Disk {
             let mut delete = transaction.prepare_cached("DELETE FROM records WHERE key = ?1")?;
             for change in changes {
                 match change {
-                    Change::Put { key, value } => put.execute(params![key, &value[..], sum(key, value)])?,
+                    Change::Put { key, value } => put.execute(params![key, &value[..], checksum_of(key, value)])?,
                     Change::Delete { key } => delete.execute(params![key])?,
                 };
             }
@@ -131,13 +141,14 @@ impl Disk {
         Ok(transaction.commit()?)
     }
 
-    fn read(&self, each: &mut dyn FnMut(&str, &[u8])) -> Result<(), Problem> {
+    /// Calls `each` with every key and its value. `compare` says whether to compare the checksums.
+    fn read(&self, compare: bool, each: &mut dyn FnMut(&str, &[u8])) -> Result<(), Problem> {
         let mut records = self.database.prepare("SELECT key, value, checksum FROM records")?;
         let mut rows = records.query([])?;
         while let Some(row) = rows.next()? {
             let key = row.get_ref(0)?.as_str().map_err(|_| Problem::Corrupt("a key is not a text".into()))?;
             let value = row.get_ref(1)?.as_blob().map_err(|_| Problem::Corrupt("a value is not bytes".into()))?;
-            if row.get_ref(2)?.as_i64() != Ok(sum(key, value)) {
+            if compare && row.get_ref(2)?.as_i64() != Ok(checksum_of(key, value)) {
                 return Err(Problem::Corrupt("the checksum of a record is wrong".into()));
             }
             each(key, value);
@@ -148,11 +159,13 @@ impl Disk {
 
 impl Store for Disk {
     fn load(&mut self, each: &mut dyn FnMut(&str, &[u8])) -> Result<(), StoreError> {
-        self.read(each).map_err(|problem| problem.into_error(&self.path, "read"))
+        // The open has compared the checksums, and nobody else may write the file since.
+        let read = self.read(false, each);
+        read.map_err(|problem| problem.explained(&self.path, true).into_error(&self.path, "read"))
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        self.write(changes).map_err(|problem| problem.into_error(&self.path, "written"))
+        self.write(changes).map_err(|problem| problem.explained(&self.path, true).into_error(&self.path, "written"))
     }
 }
 
@@ -162,74 +175,8 @@ impl fmt::Debug for Disk {
     }
 }
 
-/// Why a file cannot be used.
-enum Problem {
-    Sqlite(rusqlite::Error),
-    System(io::Error),
-    Corrupt(String),
-    Foreign,
-    Later(i32),
-}
-
-impl From<rusqlite::Error> for Problem {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl Problem {
-    /// Adds the reason of the system, which SQLite does not give.
-    fn explained(self, path: &Path) -> Self {
-        let Self::Sqlite(error) = &self else { return self };
-        let is_refused = matches!(
-            error.sqlite_error_code(),
-            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::SystemIoFailure)
-        );
-        if !is_refused {
-            return self;
-        }
-        match fs::OpenOptions::new().read(true).write(true).open(path) {
-            Ok(_) => self,
-            Err(error) => Self::System(error),
-        }
-    }
-
-    fn into_error(self, path: &Path, what: &str) -> StoreError {
-        let store = format!("the store {}", path.display());
-        let kind = match &self {
-            Self::System(_) => StoreErrorKind::Io,
-            Self::Sqlite(error) => match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseCorrupt) => StoreErrorKind::Corrupt,
-                Some(ErrorCode::NotADatabase) => StoreErrorKind::Foreign,
-                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreErrorKind::Locked,
-                Some(ErrorCode::DiskFull) => StoreErrorKind::Full,
-                _ => StoreErrorKind::Io,
-            },
-            Self::Corrupt(_) => StoreErrorKind::Corrupt,
-            Self::Foreign => StoreErrorKind::Foreign,
-            Self::Later(_) => StoreErrorKind::Later,
-        };
-        let message = match (&self, kind) {
-            (Self::Corrupt(why), _) => format!("{store} is damaged: {why}"),
-            (Self::Later(format), _) => {
-                format!("{store} has format {format}, which a later version of wsx has written")
-            }
-            (_, StoreErrorKind::Foreign) => format!("{store} is not a store of wsx: choose another path"),
-            (_, StoreErrorKind::Locked) => format!("{store} is in use: one process uses it at a time"),
-            (_, StoreErrorKind::Corrupt) => format!("{store} is damaged"),
-            _ => format!("{store} cannot be {what}"),
-        };
-        let error = StoreError::new(kind, message);
-        match self {
-            Self::Sqlite(cause) => error.with_source(cause),
-            Self::System(cause) => error.with_source(cause),
-            _ => error,
-        }
-    }
-}
-
 /// Returns the checksum of a record, as SQLite keeps it.
-fn sum(key: &str, value: &[u8]) -> i64 {
+fn checksum_of(key: &str, value: &[u8]) -> i64 {
     // The zero byte is where the key ends.
     i64::from_le_bytes(checksum(key.as_bytes().iter().chain(&[0]).chain(value)).to_le_bytes())
 }
@@ -246,10 +193,11 @@ fn open(path: &Path) -> Result<Connection, Problem> {
         |database: &Connection, name: &str| database.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let (application, format) = (pragma(&database, "application_id")?, pragma(&database, "user_version")?);
     let tables: i64 = database.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
-    match (application, format) {
-        (0, 0) if tables == 0 => {}
-        (APPLICATION, FORMAT) => {}
-        (APPLICATION, later) if later > FORMAT => return Err(Problem::Later(later)),
+    match (application, format_of(format)) {
+        (0, _) if (format, tables) == (0, 0) => {}
+        (APPLICATION, Some(FORMAT)) => {}
+        (APPLICATION, Some(later)) => return Err(Problem::Later(later)),
+        (APPLICATION, None) => return Err(Problem::Corrupt("its version is not one of wsx".into())),
         _ => return Err(Problem::Foreign),
     }
     database.pragma_update(None, "journal_mode", "WAL")?;
@@ -260,15 +208,28 @@ fn open(path: &Path) -> Result<Connection, Problem> {
         let transaction = database.transaction()?;
         transaction.execute(TABLE, [])?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
-        transaction.pragma_update(None, "user_version", FORMAT)?;
+        transaction.pragma_update(None, "user_version", user_version(FORMAT))?;
         transaction.commit()?;
     }
+    // SQLite opens a file for reading if it cannot write it. A write says so.
+    database.execute_batch("BEGIN IMMEDIATE; COMMIT")?;
     let check: String = database.pragma_query_value(None, "quick_check", |row| row.get(0))?;
     if check == "ok" {
         Ok(database)
     } else {
         Err(Problem::Corrupt(check.lines().next().unwrap_or_default().to_owned()))
     }
+}
+
+/// Returns what a version is in the file.
+fn user_version(format: i32) -> i32 {
+    format << 16 | (!format & 0xffff)
+}
+
+/// Returns the version, if the number in the file is one.
+fn format_of(user_version_of_file: i32) -> Option<i32> {
+    let format = user_version_of_file >> 16;
+    ((1..FORMATS).contains(&format) && user_version(format) == user_version_of_file).then_some(format)
 }
 
 /// Creates the file for its user alone. SQLite gives its other files the same permissions.
@@ -280,7 +241,7 @@ fn restrict(path: &Path) -> Result<(), StoreError> {
     match options.open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(StoreError::io(format!("the store {} cannot be created", path.display()), error)),
+        Err(error) => Err(system_error(&format!("the store {} cannot be created", path.display()), error)),
     }
 }
 
@@ -299,154 +260,4 @@ fn with(path: &Path, end: &str) -> PathBuf {
 
 #[cfg(test)]
 #[cfg(not(wsx_model))]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-    use std::collections::BTreeMap;
-
-    /// A folder that is removed at the end.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("wsx-{name}-{}", std::process::id()));
-            let _ = fs::remove_dir_all(&path);
-            fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-
-        fn file(&self) -> PathBuf {
-            self.0.join("outbox.db")
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn put(key: &str, value: &'static str) -> Change {
-        Change::Put { key: key.to_owned(), value: Bytes::from_static(value.as_bytes()) }
-    }
-
-    fn content(disk: &mut Disk) -> BTreeMap<String, Vec<u8>> {
-        let mut content = BTreeMap::new();
-        disk.load(&mut |key, value| drop(content.insert(key.to_owned(), value.to_vec()))).unwrap();
-        content
-    }
-
-    fn kind(opened: Result<Disk, StoreError>) -> StoreErrorKind {
-        opened.expect_err("the file is not a store").kind()
-    }
-
-    /// Row G20: what was committed is there when the file is opened again.
-    #[test]
-    fn a_commit_is_there_after_the_next_open() {
-        let folder = Folder::new("commit");
-        let mut disk = Disk::open(folder.file()).unwrap();
-        disk.commit(&[put("a", "1"), put("b", "2"), put("a", "3")]).unwrap();
-        disk.commit(&[Change::Delete { key: "b".to_owned() }, put("c", "")]).unwrap();
-        drop(disk);
-        let mut disk = Disk::open(folder.file()).unwrap();
-        let expected = BTreeMap::from([("a".to_owned(), b"3".to_vec()), ("c".to_owned(), Vec::new())]);
-        assert_eq!((content(&mut disk), disk.replaced()), (expected, None));
-    }
-
-    /// Row G21: one process has a store, and only its user reads the file.
-    #[test]
-    fn a_store_has_one_owner() {
-        let folder = Folder::new("owner");
-        let disk = Disk::open(folder.file()).unwrap();
-        let second = Disk::open(folder.file()).unwrap_err();
-        assert_eq!(second.kind(), StoreErrorKind::Locked);
-        assert!(second.to_string().contains("is in use"), "{second}");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            for end in ["", "-wal"] {
-                let mode = fs::metadata(with(&folder.file(), end)).unwrap().permissions().mode();
-                assert_eq!(mode & 0o777, 0o600, "{end:?}");
-            }
-        }
-        drop(disk);
-        Disk::open(folder.file()).unwrap();
-    }
-
-    /// Row G22: a file that is not a store is an error, and stays.
-    #[test]
-    fn a_foreign_or_damaged_file_is_kept_aside() {
-        let folder = Folder::new("foreign");
-        let text = "this is a text, and not a database".repeat(100);
-        fs::write(folder.file(), &text).unwrap();
-        assert_eq!(kind(Disk::open(folder.file())), StoreErrorKind::Foreign);
-        assert_eq!(fs::read_to_string(folder.file()).unwrap(), text);
-        let mut disk = Disk::open_or_replace(folder.file()).unwrap();
-        assert_eq!(fs::read_to_string(disk.replaced().unwrap()).unwrap(), text);
-        assert!(content(&mut disk).is_empty());
-        drop(disk);
-
-        let database = Connection::open(folder.0.join("other.db")).unwrap();
-        database.execute("CREATE TABLE other (a)", []).unwrap();
-        drop(database);
-        assert_eq!(kind(Disk::open(folder.0.join("other.db"))), StoreErrorKind::Foreign);
-
-        let mut disk = Disk::open(folder.0.join("damaged.db")).unwrap();
-        let long = "x".repeat(10_000);
-        for n in 0..100 {
-            disk.commit(&[Change::Put { key: format!("{n:01000}"), value: Bytes::from(long.clone()) }]).unwrap();
-        }
-        drop(disk);
-        let mut bytes = fs::read(folder.0.join("damaged.db")).unwrap();
-        for page in bytes.chunks_mut(4096).skip(1).step_by(2) {
-            page[..100].fill(0xa5);
-        }
-        fs::write(folder.0.join("damaged.db"), bytes).unwrap();
-        assert_eq!(kind(Disk::open(folder.0.join("damaged.db"))), StoreErrorKind::Corrupt);
-        assert!(Disk::open_or_replace(folder.0.join("damaged.db")).unwrap().replaced().is_some());
-    }
-
-    /// Row G22: a file of a later version is not changed.
-    #[test]
-    fn a_file_of_a_later_version_is_not_opened() {
-        let folder = Folder::new("later");
-        drop(Disk::open(folder.file()).unwrap());
-        let database = Connection::open(folder.file()).unwrap();
-        database.pragma_update(None, "user_version", FORMAT + 1).unwrap();
-        drop(database);
-        assert_eq!(kind(Disk::open(folder.file())), StoreErrorKind::Later);
-        assert_eq!(kind(Disk::open_or_replace(folder.file())), StoreErrorKind::Later);
-    }
-
-    /// Row G23: the file does not grow without end.
-    #[test]
-    fn pages_of_deleted_messages_are_used_again() {
-        let folder = Folder::new("growth");
-        let mut disk = Disk::open(folder.file()).unwrap();
-        let value = Bytes::from("x".repeat(200));
-        let round = |disk: &mut Disk, from: u32| {
-            let puts: Vec<_> = (from..from + 500)
-                .map(|n| Change::Put { key: format!("out//seq/{n}"), value: value.clone() })
-                .collect();
-            let deletes: Vec<_> = (from..from + 500).map(|n| Change::Delete { key: format!("out//seq/{n}") }).collect();
-            disk.commit(&puts).unwrap();
-            disk.commit(&deletes).unwrap();
-        };
-        let length =
-            || ["", "-wal"].map(|end| fs::metadata(with(&folder.file(), end)).unwrap().len()).iter().sum::<u64>();
-        (0..10).for_each(|n| round(&mut disk, n * 500));
-        let before = length();
-        (10..100).for_each(|n| round(&mut disk, n * 500));
-        assert!(length() <= before + 1024 * 1024, "{before} bytes, then {} bytes", length());
-    }
-
-    /// Row G24: an error names the file and the reason.
-    #[test]
-    fn an_error_names_the_file() {
-        let missing = std::env::temp_dir().join("wsx-no-such-folder").join("outbox.db");
-        let error = Disk::open(&missing).unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::Io);
-        let shown = crate::Report(&error).to_string();
-        assert!(shown.contains("outbox.db cannot be created") && shown.contains("No such file"), "{shown}");
-    }
-}
+mod tests;
