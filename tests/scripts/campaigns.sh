@@ -9,4 +9,5 @@ source tests/scripts/packages.sh
 cargo build --locked --profile campaign --package wsx-examples --bin echo --bin fleet \
   --package wsx-tests --bin subject \
   --package wsx-programs --bin abuse --bin backlog --bin conformance_client --bin delivery_speed \
-  --bin kept_return --bin mass_return --bin mass_shutdown --bin names --bin slow_links --bin weak_links_campaign
+  --bin kept_return --bin mass_return --bin mass_shutdown --bin names --bin slow_links --bin store \
+  --bin weak_links_campaign
