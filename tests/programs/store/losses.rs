@@ -6,7 +6,7 @@ use crate::{
     notes::{End, Note},
     random::Random,
     record::{self, Seen, file_of},
-    trace::{self, Step},
+    trace::{self, Recording, Step},
 };
 use serde::Deserialize;
 use std::{
@@ -30,6 +30,9 @@ use wsx::{
 const LOSSES_OF_A_RECORDING: u64 = 1_000;
 /// After one loss of this many, both ends run again until nothing waits.
 const RUN_AGAIN: u64 = 20;
+/// A recording is used only if it leads to the files that the process has left. At the end of a
+/// process, the last call of a thread may be missing.
+const ATTEMPTS: usize = 10;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The figures.
@@ -74,18 +77,10 @@ pub(crate) fn run(folder: &Path, losses: u64, seed: u64) -> Result<Lost> {
     while figures.losses < losses {
         let number = figures.recordings;
         let here = folder.join(number.to_string());
-        fs::create_dir_all(here.join("recorded"))?;
+        fs::create_dir_all(&here)?;
         let here = here.canonicalize()?;
-        for (name, content) in &files {
-            fs::write(here.join("recorded").join(name), content)?;
-        }
-        let steps = trace::record(&here.join("recorded"), 1 + number * 1_000_000, seed + number)?;
-        let start = Medium::new(files);
-        let mut end = start.clone();
-        steps.iter().for_each(|step| end.apply(step));
-        if end.files() != trace::files(&here.join("recorded"))? {
-            return Err("the recording does not lead to the files that the process has left".into());
-        }
+        let start = Medium::new(files.clone());
+        let steps = recorded(&here.join("recorded"), &files, &start, number, seed)?;
         let mut random = Random::new(seed, 1 << 32 | number);
         let count = each.min(losses - figures.losses);
         let mut points: Vec<usize> = (0..count).map(|_| random.index(steps.len() + 1)).collect();
@@ -127,6 +122,30 @@ pub(crate) fn run(folder: &Path, losses: u64, seed: u64) -> Result<Lost> {
         fs::remove_dir_all(here)?;
     }
     Ok(figures)
+}
+
+/// Records what a process does that begins with these files.
+fn recorded(
+    folder: &Path,
+    files: &BTreeMap<String, Vec<u8>>,
+    start: &Medium,
+    number: u64,
+    seed: u64,
+) -> Result<Vec<Step>> {
+    for _ in 0..ATTEMPTS {
+        write(folder, files)?;
+        let Recording { steps, unanswered } = trace::record(folder, 1 + number * 1_000_000, seed + number)?;
+        let mut end = start.clone();
+        steps.iter().for_each(|step| end.apply(step));
+        let left = trace::files(folder)?;
+        if end.files() != left {
+            unanswered.iter().for_each(|step| end.apply(step));
+        }
+        if end.files() == left {
+            return Ok(steps);
+        }
+    }
+    Err("the recordings do not lead to the files that the process has left".into())
 }
 
 /// Loses the power at these steps. Returns how many messages had to be there, and how often both

@@ -31,8 +31,16 @@ pub(crate) enum Step {
     Say(End, Note),
 }
 
+/// What was recorded.
+#[derive(Debug, Default)]
+pub(crate) struct Recording {
+    pub(crate) steps: Vec<Step>,
+    /// Calls without an answer: the process ended meanwhile. The system may have done them.
+    pub(crate) unanswered: Vec<Step>,
+}
+
 /// Runs `record` in a folder that exists, and returns its steps.
-pub(crate) fn record(folder: &Path, first: u64, seed: u64) -> Result<Vec<Step>> {
+pub(crate) fn record(folder: &Path, first: u64, seed: u64) -> Result<Recording> {
     let log = folder.with_extension("strace");
     let calls = "trace=open,openat,creat,write,pwrite64,writev,pwritev,pwritev2,ftruncate,truncate,fallocate,\
                  fsync,fdatasync,sync_file_range,unlink,unlinkat,rename,renameat,renameat2,link,linkat,mmap";
@@ -45,13 +53,13 @@ pub(crate) fn record(folder: &Path, first: u64, seed: u64) -> Result<Vec<Step>> 
     if !output.status.success() {
         return Err(format!("the recorded process failed: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
-    let steps = parse(&fs::read_to_string(&log)?, folder)?;
+    let recording = parse(&fs::read_to_string(&log)?, folder)?;
     fs::remove_file(&log)?;
-    Ok(steps)
+    Ok(recording)
 }
 
-fn parse(log: &str, folder: &Path) -> Result<Vec<Step>> {
-    let (mut steps, mut begun) = (Vec::new(), HashMap::new());
+fn parse(log: &str, folder: &Path) -> Result<Recording> {
+    let (mut recording, mut begun) = (Recording::default(), HashMap::new());
     for line in log.lines() {
         let (process, call) = line.trim_start().split_once(' ').ok_or("a line of strace is empty")?;
         let call = call.trim_start();
@@ -63,10 +71,19 @@ fn parse(log: &str, folder: &Path) -> Result<Vec<Step>> {
             Some((_, rest)) => begun.remove(process).ok_or("strace resumes what did not begin")? + rest,
             None => call.to_owned(),
         };
+        if let Some((call, "?")) = call.rsplit_once(" = ") {
+            // The process ended meanwhile.
+            begun.insert(process, call.trim_end().trim_end_matches(')').to_owned());
+            continue;
+        }
         let step = step(&call, folder).map_err(|error| format!("{error} in: {}", call.get(..300).unwrap_or(&call)))?;
-        steps.extend(step);
+        recording.steps.extend(step);
     }
-    Ok(steps)
+    for call in begun.into_values().filter(|call| call.starts_with("pwrite64") || call.starts_with("ftruncate")) {
+        let answer = call.split(", ").nth(2).unwrap_or("0");
+        recording.unanswered.extend(step(&format!("{call}) = {answer}"), folder)?);
+    }
+    Ok(recording)
 }
 
 /// Returns the step of a call that has ended, if it is one of the folder.
