@@ -87,6 +87,7 @@ impl Disk {
         let opened = open(&path).and_then(|database| {
             let disk = Self { path: path.clone(), database, replaced: None };
             disk.read(true, &mut |_, _| {})?;
+            disk.database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
             Ok(disk)
         });
         opened.map_err(|problem| problem.explained(&path, false).into_error(&path, "opened"))
@@ -186,6 +187,8 @@ fn open(path: &Path) -> Result<Connection, Problem> {
     let mut database = Connection::open_with_flags(path, flags)?;
     database.busy_timeout(BUSY)?;
     database.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // Until the file is checked, a close leaves it and its write-ahead log as they are.
+    database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // The lock of the process lasts as long as the file is open. So it is set before the first
     // read.
     database.pragma_update(None, "locking_mode", "EXCLUSIVE")?;

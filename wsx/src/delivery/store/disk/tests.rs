@@ -105,6 +105,31 @@ fn a_foreign_or_damaged_file_is_kept_aside() {
     assert!(Disk::open_or_replace(folder.0.join("damaged.db")).unwrap().replaced().is_some());
 }
 
+/// Row G22: a damaged file is not changed by what is in its write-ahead log, and neither is the
+/// log.
+#[test]
+fn a_damaged_file_keeps_its_log() {
+    let folder = Folder::new("log");
+    let mut disk = Disk::open(folder.0.join("good.db")).unwrap();
+    disk.commit(&[Change::Put { key: "a".to_owned(), value: Bytes::from("damage ".repeat(2000)) }]).unwrap();
+    drop(disk);
+    let mut disk = Disk::open(folder.0.join("good.db")).unwrap();
+    disk.commit(&[put("b", "2")]).unwrap();
+    let [mut database, log] = ["", "-wal"].map(|end| fs::read(with(&folder.0.join("good.db"), end)).unwrap());
+    // The last page of the value is not in the log.
+    let at = database.len() - database.iter().rev().position(|byte| *byte == b'm').unwrap();
+    database[at] ^= 1;
+    fs::write(folder.file(), &database).unwrap();
+    fs::write(with(&folder.file(), "-wal"), &log).unwrap();
+    assert_eq!(kind(Disk::open(folder.file())), StoreErrorKind::Corrupt);
+    let unchanged = |path: PathBuf| {
+        assert!(fs::read(&path).unwrap() == database, "the file was changed");
+        assert!(fs::read(with(&path, "-wal")).unwrap() == log, "the log was changed");
+    };
+    unchanged(folder.file());
+    unchanged(Disk::open_or_replace(folder.file()).unwrap().replaced().unwrap().to_owned());
+}
+
 /// Row G22: a file of a later version is not changed.
 #[test]
 fn a_file_of_a_later_version_is_not_opened() {
