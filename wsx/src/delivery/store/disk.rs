@@ -183,6 +183,7 @@ fn checksum_of(key: &str, value: &[u8]) -> i64 {
 }
 
 fn open(path: &Path) -> Result<Connection, Problem> {
+    reject_remains(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut database = Connection::open_with_flags(path, flags)?;
     database.busy_timeout(BUSY)?;
@@ -221,6 +222,25 @@ fn open(path: &Path) -> Result<Connection, Problem> {
         Ok(database)
     } else {
         Err(Problem::Corrupt(check.lines().next().unwrap_or_default().to_owned()))
+    }
+}
+
+/// Rejects what SQLite takes for a new file, and overwrites: a file that is shorter than a sector,
+/// and an empty one with a write-ahead log, whose file was not empty.
+fn reject_remains(path: &Path) -> Result<(), Problem> {
+    let length = |end| fs::metadata(with(path, end)).map_or(0, |file| file.len());
+    match length("") {
+        // SQLite restores the file from its journal.
+        _ if length("-journal") > 0 => Ok(()),
+        0 if length("-wal") > 0 => Err(Problem::Corrupt("it is empty, and its write-ahead log is not".into())),
+        1..512 => match fs::read(path) {
+            Err(error) => Err(Problem::System(error)),
+            Ok(bytes) if bytes.iter().zip(b"SQLite format 3\0").all(|(one, other)| one == other) => {
+                Err(Problem::Corrupt("most of it is missing".into()))
+            }
+            Ok(_) => Err(Problem::Foreign),
+        },
+        _ => Ok(()),
     }
 }
 

@@ -130,6 +130,27 @@ fn a_damaged_file_keeps_its_log() {
     unchanged(Disk::open_or_replace(folder.file()).unwrap().replaced().unwrap().to_owned());
 }
 
+/// Row G22: a short file is not taken for a new store, whether it is a text or the rest of a store.
+#[test]
+fn a_short_file_is_not_overwritten() {
+    let folder = Folder::new("short");
+    drop(Disk::open(folder.file()).unwrap());
+    let store = fs::read(folder.file()).unwrap();
+    for length in [1, 15, 32, 99, 100, 511, 512, 2000] {
+        let text = "a text of another program\n".repeat(100);
+        for (bytes, expected) in
+            [(&store[..length], StoreErrorKind::Corrupt), (&text.as_bytes()[..length], StoreErrorKind::Foreign)]
+        {
+            fs::write(folder.file(), bytes).unwrap();
+            assert_eq!(kind(Disk::open(folder.file())), expected, "{length} bytes");
+            assert_eq!(fs::read(folder.file()).unwrap(), bytes);
+        }
+    }
+    fs::write(folder.file(), "").unwrap();
+    fs::write(with(&folder.file(), "-wal"), &store).unwrap();
+    assert_eq!(kind(Disk::open(folder.file())), StoreErrorKind::Corrupt);
+}
+
 /// Row G22: a file of a later version is not changed.
 #[test]
 fn a_file_of_a_later_version_is_not_opened() {
