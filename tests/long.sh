@@ -30,7 +30,7 @@ step "wake-ups" tests/scripts/model.sh 5
 # Every order of the events of kept messages. Two faults take 10 GB of memory.
 step "kept messages" tests/scripts/delivery_model.sh 2
 step "simulation of 1,000 seeds" tests/scripts/simulation.sh 0..1000
-# Eight targets, two at a time.
+# Ten targets, two at a time.
 step "fuzzing" tests/scripts/fuzz.sh 600
 step "dependencies" tests/scripts/dependencies.sh
 step "smallest profile" tests/scripts/profiles.sh

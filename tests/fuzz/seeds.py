@@ -339,3 +339,36 @@ write(
         "raw": asks(step(0, 0, b"\x17" + b'{"type":"wait","id":10}')),
     },
 )
+
+# A byte for the files, one for the write-ahead log, and edits: how, the place and a byte. Or a byte
+# for the records, and these.
+edit = struct.Struct(">BHBB").pack
+head = '{"type":"order","delivery":1,"ttl":3600000,"at":1700000000000,"expires":1700003600000}'
+message = '{"ver":1,"type":"order","ts":1732969200,"data":{"n":1}}'
+records = [
+    "epoch\n9f3a01c2",
+    'clock\n{"ms":1700000000000,"wall":1700000000}',
+    f"out/box-7/seq/17\n{head}\n{message}",
+    f"out/a%2Fb/latest/3\n{head.replace('1,', '3,', 1)}\n{message}",
+    'out/box-7/skip/12\n{"to":16,"why":"expired"}',
+    'in/box-7/0a1b2c3d\n{"seq":5,"latest":2}',
+    'state/box-7/reported\n{"at":1700000000000}\n{"n":2}',
+]
+write(
+    "store",
+    {
+        "whole": b"\0\0",
+        "whole-log": b"\0\1",
+        "header": b"\0\0" + edit(2, 0, 60, 1),
+        "version": b"\0\0" + edit(6, 0, 62, 7),
+        "page": b"\0\0" + edit(4, 0x20, 0, 0xA5),
+        "value": b"\0\0" + edit(2, 0x2F, 0xF0, 0),
+        "cut": b"\0\0" + edit(0, 0x10, 0, 0),
+        "log-header": b"\0\1" + edit(3, 0, 16, 1),
+        "log-cut": b"\0\1" + edit(1, 0x20, 0, 0),
+        "log-frame": b"\0\1" + edit(7, 0x30, 0, 9),
+        "both": b"\0\1" + edit(2, 0x20, 7, 3) + edit(3, 0x40, 7, 3),
+        "records": b"\1" + "\0".join(records).encode(),
+        **{f"record-{n}": b"\1" + record.encode() for n, record in enumerate(records)},
+    },
+)

@@ -12,6 +12,7 @@ pub mod heartbeat;
 pub mod http;
 pub mod origin;
 pub mod requests;
+pub mod store;
 pub mod url;
 
 mod frame;
