@@ -272,6 +272,9 @@ pub mod envelope;
 pub mod message;
 pub mod protocol;
 
+#[cfg(feature = "contract")]
+pub mod contract;
+
 mod policy;
 
 #[doc(inline)]

@@ -152,6 +152,10 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
         })
         .collect();
     let unit = unit_impls(p, name);
+    let schemas = protocol.types().into_iter().map(|named| {
+        let (type_string, fixed) = (type_string(p, named), named.fixed());
+        quote!(#type_string, #p::Probe::<#fixed>::SCHEMA;)
+    });
     quote! {
         #unit
         // Not a side that an endpoint may have. If a program names the protocol in place of a side,
@@ -176,6 +180,7 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
         }
         // Uses the items once, since no lint may report those that a program does not use.
         const _: #p::Description = #name::DESCRIPTION;
+        #p::schemas! { #name: #(#schemas)* }
     }
 }
 

@@ -8,6 +8,7 @@ mod fingerprint;
 mod handler;
 mod key;
 mod probe;
+mod schema;
 mod sent_alone;
 mod shown;
 mod slot;
@@ -39,6 +40,9 @@ pub use key::{
     Wraps, rest,
 };
 pub use probe::{Plain, Probe};
+#[cfg(feature = "contract")]
+pub use schema::SchemaOf;
+pub use schema::schemas;
 pub use sent_alone::{Sendable, SendsUnasked, SendsWithoutReply};
 pub use serde_json;
 pub use shown::{NotShown, Shown, show};

@@ -24,6 +24,9 @@ pub trait Plain {
     const SHAPE: Option<u64> = None;
     /// Whether it can be the payload.
     const PAYLOAD: bool = false;
+    /// Its schema, if it has one.
+    #[cfg(feature = "contract")]
+    const SCHEMA: Option<super::SchemaOf> = None;
 }
 impl<T: ?Sized> Plain for Probe<T> {}
 
@@ -46,4 +49,9 @@ impl<T: Message> Probe<Envelope<T>> {
 impl<T: Deserialize<'static>> Probe<T> {
     /// See [`Plain`].
     pub const PAYLOAD: bool = true;
+}
+#[cfg(feature = "contract")]
+impl<T: schemars::JsonSchema> Probe<T> {
+    /// See [`Plain`].
+    pub const SCHEMA: Option<super::SchemaOf> = Some(schemars::SchemaGenerator::subschema_for::<T>);
 }

@@ -1,0 +1,33 @@
+//! The schemas of a protocol's messages, with the feature `contract`.
+
+/// Returns the schema of a type.
+#[cfg(feature = "contract")]
+pub type SchemaOf = fn(&mut schemars::SchemaGenerator) -> schemars::Schema;
+
+/// Describes a protocol.
+#[cfg(feature = "contract")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __wsx_schemas {
+    ($name:ident: $($message_type:expr, $schema:expr;)*) => {
+        impl $crate::contract::Described for $name {
+            const DESCRIPTION: $crate::__private::Description = $name::DESCRIPTION;
+            fn schemas() -> $crate::__private::Vec<(
+                &'static $crate::__private::str,
+                $crate::__private::Option<$crate::__private::SchemaOf>,
+            )> {
+                <[_]>::into_vec($crate::__private::Box::new([$(($message_type, $schema)),*]))
+            }
+        }
+    };
+}
+
+/// Without the feature, a protocol has no schemas.
+#[cfg(not(feature = "contract"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __wsx_schemas {
+    ($($tokens:tt)*) => {};
+}
+
+pub use crate::__wsx_schemas as schemas;
