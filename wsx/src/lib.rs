@@ -53,6 +53,7 @@
 //! | `hyper` | no | the hub as a service of hyper, tower and axum |
 //! | `axum` | no | `hyper`, and the peer's address from axum 0.8 |
 //! | `outbox` | no | [`Disk`](https://docs.rs/wsx-rs/latest/wsx/delivery/struct.Disk.html): kept messages survive a restart and a power cut |
+//! | `contract` | no | [`contract`](https://docs.rs/wsx-rs/latest/wsx/contract/index.html): compares a protocol with the versions that were released, for dev-dependencies |
 //! | `proxy` | no | `Client` through an HTTP or SOCKS5 proxy |
 //! | `rustls` | no | TLS: `wss://` in the client, `serve_tls` on the hub |
 //! | `testing` | no | [`testing`](https://docs.rs/wsx-rs/latest/wsx/testing/index.html): tests without a network, for dev-dependencies |
@@ -254,10 +255,10 @@
 //! testing           for tests: a peer in place of the task, and a link in place of TCP
 //! ```
 //!
-//! A folder imports only from folders before it in this order: `protocol`, `wire`, `envelope`,
-//! `connection`, `observer`, `delivery`, `dispatch`, `handshake`, `task`, `server`, `client`,
-//! `testing`. There is one exception: the hub and `dispatch` know each other, because a handler may
-//! take `&Hub`.
+//! A folder imports only from folders before it in this order: `protocol`, `contract`, `wire`,
+//! `envelope`, `connection`, `observer`, `delivery`, `dispatch`, `handshake`, `task`, `server`,
+//! `client`, `testing`. There is one exception: the hub and `dispatch` know each other, because a
+//! handler may take `&Hub`.
 
 // docs.rs marks each item with the feature that it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -114,7 +114,7 @@ mod after {
     }
 }
 
-/// Row T2: a request is read by the end that is asked, and its reply by the end that asks. A
+/// Row U2: a request is read by the end that is asked, and its reply by the end that asks. A
 /// message that was renamed in Rust is found by its name.
 #[test]
 fn each_change_names_the_end_that_breaks() {
@@ -151,7 +151,7 @@ fn each_change_names_the_end_that_breaks() {
     assert_eq!(rows, expected, "{why}");
 }
 
-/// Row T2: the other way round, other ends break.
+/// Row U2: the other way round, other ends break.
 #[test]
 fn the_way_back_breaks_the_other_ends() {
     let file = File::new("back");
@@ -184,7 +184,7 @@ macro_rules! untagged {
 untagged!(long_first, Long { a: u8, b: u8 }, Short { a: u8 });
 untagged!(short_first, Short { a: u8 }, Long { a: u8, b: u8 });
 
-/// Row T2: without a tag, the first variant that fits is read.
+/// Row U2: without a tag, the first variant that fits is read.
 #[test]
 fn an_earlier_variant_without_a_tag_takes_the_message() {
     let file = File::new("untagged");
@@ -197,7 +197,7 @@ mod tree_before {
     #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema, wsx::Message)]
     pub(super) struct Tree {
         pub value: u8,
-        pub all: Vec<Tree>,
+        pub all: Vec<Self>,
     }
     wsx::protocol! { pub(super) Fleet v1 { Edge -> Server: Tree; } }
 }
@@ -205,12 +205,12 @@ mod tree_after {
     #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema, wsx::Message)]
     pub(super) struct Tree {
         pub value: u32,
-        pub all: Vec<Tree>,
+        pub all: Vec<Self>,
     }
     wsx::protocol! { pub(super) Fleet v1 { Edge -> Server: Tree; } }
 }
 
-/// Row T2: a type that has itself inside is in the file by its name.
+/// Row U2: a type that has itself inside is in the file by its name.
 #[test]
 fn a_type_that_has_itself_inside_is_compared() {
     let file = File::new("tree");

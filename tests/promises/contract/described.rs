@@ -54,7 +54,7 @@ mod everything {
     wsx::protocol! { pub(super) Fleet v3 { Edge -> Server: Sample<'_>; } }
 }
 
-/// Row T3: the file is for people too: what fits into a line is in one line.
+/// Row U3: the file is for people too: what fits into a line is in one line.
 #[test]
 fn the_file_has_the_shape_of_each_message() {
     let file = File::new("everything");
@@ -117,7 +117,7 @@ mod without {
     wsx::protocol! { pub(super) Fleet v1 { Edge -> Server: Sample; } }
 }
 
-/// Row T3: what has no shape is an error that names it, unless it is meant.
+/// Row U3: what has no shape is an error that names it, unless it is meant.
 #[test]
 fn what_has_no_shape_is_named() {
     let file = File::new("any");

@@ -13,7 +13,7 @@ mod other {
     wsx::protocol! { pub(super) Plant v1 { Edge -> Server: super::fleet::Sample; } }
 }
 
-/// Row T4: each names the line, and says what is wrong there.
+/// Row U4: each names the line, and says what is wrong there.
 #[test]
 fn a_file_that_cannot_be_read_names_the_line() {
     let file = File::new("wrong");
@@ -53,7 +53,7 @@ fn a_file_that_cannot_be_read_names_the_line() {
     assert_eq!(why, "wsx.lock is of the protocol Fleet, and this is Plant");
 }
 
-/// Row T4: a merge that keeps the same version of both sides, or a version in a wrong place.
+/// Row U4: a merge that keeps the same version of both sides, or a version in a wrong place.
 #[test]
 fn versions_come_in_order_and_once() {
     let file = File::new("order");

@@ -22,7 +22,7 @@ protocol!(with_option, v1, { celsius: f64, volts: Option<f64> });
 protocol!(with_field, v1, { celsius: f64, volts: f64 });
 protocol!(second, v2, { celsius: f64, volts: f64 });
 
-/// Row T1: without its file, the check says how to make it.
+/// Row U1: without its file, the check says how to make it.
 #[test]
 fn the_file_is_made_once() {
     let file = File::new("made");
@@ -35,7 +35,7 @@ fn the_file_is_made_once() {
     assert_eq!(why, "WSX_CONTRACT is \"yes\": expected `accept`, `release` or `check`");
 }
 
-/// Row T1: what was not released may change in any way.
+/// Row U1: what was not released may change in any way.
 #[test]
 fn a_version_that_was_not_released_is_replaced() {
     let file = File::new("replaced");
@@ -55,7 +55,7 @@ if this is meant, run this test with WSX_CONTRACT=accept, and commit the file
     assert!(file.run::<first::Fleet>("").is_err());
 }
 
-/// Row T1: what was released stays. A change that breaks nobody is accepted, and any other needs a
+/// Row U1: what was released stays. A change that breaks nobody is accepted, and any other needs a
 /// higher version.
 #[test]
 fn a_version_that_was_released_stays() {

@@ -8,7 +8,7 @@ use std::{
 
 /// The folders and files of `wsx/src`, each before those that may import from it. `internals`,
 /// `private` and `lib` may import from all.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "catch_panic",
     "config",
     "error",
@@ -16,6 +16,7 @@ const ORDER: [&str; 22] = [
     "store_error",
     "message",
     "protocol",
+    "contract",
     "wire",
     "closed",
     "envelope",
@@ -64,7 +65,7 @@ fn root() -> PathBuf {
 
 /// The file's text up to its tests. A file of tests has none.
 fn without_tests(path: &Path) -> String {
-    if path.ends_with("loom_tests.rs")
+    if ["loom_tests.rs", "table_tests.rs"].iter().any(|name| path.ends_with(name))
         || path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("model_tests"))
     {
         return String::new();

@@ -1,6 +1,7 @@
-//! Makes the shape of a type from its JSON Schema, as schemars writes it. It does not know messages.
+//! Makes the shape of a type from its JSON Schema, as schemars writes it. It does not know
+//! messages.
 use super::shape::{Field, Keys, Length, Object, Range, Rest, Shape, Types};
-use crate::__private::SchemaOf;
+use crate::contract::SchemaOf;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 

@@ -1,5 +1,5 @@
-//! Whether a reader understands a writer: for each part of the shape that is written, the shape that
-//! is read. It does not know versions or directions.
+//! Whether a reader understands a writer: for each part of the shape that is written, the shape
+//! that is read. It does not know versions or directions.
 #[cfg(test)]
 mod table_tests;
 

@@ -19,8 +19,8 @@
 //! }
 //! ```
 //!
-//! Each message, and each type inside of it, derives `schemars::JsonSchema`. The attributes of serde
-//! are all that it needs.
+//! Each message, and each type inside of it, derives `schemars::JsonSchema`. The attributes of
+//! serde are all that it needs.
 //!
 //! # When the code changes
 //!
@@ -40,7 +40,8 @@
 //! | `WSX_CONTRACT=accept` | writes the difference into the file, as the next version, if it breaks nobody who has a released version of the same number |
 //! | `WSX_CONTRACT=release` | the same, and the version counts as released: it stays in the file |
 //!
-//! A change that breaks an end needs a higher version in `protocol!`. Commit the file with the code.
+//! A change that breaks an end needs a higher version in `protocol!`. Commit the file with the
+//! code.
 //!
 //! # Which end breaks
 //!
@@ -51,8 +52,8 @@
 //!
 //! Some things are not in a schema, and the test is careful about them:
 //!
-//! - `#[serde(alias = "..")]` and `#[serde(other)]` let a reader understand more. The test reports a
-//!   change that they make harmless.
+//! - `#[serde(alias = "..")]` and `#[serde(other)]` let a reader understand more. The test reports
+//!   a change that they make harmless.
 //! - `#[serde(with = "..")]` and implementations of serde by hand need a schema by hand, with
 //!   `#[schemars(with = "..")]`.
 //! - The meaning of a value, such as its unit, is not in its shape.
@@ -69,7 +70,7 @@ mod version;
 pub use crate::contract_check as check;
 pub use schemars;
 
-use crate::{__private::SchemaOf, protocol::Description};
+use crate::protocol::Description;
 use std::path::Path;
 
 /// A protocol whose contract can be checked. [`protocol!`](crate::protocol!) implements it.
@@ -80,6 +81,10 @@ pub trait Described {
     #[doc(hidden)]
     fn schemas() -> Vec<(&'static str, Option<SchemaOf>)>;
 }
+
+/// Returns the schema of a type.
+#[doc(hidden)]
+pub type SchemaOf = fn(&mut schemars::SchemaGenerator) -> schemars::Schema;
 
 /// Compares a protocol with its lock file, and panics if they do not agree.
 ///

@@ -1,5 +1,5 @@
-//! JSON with line numbers, and JSON for people: what fits into a line stays in one. It does not know
-//! what a lock file says.
+//! JSON with line numbers, and JSON for people: what fits into a line stays in one. It does not
+//! know what a lock file says.
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},

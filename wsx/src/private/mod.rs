@@ -13,6 +13,8 @@ mod sent_alone;
 mod shown;
 mod slot;
 
+#[cfg(feature = "contract")]
+pub use crate::contract::SchemaOf;
 #[cfg(feature = "__internals")]
 pub use crate::internals::Bench;
 pub use crate::{
@@ -40,8 +42,6 @@ pub use key::{
     Wraps, rest,
 };
 pub use probe::{Plain, Probe};
-#[cfg(feature = "contract")]
-pub use schema::SchemaOf;
 pub use schema::schemas;
 pub use sent_alone::{Sendable, SendsUnasked, SendsWithoutReply};
 pub use serde_json;

@@ -1,9 +1,5 @@
 //! The schemas of a protocol's messages, with the feature `contract`.
 
-/// Returns the schema of a type.
-#[cfg(feature = "contract")]
-pub type SchemaOf = fn(&mut schemars::SchemaGenerator) -> schemars::Schema;
-
 /// Describes a protocol.
 #[cfg(feature = "contract")]
 #[doc(hidden)]

@@ -1,6 +1,6 @@
 //! A protocol as a value, to print or to serialize. The compiler's checks do not use it.
 use crate::policy::Policy;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::fmt;
 
 /// A protocol as a value, to print or to serialize. [`protocol!`](crate::protocol!) makes one for
@@ -27,7 +27,9 @@ pub struct Description {
     /// lines does not count.
     ///
     /// It covers as much of a message as
-    /// [`Message::FINGERPRINT`](crate::Message::FINGERPRINT).
+    /// [`Message::FINGERPRINT`](crate::Message::FINGERPRINT). In JSON it has 16 hexadecimal digits,
+    /// because JavaScript rounds long numbers.
+    #[serde(serialize_with = "as_digits")]
     pub fingerprint: u64,
     /// Every message, in the order of the protocol.
     pub messages: &'static [Travel],
@@ -43,7 +45,8 @@ pub struct Travel {
     pub to: &'static str,
     /// The type string of the message.
     pub message_type: &'static str,
-    /// The fingerprint of the message.
+    /// The fingerprint of the message. In JSON it has 16 hexadecimal digits.
+    #[serde(serialize_with = "as_digits")]
     pub fingerprint: u64,
     /// How the message is delivered. In JSON it is missing if the message does not declare it.
     #[serde(skip_serializing_if = "Policy::is_default")]
@@ -62,8 +65,14 @@ pub struct Travel {
 pub struct Answer {
     /// The type string of the message.
     pub message_type: &'static str,
-    /// The fingerprint of the message.
+    /// The fingerprint of the message. In JSON it has 16 hexadecimal digits.
+    #[serde(serialize_with = "as_digits")]
     pub fingerprint: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn as_digits<S: Serializer>(fingerprint: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{fingerprint:016x}"))
 }
 
 impl Answer {

@@ -1,5 +1,5 @@
-//! A table of changes with their verdicts: whether new readers understand old writers, and old
-//! readers new writers. Each verdict is proved by decoding the messages of one version with the
+//! Row U2: a table of changes with their verdicts: whether new readers understand old writers, and
+//! old readers new writers. Each verdict is proved by decoding the messages of one version with the
 //! types of the other.
 #![expect(unreachable_pub, reason = "`pub` is shorter in the rows, whose types are in modules of functions")]
 use super::{Sides, misfits};
@@ -15,7 +15,8 @@ enum Verdict {
     Fits,
     /// One is not.
     Breaks,
-    /// Each is understood, by an option of serde that is not in a schema. The check reports a break.
+    /// Each is understood, by an option of serde that is not in a schema. The check reports a
+    /// break.
     Careful,
 }
 use Verdict::{Breaks, Careful, Fits};

@@ -1,5 +1,5 @@
-//! How a `TestPeer` opens its connection, and runs the handlers of the program. It does not know the
-//! types of messages.
+//! How a `TestPeer` opens its connection, and runs the handlers of the program. It does not know
+//! the types of messages.
 use super::{LIMIT, TestPeer};
 use crate::{
     connection::{
