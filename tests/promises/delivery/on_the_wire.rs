@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Message;
-use wsx::{Delivered, Hub, Report, delivery::Mailbox};
+use wsx::{
+    Connection, Delivered, Hub, Observer, Report,
+    delivery::{Gap, Mailbox, Why},
+};
 use wsx_tests::{Log, Peer, Server, recorder, within};
 
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
@@ -128,6 +131,48 @@ async fn the_hub_sends_what_waits() {
         assert_eq!(order["seq"], first + u64::from(round > 0 && handled >= first), "{order}");
         handled = order["seq"].as_u64().unwrap();
     }
+}
+
+/// Rows G8 and G18: a peer that begins anew has lost its store, and with it the messages that it
+/// had announced.
+#[tokio::test]
+async fn a_peer_that_has_lost_its_store_leaves_a_gap() {
+    #[derive(Clone, Default)]
+    struct Gaps(Log<Gap>);
+    impl Observer for Gaps {
+        fn delivery_gap(&self, _: &Connection, gap: &Gap) {
+            self.0.add(gap.clone());
+        }
+    }
+    let (log, gaps) = (Log::default(), Gaps::default());
+    let on_meter = {
+        let log: Log<Value> = log.clone();
+        move |data: Value, _| {
+            log.add(data);
+            async {}
+        }
+    };
+    let server = Server::start(Hub::builder().on("meter", on_meter).observer(gaps.clone()).build().unwrap()).await;
+    let mut peer = server.peer("box-7").await;
+    begin(&mut peer, "first").await;
+    for n in 1..=2 {
+        send(&mut peer, "seq", json!(n), json!(n)).await;
+        log.next().await;
+    }
+    let mut peer = server.peer("box-7").await;
+    assert_eq!(begin(&mut peer, "first").await["seq"], 2);
+    assert_eq!(begin(&mut peer, "second").await["seq"], 0);
+    let gap = gaps.0.next().await;
+    assert_eq!((gap.from, gap.to, gap.why, gap.is_ours), (3, 9, Why::Unknown, false));
+    assert_eq!(begin(&mut peer, "second").await["seq"], 0);
+    // Everything that it has announced now is handled, so nothing is known to be lost.
+    for n in 1..=9 {
+        send(&mut peer, "seq", json!(n), json!(n)).await;
+        log.next().await;
+    }
+    let mut peer = server.peer("box-7").await;
+    assert_eq!(begin(&mut peer, "third").await["seq"], 0);
+    assert_eq!(gaps.0.try_next(), None);
 }
 
 /// Row G5: before its close frame, an end acknowledges what it has handled: in a shutdown, and when

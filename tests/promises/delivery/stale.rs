@@ -159,3 +159,25 @@ fn acknowledgements_go_on_after_the_end_of_a_runtime() {
         drop(runtime);
     }
 }
+
+/// Row G26: handled numbers do not fill the memory while the disk is slow: the last ones wait for
+/// the write before them.
+#[tokio::test]
+async fn handled_numbers_do_not_wait_for_the_disk() {
+    let (log, store) = (Log::default(), MemoryStore::default());
+    let (began, go_on) = store.hold();
+    let server = Server::start(hub(&log, Mailbox::new().store(store.clone()))).await;
+    // The first commit has the epoch.
+    within(began).await.unwrap();
+    let mut peer = server.peer("box-7").await;
+    peer.send(json!({"type": "delivery", "seq": {"epoch": "e", "first": 1, "last": 500}}).to_string()).await;
+    assert_eq!(peer.receive().await["ack"]["seq"], 0);
+    for n in 1..=500 {
+        let order = json!({"ver": 1, "type": "order", "ts": 5, "seq": n, "data": {"n": n}});
+        peer.send(order.to_string()).await;
+        assert_eq!(log.next().await, n);
+    }
+    go_on.send(()).unwrap();
+    while peer.receive().await["ack"]["seq"] != 500 {}
+    assert!(store.longest_commit() < 10, "{} changes in a commit", store.longest_commit());
+}

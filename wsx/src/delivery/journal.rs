@@ -51,8 +51,8 @@ pub(crate) type Then = Box<dyn FnOnce(Result<(), Arc<StoreError>>) + Send>;
 ///
 /// The queue has no bound of its own, because `submit` never waits. While a disk hangs, it grows by
 /// what the engine submits: at most the messages that an outbox or mailbox may hold, since those
-/// that wait for the disk count. Required changes that failed are merged by their keys, so they are
-/// at most one for each key.
+/// that wait for the disk count, and one write of the handled numbers of each inbox. Required
+/// changes that failed are merged by their keys, so they are at most one for each key.
 #[derive(Clone)]
 pub(crate) struct Journal(Arc<Owner>);
 

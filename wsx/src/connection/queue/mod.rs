@@ -167,7 +167,13 @@ impl Queue {
         self.push_bounded_elsewhere(frame, Access::Open)
     }
 
-    /// Queues an acknowledgement, also while the connection closes, as long as replies have room.
+    /// Whether the reserve for replies has room.
+    pub(crate) fn has_reserve(&self) -> bool {
+        self.lock().buffer.has_reserve_for_frame(0)
+    }
+
+    /// Queues an acknowledgement, also while the connection closes. The caller asks before whether
+    /// the reserve [has room](Self::has_reserve).
     pub(crate) fn push_acknowledgement(&self, frame: Bytes) -> Result<(), QueueClosed> {
         self.push_bounded_elsewhere(frame, Access::Replies)
     }

@@ -8,6 +8,8 @@ mod opened;
 mod pump;
 mod receiving;
 mod state;
+#[cfg(test)]
+mod tests;
 mod writing;
 
 pub(crate) use receiving::End;

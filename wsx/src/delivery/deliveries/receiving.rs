@@ -2,7 +2,7 @@
 use crate::{
     connection::handle::Handle,
     delivery::{
-        Change, Gap, Time, Why,
+        Gap, Time, Why,
         deliveries::{
             Deliveries, Shared,
             events::Event,
@@ -62,7 +62,10 @@ impl Deliveries {
                 self.0.skipped(conn, &announcement.epoch, from, to, announcement.why);
             }
             Some(_) => {}
-            None => self.0.begun(conn, &announcement.epoch, announcement.first.unwrap_or(0)),
+            None => {
+                let Announcement { first, last, .. } = announcement;
+                self.0.begun(conn, &announcement.epoch, first.unwrap_or(0), last.unwrap_or(0));
+            }
         }
     }
 
@@ -87,7 +90,7 @@ impl Deliveries {
                 // The peer may not know that it was handled.
                 inbox.unacknowledged += 1;
                 let now = clock.now();
-                shared.handled(peer, conn.peer_name(), clock, &epoch, Vec::new(), now);
+                shared.handled(peer, conn.peer_name(), clock, &epoch, now);
                 false
             }
             Arrival::Later => false,
@@ -122,41 +125,52 @@ impl Drop for Handling {
 }
 
 impl Shared {
-    fn begun(&self, conn: &Handle, epoch: &str, first: u64) {
+    fn begun(&self, conn: &Handle, epoch: &str, first: u64, last: u64) {
+        let mut events = Vec::new();
         let mut guard = self.lock();
         let state = &mut *guard;
         let changes = if state.peers.contains_key(conn.peer()) { Vec::new() } else { state.forget_one() };
         let name = conn.peer_name().clone();
         let peer = state.peers.entry(name.clone()).or_default();
+        if let Some((from, to)) = peer.lost_by(epoch) {
+            events.push(Event::Gap(conn.clone(), Gap { from, to, why: Why::Unknown, is_ours: false }));
+        }
         let (inbox, forgotten) = peer.inbox(epoch);
         // A connection that was replaced may still have a begin to read.
         if conn.delivery_token() < inbox.token {
             return;
         }
         inbox.keeps_from(first);
+        inbox.announced = last.min(MAX_NUMBER);
         inbox.token = conn.delivery_token();
         inbox.conn = Some(conn.clone());
         inbox.runtime = runtime::Handle::try_current().ok();
         // An acknowledgement that an earlier runtime has dropped never comes.
         inbox.is_scheduled = false;
         inbox.begin_waits = true;
-        self.begin_if_idle(inbox, state.clock.now());
+        self.begin_if_idle(inbox, &name, state.clock.now());
         let forgotten = forgotten.map(|epoch| record::delete_handled(&name, &epoch));
         let changes: Vec<_> = changes.into_iter().chain(forgotten).collect();
         if let (Some(journal), false) = (self.journal.get(), changes.is_empty()) {
             journal.submit(changes, Fate::Required, Box::new(|_| {}));
         }
+        drop(guard);
+        self.report(events);
     }
 
     /// Answers a begin, if the handlers of earlier connections have ended.
-    fn begin_if_idle(&self, inbox: &mut Inbox, now: Time) {
+    fn begin_if_idle(&self, inbox: &mut Inbox, name: &Arc<str>, now: Time) {
         // Duplicates are found by what was handled. The peer must not go on from less than that.
         let is_durable = inbox.handled() == inbox.stored;
-        if inbox.begin_waits && !inbox.incoming.is_running() && is_durable {
-            inbox.begin_waits = false;
-            inbox.incoming.begin();
-            acknowledge(inbox, now);
+        if !inbox.begin_waits || inbox.incoming.is_running() || !is_durable {
+            return;
         }
+        if inbox.conn.as_ref().is_some_and(|conn| !conn.queue().has_reserve()) {
+            return self.schedule(inbox, name, ACKNOWLEDGE_EVERY);
+        }
+        inbox.begin_waits = false;
+        inbox.incoming.begin();
+        acknowledge(inbox, now);
     }
 
     fn skipped(&self, conn: &Handle, epoch: &str, from: u64, to: u64, why: Option<Why>) {
@@ -172,7 +186,7 @@ impl Shared {
         );
         inbox.unacknowledged += 1;
         let now = clock.now();
-        self.handled(peer, conn.peer_name(), clock, epoch, Vec::new(), now);
+        self.handled(peer, conn.peer_name(), clock, epoch, now);
         drop(guard);
         self.report(events);
     }
@@ -184,8 +198,7 @@ impl Shared {
         let now = clock.now();
         let name = conn.peer_name();
         let Some(peer) = peers.get_mut(name) else { return };
-        let mut changes = Vec::new();
-        let mut no_room = None;
+        let (mut state, mut no_room) = (None, None);
         if let (Some(End::Handled(message_type, data)), Number::State(_)) = (end, number) {
             let before = peer.reported.get(*message_type).map_or(0, |reported| reported.data.len());
             let (own, all) = (peer.reported_bytes() - before + data.len(), *all_reported - before + data.len());
@@ -194,7 +207,7 @@ impl Shared {
             } else {
                 *all_reported = all;
                 let data = Bytes::copy_from_slice(data.as_bytes());
-                changes.push(record::state(name, message_type, now, &data));
+                state = Some(*message_type);
                 peer.reported.insert((*message_type).into(), Reported { at: now, data });
             }
         }
@@ -209,49 +222,59 @@ impl Shared {
             None => drop(inbox.incoming.dropped(lane, value)),
         }
         inbox.unacknowledged += 1;
-        self.handled(peer, name, clock, epoch, changes, now);
+        if let Some(message_type) = state.filter(|new| !inbox.unwritten.iter().any(|own| **own == **new)) {
+            inbox.unwritten.push(message_type.into());
+        }
+        self.handled(peer, name, clock, epoch, now);
     }
 
     /// Gives the handled numbers to the store, and acknowledges them when they are durable.
-    fn handled(
-        &self,
-        peer: &mut Peer,
-        name: &Arc<str>,
-        clock: &mut Clock,
-        epoch: &str,
-        mut changes: Vec<Change>,
-        now: Time,
-    ) {
-        let Some(inbox) = peer.inbox_of(epoch) else { return };
+    fn handled(&self, peer: &mut Peer, name: &Arc<str>, clock: &mut Clock, epoch: &str, now: Time) {
+        let Some(inbox) = peer.inboxes.iter_mut().find(|inbox| *inbox.epoch == *epoch) else { return };
+        let Some(journal) = self.journal.get() else {
+            inbox.stored = inbox.handled();
+            inbox.unwritten.clear();
+            self.begin_if_idle(inbox, name, now);
+            return self.acknowledge_if_due(inbox, name, now);
+        };
         let numbers = inbox.handled();
-        match self.journal.get() {
-            Some(journal) if numbers != inbox.stored || !changes.is_empty() => {
-                changes.push(record::handled(name, epoch, numbers[0], numbers[1]));
-                changes.extend(clock.record());
-                let (me, name, epoch) = (self.me.clone(), name.clone(), inbox.epoch.clone());
-                let then = Box::new(move |result: Result<_, _>| {
-                    if let (Some(shared), true) = (me.upgrade(), result.is_ok()) {
-                        shared.durable(&name, &epoch, numbers);
-                    }
-                });
-                journal.submit(changes, Fate::Required, then);
-            }
-            _ => {
-                inbox.stored = numbers;
-                self.begin_if_idle(inbox, now);
-                self.acknowledge_if_due(inbox, name, now);
+        if numbers == inbox.stored && inbox.unwritten.is_empty() {
+            self.begin_if_idle(inbox, name, now);
+            return self.acknowledge_if_due(inbox, name, now);
+        }
+        if inbox.is_writing {
+            return;
+        }
+        inbox.is_writing = true;
+        let mut changes = Vec::new();
+        for message_type in inbox.unwritten.drain(..) {
+            if let Some(Reported { at, data }) = peer.reported.get(&message_type) {
+                changes.push(record::state(name, &message_type, *at, data));
             }
         }
+        changes.push(record::handled(name, epoch, numbers[0], numbers[1]));
+        changes.extend(clock.record());
+        let (me, name, epoch) = (self.me.clone(), name.clone(), inbox.epoch.clone());
+        let then = Box::new(move |result: Result<_, _>| {
+            if let (Some(shared), true) = (me.upgrade(), result.is_ok()) {
+                shared.durable(&name, &epoch, numbers);
+            }
+        });
+        journal.submit(changes, Fate::Required, then);
     }
 
-    /// Notes that the store has the handled numbers.
+    /// Notes that the store has the handled numbers, and gives it the later ones.
     fn durable(&self, name: &Arc<str>, epoch: &str, numbers: [u64; 2]) {
-        let mut state = self.lock();
-        let now = state.clock.now();
-        let Some(inbox) = state.peers.get_mut(name).and_then(|peer| peer.inbox_of(epoch)) else { return };
+        let mut guard = self.lock();
+        let State { peers, clock, .. } = &mut *guard;
+        let now = clock.now();
+        let Some(peer) = peers.get_mut(name) else { return };
+        let Some(inbox) = peer.inbox_of(epoch) else { return };
+        inbox.is_writing = false;
         inbox.stored = [inbox.stored[0].max(numbers[0]), inbox.stored[1].max(numbers[1])];
-        self.begin_if_idle(inbox, now);
+        self.begin_if_idle(inbox, name, now);
         self.acknowledge_if_due(inbox, name, now);
+        self.handled(peer, name, clock, epoch, now);
     }
 
     /// Acknowledges what was handled on a connection that closes.
@@ -270,28 +293,33 @@ impl Shared {
             return;
         }
         let next = inbox.acknowledged.map_or(now, |last| last.after(ACKNOWLEDGE_EVERY));
-        if inbox.unacknowledged >= ACKNOWLEDGE_AFTER || next <= now {
+        let has_room = inbox.conn.as_ref().is_some_and(|conn| conn.queue().has_reserve());
+        if has_room && (inbox.unacknowledged >= ACKNOWLEDGE_AFTER || next <= now) {
             acknowledge(inbox, now);
-        } else if let (false, Some(runtime)) = (inbox.is_scheduled, &inbox.runtime) {
-            let (me, name, epoch) = (self.me.clone(), name.clone(), inbox.epoch.clone());
-            let wait = now.age(next);
-            inbox.is_scheduled = true;
-            runtime.spawn(async move {
-                sleep(wait).await;
-                let Some(shared) = me.upgrade() else { return };
-                let mut state = shared.lock();
-                let now = state.clock.now();
-                let Some(inbox) = state.peers.get_mut(&name).and_then(|peer| peer.inbox_of(&epoch)) else { return };
-                inbox.is_scheduled = false;
-                if inbox.unacknowledged > 0 && !inbox.begin_waits {
-                    acknowledge(inbox, now);
-                }
-            });
+        } else {
+            self.schedule(inbox, name, if has_room { now.age(next) } else { ACKNOWLEDGE_EVERY });
         }
+    }
+
+    /// Looks again later whether something is to be acknowledged.
+    fn schedule(&self, inbox: &mut Inbox, name: &Arc<str>, wait: Duration) {
+        let (false, Some(runtime)) = (inbox.is_scheduled, &inbox.runtime) else { return };
+        let (me, name, epoch) = (self.me.clone(), name.clone(), inbox.epoch.clone());
+        inbox.is_scheduled = true;
+        runtime.spawn(async move {
+            sleep(wait).await;
+            let Some(shared) = me.upgrade() else { return };
+            let mut state = shared.lock();
+            let now = state.clock.now();
+            let Some(inbox) = state.peers.get_mut(&name).and_then(|peer| peer.inbox_of(&epoch)) else { return };
+            inbox.is_scheduled = false;
+            shared.begin_if_idle(inbox, &name, now);
+            shared.acknowledge_if_due(inbox, &name, now);
+        });
     }
 }
 
-/// Sends an acknowledgement, if the peer is connected.
+/// Sends an acknowledgement, if the peer is connected. The caller asks whether there is room.
 fn acknowledge(inbox: &mut Inbox, now: Time) {
     let Some(conn) = inbox.conn.clone() else { return };
     let [seq, latest] = inbox.stored;

@@ -67,8 +67,15 @@ pub(super) struct Inbox {
     pub(super) runtime: Option<runtime::Handle>,
     /// Whether the begin waits for handlers of an earlier connection.
     pub(super) begin_waits: bool,
+    /// The last number that the peer has announced.
+    pub(super) announced: u64,
     /// The handled numbers that the store has.
     pub(super) stored: [u64; 2],
+    /// Whether the store writes handled numbers. Later ones wait until it has them, so that a slow
+    /// store has one write of each inbox in its queue.
+    pub(super) is_writing: bool,
+    /// The types of the states that the store does not have yet.
+    pub(super) unwritten: Vec<Box<str>>,
     /// How many messages were handled since the last acknowledgement.
     pub(super) unacknowledged: usize,
     /// When the last acknowledgement was sent.
@@ -148,6 +155,17 @@ impl Peer {
         (&mut self.inboxes[at], forgotten)
     }
 
+    /// Returns the first and the last number that the peer has announced and cannot send any more,
+    /// if it begins with an epoch that is new here: it has lost its store.
+    pub(super) fn lost_by(&self, epoch: &str) -> Option<(u64, u64)> {
+        if self.inboxes.iter().any(|inbox| *inbox.epoch == *epoch) {
+            return None;
+        }
+        let last = self.inboxes.iter().max_by_key(|inbox| inbox.token)?;
+        let from = last.incoming.handled(Lane::Seq) + 1;
+        (from <= last.announced).then_some((from, last.announced))
+    }
+
     pub(super) fn inbox_of(&mut self, epoch: &str) -> Option<&mut Inbox> {
         self.inboxes.iter_mut().find(|inbox| *inbox.epoch == *epoch)
     }
@@ -167,7 +185,10 @@ impl Inbox {
             conn: None,
             runtime: None,
             begin_waits: false,
+            announced: 0,
             stored,
+            is_writing: false,
+            unwritten: Vec::new(),
             unacknowledged: 0,
             acknowledged: None,
             is_scheduled: false,

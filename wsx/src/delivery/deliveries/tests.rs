@@ -1,0 +1,41 @@
+use super::Deliveries;
+use crate::{
+    config::Config,
+    connection::{handle::Handle, queue::Taken},
+    observer::{GuardedObserver, Silent},
+    wire::role::Role,
+};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Row G15: a peer that begins again and again, and does not read the answers, does not fill the
+/// memory. When it reads, it gets the last answer.
+#[tokio::test(start_paused = true)]
+async fn acknowledgements_wait_for_room() {
+    let deliveries = Deliveries::in_memory(GuardedObserver::new(Silent));
+    let config = Config::default().queue_messages(10).queue_bytes(10_000);
+    let conn = Handle::new("box-7".into(), Role::Server, &config);
+    deliveries.attach(&conn);
+    for n in 0..1_000 {
+        let epoch = if n == 999 { "last" } else { "e" };
+        deliveries.announced(&conn, &format!(r#"{{"epoch":"{epoch}","first":1,"last":9}}"#));
+    }
+    let (_, queued) = conn.queue().report().unwrap();
+    assert!((1..=21).contains(&queued), "{queued} answers are queued");
+    assert!(!taken(&conn).contains("last"));
+    sleep(Duration::from_secs(1)).await;
+    assert!(taken(&conn).contains("last"));
+}
+
+/// Returns everything that is queued, as the socket would take it.
+fn taken(conn: &Handle) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        match conn.queue().take() {
+            Taken::Nothing => return String::from_utf8_lossy(&bytes).into_owned(),
+            Taken::One(frame) => bytes.extend_from_slice(&frame),
+            Taken::Many(batch) => bytes.extend(batch),
+            Taken::Flush(_) => {}
+        }
+    }
+}
