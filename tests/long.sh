@@ -47,6 +47,9 @@ tests/scripts/campaigns.sh
 step "shutdown of 10,000 clients" target/campaign/mass_shutdown --clients 10000
 step "return of 5,000 clients" target/campaign/mass_return --clients 5000 --outage 10
 step "return of 5,000 clients at a rate" target/campaign/mass_return --clients 5000 --outage 10 --rate 200
+step "return of 5,000 boxes with 1,000 kept messages each" target/campaign/kept_return --boxes 5000 --messages 1000
+step "return of 5,000 boxes to a full mailbox" target/campaign/kept_return --boxes 5000 --messages 100 --to-boxes
+step "10,000 kills and 20,000 power losses" tests/scripts/store.sh 10000 20000
 step "weak links, 100,000 messages for each fault" target/campaign/weak_links_campaign --messages 100000
 step "an hour of backlog at 64 kbit/s" target/campaign/backlog
 step "speed of kept messages" target/campaign/delivery_speed

@@ -84,7 +84,7 @@ if [[ "$mode" == quick ]]; then
   exit
 fi
 
-for features in "" macros client server tungstenite outbox client,macros server,macros proxy testing client,rustls server,rustls hyper axum tracing metrics client,metrics,tracing server,metrics,tracing; do
+for features in "" macros contract client server tungstenite outbox client,macros server,macros proxy testing client,rustls server,rustls hyper axum tracing metrics client,metrics,tracing server,metrics,tracing; do
   step "wsx with features: ${features:-none}" \
     cargo clippy --locked --package wsx-rs --no-default-features --features "$features" -- -D warnings
 done
@@ -100,6 +100,9 @@ step "abuse, in short" target/campaign/abuse --echo target/campaign/echo --subje
 step "shutdown, in short" target/campaign/mass_shutdown --clients 1000
 step "return after an outage, in short" target/campaign/mass_return --clients 300 --outage 2
 step "return at a rate, in short" target/campaign/mass_return --clients 300 --outage 2 --rate 50
+step "return with kept messages, in short" target/campaign/kept_return --boxes 300 --messages 300
+step "return to a mailbox, in short" target/campaign/kept_return --boxes 200 --messages 200 --to-boxes
+step "kills and power losses, in short" tests/scripts/store.sh
 # Networks of one's own take root, and a kernel that lets one have them, which not every container
 # does.
 if [[ "$(id -u)" == 0 ]] && unshare --net true 2>/dev/null; then
