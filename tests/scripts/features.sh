@@ -14,6 +14,7 @@ choices=(
   "server hyper axum"
   "client proxy"
   macros
+  contract
   metrics
   rustls
   tracing
