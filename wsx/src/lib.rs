@@ -53,7 +53,7 @@
 //! | `hyper` | no | the hub as a service of hyper, tower and axum |
 //! | `axum` | no | `hyper`, and the peer's address from axum 0.8 |
 //! | `outbox` | no | [`Disk`](https://docs.rs/wsx-rs/latest/wsx/delivery/struct.Disk.html): kept messages survive a restart and a power cut |
-//! | `contract` | no | [`contract`](https://docs.rs/wsx-rs/latest/wsx/contract/index.html): compares a protocol with the versions that were released, for dev-dependencies |
+//! | `contract` | no | [`contract`](https://docs.rs/wsx-rs/latest/wsx/contract/index.html): compares a protocol with the versions that were released |
 //! | `proxy` | no | `Client` through an HTTP or SOCKS5 proxy |
 //! | `rustls` | no | TLS: `wss://` in the client, `serve_tls` on the hub |
 //! | `testing` | no | [`testing`](https://docs.rs/wsx-rs/latest/wsx/testing/index.html): tests without a network, for dev-dependencies |

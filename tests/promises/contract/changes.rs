@@ -146,7 +146,8 @@ fn each_change_names_the_end_that_breaks() {
         ],
         ["reboot", "-", "the refusal was none, is \"refused\"", "nothing"],
         ["update", "-", "the reply was \"updated\", is \"installed\"", "old Server, which reads new Edge"],
-        ["condition", "-", "new, from Edge to Server", "nothing"],
+        ["update", "-", "the reply was \"updated\", is \"installed\"", "new Server, which reads old Edge"],
+        ["condition", "-", "new, and an old Server does not know it", "nothing"],
     ];
     assert_eq!(rows, expected, "{why}");
 }

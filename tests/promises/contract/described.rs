@@ -73,7 +73,7 @@ fn the_file_has_the_shape_of_each_message() {
             "device": "string",
             "names": {"@map": "u16"},
             "note?": ["string", "null"],
-            "numbers": {"@map(integer)": ["=\"away\"", "=\"at_home\""]},
+            "numbers": {"@map(unsigned)": ["=\"away\"", "=\"at_home\""]},
             "pair": {"@tuple": ["u8", "bool"]},
             "rate": "1..255",
             "retries?": "u8",

@@ -152,9 +152,19 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
         })
         .collect();
     let unit = unit_impls(p, name);
-    let schemas = protocol.types().into_iter().map(|named| {
-        let (type_string, fixed) = (type_string(p, named), named.fixed());
-        quote!(#type_string, #p::Probe::<#fixed>::SCHEMA;)
+    let schemas = flows.iter().flat_map(|flow| &flow.messages).map(|message| {
+        let schema = |named: Option<&Named>| match named {
+            Some(named) => {
+                let fixed = named.fixed();
+                quote!(#p::Probe::<#fixed>::SCHEMA)
+            }
+            None => quote!(#p::Option::None),
+        };
+        let answer = message.checked_answer();
+        let own = schema(Some(&message.named));
+        let reply = schema(answer.map(|answer| &answer.reply));
+        let refusal = schema(answer.and_then(|answer| answer.refusal.as_ref()));
+        quote!(#own, #reply, #refusal;)
     });
     quote! {
         #unit

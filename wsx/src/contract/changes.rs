@@ -1,6 +1,7 @@
 //! What has changed between two versions, and which end it breaks. It does not know files.
 use super::{
     fits::{Misfit, Sides, misfits},
+    shape::{Object, Shape},
     version::{BothTypes, Entry, Payload, Version},
 };
 use std::fmt;
@@ -48,7 +49,7 @@ pub(super) fn changes(old: &Version, new: &Version) -> Vec<Change> {
             found.push(Change {
                 message: after.message.message_type.clone(),
                 field: String::new(),
-                what: format!("new, from {} to {}", after.from, after.to),
+                what: format!("new, and an old {} does not know it", after.to),
                 breaks: None,
             });
         }
@@ -60,7 +61,9 @@ pub(super) fn changes(old: &Version, new: &Version) -> Vec<Change> {
 fn removed(before: &Entry, old: &Version, new: &Version) -> Change {
     let Entry { from, to, message, .. } = before;
     let is_new = |after: &&Entry| !old.messages.iter().any(|other| other.place() == after.place());
-    let same = |after: &&Entry| (&after.from, &after.to, &after.message.data) == (from, to, &message.data);
+    // Two messages without fields are not the same message.
+    let has_parts = message.data.written != Shape::Object(Object::default());
+    let same = |after: &&Entry| has_parts && (&after.from, &after.to, &after.message.data) == (from, to, &message.data);
     let what = match new.messages.iter().filter(is_new).find(same) {
         Some(after) => format!(
             "renamed to {:?}: `#[wsx(type = {:?})]` keeps the name",
@@ -83,7 +86,7 @@ fn of_message(before: &Entry, after: &Entry, old: &BothTypes, new: &BothTypes) -
             found.extend(of_payload(&name, own, other, way, old, new));
         }
         (None, None) => {}
-        (own, other) => found.push(of_answer(name, kind, own.as_ref(), other.as_ref(), before)),
+        (own, other) => found.extend(of_answer(name, kind, own.as_ref(), other.as_ref(), before)),
     };
     answer("reply", &before.reply, &after.reply);
     answer("refusal", &before.refusal, &after.refusal);
@@ -96,17 +99,20 @@ fn of_message(before: &Entry, after: &Entry, old: &BothTypes, new: &BothTypes) -
 }
 
 /// Another reply or refusal.
-fn of_answer(name: &str, kind: &str, own: Option<&Payload>, other: Option<&Payload>, before: &Entry) -> Change {
+fn of_answer(name: &str, kind: &str, own: Option<&Payload>, other: Option<&Payload>, before: &Entry) -> Vec<Change> {
     let Entry { from, to, .. } = before;
     let text = |payload: Option<&Payload>| payload.map_or("none".to_owned(), |own| format!("{:?}", own.message_type));
     let what = format!("the {kind} was {}, is {}", text(own), text(other));
-    // Who has asked waits for the reply that it knows, and knows a refusal as a failure only.
+    let broken = |is_old| Some(Broken { reader: from.clone(), writer: to.clone(), is_old });
+    // Who has asked waits for the reply that it knows. It knows a refusal as a failure at least.
     let breaks = match (kind, own, other) {
-        ("reply", Some(_), _) => Some(Broken { reader: from.clone(), writer: to.clone(), is_old: true }),
-        ("reply", None, Some(_)) => Some(Broken { reader: from.clone(), writer: to.clone(), is_old: false }),
-        _ => None,
+        ("reply", Some(_), Some(_)) => vec![broken(true), broken(false)],
+        ("reply", Some(_), None) => vec![broken(true)],
+        ("reply", None, Some(_)) => vec![broken(false)],
+        _ => vec![None],
     };
-    Change { message: name.to_owned(), field: String::new(), what, breaks }
+    let change = |breaks| Change { message: name.to_owned(), field: String::new(), what: what.clone(), breaks };
+    breaks.into_iter().map(change).collect()
 }
 
 /// Compares two payloads of the same type. `way` is who writes it, and who reads it.

@@ -1,6 +1,6 @@
 //! Compares the code with its lock file, and changes the file if the user wants that.
 use super::{
-    changes::{Change, Table, changes},
+    changes::{Table, changes},
     lock::Lock,
     version::{Code, Version},
 };
@@ -56,24 +56,15 @@ pub(super) fn check<P: Described>(path: &Path, mode: Mode) -> Result<Option<Stri
         return Ok(Some(format!("{file} has version {number} of {name}")));
     };
     if lock.protocol != name {
-        return Err(format!("{file} is of the protocol {}, and this is {name}", lock.protocol));
-    }
-    let is_head = lock.versions.last().is_some_and(|head| head.is_same(&version));
-    let is_done = is_head && (mode != Mode::Release || lock.versions.last().is_some_and(|head| head.is_released));
-    if is_done {
-        return Ok(None);
-    }
-    let released = lock.released();
-    let found = released.map_or_else(Vec::new, |released| changes(released, &version));
-    if mode == Mode::Check {
-        let head = lock.versions.last();
-        let since_head = head.map_or_else(Vec::new, |head| changes(head, &version));
-        return Err(differs(path, name, &version, head, &since_head));
-    }
-    if let Some(released) = released.filter(|released| version.number < released.number) {
-        return Err(format!("{name} is version {}, and version {} was released", version.number, released.number));
+        return Err(format!(
+            "{file} is of the protocol {}, and this is {name}: name another file, as in `check!({name}, \"{}.lock\")`, or \
+             change the name in the file if the protocol was renamed",
+            lock.protocol,
+            name.to_lowercase(),
+        ));
     }
     let number = version.number;
+    // Also without a difference: a merge may have put two versions beside each other.
     for before in lock.versions.iter().filter(|before| before.is_released && before.number == number) {
         let found = changes(before, &version);
         if found.iter().any(|change| change.breaks.is_some()) {
@@ -85,16 +76,66 @@ pub(super) fn check<P: Described>(path: &Path, mode: Mode) -> Result<Option<Stri
             ));
         }
     }
+    if let Some(at) = lock.versions.iter().position(|known| known.is_same(&version)) {
+        return known(lock, at, &version.fingerprints[0], path, mode);
+    }
+    if mode == Mode::Check {
+        return Err(differs(path, name, &version, lock.versions.last()));
+    }
+    let released = lock.released();
+    if let Some(released) = released.filter(|released| number < released.number) {
+        return Err(format!(
+            "{name} is version {number}, and version {} was released: raise the version in `protocol!`",
+            released.number
+        ));
+    }
+    let found = released.map_or_else(Vec::new, |released| changes(released, &version));
     // What was not released is replaced, and what was released stays.
-    lock.versions.retain(|other| other.is_released && !other.is_same(&version));
+    lock.versions.retain(|other| other.is_released);
     let is_released = mode == Mode::Release;
     lock.versions.push(Version { is_released, ..version });
     lock.write(path)?;
-    let done = if is_released { "released" } else { "accepted" };
-    Ok(Some(format!("{file}: {done} version {number} of {name}\n\n{}", Table(&found))))
+    Ok(Some(format!("{file}: {} version {number} of {name}\n\n{}", done(mode), Table(&found))))
 }
 
-fn differs(path: &Path, name: &str, code: &Version, head: Option<&Version>, found: &[Change]) -> String {
+/// The file has this version at `at`, with the fingerprint or without it.
+fn known(mut lock: Lock, at: usize, fingerprint: &str, path: &Path, mode: Mode) -> Result<Option<String>, String> {
+    let file = path.display();
+    let is_head = at + 1 == lock.versions.len();
+    let has_other_head = !is_head && lock.versions.last().is_some_and(|head| !head.is_released);
+    let version = &mut lock.versions[at];
+    let has_fingerprint = version.fingerprints.iter().any(|own| own == fingerprint);
+    let is_released_now = mode == Mode::Release && !version.is_released;
+    if has_fingerprint && !is_released_now && (mode == Mode::Check || !has_other_head) {
+        return Ok(None);
+    }
+    let number = version.number;
+    if mode == Mode::Check {
+        return Err(format!(
+            "nothing has changed on the wire, but {file} does not have the fingerprint {fingerprint} of version {number}: \
+             run this test with {VARIABLE}=accept, and commit the file"
+        ));
+    }
+    if !version.is_released {
+        version.fingerprints.clear();
+    }
+    if !version.fingerprints.iter().any(|own| own == fingerprint) {
+        version.fingerprints.push(fingerprint.to_owned());
+    }
+    version.is_released |= mode == Mode::Release;
+    if has_other_head {
+        lock.versions.pop();
+    }
+    lock.write(path)?;
+    Ok(Some(format!("{file}: {} version {number} of {}", done(mode), lock.protocol)))
+}
+
+fn done(mode: Mode) -> &'static str {
+    if mode == Mode::Release { "released" } else { "accepted" }
+}
+
+fn differs(path: &Path, name: &str, code: &Version, head: Option<&Version>) -> String {
+    let found = head.map_or_else(Vec::new, |head| changes(head, code));
     let file = path.display();
     let what = match head {
         Some(head) if head.number != code.number => {
@@ -102,14 +143,8 @@ fn differs(path: &Path, name: &str, code: &Version, head: Option<&Version>, foun
         }
         _ => format!("{name} is not as in {file}"),
     };
-    let breaks = found.iter().any(|change| change.breaks.is_some());
-    let is_raised = head.is_some_and(|head| code.number > head.number);
-    let advice = if breaks && !is_raised && head.is_some_and(|head| head.is_released) {
-        format!(
-            "raise the version in `protocol!`, or keep what the other end understands; then run this test with {VARIABLE}=accept"
-        )
-    } else {
-        format!("if this is meant, run this test with {VARIABLE}=accept, and commit the file")
-    };
-    format!("{what}:\n\n{}\n{advice}\n", Table(found))
+    format!(
+        "{what}:\n\n{}\nif this is meant, run this test with {VARIABLE}=accept, and commit the file\n",
+        Table(&found)
+    )
 }

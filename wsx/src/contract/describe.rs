@@ -10,7 +10,7 @@ const DEFINITIONS: &str = "#/$defs/";
 /// Says that a value may be any JSON, and that this is meant.
 const ANY_IS_MEANT: &str = "x-wsx-any";
 /// The keywords that say nothing about the shape, or that serde does not check.
-const NOTES: [&str; 12] = [
+const NOTES: [&str; 11] = [
     "$schema",
     "title",
     "description",
@@ -19,11 +19,36 @@ const NOTES: [&str; 12] = [
     "readOnly",
     "writeOnly",
     "examples",
-    "format",
-    "pattern",
     "uniqueItems",
+    "format",
     ANY_IS_MEANT,
 ];
+/// The other keywords that a shape is made of.
+const KNOWN: [&str; 21] = [
+    "$ref",
+    "type",
+    "const",
+    "enum",
+    "oneOf",
+    "anyOf",
+    "allOf",
+    "not",
+    "properties",
+    "required",
+    "additionalProperties",
+    "unevaluatedProperties",
+    "patternProperties",
+    "items",
+    "prefixItems",
+    "minItems",
+    "maxItems",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+];
+/// What schemars writes for the keys of a map that are integers.
+const KEYS: [(&str, Keys); 2] = [("^\\d+$", Keys::Unsigned), ("^-?\\d+$", Keys::Signed)];
 
 /// Whether a schema is of what is written or of what is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +107,11 @@ impl Walk<'_> {
             Value::Object(object) => object,
             _ => return Err(no_shape("no value is allowed")),
         };
-        if object.get(ANY_IS_MEANT) == Some(&Value::Bool(true)) {
-            return Ok(Shape::Any);
+        let is_known = |key: &&String| {
+            NOTES.contains(&&***key) || KNOWN.contains(&&***key) || key.starts_with("x-") || **key == "pattern"
+        };
+        if let Some(key) = object.keys().find(|key| !is_known(key)) {
+            return Err(no_shape(&format!("wsx does not know the keyword `{key}` of its JSON Schema")));
         }
         let own = self.own_shape(object, path)?;
         let base = match object.get("$ref").and_then(Value::as_str) {
@@ -99,22 +127,21 @@ impl Walk<'_> {
         match all.map(Ok).reduce(|one, other| merge(one?, other?)) {
             Some(Ok(shape)) => Ok(shape),
             Some(Err(why)) => Err(no_shape(&why)),
-            None if object.keys().all(|key| NOTES.contains(&&**key)) => Ok(self.any(path)),
-            None => {
-                let known = |key: &&String| !NOTES.contains(&&***key);
-                let unknown: Vec<_> = object.keys().filter(known).map(|key| format!("`{key}`")).collect();
-                Err(no_shape(&format!("wsx does not know the keyword {} of its JSON Schema", unknown.join(", "))))
+            None if is_meant(object) => Ok(Shape::Any),
+            None if object.contains_key("not") => {
+                Err(no_shape("wsx does not know the keyword `not` of its JSON Schema"))
             }
+            None => Ok(self.any(path)),
         }
     }
 
     /// The part without references and alternatives.
     fn own_shape(&mut self, object: &Map<String, Value>, path: &str) -> Result<Option<Shape>, NoShape> {
         if let Some(value) = object.get("const") {
-            return Ok(Some(Shape::Constant(value.to_string())));
+            return Ok(Some(constant(value)));
         }
         if let Some(Value::Array(values)) = object.get("enum") {
-            return Ok(Some(Shape::one_of(values.iter().map(|value| Shape::Constant(value.to_string())))));
+            return Ok(Some(Shape::one_of(values.iter().map(constant))));
         }
         let types: Vec<&str> = match object.get("type") {
             Some(Value::String(one)) => vec![one],
@@ -127,7 +154,7 @@ impl Walk<'_> {
             shapes.push(match one {
                 "null" => Shape::Null,
                 "boolean" => Shape::Bool,
-                "integer" => Shape::Integer(range(object)),
+                "integer" => integer(object),
                 "number" => Shape::Float,
                 "string" => text(object),
                 "array" => self.list(object, path)?,
@@ -146,6 +173,7 @@ impl Walk<'_> {
         let number = |key| object.get(key).and_then(Value::as_u64);
         let length = Length { least: number("minItems").unwrap_or(0), most: number("maxItems") };
         let item = match object.get("items") {
+            Some(Value::Bool(true)) if is_meant(object) => Shape::Any,
             Some(item) => self.shape(item, &format!("{path}[]"))?,
             // Nothing is in it.
             None if length.most == Some(0) => Shape::Null,
@@ -156,19 +184,28 @@ impl Walk<'_> {
 
     fn object(&mut self, object: &Map<String, Value>, path: &str) -> Result<Shape, NoShape> {
         let inside = format!("{path}{{}}");
-        if let Some(Value::Object(patterns)) = object.get("patternProperties") {
-            let mut keys = patterns.iter();
-            return match (keys.next(), keys.next()) {
-                (Some((pattern, values)), None) if pattern.contains("\\d") => {
-                    Ok(Shape::Map(Keys::Integer, Box::new(self.shape(values, &inside)?)))
-                }
-                _ => Err(NoShape { path: path.to_owned(), why: "the keys of its map have a pattern".to_owned() }),
-            };
-        }
         let rest = match object.get("additionalProperties").or(object.get("unevaluatedProperties")) {
             None => Rest::Ignored,
             Some(Value::Bool(false)) => Rest::Rejected,
+            Some(Value::Bool(true)) if is_meant(object) => Rest::Entries(Box::new(Shape::Any)),
             Some(entries) => Rest::Entries(Box::new(self.shape(entries, &inside)?)),
+        };
+        let patterns = match object.get("patternProperties") {
+            Some(Value::Object(patterns)) => patterns.iter().collect(),
+            _ => Vec::new(),
+        };
+        let (keys, rest) = match &*patterns {
+            [] => (Keys::Text, rest),
+            [(pattern, values)] => {
+                let Some((_, keys)) = KEYS.into_iter().find(|(own, _)| own == pattern) else {
+                    let why = format!("the keys of its map have the pattern {pattern}");
+                    return Err(NoShape { path: path.to_owned(), why });
+                };
+                (keys, Rest::Entries(Box::new(self.shape(values, &inside)?)))
+            }
+            _ => {
+                return Err(NoShape { path: path.to_owned(), why: "the keys of its map have two patterns".to_owned() });
+            }
         };
         let required: Vec<&str> = match object.get("required") {
             Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
@@ -176,7 +213,7 @@ impl Walk<'_> {
         };
         let Some(Value::Object(properties)) = object.get("properties") else {
             return Ok(match rest {
-                Rest::Entries(entries) => Shape::Map(Keys::Text, entries),
+                Rest::Entries(entries) => Shape::Map(keys, entries),
                 rest => Shape::Object(Object { rest, ..Object::default() }),
             });
         };
@@ -197,8 +234,13 @@ impl Walk<'_> {
         let mut all = Vec::new();
         for key in ["oneOf", "anyOf"] {
             if let Some(Value::Array(shapes)) = object.get(key) {
-                let shapes = shapes.iter().map(|shape| self.shape(shape, path)).collect::<Result<Vec<_>, _>>()?;
-                all.push(Shape::one_of(shapes));
+                let is_object = object.contains_key("properties");
+                let shapes = shapes.iter().map(|shape| match shape {
+                    // A flattened option: its fields are there, or not.
+                    Value::Object(nothing) if nothing.is_empty() && is_object => Ok(Shape::Object(Object::default())),
+                    shape => self.shape(shape, path),
+                });
+                all.push(Shape::one_of(shapes.collect::<Result<Vec<_>, _>>()?));
             }
         }
         Ok(all)
@@ -237,20 +279,34 @@ impl Walk<'_> {
     }
 }
 
-/// The integers of a schema.
-fn range(object: &Map<String, Value>) -> Range {
-    let format = object.get("format").and_then(Value::as_str).unwrap_or("");
-    let name = match format {
+/// Whether the type says that a value may be any JSON.
+fn is_meant(object: &Map<String, Value>) -> bool {
+    object.get(ANY_IS_MEANT) == Some(&Value::Bool(true))
+}
+
+fn constant(value: &Value) -> Shape {
+    match value {
+        Value::Null => Shape::Null,
+        other => Shape::Constant(other.to_string()),
+    }
+}
+
+/// The integers of a schema: those of the type of Rust that its format names, without 0 if it is
+/// excluded. Other limits are those of a validator: serde does not check them.
+fn integer(object: &Map<String, Value>) -> Shape {
+    let name = match object.get("format").and_then(Value::as_str).unwrap_or("") {
         "int" => "i64".to_owned(),
         "uint" => "u64".to_owned(),
         other => other.replacen("uint", "u", 1).replacen("int", "i", 1),
     };
-    let bound = |key| object.get(key).and_then(Value::as_i64).map(i128::from);
     let Range { least, most } = Range::of(&name).unwrap_or(Range { least: i128::MIN, most: i128::MAX });
-    Range {
-        least: bound("minimum").map_or(least, |own| own.max(least)),
-        most: bound("maximum").unwrap_or(most).min(most),
+    let zero = Value::from(0);
+    if object.get("not").and_then(|not| not.get("const")) == Some(&zero) {
+        let below = Shape::Integer(Range { least, most: -1 });
+        return Shape::one_of([below, Shape::Integer(Range { least: 1, most })]);
     }
+    let is_positive = least == 0 && object.get("minimum") == Some(&Value::from(1));
+    Shape::Integer(Range { least: if is_positive { 1 } else { least }, most })
 }
 
 fn text(object: &Map<String, Value>) -> Shape {
@@ -258,7 +314,9 @@ fn text(object: &Map<String, Value>) -> Shape {
     if (length("minLength"), length("maxLength")) == (Some(1), Some(1)) {
         return Shape::Char;
     }
-    Shape::Text(object.get("format").and_then(Value::as_str).map(str::to_owned))
+    // A reader with either of them does not take each text.
+    let note = ["format", "pattern"].iter().find_map(|key| object.get(*key)).and_then(Value::as_str);
+    Shape::Text(note.map(str::to_owned))
 }
 
 /// The shape of a value that is both.

@@ -31,8 +31,9 @@ pub(super) fn misfits(written: &Shape, read: &Shape, types: Sides<'_>) -> Vec<Mi
 
 struct Check<'s> {
     types: Sides<'s>,
-    /// The pairs of named types that are being compared. They fit, if everything around them does.
-    pending: Vec<(String, String)>,
+    /// The pairs with a named type that are being compared. They fit, if everything inside of them
+    /// does.
+    pending: Vec<(Shape, Shape)>,
     found: Vec<Misfit>,
 }
 
@@ -54,21 +55,13 @@ impl Check<'_> {
     fn fits(&mut self, written: &Shape, read: &Shape, path: &str) {
         match (written, read) {
             (_, Shape::Any) => {}
-            (Shape::Named(writer), Shape::Named(reader)) => {
-                let pair = (writer.clone(), reader.clone());
+            (Shape::Named(_), _) | (_, Shape::Named(_)) => {
+                let pair = (written.clone(), read.clone());
                 if !self.pending.contains(&pair) {
                     self.pending.push(pair);
-                    let (written, read) = (self.type_written(writer), self.type_read(reader));
+                    let (written, read) = (resolved(written, self.types.written), resolved(read, self.types.read));
                     self.fits(&written, &read, path);
                 }
-            }
-            (Shape::Named(writer), _) => {
-                let written = self.type_written(writer);
-                self.fits(&written, read, path);
-            }
-            (_, Shape::Named(reader)) => {
-                let read = self.type_read(reader);
-                self.fits(written, &read, path);
             }
             (Shape::OneOf(all), _) => all.iter().for_each(|one| self.fits(one, read, path)),
             (_, Shape::OneOf(all)) => self.fits_one(written, all, path),
@@ -100,15 +93,15 @@ impl Check<'_> {
                 }
             }
             (Shape::Map(keys, values), Shape::Map(expected, others)) => {
-                if (keys, expected) == (&Keys::Text, &Keys::Integer) {
-                    self.add(path, "its keys may be any string, not only integers".to_owned());
+                if !keys.is_within(*expected) {
+                    self.add(path, format!("its keys are {keys}, not {expected}"));
                 }
                 self.fits(values, others, &format!("{path}{{}}"));
             }
             (Shape::Map(_, values), Shape::Object(object)) => self.map_fits_object(values, object, path),
             (Shape::Object(object), Shape::Map(keys, values)) => {
-                if *keys == Keys::Integer {
-                    self.add(path, "its keys are strings, not integers".to_owned());
+                if *keys != Keys::Text {
+                    self.add(path, format!("its keys are strings, not {keys}"));
                 }
                 for (name, field) in &object.fields {
                     self.fits(&field.shape, values, &join(path, name));
@@ -130,7 +123,11 @@ impl Check<'_> {
             if let Some(earlier) = all[..own].iter().find(|read| self.would_fit(written, read)) {
                 self.add(path, format!("{written} is read as {earlier}, which comes first"));
             }
-            return;
+            // The names inside of it may mean different types.
+            return self.fits(written, &all[own], path);
+        }
+        if let Some(content) = rejected_content(written, all) {
+            return self.add(path, format!("{written} has {content}, which a variant without data may reject"));
         }
         if all.iter().any(|read| self.would_fit(written, read)) {
             return;
@@ -189,13 +186,14 @@ impl Check<'_> {
             }
         }
     }
+}
 
-    fn type_written(&self, name: &str) -> Shape {
-        self.types.written.get(name).cloned().unwrap_or(Shape::Any)
-    }
-
-    fn type_read(&self, name: &str) -> Shape {
-        self.types.read.get(name).cloned().unwrap_or(Shape::Any)
+/// The shape of a type that has itself inside. The file was read, or the code described, so each
+/// name is there.
+fn resolved(shape: &Shape, types: &Types) -> Shape {
+    match shape {
+        Shape::Named(name) => types.get(name).cloned().unwrap_or(Shape::Any),
+        other => other.clone(),
     }
 }
 
@@ -217,6 +215,22 @@ fn is_scalar_within(written: &Shape, read: &Shape) -> bool {
         }
         _ => false,
     }
+}
+
+/// Returns the field with the data of a variant, if its reader has none there and other variants
+/// have. Serde rejects it if the tag and the data are fields beside each other. A schema does not
+/// say whether they are.
+fn rejected_content<'w>(written: &'w Shape, all: &[Shape]) -> Option<&'w str> {
+    let Shape::Object(own) = written else { return None };
+    let (tag, value) = own.constant()?;
+    let mut others = own.fields.keys().filter(|name| *name != tag);
+    let (content, None) = (others.next()?, others.next()) else { return None };
+    let objects = || all.iter().filter_map(|shape| if let Shape::Object(object) = shape { Some(object) } else { None });
+    let is_empty = |object: &&Object| object.fields.len() == 1 && object.constant() == Some((tag, value.clone()));
+    let has_content = |object: &Object| {
+        object.fields.len() == 2 && object.fields.contains_key(content) && object.fields.contains_key(tag)
+    };
+    (objects().any(|object| is_empty(&object)) && objects().any(has_content)).then_some(content)
 }
 
 /// Whether both are the variant with this tag.

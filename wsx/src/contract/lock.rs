@@ -65,7 +65,10 @@ impl Lock {
                     return Err(node.wrong(what));
                 }
                 if versions.iter().any(|other| other.is_same(&version)) {
-                    return Err(node.wrong(format!("this is the same as an earlier version {}", version.number)));
+                    let number = version.number;
+                    return Err(
+                        node.wrong(format!("this is the same as an earlier version {number}: delete one of them"))
+                    );
                 }
                 if !last.is_released {
                     let what = format!("version {} is not released, and only the last one may be so", last.number);
@@ -92,7 +95,8 @@ impl Lock {
 
     /// Writes the file, in one step.
     pub(super) fn write(&self, path: &Path) -> Result<(), String> {
-        let next = path.with_extension("lock.new");
+        let mut next = path.as_os_str().to_owned();
+        next.push(".new");
         fs::write(&next, self.text())
             .and_then(|()| fs::rename(&next, path))
             .map_err(|error| format!("{} cannot be written: {error}", path.display()))

@@ -19,8 +19,10 @@
 //! }
 //! ```
 //!
-//! Each message, and each type inside of it, derives `schemars::JsonSchema`. The attributes of
-//! serde are all that it needs.
+//! Each message, and each type inside of it, derives `JsonSchema` of schemars 1. The attributes of
+//! serde are all that it needs. If the programs are to be built without schemars, write
+//! `#[cfg_attr(test, derive(JsonSchema))]`, and put the check among the unit tests of the same
+//! crate.
 //!
 //! # When the code changes
 //!
@@ -30,33 +32,55 @@
 //! ```text
 //! Fleet is not as in wsx.lock:
 //!
-//!   message    field    change                    breaks
-//!   telemetry  voltage  is missing, and is requi  new Server, which reads old Edge
+//!   message    field    change                       breaks
+//!   telemetry  voltage  is missing, and is required  new Server, which reads old Edge
+//!
+//! if this is meant, run this test with WSX_CONTRACT=accept, and commit the file
 //! ```
 //!
 //! | you run the test with | it does |
 //! |---|---|
 //! | nothing | compares; every difference is an error |
-//! | `WSX_CONTRACT=accept` | writes the difference into the file, as the next version, if it breaks nobody who has a released version of the same number |
+//! | `WSX_CONTRACT=accept` | writes the difference into the file, as the next version, which replaces another one that was not released |
 //! | `WSX_CONTRACT=release` | the same, and the version counts as released: it stays in the file |
 //!
-//! A change that breaks an end needs a higher version in `protocol!`. Commit the file with the
-//! code.
+//! No version may break a peer with a released version of the same number. Such a change needs a
+//! higher version in `protocol!`. Commit the file with the code. The file also has the fingerprints
+//! of each version, because a change of Rust alone may change them.
 //!
 //! # Which end breaks
 //!
 //! The reader decides. If the server reads a message, a new required field breaks the new server,
 //! which reads old boxes. If the box reads it, a new variant of an enum breaks the old box, which
 //! reads new servers. A request is read by the end that is asked, and its reply by the end that
-//! asks.
+//! asks. A message that is new breaks nothing by itself: an old peer does not know it, and ignores
+//! it.
 //!
-//! Some things are not in a schema, and the test is careful about them:
+//! # What a schema does not say
 //!
-//! - `#[serde(alias = "..")]` and `#[serde(other)]` let a reader understand more. The test reports
-//!   a change that they make harmless.
-//! - `#[serde(with = "..")]` and implementations of serde by hand need a schema by hand, with
-//!   `#[schemars(with = "..")]`.
-//! - The meaning of a value, such as its unit, is not in its shape.
+//! The check is careful about these. It reports a break although a reader may understand more:
+//!
+//! - `#[serde(alias = "..")]` and `#[serde(other)]`;
+//! - `skip_serializing_if` on an `Option`, beside a reader that does not take null;
+//! - a format, such as that of an IP address, beside another type with the same texts.
+//!
+//! The check does not see these. Look at them yourself:
+//!
+//! - `#[serde(with = "..")]` and implementations of serde by hand: give their schema by
+//!   `#[schemars(with = "..")]`. An `Option` with `with` is required, unless it has
+//!   `#[serde(default)]` too.
+//! - A type that reads only some texts, and has the schema of `String`, such as `SocketAddr`. Give
+//!   it a format: `#[schemars(extend("format" = "socket-address"))]`.
+//! - The widths of integers that are keys of a map. Keys of an enum with documented variants, which
+//!   count as strings.
+//! - Integer keys and 128-bit numbers below `#[serde(flatten)]`, a tag or `untagged`, which serde
+//!   cannot read.
+//! - The tag of a struct with `#[serde(tag = "..")]`.
+//! - The meaning of a value, such as its unit.
+//!
+//! A value that may be any JSON, such as a `serde_json::Value`, is an error that names the field.
+//! `#[schemars(extend("x-wsx-any" = true))]` on the field says that it is meant. So is a keyword of
+//! JSON Schema that wsx does not know.
 mod changes;
 mod check;
 mod describe;
@@ -71,15 +95,19 @@ pub use crate::contract_check as check;
 pub use schemars;
 
 use crate::protocol::Description;
-use std::path::Path;
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
 
 /// A protocol whose contract can be checked. [`protocol!`](crate::protocol!) implements it.
 pub trait Described {
     /// The messages of the protocol.
     const DESCRIPTION: Description;
-    /// Returns the schema of each message, by its type string.
+    /// Returns the schemas of each message, its reply and its refusal, in the order of the
+    /// description.
     #[doc(hidden)]
-    fn schemas() -> Vec<(&'static str, Option<SchemaOf>)>;
+    fn schemas() -> Vec<[Option<SchemaOf>; 3]>;
 }
 
 /// Returns the schema of a type.
@@ -125,7 +153,8 @@ pub fn check_at<P: Described>(folder: &str, path: &str) {
     let value = std::env::var(check::VARIABLE).unwrap_or_default();
     match check_as::<P>(&Path::new(folder).join(path), &value) {
         Ok(None) => {}
-        Ok(Some(done)) => eprintln!("{done}"),
+        // Not by a macro: a test that passes shows nothing of these.
+        Ok(Some(done)) => drop(writeln!(io::stderr(), "{done}")),
         Err(why) => panic!("{why}"),
     }
 }

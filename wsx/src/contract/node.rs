@@ -72,6 +72,10 @@ impl<'t> Node<'t> {
         self.json.starts_with('[')
     }
 
+    pub(super) fn is_object(&self) -> bool {
+        self.json.starts_with('{')
+    }
+
     pub(super) fn is_string(&self) -> bool {
         self.json.starts_with('"')
     }

@@ -34,8 +34,14 @@ impl Both {
         if let [(key, value)] = &*entries {
             if let Some((name, note)) = special(key) {
                 match name {
-                    "list" => return Ok(Self::read(value)?.each(|shape| Shape::List(Box::new(shape), length(note)))),
-                    "map" => return Ok(Self::read(value)?.each(|shape| Shape::Map(keys(note), Box::new(shape)))),
+                    "list" => {
+                        let length = length(note).ok_or_else(|| value.wrong(format!("{key:?} is not a list")))?;
+                        return Ok(Self::read(value)?.each(|shape| Shape::List(Box::new(shape), length)));
+                    }
+                    "map" => {
+                        let keys = keys(note).ok_or_else(|| value.wrong(format!("{key:?} is not a map")))?;
+                        return Ok(Self::read(value)?.each(|shape| Shape::Map(keys, Box::new(shape))));
+                    }
                     "tuple" => {
                         let all = value.list()?.iter().map(Self::read).collect::<Result<Vec<_>, _>>()?;
                         let (written, read) = all.into_iter().map(|both| (both.written, both.read)).unzip();
@@ -81,6 +87,9 @@ fn object(entries: &[(String, Node<'_>)]) -> Result<Both, Wrong> {
             Some((name, _)) => return Err(node.wrong(format!("`@{name}` is not known"))),
         }
         let (name, marks) = name_and_marks(key).ok_or_else(|| node.wrong(format!("{key:?} is not a field")))?;
+        if written.fields.contains_key(&name) || read.fields.contains_key(&name) {
+            return Err(node.wrong(format!("the field {name:?} comes twice")));
+        }
         let both = Both::read(node)?;
         if !marks.contains('<') {
             let field = Field { shape: both.written, is_optional: marks.contains('~') };
@@ -97,7 +106,7 @@ fn object(entries: &[(String, Node<'_>)]) -> Result<Both, Wrong> {
 fn special(key: &str) -> Option<(&str, &str)> {
     let rest = key.strip_prefix('@')?;
     match rest.split_once('(') {
-        Some((name, note)) => Some((name, note.split(')').next()?)),
+        Some((name, note)) => Some((name, note.split_once(')')?.0)),
         None => Some((rest, "")),
     }
 }
@@ -117,7 +126,9 @@ fn name_and_marks(key: &str) -> Option<(String, &str)> {
         return Some((rest.get(at..)?.to_owned(), rest.get(..at)?));
     }
     let name = key.trim_end_matches(['?', '~', '<', '>']);
-    Some((name.to_owned(), &key[name.len()..]))
+    let marks = &key[name.len()..];
+    let is_once = ["", "?", "~", "?~", ">", "~>", "<", "?<"].contains(&marks);
+    is_once.then(|| (name.to_owned(), marks))
 }
 
 fn json(written: &Shape, read: &Shape) -> Json {
@@ -127,7 +138,11 @@ fn json(written: &Shape, read: &Shape) -> Json {
             Json::Object(vec![(format!("@list{note}"), json(item, other))])
         }
         (Shape::Map(keys, values), Shape::Map(same, others)) if keys == same => {
-            let note = if *keys == Keys::Integer { "(integer)" } else { "" };
+            let note = match keys {
+                Keys::Text => "",
+                Keys::Unsigned => "(unsigned)",
+                Keys::Signed => "(integer)",
+            };
             Json::Object(vec![(format!("@map{note}"), json(values, others))])
         }
         (Shape::Tuple(items), Shape::Tuple(others)) if items.len() == others.len() => {
@@ -224,11 +239,93 @@ fn word(node: &Node<'_>, word: &str) -> Result<Shape, Wrong> {
     })
 }
 
-fn length(note: &str) -> Length {
-    let (least, most) = note.split_once("..").unwrap_or(("0", ""));
-    Length { least: least.parse().unwrap_or(0), most: most.parse().ok() }
+fn length(note: &str) -> Option<Length> {
+    if note.is_empty() {
+        return Some(Length::default());
+    }
+    let (least, most) = note.split_once("..")?;
+    let most = if most.is_empty() { None } else { Some(most.parse().ok()?) };
+    Some(Length { least: least.parse().ok()?, most })
 }
 
-fn keys(note: &str) -> Keys {
-    if note == "integer" { Keys::Integer } else { Keys::Text }
+fn keys(note: &str) -> Option<Keys> {
+    match note {
+        "" => Some(Keys::Text),
+        "unsigned" => Some(Keys::Unsigned),
+        "integer" => Some(Keys::Signed),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes shapes from the bits of a number.
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, limit: u64) -> u64 {
+            // Knuth's multiplier of a linear congruential generator.
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % limit
+        }
+
+        fn name(&mut self) -> String {
+            ["a", "b?", "@c", "d~>", "@name(1)x", "", "e"][self.below(7) as usize].to_owned()
+        }
+
+        fn shape(&mut self, depth: u64) -> Shape {
+            let kinds = if depth == 0 { 11 } else { 16 };
+            match self.below(kinds) {
+                0 => Shape::Any,
+                1 => Shape::Null,
+                2 => Shape::Bool,
+                3 => Shape::Integer(Range::of(["u8", "i64", "u128", "i16"][self.below(4) as usize]).unwrap()),
+                4 => Shape::Integer(Range { least: -5, most: 5 }),
+                5 => Shape::Float,
+                6 => Shape::Text(None),
+                7 => Shape::Text(Some("date-time".to_owned())),
+                8 => Shape::Char,
+                9 => Shape::Constant("\"=#a\\n\"".to_owned()),
+                10 => Shape::Named("Tree".to_owned()),
+                11 => {
+                    let most = (self.below(2) == 0).then_some(7);
+                    Shape::List(Box::new(self.shape(depth - 1)), Length { least: self.below(3), most })
+                }
+                12 => Shape::Tuple((0..self.below(3)).map(|_| self.shape(depth - 1)).collect()),
+                13 => {
+                    let keys = [Keys::Text, Keys::Unsigned, Keys::Signed][self.below(3) as usize];
+                    Shape::Map(keys, Box::new(self.shape(depth - 1)))
+                }
+                14 => Shape::OneOf((0..2 + self.below(2)).map(|_| self.shape(depth - 1)).collect()),
+                _ => {
+                    let rest = match self.below(3) {
+                        0 => Rest::Ignored,
+                        1 => Rest::Rejected,
+                        _ => Rest::Entries(Box::new(self.shape(depth - 1))),
+                    };
+                    let field = |dice: &mut Self| {
+                        let is_optional = dice.below(2) == 0;
+                        (dice.name(), Field { shape: dice.shape(depth - 1), is_optional })
+                    };
+                    Shape::Object(Object { fields: (0..self.below(4)).map(|_| field(self)).collect(), rest })
+                }
+            }
+        }
+    }
+
+    /// Row U3: what is written is read again, as the same shapes.
+    #[test]
+    fn what_is_written_is_read_again() {
+        for seed in 0..20_000 {
+            let mut dice = Dice(seed);
+            let written = dice.shape(3);
+            let read = if dice.below(2) == 0 { written.clone() } else { dice.shape(3) };
+            let both = Both { written, read };
+            let text = both.json().pretty();
+            let again = Both::read(&Node::of(&text).unwrap()).unwrap_or_else(|wrong| panic!("{wrong:?}: {text}"));
+            assert_eq!(again, both, "seed {seed}: {text}");
+        }
+    }
 }

@@ -45,8 +45,17 @@ pub(super) struct Length {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keys {
     Text,
-    /// An integer, which JSON has as a text.
-    Integer,
+    /// An integer without a sign, which JSON has as a text.
+    Unsigned,
+    /// An integer, which may have a sign.
+    Signed,
+}
+
+impl Keys {
+    /// Whether every key is also one of the other.
+    pub(super) fn is_within(self, other: Self) -> bool {
+        self == other || other == Self::Text || (self, other) == (Self::Unsigned, Self::Signed)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -114,6 +123,16 @@ impl fmt::Display for Range {
     }
 }
 
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "strings",
+            Self::Unsigned => "integers without a sign",
+            Self::Signed => "integers",
+        })
+    }
+}
+
 impl Length {
     /// Whether every length is also one of the other.
     pub(super) fn is_within(self, other: Self) -> bool {
@@ -147,6 +166,25 @@ impl Shape {
         match all.len() {
             1 => all.remove(0),
             _ => Self::OneOf(all),
+        }
+    }
+}
+
+impl Shape {
+    /// Adds the names of the types that it refers to.
+    pub(super) fn names<'s>(&'s self, to: &mut Vec<&'s str>) {
+        match self {
+            Self::Named(name) => to.push(name),
+            Self::List(item, _) => item.names(to),
+            Self::Map(_, values) => values.names(to),
+            Self::Tuple(all) | Self::OneOf(all) => all.iter().for_each(|one| one.names(to)),
+            Self::Object(Object { fields, rest }) => {
+                fields.values().for_each(|field| field.shape.names(to));
+                if let Rest::Entries(entries) = rest {
+                    entries.names(to);
+                }
+            }
+            _ => {}
         }
     }
 }

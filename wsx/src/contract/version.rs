@@ -4,20 +4,21 @@ use super::{
     describe::{Contract, Describer, NoShape},
     node::{Json, Node, Wrong},
     notation::Both,
-    shape::Types,
+    shape::{Shape, Types},
 };
 use crate::{
-    contract::Described,
+    contract::{Described, SchemaOf},
     protocol::{Answer, Travel},
 };
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// One version of a protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Version {
     pub(super) number: u32,
-    /// In 16 hexadecimal digits.
-    pub(super) fingerprint: String,
+    /// Those of all programs with these messages, each in 16 hexadecimal digits. A change of Rust
+    /// alone may change the fingerprint.
+    pub(super) fingerprints: Vec<String>,
     pub(super) is_released: bool,
     /// Sorted by direction and type.
     pub(super) messages: Vec<Entry>,
@@ -61,10 +62,9 @@ impl Code {
     /// Describes a protocol.
     pub(super) fn of<P: Described>() -> Result<Self, String> {
         let description = P::DESCRIPTION;
-        let schemas: BTreeMap<_, _> = P::schemas().into_iter().collect();
         let (mut written, mut read) = (Describer::new(Contract::Written), Describer::new(Contract::Read));
-        let mut payload = |message_type: &str| -> Result<Payload, String> {
-            let schema = schemas.get(message_type).copied().flatten().ok_or_else(|| no_schema(message_type))?;
+        let mut payload = |message_type: &str, schema: Option<SchemaOf>| -> Result<Payload, String> {
+            let schema = schema.ok_or_else(|| no_schema(message_type))?;
             let wrong = |NoShape { path, why }| format!("`{path}` cannot be described: {why}");
             let data = Both {
                 written: written.shape(message_type, schema).map_err(wrong)?,
@@ -73,13 +73,15 @@ impl Code {
             Ok(Payload { message_type: message_type.to_owned(), data })
         };
         let mut messages = Vec::new();
-        for Travel { from, to, message_type, policy, reply, refusal, .. } in description.messages {
-            let mut answer = |answer: &Option<Answer>| answer.map(|own| payload(own.message_type)).transpose();
-            let (reply, refusal) = (answer(reply)?, answer(refusal)?);
+        for (travel, [schema, of_reply, of_refusal]) in description.messages.iter().zip(P::schemas()) {
+            let Travel { from, to, message_type, policy, reply, refusal, .. } = travel;
+            let mut answer =
+                |answer: &Option<Answer>, schema| answer.map(|own| payload(own.message_type, schema)).transpose();
+            let (reply, refusal) = (answer(reply, of_reply)?, answer(refusal, of_refusal)?);
             messages.push(Entry {
                 from: (*from).to_owned(),
                 to: (*to).to_owned(),
-                message: payload(message_type)?,
+                message: payload(message_type, schema)?,
                 reply,
                 refusal,
                 delivery: if policy.is_default() { String::new() } else { policy.to_string() },
@@ -92,7 +94,7 @@ impl Code {
         gaps.dedup();
         let version = Version {
             number: description.version,
-            fingerprint: format!("{:016x}", description.fingerprint),
+            fingerprints: vec![format!("{:016x}", description.fingerprint)],
             is_released: false,
             messages,
             types: BothTypes { written: written.types, read: read.types },
@@ -103,7 +105,7 @@ impl Code {
 
 fn no_schema(message_type: &str) -> String {
     format!(
-        "the message {message_type:?} has no schema: add `#[derive(schemars::JsonSchema)]` to its type, \
+        "the message {message_type:?} has no schema: add `#[derive(schemars::JsonSchema)]` of schemars 1 to its type, \
          and to the types of its fields"
     )
 }
@@ -126,16 +128,12 @@ impl Version {
         let messages = self.messages.iter().map(Entry::json).collect();
         let mut entries = vec![
             ("version".to_owned(), Json::Number(self.number)),
-            ("fingerprint".to_owned(), Json::text(&self.fingerprint)),
+            ("fingerprints".to_owned(), Json::List(self.fingerprints.iter().map(Json::text).collect())),
             ("released".to_owned(), Json::Bool(self.is_released)),
             ("messages".to_owned(), Json::List(messages)),
         ];
-        if !self.types.written.is_empty() {
-            let both = |(name, written): (&String, _)| {
-                let read = self.types.read.get(name).unwrap_or(written).clone();
-                (name.clone(), Both { written: written.clone(), read }.json())
-            };
-            entries.push(("types".to_owned(), Json::Object(self.types.written.iter().map(both).collect())));
+        if !self.types.written.is_empty() || !self.types.read.is_empty() {
+            entries.push(("types".to_owned(), self.types.json()));
         }
         Json::Object(entries)
     }
@@ -143,24 +141,76 @@ impl Version {
     /// Reads a version of a lock file.
     pub(super) fn read(node: &Node<'_>) -> Result<Self, Wrong> {
         let mut keys = Keys::of(node)?;
-        let messages = keys.take("messages")?.list()?;
-        let mut types = BothTypes::default();
-        if let Some(node) = keys.take_if_there("types") {
-            for (name, node) in node.object()? {
-                let Both { written, read } = Both::read(&node)?;
-                types.written.insert(name.clone(), written);
-                types.read.insert(name, read);
+        let types = keys.take_if_there("types").map_or(Ok(BothTypes::default()), |node| BothTypes::read(&node))?;
+        let mut messages = Vec::<Entry>::new();
+        for node in keys.take("messages")?.list()? {
+            let entry = Entry::read(&node)?;
+            if messages.iter().any(|other| other.place() == entry.place()) {
+                return Err(node.wrong(format!("the message {:?} comes twice", entry.message.message_type)));
             }
+            let all = [Some(&entry.message), entry.reply.as_ref(), entry.refusal.as_ref()];
+            if let Some(name) = all.into_iter().flatten().find_map(|payload| types.missing(&payload.data)) {
+                return Err(node.wrong(format!("the type {name:?} is not among the types of this version")));
+            }
+            messages.push(entry);
         }
+        let fingerprints = keys.take("fingerprints")?.list()?;
         let version = Self {
             number: keys.take("version")?.number()?,
-            fingerprint: keys.take("fingerprint")?.string()?,
+            fingerprints: fingerprints.iter().map(Node::string).collect::<Result<_, _>>()?,
             is_released: keys.take("released")?.bool()?,
-            messages: messages.iter().map(Entry::read).collect::<Result<_, _>>()?,
+            messages,
             types,
         };
         keys.end()?;
         Ok(version)
+    }
+}
+
+impl BothTypes {
+    fn json(&self) -> Json {
+        let names: BTreeSet<&String> = self.written.keys().chain(self.read.keys()).collect();
+        let both = |name: &String| {
+            let alone = |key: &str, shape: &Shape| {
+                let both = Both { written: shape.clone(), read: shape.clone() };
+                Json::Object(vec![(key.to_owned(), both.json())])
+            };
+            let json = match (self.written.get(name), self.read.get(name)) {
+                (Some(written), Some(read)) => Both { written: written.clone(), read: read.clone() }.json(),
+                (Some(written), None) => alone("@written", written),
+                (None, read) => alone("@read", read.expect("the name is of one of them")),
+            };
+            (name.clone(), json)
+        };
+        Json::Object(names.into_iter().map(both).collect())
+    }
+
+    fn read(node: &Node<'_>) -> Result<Self, Wrong> {
+        let mut types = Self::default();
+        for (name, node) in node.object()? {
+            let alone = if node.is_object() { node.object()? } else { Vec::new() };
+            match &*alone {
+                [(key, one)] if key == "@written" => drop(types.written.insert(name, Both::read(one)?.written)),
+                [(key, one)] if key == "@read" => drop(types.read.insert(name, Both::read(one)?.read)),
+                _ => {
+                    let Both { written, read } = Both::read(&node)?;
+                    types.written.insert(name.clone(), written);
+                    types.read.insert(name, read);
+                }
+            }
+        }
+        Ok(types)
+    }
+
+    /// Returns the name of a type that is not there.
+    fn missing(&self, data: &Both) -> Option<String> {
+        let find = |shape: &Shape, types: &Types| {
+            let mut names = Vec::new();
+            shape.names(&mut names);
+            types.values().for_each(|shape| shape.names(&mut names));
+            names.into_iter().find(|name| !types.contains_key(*name)).map(str::to_owned)
+        };
+        find(&data.written, &self.written).or_else(|| find(&data.read, &self.read))
     }
 }
 

@@ -5,14 +5,11 @@
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __wsx_schemas {
-    ($name:ident: $($message_type:expr, $schema:expr;)*) => {
+    ($name:ident: $($message:expr, $reply:expr, $refusal:expr;)*) => {
         impl $crate::contract::Described for $name {
             const DESCRIPTION: $crate::__private::Description = $name::DESCRIPTION;
-            fn schemas() -> $crate::__private::Vec<(
-                &'static $crate::__private::str,
-                $crate::__private::Option<$crate::__private::SchemaOf>,
-            )> {
-                <[_]>::into_vec($crate::__private::Box::new([$(($message_type, $schema)),*]))
+            fn schemas() -> $crate::__private::Vec<[$crate::__private::Option<$crate::__private::SchemaOf>; 3]> {
+                <[_]>::into_vec($crate::__private::Box::new([$([$message, $reply, $refusal]),*]))
             }
         }
     };

@@ -1,12 +1,12 @@
 //! Row U2: a table of changes with their verdicts: whether new readers understand old writers, and
 //! old readers new writers. Each verdict is proved by decoding the messages of one version with the
 //! types of the other.
+#![expect(unnameable_types, reason = "the types of the rows are in modules of functions")]
 #![expect(unreachable_pub, reason = "`pub` is shorter in the rows, whose types are in modules of functions")]
 use super::{Sides, misfits};
 use crate::contract::describe::{Contract, Describer};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
 
 /// A verdict about one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +34,9 @@ fn prove<W: Serialize + JsonSchema, R: DeserializeOwned + JsonSchema>(way: &str,
     let said = says::<W, R>();
     assert_eq!(said.is_empty(), expected == Fits, "{way}: the check says {said:?}");
     let decoded = samples.iter().map(|sample| {
-        let json: Value = serde_json::to_value(sample).unwrap();
-        serde_json::from_value::<R>(json.clone()).map(drop).map_err(|error| format!("{json}: {error}"))
+        // From a text, as on the wire.
+        let json = serde_json::to_string(sample).unwrap();
+        serde_json::from_str::<R>(&json).map(drop).map_err(|error| format!("{json}: {error}"))
     });
     let failed: Vec<_> = decoded.filter_map(Result::err).collect();
     assert_eq!(failed.is_empty(), expected != Breaks, "{way}: decoding says {failed:?}");
@@ -203,6 +204,15 @@ changes! {
     zero_is_excluded: Breaks, Fits;
         { pub struct M { a: u8 } } [M { a: 0 }]
         { pub struct M { a: std::num::NonZeroU8 } } [M { a: 1.try_into().unwrap() }]
+    zero_is_excluded_from_a_signed_integer: Breaks, Fits;
+        { pub struct M { a: i32 } } [M { a: 0 }]
+        { pub struct M { a: std::num::NonZeroI32 } } [M { a: 1.try_into().unwrap() }, M { a: (-1).try_into().unwrap() }]
+    a_limit_that_serde_does_not_check: Fits, Fits;
+        { pub struct M { a: u32 } } [M { a: 300 }]
+        { pub struct M { #[schemars(range(max = 100))] a: u32 } } [M { a: 300 }]
+    a_limit_does_not_make_an_integer_narrow: Breaks, Fits;
+        { pub struct M { #[schemars(range(max = 100))] a: u32 } } [M { a: 300 }]
+        { pub struct M { a: u8 } } [M { a: 1 }]
     a_number_becomes_a_text: Breaks, Breaks;
         { pub struct M { a: u8 } } [M { a: 1 }]
         { pub struct M { a: String } } [M { a: text("1") }]
@@ -258,6 +268,18 @@ changes! {
     the_keys_become_texts: Fits, Breaks;
         { pub struct M { a: BTreeMap<u32, u8> } } [M { a: map(7, 1) }]
         { pub struct M { a: BTreeMap<String, u8> } } [M { a: map(text("x"), 1) }]
+    the_keys_get_a_sign: Fits, Breaks;
+        { pub struct M { a: BTreeMap<u32, u8> } } [M { a: map(7, 1) }]
+        { pub struct M { a: BTreeMap<i32, u8> } } [M { a: map(-7, 1) }]
+    the_keys_become_variants: Breaks, Fits;
+        { pub struct M { a: BTreeMap<String, u8> } } [M { a: map(text("C"), 1) }]
+        { pub struct M { a: BTreeMap<Kind, u8> } #[derive(PartialOrd, Eq, Ord)] pub enum Kind { A, B } }
+        [M { a: map(Kind::A, 1) }]
+    a_key_is_added: Fits, Breaks;
+        { pub struct M { a: BTreeMap<Kind, u8> } #[derive(PartialOrd, Eq, Ord)] pub enum Kind { A, B } }
+        [M { a: map(Kind::A, 1) }]
+        { pub struct M { a: BTreeMap<Kind, u8> } #[derive(PartialOrd, Eq, Ord)] pub enum Kind { A, B, C } }
+        [M { a: map(Kind::C, 1) }]
     a_struct_becomes_a_map: Fits, Breaks;
         { pub struct M { a: Inner } pub struct Inner { pub x: u8 } } [M { a: Inner { x: 1 } }]
         { pub struct M { a: BTreeMap<String, u8> } } [M { a: map(text("y"), 1) }]
@@ -321,6 +343,25 @@ changes! {
     a_type_that_has_itself_inside_changes: Fits, Breaks;
         { pub struct M { x: u8, all: Vec<Self> } } [M { x: 1, all: vec![M { x: 2, all: vec![] }] }]
         { pub struct M { x: u32, all: Vec<Self> } } [M { x: 1, all: vec![M { x: 300, all: vec![] }] }]
+    a_type_that_has_itself_inside_changes_in_an_option: Fits, Breaks;
+        { pub struct M { a: Option<Vec<Tree>> } pub struct Tree { pub x: u8, pub all: Vec<Self> } }
+        [M { a: Some(vec![Tree { x: 1, all: vec![] }]) }]
+        { pub struct M { a: Option<Vec<Tree>> } pub struct Tree { pub x: u32, pub all: Vec<Self> } }
+        [M { a: Some(vec![Tree { x: 300, all: vec![] }]) }]
+    a_type_that_has_itself_inside_changes_in_a_variant: Fits, Breaks;
+        { pub enum M { Plan(Tree), Stop } pub struct Tree { pub x: u8, pub all: Vec<Self> } }
+        [M::Stop, M::Plan(Tree { x: 1, all: vec![] })]
+        { pub enum M { Plan(Tree), Stop } pub struct Tree { pub x: u32, pub all: Vec<Self> } }
+        [M::Plan(Tree { x: 300, all: vec![] })]
+    a_list_of_nodes_gets_a_field: Breaks, Fits;
+        { pub struct M { x: u8, next: Option<Box<Self>> } } [M { x: 1, next: Some(Box::new(M { x: 2, next: None })) }]
+        { pub struct M { x: u8, y: u8, next: Option<Box<Self>> } }
+        [M { x: 1, y: 1, next: Some(Box::new(M { x: 2, y: 2, next: None })) }]
+    two_types_that_have_each_other_inside_change: Fits, Breaks;
+        { pub struct M { a: Vec<Other> } pub struct Other { pub x: u8, pub m: Option<Box<M>> } }
+        [M { a: vec![Other { x: 1, m: Some(Box::new(M { a: vec![] })) }] }]
+        { pub struct M { a: Vec<Other> } pub struct Other { pub x: u32, pub m: Option<Box<M>> } }
+        [M { a: vec![Other { x: 300, m: None }] }]
     a_type_that_has_itself_inside_is_renamed: Fits, Fits;
         { pub struct M { a: Tree } pub struct Tree { pub all: Vec<Self> } } [M { a: Tree { all: vec![Tree { all: vec![] }] } }]
         { pub struct M { a: Node } pub struct Node { pub all: Vec<Self> } } [M { a: Node { all: vec![Node { all: vec![] }] } }]
@@ -401,6 +442,28 @@ changes! {
     the_data_moves_under_a_key: Breaks, Breaks;
         { #[serde(tag = "kind")] pub enum M { A { x: u8 } } } [M::A { x: 1 }]
         { #[serde(tag = "kind", content = "data")] pub enum M { A { x: u8 } } } [M::A { x: 1 }]
+    an_adjacent_variant_loses_its_data: Breaks, Breaks;
+        { #[serde(tag = "t", content = "c")] pub enum M { A(u8), B(u8) } } [M::A(1), M::B(1)]
+        { #[serde(tag = "t", content = "c")] pub enum M { A(u8), B } } [M::B]
+    a_flattened_struct_becomes_an_option: Fits, Breaks;
+        { pub struct M { a: u8, #[serde(flatten)] rest: Inner } pub struct Inner { pub x: u8 } }
+        [M { a: 1, rest: Inner { x: 2 } }]
+        { pub struct M { a: u8, #[serde(flatten)] rest: Option<Inner> } pub struct Inner { pub x: u8 } }
+        [M { a: 1, rest: None }, M { a: 1, rest: Some(Inner { x: 2 }) }]
+    the_fields_of_all_variants_are_renamed: Breaks, Breaks;
+        { pub enum M { A { in_use: u8 } } } [M::A { in_use: 1 }]
+        { #[serde(rename_all_fields = "camelCase")] pub enum M { A { in_use: u8 } } } [M::A { in_use: 1 }]
+    a_number_goes_by_a_text: Breaks, Breaks;
+        { pub struct M { a: u8 } } [M { a: 1 }]
+        { pub struct M { a: Digits } #[serde(into = "String", try_from = "String")] pub struct Digits(pub u8); }
+        type {
+            impl From<Digits> for String { fn from(digits: Digits) -> Self { digits.0.to_string() } }
+            impl TryFrom<String> for Digits {
+                type Error = std::num::ParseIntError;
+                fn try_from(text: String) -> Result<Self, Self::Error> { text.parse().map(Digits) }
+            }
+        }
+        [M { a: Digits(1) }]
     an_adjacent_variant_is_added: Fits, Breaks;
         { #[serde(tag = "t", content = "c")] pub enum M { A, B(u8) } } [M::A, M::B(1)]
         { #[serde(tag = "t", content = "c")] pub enum M { A, B(u8), C(u8) } } [M::C(1)]
