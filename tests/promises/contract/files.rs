@@ -43,11 +43,7 @@ fn a_file_that_cannot_be_read_names_the_line() {
             "the field \"a\" comes twice",
         ),
         (good.replacen("\"u8\"", "{\"@list(x)\": \"u8\"}", 1), "\"@list", "\"@list(x)\" is not a list"),
-        (
-            good.replacen("\"u8\"", "\"#Tree\"", 1),
-            "{\"message\"",
-            "the type \"Tree\" is not among the types",
-        ),
+        (good.replacen("\"u8\"", "\"#Tree\"", 1), "{\"message\"", "the type \"Tree\" is not among the types"),
         (good.replacen("{\"a\": \"u8\"}", "{\"a??\": \"u8\"}", 1), "\"a??\"", "\"a??\" is not a field"),
         (format!("<<<<<<< ours\n{good}"), "<<<<<<<", "git could not merge this file"),
         (good.replace("  \"versions\"", "=======\n  \"versions\""), "=======", "git could not merge this file"),

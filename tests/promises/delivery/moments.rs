@@ -174,6 +174,24 @@ async fn a_kept_reply_survives_its_connection() {
     assert!(order["seq"].is_u64(), "{order}");
 }
 
+/// Row G16: a delivery ends with its client or its hub, although the program still holds them. Its
+/// message stays.
+#[tokio::test]
+async fn a_delivery_ends_with_its_client_or_hub() {
+    let server = Server::start(hub(&Log::default())).await;
+    let client = client(&server.url("box-7"), Outbox::new());
+    let waiting = client.deliver(&Order { n: 1 });
+    client.close();
+    assert!(matches!(within(waiting).await, Err(DeliveryError::Ended)));
+    assert_eq!(client.waiting(), 1);
+
+    let waiting = server.hub.deliver("box-7", &Order { n: 1 });
+    within(server.hub.shutdown(Duration::from_secs(10))).await;
+    assert!(matches!(within(waiting).await, Err(DeliveryError::Ended)));
+    assert!(matches!(within(server.hub.deliver("box-7", &Order { n: 2 })).await, Err(DeliveryError::Ended)));
+    assert_eq!(server.hub.waiting("box-7").len(), 2);
+}
+
 /// Row G16: a connection that a program holds does not hold its hub. When the hub is gone, nobody
 /// keeps a message.
 #[tokio::test]

@@ -91,3 +91,18 @@ async fn the_chance_after_a_long_downtime_is_given_once() {
     let hub = hub(Mailbox::new().store(store));
     assert_eq!(hub.waiting("box-7").len(), 1, "the first message had its chance in the second run");
 }
+
+/// Row G13: the chance is given once also to a program that starts again and again, and sends
+/// nothing.
+#[tokio::test]
+async fn a_program_that_only_starts_gets_older_too() {
+    let store = MemoryStore::default();
+    let first = hub(Mailbox::new().store(store.clone()));
+    within(first.send_to("box-7", &Brief { n: 1 })).await.unwrap();
+    drop(first);
+    for _ in 0..2 {
+        store.move_clock(DAY);
+        drop(hub(Mailbox::new().store(store.clone())));
+    }
+    assert!(hub(Mailbox::new().store(store)).waiting("box-7").is_empty(), "it had its chance in the second run");
+}

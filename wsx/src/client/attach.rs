@@ -54,5 +54,6 @@ impl<E: Endpoint> Client<E> {
     pub(crate) fn detach(&self) {
         self.0.set_current(None);
         self.0.status.end(|| self.is_closed());
+        self.0.end_if_closed();
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     client::{
         Client,
         options::Options,
-        state::Status,
+        state::{ClientState, Status},
         urls::{Targets, Urls},
     },
     connection::{
@@ -75,6 +75,13 @@ impl<E: Endpoint> Inner<E> {
         // Dropped after the lock is released. With the last handle, values of the application are
         // dropped, and their code may take this lock.
         drop(ended);
+    }
+
+    /// Ends the waits for the server, if the client was closed.
+    pub(super) fn end_if_closed(&self) {
+        if self.status.now() == ClientState::Closed {
+            self.program.deliveries.end();
+        }
     }
 }
 

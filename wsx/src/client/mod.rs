@@ -341,6 +341,7 @@ impl<E: Endpoint> Client<E> {
             conn.close();
         }
         self.0.status.close();
+        self.0.end_if_closed();
     }
 
     /// Waits until the client has ended: its last connection has ended, and it does not dial again.

@@ -296,6 +296,7 @@ impl<E: Endpoint> Drop for Session<E> {
             inner.stop.cancel();
         }
         inner.status.end(|| inner.stop.is_cancelled());
+        inner.end_if_closed();
     }
 }
 

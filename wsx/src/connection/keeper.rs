@@ -3,6 +3,7 @@
 use crate::{connection::handle::Handle, envelope::kept::KeptMessage, error::SendError};
 use std::{fmt, sync::Arc};
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 /// Keeps messages.
 pub(crate) trait Keeper: Send + Sync {
@@ -22,6 +23,9 @@ pub(crate) trait Keeper: Send + Sync {
 
     /// Acknowledges what was handled on a connection, before its close frame.
     fn conclude(&self, conn: &Handle);
+
+    /// Returns what is cancelled when nothing is sent any more.
+    fn ended(&self) -> CancellationToken;
 }
 
 /// A message that is kept.

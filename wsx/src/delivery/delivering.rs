@@ -18,6 +18,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 /// A delivery. Await it to learn whether the peer has handled the message.
 ///
@@ -60,6 +61,8 @@ struct Tracked {
     expires: Option<Instant>,
     /// Weak, so that this ends with its client or hub.
     keeper: Option<(Weak<dyn Keeper>, Arc<str>)>,
+    /// The end of its client or hub, which the program may still hold.
+    ended: CancellationToken,
 }
 
 impl Delivering {
@@ -68,16 +71,24 @@ impl Delivering {
         let kept = recipient.and_then(|mut recipient| {
             let (sender, moments) = watch::channel(Moment::Waiting);
             let kept = recipient.keep(message?, Some(sender))?;
-            Ok(((Arc::downgrade(&recipient.keeper), recipient.peer), moments, kept.accepting))
+            let ended = recipient.keeper.ended();
+            Ok(((Arc::downgrade(&recipient.keeper), recipient.peer), moments, kept.accepting, ended))
         });
         Self(State::Kept(match kept {
-            Ok((keeper, moments, accepting)) => Tracked {
+            Ok((keeper, moments, accepting, ended)) => Tracked {
                 moments: Ok(moments),
                 accepting: Some(accepting),
                 expires: ttl.and_then(|ttl| Instant::now().checked_add(ttl + Duration::from_millis(1))),
                 keeper: Some(keeper),
+                ended,
             },
-            Err(error) => Tracked { moments: Err(Some(error)), accepting: None, expires: None, keeper: None },
+            Err(error) => Tracked {
+                moments: Err(Some(error)),
+                accepting: None,
+                expires: None,
+                keeper: None,
+                ended: CancellationToken::new(),
+            },
         }))
     }
 
@@ -142,6 +153,7 @@ impl Tracked {
             let moment = tokio::select! {
                 biased;
                 moment = moments.wait_for(is_over) => moment.map(|moment| moment.clone()),
+                () = self.ended.cancelled() => return Err(DeliveryError::Ended),
                 () = expired(self.expires) => {
                     // A message that is on its way may still be handled.
                     self.expires = None;

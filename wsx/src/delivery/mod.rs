@@ -39,6 +39,8 @@
 //! does not count. A message that had not expired before the restart gets a tenth of its `ttl`, at
 //! most 60 s, to be sent. So a wall clock that jumps by a day does not expire everything.
 //!
+//! The monotonic clock of Linux stands still while the machine is suspended, and so do the `ttl`s.
+//!
 //! # Gaps
 //!
 //! A message that is never sent leaves a gap, which the observers at both ends receive; see

@@ -35,6 +35,7 @@ pub(super) async fn run<E>(hub: &Hub<E>, grace: Duration) -> usize {
     };
     if timeout(grace, graceful).await.is_ok() {
         hub.roster().end();
+        hub.program().deliveries.end();
         return 0;
     }
     let open = tasks.len();
@@ -43,6 +44,7 @@ pub(super) async fn run<E>(hub: &Hub<E>, grace: Duration) -> usize {
     hub.registry().connections().iter().for_each(close);
     let _ = timeout(CLOSE_HANDLERS, tasks.wait()).await;
     hub.roster().end();
+    hub.program().deliveries.end();
     open
 }
 

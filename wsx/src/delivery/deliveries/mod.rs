@@ -45,6 +45,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 /// The kept messages of a hub or a client. Clones are the same.
 #[derive(Clone)]
@@ -58,6 +59,8 @@ struct Shared {
     journal: OnceLock<Journal>,
     /// Returns the present connection of a peer. A message may be kept through an older one.
     present: OnceLock<Present>,
+    /// Whether the client was closed, or the hub was shut down.
+    ended: CancellationToken,
     /// This value, for the calls of the journal.
     me: Weak<Self>,
 }
@@ -87,6 +90,7 @@ impl Deliveries {
             observer,
             journal: OnceLock::new(),
             present: OnceLock::new(),
+            ended: CancellationToken::new(),
             me: me.clone(),
         }))
     }
@@ -94,6 +98,12 @@ impl Deliveries {
     /// Sets what returns the present connection of a peer.
     pub(crate) fn set_present(&self, present: impl Fn(&str) -> Option<Handle> + Send + Sync + 'static) {
         let _ = self.0.present.set(Box::new(present));
+    }
+
+    /// Ends the waits for peers: the client was closed, or the hub was shut down. The messages
+    /// stay.
+    pub(crate) fn end(&self) {
+        self.0.ended.cancel();
     }
 
     /// Begins the delivery on a new connection, after its handler of `__open__`. Nothing is done
@@ -237,6 +247,10 @@ impl Keeper for Deliveries {
 
     fn conclude(&self, conn: &Handle) {
         self.0.conclude(conn);
+    }
+
+    fn ended(&self) -> CancellationToken {
+        self.0.ended.clone()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads the store when a program starts.
 use crate::{
     delivery::{
-        Store, StoreError, Time, clock,
+        Store, StoreError, StoreErrorKind, Time, clock,
         deliveries::{
             Deliveries,
             state::{Inbox, Reported, State, wall},
@@ -34,16 +34,19 @@ pub(super) fn open(
         Box::new(move |error| errors.store_failed(error)),
     )?;
     if unknown > 0 {
-        return Err(StoreError::other(format!(
-            "{unknown} records of the store are not of this version of wsx: it was written by a later one, or changed"
-        )));
+        return Err(StoreError::new(
+            StoreErrorKind::Corrupt,
+            format!(
+                "{unknown} records of the store are not of this version of wsx: another program has changed them, or a \
+                 later wsx wrote them; start with another store, and keep this one to look at it"
+            ),
+        ));
     }
     let (state, is_new) = restored(records);
-    let epoch = state.epoch.clone();
+    // A program that starts again and again, and does nothing else, gets older too.
+    let changes = vec![if is_new { record::epoch(&state.epoch) } else { record::clock(state.clock.now(), wall()) }];
     let deliveries = Deliveries::new(state, bounds, observer);
-    if is_new {
-        journal.submit(vec![record::epoch(&epoch)], Fate::Required, Box::new(|_| {}));
-    }
+    journal.submit(changes, Fate::Required, Box::new(|_| {}));
     let _ = deliveries.0.journal.set(journal);
     Ok(deliveries)
 }
