@@ -11,6 +11,7 @@ wsx::protocol! {
 
 /// A reading of a meter. The meter keeps it until the office has written it down.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, wsx::Message)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[wsx(delivery = at_least_once)]
 pub struct Reading {
     /// Number of the meter's program, which is another one after each start.
@@ -22,6 +23,7 @@ pub struct Reading {
 /// A price for a meter. The office keeps it until the meter has written it down, also while the
 /// meter is away.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, wsx::Message)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[wsx(delivery = at_least_once)]
 pub struct Tariff {
     /// Number of the office's program, which is another one after each start.

@@ -30,6 +30,7 @@ pub fn box_id(text: &str) -> Result<String, &'static str> {
 
 /// Numbers a message. Every message of a box has a number, so the server can count lost messages.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stamp {
     /// Start of the box's program, in milliseconds since 1970.
     pub run: u64,
@@ -41,6 +42,7 @@ pub struct Stamp {
 
 /// A sample of the host.
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Telemetry<'a> {
     /// Number of this message.
     pub stamp: Stamp,
@@ -63,6 +65,7 @@ pub struct Telemetry<'a> {
 
 /// Sets the sampling rate of a box.
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SetRate {
     /// Samples per second.
     pub per_second: NonZero<u8>,
@@ -70,6 +73,7 @@ pub struct SetRate {
 
 /// The reply to [`SetRate`].
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RateSet {
     /// The rate before, in samples per second.
     pub before: NonZero<u8>,
@@ -77,10 +81,12 @@ pub struct RateSet {
 
 /// Asks a box for its health.
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckHealth {}
 
 /// The reply to [`CheckHealth`].
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Health {
     /// Time since the host started, in seconds.
     pub uptime_s: u64,
@@ -90,6 +96,7 @@ pub struct Health {
 
 /// A text for people.
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Notice<'a> {
     /// The text.
     #[serde(borrow)]
@@ -99,6 +106,13 @@ pub struct Notice<'a> {
 #[cfg(test)]
 mod tests {
     use super::box_id;
+
+    /// The lock files have what boxes in the field say.
+    #[test]
+    fn the_contracts_hold() {
+        wsx::contract::check!(super::Fleet, "fleet.lock");
+        wsx::contract::check!(super::bill::Billing, "bill.lock");
+    }
 
     #[test]
     fn a_box_id_needs_no_escaping() {
