@@ -6,6 +6,7 @@ mod hostile;
 mod memory_store;
 mod moments;
 mod on_the_wire;
+mod panics;
 mod stale;
 mod states;
 mod tested;

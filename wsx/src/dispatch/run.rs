@@ -17,6 +17,7 @@ use crate::{
     server::hub::Hub,
     wire::write::Frame,
 };
+use std::future::poll_fn;
 
 /// The program and the hub in which the messages of a connection are handled.
 pub(crate) struct Scope<'a, E> {
@@ -61,17 +62,22 @@ impl<E: Endpoint> Scope<'_, E> {
     /// As [`numbered`](Self::numbered), but returns the handler's result, or `None` if no handler
     /// ran.
     async fn numbered_outcome(&self, conn: &Handle, incoming: &Incoming<'_>, number: Number) -> Option<HandlerResult> {
-        let handling = self.program.deliveries.start(conn, number)?;
+        let mut handling = self.program.deliveries.start(conn, number)?;
         let (epoch, number) = handling.identity();
         let delivered = Delivered { epoch, number };
         let context = Context { delivered: Some(&delivered), ..self.context(conn, incoming) };
-        let Some((message_type, outcome)) = self.call(&context) else {
+        let Some((message_type, outcome)) = handling.run(|| self.call(&context)) else {
             handling.end(&End::Failed(codes::NOT_HANDLED, "no handler takes this type"));
             return None;
         };
         let result = match outcome {
             Outcome::Ready(result) => result,
-            Outcome::Pending(future) => future.await,
+            Outcome::Pending(mut future) => {
+                let result = poll_fn(|cx| handling.run(|| future.as_mut().poll(cx))).await;
+                // Its values may panic too.
+                handling.run(|| drop(future));
+                result
+            }
         };
         match &result {
             Ok(_) if message_type == UNKNOWN => {

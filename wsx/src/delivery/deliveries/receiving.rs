@@ -40,6 +40,9 @@ pub(crate) struct Handling {
     epoch: Arc<str>,
     number: Number,
     has_ended: bool,
+    /// Whether the handler's code runs at this moment. If it still does when this is dropped, it
+    /// has panicked.
+    is_in_handler: bool,
 }
 
 /// How a handler has ended.
@@ -97,7 +100,14 @@ impl Deliveries {
         };
         drop(guard);
         shared.report(events);
-        starts.then(|| Handling { deliveries: self.clone(), conn: conn.clone(), epoch, number, has_ended: false })
+        starts.then(|| Handling {
+            deliveries: self.clone(),
+            conn: conn.clone(),
+            epoch,
+            number,
+            has_ended: false,
+            is_in_handler: false,
+        })
     }
 }
 
@@ -105,6 +115,14 @@ impl Handling {
     /// Returns the epoch of the message, and its number in its lane.
     pub(crate) fn identity(&self) -> (Arc<str>, u64) {
         (self.epoch.clone(), self.number.value())
+    }
+
+    /// Runs a part of the handler: its call, a poll, or the drop of its future.
+    pub(crate) fn run<T>(&mut self, part: impl FnOnce() -> T) -> T {
+        self.is_in_handler = true;
+        let result = part();
+        self.is_in_handler = false;
+        result
     }
 
     /// Notes the end of the handler.
@@ -117,8 +135,9 @@ impl Handling {
 impl Drop for Handling {
     fn drop(&mut self) {
         if !self.has_ended {
-            // A handler that panics would do so again, on each connection.
-            let end = std::thread::panicking().then_some(End::Failed(FAILED, "the handler panicked"));
+            // A handler that panics would do so again, on each connection. `thread::panicking` is
+            // also true for the other handlers of its connection, which are dropped with it.
+            let end = self.is_in_handler.then_some(End::Failed(FAILED, "the handler panicked"));
             self.deliveries.0.ended(&self.conn, &self.epoch, self.number, end.as_ref());
         }
     }
