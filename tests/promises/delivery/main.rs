@@ -2,6 +2,7 @@
 mod both_ends;
 mod disk;
 mod events;
+mod failures;
 mod hostile;
 mod memory_store;
 mod moments;

@@ -7,13 +7,13 @@
 //! out/PEER/seq/NUMBER            {"type":..,"delivery":..,"at":..} and the envelope in the next line
 //! out/PEER/latest/NUMBER         the same
 //! out/PEER/skip/FIRST            {"to":..,"why":..}
-//! in/PEER/EPOCH                  {"seq":..,"latest":..}
+//! in/PEER/EPOCH                  {"seq":..,"latest":..,"failed":[[LANE,FIRST,LAST,CODE],..]}
 //! state/PEER/TYPE                {"at":..} and the data in the next line
 //! ```
 //!
 //! A client has one peer, whose name is empty. A `/` or `%` in a name is `%2F` or `%25`.
 use crate::{
-    delivery::{Change, Time, Why, lane::Lane, message::Message},
+    delivery::{Change, Time, Why, failed::Stored, lane::Lane, message::Message},
     envelope::kept::KeptMessage,
     policy::{Delivery, Policy},
 };
@@ -28,7 +28,7 @@ pub(super) enum Read {
     Clock { last: Time, wall: u64 },
     Message { peer: String, lane: Lane, number: u64, message: StoredMessage },
     Skip { peer: String, from: u64, to: u64, why: Why },
-    Handled { peer: String, epoch: Box<str>, seq: u64, latest: u64 },
+    Handled { peer: String, epoch: Box<str>, numbers: [u64; 2], failed: Vec<Stored<Box<str>>> },
     State { peer: String, message_type: Box<str>, at: Time, data: Bytes },
 }
 
@@ -71,9 +71,12 @@ struct Skip {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Handled {
+struct Handled<C> {
     seq: u64,
     latest: u64,
+    /// The failures up to these numbers that the peer may not know.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    failed: Vec<Stored<C>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -125,8 +128,8 @@ pub(super) fn delete_skip(peer: &str, from: u64) -> Change {
     Change::Delete { key: skip_key(peer, from) }
 }
 
-pub(super) fn handled(peer: &str, epoch: &str, seq: u64, latest: u64) -> Change {
-    put(format!("in/{}/{}", escape(peer), escape(epoch)), json(&Handled { seq, latest }))
+pub(super) fn handled(peer: &str, epoch: &str, [seq, latest]: [u64; 2], failed: Vec<Stored<&str>>) -> Change {
+    put(format!("in/{}/{}", escape(peer), escape(epoch)), json(&Handled { seq, latest, failed }))
 }
 
 pub(super) fn delete_handled(peer: &str, epoch: &str) -> Change {
@@ -169,8 +172,8 @@ pub(super) fn read(key: &str, value: &[u8]) -> Option<Read> {
             Some(Read::Message { peer, lane, number, message: stored_message(value)? })
         }
         ("in", [peer, epoch]) => {
-            let Handled { seq, latest } = serde_json::from_slice(value).ok()?;
-            Some(Read::Handled { peer: peer.clone(), epoch: (&**epoch).into(), seq, latest })
+            let Handled { seq, latest, failed } = serde_json::from_slice(value).ok()?;
+            Some(Read::Handled { peer: peer.clone(), epoch: (&**epoch).into(), numbers: [seq, latest], failed })
         }
         ("state", [peer, message_type]) => {
             let (head, data) = lines(value)?;

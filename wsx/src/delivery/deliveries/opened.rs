@@ -80,9 +80,11 @@ fn restored(records: Vec<Read>) -> (State, bool) {
             Read::Skip { peer, from, to, why } => {
                 state.peers.entry(Arc::from(peer)).or_default().outgoing.restore_skip(from, to, why);
             }
-            Read::Handled { peer, epoch, seq, latest } => {
+            Read::Handled { peer, epoch, numbers, failed } => {
                 let peer = state.peers.entry(Arc::from(peer)).or_default();
-                peer.inboxes.push(Inbox::new(epoch.into(), [seq, latest]));
+                let mut inbox = Inbox::new(epoch.into(), numbers);
+                inbox.failed.restore(failed);
+                peer.inboxes.push(inbox);
             }
             Read::State { peer, message_type, at, data } => {
                 state.reported += data.len();

@@ -8,7 +8,6 @@ use crate::{
             events::Event,
             state::{Clock, Inbox, Peer, Reported, State},
         },
-        failed::Failed,
         incoming::Arrival,
         journal::Fate,
         record,
@@ -29,8 +28,6 @@ const ACKNOWLEDGE_AFTER: usize = 16;
 /// Shortest time between two acknowledgements of fewer messages. Each has about 100 bytes, so that
 /// they take 1 KB in a second.
 const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(100);
-/// Maximum length of the text of a failure, in bytes.
-const MAX_TEXT: usize = 512;
 
 /// A numbered message whose handler runs. If this is dropped before its end, the peer sends the
 /// message again, except after a panic.
@@ -81,7 +78,13 @@ impl Deliveries {
         let peer = peers.get_mut(conn.peer())?;
         let inbox = peer.inboxes.iter_mut().rev().find(|inbox| inbox.token == conn.delivery_token())?;
         let epoch = inbox.epoch.clone();
+        inbox.failed.received();
         let starts = match inbox.incoming.start(number.lane(), number.value()) {
+            Arrival::Handle { .. } if inbox.failed.is_full() => {
+                // As if its handler was dropped: the peer has to send it again.
+                inbox.incoming.dropped(number.lane(), number.value());
+                false
+            }
             Arrival::Handle { missing } => {
                 if let Some((from, to)) = missing {
                     let gap = Gap { from, to, why: Why::Unknown, is_ours: false };
@@ -159,7 +162,7 @@ impl Shared {
         if conn.delivery_token() < inbox.token {
             return;
         }
-        inbox.keeps_from(first);
+        inbox.failed.begin(first);
         inbox.announced = last.min(MAX_NUMBER);
         inbox.token = conn.delivery_token();
         inbox.conn = Some(conn.clone());
@@ -199,6 +202,7 @@ impl Shared {
         let Some(peer) = peers.get_mut(conn.peer()) else { return };
         let Some(inbox) = peer.inbox_of(epoch).filter(|inbox| inbox.token == conn.delivery_token()) else { return };
         let why = why.unwrap_or(Why::Unknown);
+        inbox.failed.received();
         let (missing, _) = inbox.incoming.skip(from, to, why);
         events.extend(
             missing.into_iter().map(|(from, to)| Event::Gap(conn.clone(), Gap { from, to, why, is_ours: false })),
@@ -235,7 +239,7 @@ impl Shared {
         match no_room.as_ref().or(end) {
             Some(End::Handled(..)) => drop(inbox.incoming.end(lane, value)),
             Some(End::Failed(code, message)) => {
-                inbox.fail(Failed { lane, number: value, code: cut(code), message: cut(message) });
+                inbox.failed.add(lane, value, code, message);
                 inbox.incoming.end(lane, value);
             }
             None => drop(inbox.incoming.dropped(lane, value)),
@@ -271,7 +275,7 @@ impl Shared {
                 changes.push(record::state(name, &message_type, *at, data));
             }
         }
-        changes.push(record::handled(name, epoch, numbers[0], numbers[1]));
+        changes.push(record::handled(name, epoch, numbers, inbox.failed.stored(numbers)));
         changes.extend(clock.record());
         let (me, name, epoch) = (self.me.clone(), name.clone(), inbox.epoch.clone());
         let then = Box::new(move |result: Result<_, _>| {
@@ -343,7 +347,8 @@ fn acknowledge(inbox: &mut Inbox, now: Time) {
     let Some(conn) = inbox.conn.clone() else { return };
     let [seq, latest] = inbox.stored;
     let epoch = inbox.epoch.clone();
-    let failed = inbox.take_failed([seq, latest]).into_iter().map(FailedMessage::from).collect();
+    let failed = inbox.failed.take([seq, latest]);
+    let failed = failed.iter().map(FailedMessage::from).collect();
     let text = Acknowledgement { epoch: (&*epoch).into(), seq, latest, failed }.text();
     if conn.queue().push_acknowledgement(write::frame(Opcode::TEXT, conn.role(), text.as_bytes())).is_err() {
         inbox.conn = None;
@@ -352,13 +357,4 @@ fn acknowledge(inbox: &mut Inbox, now: Time) {
     // What the store does not have yet is acknowledged when it does.
     inbox.unacknowledged = usize::from(inbox.handled() != inbox.stored);
     inbox.acknowledged = Some(now);
-}
-
-/// Returns the text, cut between two characters.
-fn cut(text: &str) -> Box<str> {
-    let mut end = text.len().min(MAX_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].into()
 }

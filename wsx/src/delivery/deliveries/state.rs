@@ -1,7 +1,14 @@
 //! What the lock of the kept messages protects: the peers, the epoch and the clock.
 use crate::{
     connection::handle::Handle,
-    delivery::{Change, Time, clock, failed::Failed, incoming::Incoming, lane::Lane, outgoing::Outgoing, record},
+    delivery::{
+        Change, Time, clock,
+        failed::{self, Failures},
+        incoming::Incoming,
+        lane::Lane,
+        outgoing::Outgoing,
+        record,
+    },
 };
 use bytes::Bytes;
 use std::{
@@ -19,8 +26,6 @@ const MAX_EPOCHS: usize = 4;
 /// Maximum number of peers of which only the handled numbers are remembered. Each takes about 400
 /// bytes. Above it, one of them is forgotten, and what it sends again is handled again.
 const MAX_REMEMBERED: usize = 100_000;
-/// Maximum number of failures that are remembered for a peer.
-const MAX_FAILED: usize = 64;
 
 pub(super) struct State {
     /// Made with the store.
@@ -82,8 +87,8 @@ pub(super) struct Inbox {
     pub(super) acknowledged: Option<Time>,
     /// Whether an acknowledgement is scheduled.
     pub(super) is_scheduled: bool,
-    /// The failures that the peer may not know, and whether each was sent on this connection.
-    pub(super) failed: Vec<(Failed, bool)>,
+    /// The failures that the peer may not know.
+    pub(super) failed: Failures,
 }
 
 impl State {
@@ -192,41 +197,13 @@ impl Inbox {
             unacknowledged: 0,
             acknowledged: None,
             is_scheduled: false,
-            failed: Vec::new(),
+            failed: Failures::new(failed::MAX_RANGES),
         }
     }
 
     /// Returns the handled numbers.
     pub(super) fn handled(&self) -> [u64; 2] {
         [self.incoming.handled(Lane::Seq), self.incoming.handled(Lane::Latest)]
-    }
-
-    /// Remembers a failure for the next acknowledgement.
-    pub(super) fn fail(&mut self, failed: Failed) {
-        if self.failed.len() >= MAX_FAILED {
-            self.failed.remove(0);
-        }
-        self.failed.push((failed, false));
-    }
-
-    /// Notes that the peer keeps the messages of `seq` from this one on. What it may not know is
-    /// sent again.
-    pub(super) fn keeps_from(&mut self, first: u64) {
-        self.failed.retain(|(failed, _)| failed.lane == Lane::Latest || failed.number >= first);
-        self.failed.iter_mut().for_each(|(_, is_sent)| *is_sent = false);
-    }
-
-    /// Returns the failures up to these numbers that were not sent on this connection. They count
-    /// as sent then.
-    pub(super) fn take_failed(&mut self, handled: [u64; 2]) -> Vec<&Failed> {
-        let due = |failed: &Failed| failed.number <= handled[failed.lane as usize];
-        let unsent = self.failed.iter_mut().filter(|(failed, is_sent)| !is_sent && due(failed));
-        unsent
-            .map(|(failed, is_sent)| {
-                *is_sent = true;
-                &*failed
-            })
-            .collect()
     }
 
     /// Whether its messages come on this connection.
