@@ -1,9 +1,10 @@
 //! Peers that send wrong numbers, or too much: row G15 of the specification.
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::sync::mpsc;
 use wsx::{
     CancellationToken, Client, Hub,
-    delivery::{DeliveryError, Mailbox},
+    delivery::{Change, DeliveryError, Mailbox, Store, StoreError},
 };
 use wsx_tests::{Log, Peer, Server, within};
 
@@ -67,7 +68,7 @@ async fn numbers_that_are_too_high_have_no_effect() {
     assert_eq!(log.try_next(), None, "the second one was a duplicate");
 }
 
-/// Row G15: the states that all peers send are bounded together.
+/// Row G15: the states that all peers send are bounded together, in bytes and in number.
 #[tokio::test]
 async fn the_states_of_all_peers_are_bounded() {
     let hub = Hub::builder().on("shown", |_: Shown, _| async {}).mailbox(Mailbox::new().bytes(100)).build().unwrap();
@@ -86,16 +87,28 @@ async fn the_states_of_all_peers_are_bounded() {
         client.closed().await;
     }
     assert_eq!(results, ["handled", "full", "handled", "handled"]);
+    let hub = Hub::builder().on("shown", |_: Shown, _| async {}).mailbox(Mailbox::new().messages(2)).build().unwrap();
+    let server = Server::start(hub).await;
+    for (id, is_handled) in [("a", true), ("b", true), ("c", false), ("a", true)] {
+        let client = Client::builder(server.url(id)).build().unwrap();
+        within(client.start(CancellationToken::new())).await.unwrap();
+        let result = within(client.deliver(&Shown { text: id.to_owned() })).await;
+        assert_eq!(result.is_ok(), is_handled, "{id}: {result:?}");
+        client.close();
+        client.closed().await;
+    }
+    assert_eq!(server.hub.state::<Shown>("b").unwrap().value.text, "b");
 }
 
-/// Row G15: four epochs of a peer are remembered, and an epoch has at most 64 bytes.
+/// Row G15: the four epochs of a peer that were used last are remembered, and an epoch has at most
+/// 64 bytes.
 #[tokio::test]
 async fn four_epochs_of_a_peer_are_remembered() {
     let server = Server::start(Hub::builder().on("meter", |_: Value, _| async {}).build().unwrap()).await;
     let mut peer = server.peer("box-7").await;
     let mut resumed = Vec::new();
     let long = "e".repeat(64);
-    for epoch in ["1", "2", "3", &long, "2", "5", "2", "1"] {
+    for epoch in ["1", "2", "3", &long, "1", "5", "1", "2"] {
         for epoch in [&format!("{long}e"), epoch] {
             let begin = json!({"type": "delivery", "seq": {"epoch": epoch, "first": 1, "last": 1}});
             peer.send(begin.to_string()).await;
@@ -109,4 +122,36 @@ async fn four_epochs_of_a_peer_are_remembered() {
         }
     }
     assert_eq!(resumed, [0, 0, 0, 0, 1, 0, 1, 0]);
+}
+
+/// A store with the numbers of so many peers. It sends the keys that are deleted.
+#[derive(Debug)]
+struct Crowded(usize, mpsc::Sender<String>);
+
+impl Store for Crowded {
+    fn load(&mut self, each: &mut dyn FnMut(&str, &[u8])) -> Result<(), StoreError> {
+        (0..self.0).for_each(|n| each(&format!("in/box-{n}/e"), br#"{"seq":1,"latest":0}"#));
+        Ok(())
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        for change in changes {
+            if let Change::Delete { key } = change {
+                let _ = self.1.send(key.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Row G15: the numbers of 100,000 absent peers are remembered. A store with more of them shrinks
+/// at the start.
+#[test]
+fn a_store_with_too_many_peers_shrinks() {
+    let (deleted, keys) = mpsc::channel();
+    let hub = Hub::builder().without_handlers().mailbox(Mailbox::new().store(Crowded(100_003, deleted))).build();
+    drop(hub.unwrap());
+    let keys: Vec<String> = keys.iter().collect();
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    assert!(keys.iter().all(|key| key.starts_with("in/box-")), "{keys:?}");
 }

@@ -175,6 +175,20 @@ async fn a_peer_that_has_lost_its_store_leaves_a_gap() {
     assert_eq!(gaps.0.try_next(), None);
 }
 
+/// Row G8: a second program with the same id looks like a lost store. The gap is reported, and the
+/// messages of the first one are handled when it comes back.
+#[tokio::test]
+async fn a_program_that_comes_back_after_another_one_loses_nothing() {
+    let log = Log::default();
+    let server = Server::start(hub(&log)).await;
+    for (epoch, resumed, n) in [("first", 0, 1), ("second", 0, 1), ("first", 1, 2), ("second", 1, 2)] {
+        let mut peer = server.peer("box-7").await;
+        assert_eq!(begin(&mut peer, epoch).await["seq"], resumed);
+        send(&mut peer, "seq", json!(n), json!([epoch, n])).await;
+        assert_eq!(log.next().await, json!([epoch, n]));
+    }
+}
+
 /// Row G5: before its close frame, an end acknowledges what it has handled: in a shutdown, and when
 /// the program closes the connection. So a station that is replaced handles no message twice.
 #[tokio::test]

@@ -84,7 +84,6 @@ impl Failures {
     }
 
     /// Returns the memory that it takes, in bytes.
-    #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.ranges.len() * (size_of::<Range>() + size_of::<Reason>()) + self.bytes
     }

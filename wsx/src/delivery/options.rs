@@ -123,8 +123,9 @@ impl Mailbox {
         self
     }
 
-    /// Sets the maximum number of messages of all peers together; default 1,000,000. Too low:
-    /// messages are rejected although their peer has room. Too high: the bytes decide.
+    /// Sets the maximum number of messages of all peers together; default 1,000,000. The states
+    /// that peers have sent may be as many again. Too low: messages are rejected although their
+    /// peer has room. Too high: the bytes decide.
     pub fn messages(mut self, messages: usize) -> Self {
         self.bounds.messages = messages;
         self

@@ -136,10 +136,6 @@ pub(super) fn delete_handled(peer: &str, epoch: &str) -> Change {
     Change::Delete { key: format!("in/{}/{}", escape(peer), escape(epoch)) }
 }
 
-pub(super) fn delete_state(peer: &str, message_type: &str) -> Change {
-    Change::Delete { key: format!("state/{}/{}", escape(peer), escape(message_type)) }
-}
-
 pub(super) fn state(peer: &str, message_type: &str, at: Time, data: &[u8]) -> Change {
     let mut value = json(&At { at: at.millis() });
     value.push(b'\n');

@@ -16,7 +16,9 @@ pub enum Why {
     /// The number never was a message. This is not reported.
     #[doc(hidden)]
     Void,
-    /// The reason is not known: the sender lost its store, or has forgotten the reason.
+    /// The reason is not known: the sender lost its store, or has forgotten the reason. A second
+    /// program that begins with the same id looks like a lost store. When the first one comes back,
+    /// its messages arrive after all.
     #[serde(other)]
     Unknown,
 }

@@ -4,7 +4,7 @@ use crate::{
         Store, StoreError, StoreErrorKind, Time, clock,
         deliveries::{
             Deliveries,
-            state::{Inbox, Reported, State, wall},
+            state::{Inbox, Reported, Size, State, wall},
         },
         journal::{Fate, Journal},
         message::Message,
@@ -42,9 +42,10 @@ pub(super) fn open(
             ),
         ));
     }
-    let (state, is_new) = restored(records);
+    let (mut state, is_new) = restored(records);
     // A program that starts again and again, and does nothing else, gets older too.
-    let changes = vec![if is_new { record::epoch(&state.epoch) } else { record::clock(state.clock.now(), wall()) }];
+    let mut changes = vec![if is_new { record::epoch(&state.epoch) } else { record::clock(state.clock.now(), wall()) }];
+    changes.extend(state.forget());
     let deliveries = Deliveries::new(state, bounds, observer);
     journal.submit(changes, Fate::Required, Box::new(|_| {}));
     let _ = deliveries.0.journal.set(journal);
@@ -87,11 +88,14 @@ fn restored(records: Vec<Read>) -> (State, bool) {
                 peer.inboxes.push(inbox);
             }
             Read::State { peer, message_type, at, data } => {
-                state.reported += data.len();
                 let peer = state.peers.entry(Arc::from(peer)).or_default();
-                peer.reported.insert(message_type, Reported { at, data });
+                let reported = Reported { at, data };
+                state.reported.change(Size::default(), reported.size());
+                peer.reported.insert(message_type, reported);
             }
         }
     }
+    let names: Vec<Arc<str>> = state.peers.keys().cloned().collect();
+    names.iter().for_each(|name| state.forget_if_empty(name));
     (state, is_new)
 }

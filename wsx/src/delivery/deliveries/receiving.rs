@@ -6,7 +6,7 @@ use crate::{
         deliveries::{
             Deliveries, Shared,
             events::Event,
-            state::{Clock, Inbox, Peer, Reported, State},
+            state::{Clock, Inbox, Peer, Reported, Size, State},
         },
         incoming::Arrival,
         journal::Fate,
@@ -150,18 +150,18 @@ impl Shared {
     fn begun(&self, conn: &Handle, epoch: &str, first: u64, last: u64) {
         let mut events = Vec::new();
         let mut guard = self.lock();
-        let state = &mut *guard;
-        let changes = if state.peers.contains_key(conn.peer()) { Vec::new() } else { state.forget_one() };
+        let State { peers, clock, remembered, .. } = &mut *guard;
         let name = conn.peer_name().clone();
-        let peer = state.peers.entry(name.clone()).or_default();
+        let peer = peers.entry(name.clone()).or_default();
+        // A connection that was replaced may still have a begin to read.
+        if peer.inbox_of(epoch).is_some_and(|inbox| conn.delivery_token() < inbox.token) {
+            return;
+        }
         if let Some((from, to)) = peer.lost_by(epoch) {
             events.push(Event::Gap(conn.clone(), Gap { from, to, why: Why::Unknown, is_ours: false }));
         }
-        let (inbox, forgotten) = peer.inbox(epoch);
-        // A connection that was replaced may still have a begin to read.
-        if conn.delivery_token() < inbox.token {
-            return;
-        }
+        let mut changes = Vec::new();
+        let inbox = peer.inbox(&name, epoch, remembered, &mut changes);
         inbox.failed.begin(first);
         inbox.announced = last.min(MAX_NUMBER);
         inbox.token = conn.delivery_token();
@@ -170,9 +170,8 @@ impl Shared {
         // An acknowledgement that an earlier runtime has dropped never comes.
         inbox.is_scheduled = false;
         inbox.begin_waits = true;
-        self.begin_if_idle(inbox, &name, state.clock.now());
-        let forgotten = forgotten.map(|epoch| record::delete_handled(&name, &epoch));
-        let changes: Vec<_> = changes.into_iter().chain(forgotten).collect();
+        self.begin_if_idle(inbox, &name, clock.now());
+        changes.extend(guard.forget());
         if let (Some(journal), false) = (self.journal.get(), changes.is_empty()) {
             journal.submit(changes, Fate::Required, Box::new(|_| {}));
         }
@@ -223,15 +222,20 @@ impl Shared {
         let Some(peer) = peers.get_mut(name) else { return };
         let (mut state, mut no_room) = (None, None);
         if let (Some(End::Handled(message_type, data)), Number::State(_)) = (end, number) {
-            let before = peer.reported.get(*message_type).map_or(0, |reported| reported.data.len());
-            let (own, all) = (peer.reported_bytes() - before + data.len(), *all_reported - before + data.len());
-            if own > self.bounds.bytes_per_peer || all > self.bounds.bytes {
+            let old = peer.reported.get(*message_type).map_or_else(Size::default, Reported::size);
+            let data = Reported { at: now, data: Bytes::copy_from_slice(data.as_bytes()) };
+            let (mut own, mut all) = (peer.reported_size(), *all_reported);
+            own.change(old, data.size());
+            all.change(old, data.size());
+            if own.bytes > self.bounds.bytes_per_peer
+                || all.bytes > self.bounds.bytes
+                || all.messages > self.bounds.messages
+            {
                 no_room = Some(End::Failed("full", "the states take too much room"));
             } else {
                 *all_reported = all;
-                let data = Bytes::copy_from_slice(data.as_bytes());
                 state = Some(*message_type);
-                peer.reported.insert((*message_type).into(), Reported { at: now, data });
+                peer.reported.insert((*message_type).into(), data);
             }
         }
         let Some(inbox) = peer.inbox_of(epoch) else { return };
@@ -270,14 +274,12 @@ impl Shared {
         }
         inbox.is_writing = true;
         let mut changes = Vec::new();
-        for message_type in inbox.unwritten.drain(..) {
-            if let Some(Reported { at, data }) = peer.reported.get(&message_type) {
-                changes.push(record::state(name, &message_type, *at, data));
-            }
-        }
+        let unwritten = std::mem::take(&mut inbox.unwritten);
         changes.push(record::handled(name, epoch, numbers, inbox.failed.stored(numbers)));
+        let (me, epoch) = (self.me.clone(), inbox.epoch.clone());
+        changes.extend(unwritten.iter().filter_map(|message_type| peer.state_record(name, message_type)));
         changes.extend(clock.record());
-        let (me, name, epoch) = (self.me.clone(), name.clone(), inbox.epoch.clone());
+        let name = name.clone();
         let then = Box::new(move |result: Result<_, _>| {
             if let (Some(shared), true) = (me.upgrade(), result.is_ok()) {
                 shared.durable(&name, &epoch, numbers);
@@ -294,6 +296,11 @@ impl Shared {
         let Some(peer) = peers.get_mut(name) else { return };
         let Some(inbox) = peer.inbox_of(epoch) else { return };
         inbox.is_writing = false;
+        let handled = inbox.handled();
+        if numbers[0] > handled[0] || numbers[1] > handled[1] {
+            // It was forgotten meanwhile, and has begun anew.
+            return;
+        }
         inbox.stored = [inbox.stored[0].max(numbers[0]), inbox.stored[1].max(numbers[1])];
         self.begin_if_idle(inbox, name, now);
         self.acknowledge_if_due(inbox, name, now);

@@ -1,4 +1,8 @@
 //! What the lock of the kept messages protects: the peers, the epoch and the clock.
+pub(super) mod remembered;
+#[cfg(test)]
+mod tests;
+
 use crate::{
     connection::handle::Handle,
     delivery::{
@@ -19,13 +23,11 @@ use std::{
 use tokio::{runtime, time::Instant};
 
 pub(super) use crate::delivery::size::Size;
+use remembered::{MAX_REMEMBERED, Remembered};
 
 /// Maximum number of epochs that are remembered for a peer. A peer has a new one when its store is
 /// new.
 const MAX_EPOCHS: usize = 4;
-/// Maximum number of peers of which only the handled numbers are remembered. Each takes about 400
-/// bytes. Above it, one of them is forgotten, and what it sends again is handled again.
-const MAX_REMEMBERED: usize = 100_000;
 
 pub(super) struct State {
     /// Made with the store.
@@ -36,8 +38,10 @@ pub(super) struct State {
     pub(super) total: Size,
     /// When the messages of all peers were last searched for expired ones.
     pub(super) swept: Option<Time>,
-    /// The bytes of the states that all peers have sent.
-    pub(super) reported: usize,
+    /// The states that all peers have sent.
+    pub(super) reported: Size,
+    /// The absent peers whose numbers are remembered.
+    pub(super) remembered: Remembered,
 }
 
 /// A peer for which something is kept, or which has sent kept messages.
@@ -46,8 +50,10 @@ pub(super) struct Peer {
     pub(super) outgoing: Outgoing,
     /// The connection on which messages are sent.
     pub(super) conn: Option<Handle>,
-    /// What the peer has sent, for each of its epochs, the oldest first.
+    /// What the peer has sent, for each of its epochs. The one that was used last is the last.
     pub(super) inboxes: Vec<Inbox>,
+    /// Its place among the absent peers whose numbers are remembered.
+    place: Option<u64>,
     /// The states that the peer has sent, by type.
     pub(super) reported: HashMap<Box<str>, Reported>,
 }
@@ -94,7 +100,9 @@ pub(super) struct Inbox {
 impl State {
     pub(super) fn new(epoch: Box<str>, base: Time) -> Self {
         let clock = Clock { base, start: Instant::now(), recorded: None };
-        Self { epoch, clock, peers: HashMap::new(), total: Size::default(), swept: None, reported: 0 }
+        let (total, reported) = (Size::default(), Size::default());
+        let remembered = Remembered::new(MAX_REMEMBERED);
+        Self { epoch, clock, peers: HashMap::new(), total, swept: None, reported, remembered }
     }
 
     pub(super) fn in_memory() -> Self {
@@ -105,34 +113,44 @@ impl State {
         format!("{:016x}", rand::random::<u64>()).into()
     }
 
-    /// Forgets a peer for which nothing is kept.
+    /// Forgets a peer for which nothing is kept. If only its numbers are remembered, it may be
+    /// forgotten later.
     pub(super) fn forget_if_empty(&mut self, name: &str) {
-        let Some(peer) = self.peers.get_mut(name) else { return };
+        let Some((name, _)) = self.peers.get_key_value(name) else { return };
+        let name = name.clone();
+        let peer = self.peers.get_mut(&name).expect("it was found above");
         if peer.conn.is_none() && peer.outgoing.is_empty() {
             // Also the last numbers: later ones are higher, because they begin with the time.
             peer.outgoing = Outgoing::default();
             if peer.inboxes.is_empty() && peer.reported.is_empty() {
-                self.peers.remove(name);
+                self.peers.remove(&name);
+                return;
             }
+        }
+        let is_absent = !peer.inboxes.is_empty() && peer.inboxes.iter().all(|inbox| inbox.conn.is_none());
+        if is_absent && peer.place.is_none() {
+            let bytes = peer.inboxes.iter().map(|inbox| inbox.failed.memory()).sum();
+            peer.place = Some(self.remembered.add(name, bytes));
         }
     }
 
-    /// Forgets what one peer has sent, if too many are remembered. Returns the changes for the
-    /// store.
-    pub(super) fn forget_one(&mut self) -> Vec<Change> {
-        if self.peers.len() <= MAX_REMEMBERED {
-            return Vec::new();
+    /// Forgets the numbers of the peers that have left first, if too many are remembered. The
+    /// states that they sent stay. Returns the changes for the store.
+    pub(super) fn forget(&mut self) -> Vec<Change> {
+        let (mut changes, mut busy) = (Vec::new(), Vec::new());
+        while let Some(name) = self.remembered.pop() {
+            let Some(peer) = self.peers.get_mut(&name) else { continue };
+            peer.place = None;
+            if peer.inboxes.iter().any(|inbox| inbox.incoming.is_running()) {
+                busy.push(name);
+                continue;
+            }
+            let inboxes = std::mem::take(&mut peer.inboxes);
+            inboxes.iter().for_each(|inbox| peer.forgotten(&name, inbox, &mut changes));
+            self.forget_if_empty(&name);
         }
-        let is_idle = |peer: &Peer| {
-            peer.conn.is_none() && peer.outgoing.is_empty() && peer.inboxes.iter().all(|inbox| inbox.conn.is_none())
-        };
-        let Some(name) = self.peers.iter().find(|(_, peer)| is_idle(peer)).map(|(name, _)| name.clone()) else {
-            return Vec::new();
-        };
-        let peer = self.peers.remove(&name).expect("it was found above");
-        self.reported -= peer.reported_bytes();
-        let inboxes = peer.inboxes.iter().map(|inbox| record::delete_handled(&name, &inbox.epoch));
-        inboxes.chain(peer.reported.keys().map(|kind| record::delete_state(&name, kind))).collect()
+        busy.iter().for_each(|name| self.forget_if_empty(name));
+        changes
     }
 }
 
@@ -142,31 +160,50 @@ impl Peer {
         self.conn.as_ref().is_some_and(|own| own.is_same(conn))
     }
 
-    /// Returns the inbox of the epoch, which is new or known. Returns the epoch that was forgotten
-    /// for it.
-    pub(super) fn inbox(&mut self, epoch: &str) -> (&mut Inbox, Option<Arc<str>>) {
-        let mut forgotten = None;
-        let at = match self.inboxes.iter().position(|inbox| *inbox.epoch == *epoch) {
-            Some(at) => at,
-            None => {
-                let oldest = self.inboxes.iter().position(|inbox| !inbox.incoming.is_running());
-                if let Some(oldest) = oldest.filter(|_| self.inboxes.len() >= MAX_EPOCHS) {
-                    forgotten = Some(self.inboxes.remove(oldest).epoch);
-                }
-                self.inboxes.push(Inbox::new(epoch.into(), [0, 0]));
-                self.inboxes.len() - 1
+    /// Uses the inbox of the epoch, which is new or known. Adds the changes for the store.
+    pub(super) fn inbox(
+        &mut self,
+        name: &str,
+        epoch: &str,
+        remembered: &mut Remembered,
+        changes: &mut Vec<Change>,
+    ) -> &mut Inbox {
+        if let Some(place) = self.place.take() {
+            remembered.remove(place);
+        }
+        if let Some(at) = self.inboxes.iter().position(|inbox| *inbox.epoch == *epoch) {
+            self.inboxes[at..].rotate_left(1);
+        } else {
+            let unused = self.inboxes.iter().position(|inbox| !inbox.incoming.is_running());
+            if let Some(unused) = unused.filter(|_| self.inboxes.len() >= MAX_EPOCHS) {
+                let inbox = self.inboxes.remove(unused);
+                self.forgotten(name, &inbox, changes);
             }
-        };
-        (&mut self.inboxes[at], forgotten)
+            self.inboxes.push(Inbox::new(epoch.into(), [0, 0]));
+        }
+        self.inboxes.last_mut().expect("it was moved or added above")
     }
 
-    /// Returns the first and the last number that the peer has announced and cannot send any more,
-    /// if it begins with an epoch that is new here: it has lost its store.
+    /// Adds the changes for the store that forget an inbox, and those that it has not written.
+    fn forgotten(&self, name: &str, inbox: &Inbox, changes: &mut Vec<Change>) {
+        changes.extend(inbox.unwritten.iter().filter_map(|message_type| self.state_record(name, message_type)));
+        changes.push(record::delete_handled(name, &inbox.epoch));
+    }
+
+    /// Returns the record of a state that the peer has sent.
+    pub(super) fn state_record(&self, name: &str, message_type: &str) -> Option<Change> {
+        self.reported.get(message_type).map(|Reported { at, data }| record::state(name, message_type, *at, data))
+    }
+
+    /// Returns the first and the last number that the peer has announced and does not send, if it
+    /// begins with an epoch that is new here: it has lost its store. Another program with the same
+    /// id looks like that too, and the numbers may come after all when the first one returns. A gap
+    /// that was reported in vain is better than one that is silent.
     pub(super) fn lost_by(&self, epoch: &str) -> Option<(u64, u64)> {
         if self.inboxes.iter().any(|inbox| *inbox.epoch == *epoch) {
             return None;
         }
-        let last = self.inboxes.iter().max_by_key(|inbox| inbox.token)?;
+        let last = self.inboxes.last()?;
         let from = last.incoming.handled(Lane::Seq) + 1;
         (from <= last.announced).then_some((from, last.announced))
     }
@@ -175,9 +212,17 @@ impl Peer {
         self.inboxes.iter_mut().find(|inbox| *inbox.epoch == *epoch)
     }
 
-    /// Returns the bytes of the states that the peer has sent.
-    pub(super) fn reported_bytes(&self) -> usize {
-        self.reported.values().map(|reported| reported.data.len()).sum()
+    /// Returns the size of the states that the peer has sent.
+    pub(super) fn reported_size(&self) -> Size {
+        let mut size = Size::default();
+        self.reported.values().for_each(|reported| size.change(Size::default(), reported.size()));
+        size
+    }
+}
+
+impl Reported {
+    pub(super) fn size(&self) -> Size {
+        Size { messages: 1, bytes: self.data.len() }
     }
 }
 

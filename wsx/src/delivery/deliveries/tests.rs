@@ -1,7 +1,8 @@
-use super::Deliveries;
+use super::{Deliveries, End, state::remembered::Remembered};
 use crate::{
     config::Config,
     connection::{handle::Handle, queue::Taken},
+    envelope::keys::Number,
     observer::{GuardedObserver, Silent},
     wire::role::Role,
 };
@@ -25,6 +26,28 @@ async fn acknowledgements_wait_for_room() {
     assert!(!taken(&conn).contains("last"));
     sleep(Duration::from_secs(1)).await;
     assert!(taken(&conn).contains("last"));
+}
+
+/// Rows G7 and G15: too many absent peers are forgotten, and one that comes back counts no more.
+#[tokio::test(start_paused = true)]
+async fn absent_peers_are_forgotten_in_their_order() {
+    let deliveries = Deliveries::in_memory(GuardedObserver::new(Silent));
+    deliveries.0.lock().remembered = Remembered::new(2);
+    let mut resumed = Vec::new();
+    for id in ["a", "b", "a", "c", "a", "b", "d", "a"] {
+        let conn = Handle::new(id.into(), Role::Server, &Config::default());
+        deliveries.attach(&conn);
+        deliveries.announced(&conn, r#"{"epoch":"e","first":1,"last":1}"#);
+        let answer = taken(&conn);
+        resumed.push((id, u8::from(answer.contains(r#""seq":1"#))));
+        if let Some(handling) = deliveries.start(&conn, Number::Seq(1)) {
+            handling.end(&End::Handled("meter", "1"));
+        }
+        deliveries.detach(&conn);
+    }
+    // At the third `a`, `b` and `c` are absent. Then `a` has left after them.
+    assert_eq!(resumed, [("a", 0), ("b", 0), ("a", 1), ("c", 0), ("a", 1), ("b", 1), ("d", 0), ("a", 1)]);
+    assert_eq!(deliveries.0.lock().peers.len(), 3, "the next begin forgets one");
 }
 
 /// Returns everything that is queued, as the socket would take it.
