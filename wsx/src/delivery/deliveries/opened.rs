@@ -85,7 +85,7 @@ fn restored(records: Vec<Read>) -> (State, bool) {
                 let peer = state.peers.entry(Arc::from(peer)).or_default();
                 let mut inbox = Inbox::new(epoch.into(), numbers);
                 inbox.failed.restore(failed);
-                peer.inboxes.push(inbox);
+                peer.add_inbox(inbox);
             }
             Read::State { peer, message_type, at, data } => {
                 let peer = state.peers.entry(Arc::from(peer)).or_default();

@@ -179,9 +179,15 @@ impl Peer {
                 let inbox = self.inboxes.remove(unused);
                 self.forgotten(name, &inbox, changes);
             }
-            self.inboxes.push(Inbox::new(epoch.into(), [0, 0]));
+            self.add_inbox(Inbox::new(epoch.into(), [0, 0]));
         }
         self.inboxes.last_mut().expect("it was moved or added above")
+    }
+
+    /// Adds an inbox. Most peers have one, so there is no room for others.
+    pub(super) fn add_inbox(&mut self, inbox: Inbox) {
+        self.inboxes.reserve_exact(1);
+        self.inboxes.push(inbox);
     }
 
     /// Adds the changes for the store that forget an inbox, and those that it has not written.

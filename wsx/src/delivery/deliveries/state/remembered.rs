@@ -2,12 +2,12 @@
 //! not know what is remembered.
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Maximum number of absent peers whose handled numbers are remembered. Each takes about 400 bytes.
+/// Maximum number of absent peers whose handled numbers are remembered. Each takes about 1.4 KB.
 /// Too low: what a peer sends again after an outage is handled again. Too high: peers that invent
 /// ids fill the memory.
 pub(in crate::delivery::deliveries) const MAX_REMEMBERED: usize = 100_000;
 /// The bytes of a peer that counts once. One with many failures counts more often.
-const BYTES: usize = 400;
+const BYTES: usize = 1400;
 
 /// The queue of these peers.
 pub(in crate::delivery::deliveries) struct Remembered {

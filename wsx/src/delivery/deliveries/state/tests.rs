@@ -109,7 +109,7 @@ fn the_epoch_that_was_used_first_is_forgotten() {
 /// Row G15: a peer with many failures takes the place of others.
 #[test]
 fn a_peer_with_many_failures_counts_more_often() {
-    let mut state = state(50);
+    let mut state = state(30);
     for n in 0..20 {
         visit(&mut state, &format!("{n}"), "e");
     }
