@@ -1,24 +1,22 @@
 //! The messages that wait for one peer, their numbers, and which of them is sent next.
 //!
 //! It does not know sockets or clocks. The caller stores the [`Record`]s.
+mod removing;
 mod resuming;
 mod seen;
 #[cfg(test)]
 #[cfg(not(wsx_model))]
 mod tests;
 
-use crate::{
-    delivery::{
-        Moment, Outcome, Time, Why,
-        failed::Failed,
-        lane::Lane,
-        message::Message,
-        sending::{Link, Step},
-        size::Room,
-        skips::Skips,
-        slot::Slot,
-    },
-    policy::{Delivery, Full},
+use crate::delivery::{
+    Moment, Outcome, Time, Why,
+    failed::Failed,
+    lane::Lane,
+    message::Message,
+    sending::{Link, Step},
+    size::Room,
+    skips::Skips,
+    slot::Slot,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -75,23 +73,11 @@ impl Outgoing {
     pub(super) fn accept(&mut self, message: Message, lowest: u64, room: Room) -> Result<(Lane, u64), Box<Message>> {
         let lane = Lane::of(message.kept.policy.delivery);
         let slot = (lane == Lane::Latest).then(|| Slot::of(&message));
-        let (mut messages, mut bytes) = (room.messages, room.bytes);
-        // It replaces the older one. Several older ones wait for the store, and need room.
-        if let Some([replaced]) = slot.as_ref().and_then(|slot| self.slots.get(slot)).map(|numbers| &numbers[..]) {
-            messages += 1;
-            bytes += self.latest[replaced].len();
-        }
-        if let Some((_, settled)) = self.settled.get(&*message.kept.message_type) {
-            bytes += settled.len();
-        }
-        while messages == 0 || bytes < message.len() {
-            let oldest = self.oldest_to_drop(&message);
-            let Some(dropped) = oldest.and_then(|number| self.skip(number, Why::Full)) else {
-                return Err(Box::new(message));
-            };
-            messages += 1;
-            bytes += dropped.len();
-            dropped.end(Outcome::Dropped);
+        let Some(dropped) = self.dropped_for(&message, room) else { return Err(Box::new(message)) };
+        for number in dropped {
+            if let Some(dropped) = self.skip(number, Why::Full) {
+                dropped.end(Outcome::Dropped);
+            }
         }
         self.bytes += message.len();
         let number = match slot {
@@ -115,16 +101,6 @@ impl Outgoing {
     /// may have lost higher numbers that the peer has handled.
     fn following(&self, lane: Lane, last: u64, lowest: u64) -> u64 {
         if self.is_numbering[lane as usize] { last + 1 } else { lowest.max(last + 1) }
-    }
-
-    /// Returns the oldest message that this one may replace if there is no room.
-    fn oldest_to_drop(&self, message: &Message) -> Option<u64> {
-        let policy = message.kept.policy;
-        if policy.full != Full::DropOldest || policy.delivery != Delivery::AtLeastOnce {
-            return None;
-        }
-        let is_same = |other: &Message| other.kept.message_type == message.kept.message_type;
-        self.seq.iter().find(|(_, other)| is_same(other)).map(|(number, _)| *number)
     }
 
     /// Notes that the store has a message, so it may be sent, and replaces the older one of its
@@ -155,60 +131,6 @@ impl Outgoing {
         }
         self.records.push(Record::Withdraw(lane, number));
         message.end(Outcome::Dropped);
-    }
-
-    /// Removes the messages that have expired, and returns their types. A message that is on its
-    /// way stays until the connection ends.
-    pub(super) fn expire(&mut self, now: Time) -> Vec<Box<str>> {
-        let (seq_sent, latest_sent) = self.link.as_ref().map_or((0, 0), |link| (link.seq_sent, link.latest_sent));
-        let expired = |lane: &BTreeMap<u64, Message>, sent: u64| -> Vec<u64> {
-            let waiting = lane.range(sent + 1..);
-            waiting.filter(|(_, message)| message.has_expired(now)).map(|(number, _)| *number).collect()
-        };
-        let mut types = Vec::new();
-        for number in expired(&self.seq, seq_sent) {
-            let message = self.skip(number, Why::Expired).expect("it was found above");
-            types.push((*message.end(Outcome::Expired).kept.message_type).into());
-        }
-        for number in expired(&self.latest, latest_sent) {
-            types.push((*self.latest[&number].kept.message_type).into());
-            self.remove_latest(number, Outcome::Expired);
-        }
-        types
-    }
-
-    /// Removes all messages that wait, and returns their number. States that the peer has handled
-    /// stay.
-    pub(super) fn drop_waiting(&mut self) -> usize {
-        let numbers: Vec<u64> = self.seq.keys().copied().collect();
-        let newest: Vec<u64> = self.latest.keys().copied().collect();
-        for number in &numbers {
-            if let Some(message) = self.skip(*number, Why::Dropped) {
-                message.end(Outcome::Dropped);
-            }
-        }
-        for number in &newest {
-            self.remove_latest(*number, Outcome::Dropped);
-        }
-        numbers.len() + newest.len()
-    }
-
-    /// Removes a message whose number the peer expects.
-    fn skip(&mut self, number: u64, why: Why) -> Option<Message> {
-        let message = self.seq.remove(&number)?;
-        self.bytes -= message.len();
-        self.records.push(Record::Delete(Lane::Seq, number));
-        self.add_skip(number, number, why);
-        Some(message)
-    }
-
-    fn add_skip(&mut self, from: u64, to: u64, why: Why) {
-        let (from, to, replaced) = self.skips.add(from, to, why);
-        self.records.extend(replaced.into_iter().filter(|first| *first != from).map(Record::EndSkip));
-        self.records.push(Record::Skip(from, to, why));
-        if let Some((from, to, gone)) = self.skips.shorten() {
-            self.records.extend([Record::EndSkip(gone), Record::Skip(from, to, Why::Unknown)]);
-        }
     }
 
     fn remove_latest(&mut self, number: u64, outcome: Outcome) {

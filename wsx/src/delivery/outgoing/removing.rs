@@ -1,0 +1,97 @@
+//! Messages that leave without being handled: they have expired, or the program or a newer message
+//! drops them. It does not know what is sent next.
+use super::{Outgoing, Record, Slot};
+use crate::{
+    delivery::{Outcome, Time, Why, lane::Lane, message::Message, size::Room},
+    policy::{Delivery, Full},
+};
+use std::collections::BTreeMap;
+
+impl Outgoing {
+    /// Returns the messages that have to leave so that this one has room. Returns `None` if it has
+    /// no room without them.
+    pub(super) fn dropped_for(&self, message: &Message, room: Room) -> Option<Vec<u64>> {
+        let Room { mut messages, mut bytes } = self.room_of(message, room);
+        let mut dropped = Vec::new();
+        let policy = message.kept.policy;
+        let may_drop = policy.full == Full::DropOldest && policy.delivery == Delivery::AtLeastOnce;
+        let is_same = |other: &Message| may_drop && other.kept.message_type == message.kept.message_type;
+        let mut others = self.seq.iter().filter(|(_, other)| is_same(other));
+        while messages == 0 || bytes < message.len() {
+            let (number, oldest) = others.next()?;
+            messages += 1;
+            bytes += oldest.len();
+            dropped.push(*number);
+        }
+        Some(dropped)
+    }
+
+    /// Returns the room for this message, with that of the messages that it replaces.
+    fn room_of(&self, message: &Message, mut room: Room) -> Room {
+        if Lane::of(message.kept.policy.delivery) == Lane::Latest {
+            // It replaces the older one. Several older ones wait for the store, and need room.
+            if let Some([replaced]) = self.slots.get(&Slot::of(message)).map(|numbers| &numbers[..]) {
+                room.messages += 1;
+                room.bytes += self.latest[replaced].len();
+            }
+        }
+        if let Some((_, settled)) = self.settled.get(&*message.kept.message_type) {
+            room.bytes += settled.len();
+        }
+        room
+    }
+
+    /// Removes the messages that have expired, and returns their types. A message that is on its
+    /// way stays until the connection ends.
+    pub(in crate::delivery) fn expire(&mut self, now: Time) -> Vec<Box<str>> {
+        let (seq_sent, latest_sent) = self.link.as_ref().map_or((0, 0), |link| (link.seq_sent, link.latest_sent));
+        let expired = |lane: &BTreeMap<u64, Message>, sent: u64| -> Vec<u64> {
+            let waiting = lane.range(sent + 1..);
+            waiting.filter(|(_, message)| message.has_expired(now)).map(|(number, _)| *number).collect()
+        };
+        let mut types = Vec::new();
+        for number in expired(&self.seq, seq_sent) {
+            let message = self.skip(number, Why::Expired).expect("it was found above");
+            types.push((*message.end(Outcome::Expired).kept.message_type).into());
+        }
+        for number in expired(&self.latest, latest_sent) {
+            types.push((*self.latest[&number].kept.message_type).into());
+            self.remove_latest(number, Outcome::Expired);
+        }
+        types
+    }
+
+    /// Removes all messages that wait, and returns their number. States that the peer has handled
+    /// stay.
+    pub(in crate::delivery) fn drop_waiting(&mut self) -> usize {
+        let numbers: Vec<u64> = self.seq.keys().copied().collect();
+        let newest: Vec<u64> = self.latest.keys().copied().collect();
+        for number in &numbers {
+            if let Some(message) = self.skip(*number, Why::Dropped) {
+                message.end(Outcome::Dropped);
+            }
+        }
+        for number in &newest {
+            self.remove_latest(*number, Outcome::Dropped);
+        }
+        numbers.len() + newest.len()
+    }
+
+    /// Removes a message whose number the peer expects.
+    pub(super) fn skip(&mut self, number: u64, why: Why) -> Option<Message> {
+        let message = self.seq.remove(&number)?;
+        self.bytes -= message.len();
+        self.records.push(Record::Delete(Lane::Seq, number));
+        self.add_skip(number, number, why);
+        Some(message)
+    }
+
+    fn add_skip(&mut self, from: u64, to: u64, why: Why) {
+        let (from, to, replaced) = self.skips.add(from, to, why);
+        self.records.extend(replaced.into_iter().filter(|first| *first != from).map(Record::EndSkip));
+        self.records.push(Record::Skip(from, to, why));
+        if let Some((from, to, gone)) = self.skips.shorten() {
+            self.records.extend([Record::EndSkip(gone), Record::Skip(from, to, Why::Unknown)]);
+        }
+    }
+}
