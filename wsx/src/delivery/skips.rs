@@ -13,25 +13,28 @@ pub(super) struct Skips(BTreeMap<u64, (u64, Why)>);
 
 impl Skips {
     /// Adds a range. Returns the range that has it now, with its last number, and the first numbers
-    /// of ranges that are part of others now.
-    pub(super) fn add(&mut self, from: u64, to: u64, why: Why) -> (u64, u64, Vec<u64>) {
-        let mut replaced = Vec::new();
-        let (mut first, mut last) = (from, to);
-        if let Some((&before, &(end, reason))) = self.0.range(..from).next_back() {
-            if end + 1 == from && reason == why {
-                first = before;
-                replaced.push(before);
-            }
+    /// of ranges that are part of it now. Returns `None` if another range has it already: joined
+    /// ranges also have the numbers between them, of which some may be messages that wait.
+    pub(super) fn add(&mut self, from: u64, to: u64, why: Why) -> Option<(u64, u64, Vec<u64>)> {
+        let before = self.0.range(..=from).next_back().map(|(first, (last, why))| (*first, *last, *why));
+        if before.is_some_and(|(_, last, _)| last >= to) {
+            return None;
         }
-        if let Some(&(end, reason)) = self.0.get(&(to + 1)) {
-            if reason == why {
-                last = end;
-                replaced.push(to + 1);
-                self.0.remove(&(to + 1));
-            }
+        let mut replaced: Vec<u64> = self.0.range(from..=to).map(|(first, _)| *first).collect();
+        let (mut first, mut last) = (from, to);
+        if let Some((before, _, _)) = before.filter(|(_, last, reason)| last + 1 == from && *reason == why) {
+            first = before;
+            replaced.push(before);
+        }
+        if let Some((end, _)) = self.0.get(&(to + 1)).filter(|(_, reason)| *reason == why) {
+            last = *end;
+            replaced.push(to + 1);
+        }
+        for part in &replaced {
+            self.0.remove(part);
         }
         self.0.insert(first, (last, why));
-        (first, last, replaced)
+        Some((first, last, replaced))
     }
 
     /// Joins the two oldest ranges if there are too many. Returns the joined range and the first
@@ -91,10 +94,10 @@ mod tests {
         assert_eq!(skips.before(5, None), None);
         assert_eq!(skips.before(5, Some(5)), None);
         assert_eq!(skips.before(5, Some(8)), Some((7, Why::Void)));
-        assert_eq!(skips.add(6, 6, Why::Expired), (6, 6, Vec::new()));
-        assert_eq!(skips.add(7, 7, Why::Expired), (6, 7, vec![6]));
-        assert_eq!(skips.add(8, 8, Why::Full), (8, 8, Vec::new()));
-        assert_eq!(skips.add(5, 5, Why::Expired), (5, 7, vec![6]));
+        assert_eq!(skips.add(6, 6, Why::Expired), Some((6, 6, Vec::new())));
+        assert_eq!(skips.add(7, 7, Why::Expired), Some((6, 7, vec![6])));
+        assert_eq!(skips.add(8, 8, Why::Full), Some((8, 8, Vec::new())));
+        assert_eq!(skips.add(5, 5, Why::Expired), Some((5, 7, vec![6])));
         assert_eq!(skips.before(3, Some(12)), Some((4, Why::Void)));
         assert_eq!(skips.before(5, Some(12)), Some((7, Why::Expired)));
         assert_eq!(skips.before(6, None), Some((7, Why::Expired)));
@@ -114,5 +117,76 @@ mod tests {
         }
         assert_eq!(skips.shorten(), Some((1, 3, 3)));
         assert_eq!((skips.before(1, None), skips.shorten()), (Some((3, Why::Unknown)), None));
+    }
+    /// Row G8: a number inside of a joined range keeps that range as it is.
+    #[test]
+    fn a_joined_range_keeps_its_numbers() {
+        let mut skips = Skips::default();
+        for number in (1..400).step_by(2) {
+            skips.add(number, number, Why::Expired);
+            skips.shorten();
+        }
+        let (last, _) = skips.0[&1];
+        assert!(last > 200);
+        assert_eq!((skips.add(2, 2, Why::Full), skips.shorten()), (None, None));
+        assert_eq!(skips.before(3, None), Some((last, Why::Unknown)));
+        assert_eq!(skips.before(3, Some(6)), Some((5, Why::Unknown)));
+        assert_eq!(skips.add(1, 400, Why::Dropped).map(|(from, to, _)| (from, to)), Some((1, 400)));
+        assert_eq!(skips.0.len(), 1, "its parts are gone");
+    }
+
+    /// Row G8: whatever is skipped and in whatever order, each skipped number is explained, and is
+    /// never taken for one that was not a message. Other numbers are explained only between joined
+    /// ranges.
+    #[test]
+    fn random_skips_are_all_explained() {
+        use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
+        use std::collections::BTreeSet;
+
+        for seed in 0..200 {
+            let mut random = SmallRng::seed_from_u64(seed);
+            let (mut skips, mut records) = (Skips::default(), BTreeMap::new());
+            let (mut skipped, mut exact) = (BTreeSet::new(), true);
+            let mut numbers: Vec<u64> = (1..=random.random_range(10..400)).collect();
+            let last = numbers.len() as u64 + 1;
+            numbers.shuffle(&mut random);
+            numbers.truncate(random.random_range(0..=numbers.len()));
+            let mut handled = 0;
+            for number in numbers.into_iter().filter(|number| number % 3 != seed % 4) {
+                if number <= handled {
+                    continue;
+                }
+                let why = [Why::Expired, Why::Full, Why::Dropped][random.random_range(0..3)];
+                skipped.insert(number);
+                if let Some((from, to, parts)) = skips.add(number, number, why) {
+                    records.retain(|first, _| !parts.contains(first));
+                    records.insert(from, (to, why));
+                }
+                if let Some((from, to, gone)) = skips.shorten() {
+                    exact = false;
+                    records.remove(&gone);
+                    records.insert(from, (to, Why::Unknown));
+                }
+                if random.random_bool(0.01) {
+                    handled = random.random_range(handled..last);
+                    let ended = skips.end(handled);
+                    records.retain(|first, _| !ended.contains(first));
+                }
+                assert_eq!(skips.0, records, "seed {seed}: the store has other ranges");
+            }
+            assert!(skips.0.len() <= MAX_RANGES);
+            // What an end of the connection learns, from one message that waits to the next.
+            let (mut from, mut explained) = (handled + 1, BTreeSet::new());
+            while let Some((to, why)) = skips.before(from, Some(last)) {
+                if why != Why::Void {
+                    explained.extend(from..=to);
+                }
+                from = to + 1;
+            }
+            assert_eq!(from, last, "seed {seed}: numbers are not explained");
+            let skipped = skipped.split_off(&(handled + 1));
+            assert!(skipped.is_subset(&explained), "seed {seed}: {skipped:?} are skipped, {explained:?} explained");
+            assert!(!exact || skipped == explained, "seed {seed}: {skipped:?} are skipped, {explained:?} explained");
+        }
     }
 }

@@ -87,7 +87,7 @@ impl Outgoing {
     }
 
     fn add_skip(&mut self, from: u64, to: u64, why: Why) {
-        let (from, to, replaced) = self.skips.add(from, to, why);
+        let Some((from, to, replaced)) = self.skips.add(from, to, why) else { return };
         self.records.extend(replaced.into_iter().filter(|first| *first != from).map(Record::EndSkip));
         self.records.push(Record::Skip(from, to, why));
         if let Some((from, to, gone)) = self.skips.shorten() {

@@ -47,7 +47,15 @@ impl Outgoing {
     pub(in crate::delivery) fn restore_skip(&mut self, from: u64, to: u64, why: Why) {
         self.last_seq = self.last_seq.max(to);
         self.known[Lane::Seq as usize] = self.last_seq;
-        self.skips.add(from, to, why);
+        match self.skips.add(from, to, why) {
+            None => self.records.push(Record::EndSkip(from)),
+            Some((first, last, parts)) if !parts.is_empty() => {
+                // One record for one range.
+                self.records.extend(parts.into_iter().chain([from]).filter(|part| *part != first).map(Record::EndSkip));
+                self.records.push(Record::Skip(first, last, why));
+            }
+            Some(_) => {}
+        }
     }
 
     /// Makes the numbers fit what the peer remembers.
