@@ -18,17 +18,20 @@ pub enum DeliveryError {
         /// A text for people.
         message: String,
     },
-    /// Its time to live was over before the peer had handled it.
-    #[error("the message expired before the peer had handled it")]
+    /// Its time to live was over before the peer acknowledged it. The peer may have handled it if
+    /// it was sent.
+    #[error("the message expired before the peer acknowledged it")]
     Expired,
-    /// The program dropped it, or it made room for a newer one.
-    #[error("the message was dropped before the peer had handled it")]
+    /// The program dropped it, or it made room for a newer one, before the peer acknowledged it.
+    /// The peer may have handled it if it was sent.
+    #[error("the message was dropped before the peer acknowledged it")]
     Dropped,
-    /// A newer message of the same type and key has replaced it.
-    #[error("a newer message has replaced this one before the peer had handled it")]
+    /// A newer message of the same type and key has replaced it before the peer acknowledged it.
+    /// The peer may have handled it if it was sent.
+    #[error("a newer message has replaced this one before the peer acknowledged it")]
     Superseded,
     /// The client or the hub was dropped. The store still has the message, if there is one.
-    #[error("the sender has ended before the peer had handled the message")]
+    #[error("the sender has ended before the peer acknowledged the message")]
     Ended,
 }
 
