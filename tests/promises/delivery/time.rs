@@ -13,6 +13,12 @@ struct Brief {
     n: u32,
 }
 
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
+#[wsx(delivery = at_least_once, full = drop_oldest)]
+struct Sample {
+    n: u32,
+}
+
 const DAY: i64 = 24 * 60 * 60;
 
 fn hub(mailbox: Mailbox) -> Hub {
@@ -49,6 +55,20 @@ async fn expired_messages_make_room_for_other_peers() {
         hub.send_to("box-7", &Brief { n }).await.unwrap();
     }
     assert!(matches!(hub.send_to("box-7", &Brief { n: 3 }).await, Err(SendError::OutboxFull)));
+}
+
+/// Row G15: what has expired makes room before a message is dropped that has not.
+#[tokio::test(start_paused = true)]
+async fn expired_messages_make_room_before_live_ones() {
+    let hub = hub(Mailbox::new().messages_per_peer(3));
+    for n in 1..=2 {
+        hub.send_to("box-7", &Brief { n }).await.unwrap();
+    }
+    hub.send_to("box-7", &Sample { n: 1 }).await.unwrap();
+    advance(Duration::from_secs(3600)).await;
+    hub.send_to("box-7", &Sample { n: 2 }).await.unwrap();
+    let types: Vec<_> = hub.waiting("box-7").iter().map(|waiting| waiting.message_type.to_string()).collect();
+    assert_eq!(types, ["sample", "sample"]);
 }
 
 /// Row G13: over a restart, the wall clock decides. A jump of a day, in either direction, neither

@@ -44,6 +44,8 @@ pub(super) struct Outgoing {
     known: [u64; 2],
     /// The lanes in which a message got a number in this run of the program.
     is_numbering: [bool; 2],
+    /// No message expires before this, except those on their way. A search visits all of them.
+    first_expiry: Option<Time>,
     /// The bytes of all messages, settled states included.
     bytes: usize,
     /// The connection of the peer.
@@ -80,6 +82,7 @@ impl Outgoing {
             }
         }
         self.bytes += message.len();
+        self.may_expire(message.expires);
         let number = match slot {
             None => {
                 self.last_seq = self.following(lane, self.last_seq, lowest);
@@ -171,6 +174,10 @@ impl Outgoing {
 
     /// Ends the connection. What was in progress is sent again on the next one.
     pub(super) fn detach(&mut self) {
+        let (seq_sent, latest_sent) = self.sent();
+        let on_their_way = self.seq.range(..=seq_sent).chain(self.latest.range(..=latest_sent));
+        let first = on_their_way.filter_map(|(_, message)| message.expires).min();
+        self.may_expire(first);
         let Some(link) = self.link.take() else { return };
         self.known = [self.known[0].max(link.seq_sent), self.known[1].max(link.latest_sent)];
     }
@@ -323,9 +330,9 @@ fn pop_until(lane: &mut BTreeMap<u64, Message>, last: u64) -> Option<(u64, Messa
 impl std::hash::Hash for Outgoing {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         let Self { seq, latest, slots, settled, skips, last_seq, last_latest, .. } = self;
-        let Self { known, is_numbering, bytes, link, records, .. } = self;
+        let Self { known, is_numbering, first_expiry, bytes, link, records, .. } = self;
         let (slots, settled): (BTreeMap<_, _>, BTreeMap<_, _>) = (slots.iter().collect(), settled.iter().collect());
         (seq, latest, slots, settled, skips, last_seq, last_latest).hash(state);
-        (known, is_numbering, bytes, link, records).hash(state);
+        (known, is_numbering, first_expiry, bytes, link, records).hash(state);
     }
 }

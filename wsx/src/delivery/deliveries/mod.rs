@@ -23,6 +23,7 @@ use crate::{
         Moment, Outbox, Resumed, StateOf, StoreError, Waiting,
         deliveries::{
             events::Event,
+            expiry::expire,
             pump::pump,
             state::{Peer, Size, State},
         },
@@ -297,23 +298,14 @@ impl Shared {
             is_new = true;
             Peer::default()
         });
-        let before = peer.outgoing.size();
-        let room = |total: &Size, own: Size| self.bounds.room(own, *total);
         let message = Message::new(kept, now, watch);
-        let mut accepted = peer.outgoing.accept(message, now.lowest_number(), room(total, before));
-        if let Err(message) = accepted {
-            // What has expired may make room.
-            let expired = peer.outgoing.expire(now);
-            if !expired.is_empty() {
-                events.push(Event::Expired(name.clone(), expired));
-            }
-            total.change(before, peer.outgoing.size());
-            let own = peer.outgoing.size();
-            accepted = peer.outgoing.accept(*message, now.lowest_number(), room(total, own));
-            total.change(own, peer.outgoing.size());
-        } else {
-            total.change(before, peer.outgoing.size());
+        if !peer.outgoing.has_room(&message, self.bounds.room(peer.outgoing.size(), *total)) {
+            // What has expired makes room before anything else does.
+            expire(peer, name, total, now, &mut events);
         }
+        let before = peer.outgoing.size();
+        let accepted = peer.outgoing.accept(message, now.lowest_number(), self.bounds.room(before, *total));
+        total.change(before, peer.outgoing.size());
         let result = match (accepted, self.journal.get()) {
             (Err(_), _) => Err(SendError::OutboxFull),
             (Ok((lane, number)), None) => {

@@ -8,15 +8,23 @@ use crate::{
 use std::collections::BTreeMap;
 
 impl Outgoing {
-    /// Returns the messages that have to leave so that this one has room. Returns `None` if it has
-    /// no room without them.
+    /// Whether there is room for this message.
+    pub(in crate::delivery) fn has_room(&self, message: &Message, room: Room) -> bool {
+        let Room { messages, bytes } = self.room_of(message, room);
+        messages > 0 && bytes >= message.len()
+    }
+
+    /// Returns the messages that have to leave so that this one has room. Those on their way come
+    /// last: the peer may handle them. Returns `None` if it has no room without them.
     pub(super) fn dropped_for(&self, message: &Message, room: Room) -> Option<Vec<u64>> {
         let Room { mut messages, mut bytes } = self.room_of(message, room);
         let mut dropped = Vec::new();
         let policy = message.kept.policy;
         let may_drop = policy.full == Full::DropOldest && policy.delivery == Delivery::AtLeastOnce;
         let is_same = |other: &Message| may_drop && other.kept.message_type == message.kept.message_type;
-        let mut others = self.seq.iter().filter(|(_, other)| is_same(other));
+        let (sent, _) = self.sent();
+        let by_age = self.seq.range(sent + 1..).chain(self.seq.range(..=sent));
+        let mut others = by_age.filter(|(_, other)| is_same(other));
         while messages == 0 || bytes < message.len() {
             let (number, oldest) = others.next()?;
             messages += 1;
@@ -44,21 +52,41 @@ impl Outgoing {
     /// Removes the messages that have expired, and returns their types. A message that is on its
     /// way stays until the connection ends.
     pub(in crate::delivery) fn expire(&mut self, now: Time) -> Vec<Box<str>> {
-        let (seq_sent, latest_sent) = self.link.as_ref().map_or((0, 0), |link| (link.seq_sent, link.latest_sent));
-        let expired = |lane: &BTreeMap<u64, Message>, sent: u64| -> Vec<u64> {
+        if self.first_expiry.is_none_or(|first| first > now) {
+            return Vec::new();
+        }
+        let (seq_sent, latest_sent) = self.sent();
+        let mut first = None;
+        let mut expired = |lane: &BTreeMap<u64, Message>, sent: u64| -> Vec<u64> {
             let waiting = lane.range(sent + 1..);
-            waiting.filter(|(_, message)| message.has_expired(now)).map(|(number, _)| *number).collect()
+            let (expired, others): (Vec<_>, Vec<_>) = waiting
+                .filter(|(_, message)| message.expires.is_some())
+                .partition(|(_, message)| message.has_expired(now));
+            first = others.iter().filter_map(|(_, message)| message.expires).chain(first).min();
+            expired.into_iter().map(|(number, _)| *number).collect()
         };
+        let (seq, latest) = (expired(&self.seq, seq_sent), expired(&self.latest, latest_sent));
+        self.first_expiry = first;
         let mut types = Vec::new();
-        for number in expired(&self.seq, seq_sent) {
+        for number in seq {
             let message = self.skip(number, Why::Expired).expect("it was found above");
             types.push((*message.end(Outcome::Expired).kept.message_type).into());
         }
-        for number in expired(&self.latest, latest_sent) {
+        for number in latest {
             types.push((*self.latest[&number].kept.message_type).into());
             self.remove_latest(number, Outcome::Expired);
         }
         types
+    }
+
+    /// Notes when a message expires.
+    pub(super) fn may_expire(&mut self, expires: Option<Time>) {
+        self.first_expiry = self.first_expiry.into_iter().chain(expires).min();
+    }
+
+    /// Returns the last number of each lane that is on its way.
+    pub(super) fn sent(&self) -> (u64, u64) {
+        self.link.as_ref().map_or((0, 0), |link| (link.seq_sent, link.latest_sent))
     }
 
     /// Removes all messages that wait, and returns their number. States that the peer has handled

@@ -7,6 +7,7 @@ impl Outgoing {
     /// Adds a message that the store had.
     pub(in crate::delivery) fn restore(&mut self, lane: Lane, number: u64, message: Message, is_settled: bool) {
         self.bytes += message.len();
+        self.may_expire(message.expires);
         match lane {
             Lane::Seq => {
                 self.last_seq = self.last_seq.max(number);
@@ -66,6 +67,7 @@ impl Outgoing {
                 // A newer one waits for the store, or there is not one.
                 self.slots.entry(Slot::of(&message)).or_default().insert(0, number);
                 self.records.push(Record::Put(Lane::Latest, number));
+                self.may_expire(message.expires);
                 self.latest.insert(number, message);
             }
         }

@@ -4,8 +4,9 @@ use crate::{
     policy::{Delivery, Policy},
 };
 use bytes::Bytes;
+use std::time::Duration;
 
-const ROOM: Room = Room { messages: 10, bytes: 1000 };
+const ROOM: Room = Room { messages: 10, bytes: 100_000 };
 
 fn message() -> Message {
     let policy = Policy::of(Delivery::AtLeastOnce);
@@ -86,4 +87,91 @@ fn a_message_that_does_not_fit_drops_nothing() {
     assert_eq!((numbers(&outgoing), outgoing.size().bytes), (vec![2, 4, 5], 200));
     outgoing.accept(sized("m", dropping, 40), 1, Room { messages: 0, bytes: 1000 }).unwrap();
     assert_eq!(numbers(&outgoing), [2, 5, 6]);
+}
+
+/// Row G15: a message on its way is dropped only if no other one makes room: the peer may handle
+/// it.
+#[test]
+fn messages_on_their_way_are_dropped_last() {
+    let dropping = Policy::of(Delivery::AtLeastOnce).dropping_oldest();
+    let mut outgoing = Outgoing::default();
+    for number in 1..=2 {
+        assert_eq!(accepted(&mut outgoing, sized("m", dropping, 1400)), number);
+    }
+    let full = Room { messages: 0, bytes: 10_000 };
+    outgoing.attach();
+    assert!(matches!(next(&mut outgoing), Some(Step::Begin { .. })));
+    outgoing.acknowledged(0, 0, &[], Time::default());
+    for number in 1..=2 {
+        assert!(matches!(next(&mut outgoing), Some(Step::Message { number: own, .. }) if own == number));
+    }
+    for number in 3..=4 {
+        assert_eq!(accepted(&mut outgoing, sized("m", dropping, 1400)), number);
+    }
+    for left in [[1, 2, 4, 5], [1, 2, 5, 6]] {
+        outgoing.accept(sized("m", dropping, 1400), 1, full).unwrap();
+        assert_eq!(numbers(&outgoing), left);
+    }
+    let empty = Room { messages: 1, bytes: 0 };
+    outgoing.accept(sized("m", dropping, 3 * 1400), 1, empty).unwrap();
+    assert_eq!(numbers(&outgoing), [2, 7]);
+    // Without a connection, the oldest is the first one.
+    outgoing.detach();
+    outgoing.accept(sized("m", dropping, 1400), 1, ROOM).unwrap();
+    outgoing.accept(sized("m", dropping, 1400), 1, full).unwrap();
+    assert_eq!(numbers(&outgoing), [7, 8, 9]);
+}
+
+/// Row G13: whatever happens to the messages, those that have expired are found, except for those
+/// on their way. A search visits the messages only if one has expired.
+#[test]
+fn random_messages_expire_in_time() {
+    use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
+    let policies = [Delivery::AtLeastOnce, Delivery::Latest, Delivery::State].map(Policy::of);
+    for seed in 0..200 {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let (mut outgoing, mut now) = (Outgoing::default(), Time::default());
+        for _ in 0..100 {
+            match random.random_range(0..8) {
+                0..=2 => {
+                    let policy = policies[random.random_range(0..3)];
+                    let mut message = sized("m", policy, 40);
+                    if random.random_bool(0.7) {
+                        message.expires = Some(now.after(Duration::from_millis(random.random_range(1..50))));
+                    }
+                    if let Ok((lane, number)) = outgoing.accept(message, 1, ROOM) {
+                        outgoing.stored(lane, number);
+                    }
+                }
+                3 => outgoing.attach(),
+                4 => outgoing.detach(),
+                5 => {
+                    while let Some(step) = outgoing.next(now) {
+                        if matches!(step, Step::Expire) {
+                            assert!(!outgoing.expire(now).is_empty(), "seed {seed}: the pump would never end");
+                        }
+                    }
+                }
+                6 => {
+                    let last = random.random_range(0..=outgoing.last_seq);
+                    let latest = random.random_range(0..=outgoing.last_latest);
+                    outgoing.acknowledged(last, latest, &[], now);
+                }
+                _ => now = now.after(Duration::from_millis(random.random_range(1..20))),
+            }
+            if random.random_bool(0.3) {
+                let before = outgoing.messages();
+                let is_due = outgoing.first_expiry.is_some_and(|first| first <= now);
+                let expired = outgoing.expire(now).len();
+                assert_eq!(outgoing.messages(), before - expired);
+                assert!(is_due || expired == 0, "seed {seed}");
+                let (seq, latest) = outgoing.sent();
+                let waiting = outgoing.seq.range(seq + 1..).chain(outgoing.latest.range(latest + 1..));
+                let first = waiting.filter_map(|(_, message)| message.expires).min();
+                assert!(first.is_none_or(|first| first > now), "seed {seed}: a message has expired");
+                assert!(outgoing.first_expiry.is_none_or(|first| first > now), "seed {seed}: each search visits all");
+            }
+        }
+    }
 }
