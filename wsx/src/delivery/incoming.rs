@@ -114,18 +114,19 @@ impl Incoming {
     }
 
     /// Notes that the peer does not have these numbers. Returns those that this end has not
-    /// handled, if the peer lost messages, and whether the last handled number has changed.
-    pub(super) fn skip(&mut self, from: u64, to: u64, why: Why) -> (Vec<(u64, u64)>, bool) {
+    /// handled, with the reasons, if the peer lost messages, and whether the last handled number
+    /// has changed.
+    pub(super) fn skip(&mut self, from: u64, to: u64, why: Why) -> (Vec<(u64, u64, Why)>, bool) {
         let track = &mut self.seq;
         let first = from.max(track.received + 1);
         if track.dropped.is_some() || to < first {
             return (Vec::new(), false);
         }
-        // Also the numbers before `from`, if the peer did not explain them.
-        let missing = match why {
-            Why::Void => Vec::new(),
-            _ => track.not_done(first, to),
-        };
+        // Numbers before it that the peer did not explain. The first number of all may be any.
+        let hole = if track.received > 0 { track.not_done(track.received + 1, first - 1) } else { Vec::new() };
+        let explained = if why == Why::Void { Vec::new() } else { track.not_done(first, to) };
+        let with = |ranges: Vec<(u64, u64)>, why| ranges.into_iter().map(move |(from, to)| (from, to, why));
+        let missing = with(hole, Why::Unknown).chain(with(explained, why)).collect();
         track.received = to;
         (missing, track.advance(Lane::Seq))
     }
@@ -150,6 +151,9 @@ impl Track {
     /// have ended before an earlier one was dropped.
     fn not_done(&self, mut from: u64, to: u64) -> Vec<(u64, u64)> {
         let mut missing = Vec::new();
+        if to < from {
+            return missing;
+        }
         for done in self.done.range(from..=to) {
             if from < *done {
                 missing.push((from, done - 1));
@@ -273,11 +277,11 @@ mod tests {
         incoming.end(Lane::Seq, 1000);
         assert_eq!(incoming.start(Lane::Seq, 1003), Arrival::Handle { missing: Some((1001, 1002)) });
         incoming.end(Lane::Seq, 1003);
-        assert_eq!(incoming.skip(1004, 1009, Why::Expired), (vec![(1004, 1009)], true));
+        assert_eq!(incoming.skip(1004, 1009, Why::Expired), (vec![(1004, 1009, Why::Expired)], true));
         assert_eq!(incoming.skip(1004, 1009, Why::Expired), (vec![], false), "it was explained before");
         assert_eq!(incoming.skip(1010, 2000, Why::Void), (vec![], true));
         assert_eq!((incoming.start(Lane::Seq, 2001), incoming.handled(Lane::Seq)), (HANDLE, 2000));
-        assert_eq!(incoming.skip(2002, 2002, Why::Full), (vec![(2002, 2002)], false));
+        assert_eq!(incoming.skip(2002, 2002, Why::Full), (vec![(2002, 2002, Why::Full)], false));
         assert!(incoming.end(Lane::Seq, 2001));
         assert_eq!(incoming.handled(Lane::Seq), 2002);
     }
@@ -298,9 +302,32 @@ mod tests {
         incoming.begin();
         assert_eq!(incoming.start(Lane::Seq, 1), HANDLE);
         assert_eq!(incoming.skip(2, 3, Why::Expired), (vec![], false));
-        assert_eq!(incoming.skip(4, 10, Why::Expired), (vec![(4, 4), (6, 8), (10, 10)], false));
+        let missing = [(4, 4), (6, 8), (10, 10)].map(|(from, to)| (from, to, Why::Expired));
+        assert_eq!(incoming.skip(4, 10, Why::Expired), (missing.to_vec(), false));
         assert!(incoming.end(Lane::Seq, 1));
         assert_eq!(incoming.handled(Lane::Seq), 10);
+    }
+
+    /// Row G8: numbers before a skip that the peer did not explain are missing too.
+    #[test]
+    fn a_hole_before_a_skip_is_reported() {
+        let mut incoming = Incoming::default();
+        assert_eq!(incoming.skip(5, 5, Why::Void), (vec![], true), "the first number may be any");
+        let explained = (10, 12, Why::Expired);
+        assert_eq!(incoming.skip(10, 12, Why::Expired), (vec![(6, 9, Why::Unknown), explained], true));
+        assert_eq!(incoming.skip(15, 16, Why::Void), (vec![(13, 14, Why::Unknown)], true));
+        assert_eq!(incoming.skip(16, 17, Why::Full), (vec![(17, 17, Why::Full)], true));
+        for number in 18..=21 {
+            incoming.start(Lane::Seq, number);
+        }
+        incoming.end(Lane::Seq, 20);
+        for number in [18, 19, 21] {
+            incoming.dropped(Lane::Seq, number);
+        }
+        incoming.begin();
+        let holes = [(18, 19), (21, 21)].map(|(from, to)| (from, to, Why::Unknown));
+        assert_eq!(incoming.skip(22, 22, Why::Void), (holes.to_vec(), true));
+        assert_eq!(incoming.handled(Lane::Seq), 22);
     }
 
     /// Row G12: the numbers of the other lane have holes.

@@ -204,7 +204,7 @@ impl Shared {
         inbox.failed.received();
         let (missing, _) = inbox.incoming.skip(from, to, why);
         events.extend(
-            missing.into_iter().map(|(from, to)| Event::Gap(conn.clone(), Gap { from, to, why, is_ours: false })),
+            missing.into_iter().map(|(from, to, why)| Event::Gap(conn.clone(), Gap { from, to, why, is_ours: false })),
         );
         inbox.unacknowledged += 1;
         let now = clock.now();

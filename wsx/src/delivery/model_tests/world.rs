@@ -552,7 +552,8 @@ impl World {
             }
             _ if token != receiver.token || receiver.begin_waits => {}
             Frame::Skip { from, to, why } => {
-                gaps = receiver.incoming.skip(from, to, why).0;
+                let (missing, _) = receiver.incoming.skip(from, to, why);
+                gaps.extend(missing.into_iter().map(|(from, to, _)| (from, to)));
                 self.handled();
             }
             Frame::Message { lane, number, id } => match receiver.incoming.start(lane, number) {
