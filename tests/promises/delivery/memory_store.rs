@@ -37,6 +37,11 @@ impl MemoryStore {
         self.0.lock().unwrap().longest_commit
     }
 
+    /// Returns the number of keys with this part.
+    pub(crate) fn keys(&self, part: &str) -> usize {
+        self.0.lock().unwrap().map.keys().filter(|key| key.contains(part)).count()
+    }
+
     /// Holds the next commit. Returns what resolves when it has begun, and what lets it go on.
     pub(crate) fn hold(&self) -> (oneshot::Receiver<()>, mpsc::Sender<()>) {
         let (began, has_begun) = oneshot::channel();

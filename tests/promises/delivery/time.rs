@@ -71,6 +71,39 @@ async fn expired_messages_make_room_before_live_ones() {
     assert_eq!(types, ["sample", "sample"]);
 }
 
+/// Row G28: the gaps of absent peers are bounded, in memory and in the store. The oldest one is
+/// forgotten, also after a restart.
+#[tokio::test]
+async fn the_gaps_of_absent_peers_are_bounded() {
+    const MOST: usize = 10_000;
+    let store = MemoryStore::default();
+    let before = hub(Mailbox::new().store(store.clone()));
+    for id in 0..MOST + 10 {
+        let id = id.to_string();
+        within(before.send_to(&id, &Brief { n: 1 })).await.unwrap();
+        assert_eq!(before.drop_waiting(&id), 1);
+    }
+    // It waits for the changes before it.
+    within(before.send_to("last", &Brief { n: 1 })).await.unwrap();
+    assert_eq!((store.keys("/skip/"), store.keys("/seq/")), (MOST, 1));
+    assert_eq!((store.keys("out/9/skip/"), store.keys("out/10/skip/")), (0, 1));
+    // A peer for which something waits again is not counted.
+    for id in ["10", "11"] {
+        within(before.send_to(id, &Brief { n: 2 })).await.unwrap();
+    }
+    drop(before);
+    let after = hub(Mailbox::new().store(store.clone()));
+    for id in ["new", "other", "third"] {
+        within(after.send_to(id, &Brief { n: 3 })).await.unwrap();
+        after.drop_waiting(id);
+    }
+    for id in ["10", "11"] {
+        assert_eq!(after.drop_waiting(id), 1);
+    }
+    within(after.send_to("last", &Brief { n: 2 })).await.unwrap();
+    assert_eq!((store.keys("/skip/"), store.keys("/seq/")), (MOST, 2));
+}
+
 /// Row G13: over a restart, the wall clock decides. A jump of a day, in either direction, neither
 /// expires a message at once nor keeps it for longer than its time to live.
 #[tokio::test]

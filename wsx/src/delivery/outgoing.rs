@@ -141,6 +141,7 @@ impl Outgoing {
         self.bytes -= message.len();
         self.leave_slot(&Slot::of(&message), number);
         self.records.push(Record::Delete(Lane::Latest, number));
+        self.free_empty();
         message.end(outcome);
     }
 
@@ -277,13 +278,17 @@ impl Outgoing {
             }
         }
         self.records.extend(self.skips.end(seq).into_iter().map(Record::EndSkip));
-        // An empty map keeps its memory.
+        self.free_empty();
+        failures
+    }
+
+    /// Frees the memory of empty maps, which would keep it.
+    fn free_empty(&mut self) {
         for lane in [&mut self.seq, &mut self.latest] {
             if lane.is_empty() {
                 *lane = BTreeMap::new();
             }
         }
-        failures
     }
 
     /// Takes the changes since the last call.
@@ -309,6 +314,11 @@ impl Outgoing {
     /// Whether nothing is kept for the peer.
     pub(super) fn is_empty(&self) -> bool {
         self.messages() == 0 && self.settled.is_empty() && self.skips.is_empty()
+    }
+
+    /// Whether nothing is kept for the peer but skipped numbers.
+    pub(super) fn has_only_skips(&self) -> bool {
+        self.messages() == 0 && self.settled.is_empty() && !self.skips.is_empty()
     }
 
     fn lane_mut(&mut self, lane: Lane) -> &mut BTreeMap<u64, Message> {

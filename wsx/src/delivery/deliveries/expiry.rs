@@ -20,7 +20,7 @@ impl Shared {
         let mut events = Vec::new();
         let mut state = self.lock();
         self.expire_locked(&mut state, name, &mut events);
-        state.forget_if_empty(name);
+        self.forget_if_empty(&mut state, name);
         drop(state);
         self.report(events);
     }
@@ -35,7 +35,7 @@ impl Shared {
         let names: Vec<Arc<str>> = state.peers.keys().cloned().collect();
         for name in names {
             self.expire_locked(state, &name, events);
-            state.forget_if_empty(&name);
+            self.forget_if_empty(state, &name);
         }
     }
 

@@ -4,6 +4,7 @@
 //! Programs' code does not run under its lock: events are reported after it.
 mod events;
 mod expiry;
+mod gaps;
 mod opened;
 mod pump;
 mod receiving;
@@ -134,7 +135,7 @@ impl Deliveries {
             // What was on its way has waited for this.
             self.0.expire_locked(&mut state, conn.peer(), &mut events);
         }
-        state.forget_if_empty(conn.peer());
+        self.0.forget_if_empty(&mut state, conn.peer());
         drop(state);
         self.0.report(events);
     }
@@ -193,7 +194,7 @@ impl Deliveries {
         let after = peer.outgoing.size();
         state.total.change(before, after);
         self.0.advance(&mut state, name, &mut events);
-        state.forget_if_empty(name);
+        self.0.forget_if_empty(&mut state, name);
         drop(state);
         self.0.report(events);
         dropped
@@ -267,10 +268,12 @@ impl Shared {
     fn attach(&self, conn: &Handle) {
         let mut events = Vec::new();
         let mut state = self.lock();
-        let Some(peer) = state.peers.get_mut(conn.peer()) else { return };
+        let State { peers, gaps, .. } = &mut *state;
+        let Some(peer) = peers.get_mut(conn.peer()) else { return };
         if conn.is_closed() || peer.is_on(conn) {
             return;
         }
+        gaps.remove(peer);
         peer.conn = Some(conn.clone());
         peer.outgoing.attach();
         conn.set_delivering();
@@ -291,13 +294,10 @@ impl Shared {
         if !self.bounds.has_room(guard.total, kept.text.len()) {
             self.expire_all(&mut guard, &mut events);
         }
-        let State { peers, epoch, clock, total, .. } = &mut *guard;
+        let State { peers, epoch, clock, total, gaps, .. } = &mut *guard;
         let now = clock.now();
-        let mut is_new = false;
-        let peer = peers.entry(name.clone()).or_insert_with(|| {
-            is_new = true;
-            Peer::default()
-        });
+        let peer = peers.entry(name.clone()).or_default();
+        gaps.remove(peer);
         let message = Message::new(kept, now, watch);
         if !peer.outgoing.has_room(&message, self.bounds.room(peer.outgoing.size(), *total)) {
             // What has expired makes room before anything else does.
@@ -319,8 +319,8 @@ impl Shared {
         pump(peer, name, epoch, total, now, &mut events);
         self.write_records(peer, name, clock, total);
         let is_attached = peer.conn.as_ref().is_some_and(|conn| !conn.is_closed());
-        if result.is_err() && is_new {
-            guard.forget_if_empty(name);
+        if result.is_err() {
+            self.forget_if_empty(&mut guard, name);
         }
         drop(guard);
         self.report(events);
@@ -357,6 +357,9 @@ impl Shared {
         let after = peer.outgoing.size();
         state.total.change(before, after);
         self.advance(&mut state, name, &mut events);
+        if !is_stored {
+            self.forget_if_empty(&mut state, name);
+        }
         drop(state);
         self.report(events);
     }

@@ -96,6 +96,9 @@ fn restored(records: Vec<Read>) -> (State, bool) {
         }
     }
     let names: Vec<Arc<str>> = state.peers.keys().cloned().collect();
-    names.iter().for_each(|name| state.forget_if_empty(name));
+    for name in &names {
+        state.forget_if_empty(name);
+        state.note_gap(name);
+    }
     (state, is_new)
 }

@@ -7,6 +7,7 @@ use crate::{
     connection::handle::Handle,
     delivery::{
         Change, Time, clock,
+        deliveries::gaps::Gaps,
         failed::{self, Failures},
         incoming::Incoming,
         lane::Lane,
@@ -42,6 +43,8 @@ pub(super) struct State {
     pub(super) reported: Size,
     /// The absent peers whose numbers are remembered.
     pub(super) remembered: Remembered,
+    /// The absent peers for which only a gap is kept.
+    pub(super) gaps: Gaps,
 }
 
 /// A peer for which something is kept, or which has sent kept messages.
@@ -56,6 +59,8 @@ pub(super) struct Peer {
     place: Option<u64>,
     /// The states that the peer has sent, by type.
     pub(super) reported: HashMap<Box<str>, Reported>,
+    /// Its place among the peers for which only a gap is kept, if it is one.
+    pub(super) gap_age: Option<u64>,
 }
 
 /// A state that a peer has sent.
@@ -101,8 +106,8 @@ impl State {
     pub(super) fn new(epoch: Box<str>, base: Time) -> Self {
         let clock = Clock { base, start: Instant::now(), recorded: None };
         let (total, reported) = (Size::default(), Size::default());
-        let remembered = Remembered::new(MAX_REMEMBERED);
-        Self { epoch, clock, peers: HashMap::new(), total, swept: None, reported, remembered }
+        let (remembered, gaps) = (Remembered::new(MAX_REMEMBERED), Gaps::default());
+        Self { epoch, clock, peers: HashMap::new(), total, swept: None, reported, remembered, gaps }
     }
 
     pub(super) fn in_memory() -> Self {

@@ -110,8 +110,15 @@ impl Outgoing {
         let message = self.seq.remove(&number)?;
         self.bytes -= message.len();
         self.records.push(Record::Delete(Lane::Seq, number));
+        self.free_empty();
         self.add_skip(number, number, why);
         Some(message)
+    }
+
+    /// Forgets the numbers that are skipped. The peer takes them for numbers that never were
+    /// messages.
+    pub(in crate::delivery) fn forget_skips(&mut self) {
+        self.records.extend(self.skips.end(u64::MAX).into_iter().map(Record::EndSkip));
     }
 
     fn add_skip(&mut self, from: u64, to: u64, why: Why) {
