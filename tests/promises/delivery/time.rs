@@ -67,7 +67,7 @@ async fn expired_messages_make_room_before_live_ones() {
     hub.send_to("box-7", &Sample { n: 1 }).await.unwrap();
     advance(Duration::from_secs(3600)).await;
     hub.send_to("box-7", &Sample { n: 2 }).await.unwrap();
-    let types: Vec<_> = hub.waiting("box-7").iter().map(|waiting| waiting.message_type.to_string()).collect();
+    let types: Vec<_> = hub.waiting("box-7").iter().map(|waiting| waiting.message_type.clone()).collect();
     assert_eq!(types, ["sample", "sample"]);
 }
 
