@@ -21,6 +21,7 @@ enum Event {
     Resumed(Resumed),
     Gap(Gap),
     Expired(String, String),
+    Dropped(String, String),
     Failed(String, String, String),
     StoreFailed(String),
 }
@@ -37,6 +38,9 @@ impl Observer for Events {
     }
     fn delivery_expired(&self, peer: &str, message_type: &str) {
         self.0.add(Event::Expired(peer.to_owned(), message_type.to_owned()));
+    }
+    fn delivery_dropped(&self, peer: &str, message_type: &str) {
+        self.0.add(Event::Dropped(peer.to_owned(), message_type.to_owned()));
     }
     fn delivery_failed(&self, _: &Connection, message_type: &str, code: &str, message: &str) {
         self.0.add(Event::Failed(message_type.to_owned(), code.to_owned(), message.to_owned()));
@@ -85,6 +89,9 @@ async fn a_gap_is_reported_at_both_ends() {
     let last = client.deliver(&Sample { n: 4 });
     within(client.start(CancellationToken::new())).await.unwrap();
     within(last).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(ours.0.next().await, Event::Dropped(String::new(), "sample".to_owned()));
+    }
     let resumed = ours.resumed().await;
     assert_eq!((resumed.handled, resumed.waiting), (0, 2));
     let (own, other) = (ours.gap().await, theirs.gap().await);
@@ -139,6 +146,24 @@ async fn an_expired_message_is_reported() {
         let expired = Event::Expired("box-7".to_owned(), "sample".to_owned());
         assert_eq!(events.0.try_next(), Some(expired));
     }
+    assert_eq!(events.0.try_next(), None);
+}
+
+/// Row G18: each message that is dropped is reported at once, also while the peer is away.
+#[tokio::test]
+async fn a_dropped_message_is_reported() {
+    let events = Events::default();
+    let mailbox = Mailbox::new().messages_per_peer(2);
+    let hub = Hub::builder().without_handlers().observer(events.clone()).mailbox(mailbox).build().unwrap();
+    let dropped = || Event::Dropped("box-7".to_owned(), "sample".to_owned());
+    for n in 1..=3 {
+        assert_eq!(events.0.try_next(), None);
+        hub.send_to("box-7", &Sample { n }).await.unwrap();
+    }
+    assert_eq!((events.0.try_next(), events.0.try_next()), (Some(dropped()), None));
+    assert_eq!(hub.drop_waiting("box-7"), 2);
+    assert_eq!([(); 3].map(|()| events.0.try_next()), [Some(dropped()), Some(dropped()), None]);
+    assert_eq!(hub.drop_waiting("box-7"), 0);
     assert_eq!(events.0.try_next(), None);
 }
 

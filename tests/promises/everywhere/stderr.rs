@@ -179,6 +179,8 @@ async fn make_problems_of_delivery() {
     let gap = json!({"type": "delivery", "seq": {"epoch": HOSTILE, "skip": [1, 5], "why": HOSTILE}});
     peer.send(gap.to_string()).await;
     peer.receive().await;
+    within(server.hub.send_to("box-8", &Brief { n: 4 })).await.expect("it has room");
+    assert_eq!(server.hub.drop_waiting("box-8"), 1);
     server.stop().await;
 
     let mailbox = Mailbox::new().store(Full);
@@ -202,6 +204,7 @@ fn problems_of_delivery_are_printed() {
     assert!(stderr.lines().all(|line| line.starts_with("wsx: ") && !line.starts_with("wsx: forged")), "{stderr}");
     for text in [
         "wsx: \"box-7\": \"brief\": the message has expired",
+        "wsx: \"box-8\": \"brief\": the message was dropped",
         "wsx: \"box-7\": this end does not send the messages ",
         "wsx: \"box-7\": the peer does not send the messages 1 to 5: unknown",
         "wsx: \"box-7\": \"brief\": the peer did not handle it: a\\nwsx: forged",

@@ -54,6 +54,14 @@ pub(super) struct Outgoing {
     records: Vec<Record>,
 }
 
+/// A message that waits.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) place: (Lane, u64),
+    /// The types of the messages that have made room for it.
+    pub(super) dropped: Vec<Box<str>>,
+}
+
 /// A change for the store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Record {
@@ -70,17 +78,13 @@ pub(super) enum Record {
 }
 
 impl Outgoing {
-    /// Adds a message, and returns its number. The first number of a run is at least `lowest`.
-    /// Returns the message if there is no room.
-    pub(super) fn accept(&mut self, message: Message, lowest: u64, room: Room) -> Result<(Lane, u64), Box<Message>> {
+    /// Adds a message. The first number of a run is at least `lowest`. Returns the message if there
+    /// is no room.
+    pub(super) fn accept(&mut self, message: Message, lowest: u64, room: Room) -> Result<Accepted, Box<Message>> {
         let lane = Lane::of(message.kept.policy.delivery);
         let slot = (lane == Lane::Latest).then(|| Slot::of(&message));
-        let Some(dropped) = self.dropped_for(&message, room) else { return Err(Box::new(message)) };
-        for number in dropped {
-            if let Some(dropped) = self.skip(number, Why::Full) {
-                dropped.end(Outcome::Dropped);
-            }
-        }
+        let Some(numbers) = self.dropped_for(&message, room) else { return Err(Box::new(message)) };
+        let dropped = self.drop_all(&numbers, Why::Full);
         self.bytes += message.len();
         self.may_expire(message.expires);
         let number = match slot {
@@ -97,7 +101,7 @@ impl Outgoing {
             }
         };
         self.is_numbering[lane as usize] = true;
-        Ok((lane, number))
+        Ok(Accepted { place: (lane, number), dropped })
     }
 
     /// Returns the number after the last one. The first of a run is at least `lowest`: the store

@@ -17,6 +17,7 @@ macro_rules! for_each_call {
             delivery_gap(conn: &Connection, gap: &Gap);
             delivery_failed(conn: &Connection, message_type: &str, code: &str, message: &str);
             delivery_expired(peer: &str, message_type: &str);
+            delivery_dropped(peer: &str, message_type: &str);
             store_failed(error: &StoreError);
             message_ignored(conn: &Connection, message_type: &str);
             envelope_rejected(conn: &Connection, frame: &RawFrame<'_>);

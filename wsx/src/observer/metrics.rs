@@ -47,6 +47,7 @@ const PEER_FAILURES: &str = "wsx_peer_failures_total";
 const MISSING: &str = "wsx_delivery_missing_total";
 const DELIVERY_FAILURES: &str = "wsx_delivery_failures_total";
 const EXPIRED: &str = "wsx_delivery_expired_total";
+const DROPPED: &str = "wsx_delivery_dropped_total";
 const STORE_FAILURES: &str = "wsx_store_failures_total";
 
 /// Counts in the facade [`metrics`](https://docs.rs/metrics): connections, handshakes, messages and
@@ -109,9 +110,11 @@ impl MetricsObserver {
         metrics::describe_counter!(MISSING, "Kept messages that are never handled");
         metrics::describe_counter!(DELIVERY_FAILURES, "Kept messages that the peer could not handle");
         metrics::describe_counter!(EXPIRED, "Kept messages whose time to live was over");
+        metrics::describe_counter!(DROPPED, "Kept messages that the program dropped, or that made room for others");
         metrics::describe_counter!(STORE_FAILURES, "Times at which the store could not be written");
         // They are there from the start, because an alert needs their zero.
         counter!(EXPIRED).increment(0);
+        counter!(DROPPED).increment(0);
         counter!(STORE_FAILURES).increment(0);
         Self { messages: Table::default(), handlers: Table::default(), was_connected: AtomicBool::new(false) }
     }
@@ -200,6 +203,10 @@ impl Observer for MetricsObserver {
 
     fn delivery_expired(&self, _: &str, _: &str) {
         counter!(EXPIRED).increment(1);
+    }
+
+    fn delivery_dropped(&self, _: &str, _: &str) {
+        counter!(DROPPED).increment(1);
     }
 
     fn store_failed(&self, _: &StoreError) {

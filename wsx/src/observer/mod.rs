@@ -148,11 +148,18 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (conn, message_type, code, message);
     }
 
-    /// The time to live of a kept message was over before the peer had handled it. `peer` is the id
-    /// of the peer, and empty at a client. `message_type` is a constant of this program.
+    /// The time to live of a kept message was over before the peer acknowledged it. `peer` is the
+    /// id of the peer, and empty at a client. `message_type` is a constant of this program.
     ///
     /// wsx notices it when the message would be sent, or when it needs the room, and not at once.
     fn delivery_expired(&self, peer: &str, message_type: &str) {
+        let _ = (peer, message_type);
+    }
+
+    /// A kept message was dropped: by `drop_waiting`, or because a newer one needed its room. The
+    /// peer may have handled it if it was sent. The arguments are as in
+    /// [`delivery_expired`](Self::delivery_expired).
+    fn delivery_dropped(&self, peer: &str, message_type: &str) {
         let _ = (peer, message_type);
     }
 

@@ -109,6 +109,11 @@ impl Observer for StderrObserver {
         print(format_args!("\"{peer}\": \"{message_type}\": the message has expired"));
     }
 
+    fn delivery_dropped(&self, peer: &str, message_type: &str) {
+        let (peer, message_type) = (Shown(&peer), Shown(&message_type));
+        print(format_args!("\"{peer}\": \"{message_type}\": the message was dropped"));
+    }
+
     fn delivery_failed(&self, conn: &Connection, message_type: &str, code: &str, message: &str) {
         let (message_type, code, message) = (Shown(&message_type), Shown(&code), Shown(&message));
         print_of(conn, format_args!("\"{message_type}\": the peer did not handle it: {code}: {message}"));

@@ -120,6 +120,10 @@ impl Observer for TracingObserver {
         warn!(target: "wsx", peer = %Shown(&peer), message_type, "delivery expired");
     }
 
+    fn delivery_dropped(&self, peer: &str, message_type: &str) {
+        warn!(target: "wsx", peer = %Shown(&peer), message_type, "delivery dropped");
+    }
+
     fn store_failed(&self, error: &StoreError) {
         error!(target: "wsx", error = %ShownError(error), "store failed");
     }

@@ -10,6 +10,7 @@ pub(super) enum Event {
     Gap(Handle, Gap),
     Resumed(Handle, Resumed),
     Expired(Arc<str>, Vec<Box<str>>),
+    Dropped(Arc<str>, Vec<Box<str>>),
     Failed(Handle, Failed, Box<str>),
 }
 
@@ -22,6 +23,9 @@ impl Shared {
                 Event::Resumed(conn, resumed) => self.observer.delivery_resumed(Connection::of(&conn), &resumed),
                 Event::Expired(peer, types) => {
                     types.iter().for_each(|message_type| self.observer.delivery_expired(&peer, message_type));
+                }
+                Event::Dropped(peer, types) => {
+                    types.iter().for_each(|message_type| self.observer.delivery_dropped(&peer, message_type));
                 }
                 Event::Failed(conn, failed, message_type) => {
                     let conn = Connection::of(&conn);

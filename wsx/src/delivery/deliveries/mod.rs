@@ -190,7 +190,9 @@ impl Deliveries {
         let mut state = self.0.lock();
         let Some(peer) = state.peers.get_mut(name) else { return 0 };
         let before = peer.outgoing.size();
-        let dropped = peer.outgoing.drop_waiting();
+        let types = peer.outgoing.drop_waiting();
+        let dropped = types.len();
+        events.push(Event::Dropped(name.into(), types));
         let after = peer.outgoing.size();
         state.total.change(before, after);
         self.0.advance(&mut state, name, &mut events);
@@ -306,6 +308,12 @@ impl Shared {
         let before = peer.outgoing.size();
         let accepted = peer.outgoing.accept(message, now.lowest_number(), self.bounds.room(before, *total));
         total.change(before, peer.outgoing.size());
+        let accepted = accepted.map(|accepted| {
+            if !accepted.dropped.is_empty() {
+                events.push(Event::Dropped(name.clone(), accepted.dropped));
+            }
+            accepted.place
+        });
         let result = match (accepted, self.journal.get()) {
             (Err(_), _) => Err(SendError::OutboxFull),
             (Ok((lane, number)), None) => {

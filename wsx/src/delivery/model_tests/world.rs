@@ -437,7 +437,8 @@ impl World {
         let (before, mut accepted) = (self.sender_queue.len(), None);
         self.with_sender(|sender, now| {
             let message = Message::new(text(id, policy), now, None);
-            accepted = sender.accept(message, lowest, Room { messages, bytes: 1 << 20 }).ok();
+            accepted =
+                sender.accept(message, lowest, Room { messages, bytes: 1 << 20 }).ok().map(|accepted| accepted.place);
         });
         // The engine gives the new message to the store before the changes that it causes.
         let Some((lane, number)) = accepted else { return };

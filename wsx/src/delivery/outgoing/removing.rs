@@ -89,20 +89,28 @@ impl Outgoing {
         self.link.as_ref().map_or((0, 0), |link| (link.seq_sent, link.latest_sent))
     }
 
-    /// Removes all messages that wait, and returns their number. States that the peer has handled
+    /// Removes all messages that wait, and returns their types. States that the peer has handled
     /// stay.
-    pub(in crate::delivery) fn drop_waiting(&mut self) -> usize {
+    pub(in crate::delivery) fn drop_waiting(&mut self) -> Vec<Box<str>> {
         let numbers: Vec<u64> = self.seq.keys().copied().collect();
         let newest: Vec<u64> = self.latest.keys().copied().collect();
-        for number in &numbers {
-            if let Some(message) = self.skip(*number, Why::Dropped) {
-                message.end(Outcome::Dropped);
+        let mut types = self.drop_all(&numbers, Why::Dropped);
+        for number in newest {
+            types.push((*self.latest[&number].kept.message_type).into());
+            self.remove_latest(number, Outcome::Dropped);
+        }
+        types
+    }
+
+    /// Removes these messages, and returns their types.
+    pub(super) fn drop_all(&mut self, numbers: &[u64], why: Why) -> Vec<Box<str>> {
+        let mut types = Vec::new();
+        for number in numbers {
+            if let Some(message) = self.skip(*number, why) {
+                types.push((*message.end(Outcome::Dropped).kept.message_type).into());
             }
         }
-        for number in &newest {
-            self.remove_latest(*number, Outcome::Dropped);
-        }
-        numbers.len() + newest.len()
+        types
     }
 
     /// Removes a message whose number the peer expects.

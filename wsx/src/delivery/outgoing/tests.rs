@@ -27,7 +27,7 @@ fn sized(kind: &str, policy: Policy, bytes: usize) -> Message {
 
 /// Accepts a message, and notes that it is stored.
 fn accepted(outgoing: &mut Outgoing, message: Message) -> u64 {
-    let (lane, number) = outgoing.accept(message, 1, ROOM).unwrap();
+    let (lane, number) = outgoing.accept(message, 1, ROOM).unwrap().place;
     outgoing.stored(lane, number);
     number
 }
@@ -45,7 +45,7 @@ fn next(outgoing: &mut Outgoing) -> Option<Step<'_>> {
 #[test]
 fn a_hole_before_a_message_is_explained_when_the_message_is_durable() {
     let mut outgoing = Outgoing::default();
-    let accept = |outgoing: &mut Outgoing| outgoing.accept(message(), 10, ROOM).unwrap().1;
+    let accept = |outgoing: &mut Outgoing| outgoing.accept(message(), 10, ROOM).unwrap().place.1;
     assert_eq!(accept(&mut outgoing), 10);
     outgoing.stored(Lane::Seq, 10);
     outgoing.attach();
@@ -140,7 +140,7 @@ fn random_messages_expire_in_time() {
                     if random.random_bool(0.7) {
                         message.expires = Some(now.after(Duration::from_millis(random.random_range(1..50))));
                     }
-                    if let Ok((lane, number)) = outgoing.accept(message, 1, ROOM) {
+                    if let Ok(Accepted { place: (lane, number), .. }) = outgoing.accept(message, 1, ROOM) {
                         outgoing.stored(lane, number);
                     }
                 }
