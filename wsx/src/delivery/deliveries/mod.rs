@@ -26,7 +26,7 @@ use crate::{
             events::Event,
             expiry::expire,
             pump::pump,
-            state::{Peer, Size, State},
+            state::{Peer, State},
         },
         failed::Failed,
         journal::{Fate, Journal},
@@ -217,6 +217,8 @@ impl Deliveries {
     /// Returns the messages and bytes that count for the bounds, and those that are kept.
     #[cfg(feature = "__internals")]
     pub(crate) fn sizes(&self) -> [[usize; 2]; 2] {
+        use state::Size;
+
         let state = self.0.lock();
         let mut counted = Size::default();
         state.peers.values().for_each(|peer| counted.change(Size::default(), peer.outgoing.counted()));
