@@ -72,7 +72,8 @@ pub enum Full {
     /// The send returns an error, and waiting messages stay.
     #[default]
     Reject,
-    /// The oldest waiting message makes room. Its loss is reported at both ends.
+    /// The oldest waiting messages of its type make room, if it then fits. Their loss is reported
+    /// at both ends.
     DropOldest,
 }
 

@@ -43,8 +43,9 @@
 //!
 //! # Gaps
 //!
-//! A message that is never sent leaves a gap, which the observers at both ends receive; see
-//! [`Observer::delivery_gap`](crate::Observer::delivery_gap).
+//! A message that is never sent leaves a gap, which the observers at both ends receive when they
+//! are connected; see [`Observer::delivery_gap`](crate::Observer::delivery_gap). The observer of
+//! the sender also receives `delivery_expired` or `delivery_dropped` when the message leaves.
 pub(crate) mod clock;
 pub(crate) mod deliveries;
 mod delivering;

@@ -12,9 +12,9 @@ use std::fmt;
 /// cases, so both bounds count.
 ///
 /// If the outbox is full, the policy of the new message decides: a message of `at_least_once`
-/// returns [`SendError::OutboxFull`](crate::SendError::OutboxFull), or drops the oldest message of
-/// its type if that says `full = drop_oldest`. A message of `latest` or `state` replaces its older
-/// one, and needs room only if there is none.
+/// returns [`SendError::OutboxFull`](crate::SendError::OutboxFull), or drops the oldest messages of
+/// its type if that says `full = drop_oldest` and it then has room. A message of `latest` or
+/// `state` replaces its older one, and needs room only if there is none.
 ///
 /// ```standalone_crate
 /// use wsx::{Client, delivery::Outbox};
