@@ -54,7 +54,7 @@ const LIMIT: Duration = Duration::from_secs(3600);
 ///   that it adds are missing. The `on_connect` of both builders does run.
 /// - The bounds for received messages do not apply.
 /// - Requests of the program are messages of `next`, unless [`answer`](Self::answer) takes them.
-/// - It handles each [kept](wsx::delivery) message of the program at once. A reply of a kept type
+/// - It handles each [kept](crate::delivery) message of the program at once. A reply of a kept type
 ///   is a message of `next`. What is sent before `connect` waits for it, as for a real box.
 ///
 /// It waits for a handler or a message for at most an hour, and then panics. Pause the clock to
