@@ -20,9 +20,10 @@ const MAX_TEXT: usize = 512;
 const MAX_CODE: usize = 128;
 /// Maximum length of all codes and texts of an epoch, in bytes. Above it, failures have no text.
 const MAX_REASONS: usize = 16 * 1024;
-/// Maximum length of all codes and texts in an acknowledgement, in bytes. The peer accepts messages
-/// of a bounded length. Above it, failures have no text.
-const MAX_IN_ACKNOWLEDGEMENT: usize = 64 * 1024;
+/// Maximum length of all codes and texts in an acknowledgement, in bytes. Above it, failures have
+/// no text. So an acknowledgement of a whole window has less than 64 KiB, unless codes are long: a
+/// peer with a smaller `max_message_size` would close each connection.
+const MAX_IN_ACKNOWLEDGEMENT: usize = 8 * 1024;
 /// Maximum length of a code without a text, in bytes.
 const SHORT_CODE: usize = 32;
 

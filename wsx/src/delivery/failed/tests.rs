@@ -1,4 +1,5 @@
 use super::*;
+use crate::delivery::wire::{Acknowledgement, FailedMessage};
 
 fn numbers(failed: &[Failed]) -> Vec<u64> {
     failed.iter().map(|failed| failed.number).collect()
@@ -140,4 +141,19 @@ fn a_store_keeps_the_failures() {
     let failed = restored.take([4, 4]);
     assert_eq!(numbers(&failed), [1, 2, 3, 4]);
     assert_eq!((&*failed[2].code, &*failed[2].message, failed[3].lane), ("bad_data", "", Lane::Latest));
+}
+
+/// Row G15: an acknowledgement of a whole window fits into a small maximum length of messages.
+#[test]
+fn an_acknowledgement_of_a_whole_window_is_short() {
+    let mut failures = failures();
+    let first = 1_800_000_000_000_001;
+    for number in first..first + 2 * window::MAX_MESSAGES as u64 {
+        failures.add(Lane::Seq, number, "not_handled", "no space is left on the device");
+    }
+    let failed = failures.take([u64::MAX, 0]);
+    assert_eq!(failed.len(), window::MAX_MESSAGES);
+    let failed = failed.iter().map(FailedMessage::from).collect();
+    let text = Acknowledgement { epoch: "0123456789abcdef".into(), seq: first, latest: first, failed }.text();
+    assert!(text.len() < 64 * 1024, "{} bytes", text.len());
 }
