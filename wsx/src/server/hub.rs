@@ -185,8 +185,7 @@ impl<E: Endpoint> Hub<E> {
     }
 
     /// Drops the messages that wait for this peer, and returns their number. States that it has
-    /// handled stay. The peer may handle a message that was sent to it. The observers at both ends
-    /// see the others as a gap, on the present connection of the peer or on its next one.
+    /// handled stay. The peer may handle what was sent to it. Both observers see the rest as a gap.
     pub fn drop_waiting(&self, id: &str) -> usize {
         self.program().deliveries.drop_waiting(id)
     }

@@ -314,14 +314,12 @@ impl World {
     /// Notes the outcome of a delivery.
     fn concluded(&self, id: u64, result: &Result<(), DeliveryError>) {
         let mut books = self.books();
-        let Books { messages, runs, dropped, outcomes, wrong, .. } = &mut *books;
+        let Books { messages, dropped, outcomes, wrong, .. } = &mut *books;
         let sent = messages.get_mut(&id).expect("it was recorded");
-        let is_same = runs.get(&sent.to).is_some_and(|run| run.number == sent.program);
         let may_be_dropped =
             || sent.kind == Kind::Sample || dropped.contains_key(&(sent.from.clone(), sent.to.clone()));
         let (name, is_right) = match result {
-            // A receiver that was killed has forgotten that the handler failed.
-            Ok(()) => ("handled", sent.succeeded > 0 || (sent.failed > 0 && !is_same)),
+            Ok(()) => ("handled", sent.succeeded > 0),
             Err(DeliveryError::Failed { .. }) => ("failed", sent.failed > 0),
             Err(DeliveryError::Expired) => ("expired", sent.kind == Kind::Brief),
             Err(DeliveryError::Superseded) => ("superseded", sent.kind.lane() == Lane::Latest),
