@@ -44,6 +44,7 @@ pub(crate) fn measure(amount: &Amount, folder: &Folder) {
         let outcomes = outcomes(kind, &path, amount.damaged);
         let Outcomes { error, panic, wrong, right, lost } = outcomes;
         assert_eq!(error + panic + wrong + right + lost, amount.damaged, "each file has one outcome");
+        assert!(right < amount.damaged, "some of the files were damaged");
         let name = if kind == Kind::SqliteFull { "SQLite, without checksums" } else { kind.name() };
         println!("| {name} | {error} | {panic} | {wrong} | {right} |");
         if lost > 0 {
