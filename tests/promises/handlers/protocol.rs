@@ -297,7 +297,7 @@ fn a_request_is_described_with_its_reply() {
     let request = format!("Server -> Edge: cmd -> note | health ({cmd:016x}, {note:016x}, {health:016x})");
     assert_eq!(lines, [request, format!("Server -> Edge: health ({health:016x})")]);
     let json = serde_json::to_value(description).unwrap();
-    assert_eq!(json["messages"][0]["reply"], json!({"message_type": "note", "fingerprint": note}));
+    assert_eq!(json["messages"][0]["reply"], json!({"message_type": "note", "fingerprint": format!("{note:016x}")}));
     assert_eq!(json["messages"][1].get("reply"), None, "a plain message is described as before");
     assert_eq!(requests::refuses::Edge::INBOUND[..2], ["cmd", "health"]);
     assert!(requests::refuses::ServerInbound::decode("note", "{}").is_none());
