@@ -95,7 +95,7 @@ pub(crate) struct Keys<'t> {
     pub(crate) ttl: Option<u64>,
     pub(crate) err: Option<&'t str>,
     /// How a message with a key of delivery is sorted.
-    delivery: Option<String>,
+    pub(crate) delivery: Option<String>,
 }
 
 impl Keys<'_> {
@@ -130,6 +130,12 @@ pub(crate) fn keys(text: &str) -> Option<Keys<'_>> {
 /// Whether this is the answer to a request without a reply.
 pub(crate) fn is_failure(frame: &Frame) -> bool {
     frame.text().and_then(keys).is_some_and(|keys| keys.re.is_some() && keys.err.is_some())
+}
+
+/// Whether this acknowledges kept messages.
+pub(crate) fn is_acknowledgement(frame: &Frame) -> bool {
+    let delivery = |text| keys(text).and_then(|keys| keys.delivery);
+    frame.text().and_then(delivery).is_some_and(|delivery| delivery.starts_with("Acknowledgement"))
 }
 
 fn expected(text: &str) -> Option<Read<&str>> {
