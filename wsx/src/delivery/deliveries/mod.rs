@@ -277,7 +277,7 @@ impl Shared {
         if conn.is_closed() || peer.is_on(conn) {
             return;
         }
-        gaps.remove(peer);
+        gaps.remove(&mut peer.gap_place);
         peer.conn = Some(conn.clone());
         peer.outgoing.attach();
         conn.set_delivering();
@@ -301,7 +301,7 @@ impl Shared {
         let State { peers, epoch, clock, total, gaps, .. } = &mut *guard;
         let now = clock.now();
         let peer = peers.entry(name.clone()).or_default();
-        gaps.remove(peer);
+        gaps.remove(&mut peer.gap_place);
         let message = Message::new(kept, now, watch);
         if !peer.outgoing.has_room(&message, self.bounds.room(peer.outgoing.size(), *total)) {
             // What has expired makes room before anything else does.

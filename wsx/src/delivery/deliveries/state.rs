@@ -1,5 +1,5 @@
 //! What the lock of the kept messages protects: the peers, the epoch and the clock.
-pub(super) mod remembered;
+pub(super) mod absent;
 #[cfg(test)]
 mod tests;
 
@@ -7,7 +7,6 @@ use crate::{
     connection::handle::Handle,
     delivery::{
         Change, Time, clock,
-        deliveries::gaps::Gaps,
         failed::{self, Failures},
         incoming::Incoming,
         lane::Lane,
@@ -24,11 +23,21 @@ use std::{
 use tokio::{runtime, time::Instant};
 
 pub(super) use crate::delivery::size::Size;
-use remembered::{MAX_REMEMBERED, Remembered};
+use absent::Absent;
 
 /// Maximum number of epochs that are remembered for a peer. A peer has a new one when its store is
 /// new.
 const MAX_EPOCHS: usize = 4;
+/// Maximum number of absent peers whose handled numbers are remembered. Each takes about 1.4 KB.
+/// Too low: what a peer sends again after an outage is handled again. Too high: peers that invent
+/// ids fill the memory.
+const MAX_REMEMBERED: usize = 100_000;
+/// The bytes of a peer that counts once. One with many failures counts more often.
+const REMEMBERED_BYTES: usize = 1400;
+/// Maximum number of absent peers for which only a gap is kept. Too low: a peer that was away for
+/// long does not learn which messages it has missed. Too high: each one takes about 1 KB, and a
+/// record of the store.
+const MAX_GAPS: usize = 10_000;
 
 pub(super) struct State {
     /// Made with the store.
@@ -42,9 +51,9 @@ pub(super) struct State {
     /// The states that all peers have sent.
     pub(super) reported: Size,
     /// The absent peers whose numbers are remembered.
-    pub(super) remembered: Remembered,
+    pub(super) remembered: Absent,
     /// The absent peers for which only a gap is kept.
-    pub(super) gaps: Gaps,
+    pub(super) gaps: Absent,
 }
 
 /// A peer for which something is kept, or which has sent kept messages.
@@ -59,8 +68,8 @@ pub(super) struct Peer {
     place: Option<u64>,
     /// The states that the peer has sent, by type.
     pub(super) reported: HashMap<Box<str>, Reported>,
-    /// Its place among the peers for which only a gap is kept, if it is one.
-    pub(super) gap_age: Option<u64>,
+    /// Its place among the absent peers for which only a gap is kept.
+    pub(super) gap_place: Option<u64>,
 }
 
 /// A state that a peer has sent.
@@ -106,7 +115,7 @@ impl State {
     pub(super) fn new(epoch: Box<str>, base: Time) -> Self {
         let clock = Clock { base, start: Instant::now(), recorded: None };
         let (total, reported) = (Size::default(), Size::default());
-        let (remembered, gaps) = (Remembered::new(MAX_REMEMBERED), Gaps::default());
+        let (remembered, gaps) = (Absent::new(MAX_REMEMBERED), Absent::new(MAX_GAPS));
         Self { epoch, clock, peers: HashMap::new(), total, swept: None, reported, remembered, gaps }
     }
 
@@ -134,8 +143,8 @@ impl State {
         }
         let is_absent = !peer.inboxes.is_empty() && peer.inboxes.iter().all(|inbox| inbox.conn.is_none());
         if is_absent && peer.place.is_none() {
-            let bytes = peer.inboxes.iter().map(|inbox| inbox.failed.memory()).sum();
-            peer.place = Some(self.remembered.add(name, bytes));
+            let bytes: usize = peer.inboxes.iter().map(|inbox| inbox.failed.memory()).sum();
+            peer.place = Some(self.remembered.add(name, 1 + bytes / REMEMBERED_BYTES));
         }
     }
 
@@ -170,12 +179,10 @@ impl Peer {
         &mut self,
         name: &str,
         epoch: &str,
-        remembered: &mut Remembered,
+        remembered: &mut Absent,
         changes: &mut Vec<Change>,
     ) -> &mut Inbox {
-        if let Some(place) = self.place.take() {
-            remembered.remove(place);
-        }
+        remembered.remove(&mut self.place);
         if let Some(at) = self.inboxes.iter().position(|inbox| *inbox.epoch == *epoch) {
             self.inboxes[at..].rotate_left(1);
         } else {

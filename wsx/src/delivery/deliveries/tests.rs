@@ -1,4 +1,4 @@
-use super::{Deliveries, End, state::remembered::Remembered};
+use super::{Deliveries, End, state::absent::Absent};
 use crate::{
     config::Config,
     connection::{handle::Handle, queue::Taken},
@@ -32,7 +32,7 @@ async fn acknowledgements_wait_for_room() {
 #[tokio::test(start_paused = true)]
 async fn absent_peers_are_forgotten_in_their_order() {
     let deliveries = Deliveries::in_memory(GuardedObserver::new(Silent));
-    deliveries.0.lock().remembered = Remembered::new(2);
+    deliveries.0.lock().remembered = Absent::new(2);
     let mut resumed = Vec::new();
     for id in ["a", "b", "a", "c", "a", "b", "d", "a"] {
         let conn = Handle::new(id.into(), Role::Server, &Config::default());

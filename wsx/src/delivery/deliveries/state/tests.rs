@@ -3,7 +3,7 @@ use super::*;
 /// A state that remembers so many absent peers.
 fn state(max: usize) -> State {
     let mut state = State::in_memory();
-    state.remembered = Remembered::new(max);
+    state.remembered = Absent::new(max);
     state
 }
 
