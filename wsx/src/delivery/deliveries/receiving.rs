@@ -257,25 +257,20 @@ impl Shared {
 
     /// Gives the handled numbers to the store, and acknowledges them when they are durable.
     fn handled(&self, peer: &mut Peer, name: &Arc<str>, clock: &mut Clock, epoch: &str, now: Time) {
-        let Some(inbox) = peer.inboxes.iter_mut().find(|inbox| *inbox.epoch == *epoch) else { return };
-        let Some(journal) = self.journal.get() else {
-            inbox.stored = inbox.handled();
+        let Some(inbox) = peer.inbox_of(epoch) else { return };
+        let (numbers, journal) = (inbox.handled(), self.journal.get());
+        if journal.is_none() {
+            inbox.stored = numbers;
             inbox.unwritten.clear();
-            self.begin_if_idle(inbox, name, now);
-            return self.acknowledge_if_due(inbox, name, now);
-        };
-        let numbers = inbox.handled();
+        }
         if numbers == inbox.stored && inbox.unwritten.is_empty() {
             self.begin_if_idle(inbox, name, now);
             return self.acknowledge_if_due(inbox, name, now);
         }
-        if inbox.is_writing {
-            return;
-        }
+        let Some(journal) = journal.filter(|_| !inbox.is_writing) else { return };
         inbox.is_writing = true;
-        let mut changes = Vec::new();
         let unwritten = std::mem::take(&mut inbox.unwritten);
-        changes.push(record::handled(name, epoch, numbers, inbox.failed.stored(numbers)));
+        let mut changes = vec![record::handled(name, epoch, numbers, inbox.failed.stored(numbers))];
         let (me, epoch) = (self.me.clone(), inbox.epoch.clone());
         changes.extend(unwritten.iter().filter_map(|message_type| peer.state_record(name, message_type)));
         changes.extend(clock.record());
@@ -302,7 +297,6 @@ impl Shared {
             return;
         }
         inbox.stored = [inbox.stored[0].max(numbers[0]), inbox.stored[1].max(numbers[1])];
-        self.begin_if_idle(inbox, name, now);
         self.acknowledge_if_due(inbox, name, now);
         self.handled(peer, name, clock, epoch, now);
     }
