@@ -21,6 +21,15 @@ impl Lane {
 }
 
 impl Number {
+    /// Returns the number of a message that is delivered like this.
+    pub(crate) fn of(delivery: Delivery, number: u64) -> Self {
+        match delivery {
+            Delivery::State => Self::State(number),
+            Delivery::Latest => Self::Latest(number),
+            Delivery::AtLeastOnce | Delivery::AtMostOnce => Self::Seq(number),
+        }
+    }
+
     pub(crate) fn lane(self) -> Lane {
         match self {
             Self::Seq(_) => Lane::Seq,

@@ -47,7 +47,7 @@ pub(super) enum Step<'m> {
     /// A message has expired: remove it, and ask again.
     Expire,
     /// A message, with its number in the lane.
-    Message { lane: Lane, number: u64, message: &'m Message },
+    Message { number: u64, message: &'m Message },
 }
 
 impl Link {
@@ -63,7 +63,7 @@ impl Link {
         } = number;
         self.add(lane, number, message.len(), now);
         message.report(Moment::Sent);
-        Some(Step::Message { lane, number, message })
+        Some(Step::Message { number, message })
     }
 
     /// Notes that the numbers up to this one were explained.

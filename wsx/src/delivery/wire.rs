@@ -2,7 +2,12 @@
 //! who sends them.
 use crate::{
     delivery::{Why, failed::Failed, lane::Lane},
-    envelope::{clock, keys::MAX_NUMBER, parse::VERSION},
+    envelope::{
+        clock,
+        kept::KeptMessage,
+        keys::{MAX_NUMBER, Number},
+        parse::VERSION,
+    },
 };
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::borrow::Cow;
@@ -117,15 +122,16 @@ fn text(key: &str, value: &impl Serialize) -> String {
     format!("{{\"ver\":{VERSION},\"type\":\"{TYPE}\",\"ts\":{},\"{key}\":{value}}}", clock::now())
 }
 
-/// Returns the envelope of a message with its number.
-pub(crate) fn numbered(text: &[u8], split: usize, lane: Lane, is_state: bool, number: u64, to: &mut Vec<u8>) {
-    let key: &[u8] = match (lane, is_state) {
-        (Lane::Seq, _) => b",\"seq\":",
-        (Lane::Latest, false) => b",\"latest\":",
-        (Lane::Latest, true) => b",\"state\":",
+/// Appends the envelope of a message with its number.
+pub(crate) fn numbered(message: &KeptMessage, number: u64, to: &mut Vec<u8>) {
+    let (before, after) = message.text.split_at(message.split);
+    let key: &[u8] = match Number::of(message.policy.delivery, number) {
+        Number::Seq(_) => b",\"seq\":",
+        Number::Latest(_) => b",\"latest\":",
+        Number::State(_) => b",\"state\":",
     };
-    to.extend_from_slice(&text[..split]);
+    to.extend_from_slice(before);
     to.extend_from_slice(key);
     serde_json::to_writer(&mut *to, &number).expect("a number is JSON");
-    to.extend_from_slice(&text[split..]);
+    to.extend_from_slice(after);
 }

@@ -8,7 +8,6 @@ use crate::{
         wire::{Acknowledgement, Announcement, numbered},
     },
     envelope::{incoming::RawFrame, kept::KeptMessage, keys::Number, sorted::Sorted},
-    message::Delivery,
 };
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -100,28 +99,20 @@ impl Kept {
 
     /// Returns a kept message of this peer as it is sent, with its number.
     pub(super) fn number(&self, conn: &Handle, message: &KeptMessage) -> (RawFrame<'static>, Number) {
-        let (lane, is_state) = match message.policy.delivery {
-            Delivery::State => (Lane::Latest, true),
-            Delivery::Latest => (Lane::Latest, false),
-            _ => (Lane::Seq, false),
-        };
+        let delivery = message.policy.delivery;
         let number = {
             let mut numbers = self.numbers();
             if numbers.sent == [0, 0] {
                 let begin = serde_json::to_string(&Announcement::new(&numbers.own_epoch)).expect("a string is JSON");
                 self.deliveries.announced(conn, &begin);
             }
-            numbers.sent[lane as usize] += 1;
-            numbers.sent[lane as usize]
+            let last = &mut numbers.sent[Lane::of(delivery) as usize];
+            *last += 1;
+            *last
         };
         let mut text = Vec::new();
-        numbered(&message.text, message.split, lane, is_state, number, &mut text);
+        numbered(message, number, &mut text);
         let text = String::from_utf8(text).expect("JSON is UTF-8");
-        let number = match (lane, is_state) {
-            (Lane::Seq, _) => Number::Seq(number),
-            (Lane::Latest, false) => Number::Latest(number),
-            (Lane::Latest, true) => Number::State(number),
-        };
-        (RawFrame::Text(text.into()), number)
+        (RawFrame::Text(text.into()), Number::of(delivery, number))
     }
 }

@@ -38,9 +38,8 @@ pub(super) fn pump(peer: &mut Peer, name: &str, epoch: &str, total: &mut Size, n
                 let skip = Announcement { skip: Some((from, to)), why: Some(why), ..Announcement::new(epoch) };
                 text_frame(&conn, |buffer| buffer.extend_from_slice(skip.text().as_bytes()))
             }
-            Some(Step::Message { lane, number, message }) => {
-                let (kept, is_state) = (&message.kept, message.is_state());
-                text_frame(&conn, |buffer| numbered(&kept.text, kept.split, lane, is_state, number, buffer))
+            Some(Step::Message { number, message }) => {
+                text_frame(&conn, |buffer| numbered(&message.kept, number, buffer))
             }
         };
         if conn.queue().push_delivery(frame).is_err() {

@@ -473,7 +473,8 @@ impl World {
             let frame = match step {
                 Sending::Begin { .. } => Frame::Begin,
                 Sending::Skip { from, to, why } => Frame::Skip { from, to, why },
-                Sending::Message { lane, number, message } => {
+                Sending::Message { number, message } => {
+                    let lane = Lane::of(message.kept.policy.delivery);
                     Frame::Message { lane, number, id: id_of(&message.kept.text) }
                 }
                 Sending::Expire => {
