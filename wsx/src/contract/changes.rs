@@ -139,16 +139,19 @@ fn of_payload(
     add(misfits(&before.data.written, &after.data.read, forward), false);
     let backward = Sides { written: &new.written, read: &old.read };
     add(misfits(&after.data.written, &before.data.read, backward), true);
-    if found.is_empty() && (before != after || old != new && is_recursive(before, old)) {
+    if found.is_empty() && (before != after || old != new && is_recursive(before)) {
         let what = "another shape, and each end still reads the other".to_owned();
         found.push(Change { message: name.to_owned(), field: String::new(), what, breaks: None });
     }
     found
 }
 
-/// Whether the payload may have a type inside that has itself inside.
-fn is_recursive(payload: &Payload, types: &BothTypes) -> bool {
-    !types.written.is_empty() && format!("{:?}", payload.data).contains("Named(")
+/// Whether the payload has a type inside that has itself inside.
+fn is_recursive(payload: &Payload) -> bool {
+    let mut names = Vec::new();
+    payload.data.written.names(&mut names);
+    payload.data.read.names(&mut names);
+    !names.is_empty()
 }
 
 /// A table of changes for a person.

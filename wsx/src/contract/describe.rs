@@ -9,43 +9,41 @@ use serde_json::{Map, Value};
 const DEFINITIONS: &str = "#/$defs/";
 /// Says that a value may be any JSON, and that this is meant.
 const ANY_IS_MEANT: &str = "x-wsx-any";
-/// The keywords that say nothing about the shape, or that serde does not check.
-const NOTES: [&str; 11] = [
+/// The keywords that a shape is made of, and those that say nothing about it or that serde does not
+/// check. Others are an error, and so nothing is left out in silence. `x-` begins those of users.
+const KEYWORDS: [&str; 32] = [
+    "$ref",
     "$schema",
-    "title",
-    "description",
+    "additionalProperties",
+    "allOf",
+    "anyOf",
+    "const",
     "default",
     "deprecated",
-    "readOnly",
-    "writeOnly",
-    "examples",
-    "uniqueItems",
-    "format",
-    ANY_IS_MEANT,
-];
-/// The other keywords that a shape is made of.
-const KNOWN: [&str; 21] = [
-    "$ref",
-    "type",
-    "const",
+    "description",
     "enum",
-    "oneOf",
-    "anyOf",
-    "allOf",
-    "not",
-    "properties",
-    "required",
-    "additionalProperties",
-    "unevaluatedProperties",
-    "patternProperties",
+    "examples",
+    "format",
     "items",
-    "prefixItems",
-    "minItems",
     "maxItems",
-    "minimum",
-    "maximum",
-    "minLength",
     "maxLength",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minimum",
+    "not",
+    "oneOf",
+    "pattern",
+    "patternProperties",
+    "prefixItems",
+    "properties",
+    "readOnly",
+    "required",
+    "title",
+    "type",
+    "unevaluatedProperties",
+    "uniqueItems",
+    "writeOnly",
 ];
 /// What schemars writes for the keys of a map that are integers.
 const KEYS: [(&str, Keys); 2] = [("^\\d+$", Keys::Unsigned), ("^-?\\d+$", Keys::Signed)];
@@ -107,9 +105,7 @@ impl Walk<'_> {
             Value::Object(object) => object,
             _ => return Err(no_shape("no value is allowed")),
         };
-        let is_known = |key: &&String| {
-            NOTES.contains(&&***key) || KNOWN.contains(&&***key) || key.starts_with("x-") || **key == "pattern"
-        };
+        let is_known = |key: &&String| KEYWORDS.contains(&&***key) || key.starts_with("x-");
         if let Some(key) = object.keys().find(|key| !is_known(key)) {
             return Err(no_shape(&format!("wsx does not know the keyword `{key}` of its JSON Schema")));
         }
