@@ -935,6 +935,19 @@ struct Figures {
     unanswered: u64,
 }
 
+/// Makes the network of a seed, without hosts.
+pub(crate) fn network(dice: &mut SmallRng) -> Sim<'static> {
+    turmoil::Builder::new()
+        .rng_seed(dice.random())
+        .tick_duration(Duration::from_millis(dice.random_range(2..=10)))
+        .simulation_duration(Duration::from_secs(3600))
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(Duration::from_millis(60))
+        .tcp_capacity(dice.random_range(8..64))
+        .enable_random_order()
+        .build()
+}
+
 /// Runs the simulation until `done`, or for this long. Returns whether it is done.
 pub(crate) fn run(
     sim: &mut Sim<'_>,

@@ -24,7 +24,7 @@
 use crate::{
     PORT, STATION, Segments, TIME_LIMIT,
     disk::{Disk, Lane, Trouble},
-    each_seed, pause, run, segments,
+    each_seed, network, pause, run, segments,
     simulated_requests::{break_link, conclude},
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -961,15 +961,7 @@ impl AddAssign for Figures {
 fn simulate(seed: u64) -> Result<Figures, String> {
     let mut dice = SmallRng::seed_from_u64(seed);
     let world = World::new(&mut dice);
-    let mut sim = turmoil::Builder::new()
-        .rng_seed(dice.random())
-        .tick_duration(Duration::from_millis(dice.random_range(2..=10)))
-        .simulation_duration(Duration::from_secs(3600))
-        .min_message_latency(Duration::from_millis(1))
-        .max_message_latency(Duration::from_millis(60))
-        .tcp_capacity(dice.random_range(8..64))
-        .enable_random_order()
-        .build();
+    let mut sim = network(&mut dice);
     let hurry = Hurry(&world);
     let (here, own) = (world.clone(), dice.random());
     sim.host(STATION, move || station(here.clone(), own));

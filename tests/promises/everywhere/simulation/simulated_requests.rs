@@ -11,7 +11,7 @@
 //! - After the faults, both ends ask to a depth of 5 at once, and each of these requests has its
 //!   reply.
 //! - After the shutdown, no request is in a table, and no task runs.
-use crate::{PORT, STATION, Segments, TIME_LIMIT, each_seed, pause, run, segments};
+use crate::{PORT, STATION, Segments, TIME_LIMIT, each_seed, network, pause, run, segments};
 use futures_util::future::join_all;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde::{Deserialize, Serialize};
@@ -514,15 +514,7 @@ impl AddAssign for Figures {
 fn simulate(seed: u64) -> Result<Figures, String> {
     let mut dice = SmallRng::seed_from_u64(seed);
     let world = World::new(&mut dice);
-    let mut sim = turmoil::Builder::new()
-        .rng_seed(dice.random())
-        .tick_duration(Duration::from_millis(dice.random_range(2..=10)))
-        .simulation_duration(Duration::from_secs(3600))
-        .min_message_latency(Duration::from_millis(1))
-        .max_message_latency(Duration::from_millis(60))
-        .tcp_capacity(dice.random_range(8..64))
-        .enable_random_order()
-        .build();
+    let mut sim = network(&mut dice);
     let (here, own) = (world.clone(), dice.random());
     sim.host(STATION, move || station(here.clone(), own));
     for name in &world.boxes {
