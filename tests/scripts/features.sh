@@ -14,8 +14,9 @@ choices=(
   "server hyper axum"
   "client proxy"
   macros
-  contract
+  "versions contract"
   metrics
+  outbox
   rustls
   tracing
   tungstenite

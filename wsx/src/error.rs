@@ -6,6 +6,7 @@ mod store;
 
 pub use store::{StoreError, StoreErrorKind};
 
+use crate::protocol::PeerVersion;
 use http::{HeaderMap, StatusCode, header::LOCATION};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, error::Error, fmt, io, time::Duration};
@@ -67,6 +68,16 @@ pub enum SendError {
     /// The connection does not keep messages, because it was made by `Connection::new`.
     #[error("a connection that is not of a hub or a client does not keep messages")]
     NotKept,
+    /// The peer speaks a version of the protocol that does not understand this message (row U5 of
+    /// the specification). Other messages may still be sent. Only with
+    /// [`contract`](crate::server::HubBuilder::contract) of the hub or the client.
+    #[error("the peer speaks {peer}, which does not understand {message_type:?}")]
+    PeerTooOld {
+        /// The type of the message.
+        message_type: Box<str>,
+        /// What the peer speaks.
+        peer: Box<PeerVersion>,
+    },
     /// The message cannot be written as JSON: its own `Serialize` failed, or a number is NaN or
     /// infinite (row E5 of the specification). The source says which number, as
     /// `readings[3].celsius`.

@@ -54,6 +54,7 @@
 //! | `axum` | no | `hyper`, and the peer's address from axum 0.8 |
 //! | `outbox` | no | [`Disk`](https://docs.rs/wsx-rs/latest/wsx/delivery/struct.Disk.html): kept messages survive a restart and a power cut |
 //! | `contract` | no | [`contract`](https://docs.rs/wsx-rs/latest/wsx/contract/index.html): compares a protocol with the versions that were released |
+//! | `versions` | no | [`contract::released!`](https://docs.rs/wsx-rs/latest/wsx/contract/macro.released.html): an end knows what peers of other versions understand |
 //! | `proxy` | no | `Client` through an HTTP or SOCKS5 proxy |
 //! | `rustls` | no | TLS: `wss://` in the client, `serve_tls` on the hub |
 //! | `testing` | no | [`testing`](https://docs.rs/wsx-rs/latest/wsx/testing/index.html): tests without a network, for dev-dependencies |
@@ -273,7 +274,7 @@ pub mod envelope;
 pub mod message;
 pub mod protocol;
 
-#[cfg(feature = "contract")]
+#[cfg(feature = "versions")]
 pub mod contract;
 
 mod policy;
@@ -336,7 +337,7 @@ pub use {
     dispatch::arguments::{Delivered, Meta, State},
     envelope::incoming::RawFrame,
     error::{BoxError, BuildError, ConnectError, HandlerError, Report, SendError},
-    observer::{Interest, Observer, RejectionKind, Setback, StderrObserver},
+    observer::{Interest, Misunderstood, Observer, RejectionKind, Setback, StderrObserver},
     protocol::endpoint::{Endpoint, Untyped},
     server::hub::Hub,
     wire::close_code::CloseCode,

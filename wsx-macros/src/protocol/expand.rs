@@ -249,7 +249,8 @@ fn unit_impls(p: &TokenStream, name: &Ident) -> TokenStream {
 
 /// The traits of a side: its names, the types that it receives, and its peers.
 fn side_impls(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream {
-    let (name_text, side_text) = (protocol.name.to_string(), side.to_string());
+    let name = &protocol.name;
+    let (name_text, side_text) = (name.to_string(), side.to_string());
     let inbound: Vec<TokenStream> =
         protocol.inbound(side).into_iter().map(|message| type_string(p, &message.named)).collect();
     let requests = protocol.inbound(side).into_iter().filter(|message| message.answer.is_some());
@@ -271,6 +272,8 @@ fn side_impls(protocol: &Protocol, p: &TokenStream, side: &Ident) -> TokenStream
     let body = quote! {
         const NAME: &'static #p::str = #side_text;
         const PROTOCOL: &'static #p::str = #name_text;
+        const VERSION: #p::u32 = #name::VERSION;
+        const FINGERPRINT: #p::u64 = #name::FINGERPRINT;
         const INBOUND: &'static [&'static #p::str] =
             &[#(#inbound,)* "__raw__", "__open__", "__close__", "__unknown__"];
         const REQUESTS: &'static [&'static #p::str] = &[#(#requests),*];

@@ -13,10 +13,12 @@ use crate::{
     },
     connection::handle::Handle,
     error::ConnectError,
-    protocol::endpoint::Endpoint,
+    handshake::PROTOCOL,
+    protocol::{PeerVersion, endpoint::Endpoint},
     task::{deadline, transport::socket::SocketTransport},
     wire::role::Role,
 };
+use http::HeaderValue;
 use std::borrow::Cow;
 use tokio::time::Instant;
 
@@ -56,6 +58,10 @@ pub(super) async fn attempt<E: Endpoint>(inner: &Inner<E>, turn: &mut Turn) -> R
             let made = made.unwrap_or_else(|| Err("the program's `headers` function panicked".into()));
             all.extend(made.map_err(ConnectError::Headers)?);
         }
+        if let Some(own) = program.versions.own() {
+            let value = HeaderValue::try_from(own.header()).expect("it has letters, digits, `%` and `.`");
+            all.entry(PROTOCOL).or_insert(value);
+        }
         let mut followed = 0;
         loop {
             let request = Request { headers: &all, deadline };
@@ -83,6 +89,11 @@ pub(super) async fn attempt<E: Endpoint>(inner: &Inner<E>, turn: &mut Turn) -> R
     let transport = SocketTransport::with_tcp(socket, stream::tcp, Role::Client, opened.early, &program.config);
     conn.set_peer_addr(transport.peer_addr());
     program.watch(&conn);
+    let speaks = opened.headers.get(PROTOCOL).and_then(|value| PeerVersion::parse(value.to_str().ok()?));
+    if let Some(version) = speaks {
+        program.meet(&conn, version);
+        program.report_version(&conn);
+    }
     conn.set_answer(opened.headers);
     Ok((conn, transport))
 }

@@ -327,6 +327,18 @@ impl<E: Endpoint> ClientBuilder<E> {
         self
     }
 
+    /// Takes the released versions of the protocol, so that the client knows what its server
+    /// understands; see [`wsx::contract`](crate::contract#mixed-versions).
+    ///
+    /// A file that does not have the version of the endpoint is an error of
+    /// [`build`](Self::build).
+    #[cfg(feature = "versions")]
+    #[must_use]
+    pub fn contract(mut self, released: crate::contract::Released) -> Self {
+        self.program.released = Some(released);
+        self
+    }
+
     /// Sets a function that runs for each new connection, before its first message and before the
     /// `register` of [`Client::connect`].
     ///

@@ -215,7 +215,11 @@ fn begin(conn: &Handle, encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError
     let (timeout, maximum) = (conn.request_timeout(), conn.max_requests());
     let step = match conn.requests().add(maximum) {
         Ok(id) => match encode(Sent::Request { id, ttl: milliseconds(timeout) }) {
-            Ok(draft) => Step::Draft { id, draft },
+            Ok(draft) if conn.peer_reads(draft.message_type()) => Step::Draft { id, draft },
+            Ok(draft) => {
+                conn.requests().forget(id);
+                Step::Failed(Failed::NotSent(conn.withhold(draft.message_type())))
+            }
             Err(error) => {
                 conn.requests().forget(id);
                 Step::Failed(Failed::NotSent(error))

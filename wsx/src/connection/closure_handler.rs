@@ -105,7 +105,7 @@ where
                 let (role, request) = (conn.role(), incoming.request.map(|id| Box::<str>::from(id.json())));
                 Box::pin(async move {
                     let request = request.as_deref().and_then(Id::from_json);
-                    future.await.into_reply(ReplyTo { role, request, keeper: &conn })
+                    future.await.into_reply(ReplyTo { role, request, peer: &conn })
                 })
             }
             Err(error) => Box::pin(std::future::ready(Err(error))),

@@ -7,9 +7,11 @@ mod asks;
 pub(crate) mod delivery;
 mod extra;
 mod intake;
+mod peer;
 mod reports;
 
 pub(crate) use intake::Intake;
+pub(crate) use peer::PeerProtocol;
 
 use crate::{
     catch_panic::Guarded,
@@ -75,6 +77,8 @@ struct Shared {
     requests: OnceLock<Box<Requests>>,
     /// Whether the observer knows that the peer sends replies which nobody waits for.
     unexpected: AtomicBool,
+    /// What the peer speaks, if it has named it. Set before the task starts.
+    peer_protocol: OnceLock<Arc<PeerProtocol>>,
     /// The delivery of kept messages on this connection.
     delivery: Delivery,
     /// Only few connections have this, so the others do not carry its memory.
@@ -119,6 +123,7 @@ impl Handle {
             max_requests: config.max_requests,
             requests: OnceLock::new(),
             unexpected: AtomicBool::new(false),
+            peer_protocol: OnceLock::new(),
             delivery: Delivery::default(),
             extra: OnceLock::new(),
         }))

@@ -30,7 +30,10 @@ use crate::{
     },
     envelope::{AskedBy, SentBy, frame::Encode as _},
     error::SendError,
-    protocol::side::{AnySide, Side},
+    protocol::{
+        PeerVersion,
+        side::{AnySide, Side},
+    },
     wire::{
         close_code::CloseCode,
         header::{MAX_CONTROL, Opcode},
@@ -119,6 +122,14 @@ impl<S: Side, To> Connection<S, To> {
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.handle.peer_addr()
+    }
+
+    /// Returns what the peer speaks, if it has named that (row U5 of the specification).
+    ///
+    /// A peer without a protocol names nothing, and so do an older wsx and other libraries.
+    #[must_use]
+    pub fn peer_version(&self) -> Option<&PeerVersion> {
+        self.handle.peer_protocol().map(|peer| &peer.version)
     }
 
     /// Queues a message or an envelope. Waits until the queue has room.

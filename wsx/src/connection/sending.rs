@@ -12,7 +12,7 @@ use crate::{
     envelope::{
         Outbound,
         frame::Encode as _,
-        kept::{KeepReply, KeptMessage},
+        kept::{KeptMessage, TakeReply},
     },
     error::SendError,
     wire::{role::Role, write::Frame},
@@ -109,7 +109,7 @@ impl<'c> Sending<'c> {
 
     #[inline]
     fn on_frame(conn: &'c Handle, frame: Result<Frame, SendError>) -> Self {
-        let (step, counted) = split(frame);
+        let (step, counted) = split(frame.and_then(|frame| conn.check_frame(frame)));
         Self::new(Target::Borrowed(conn), step, counted)
     }
 
@@ -183,6 +183,10 @@ impl Sending<'static> {
 
     /// Returns a send that owns its connection.
     pub(crate) fn on_owned(conn: Result<Handle, SendError>, frame: Result<Frame, SendError>) -> Self {
+        let frame = match &conn {
+            Ok(conn) => frame.and_then(|frame| conn.check_frame(frame)),
+            Err(_) => frame,
+        };
         match (split(frame), conn) {
             ((step @ Step::Frame(_), counted), Ok(conn)) => Self::new(Target::Owned(conn), step, counted),
             ((Step::Frame(_), _), Err(error)) => Self::new(Target::Missing, Step::Failed(error), None),
@@ -299,14 +303,20 @@ fn try_keep(conn: &Handle, message: KeptMessage) -> Result<(), SendError> {
     Recipient::of(conn)?.keep(message, None).map(drop)
 }
 
-impl KeepReply for Handle {
+impl TakeReply for Handle {
     fn keep_reply(&self, message: KeptMessage) -> Result<(), SendError> {
         try_keep(self, message)
+    }
+
+    #[inline]
+    fn check_reply(&self, frame: Frame) -> Result<Frame, SendError> {
+        self.check_frame(frame)
     }
 }
 
 #[inline]
 fn try_send_frame(conn: &Handle, frame: Frame) -> Result<(), SendError> {
+    let frame = conn.check_frame(frame)?;
     if conn.watch().is_some() {
         return try_send_watched(conn, frame);
     }

@@ -1,8 +1,8 @@
 //! What has changed between two versions, and which end it breaks. It does not know files.
 use super::{
-    fits::{Misfit, Sides, misfits},
-    shape::{Object, Shape},
-    version::{BothTypes, Entry, Payload, Version},
+    locked::fits::{Misfit, Sides, misfits},
+    locked::shape::{Object, Shape},
+    locked::version::{BothTypes, Entry, Payload, Version},
 };
 use std::fmt;
 

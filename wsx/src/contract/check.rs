@@ -1,8 +1,9 @@
 //! Compares the code with its lock file, and changes the file if the user wants that.
 use super::{
     changes::{Table, changes},
-    lock::Lock,
-    version::{Code, Version},
+    code::Code,
+    locked::lock::Lock,
+    locked::version::Version,
 };
 use crate::contract::Described;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Makes the shape of a type from its JSON Schema, as schemars writes it. It does not know
 //! messages.
-use super::shape::{Field, Keys, Length, Object, Range, Rest, Shape, Types};
+use super::locked::shape::{Field, Keys, Length, Object, Range, Rest, Shape, Types};
 use crate::contract::SchemaOf;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};

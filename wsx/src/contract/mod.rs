@@ -81,25 +81,41 @@
 //! A value that may be any JSON, such as a `serde_json::Value`, is an error that names the field.
 //! `#[schemars(extend("x-wsx-any" = true))]` on the field says that it is meant. So is a keyword of
 //! JSON Schema that wsx does not know.
+#[cfg(feature = "contract")]
 mod changes;
+#[cfg(feature = "contract")]
 mod check;
+#[cfg(feature = "contract")]
+mod code;
+#[cfg(feature = "contract")]
 mod describe;
-mod fits;
-mod lock;
-mod node;
-mod notation;
-mod shape;
-mod version;
+mod released;
+#[cfg(feature = "__engine")]
+mod verdict;
 
-pub use crate::contract_check as check;
-pub use schemars;
+#[cfg(any(feature = "contract", feature = "__engine"))]
+#[cfg_attr(
+    not(feature = "contract"),
+    allow(dead_code, reason = "only a check describes types, and writes a lock file")
+)]
+mod locked;
 
+pub use crate::contract_released as released;
+pub use released::Released;
+#[cfg(feature = "__engine")]
+pub(crate) use verdict::{Verdict, Verdicts};
+#[cfg(feature = "contract")]
+pub use {crate::contract_check as check, schemars};
+
+#[cfg(feature = "contract")]
 use crate::protocol::Description;
+#[cfg(feature = "contract")]
 use std::{
     io::{self, Write as _},
     path::Path,
 };
 
+#[cfg(feature = "contract")]
 /// A protocol whose contract can be checked. [`protocol!`](crate::protocol!) implements it.
 pub trait Described {
     /// The messages of the protocol.
@@ -110,10 +126,12 @@ pub trait Described {
     fn schemas() -> Vec<[Option<SchemaOf>; 3]>;
 }
 
+#[cfg(feature = "contract")]
 /// Returns the schema of a type.
 #[doc(hidden)]
 pub type SchemaOf = fn(&mut schemars::SchemaGenerator) -> schemars::Schema;
 
+#[cfg(feature = "contract")]
 /// Compares a protocol with its lock file, and panics if they do not agree.
 ///
 /// The file is `wsx.lock` beside the `Cargo.toml` of the crate, or the path after the protocol,
@@ -146,6 +164,7 @@ macro_rules! contract_check {
     };
 }
 
+#[cfg(feature = "contract")]
 /// What [`check!`] does.
 #[doc(hidden)]
 #[track_caller]
@@ -159,6 +178,7 @@ pub fn check_at<P: Described>(folder: &str, path: &str) {
     }
 }
 
+#[cfg(feature = "contract")]
 /// What [`check!`] does with this value of `WSX_CONTRACT`: returns what it has done to the file, if
 /// anything, or what is wrong.
 #[doc(hidden)]

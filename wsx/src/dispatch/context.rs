@@ -38,7 +38,7 @@ impl<'f, E> Context<'f, E> {
     #[doc(hidden)]
     #[must_use]
     pub fn reply_to(&self) -> ReplyTo<'f> {
-        ReplyTo { role: self.conn.role(), request: self.incoming.request, keeper: self.conn }
+        ReplyTo { role: self.conn.role(), request: self.incoming.request, peer: self.conn }
     }
 
     /// Returns the connection that received the message.

@@ -8,6 +8,7 @@ pub(crate) mod program;
 pub(crate) mod registration;
 pub(crate) mod router;
 pub(crate) mod run;
+pub(crate) mod versions;
 mod watched;
 
 pub use crate::{

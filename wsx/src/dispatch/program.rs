@@ -2,14 +2,22 @@
 //!
 //! A hub and a client own one each, so both run handlers in the same way. It does not know which of
 //! them owns it.
+#[cfg(feature = "versions")]
+use crate::contract::Released;
 use crate::{
     config::Config,
     connection::{closure_handler::OwnHandler, handle::Handle, keeper::Keeper, watch::Watch},
     delivery::{Mailbox, Outbox, deliveries::Deliveries},
-    dispatch::router::{Added, NoHandlers, Owner, Router},
+    dispatch::{
+        router::{Added, NoHandlers, Owner, Router},
+        versions::Versions,
+    },
     error::{BuildError, Report},
     observer::{GuardedObserver, Interest, Silent, spans},
-    protocol::endpoint::{Endpoint, Untyped},
+    protocol::{
+        PeerVersion,
+        endpoint::{Endpoint, Untyped},
+    },
 };
 use std::{
     panic::Location,
@@ -33,6 +41,8 @@ pub(crate) struct Program<E> {
     pub(crate) interest: Interest,
     /// The observer, if it wants to know of each message that is sent.
     watch: Option<Arc<dyn Watch>>,
+    /// What the program and its peers speak.
+    pub(crate) versions: Versions,
     /// The messages that are kept until their peers have handled them.
     pub(crate) deliveries: Deliveries,
     /// The same, as the sends of connections know it.
@@ -46,14 +56,22 @@ impl<E> Program<E> {
     pub(crate) fn without_handlers(endpoint: E, config: Config) -> Self {
         let observer = GuardedObserver::new(Silent);
         let deliveries = Deliveries::in_memory(observer.clone());
-        Self::new(endpoint, Router::empty(), config, observer, deliveries)
+        Self::new(endpoint, Router::empty(), config, observer, deliveries, Versions::none())
     }
 
-    fn new(endpoint: E, router: Router<E>, config: Config, observer: GuardedObserver, deliveries: Deliveries) -> Self {
+    fn new(
+        endpoint: E,
+        router: Router<E>,
+        config: Config,
+        observer: GuardedObserver,
+        deliveries: Deliveries,
+        versions: Versions,
+    ) -> Self {
         let interest = observer.interest();
         let watch = interest.messages.then(|| Arc::new(observer.clone()) as Arc<dyn Watch>);
         let keeper = Arc::new(deliveries.clone());
-        Self { endpoint, router, config, observer, interest, watch, deliveries, keeper, ignored: AtomicUsize::new(0) }
+        let ignored = AtomicUsize::new(0);
+        Self { endpoint, router, config, observer, interest, watch, versions, deliveries, keeper, ignored }
     }
 
     /// Gives a new connection what the observer wants of it, and who keeps its messages.
@@ -65,6 +83,16 @@ impl<E> Program<E> {
         if self.interest.spans {
             spans::create(conn);
         }
+    }
+
+    /// Notes what the peer of a new connection speaks.
+    pub(crate) fn meet(&self, conn: &Handle, version: PeerVersion) {
+        self.versions.meet(conn, version, &self.observer);
+    }
+
+    /// Reports what this end and the peer do not understand of each other.
+    pub(crate) fn report_version(&self, conn: &Handle) {
+        self.versions.report(conn, &self.observer);
     }
 
     /// Returns who keeps the messages of the program.
@@ -97,6 +125,9 @@ pub(crate) struct ProgramBuilder<E> {
     pub(crate) observer: GuardedObserver,
     /// Where kept messages are, if the program says so.
     pub(crate) place: Option<Place>,
+    /// The lock file, if the program has it.
+    #[cfg(feature = "versions")]
+    pub(crate) released: Option<Released>,
     /// The closures given to `on`.
     added: Vec<Added>,
     /// Problems found before `build`, which reports them together with its own.
@@ -116,6 +147,8 @@ impl Default for ProgramBuilder<Untyped> {
             config: Config::default(),
             observer: GuardedObserver::new(Silent),
             place: None,
+            #[cfg(feature = "versions")]
+            released: None,
             added: Vec::new(),
             problems: Vec::new(),
         }
@@ -139,7 +172,7 @@ impl ProgramBuilder<Untyped> {
     /// Replaces the untyped endpoint. Earlier state and closures belong to the untyped endpoint, so
     /// each is a problem.
     pub(crate) fn endpoint<E: Endpoint>(self, endpoint: E) -> ProgramBuilder<E> {
-        let Self { endpoint: untyped, config, observer, place, added, mut problems } = self;
+        let Self { endpoint: untyped, added, mut problems, .. } = self;
         if !untyped.is_empty() {
             problems.push(format!(
                 "`state` was called before `endpoint({})`: make the value a field of `{}` instead",
@@ -157,7 +190,16 @@ impl ProgramBuilder<Untyped> {
                 E::NAME
             )
         }));
-        ProgramBuilder { endpoint, config, observer, place, added: Vec::new(), problems }
+        ProgramBuilder {
+            endpoint,
+            config: self.config,
+            observer: self.observer,
+            place: self.place,
+            #[cfg(feature = "versions")]
+            released: self.released,
+            added: Vec::new(),
+            problems,
+        }
     }
 }
 
@@ -169,7 +211,13 @@ impl<E: Endpoint> ProgramBuilder<E> {
 
     /// Collects the handlers. Returns the program, and an error with every problem.
     pub(crate) fn build(self, owner: Owner, no_handlers: NoHandlers) -> (Program<E>, Result<(), BuildError>) {
-        let Self { endpoint, config, observer, place, added, mut problems } = self;
+        #[cfg_attr(not(feature = "versions"), allow(unused_mut, reason = "only a lock file changes it"))]
+        let mut versions = Versions::of::<E>();
+        #[cfg(feature = "versions")]
+        let unfit = self.released.map(|released| versions.set_released::<E>(released)).and_then(Result::err);
+        let Self { endpoint, config, observer, place, added, mut problems, .. } = self;
+        #[cfg(feature = "versions")]
+        problems.extend(unfit);
         let (router, more) = Router::build(&endpoint, added, owner, no_handlers);
         problems.extend(more);
         let place = place.unwrap_or_else(|| match owner {
@@ -188,7 +236,7 @@ impl<E: Endpoint> ProgramBuilder<E> {
         });
         let result =
             if problems.is_empty() { Ok(()) } else { Err(BuildError { subject: subject::<E>(owner), problems }) };
-        (Program::new(endpoint, router, config, observer, deliveries), result)
+        (Program::new(endpoint, router, config, observer, deliveries, versions), result)
     }
 }
 

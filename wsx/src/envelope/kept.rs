@@ -4,6 +4,7 @@ use crate::{
     envelope::{Outbound, frame::Encode as _, keys::Sent},
     error::SendError,
     policy::Policy,
+    wire::write::Frame,
 };
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -52,8 +53,10 @@ impl KeptMessage {
     }
 }
 
-/// Keeps the reply of a handler for the peer of its message.
-pub(crate) trait KeepReply {
+/// Takes the reply of a handler for the peer of its message.
+pub(crate) trait TakeReply {
     /// Keeps a message, and does not wait until it is durable.
     fn keep_reply(&self, message: KeptMessage) -> Result<(), SendError>;
+    /// Returns an error if the peer does not understand the reply.
+    fn check_reply(&self, frame: Frame) -> Result<Frame, SendError>;
 }

@@ -3,7 +3,7 @@ use crate::{
     envelope::{
         Envelope, Outbound, finite,
         frame::Encode as _,
-        kept::{KeepReply, KeptMessage},
+        kept::{KeptMessage, TakeReply},
         keys::{Id, Sent},
     },
     error::{BoxError, HandlerError, SendError},
@@ -25,8 +25,8 @@ pub struct ReplyTo<'f> {
     pub(crate) role: Role,
     /// The id of the request.
     pub(crate) request: Option<Id<'f>>,
-    /// Keeps a reply that is not lost with the connection.
-    pub(crate) keeper: &'f dyn KeepReply,
+    /// The peer, which takes the reply.
+    pub(crate) peer: &'f dyn TakeReply,
 }
 
 impl fmt::Debug for ReplyTo<'_> {
@@ -40,11 +40,12 @@ impl ReplyTo<'_> {
     #[inline]
     fn encode<M: Outbound>(self, message: &M) -> Result<Option<Frame>, SendError> {
         if message.policy().is_kept() && self.request.is_none() {
-            self.keeper.keep_reply(KeptMessage::of(message)?)?;
+            self.peer.keep_reply(KeptMessage::of(message)?)?;
             return Ok(None);
         }
         // One call, so that the message is written by one copy of its code.
-        message.encode_with(self.role, self.request.map_or(Sent::Message, Sent::Reply)).map(Some)
+        let frame = message.encode_with(self.role, self.request.map_or(Sent::Message, Sent::Reply))?;
+        self.peer.check_reply(frame).map(Some)
     }
 }
 

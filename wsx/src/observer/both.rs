@@ -6,7 +6,8 @@ use crate::{
     envelope::incoming::RawFrame,
     error::StoreError,
     error::{ConnectError, HandlerError},
-    observer::{Gap, Interest, Observer, RejectionKind, Resumed, Setback, calls::for_each_call},
+    observer::{Gap, Interest, Misunderstood, Observer, RejectionKind, Resumed, Setback, calls::for_each_call},
+    protocol::PeerVersion,
 };
 use http::StatusCode;
 use std::{io, net::SocketAddr, time::Duration};

@@ -7,6 +7,8 @@ macro_rules! for_each_call {
         $with! {
             connection_opened(conn: &Connection);
             connection_closed(conn: &Connection, closed: &Closed);
+            version_differs(conn: &Connection, peer: &PeerVersion, misunderstood: &Misunderstood<'_>);
+            message_withheld(conn: &Connection, message_type: &str, peer: &PeerVersion);
             connection_held_back(conn: &Connection);
             handler_failed(conn: &Connection, message_type: &str, error: &HandlerError);
             reply_dropped(conn: &Connection, message_type: &str);

@@ -2,11 +2,16 @@
 use crate::{
     catch_panic::Guarded,
     closed::Closed,
-    connection::{Connection, handle::Handle, watch::Watch},
+    connection::{
+        Connection,
+        handle::Handle,
+        watch::{Watch, WatchWithheld},
+    },
     envelope::incoming::{RawFrame, UNKNOWN},
     error::StoreError,
     error::{ConnectError, HandlerError},
-    observer::{Gap, Interest, Observer, RejectionKind, Resumed, Setback, calls::for_each_call},
+    observer::{Gap, Interest, Misunderstood, Observer, RejectionKind, Resumed, Setback, calls::for_each_call},
+    protocol::PeerVersion,
 };
 use http::StatusCode;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -52,6 +57,12 @@ impl Watch for GuardedObserver {
 
     fn queue_changed(&self, conn: &Handle, before: usize, now: usize) {
         Self::queue_changed(self, Connection::of(conn), before, now);
+    }
+}
+
+impl WatchWithheld for GuardedObserver {
+    fn withheld(&self, conn: &Handle, message_type: &str, peer: &PeerVersion) {
+        self.message_withheld(Connection::of(conn), message_type, peer);
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     error::StoreError,
     error::{ConnectError, HandlerError},
     observer::{Gap, Interest, Observer, RejectionKind, Setback},
+    protocol::PeerVersion,
     wire::{close_code::CloseCode, role::Role},
 };
 use http::StatusCode;
@@ -32,6 +33,7 @@ const OTHER: &str = "other";
 const CONNECTIONS: &str = "wsx_connections";
 const CONNECTIONS_CLOSED: &str = "wsx_connections_closed_total";
 const HELD_BACK: &str = "wsx_connections_held_back_total";
+const WITHHELD: &str = "wsx_messages_withheld_total";
 const HANDSHAKES: &str = "wsx_handshakes_total";
 const REJECTIONS: &str = "wsx_rejections_total";
 const CONTESTED_IDS: &str = "wsx_contested_ids_total";
@@ -91,6 +93,7 @@ impl MetricsObserver {
         metrics::describe_gauge!(CONNECTIONS, "Open connections");
         metrics::describe_counter!(CONNECTIONS_CLOSED, "Connections that have ended");
         metrics::describe_counter!(HELD_BACK, "Reports of connections that send more than their limit");
+        metrics::describe_counter!(WITHHELD, "Messages that the version of the peer does not understand");
         metrics::describe_counter!(HANDSHAKES, "Handshakes, and attempts of a client to connect");
         metrics::describe_counter!(REJECTIONS, "Handshakes that were answered with another status than 101");
         metrics::describe_counter!(CONTESTED_IDS, "Ids for which several programs seem to fight");
@@ -164,6 +167,10 @@ impl Observer for MetricsObserver {
         let (side, by, code) = (side(conn), closed.by.label(), code_label(closed.code));
         gauge!(CONNECTIONS, "side" => side).decrement(1);
         counter!(CONNECTIONS_CLOSED, "side" => side, "by" => by, "code" => code).increment(1);
+    }
+
+    fn message_withheld(&self, conn: &Connection, _: &str, _: &PeerVersion) {
+        counter!(WITHHELD, "side" => side(conn)).increment(1);
     }
 
     fn connection_held_back(&self, conn: &Connection) {

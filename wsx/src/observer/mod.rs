@@ -16,6 +16,7 @@ pub(crate) mod spans;
 mod stderr;
 #[cfg(feature = "tracing")]
 mod tracing;
+mod versions;
 
 #[cfg(feature = "metrics")]
 pub use self::metrics::MetricsObserver;
@@ -26,6 +27,7 @@ pub use interest::Interest;
 pub use rejection_kind::RejectionKind;
 pub use setback::Setback;
 pub use stderr::StderrObserver;
+pub use versions::Misunderstood;
 
 pub(crate) use guarded::{GuardedObserver, Silent};
 
@@ -35,6 +37,7 @@ use crate::{
     envelope::incoming::{RAW, RawFrame},
     error::StoreError,
     error::{ConnectError, HandlerError},
+    protocol::PeerVersion,
 };
 use http::StatusCode;
 use std::{io, net::SocketAddr, time::Duration};
@@ -71,6 +74,25 @@ pub trait Observer: Send + Sync + 'static {
     /// A connection has ended.
     fn connection_closed(&self, conn: &Connection, closed: &Closed) {
         let _ = (conn, closed);
+    }
+
+    /// The peer speaks another version of the protocol, and the ends do not understand each other in
+    /// everything, or this end does not know (row U5 of the specification).
+    ///
+    /// This is called before `connection_opened`, and only with
+    /// [`contract`](crate::server::HubBuilder::contract) of the hub or the client. The connection
+    /// goes on; see [`message_withheld`](Self::message_withheld).
+    fn version_differs(&self, conn: &Connection, peer: &PeerVersion, misunderstood: &Misunderstood<'_>) {
+        let _ = (conn, peer, misunderstood);
+    }
+
+    /// A message was not sent, because the version of the peer does not understand it. A send
+    /// returns [`SendError::PeerTooOld`](crate::SendError::PeerTooOld), and a broadcast goes on to
+    /// the next connection.
+    ///
+    /// `message_type` is a constant of the program.
+    fn message_withheld(&self, conn: &Connection, message_type: &str, peer: &PeerVersion) {
+        let _ = (conn, message_type, peer);
     }
 
     /// The peer sends more than [`Config::receive_limit`](crate::Config::receive_limit()) allows,

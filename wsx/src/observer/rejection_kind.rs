@@ -36,6 +36,9 @@ pub enum RejectionKind {
     PerAddress,
     /// [`max_connections_per_second`](crate::server::HubBuilder::max_connections_per_second).
     PerSecond,
+    /// The peer does not speak the version of the protocol that
+    /// [`require`](crate::server::HubBuilder::require) asks for.
+    Version,
     /// The id is connected already, and
     /// [`on_duplicate`](crate::server::HubBuilder::on_duplicate) rejects the newer connection.
     Duplicate,
@@ -60,6 +63,7 @@ impl RejectionKind {
             Self::Full => "full",
             Self::PerAddress => "per_address",
             Self::PerSecond => "per_second",
+            Self::Version => "version",
             Self::Duplicate => "duplicate",
             Self::Shutdown => "shutdown",
         }

@@ -5,9 +5,10 @@ use crate::{
     envelope::incoming::{RAW, RawFrame},
     error::{ConnectError, HandlerError, StoreError},
     observer::{
-        Gap, Observer, RejectionKind, Setback,
+        Gap, Misunderstood, Observer, RejectionKind, Setback,
         shown::{Shown, ShownClosed, ShownError},
     },
+    protocol::PeerVersion,
     wire::close_code::CloseCode,
 };
 use http::StatusCode;
@@ -59,6 +60,21 @@ impl Observer for StderrObserver {
         if !matches!(closed.code, CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS) {
             print_of(conn, format_args!("{}", ShownClosed(closed)));
         }
+    }
+
+    fn version_differs(&self, conn: &Connection, peer: &PeerVersion, misunderstood: &Misunderstood<'_>) {
+        let (name, number) = (Shown(&peer.protocol), peer.version);
+        let Misunderstood { withheld, misread, is_known } = misunderstood;
+        if !is_known {
+            return print_of(conn, format_args!("the peer speaks {name} v{number}, which is not in the lock file"));
+        }
+        print_of(
+            conn,
+            format_args!(
+                "the peer speaks {name} v{number}: it does not understand {withheld:?}, and this end does not \
+                 understand {misread:?}"
+            ),
+        );
     }
 
     fn connection_held_back(&self, conn: &Connection) {

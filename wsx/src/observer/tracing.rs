@@ -6,9 +6,10 @@ use crate::{
     error::StoreError,
     error::{ConnectError, HandlerError},
     observer::{
-        Gap, Interest, Observer, RejectionKind, Resumed, Setback,
+        Gap, Interest, Misunderstood, Observer, RejectionKind, Resumed, Setback,
         shown::{Shown, ShownClosed, ShownError},
     },
+    protocol::PeerVersion,
     wire::close_code::CloseCode,
 };
 use http::StatusCode;
@@ -72,6 +73,20 @@ impl Observer for TracingObserver {
         } else {
             warn!(target: "wsx", parent: parent, code, %closed, "connection closed");
         }
+    }
+
+    fn version_differs(&self, conn: &Connection, peer: &PeerVersion, misunderstood: &Misunderstood<'_>) {
+        let (protocol, version) = (Shown(&peer.protocol), peer.version);
+        let Misunderstood { withheld, misread, is_known } = misunderstood;
+        warn!(
+            target: "wsx", parent: conn.handle.span(), %protocol, version, ?withheld, ?misread, is_known,
+            "version differs"
+        );
+    }
+
+    fn message_withheld(&self, conn: &Connection, message_type: &str, peer: &PeerVersion) {
+        let version = peer.version;
+        warn!(target: "wsx", parent: conn.handle.span(), message_type, version, "message withheld");
     }
 
     fn connection_held_back(&self, conn: &Connection) {

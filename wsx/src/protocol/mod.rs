@@ -6,10 +6,14 @@ pub(crate) mod description;
 pub(crate) mod endpoint;
 pub(crate) mod handled;
 pub(crate) mod message_type;
+#[cfg(feature = "__engine")]
+pub(crate) mod peer_version;
 pub(crate) mod side;
 
 pub use description::{Answer, Description, Travel};
 #[cfg(feature = "__engine")]
 pub use endpoint::IntoEndpoint;
 pub use message_type::MessageType;
+#[cfg(feature = "__engine")]
+pub use peer_version::PeerVersion;
 pub use side::{AnyPeer, AnySide, Receives, Side};

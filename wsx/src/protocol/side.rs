@@ -12,6 +12,12 @@ pub trait Side: Send + Sync + 'static {
     const NAME: &'static str;
     /// The name of the protocol. It is empty for [`AnySide`].
     const PROTOCOL: &'static str;
+    /// The version of the protocol. It is 0 for [`AnySide`].
+    #[doc(hidden)]
+    const VERSION: u32 = 0;
+    /// The fingerprint of the protocol. It is 0 for [`AnySide`].
+    #[doc(hidden)]
+    const FINGERPRINT: u64 = 0;
     /// The types that this side receives, including the reserved ones. An empty list means any
     /// type.
     const INBOUND: &'static [&'static str];

@@ -31,6 +31,8 @@ pub(crate) struct Limits {
     pub(crate) queued_bytes: Option<usize>,
     /// The connections in a second, and how many more after a quiet time; `None` without a limit.
     pub(crate) per_second: Option<(u32, u32)>,
+    /// The lowest version of the protocol; `None` without a limit.
+    pub(crate) version: Option<u32>,
 }
 
 impl Default for Limits {
@@ -47,6 +49,8 @@ impl Default for Limits {
             queued_bytes: None,
             // Not limited: only the program knows what a new connection costs it.
             per_second: None,
+            // Not limited: an outdated box has to receive its update.
+            version: None,
         }
     }
 }

@@ -88,13 +88,18 @@ fn keep<'h, E: Endpoint>(
 async fn broadcast<E>(hub: &Hub<E>, frame: Frame, label: Option<&str>) -> usize {
     let counted = Counted::of(&frame);
     let message = Outgoing { frame: frame.into_bytes(), counted };
-    let watched = hub.program().watches_messages();
+    let (watched, withholds) = (hub.program().watches_messages(), hub.program().versions.withholds());
     let roster = hub.roster();
-    let offered =
-        if watched { offer::<true>(roster, label, &message) } else { offer::<false>(roster, label, &message) };
-    let Offered { mut accepted, reported, full, behind } = offered;
+    let offered = match (watched, withholds) {
+        (false, false) => offer::<false, false>(roster, label, &message),
+        (true, false) => offer::<true, false>(roster, label, &message),
+        (false, true) => offer::<false, true>(roster, label, &message),
+        (true, true) => offer::<true, true>(roster, label, &message),
+    };
+    let Offered { mut accepted, reported, withheld, full, behind } = offered;
     // After the lock of the registry or of the labels is released.
     reported.iter().for_each(|conn| message.report(conn));
+    withheld.iter().for_each(|conn| drop(conn.withhold(counted.message_type)));
     let limit = hub.config().lag_timeout;
     let mut late = Vec::new();
     if !behind.is_empty() {
@@ -149,24 +154,35 @@ struct Offered {
     accepted: usize,
     /// Those that accepted it, if the observer wants to know.
     reported: Vec<Handle>,
+    /// Those whose peers do not understand it.
+    withheld: Vec<Handle>,
     full: Vec<Handle>,
     behind: Vec<Handle>,
 }
 
-/// Queues the frame where there is room. `WATCHED` is a constant, because one instruction for each
-/// connection is one percent.
-fn offer<const WATCHED: bool>(roster: &Roster, label: Option<&str>, message: &Outgoing) -> Offered {
+/// Queues the frame where there is room. `WATCHED` and `WITHHOLDS` are constants, because one
+/// instruction for each connection is one percent.
+fn offer<const WATCHED: bool, const WITHHOLDS: bool>(
+    roster: &Roster,
+    label: Option<&str>,
+    message: &Outgoing,
+) -> Offered {
     let mut offered = Offered::default();
-    let visit = |conn: &Handle| match conn.try_push(message.frame.clone()) {
-        Ok(()) => {
-            offered.accepted += 1;
-            if WATCHED {
-                offered.reported.push(conn.clone());
-            }
+    let visit = |conn: &Handle| {
+        if WITHHOLDS && !conn.peer_reads(message.counted.message_type) {
+            return offered.withheld.push(conn.clone());
         }
-        Err(PushError::Full) if conn.queue().is_behind() => offered.behind.push(conn.clone()),
-        Err(PushError::Full) => offered.full.push(conn.clone()),
-        Err(PushError::Closed) => {}
+        match conn.try_push(message.frame.clone()) {
+            Ok(()) => {
+                offered.accepted += 1;
+                if WATCHED {
+                    offered.reported.push(conn.clone());
+                }
+            }
+            Err(PushError::Full) if conn.queue().is_behind() => offered.behind.push(conn.clone()),
+            Err(PushError::Full) => offered.full.push(conn.clone()),
+            Err(PushError::Closed) => {}
+        }
     };
     match label {
         None => roster.registry().for_each(visit),

@@ -15,7 +15,10 @@ use crate::{
     envelope::reply::IntoReply,
     error::BuildError,
     observer::{GuardedObserver, Observer},
-    protocol::endpoint::{Endpoint, IntoEndpoint, Untyped},
+    protocol::{
+        endpoint::{Endpoint, IntoEndpoint, Untyped},
+        side::Side,
+    },
     server::{admission::Admission, duplicates::OnDuplicate, hub::Hub, options::Options},
 };
 use std::{fmt, future::Future, panic::Location, sync::Arc, time::Duration};
@@ -336,6 +339,35 @@ impl<E: Endpoint> HubBuilder<E> {
     #[must_use]
     pub fn mailbox(mut self, mailbox: Mailbox) -> Self {
         self.program.place = Some(Place::Mailbox(mailbox));
+        self
+    }
+
+    /// Takes the released versions of the protocol, so that the hub knows what each peer
+    /// understands; see [`wsx::contract`](crate::contract#mixed-versions).
+    ///
+    /// A file that does not have the version of the endpoint is an error of
+    /// [`build`](Self::build).
+    #[cfg(feature = "versions")]
+    #[must_use]
+    pub fn contract(mut self, released: crate::contract::Released) -> Self {
+        self.program.released = Some(released);
+        self
+    }
+
+    /// Accepts only peers that speak this version of the protocol or a later one; by default all
+    /// are accepted (row U7 of the specification).
+    ///
+    /// Others are rejected with 403. A web page, whose request has an `Origin`, is accepted and
+    /// closed with [`CloseCode::OUTDATED`](crate::CloseCode::OUTDATED) and the reason, because a
+    /// page cannot read the answer to a rejected handshake. A box that is rejected cannot receive
+    /// an update either: first update all boxes, then require. An endpoint without a protocol is an
+    /// error of [`build`](Self::build).
+    #[must_use]
+    pub fn require(mut self, version: u32) -> Self {
+        if E::Side::PROTOCOL.is_empty() {
+            self.program.problem(format!("require: `{}` is not the endpoint of a protocol", E::NAME));
+        }
+        self.options.limits.version = Some(version);
         self
     }
 

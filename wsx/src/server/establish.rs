@@ -1,19 +1,23 @@
 //! Takes a stream or a request through the handshake and into the hub, within the limits of the
 //! hub. It does not know listeners.
 mod in_progress;
+mod rejections;
 #[cfg(feature = "testing")]
 mod without_handshake;
 
 pub(super) use in_progress::Handshake;
+pub(super) use rejections::{gave_way, going_away, internal_error, timed_out};
 #[cfg(feature = "testing")]
 pub(crate) use without_handshake::without_handshake;
+
+use rejections::{full, taken, too_fast};
 
 use crate::{
     closed::{Closed, ClosedBy},
     connection::handle::Handle,
     dispatch::run::Scope,
     observer::RejectionKind,
-    protocol::endpoint::Endpoint,
+    protocol::{PeerVersion, endpoint::Endpoint},
     server::{
         admission::Counted,
         handshake,
@@ -27,14 +31,12 @@ use crate::{
         rejection::{Rejection, Reported},
         subprotocol,
         upgrade::{HandshakeError, PeerAddr, WsHandler},
+        versions,
     },
     task::{self, deadline, transport::socket::SocketTransport},
     wire::{close_code::CloseCode, role::Role},
 };
-use http::{
-    Extensions, Request, Response, StatusCode,
-    header::{RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL},
-};
+use http::{Extensions, Request, Response, StatusCode, header::SEC_WEBSOCKET_PROTOCOL};
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -118,13 +120,13 @@ where
         () = hub.lifecycle().stop.cancelled() => Err(RequestError::Rejected(going_away())),
         () = handshake.gives_way() => Err(RequestError::Rejected(gave_way())),
     };
-    let (Admitted { answer, identity, ticket }, early) = match answered {
+    let (Admitted { answer, identity, ticket, speaks }, early) = match answered {
         Ok(done) => done,
         Err(RequestError::Io(error)) => return Err(HandshakeError::Io(error)),
         Err(RequestError::Rejected(rejection)) => return Err(reject(hub, &mut stream, &handshake, rejection).await),
     };
     handshake.begin(Phase::Accepted);
-    let entered = match enter(upgrade, identity, handshake.peer()) {
+    let entered = match enter(upgrade, identity, handshake.peer(), speaks) {
         Ok(entered) => entered.counted(handshake.counted.take()),
         // The ticket is given back.
         Err(rejection) => return Err(reject(hub, &mut stream, &handshake, rejection).await),
@@ -218,6 +220,8 @@ pub(super) struct Admitted<'h> {
     /// The permission for the connection, if the hub limits them. It is spent when the connection
     /// is in the hub.
     pub(super) ticket: Option<Ticket<'h>>,
+    /// What the peer speaks, if it has named that.
+    pub(super) speaks: Option<PeerVersion>,
 }
 
 /// Checks an upgrade request, and calls `build_id`.
@@ -234,6 +238,7 @@ pub(super) async fn admit<E: Endpoint>(
     if upgrade.path.as_ref().is_some_and(|path| **path != *request.uri().path()) {
         return Err(Rejection::of(RejectionKind::Path, StatusCode::NOT_FOUND, "there is nothing at this path"));
     }
+    let speaks = versions::agree(&upgrade.hub, &request, &mut answer)?;
     let (mut parts, ()) = request.into_parts();
     if let Some(peer) = peer {
         parts.extensions.insert(PeerAddr(peer));
@@ -249,7 +254,7 @@ pub(super) async fn admit<E: Endpoint>(
         identity.headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     answer.headers_mut().extend(identity.headers.clone());
-    Ok(Admitted { answer, identity, ticket })
+    Ok(Admitted { answer, identity, ticket, speaks })
 }
 
 /// Adds a connection to the hub, and shows it to the program.
@@ -257,6 +262,7 @@ pub(super) fn enter<E: Endpoint>(
     upgrade: &WsHandler<E>,
     identity: Identity,
     peer: Option<SocketAddr>,
+    speaks: Option<PeerVersion>,
 ) -> Result<Entered<E>, Rejection> {
     let hub = &upgrade.hub;
     let Lifecycle { tasks, stop, .. } = hub.lifecycle();
@@ -277,6 +283,9 @@ pub(super) fn enter<E: Endpoint>(
         }
     })?;
     hub.program().watch(&conn);
+    if let Some(version) = speaks {
+        hub.program().meet(&conn, version);
+    }
     conn.set_extensions(identity.extensions);
     conn.set_answer(identity.headers);
     let entered = Entered { hub: hub.clone(), conn, _token: token, counted: None, running: false };
@@ -318,6 +327,7 @@ impl<E: Endpoint> Entered<E> {
         let conn = self.conn.clone();
         let mut transport = Some(transport);
         self.hub.start(&conn);
+        self.hub.program().report_version(&conn);
         // The task owns this. So the connection leaves the hub even if the runtime ends before it
         // has polled the task.
         tokio::spawn(async move {
@@ -343,52 +353,4 @@ impl<E: Endpoint> Drop for Entered<E> {
             task::end_unfinished(&self.conn, closed);
         }
     }
-}
-
-/// Returns the rejection of a hub that is shutting down.
-pub(super) fn going_away() -> Rejection {
-    Rejection::of(RejectionKind::Shutdown, StatusCode::SERVICE_UNAVAILABLE, "the server is going away")
-}
-
-/// Returns the rejection of a peer that has to retry after this time.
-fn too_fast(after: Duration) -> Rejection {
-    // Rounded up, because the header has whole seconds.
-    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-    let text = format!("too many new connections: retry in {seconds} s");
-    Rejection::of(RejectionKind::PerSecond, StatusCode::SERVICE_UNAVAILABLE, text).header(RETRY_AFTER, seconds.into())
-}
-
-/// Returns the rejection of a hub that has its maximum number of connections.
-fn full() -> Rejection {
-    Rejection::of(RejectionKind::Full, StatusCode::SERVICE_UNAVAILABLE, "too many connections")
-}
-
-/// Returns the rejection of a connection whose id is connected already. Only the observer receives
-/// the id.
-fn taken(id: &str) -> Rejection {
-    let text = "a connection with this id is open, and this server does not replace it";
-    Rejection::of(RejectionKind::Duplicate, StatusCode::CONFLICT, text).detail(format!("the id is {id:?}"))
-}
-
-/// Returns the rejection of a handshake whose place another one needed.
-pub(super) fn gave_way() -> Rejection {
-    Rejection::of(
-        RejectionKind::Handshakes,
-        StatusCode::SERVICE_UNAVAILABLE,
-        "other handshakes needed the place of this one",
-    )
-}
-
-/// Returns the rejection of a handshake that timed out. The peer has to retry.
-pub(super) fn timed_out(limit: Duration) -> Rejection {
-    Rejection::of(
-        RejectionKind::Timeout,
-        StatusCode::REQUEST_TIMEOUT,
-        format!("the handshake took longer than {limit:?}"),
-    )
-}
-
-/// Returns the rejection after a panic in the application. The peer does not learn the reason.
-pub(super) fn internal_error() -> Rejection {
-    Rejection::of(RejectionKind::Internal, StatusCode::INTERNAL_SERVER_ERROR, "internal error")
 }

@@ -57,6 +57,11 @@ pub(crate) async fn send_rejection<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     rejection: &Rejection,
 ) -> io::Result<()> {
+    if let Some(answer) = &rejection.opened {
+        send_answer(stream, answer).await?;
+        stream.write_all(&rejection.close_frame()).await?;
+        return lingering_close(stream).await;
+    }
     let Rejection { status, body, headers, .. } = rejection;
     let mut headers = (**headers).clone();
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain; charset=utf-8"));

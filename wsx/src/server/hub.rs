@@ -18,6 +18,7 @@ use crate::{
     error::{LabelError, SendError},
     message::{self, Kept, Message},
     protocol::{
+        PeerVersion,
         endpoint::{Endpoint, Untyped},
         side::AnySide,
     },
@@ -27,6 +28,7 @@ use crate::{
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -105,13 +107,8 @@ impl<E: Endpoint> Hub<E> {
     /// runs for each new connection, before its first message. A panic in either of them rejects
     /// the request with 500.
     ///
-    /// A new connection replaces an older one with the same id, which is closed with
-    /// [`CloseCode::REPLACED`](crate::CloseCode::REPLACED). So ids must be unique. Two boxes with
-    /// one id, for example from the same disk image, replace each other forever, because each
-    /// reconnects. [`Observer::id_contested`](crate::Observer::id_contested) reports them, and
-    /// [`HubBuilder::on_duplicate`] rejects the newer one instead.
-    ///
-    /// [`wsx::server`](crate::server#ids) has an example. In axum, mount it with `route_service`;
+    /// A new connection replaces an older one with the same id, so ids must be unique.
+    /// [`wsx::server`](crate::server#ids) says more, and has an example. In axum, mount it with `route_service`;
     /// see [`WsHandler::upgrade`].
     pub fn ws_handler<F, Fut, I, R>(&self, build_id: F, register: R) -> WsHandler<E>
     where
@@ -356,6 +353,13 @@ impl<E: Endpoint> Hub<E> {
     #[must_use]
     pub fn ignored(&self) -> u64 {
         self.program().ignored()
+    }
+
+    /// Returns the number of connections for each version that their peers speak. Under `None` are
+    /// those that name none: a peer without a protocol, an older wsx, or another library.
+    #[must_use]
+    pub fn versions(&self) -> BTreeMap<Option<PeerVersion>, usize> {
+        self.registry().versions()
     }
 
     /// Answers health checks with 503 from now on, so that a load balancer sends new connections to

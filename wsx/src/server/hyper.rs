@@ -6,7 +6,8 @@ use crate::{
     protocol::endpoint::Endpoint,
     server::{
         admission::Counted,
-        establish::{self, Admitted, Entered, going_away, timed_out},
+        establish::{self, Admitted, Entered, REJECTION_TIMEOUT, going_away, timed_out},
+        http::lingering_close,
         hub::Hub,
         lifecycle::Lifecycle,
         peer_address,
@@ -27,8 +28,9 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 /// The answer to an upgrade request.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -42,7 +44,7 @@ pub(super) async fn answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Requ
 
 async fn unguarded_answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Request<B>) -> Answer {
     let (mut parts, _) = request.into_parts();
-    let upgrade = parts.extensions.remove::<OnUpgrade>();
+    let mut upgrade = parts.extensions.remove::<OnUpgrade>();
     let hub = &handler.hub;
     let Lifecycle { handshakes, stop, .. } = hub.lifecycle();
     let _handshake = handshakes.token();
@@ -63,15 +65,15 @@ async fn unguarded_answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Reque
         };
         admitted.map(|admitted| (admitted, counted))
     };
-    match admitted.await.and_then(|(Admitted { answer, identity, ticket }, counted)| {
-        let upgrade = upgrade.ok_or_else(|| {
+    match admitted.await.and_then(|(Admitted { answer, identity, ticket, speaks }, counted)| {
+        let upgrade = upgrade.take().ok_or_else(|| {
             Rejection::of(
                 RejectionKind::HttpServer,
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "this HTTP server does not support upgrades: with hyper, call `.with_upgrades()`",
             )
         })?;
-        let entered = establish::enter(handler, identity, peer)?.counted(counted);
+        let entered = establish::enter(handler, identity, peer, speaks)?.counted(counted);
         if let Some(ticket) = ticket {
             ticket.spend();
         }
@@ -89,7 +91,10 @@ async fn unguarded_answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Reque
         }
         Err(rejection) => {
             establish::report(hub, peer, &rejection);
-            rejected(rejection)
+            match (&rejection.opened, upgrade) {
+                (Some(_), Some(upgrade)) => rejected_as_page(rejection, upgrade, limit),
+                _ => rejected(rejection),
+            }
         }
     }
 }
@@ -112,6 +117,22 @@ fn find_peer<E>(
     }
     let peer = admission.ingress.peer_of(socket, headers)?;
     Ok((peer, establish::count(hub, peer)?))
+}
+
+/// Opens the WebSocket of a web page, and closes it with the text of the rejection.
+fn rejected_as_page(mut rejection: Rejection, upgrade: OnUpgrade, limit: Duration) -> Answer {
+    let answer = rejection.opened.take().expect("the peer is a page");
+    tokio::spawn(async move {
+        let Some(Ok(upgraded)) = deadline::timeout(limit, upgrade).await else { return };
+        let mut stream = TokioIo::new(upgraded);
+        let closed = async {
+            stream.write_all(&rejection.close_frame()).await?;
+            lingering_close(&mut stream).await
+        };
+        // Without a result, the page has gone.
+        let _ = timeout(REJECTION_TIMEOUT, closed).await;
+    });
+    answer.map(|()| Full::default())
 }
 
 /// Returns the HTTP answer of a rejection.

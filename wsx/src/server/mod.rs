@@ -100,6 +100,12 @@
 //! let upgrade = Hub::new().ws_handler(device_id, |conn| println!("{} is here", conn.id()));
 //! ```
 //!
+//! A new connection replaces an older one with the same id, which is closed with
+//! [`CloseCode::REPLACED`](crate::CloseCode::REPLACED). So ids must be unique. Two boxes with one
+//! id, for example from the same disk image, replace each other forever, because each reconnects.
+//! [`Observer::id_contested`](crate::Observer::id_contested) reports them, and
+//! [`HubBuilder::on_duplicate`] rejects the newer one instead.
+//!
 //! # Broadcasts
 //!
 //! A broadcast does not wait for slow connections:
@@ -181,6 +187,8 @@ mod subprotocol;
 pub(crate) mod tls;
 #[cfg(feature = "server")]
 pub(crate) mod upgrade;
+#[cfg(feature = "server")]
+mod versions;
 
 pub use crate::error::LabelError;
 pub use presence::{PeerStatus, Presence, PresenceChange, PresenceChanges};

@@ -6,9 +6,14 @@ use crate::{
         loom_or_std::{Mutex, MutexGuard, RandomState},
         wall_clock::Seconds,
     },
+    protocol::PeerVersion,
     server::shrink::shrink,
 };
-use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::BuildHasher,
+    sync::Arc,
+};
 
 /// The number of locks. Connections that open and close at the same time rarely need the same one.
 const SHARDS: usize = 16;
@@ -125,6 +130,16 @@ impl Registry {
         // After many connections have ended, their memory is freed.
         shrink(&mut shard);
         removed
+    }
+
+    /// Returns the number of connections for each version that their peers speak.
+    pub(crate) fn versions(&self) -> BTreeMap<Option<PeerVersion>, usize> {
+        let mut counted = BTreeMap::new();
+        self.for_each(|conn| {
+            let version = conn.peer_protocol().map(|peer| peer.version.clone());
+            *counted.entry(version).or_default() += 1;
+        });
+        counted
     }
 
     pub(crate) fn len(&self) -> usize {

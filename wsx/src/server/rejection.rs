@@ -1,6 +1,10 @@
 //! The answer to a rejected handshake: an HTTP status, a text and headers.
-use crate::observer::RejectionKind;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use crate::{
+    observer::RejectionKind,
+    wire::{close_code::CloseCode, role::Role, write},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use std::fmt;
 
 /// The HTTP answer to a rejected handshake, which `build_id` returns as its error.
@@ -23,6 +27,9 @@ pub struct Rejection {
     /// Boxed, because most rejections do not have headers.
     pub(crate) headers: Box<HeaderMap>,
     pub(crate) reported: Reported,
+    /// The answer that opens a WebSocket, if the peer is a web page. The text then follows in a
+    /// close frame, because a page cannot read the answer to a rejected handshake.
+    pub(crate) opened: Option<Box<Response<()>>>,
 }
 
 /// The report that the observer receives for a rejection.
@@ -45,7 +52,7 @@ impl Rejection {
 
     /// Returns a rejection by wsx itself.
     pub(crate) fn of(kind: RejectionKind, status: StatusCode, body: impl Into<String>) -> Self {
-        Self { kind, status, body: body.into(), headers: Box::default(), reported: Reported::Text }
+        Self { kind, status, body: body.into(), headers: Box::default(), reported: Reported::Text, opened: None }
     }
 
     /// Returns the rejection of a trusted proxy that does not name its peer.
@@ -57,6 +64,18 @@ impl Rejection {
     pub(crate) fn detail(mut self, detail: impl Into<Box<str>>) -> Self {
         self.reported = Reported::Detail(detail.into());
         self
+    }
+
+    /// Makes this a rejection that a web page can read: it opens the WebSocket with this answer, and
+    /// closes it with [`CloseCode::OUTDATED`].
+    pub(crate) fn opened(mut self, answer: Response<()>) -> Self {
+        self.opened = Some(Box::new(answer));
+        self
+    }
+
+    /// Returns the close frame that carries the text.
+    pub(crate) fn close_frame(&self) -> Bytes {
+        write::close_frame(Role::Server, CloseCode::OUTDATED, &self.body)
     }
 
     /// Makes this the answer to a health check.

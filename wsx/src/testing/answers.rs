@@ -105,7 +105,7 @@ impl Answers {
         let (Some(id), Some(answer)) = (incoming.request, self.find(&incoming.message_type)) else { return };
         let role = peer_of(conn.role());
         let failure = |failure: failure::Failure<'_>| failure.frame(role, &incoming.message_type, Some(id));
-        let reply = match answer(&incoming, ReplyTo { role, request: Some(id), keeper: conn }) {
+        let reply = match answer(&incoming, ReplyTo { role, request: Some(id), peer: conn }) {
             Ok(Some(reply)) => reply,
             Ok(None) => failure(failure::Failure::new(codes::NO_REPLY, "")),
             Err(HandlerError::Handler(error)) if error.is::<Failure>() => {

@@ -63,6 +63,10 @@ impl CloseCode {
     /// has replaced it; a [`Client`](crate::Client) waits for at least half of its longest wait
     /// before that. [`Observer::id_contested`](crate::Observer::id_contested) reports it.
     pub const REPLACED: Self = Self(4000);
+    /// 4426: a web page speaks a version of the protocol that the hub does not accept any more; see
+    /// [`HubBuilder::require`](crate::server::HubBuilder::require). It is a code of wsx, in the
+    /// RFC's range for applications. Load the page again.
+    pub const OUTDATED: Self = Self(4426);
 
     /// Whether a close frame of a peer may contain this code (RFC 6455 section 7.4): 1000 to 1003,
     /// 1007 to 1014, and 3000 to 4999.
@@ -97,6 +101,7 @@ impl CloseCode {
             Self::TRY_AGAIN_LATER => "TRY_AGAIN_LATER",
             Self::BAD_GATEWAY => "BAD_GATEWAY",
             Self::REPLACED => "REPLACED",
+            Self::OUTDATED => "OUTDATED",
             _ => return None,
         })
     }

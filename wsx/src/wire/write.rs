@@ -84,6 +84,11 @@ impl Drop for Frame {
 pub(crate) struct Draft(Frame);
 
 impl Draft {
+    /// Returns the type of the message, as [`Frame::message_type`].
+    pub(crate) fn message_type(&self) -> &'static str {
+        self.0.message_type
+    }
+
     /// Returns the payload, to read or to change it.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.0.buffer[MAX_HEADER..]

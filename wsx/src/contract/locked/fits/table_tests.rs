@@ -55,7 +55,7 @@ macro_rules! changes {
                 use super::prelude::*;
                 $(#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Debug)] $old)*
                 $($($old_type)*)?
-                pub(super) fn samples() -> Vec<M> {
+                pub(in crate::contract) fn samples() -> Vec<M> {
                     vec![$($before),*]
                 }
             }
@@ -63,7 +63,7 @@ macro_rules! changes {
                 use super::prelude::*;
                 $(#[derive(Serialize, Deserialize, JsonSchema, Clone, PartialEq, Debug)] $new)*
                 $($($new_type)*)?
-                pub(super) fn samples() -> Vec<M> {
+                pub(in crate::contract) fn samples() -> Vec<M> {
                     vec![$($after),*]
                 }
             }
@@ -76,15 +76,15 @@ macro_rules! changes {
 }
 
 mod prelude {
-    pub(super) use schemars::JsonSchema;
-    pub(super) use serde::{Deserialize, Serialize};
-    pub(super) use std::collections::{BTreeMap, BTreeSet};
+    pub(in crate::contract) use schemars::JsonSchema;
+    pub(in crate::contract) use serde::{Deserialize, Serialize};
+    pub(in crate::contract) use std::collections::{BTreeMap, BTreeSet};
 
-    pub(super) fn map<K: Ord, V>(key: K, value: V) -> BTreeMap<K, V> {
+    pub(in crate::contract) fn map<K: Ord, V>(key: K, value: V) -> BTreeMap<K, V> {
         BTreeMap::from([(key, value)])
     }
 
-    pub(super) fn text(text: &str) -> String {
+    pub(in crate::contract) fn text(text: &str) -> String {
         text.to_owned()
     }
 }

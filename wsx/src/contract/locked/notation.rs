@@ -8,19 +8,19 @@ use std::collections::BTreeMap;
 
 /// What a type writes, and what it reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Both {
-    pub(super) written: Shape,
-    pub(super) read: Shape,
+pub(in crate::contract) struct Both {
+    pub(in crate::contract) written: Shape,
+    pub(in crate::contract) read: Shape,
 }
 
 impl Both {
     /// Returns it for a lock file.
-    pub(super) fn json(&self) -> Json {
+    pub(in crate::contract) fn json(&self) -> Json {
         json(&self.written, &self.read)
     }
 
     /// Reads it from a lock file.
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, Wrong> {
+    pub(in crate::contract) fn read(node: &Node<'_>) -> Result<Self, Wrong> {
         if node.is_string() {
             let shape = word(node, &node.string()?)?;
             return Ok(Self::same(shape));

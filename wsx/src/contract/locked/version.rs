@@ -1,130 +1,67 @@
 //! One version of a protocol: its messages with their shapes, from the code or from a lock file. It
 //! does not know other versions.
 use super::{
-    describe::{Contract, Describer, NoShape},
     node::{Json, Node, Wrong},
     notation::Both,
     shape::{Shape, Types},
-};
-use crate::{
-    contract::{Described, SchemaOf},
-    protocol::{Answer, Travel},
 };
 use std::collections::BTreeSet;
 
 /// One version of a protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Version {
-    pub(super) number: u32,
+pub(in crate::contract) struct Version {
+    pub(in crate::contract) number: u32,
     /// Those of all programs with these messages, each in 16 hexadecimal digits. A change of Rust
     /// alone may change the fingerprint.
-    pub(super) fingerprints: Vec<String>,
-    pub(super) is_released: bool,
+    pub(in crate::contract) fingerprints: Vec<String>,
+    pub(in crate::contract) is_released: bool,
     /// Sorted by direction and type.
-    pub(super) messages: Vec<Entry>,
+    pub(in crate::contract) messages: Vec<Entry>,
     /// The types that have themselves inside.
-    pub(super) types: BothTypes,
+    pub(in crate::contract) types: BothTypes,
 }
 
 /// What the types that have themselves inside write, and what they read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct BothTypes {
-    pub(super) written: Types,
-    pub(super) read: Types,
+pub(in crate::contract) struct BothTypes {
+    pub(in crate::contract) written: Types,
+    pub(in crate::contract) read: Types,
 }
 
 /// One message in one direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) from: String,
-    pub(super) to: String,
-    pub(super) message: Payload,
-    pub(super) reply: Option<Payload>,
-    pub(super) refusal: Option<Payload>,
+pub(in crate::contract) struct Entry {
+    pub(in crate::contract) from: String,
+    pub(in crate::contract) to: String,
+    pub(in crate::contract) message: Payload,
+    pub(in crate::contract) reply: Option<Payload>,
+    pub(in crate::contract) refusal: Option<Payload>,
     /// As the type declares it; empty for the default.
-    pub(super) delivery: String,
+    pub(in crate::contract) delivery: String,
 }
 
 /// A type string and the shape of its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Payload {
-    pub(super) message_type: String,
-    pub(super) data: Both,
-}
-
-/// The version of the code, and what is wrong with its description.
-pub(super) struct Code {
-    pub(super) version: Version,
-    pub(super) gaps: Vec<String>,
-}
-
-impl Code {
-    /// Describes a protocol.
-    pub(super) fn of<P: Described>() -> Result<Self, String> {
-        let description = P::DESCRIPTION;
-        let (mut written, mut read) = (Describer::new(Contract::Written), Describer::new(Contract::Read));
-        let mut payload = |message_type: &str, schema: Option<SchemaOf>| -> Result<Payload, String> {
-            let schema = schema.ok_or_else(|| no_schema(message_type))?;
-            let wrong = |NoShape { path, why }| format!("`{path}` cannot be described: {why}");
-            let data = Both {
-                written: written.shape(message_type, schema).map_err(wrong)?,
-                read: read.shape(message_type, schema).map_err(wrong)?,
-            };
-            Ok(Payload { message_type: message_type.to_owned(), data })
-        };
-        let mut messages = Vec::new();
-        for (travel, [schema, of_reply, of_refusal]) in description.messages.iter().zip(P::schemas()) {
-            let Travel { from, to, message_type, policy, reply, refusal, .. } = travel;
-            let mut answer =
-                |answer: &Option<Answer>, schema| answer.map(|own| payload(own.message_type, schema)).transpose();
-            let (reply, refusal) = (answer(reply, of_reply)?, answer(refusal, of_refusal)?);
-            messages.push(Entry {
-                from: (*from).to_owned(),
-                to: (*to).to_owned(),
-                message: payload(message_type, schema)?,
-                reply,
-                refusal,
-                delivery: if policy.is_default() { String::new() } else { policy.to_string() },
-            });
-        }
-        messages.sort_by(|one, other| one.place().cmp(&other.place()));
-        let mut gaps = written.gaps;
-        gaps.extend(read.gaps);
-        gaps.sort();
-        gaps.dedup();
-        let version = Version {
-            number: description.version,
-            fingerprints: vec![format!("{:016x}", description.fingerprint)],
-            is_released: false,
-            messages,
-            types: BothTypes { written: written.types, read: read.types },
-        };
-        Ok(Self { version, gaps })
-    }
-}
-
-fn no_schema(message_type: &str) -> String {
-    format!(
-        "the message {message_type:?} has no schema: add `#[derive(schemars::JsonSchema)]` of schemars 1 to its type, \
-         and to the types of its fields"
-    )
+pub(in crate::contract) struct Payload {
+    pub(in crate::contract) message_type: String,
+    pub(in crate::contract) data: Both,
 }
 
 impl Entry {
     /// Where the message belongs, for the order and for finding it in another version.
-    pub(super) fn place(&self) -> (&str, &str, &str) {
+    pub(in crate::contract) fn place(&self) -> (&str, &str, &str) {
         (&self.from, &self.to, &self.message.message_type)
     }
 }
 
 impl Version {
     /// Whether both say the same on the wire.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    pub(in crate::contract) fn is_same(&self, other: &Self) -> bool {
         (self.number, &self.messages, &self.types) == (other.number, &other.messages, &other.types)
     }
 
     /// Returns the version for a lock file.
-    pub(super) fn json(&self) -> Json {
+    pub(in crate::contract) fn json(&self) -> Json {
         let messages = self.messages.iter().map(Entry::json).collect();
         let mut entries = vec![
             ("version".to_owned(), Json::Number(self.number)),
@@ -139,7 +76,7 @@ impl Version {
     }
 
     /// Reads a version of a lock file.
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, Wrong> {
+    pub(in crate::contract) fn read(node: &Node<'_>) -> Result<Self, Wrong> {
         let mut keys = Keys::of(node)?;
         let types = keys.take_if_there("types").map_or(Ok(BothTypes::default()), |node| BothTypes::read(&node))?;
         let mut messages = Vec::<Entry>::new();
@@ -268,27 +205,27 @@ impl Payload {
 }
 
 /// The keys of an object that are not yet read.
-pub(super) struct Keys<'t> {
+pub(in crate::contract) struct Keys<'t> {
     node: Node<'t>,
     entries: Vec<(String, Node<'t>)>,
 }
 
 impl<'t> Keys<'t> {
-    pub(super) fn of(node: &Node<'t>) -> Result<Self, Wrong> {
+    pub(in crate::contract) fn of(node: &Node<'t>) -> Result<Self, Wrong> {
         Ok(Self { node: *node, entries: node.object()? })
     }
 
-    pub(super) fn take(&mut self, key: &str) -> Result<Node<'t>, Wrong> {
+    pub(in crate::contract) fn take(&mut self, key: &str) -> Result<Node<'t>, Wrong> {
         self.take_if_there(key).ok_or_else(|| self.node.wrong(format!("the key {key:?} is missing here")))
     }
 
-    pub(super) fn take_if_there(&mut self, key: &str) -> Option<Node<'t>> {
+    pub(in crate::contract) fn take_if_there(&mut self, key: &str) -> Option<Node<'t>> {
         let at = self.entries.iter().position(|(own, _)| own == key)?;
         Some(self.entries.remove(at).1)
     }
 
     /// A key that is left is an error: a merge may have put it here.
-    pub(super) fn end(self) -> Result<(), Wrong> {
+    pub(in crate::contract) fn end(self) -> Result<(), Wrong> {
         match self.entries.first() {
             None => Ok(()),
             Some((key, node)) => Err(node.wrong(format!("the key {key:?} is not known"))),

@@ -12,34 +12,34 @@ const WIDTH: usize = 100;
 
 /// A value in a text, with its place.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Node<'t> {
+pub(in crate::contract) struct Node<'t> {
     text: &'t str,
     json: &'t str,
 }
 
 /// What is wrong with a text, and where.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(in crate::contract) struct Wrong {
     /// The line, from 1.
-    pub(super) line: usize,
-    pub(super) what: String,
+    pub(in crate::contract) line: usize,
+    pub(in crate::contract) what: String,
 }
 
 impl<'t> Node<'t> {
     /// Returns the value of a whole text.
-    pub(super) fn of(text: &'t str) -> Result<Self, Wrong> {
+    pub(in crate::contract) fn of(text: &'t str) -> Result<Self, Wrong> {
         let raw: &RawValue = serde_json::from_str(text)
             .map_err(|error| Wrong { line: error.line().max(1), what: format!("this is not JSON: {error}") })?;
         Ok(Self { text, json: raw.get() })
     }
 
-    pub(super) fn line(&self) -> usize {
+    pub(in crate::contract) fn line(&self) -> usize {
         // The value is a part of the text.
         let at = self.json.as_ptr() as usize - self.text.as_ptr() as usize;
         self.text[..at].matches('\n').count() + 1
     }
 
-    pub(super) fn wrong(&self, what: impl Into<String>) -> Wrong {
+    pub(in crate::contract) fn wrong(&self, what: impl Into<String>) -> Wrong {
         Wrong { line: self.line(), what: what.into() }
     }
 
@@ -51,37 +51,37 @@ impl<'t> Node<'t> {
         Self { text: self.text, json: raw.get() }
     }
 
-    pub(super) fn string(&self) -> Result<String, Wrong> {
+    pub(in crate::contract) fn string(&self) -> Result<String, Wrong> {
         self.read("a string")
     }
 
-    pub(super) fn number(&self) -> Result<u32, Wrong> {
+    pub(in crate::contract) fn number(&self) -> Result<u32, Wrong> {
         self.read("a number without a fraction")
     }
 
-    pub(super) fn bool(&self) -> Result<bool, Wrong> {
+    pub(in crate::contract) fn bool(&self) -> Result<bool, Wrong> {
         self.read("true or false")
     }
 
-    pub(super) fn list(&self) -> Result<Vec<Self>, Wrong> {
+    pub(in crate::contract) fn list(&self) -> Result<Vec<Self>, Wrong> {
         let all: Vec<&RawValue> = self.read("a list")?;
         Ok(all.into_iter().map(|raw| self.node(raw)).collect())
     }
 
-    pub(super) fn is_list(&self) -> bool {
+    pub(in crate::contract) fn is_list(&self) -> bool {
         self.json.starts_with('[')
     }
 
-    pub(super) fn is_object(&self) -> bool {
+    pub(in crate::contract) fn is_object(&self) -> bool {
         self.json.starts_with('{')
     }
 
-    pub(super) fn is_string(&self) -> bool {
+    pub(in crate::contract) fn is_string(&self) -> bool {
         self.json.starts_with('"')
     }
 
     /// Returns the entries of an object, in their order. A key that comes twice is an error.
-    pub(super) fn object(&self) -> Result<Vec<(String, Self)>, Wrong> {
+    pub(in crate::contract) fn object(&self) -> Result<Vec<(String, Self)>, Wrong> {
         let Entries(all) = self.read("an object")?;
         let mut entries = Vec::<(String, Self)>::with_capacity(all.len());
         for (key, raw) in all {
@@ -120,7 +120,7 @@ impl<'de> Deserialize<'de> for Entries<'de> {
 
 /// A value that is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Json {
+pub(in crate::contract) enum Json {
     Text(String),
     Bool(bool),
     Number(u32),
@@ -129,12 +129,12 @@ pub(super) enum Json {
 }
 
 impl Json {
-    pub(super) fn text(text: impl Into<String>) -> Self {
+    pub(in crate::contract) fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }
 
     /// Returns the value, with a line break at the end.
-    pub(super) fn pretty(&self) -> String {
+    pub(in crate::contract) fn pretty(&self) -> String {
         let mut text = String::new();
         self.write(&mut text, 0, 0);
         text.push('\n');

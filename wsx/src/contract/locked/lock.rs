@@ -19,14 +19,14 @@ const LEGEND: [(&str, &str); 4] = [
 /// The versions of a protocol, the oldest first. A number may come more than once, if nothing broke
 /// in between. At most the last one is not released.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Lock {
-    pub(super) protocol: String,
-    pub(super) versions: Vec<Version>,
+pub(in crate::contract) struct Lock {
+    pub(in crate::contract) protocol: String,
+    pub(in crate::contract) versions: Vec<Version>,
 }
 
 impl Lock {
     /// Reads the file. Returns `None` if it is not there.
-    pub(super) fn open(path: &Path) -> Result<Option<Self>, String> {
+    pub(in crate::contract) fn open(path: &Path) -> Result<Option<Self>, String> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -36,7 +36,7 @@ impl Lock {
     }
 
     /// Reads the text of a file.
-    pub(super) fn read(text: &str) -> Result<Self, Wrong> {
+    pub(in crate::contract) fn read(text: &str) -> Result<Self, Wrong> {
         let is_mark =
             |line: &str| ["<<<<<<<", "=======", ">>>>>>>", "|||||||"].iter().any(|mark| line.starts_with(mark));
         if let Some(at) = text.lines().position(is_mark) {
@@ -82,7 +82,7 @@ impl Lock {
     }
 
     /// Returns the text of the file.
-    pub(super) fn text(&self) -> String {
+    pub(in crate::contract) fn text(&self) -> String {
         let legend = LEGEND.iter().map(|(mark, meaning)| ((*mark).to_owned(), Json::text(*meaning)));
         Json::Object(vec![
             ("wsx.lock".to_owned(), Json::Number(FORMAT)),
@@ -94,7 +94,7 @@ impl Lock {
     }
 
     /// Writes the file, in one step.
-    pub(super) fn write(&self, path: &Path) -> Result<(), String> {
+    pub(in crate::contract) fn write(&self, path: &Path) -> Result<(), String> {
         let mut next = path.as_os_str().to_owned();
         next.push(".new");
         fs::write(&next, self.text())
@@ -103,7 +103,7 @@ impl Lock {
     }
 
     /// Returns the last version that was released.
-    pub(super) fn released(&self) -> Option<&Version> {
+    pub(in crate::contract) fn released(&self) -> Option<&Version> {
         self.versions.iter().rfind(|version| version.is_released)
     }
 }

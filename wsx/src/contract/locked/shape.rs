@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fmt};
 
 /// What a value of JSON may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(in crate::contract) enum Shape {
     /// Any JSON.
     Any,
     Null,
@@ -29,21 +29,21 @@ pub(super) enum Shape {
 
 /// The lowest and the highest integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) least: i128,
-    pub(super) most: i128,
+pub(in crate::contract) struct Range {
+    pub(in crate::contract) least: i128,
+    pub(in crate::contract) most: i128,
 }
 
 /// How many elements a list has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Length {
-    pub(super) least: u64,
-    pub(super) most: Option<u64>,
+pub(in crate::contract) struct Length {
+    pub(in crate::contract) least: u64,
+    pub(in crate::contract) most: Option<u64>,
 }
 
 /// What the keys of a map are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keys {
+pub(in crate::contract) enum Keys {
     Text,
     /// An integer without a sign, which JSON has as a text.
     Unsigned,
@@ -53,27 +53,27 @@ pub(super) enum Keys {
 
 impl Keys {
     /// Whether every key is also one of the other.
-    pub(super) fn is_within(self, other: Self) -> bool {
+    pub(in crate::contract) fn is_within(self, other: Self) -> bool {
         self == other || other == Self::Text || (self, other) == (Self::Unsigned, Self::Signed)
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Object {
-    pub(super) fields: BTreeMap<String, Field>,
-    pub(super) rest: Rest,
+pub(in crate::contract) struct Object {
+    pub(in crate::contract) fields: BTreeMap<String, Field>,
+    pub(in crate::contract) rest: Rest,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Field {
-    pub(super) shape: Shape,
+pub(in crate::contract) struct Field {
+    pub(in crate::contract) shape: Shape,
     /// Whether the field may be missing.
-    pub(super) is_optional: bool,
+    pub(in crate::contract) is_optional: bool,
 }
 
 /// The fields of an object that it does not name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) enum Rest {
+pub(in crate::contract) enum Rest {
     /// A reader ignores them.
     #[default]
     Ignored,
@@ -84,7 +84,7 @@ pub(super) enum Rest {
 }
 
 /// The types that have themselves inside, by name.
-pub(super) type Types = BTreeMap<String, Shape>;
+pub(in crate::contract) type Types = BTreeMap<String, Shape>;
 
 /// The integers of Rust, from the narrowest to the widest.
 const WIDTHS: [(&str, i128, i128); 10] = [
@@ -103,13 +103,13 @@ const WIDTHS: [(&str, i128, i128); 10] = [
 
 impl Range {
     /// Returns the range of a type of Rust.
-    pub(super) fn of(name: &str) -> Option<Self> {
+    pub(in crate::contract) fn of(name: &str) -> Option<Self> {
         let (_, least, most) = WIDTHS.into_iter().find(|(own, ..)| *own == name)?;
         Some(Self { least, most })
     }
 
     /// Whether every integer of this range is in the other one.
-    pub(super) fn is_within(self, other: Self) -> bool {
+    pub(in crate::contract) fn is_within(self, other: Self) -> bool {
         other.least <= self.least && self.most <= other.most
     }
 }
@@ -135,7 +135,7 @@ impl fmt::Display for Keys {
 
 impl Length {
     /// Whether every length is also one of the other.
-    pub(super) fn is_within(self, other: Self) -> bool {
+    pub(in crate::contract) fn is_within(self, other: Self) -> bool {
         let fits = |most| self.most.is_some_and(|own| own <= most);
         other.least <= self.least && other.most.is_none_or(fits)
     }
@@ -150,7 +150,7 @@ impl fmt::Display for Length {
 
 impl Shape {
     /// Returns one of these shapes. Shapes that are equal count once.
-    pub(super) fn one_of(shapes: impl IntoIterator<Item = Self>) -> Self {
+    pub(in crate::contract) fn one_of(shapes: impl IntoIterator<Item = Self>) -> Self {
         let mut all = Vec::<Self>::new();
         for shape in shapes {
             let parts = match shape {
@@ -172,7 +172,7 @@ impl Shape {
 
 impl Shape {
     /// Adds the names of the types that it refers to.
-    pub(super) fn names<'s>(&'s self, to: &mut Vec<&'s str>) {
+    pub(in crate::contract) fn names<'s>(&'s self, to: &mut Vec<&'s str>) {
         match self {
             Self::Named(name) => to.push(name),
             Self::List(item, _) => item.names(to),
@@ -223,7 +223,7 @@ impl fmt::Display for Shape {
 
 impl Object {
     /// Returns the tag of a variant: the first field with a value of its own, or the only field.
-    pub(super) fn constant(&self) -> Option<(&str, String)> {
+    pub(in crate::contract) fn constant(&self) -> Option<(&str, String)> {
         let tag = self.fields.iter().find_map(|(name, field)| match &field.shape {
             Shape::Constant(json) => Some((&**name, json.clone())),
             _ => None,

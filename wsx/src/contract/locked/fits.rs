@@ -7,23 +7,23 @@ use super::shape::{Field, Keys, Object, Rest, Shape, Types};
 
 /// A part that is written and cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Misfit {
+pub(in crate::contract) struct Misfit {
     /// The path of the part, such as `phases[].watts`. Empty for the message itself.
-    pub(super) path: String,
+    pub(in crate::contract) path: String,
     /// What is wrong, for a person.
-    pub(super) what: String,
+    pub(in crate::contract) what: String,
 }
 
 /// What is written and what is read, with their named types.
 #[derive(Clone, Copy)]
-pub(super) struct Sides<'s> {
-    pub(super) written: &'s Types,
-    pub(super) read: &'s Types,
+pub(in crate::contract) struct Sides<'s> {
+    pub(in crate::contract) written: &'s Types,
+    pub(in crate::contract) read: &'s Types,
 }
 
 /// Returns what a reader does not understand of a writer. Nothing: each message of the writer is
 /// read.
-pub(super) fn misfits(written: &Shape, read: &Shape, types: Sides<'_>) -> Vec<Misfit> {
+pub(in crate::contract) fn misfits(written: &Shape, read: &Shape, types: Sides<'_>) -> Vec<Misfit> {
     let mut check = Check { types, pending: Vec::new(), found: Vec::new() };
     check.fits(written, read, "");
     check.found

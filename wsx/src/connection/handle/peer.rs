@@ -1,0 +1,71 @@
+//! What a handle knows of the version that its peer speaks.
+use crate::{
+    connection::{handle::Handle, watch::WatchWithheld},
+    error::SendError,
+    protocol::PeerVersion,
+    wire::write::Frame,
+};
+use std::{fmt, sync::Arc};
+
+/// What a peer speaks, and what it does not understand of this end. All connections with the same
+/// version share one.
+pub(crate) struct PeerProtocol {
+    pub(crate) version: PeerVersion,
+    /// Type strings, in order.
+    pub(crate) withheld: Vec<Box<str>>,
+    /// Learns of each message that is withheld.
+    pub(crate) watch: Arc<dyn WatchWithheld>,
+}
+
+impl PeerProtocol {
+    /// Whether the peer understands messages of this type, as far as this end knows.
+    pub(crate) fn reads(&self, message_type: &str) -> bool {
+        self.withheld.binary_search_by(|own| (**own).cmp(message_type)).is_err()
+    }
+}
+
+impl fmt::Debug for PeerProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, withheld, .. } = self;
+        f.debug_struct("PeerProtocol").field("version", version).field("withheld", withheld).finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// Sets what the peer speaks. Only the first call counts: it comes before the task starts.
+    pub(crate) fn set_peer_protocol(&self, peer: Arc<PeerProtocol>) {
+        let _ = self.0.peer_protocol.set(peer);
+    }
+
+    /// Returns what the peer speaks, if it has named that.
+    pub(crate) fn peer_protocol(&self) -> Option<&Arc<PeerProtocol>> {
+        self.0.peer_protocol.get()
+    }
+
+    /// Whether the peer understands messages of this type, as far as this end knows.
+    #[inline]
+    pub(crate) fn peer_reads(&self, message_type: &str) -> bool {
+        self.peer_protocol().is_none_or(|peer| peer.withheld.is_empty() || peer.reads(message_type))
+    }
+
+    /// Returns an error, and reports it, if the peer does not understand messages of this type.
+    #[inline]
+    pub(crate) fn check_reads(&self, message_type: &str) -> Result<(), SendError> {
+        if self.peer_reads(message_type) { Ok(()) } else { Err(self.withhold(message_type)) }
+    }
+
+    /// As [`check_reads`](Self::check_reads). Only a frame of a type that the program declares
+    /// knows its type.
+    #[inline]
+    pub(crate) fn check_frame(&self, frame: Frame) -> Result<Frame, SendError> {
+        self.check_reads(frame.message_type).map(|()| frame)
+    }
+
+    /// Reports a message that the peer does not understand. Returns the error.
+    #[cold]
+    pub(crate) fn withhold(&self, message_type: &str) -> SendError {
+        let peer = self.peer_protocol().expect("the peer has named what it speaks");
+        peer.watch.withheld(self, message_type, &peer.version);
+        SendError::PeerTooOld { message_type: message_type.into(), peer: Box::new(peer.version.clone()) }
+    }
+}

@@ -1,0 +1,157 @@
+//! What an end of one version and peers of the other released versions understand of each other. It
+//! does not know connections.
+use super::{
+    Released,
+    locked::fits::{Sides, misfits},
+    locked::lock::Lock,
+    locked::node::Wrong,
+    locked::version::{Entry, Payload, Version},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What each released version understands of this end, by number and fingerprint.
+#[derive(Debug)]
+pub(crate) struct Verdicts(BTreeMap<(u32, String), Verdict>);
+
+impl Verdicts {
+    /// Compares the version with this fingerprint with all others of the file, for an end that is
+    /// `side`.
+    pub(crate) fn new(
+        released: Released,
+        protocol: &str,
+        number: u32,
+        fingerprint: u64,
+        side: &str,
+    ) -> Result<Self, String> {
+        let lock = Lock::read(released.text())
+            .map_err(|Wrong { line, what }| format!("contract: the lock file of {protocol}, line {line}: {what}"))?;
+        if lock.protocol != protocol {
+            let other = lock.protocol;
+            return Err(format!("contract: this is the lock file of {other}, and the endpoint speaks {protocol}"));
+        }
+        let digits = format!("{fingerprint:016x}");
+        let is_own = |version: &&Version| version.number == number && version.fingerprints.contains(&digits);
+        let own = lock.versions.iter().find(is_own).ok_or_else(|| {
+            format!(
+                "contract: the lock file does not have {protocol} v{number} with the fingerprint {digits}: run the \
+                 test with `wsx::contract::check!` and WSX_CONTRACT=accept, and commit the file"
+            )
+        })?;
+        let verdicts = lock.versions.iter().flat_map(|peer| {
+            let verdict = Verdict::of(own, peer, side);
+            peer.fingerprints.iter().map(move |digits| ((peer.number, digits.clone()), verdict.clone()))
+        });
+        Ok(Self(verdicts.collect()))
+    }
+
+    /// Returns what peers of a version understand, if the lock file has it.
+    pub(crate) fn of(&self, number: u32, fingerprint: u64) -> Option<&Verdict> {
+        self.0.get(&(number, format!("{fingerprint:016x}")))
+    }
+}
+
+/// What this end and a peer of one version do not understand of each other, as type strings in
+/// order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Verdict {
+    /// What the peer does not understand of this end, so that it is withheld.
+    pub(crate) withheld: Vec<Box<str>>,
+    /// What this end does not understand of the peer.
+    pub(crate) misread: Vec<Box<str>>,
+}
+
+impl Verdict {
+    fn of(own: &Version, peer: &Version, side: &str) -> Self {
+        let mut withheld = unread(own, peer, |way| way.0 == side);
+        // These are sent whatever the peer has named.
+        for Entry { message, delivery, .. } in &own.messages {
+            if delivery.split(", ").any(|word| word == ALWAYS) {
+                withheld.remove(&*message.message_type);
+            }
+        }
+        let misread = unread(peer, own, |way| way.1 == side);
+        let list = |types: BTreeSet<&str>| types.into_iter().map(Box::from).collect();
+        Self { withheld: list(withheld), misread: list(misread) }
+    }
+}
+
+/// The word of a policy whose messages are never withheld.
+const ALWAYS: &str = "always";
+
+/// Returns the types that one version writes and the other does not read, on the ways that count:
+/// from a side to a side.
+fn unread<'v>(writer: &'v Version, reader: &Version, counts: impl Fn((&str, &str)) -> bool) -> BTreeSet<&'v str> {
+    let theirs: Vec<_> = reader.messages.iter().flat_map(ways).collect();
+    let is_read = |(from, to, payload): &(&str, &str, &Payload)| {
+        let types = Sides { written: &writer.types.written, read: &reader.types.read };
+        let same = theirs.iter().find(|(other, towards, own)| {
+            (*other, *towards, &*own.message_type) == (*from, *to, &*payload.message_type)
+        });
+        same.is_some_and(|(.., own)| misfits(&payload.data.written, &own.data.read, types).is_empty())
+    };
+    let ways = writer.messages.iter().flat_map(ways).filter(|(from, to, _)| counts((from, to)));
+    ways.filter(|way| !is_read(way)).map(|(.., payload)| &*payload.message_type).collect()
+}
+
+/// Returns the payloads of a message, each with the side that writes it and the side that reads it.
+fn ways(entry: &Entry) -> impl Iterator<Item = (&str, &str, &Payload)> {
+    let Entry { from, to, message, reply, refusal, .. } = entry;
+    let answers = [reply, refusal].into_iter().flatten().map(|payload| (&**to, &**from, payload));
+    [(&**from, &**to, message)].into_iter().chain(answers)
+}
+
+#[cfg(test)]
+#[cfg(not(wsx_model))]
+mod tests {
+    use super::*;
+
+    const LOCK: &str = r#"{
+        "wsx.lock": 1, "protocol": "Fleet", "versions": [
+            {"version": 1, "fingerprints": ["00000000000000a1"], "released": true, "messages": [
+                {"message": "health", "from": "Edge", "to": "Server", "data": {"ok": "bool"}},
+                {"message": "cmd", "from": "Server", "to": "Edge", "data": {"do": "string"}},
+                {"message": "ask", "from": "Edge", "to": "Server", "data": {},
+                    "reply": {"message": "said", "data": {"text": "string"}}},
+                {"message": "update", "from": "Server", "to": "Edge", "delivery": "always", "data": {"url": "string"}}
+            ]},
+            {"version": 2, "fingerprints": ["00000000000000b2", "00000000000000c3"], "released": false, "messages": [
+                {"message": "health", "from": "Edge", "to": "Server", "data": {"ok": "bool", "volts": "float"}},
+                {"message": "cmd", "from": "Server", "to": "Edge", "data": {"do": "u8"}},
+                {"message": "light", "from": "Server", "to": "Edge", "data": {}},
+                {"message": "ask", "from": "Edge", "to": "Server", "data": {},
+                    "reply": {"message": "said", "data": {"text": "u8"}}},
+                {"message": "update", "from": "Server", "to": "Edge", "delivery": "at_least_once, always", "data": {"url": "u8"}}
+            ]}
+        ]}"#;
+
+    fn verdict(own: (u32, u64), peer: (u32, u64), side: &str) -> Option<(Vec<String>, Vec<String>)> {
+        let text = |types: &[Box<str>]| types.iter().map(ToString::to_string).collect();
+        let verdicts = Verdicts::new(Released::__new(LOCK), "Fleet", own.0, own.1, side).unwrap();
+        verdicts.of(peer.0, peer.1).map(|verdict| (text(&verdict.withheld), text(&verdict.misread)))
+    }
+
+    /// Row U5: each direction has its own verdict, a reply goes the way of its answer, and what is
+    /// marked `always` is never withheld.
+    #[test]
+    fn an_end_knows_what_each_version_reads() {
+        let known = |withheld: &[&str], misread: &[&str]| {
+            let list = |types: &[&str]| types.iter().map(ToString::to_string).collect::<Vec<_>>();
+            Some((list(withheld), list(misread)))
+        };
+        assert_eq!(verdict((2, 0xb2), (1, 0xa1), "Server"), known(&["cmd", "light", "said"], &["health"]));
+        assert_eq!(verdict((2, 0xb2), (1, 0xa1), "Edge"), known(&["health"], &["cmd", "said", "update"]));
+        assert_eq!(verdict((1, 0xa1), (2, 0xc3), "Edge"), known(&["health"], &["cmd", "light", "said", "update"]));
+        assert_eq!(verdict((2, 0xc3), (2, 0xb2), "Server"), known(&[], &[]));
+        assert_eq!(verdict((2, 0xc3), (2, 0xa1), "Server"), None, "the number belongs to the fingerprint");
+    }
+
+    #[test]
+    fn a_file_that_does_not_have_the_code_is_an_error() {
+        let wrong = |text, protocol, number, fingerprint| {
+            Verdicts::new(Released::__new(text), protocol, number, fingerprint, "Edge").unwrap_err()
+        };
+        assert!(wrong(LOCK, "Fleet", 1, 0xb2).contains("does not have Fleet v1 with the fingerprint 00000000000000b2"));
+        assert!(wrong(LOCK, "Other", 1, 0xa1).contains("the lock file of Fleet, and the endpoint speaks Other"));
+        assert!(wrong("{\n\n<<<<<<< HEAD\n", "Fleet", 1, 0xa1).contains("line 3: git could not merge"));
+    }
+}

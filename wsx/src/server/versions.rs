@@ -1,0 +1,64 @@
+//! What the peer of a request speaks, and whether the hub accepts that. It does not know lock files.
+use crate::{
+    handshake::PROTOCOL,
+    observer::RejectionKind,
+    protocol::PeerVersion,
+    server::{hub::Hub, rejection::Rejection},
+};
+use http::{HeaderValue, Request, Response, StatusCode, header::ORIGIN};
+
+/// Returns what the peer says that it speaks, in the header or in the query of the URL.
+fn named(request: &Request<()>) -> Option<PeerVersion> {
+    let header = request.headers().get(PROTOCOL).and_then(|value| value.to_str().ok());
+    let parameters = request.uri().query().into_iter().flat_map(|query| query.split('&'));
+    let in_query = |parameter| str::strip_prefix(parameter, PROTOCOL.as_str())?.strip_prefix('=');
+    header.or_else(|| parameters.into_iter().find_map(in_query)).and_then(PeerVersion::parse)
+}
+
+/// Returns what the peer speaks, if it names that. The answer then names what the hub speaks.
+///
+/// The error is that of [`HubBuilder::require`](crate::server::HubBuilder::require).
+pub(super) fn agree<E>(
+    hub: &Hub<E>,
+    request: &Request<()>,
+    answer: &mut Response<()>,
+) -> Result<Option<PeerVersion>, Rejection> {
+    let peer = named(request);
+    let Some(own) = hub.program().versions.own() else { return Ok(peer) };
+    if peer.is_some() {
+        let value = HeaderValue::try_from(own.header()).expect("it has letters, digits, `%` and `.`");
+        answer.headers_mut().insert(PROTOCOL, value);
+    }
+    let Some(required) = hub.admission().limits.version else { return Ok(peer) };
+    let is_enough = |peer: &PeerVersion| peer.protocol == own.protocol && peer.version >= required;
+    if peer.as_ref().is_some_and(is_enough) {
+        return Ok(peer);
+    }
+    let speaks = peer.as_ref().map_or_else(|| "names no version".to_owned(), |peer| format!("speaks {peer}"));
+    let text = format!("this server requires {} v{required}, and this peer {speaks}", own.protocol);
+    let rejection = Rejection::of(RejectionKind::Version, StatusCode::FORBIDDEN, text);
+    let is_page = request.headers().contains_key(ORIGIN);
+    Err(if is_page { rejection.opened(std::mem::take(answer)) } else { rejection })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_in_the_header_or_in_the_query() {
+        let request = |uri: &str, header: &str| {
+            let request = Request::builder().uri(uri);
+            let request = if header.is_empty() { request } else { request.header(PROTOCOL, header) };
+            named(&request.body(()).unwrap()).map(|version| version.to_string())
+        };
+        const ONE: &str = "Fleet.1.00000000000000ff";
+        assert_eq!(request("/ws", ONE).as_deref(), Some("Fleet v1"));
+        assert_eq!(request(&format!("/ws?a=b&wsx-protocol={ONE}"), "").as_deref(), Some("Fleet v1"));
+        assert_eq!(request("/ws?wsx-protocol=Fleet.2.00000000000000ff", ONE).as_deref(), Some("Fleet v1"));
+        for query in ["", "wsx-protocol", "wsx-protocol=", "wsx-protocols=Fleet.1.00000000000000ff", "&&=&"] {
+            assert_eq!(request(&format!("/ws?{query}"), ""), None, "{query}");
+        }
+        assert_eq!(request("/ws", "a later form"), None);
+    }
+}
