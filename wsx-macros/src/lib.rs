@@ -191,6 +191,8 @@ fn without_engine(name: &str) -> proc_macro2::TokenStream {
 /// #[wsx(delivery = state)]
 /// #[wsx(ttl = "90s")]                     how long a message may wait until it is sent
 /// #[wsx(delivery = at_least_once, full = drop_oldest)]
+///
+/// #[wsx(always)]                          is also sent to peers of versions that may not understand it
 /// ```
 ///
 /// # The type string is part of the protocol
@@ -221,12 +223,14 @@ fn without_engine(name: &str) -> proc_macro2::TokenStream {
 /// - `full` says what happens to a message of `at_least_once` if the store of waiting messages is
 ///   full. With `reject`, which is the default, its send returns an error. With `drop_oldest`, the
 ///   oldest waiting message makes room.
+/// - `always` is for a message that brings an update: it is sent to peers of every version; see
+///   `wsx::contract`.
 ///
 /// `Message::POLICY` has these options, to read. They are part of the description and of the
 /// fingerprint of a protocol, and not of the message's own fingerprint.
 ///
 /// A request, a reply and a refusal of a protocol cannot have them: they belong to one connection,
-/// and the request has a deadline.
+/// and the request has a deadline. Only a request may have `always`.
 ///
 /// # The fingerprint
 ///
@@ -318,7 +322,8 @@ pub fn endpoint(item: TokenStream) -> TokenStream {
 /// - a message with two forms: a request in one place and a plain message in another, or a request
 ///   with two different replies.
 ///
-/// Requests, replies and refusals do not declare a `delivery` or a `ttl`.
+/// Requests, replies and refusals do not declare a `delivery` or a `ttl`. A request may declare
+/// `always`.
 ///
 /// A reply and a refusal need no handler, and they own their data: they are written without a
 /// lifetime. The type string of a refusal is its code on the wire. So it cannot be `not_handled`,

@@ -46,6 +46,10 @@ pub struct Policy {
     /// full.
     #[serde(skip_serializing_if = "Full::is_default")]
     pub full: Full,
+    /// Whether the message is also sent to a peer of a version that does not understand it, as far
+    /// as this end knows. It is for a message that brings an update.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub always: bool,
 }
 
 /// How often a message is delivered, in a [`Policy`].
@@ -91,7 +95,7 @@ impl Policy {
     #[doc(hidden)]
     #[must_use]
     pub const fn of(delivery: Delivery) -> Self {
-        Self { delivery, ttl: None, key: None, full: Full::Reject }
+        Self { delivery, ttl: None, key: None, full: Full::Reject, always: false }
     }
 
     #[doc(hidden)]
@@ -112,9 +116,15 @@ impl Policy {
         Self { full: Full::DropOldest, ..self }
     }
 
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn sent_always(self) -> Self {
+        Self { always: true, ..self }
+    }
+
     /// Whether the type declares nothing.
     pub(crate) const fn is_default(&self) -> bool {
-        !self.is_kept() && self.ttl.is_none()
+        !self.is_kept() && self.ttl.is_none() && !self.always
     }
 
     /// The time to live in milliseconds. It is 0 if there is none.
@@ -163,7 +173,10 @@ impl fmt::Display for Policy {
         if let Some(key) = self.key {
             write!(f, ", key {key}")?;
         }
-        if self.full.is_default() { Ok(()) } else { write!(f, ", full {}", self.full) }
+        if !self.full.is_default() {
+            write!(f, ", full {}", self.full)?;
+        }
+        if self.always { f.write_str(", always") } else { Ok(()) }
     }
 }
 
@@ -214,6 +227,8 @@ mod tests {
             (at_least_once.with_ttl(31_536_000_000).dropping_oldest(), "at_least_once, ttl 365d, full drop_oldest"),
             (Policy::of(Delivery::Latest).with_key("device"), "latest, key device"),
             (Policy::of(Delivery::State), "state"),
+            (Policy::AT_MOST_ONCE.sent_always(), "at_most_once, always"),
+            (at_least_once.dropping_oldest().sent_always(), "at_least_once, full drop_oldest, always"),
         ] {
             assert_eq!(policy.to_string(), expected);
         }

@@ -1,10 +1,10 @@
-//! How the messages of a type are delivered: the options `delivery`, `ttl`, `key` and `full`. It
-//! does not know what the library does with them.
+//! How the messages of a type are delivered: the options `delivery`, `ttl`, `key`, `full` and
+//! `always`. It does not know what the library does with them.
 use crate::shared::{Errors, once};
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{
-    Data, DataStruct, DeriveInput, Expr, Fields, FieldsNamed, LitStr, Path, ext::IdentExt, meta::ParseNestedMeta,
+    Data, DataStruct, DeriveInput, Expr, Fields, FieldsNamed, LitStr, Path, Token, ext::IdentExt, meta::ParseNestedMeta,
 };
 
 /// Maximum time to live.
@@ -24,6 +24,7 @@ pub(super) struct Declared {
     key: Option<(Path, Option<Ident>)>,
     /// The option, and whether the oldest message is dropped.
     full: Option<(Path, bool)>,
+    always: bool,
     /// Collected here, so that an option after a mistake is read too.
     mistakes: Vec<syn::Error>,
 }
@@ -42,6 +43,16 @@ impl Declared {
     /// Reads an option. Returns whether it is one of these.
     pub(super) fn read(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<bool> {
         let option = &meta.path;
+        if option.is_ident("always") {
+            if meta.input.peek(Token![=]) {
+                let value: Expr = meta.value()?.parse()?;
+                self.mistake(value, "`always` has no value: write `#[wsx(always)]`");
+            } else if let Err(twice) = once(self.always, option) {
+                self.mistakes.push(twice);
+            }
+            self.always = true;
+            return Ok(true);
+        }
         let given = [
             ("delivery", self.delivery.is_some()),
             ("ttl", self.ttl.is_some()),
@@ -142,7 +153,8 @@ impl Declared {
         let ttl = self.ttl.as_ref().and_then(|(_, milliseconds)| *milliseconds).map(|ttl| quote!(.with_ttl(#ttl)));
         let full = self.full.as_ref().filter(|(_, drops)| *drops).map(|_| quote!(.dropping_oldest()));
         let key = self.key.as_ref().and_then(|(_, field)| field.as_ref()).filter(|field| has_field(input, field));
-        if self.delivery.is_none() && ttl.is_none() {
+        let always = self.always.then(|| quote!(.sent_always()));
+        if self.delivery.is_none() && ttl.is_none() && always.is_none() {
             return TokenStream::new();
         }
         let slot = key.map(|field| {
@@ -158,7 +170,7 @@ impl Declared {
             quote!(.with_key(#name))
         });
         quote! {
-            const POLICY: #p::Policy = #p::Policy::of(#p::Delivery::#delivery) #ttl #key #full;
+            const POLICY: #p::Policy = #p::Policy::of(#p::Delivery::#delivery) #ttl #key #full #always;
             #slot
         }
     }
@@ -296,6 +308,8 @@ mod tests {
             ("#[wsx(key = a, ttl = \"1s\", delivery = latest)]", "(Latest).with_ttl(1000u64).with_key(\"a\")"),
             ("#[wsx(delivery = latest, key = r#type)]", "(Latest).with_key(\"type\")"),
             ("#[wsx(delivery = state)]", "(State)"),
+            ("#[wsx(always)]", "(AtMostOnce).sent_always()"),
+            ("#[wsx(always, delivery = latest)]", "(Latest).sent_always()"),
         ] {
             let (errors, policy) = read(&format!("{options} struct A {{ a: u8, r#type: u8 }}"));
             assert_eq!((errors, &*policy), (vec![], expected), "{options}");
@@ -331,6 +345,8 @@ mod tests {
             ("delivery = latest, full = drop_oldest", &[full_needs]),
             ("delivery = state, full = reject", &[full_needs]),
             ("delivery = at_least_once, full = drop_newest", &["when the store is full"]),
+            ("always, always", &["`always` is given twice"]),
+            ("always = true", &["`always` has no value"]),
             ("full = 1, key = a, ttl = \"1y\"", &["when the store is full", "a ttl is a text", full_needs, key_needs]),
         ] {
             let (errors, _) = read(&format!("#[wsx({options})] struct A {{ a: u8 }}"));

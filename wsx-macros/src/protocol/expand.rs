@@ -134,11 +134,9 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
             let (from, to) = (flow.from.to_string(), flow.to.to_string());
             flow.messages.iter().map(move |message| {
                 let described = described(p, &message.named);
-                let travel = quote!(#p::Travel::new(#from, #to, #described));
-                let Some(Answer { reply, refusal }) = message.checked_answer() else {
-                    let policy = policy(p, &message.named);
-                    return quote!(#travel.delivered(#policy));
-                };
+                let policy = policy(p, &message.named);
+                let travel = quote!(#p::Travel::new(#from, #to, #described).delivered(#policy));
+                let Some(Answer { reply, refusal }) = message.checked_answer() else { return travel };
                 let reply = described_answer(p, reply);
                 let refusal = match refusal {
                     Some(refusal) => {

@@ -9,6 +9,9 @@ use proc_macro2::TokenStream;
 use quote::quote_spanned;
 use std::collections::BTreeSet;
 
+/// The form that may be sent `always`.
+const REQUEST: &str = "a request";
+
 /// Checks each of them once, at its token.
 pub(super) fn not_declared(protocol: &Protocol, p: &TokenStream) -> TokenStream {
     let mut checked = BTreeSet::new();
@@ -16,7 +19,7 @@ pub(super) fn not_declared(protocol: &Protocol, p: &TokenStream) -> TokenStream 
     let forms = requests.filter_map(|message| Some((&message.named, message.checked_answer()?)));
     let forms = forms.flat_map(|(request, Answer { reply, refusal })| {
         let refusal = refusal.as_ref().map(|refusal| (refusal, "a refusal"));
-        [(request, "a request"), (reply, "a reply")].into_iter().chain(refusal)
+        [(request, REQUEST), (reply, "a reply")].into_iter().chain(refusal)
     });
     forms.filter(|(named, _)| checked.insert(&*named.alias)).map(|(named, form)| check(named, form, p)).collect()
 }
@@ -24,5 +27,6 @@ pub(super) fn not_declared(protocol: &Protocol, p: &TokenStream) -> TokenStream 
 fn check(named: &Named, form: &str, p: &TokenStream) -> TokenStream {
     let (span, type_string, policy) = (named.span(), type_string(p, named), policy(p, named));
     let p = respan(p, span);
-    quote_spanned!(span=> const _: () = #p::ensure_not_declared(#type_string, #policy, #form);)
+    let is_request = form == REQUEST;
+    quote_spanned!(span=> const _: () = #p::ensure_not_declared(#type_string, #policy, #form, #is_request);)
 }

@@ -60,13 +60,14 @@ pub const fn ensure_refusal(message_type: &str) {
 }
 
 /// Fails to compile if the message declares how it is delivered. A request, a reply and a refusal
-/// belong to one connection, and the request has a deadline.
+/// belong to one connection, and the request has a deadline. Only a request may be sent `always`:
+/// an answer follows from it.
 ///
 /// # Panics
 ///
 /// During compilation.
 #[track_caller]
-pub const fn ensure_not_declared(message_type: &str, policy: Policy, form: &str) {
+pub const fn ensure_not_declared(message_type: &str, policy: Policy, form: &str, is_request: bool) {
     if policy.is_kept() {
         let delivery = policy.delivery.name();
         refuse(&[
@@ -81,6 +82,9 @@ pub const fn ensure_not_declared(message_type: &str, policy: Policy, form: &str)
     }
     if policy.ttl.is_some() {
         refuse(&["\"", message_type, "\" is ", form, ", which cannot have a `ttl`: remove the option"]);
+    }
+    if policy.always && !is_request {
+        refuse(&["\"", message_type, "\" is ", form, ", which cannot have `always`: remove the option"]);
     }
 }
 

@@ -60,7 +60,9 @@ const fn policy_hash(policy: Policy) -> u64 {
         None => 0,
     };
     let full = hash(policy.full.name());
-    mix(mix(mix(hash(policy.delivery.name()), policy.ttl_milliseconds()), key), full)
+    let all = mix(mix(mix(hash(policy.delivery.name()), policy.ttl_milliseconds()), key), full);
+    // Without it, a policy counts as it did before there was `always`.
+    if policy.always { mix(all, hash("always")) } else { all }
 }
 
 /// A message's shape, which counts the messages inside of it down to the depth `D`.
@@ -142,6 +144,7 @@ mod tests {
         let (once, latest) = (Policy::of(Delivery::AtLeastOnce), Policy::of(Delivery::Latest));
         let all = [
             Policy::AT_MOST_ONCE,
+            Policy::AT_MOST_ONCE.sent_always(),
             Policy::AT_MOST_ONCE.with_ttl(1),
             once,
             once.with_ttl(1),
