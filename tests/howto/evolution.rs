@@ -4,11 +4,8 @@
 mod v1;
 #[expect(missing_debug_implementations, unnameable_types, reason = "the page shows it as the code of a library")]
 mod v2;
-#[expect(unreachable_pub, reason = "the page shows it as the code of a library")]
-mod versions;
 
 use serde_json::json;
-use versions::{PROTOCOL, Version, identify, version};
 use wsx::{CancellationToken, Client, Connection, Hub, RequestError, client::ClientBuilder};
 use wsx_tests::{Log, Peer, Server, recorder, round_trip, within};
 
@@ -44,7 +41,7 @@ fn on_old_cmd(edge: &OldBox, msg: v1::Cmd) {
 
 #[wsx::handler(on = NewStation)]
 fn on_measurement(station: &NewStation, msg: v2::Measurement, conn: &Connection<v2::Server>) {
-    let Version(version) = conn.extension().expect("`identify` adds it");
+    let version = conn.peer_version().map_or("none".to_owned(), ToString::to_string);
     station.0.add(format!("{} {:?} {:?} from {version}", msg.temperature, msg.power, msg.humidity));
 }
 
@@ -63,18 +60,10 @@ fn on_diagnose(_: v2::Diagnose) -> v2::Diagnosis {
     v2::Diagnosis { free_bytes: 7 }
 }
 
-/// Connects a client that sends its version.
-async fn connected<E: wsx::Endpoint>(client: ClientBuilder<E>, fingerprint: u64) -> Client<E> {
-    let client = client.header(PROTOCOL, version(fingerprint)).build().unwrap();
+async fn connected<E: wsx::Endpoint>(client: ClientBuilder<E>) -> Client<E> {
+    let client = client.build().unwrap();
     within(client.start(CancellationToken::new())).await.unwrap();
     client
-}
-
-/// Starts a server of the second version.
-async fn new_server(hub: Hub<NewStation>) -> Server<NewStation> {
-    let ours = v2::Fleet::FINGERPRINT;
-    let upgrade = hub.ws_handler(move |request| identify(ours, request), |_| {});
-    Server::start_at(hub, upgrade, "127.0.0.1:0").await
 }
 
 /// Row D3: a box of the first version works with a server of the second. It does not
@@ -82,13 +71,13 @@ async fn new_server(hub: Hub<NewStation>) -> Server<NewStation> {
 #[tokio::test]
 async fn an_old_box_talks_to_a_new_server() {
     let station = NewStation::default();
-    let server = new_server(Hub::builder().endpoint(station.clone()).build().unwrap()).await;
+    let server = Server::start(Hub::builder().endpoint(station.clone()).build().unwrap()).await;
     let (recorder, mut memory) = recorder();
     let edge = OldBox::default();
     let old = Client::builder(server.url("box-7")).endpoint(edge.clone()).observer(recorder);
-    let old = connected(old, v1::Fleet::FINGERPRINT).await;
+    let old = connected(old).await;
     old.send(&v1::Telemetry { celsius: 21.5, power: v1::Power::Battery }).await.unwrap();
-    assert_eq!(station.0.next().await, format!("21.5 Battery None from {:016x}", v1::Fleet::FINGERPRINT));
+    assert_eq!(station.0.next().await, "21.5 Battery None from Fleet v1");
     let diagnosed = within(server.hub.request("box-7", &v2::Diagnose {})).await;
     assert!(matches!(diagnosed, Err(RequestError::NotHandled(_))));
     server.hub.send_to("box-7", &v2::Cmd { reboot: true, delay_seconds: 60 }).await.unwrap();
@@ -106,7 +95,7 @@ async fn a_new_box_talks_to_an_old_server() {
     let server = Server::start(hub).await;
     let edge = NewBox::default();
     let new = Client::builder(server.url("box-7")).endpoint(edge.clone());
-    let new = connected(new, v2::Fleet::FINGERPRINT).await;
+    let new = connected(new).await;
     let sunny = v2::Measurement { temperature: 30.0, power: v2::Power::Solar, humidity: Some(0.4) };
     new.send(&sunny).await.unwrap();
     assert_eq!(station.0.next().await, "30 Unknown");
@@ -122,9 +111,9 @@ async fn a_new_box_talks_to_an_old_server() {
 async fn a_box_without_a_version_is_accepted() {
     let (recorder, mut memory) = recorder();
     let station = NewStation::default();
-    let server = new_server(Hub::builder().endpoint(station.clone()).observer(recorder).build().unwrap()).await;
+    let server = Server::start(Hub::builder().endpoint(station.clone()).observer(recorder).build().unwrap()).await;
     let new = Client::builder(server.url("box-8")).endpoint(NewBox::default());
-    let new = connected(new, v2::Fleet::FINGERPRINT).await;
+    let new = connected(new).await;
     let diagnosis = within(server.hub.request("box-8", &v2::Diagnose {})).await.unwrap();
     assert_eq!(diagnosis.free_bytes, 7);
     new.send(&v2::DoorOpened {}).await.unwrap();

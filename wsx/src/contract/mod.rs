@@ -56,6 +56,51 @@
 //! asks. A message that is new breaks nothing by itself: an old peer does not know it, and ignores
 //! it.
 //!
+//! # Mixed versions
+//!
+//! The lock file also serves the programs. [`released!`] takes it into a program, with the feature
+//! `versions`. schemars is then not needed.
+//!
+//! ```
+//! # mod fleet {
+//! #     #[derive(serde::Serialize, serde::Deserialize, wsx::Message)]
+//! #     pub struct Health { pub ok: bool }
+//! #     wsx::protocol! { pub Fleet v1 { Edge -> Server: Health; } }
+//! # }
+//! use wsx::{Hub, contract::Released};
+//! # use fleet::*;
+//!
+//! # #[derive(wsx::Endpoint)]
+//! # #[wsx(side = Server)]
+//! # struct Station;
+//! # #[wsx::handler(on = Station)]
+//! # fn on_health(_health: Health) {}
+//! # fn hub(released: Released) -> Result<Hub<Station>, wsx::BuildError> {
+//! // const RELEASED: Released = wsx::contract::released!("wsx.lock");
+//! # #[allow(non_snake_case)] let RELEASED = released;
+//! let hub = Hub::builder().endpoint(Station).contract(RELEASED).build()?;
+//! # Ok(hub)
+//! # }
+//! # fn main() {}
+//! ```
+//!
+//! Each end names its protocol, version and fingerprint in the handshake, also without the file; see
+//! [`PeerVersion`](crate::protocol::PeerVersion). [`Hub::versions`](crate::Hub::versions) counts the
+//! peers of each version. With the file, an end knows what each released version understands:
+//!
+//! - Every peer is accepted. [`Observer::version_differs`](crate::Observer::version_differs)
+//!   reports one that does not understand everything, or whose version is not in the file.
+//! - A message that the peer does not understand is not sent. The send returns
+//!   [`SendError::PeerTooOld`](crate::SendError::PeerTooOld) with the message and the version. So
+//!   does a request, and the reply of a handler fails. A broadcast leaves the peer out.
+//! - Everything else goes on. So an outdated box still receives its update.
+//! - A type with `#[wsx(always)]` is sent to every peer.
+//! - A peer whose version is not in the file gets everything. It is newer, and knows this end.
+//!
+//! A message that the peer does not know is withheld too, although it would ignore it: the sender
+//! learns that. [`HubBuilder::require`](crate::server::HubBuilder::require) rejects old versions,
+//! when no box speaks them any more.
+//!
 //! # What a schema does not say
 //!
 //! The check is careful about these. It reports a break although a reader may understand more:

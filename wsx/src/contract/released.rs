@@ -11,10 +11,7 @@ pub struct Released(&'static str);
 ///
 /// The path is relative to the `Cargo.toml` of the crate, as that of
 /// [`check!`](macro@crate::contract::check).
-///
-/// ```ignore
-/// pub const RELEASED: wsx::contract::Released = wsx::contract::released!("wsx.lock");
-/// ```
+/// [`wsx::contract`](crate::contract#mixed-versions) has an example.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! contract_released {

@@ -141,3 +141,27 @@ impl Versions {
         None
     }
 }
+
+#[cfg(test)]
+#[cfg(not(wsx_model))]
+mod tests {
+    use super::*;
+    use crate::{config::Config, observer::Silent, wire::role::Role};
+
+    /// Row U5: connections share what they know of a version, and peers that name one version after
+    /// the other do not fill the memory.
+    #[test]
+    fn the_remembered_versions_are_bounded() {
+        let (versions, observer) = (Versions::none(), GuardedObserver::new(Silent));
+        let meet = |number: u32| {
+            let conn = Handle::new("box-7".into(), Role::Server, &Config::default());
+            versions.meet(&conn, PeerVersion::new("Fleet", number, 0), &observer);
+            conn.peer_protocol().unwrap().clone()
+        };
+        assert!(Arc::ptr_eq(&meet(0), &meet(0)));
+        for number in 0..1_000 {
+            assert_eq!(meet(number).version.version, number);
+        }
+        assert_eq!(versions.known.lock().unwrap().len(), MAX_KNOWN);
+    }
+}
