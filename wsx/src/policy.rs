@@ -213,7 +213,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Row G1: a policy is printed as in the attribute, with the ttl in its largest unit.
+    /// Rows G1, U6: a policy is printed as in the attribute, with the ttl in its largest unit.
     #[test]
     fn a_policy_is_printed_as_it_is_declared() {
         let at_least_once = Policy::of(Delivery::AtLeastOnce);

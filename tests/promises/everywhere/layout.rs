@@ -11,11 +11,11 @@ use std::{
 const ORDER: [&str; 23] = [
     "catch_panic",
     "config",
-    "error",
     "policy",
     "store_error",
     "message",
     "protocol",
+    "error",
     "contract",
     "wire",
     "closed",

@@ -79,8 +79,9 @@ fn the_document_names_the_default_of_every_limit() {
     assert_eq!(documented("HubBuilder::max_queued_bytes"), "none");
     assert_eq!(documented("HubBuilder::max_connections_per_address"), "none");
     assert_eq!(documented("HubBuilder::max_connections_per_second"), "none");
+    assert_eq!(documented("HubBuilder::require"), "none");
     let limits = format!(
-        "Limits {{ connections: {}, connections_per_address: {}, handshakes: {}, queued_bytes: None, per_second: None }}",
+        "Limits {{ connections: {}, connections_per_address: {}, handshakes: {}, queued_bytes: None, per_second: None, version: None }}",
         number("HubBuilder::max_connections"),
         usize::MAX,
         number("HubBuilder::max_handshakes")

@@ -65,6 +65,7 @@ async fn an_outdated_page_is_closed_with_a_code_and_the_reason() {
     }
 }
 
+/// Row U7: an endpoint without a protocol is a problem of the builder.
 #[test]
 fn only_a_protocol_has_versions() {
     let error = Hub::builder().require(2).without_handlers().build().unwrap_err();

@@ -15,7 +15,7 @@ fn too_old(error: &SendError) -> (&str, String) {
     }
 }
 
-/// Row U5: a send of what the box cannot read is an error that names the message and the version;
+/// Row U6: a send of what the box cannot read is an error that names the message and the version;
 /// other messages, requests and those marked `always` go on.
 #[tokio::test]
 async fn an_outdated_box_gets_what_it_understands() {
@@ -49,7 +49,7 @@ async fn an_outdated_box_gets_what_it_understands() {
     assert!(message_type == "update" && why.contains("missing field `url`"), "{message_type}: {why}");
 }
 
-/// Row U5: a broadcast goes to those that understand it.
+/// Row U6: a broadcast goes to those that understand it.
 #[tokio::test]
 async fn a_broadcast_leaves_outdated_boxes_out() {
     let (server, events) = new_server().await;
@@ -66,7 +66,7 @@ async fn a_broadcast_leaves_outdated_boxes_out() {
     drop(silent);
 }
 
-/// Row U5: the reply of a handler that the peer cannot read fails the request, and is reported.
+/// Row U6: the reply of a handler that the peer cannot read fails the request, and is reported.
 #[tokio::test]
 async fn a_reply_that_the_box_cannot_read_is_a_failure() {
     let (server, events) = new_server().await;
@@ -79,7 +79,7 @@ async fn a_reply_that_the_box_cannot_read_is_a_failure() {
     assert_eq!(events.0.next().await, Event::Failed("ask".into(), text.into()));
 }
 
-/// Row U5: a box that is newer than its server knows that, because the server does not.
+/// Row U6: a box that is newer than its server knows that, because the server does not.
 #[tokio::test]
 async fn a_new_box_withholds_from_an_old_server() {
     let events = Events::default();
@@ -95,7 +95,7 @@ async fn a_new_box_withholds_from_an_old_server() {
     assert_eq!(events.0.next().await, differs("Fleet v2", &["cmd", "said"], &[]));
 }
 
-/// Row U5: without the lock file, or for a version that it does not have, nothing is withheld.
+/// Row U6: without the lock file, or for a version that it does not have, nothing is withheld.
 #[tokio::test]
 async fn an_unknown_version_gets_everything() {
     let server = Server::start(Hub::builder().endpoint(NewStation::default()).build().unwrap()).await;
@@ -112,7 +112,7 @@ async fn an_unknown_version_gets_everything() {
     within(server.hub.send_to("next", &v2::Light {})).await.unwrap();
 }
 
-/// A test without a network has one version.
+/// Row U6: a test without a network has one version.
 #[tokio::test]
 async fn a_test_peer_names_no_version() {
     let hub = Hub::builder().endpoint(NewStation::default()).contract(*RELEASED).build().unwrap();
@@ -121,7 +121,7 @@ async fn a_test_peer_names_no_version() {
     drop(peer);
 }
 
-/// A file that does not fit is a problem of `build`, at both ends.
+/// Row U6: a file that does not fit is a problem of `build`, at both ends.
 #[test]
 fn a_lock_file_that_does_not_fit_is_a_problem_of_the_builder() {
     let other = wsx::contract::Released::__new(r#"{"wsx.lock": 1, "protocol": "Other", "versions": []}"#);

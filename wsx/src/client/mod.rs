@@ -167,6 +167,7 @@ impl<E: Endpoint> Client<E> {
     /// - [`SendError::NotConnected`]: the client has no connection now. Not for a kept message.
     /// - [`SendError::Closed`]: the client is closed.
     /// - [`SendError::Encode`]: the message cannot be written as JSON.
+    /// - [`SendError::PeerTooOld`]: the version of the server does not understand the message.
     /// - [`SendError::OutboxFull`], [`SendError::Store`]: the outbox does not take a kept message.
     ///
     /// # Cancel safety

@@ -141,6 +141,7 @@ impl<S: Side, To> Connection<S, To> {
     /// - [`SendError::Closed`]: the connection has ended or is closing, or this happens while the
     ///   send waits.
     /// - [`SendError::Encode`]: the message cannot be written as JSON.
+    /// - [`SendError::PeerTooOld`]: the version of the peer does not understand the message.
     ///
     /// # Cancel safety
     ///

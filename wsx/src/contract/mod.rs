@@ -84,9 +84,10 @@
 //! # fn main() {}
 //! ```
 //!
-//! Each end names its protocol, version and fingerprint in the handshake, also without the file; see
-//! [`PeerVersion`](crate::protocol::PeerVersion). [`Hub::versions`](crate::Hub::versions) counts the
-//! peers of each version. With the file, an end knows what each released version understands:
+//! Each end names its protocol, version and fingerprint in the handshake, also without the file;
+//! see [`PeerVersion`](crate::protocol::PeerVersion). [`Hub::versions`](crate::Hub::versions)
+//! counts the peers of each version. With the file, an end knows what each released version
+//! understands:
 //!
 //! - Every peer is accepted. [`Observer::version_differs`](crate::Observer::version_differs)
 //!   reports one that does not understand everything, or whose version is not in the file.

@@ -96,7 +96,8 @@ fn unread<'v>(writer: &'v Version, reader: &Version, counts: impl Fn((&str, &str
     unread.map(|(.., payload)| &*payload.message_type).collect()
 }
 
-/// Returns the payload of a message, then those of its answers, each with the side that writes it and the side that reads it.
+/// Returns the payload of a message, then those of its answers, each with the side that writes it
+/// and the side that reads it.
 fn ways(entry: &Entry) -> impl Iterator<Item = (&str, &str, &Payload)> {
     let Entry { from, to, message, reply, refusal, .. } = entry;
     let answers = [reply, refusal].into_iter().flatten().map(|payload| (&**to, &**from, payload));
@@ -133,7 +134,7 @@ mod tests {
         verdicts.of(peer.0, peer.1).map(|verdict| (text(&verdict.withheld), text(&verdict.misread)))
     }
 
-    /// Row U5: each direction has its own verdict, a reply goes the way of its answer, and what is
+    /// Row U6: each direction has its own verdict, a reply goes the way of its answer, and what is
     /// marked `always` is never withheld.
     #[test]
     fn an_end_knows_what_each_version_reads() {
@@ -148,6 +149,7 @@ mod tests {
         assert_eq!(verdict((2, 0xc3), (2, 0xa1), "Server"), None, "the number belongs to the fingerprint");
     }
 
+    /// Row U6: without its own version, an end knows nothing.
     #[test]
     fn a_file_that_does_not_have_the_code_is_an_error() {
         let wrong = |text, protocol, number, fingerprint| {

@@ -76,8 +76,8 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (conn, closed);
     }
 
-    /// The peer speaks another version of the protocol, and the ends do not understand each other in
-    /// everything, or this end does not know (row U5 of the specification).
+    /// The peer speaks another version of the protocol, and the ends do not understand each other
+    /// in everything, or this end does not know (row U5 of the specification).
     ///
     /// This is called before `connection_opened`, and only with
     /// [`contract`](crate::server::HubBuilder::contract) of the hub or the client. The connection

@@ -102,6 +102,7 @@ impl fmt::Display for PeerVersion {
 mod tests {
     use super::*;
 
+    /// Row U5: the value of the header.
     #[test]
     fn a_version_is_read_as_it_was_written() {
         for (name, text) in [("Fleet", "Fleet.7.00000000000000ff"), ("Flüssig", "Fl%C3%BCssig.7.00000000000000ff")] {
@@ -112,6 +113,7 @@ mod tests {
         assert_eq!(PeerVersion::new("Fleet", 7, 255).to_string(), "Fleet v7");
     }
 
+    /// Row U5: a value of another form is no version.
     #[test]
     fn another_text_is_not_a_version() {
         let long = format!("{}.1.00000000000000ff", "x".repeat(MAX_NAME + 1));

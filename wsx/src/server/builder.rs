@@ -309,8 +309,7 @@ impl<E: Endpoint> HubBuilder<E> {
     /// (row N2 of the specification).
     ///
     /// Use it for a proxy that forwards TCP, with or without TLS inside. A trusted proxy that does
-    /// not send a header is rejected. [`wsx::server`](crate::server#behind-a-proxy) has
-    /// the rules.
+    /// not send a header is rejected. [`wsx::server`](crate::server#behind-a-proxy) has the rules.
     #[must_use]
     pub fn proxy_protocol(mut self) -> Self {
         self.options.ingress.proxy_protocol = true;
@@ -321,14 +320,8 @@ impl<E: Endpoint> HubBuilder<E> {
     /// default they are rejected as any other request (row N3 of the specification).
     ///
     /// The answer to `GET`, `HEAD` and `OPTIONS` is 200, and 503 from [`Hub::drain`] or
-    /// [`Hub::shutdown`] on. An upgrade to WebSocket is not a health check, so boxes may connect at
-    /// the same path. Health checks are not connections, and the observer does not
-    /// receive them. They do take a place of [`max_handshakes`](Self::max_handshakes), and count
-    /// for their address until they are answered, unless it is one of the
-    /// [`trusted_proxies`](Self::trusted_proxies).
-    ///
-    /// [`wsx::server`](crate::server#health-checks) has an example, and says how an HTTP
-    /// server of the program answers them.
+    /// [`Hub::shutdown`] on. [`wsx::server`](crate::server#health-checks) has an example and the
+    /// details.
     #[must_use]
     pub fn health(mut self, path: impl Into<Box<str>>) -> Self {
         self.options.ingress.health = Some(path.into());
@@ -343,10 +336,8 @@ impl<E: Endpoint> HubBuilder<E> {
     }
 
     /// Takes the released versions of the protocol, so that the hub knows what each peer
-    /// understands; see [`wsx::contract`](crate::contract#mixed-versions).
-    ///
-    /// A file that does not have the version of the endpoint is an error of
-    /// [`build`](Self::build).
+    /// understands; see [`wsx::contract`](crate::contract#mixed-versions). The file must have the
+    /// version of the endpoint.
     #[cfg(feature = "versions")]
     #[must_use]
     pub fn contract(mut self, released: crate::contract::Released) -> Self {
@@ -357,11 +348,9 @@ impl<E: Endpoint> HubBuilder<E> {
     /// Accepts only peers that speak this version of the protocol or a later one; by default all
     /// are accepted (row U7 of the specification).
     ///
-    /// Others are rejected with 403. A web page, whose request has an `Origin`, is accepted and
-    /// closed with [`CloseCode::OUTDATED`](crate::CloseCode::OUTDATED) and the reason, because a
-    /// page cannot read the answer to a rejected handshake. A box that is rejected cannot receive
-    /// an update either: first update all boxes, then require. An endpoint without a protocol is an
-    /// error of [`build`](Self::build).
+    /// Others are rejected with 403. A web page, whose request has an `Origin`, cannot read that,
+    /// so it is closed with [`CloseCode::OUTDATED`](crate::CloseCode::OUTDATED) and the reason. A
+    /// box that is rejected cannot receive an update: first update all boxes, then require.
     #[must_use]
     pub fn require(mut self, version: u32) -> Self {
         if E::Side::PROTOCOL.is_empty() {

@@ -108,8 +108,8 @@ impl<E: Endpoint> Hub<E> {
     /// the request with 500.
     ///
     /// A new connection replaces an older one with the same id, so ids must be unique.
-    /// [`wsx::server`](crate::server#ids) says more, and has an example. In axum, mount it with `route_service`;
-    /// see [`WsHandler::upgrade`].
+    /// [`wsx::server`](crate::server#ids) says more, and has an example. In axum, mount it with
+    /// `route_service`; see [`WsHandler::upgrade`].
     pub fn ws_handler<F, Fut, I, R>(&self, build_id: F, register: R) -> WsHandler<E>
     where
         F: Fn(http::request::Parts) -> Fut + Send + Sync + 'static,
@@ -140,6 +140,7 @@ impl<E: Endpoint> Hub<E> {
     ///   a kept message.
     /// - [`SendError::Closed`]: the connection is closing, or this happens while the send waits.
     /// - [`SendError::Encode`]: the message cannot be written as JSON.
+    /// - [`SendError::PeerTooOld`]: the version of the peer does not understand the message.
     /// - [`SendError::OutboxFull`], [`SendError::Store`]: the mailbox does not take a kept message.
     ///
     /// # Cancel safety
@@ -230,8 +231,7 @@ impl<E: Endpoint> Hub<E> {
     ///
     /// # Errors
     ///
-    /// - [`SendError::Encode`]: the message cannot be written as JSON. It is then not sent to any
-    ///   connection.
+    /// - [`SendError::Encode`]: the message cannot be written as JSON.
     ///
     /// # Cancel safety
     ///
@@ -248,15 +248,8 @@ impl<E: Endpoint> Hub<E> {
     /// As [`broadcast`](Self::broadcast), for the connections with this label (row S7 of the
     /// specification). Its cost depends on their number, and not on that of all connections.
     ///
-    /// A label that no connection has is not an error: the result is 0.
-    ///
-    /// # Errors
-    ///
-    /// As [`broadcast`](Self::broadcast).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`broadcast`](Self::broadcast).
+    /// A label that no connection has is not an error: the result is 0. Errors and cancel safety
+    /// are as of [`broadcast`](Self::broadcast).
     pub fn broadcast_to<'h, M: SentBy<E::Side, E::Peer> + ?Sized>(
         &'h self,
         label: &'h str,

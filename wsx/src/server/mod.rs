@@ -82,6 +82,11 @@
 //! # }
 //! ```
 //!
+//! An upgrade to WebSocket is not a health check, so boxes may connect at the same path. Health
+//! checks are not connections, and the observer does not receive them. They do take a place of
+//! [`max_handshakes`](HubBuilder::max_handshakes), and count for their address until they are
+//! answered, unless it is one of the [`trusted_proxies`](HubBuilder::trusted_proxies).
+//!
 //! In an HTTP server of the program, its router can have a page with
 //! [`Hub::is_draining`](crate::Hub::is_draining). Or mount the [`WsHandler`] at this path too.
 //!

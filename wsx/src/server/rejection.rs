@@ -66,8 +66,8 @@ impl Rejection {
         self
     }
 
-    /// Makes this a rejection that a web page can read: it opens the WebSocket with this answer, and
-    /// closes it with [`CloseCode::OUTDATED`].
+    /// Makes this a rejection that a web page can read: it opens the WebSocket with this answer,
+    /// and closes it with [`CloseCode::OUTDATED`].
     pub(crate) fn opened(mut self, answer: Response<()>) -> Self {
         self.opened = Some(Box::new(answer));
         self

@@ -1,4 +1,5 @@
-//! What the peer of a request speaks, and whether the hub accepts that. It does not know lock files.
+//! What the peer of a request speaks, and whether the hub accepts that. It does not know lock
+//! files.
 use crate::{
     handshake::PROTOCOL,
     observer::RejectionKind,
