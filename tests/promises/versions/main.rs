@@ -1,6 +1,7 @@
 //! Peers of different versions of a protocol: rows U5 to U7 of the specification.
 mod named;
 mod required;
+mod rolling;
 mod withheld;
 
 use std::{fs, path::PathBuf, sync::LazyLock};
