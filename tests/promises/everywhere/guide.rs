@@ -96,7 +96,13 @@ impl Package {
     }
 
     fn cargo(&self, command: &str) -> Output {
+        self.cargo_with("", command)
+    }
+
+    /// Runs cargo with this value of `WSX_CONTRACT`.
+    fn cargo_with(&self, contract: &str, command: &str) -> Output {
         let mut cargo = Command::new(env!("CARGO"));
+        cargo.env("WSX_CONTRACT", contract);
         // Many builds of small programs, which need no debug information.
         cargo.env("CARGO_INCREMENTAL", "1").env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_TERM_COLOR", "never");
         cargo.current_dir(&self.folder).args([command, "--offline", "--target-dir"]).arg(&self.target);
@@ -107,13 +113,23 @@ impl Package {
     }
 
     /// Runs the tests of the package, which print these lines among others.
-    fn test(&self, Block { line, text, .. }: &Block<'_>) {
-        let output = self.cargo("test");
+    fn test(&self, Block { line, text, .. }: &Block<'_>, contract: &str) {
+        let output = self.cargo_with(contract, "test");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let why = format!("line {line}: cargo prints:\n{printed}{}", String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success() && !why.contains("warning"), "{why}");
         let tests = printed.lines().filter(|line| line.starts_with("test ") && !line.starts_with("test result"));
         assert!(tests.eq(text.lines().skip(1)), "{why}");
+    }
+
+    /// Runs the tests of the package, of which one fails and prints these lines among others.
+    fn test_fails(&self, Block { line, text, .. }: &Block<'_>) {
+        let output = self.cargo("test");
+        let printed = [&*output.stdout, &output.stderr].map(String::from_utf8_lossy).concat();
+        assert!(!output.status.success(), "line {line}: the tests pass:\n{printed}");
+        for quoted in text.lines().skip(1) {
+            assert!(printed.lines().any(|printed| printed == quoted), "line {line}: cargo prints:\n{printed}");
+        }
     }
 
     /// Returns the compiler's output, which is empty if everything is right.
@@ -124,8 +140,15 @@ impl Package {
         printed
     }
 
+    /// Keeps a program as it is now.
+    fn keep(&self, program: &str, name: &str) {
+        fs::copy(self.target.join("debug").join(program), self.folder.join(name)).expect("the program was built");
+    }
+
     fn start(&self, program: &str) -> Program {
-        let started = Program::start(&self.target.join("debug").join(program));
+        let kept = self.folder.join(program);
+        let path = if kept.exists() { kept } else { self.target.join("debug").join(program) };
+        let started = Program::start(&path);
         started.unwrap_or_else(|error| panic!("{program} does not start: {error}"))
     }
 }
@@ -182,7 +205,7 @@ fn run(package: &Package, shown: &[Block<'_>]) {
     let mut programs = Vec::new();
     for Block { line, text, .. } in shown {
         let (command, expected) = text.split_once('\n').unwrap_or_default();
-        let name = command.strip_prefix("$ cargo run -q --bin ");
+        let name = command.strip_prefix("$ cargo run -q --bin ").or_else(|| command.strip_prefix("$ ./"));
         let name = name.unwrap_or_else(|| panic!("line {line}: {command:?} does not run a program as the guide does"));
         let program = package.start(name);
         let mut expected: Vec<String> = expected.lines().map(|line| package.localize(line)).collect();
@@ -223,8 +246,14 @@ fn the_guides_program_does_what_the_guide_prints() {
             ("rust" | "toml", Some(file)) => package.enter(file, &block.text),
             ("diff", Some(file)) => {
                 let before = package.change(block, file);
-                if let [Block { line, language: "text", file: None, text }, following @ ..] = rest {
+                if let [mistake @ Block { line, language: "text", file: None, text }, following @ ..] = rest {
                     rest = following;
+                    mistakes += 1;
+                    if text.starts_with("$ cargo test\n") {
+                        package.test_fails(mistake);
+                        package.write(file, &before);
+                        continue;
+                    }
                     let printed = package.build();
                     let errors =
                         printed.lines().filter(|line| line.starts_with("error") && !line.contains("could not compile"));
@@ -240,10 +269,20 @@ fn the_guides_program_does_what_the_guide_prints() {
                         );
                     }
                     package.write(file, &before);
-                    mistakes += 1;
                 }
             }
-            ("console", None) if block.text.starts_with("$ cargo test\n") => package.test(block),
+            ("json", Some(file)) => {
+                let text = package.read(file);
+                assert!(text.contains(&*block.text), "line {}: {file} has:\n{text}", block.line);
+            }
+            ("console", None) if block.text.starts_with("$ cargo test\n") => package.test(block, ""),
+            ("console", None) if block.text.starts_with("$ WSX_CONTRACT=release cargo test\n") => {
+                package.test(block, "release");
+            }
+            ("console", None) if block.text == "$ cargo build -q\n$ cp target/debug/meter old_meter\n" => {
+                assert_eq!(package.build(), "", "line {}", block.line);
+                package.keep("meter", "old_meter");
+            }
             ("console", None) => {
                 let others = rest.iter().take_while(|block| block.language == "console").count();
                 let shown = &blocks[blocks.len() - rest.len() - 1..][..=others];

@@ -1,5 +1,5 @@
-//! A rolling upgrade of a fleet, step by step: boxes of three versions, servers of two, and at every
-//! step what each pair understands.
+//! A rolling upgrade of a fleet, step by step: boxes of three versions, servers of two, and at
+//! every step what each pair understands.
 use super::{Event, Events, release, schemars};
 use futures_util::{FutureExt, future::BoxFuture};
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::LazyLock};
