@@ -109,7 +109,7 @@ impl<'c> Sending<'c> {
 
     #[inline]
     fn on_frame(conn: &'c Handle, frame: Result<Frame, SendError>) -> Self {
-        let (step, counted) = split(frame.and_then(|frame| conn.check_frame(frame)));
+        let (step, counted) = split(conn, frame);
         Self::new(Target::Borrowed(conn), step, counted)
     }
 
@@ -156,8 +156,9 @@ impl<'c> Sending<'c> {
 
 /// Returns the first step of the send of a message, and what is counted.
 #[inline]
-fn split(frame: Result<Frame, SendError>) -> (Step, Option<Counted>) {
+fn split(conn: &Handle, frame: Result<Frame, SendError>) -> (Step, Option<Counted>) {
     match frame {
+        Ok(frame) if !conn.peer_reads(frame.message_type) => (Step::Failed(conn.withhold(frame.message_type)), None),
         Ok(frame) => {
             let counted = Counted::of(&frame);
             (Step::Frame(frame.into_bytes()), Some(counted))
@@ -183,15 +184,13 @@ impl Sending<'static> {
 
     /// Returns a send that owns its connection.
     pub(crate) fn on_owned(conn: Result<Handle, SendError>, frame: Result<Frame, SendError>) -> Self {
-        let frame = match &conn {
-            Ok(conn) => frame.and_then(|frame| conn.check_frame(frame)),
-            Err(_) => frame,
+        let conn = match conn {
+            Ok(conn) => conn,
+            // A message that cannot be written is the first mistake.
+            Err(missing) => return Self::new(Target::Missing, Step::Failed(frame.err().unwrap_or(missing)), None),
         };
-        match (split(frame), conn) {
-            ((step @ Step::Frame(_), counted), Ok(conn)) => Self::new(Target::Owned(conn), step, counted),
-            ((Step::Frame(_), _), Err(error)) => Self::new(Target::Missing, Step::Failed(error), None),
-            ((failed, _), _) => Self::new(Target::Missing, failed, None),
-        }
+        let (step, counted) = split(&conn, frame);
+        Self::new(Target::Owned(conn), step, counted)
     }
 
     /// Makes this the send of a client. Between two connections it returns
@@ -309,14 +308,21 @@ impl TakeReply for Handle {
     }
 
     #[inline]
-    fn check_reply(&self, frame: Frame) -> Result<Frame, SendError> {
-        self.check_frame(frame)
+    fn reads(&self, message_type: &str) -> bool {
+        self.peer_reads(message_type)
+    }
+
+    #[cold]
+    fn withheld(&self, message_type: &str) -> SendError {
+        self.withhold(message_type)
     }
 }
 
 #[inline]
 fn try_send_frame(conn: &Handle, frame: Frame) -> Result<(), SendError> {
-    let frame = conn.check_frame(frame)?;
+    if !conn.peer_reads(frame.message_type) {
+        return Err(conn.withhold(frame.message_type));
+    }
     if conn.watch().is_some() {
         return try_send_watched(conn, frame);
     }

@@ -4,7 +4,6 @@ use crate::{
     envelope::{Outbound, frame::Encode as _, keys::Sent},
     error::SendError,
     policy::Policy,
-    wire::write::Frame,
 };
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -57,6 +56,8 @@ impl KeptMessage {
 pub(crate) trait TakeReply {
     /// Keeps a message, and does not wait until it is durable.
     fn keep_reply(&self, message: KeptMessage) -> Result<(), SendError>;
-    /// Returns an error if the peer does not understand the reply.
-    fn check_reply(&self, frame: Frame) -> Result<Frame, SendError>;
+    /// Whether the peer understands replies of this type.
+    fn reads(&self, message_type: &str) -> bool;
+    /// Reports a reply that the peer does not understand. Returns the error.
+    fn withheld(&self, message_type: &str) -> SendError;
 }

@@ -3,7 +3,6 @@ use crate::{
     connection::{handle::Handle, watch::WatchWithheld},
     error::SendError,
     protocol::PeerVersion,
-    wire::write::Frame,
 };
 use std::{fmt, sync::Arc};
 
@@ -42,23 +41,11 @@ impl Handle {
         self.0.peer_protocol.get()
     }
 
-    /// Whether the peer understands messages of this type, as far as this end knows.
+    /// Whether the peer understands messages of this type, as far as this end knows. A type that the
+    /// program does not declare is empty, and is understood.
     #[inline]
     pub(crate) fn peer_reads(&self, message_type: &str) -> bool {
         self.peer_protocol().is_none_or(|peer| peer.withheld.is_empty() || peer.reads(message_type))
-    }
-
-    /// Returns an error, and reports it, if the peer does not understand messages of this type.
-    #[inline]
-    pub(crate) fn check_reads(&self, message_type: &str) -> Result<(), SendError> {
-        if self.peer_reads(message_type) { Ok(()) } else { Err(self.withhold(message_type)) }
-    }
-
-    /// As [`check_reads`](Self::check_reads). Only a frame of a type that the program declares
-    /// knows its type.
-    #[inline]
-    pub(crate) fn check_frame(&self, frame: Frame) -> Result<Frame, SendError> {
-        self.check_reads(frame.message_type).map(|()| frame)
     }
 
     /// Reports a message that the peer does not understand. Returns the error.
