@@ -70,7 +70,8 @@ pub enum SendError {
     NotKept,
     /// The peer speaks a version of the protocol that does not understand this message (row U5 of
     /// the specification). Other messages may still be sent. Only with
-    /// [`contract`](crate::server::HubBuilder::contract) of the hub or the client.
+    /// [`contract`](crate::server::HubBuilder::contract) of the hub or the client, and not for kept
+    /// messages, which wait until the peer understands them.
     #[error("the peer speaks {peer}, which does not understand {message_type:?}")]
     PeerTooOld {
         /// The type of the message.

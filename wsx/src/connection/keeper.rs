@@ -32,8 +32,8 @@ pub(crate) trait Keeper: Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) accepting: Accepting,
-    /// Whether its peer is connected.
-    pub(crate) is_connected: bool,
+    /// Whether its peer is connected, and understands it.
+    pub(crate) may_leave: bool,
 }
 
 /// Whether the store has a message.
@@ -80,7 +80,8 @@ pub enum Accepted {
     /// The peer is connected. A message that is delivered at most once is in the queue of the
     /// connection. A kept message is in the mailbox, and leaves in its turn.
     Sent,
-    /// The peer is not connected. The mailbox keeps the message until it is.
+    /// The peer is not connected, or speaks a version that does not understand the message. The
+    /// mailbox keeps the message until the peer is connected and understands it.
     Kept,
 }
 

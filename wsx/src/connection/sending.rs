@@ -212,7 +212,7 @@ impl Future for Sending<'_> {
                 let (mut recipient, message) = *kept;
                 match recipient.keep(message, None) {
                     Ok(kept) => {
-                        this.accepted = if kept.is_connected { Accepted::Sent } else { Accepted::Kept };
+                        this.accepted = if kept.may_leave { Accepted::Sent } else { Accepted::Kept };
                         this.step = Step::Storing(kept.accepting);
                         return Pin::new(this).poll(cx);
                     }

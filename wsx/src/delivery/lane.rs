@@ -3,7 +3,7 @@ use crate::{envelope::keys::Number, policy::Delivery};
 
 /// A numbering of kept messages. Both are independent, so that the newest values need not wait for
 /// a backlog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Lane {
     /// Every message counts: `at_least_once`.
     Seq,

@@ -16,9 +16,11 @@ pub(super) struct Message {
     pub(super) at: Time,
     /// When it expires, if it does.
     pub(super) expires: Option<Time>,
-    /// Whether the store has it. Before that, it must not be sent: after a crash, its number would
-    /// be given to another message.
+    /// Whether the store has it as it is. Before that, it must not be sent: after a crash, its number
+    /// would be given to another message.
     pub(super) is_stored: bool,
+    /// Whether the store has it, or is to have it, as a message that the peer did not understand.
+    pub(super) is_held: bool,
     /// What a program that awaits the message learns.
     watch: Option<watch::Sender<Moment>>,
 }
@@ -28,19 +30,19 @@ pub(super) struct Message {
 impl std::hash::Hash for Message {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         let end = &self.kept.text[self.len().saturating_sub(8)..];
-        (end, self.at, self.expires, self.is_stored).hash(state);
+        (end, self.at, self.expires, self.is_stored, self.is_held).hash(state);
     }
 }
 
 impl Message {
     pub(super) fn new(kept: KeptMessage, now: Time, watch: Option<watch::Sender<Moment>>) -> Self {
         let expires = kept.policy.ttl.map(|ttl| now.after(ttl));
-        Self { kept, at: now, expires, is_stored: false, watch }
+        Self { kept, at: now, expires, is_stored: false, is_held: false, watch }
     }
 
     /// Returns a message that the store had.
-    pub(super) fn restored(kept: KeptMessage, at: Time, expires: Option<Time>) -> Self {
-        Self { kept, at, expires, is_stored: true, watch: None }
+    pub(super) fn restored(kept: KeptMessage, at: Time, expires: Option<Time>, is_held: bool) -> Self {
+        Self { kept, at, expires, is_stored: true, is_held, watch: None }
     }
 
     pub(super) fn len(&self) -> usize {

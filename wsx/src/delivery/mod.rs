@@ -46,6 +46,31 @@
 //! A message that is never sent leaves a gap, which the observers at both ends receive when they
 //! are connected; see [`Observer::delivery_gap`](crate::Observer::delivery_gap). The observer of
 //! the sender also receives `delivery_expired` or `delivery_dropped` when the message leaves.
+//!
+//! # Other versions
+//!
+//! With [`contract`](crate::server::HubBuilder::contract), a hub or a client knows which messages
+//! its peer understands. A kept message is never rejected because of the version of the peer. It is
+//! **held**: it stays in the outbox or the mailbox, and the other messages are sent. This is so at
+//! both ends, because a box may be updated before or after its server.
+//!
+//! - The send succeeds. [`Hub::send_to`](crate::Hub::send_to) returns [`Accepted::Kept`], and
+//!   `deliver` goes on to wait.
+//! - The observer receives [`message_withheld`](crate::Observer::message_withheld) once, when the
+//!   turn of the message comes.
+//! - When a peer connects that understands it, the message gets a new number at the end of its lane.
+//!   Held messages keep their order. Later messages of the same type stay behind them.
+//! - A held message counts for the bounds, expires with its `ttl`, and may be dropped. Of `latest`
+//!   and `state`, a newer value replaces the held one. [`Hub::waiting`](crate::Hub::waiting) shows
+//!   held messages last.
+//! - If a held message of `at_least_once` expires or is dropped, the peer learns of a gap, also a
+//!   peer that would not have understood the message.
+//!
+//! With a store, a held message survives the end of the program. Later messages of its lane wait
+//! until the store has it as held, which is one commit. So a store that fails delays them.
+//!
+//! If an older copy of the store is put back, a message that was not held in that copy may be lost:
+//! the peer has handled later numbers.
 pub(crate) mod clock;
 pub(crate) mod deliveries;
 mod delivering;

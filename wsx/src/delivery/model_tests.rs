@@ -16,6 +16,9 @@ use world::{Script, Step, World};
 const SEQ: Policy = Policy::of(Delivery::AtLeastOnce);
 const LATEST: Policy = Policy::of(Delivery::Latest);
 const STATE: Policy = Policy::of(Delivery::State);
+/// As `SEQ`, of another type.
+const OTHER: Policy = SEQ.dropping_oldest();
+const BRIEF: Policy = SEQ.with_ttl(1);
 
 /// Visits every state of these scripts, and of the long ones if `WSX_MODEL_FAULTS` says how much
 /// goes wrong.
@@ -144,6 +147,32 @@ fn no_message_is_missing_in_silence() {
     let long =
         [Script::of(&[SEQ.with_ttl(1), SEQ]), Script::of(&[LATEST.with_ttl(1), SEQ]), dropping(3), failing(&[SEQ; 3])];
     check("gaps", &[expiring, dropping(2), failing(&[SEQ; 2])], &long);
+}
+
+/// Row G30: messages that an old receiver does not understand are held until it is updated, and are
+/// then handled once and in order. The others are not delayed, and no number is taken for another.
+#[test]
+fn held_messages_are_handled_after_an_update() {
+    let old = |unread, messages| Script { unread: Some(unread), breaks: 0, ..Script::of(messages) };
+    let calm = |unread, messages| Script { receiver_crashes: 0, ..old(unread, messages) };
+    let back = |unread, messages| Script { sender_crashes: 0, downgrades: 1, ..calm(unread, messages) };
+    let forgetful = |script| Script { receiver_stores: false, ..script };
+    let short = [
+        calm(SEQ, &[SEQ, OTHER]),
+        back(SEQ, &[SEQ; 2]),
+        calm(STATE, &[STATE; 2]),
+        forgetful(back(STATE, &[STATE])),
+        calm(BRIEF, &[BRIEF]),
+    ];
+    let long = [
+        old(SEQ, &[SEQ, OTHER]),
+        calm(SEQ, &[SEQ, SEQ, OTHER]),
+        back(SEQ, &[SEQ, OTHER, SEQ]),
+        forgetful(back(STATE, &[STATE; 2])),
+        calm(LATEST, &[LATEST, STATE]),
+        back(BRIEF, &[BRIEF, OTHER]),
+    ];
+    check("versions", &short, &long);
 }
 
 /// Rows G3, G7: after an older copy of a store was put back, what it still has is handled, what

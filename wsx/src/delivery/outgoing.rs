@@ -1,6 +1,7 @@
 //! The messages that wait for one peer, their numbers, and which of them is sent next.
 //!
 //! It does not know sockets or clocks. The caller stores the [`Record`]s.
+mod holding;
 mod removing;
 mod resuming;
 mod seen;
@@ -18,7 +19,10 @@ use crate::delivery::{
     skips::Skips,
     slot::Slot,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// The messages for one peer.
 #[derive(Debug, Default)]
@@ -28,8 +32,11 @@ pub(super) struct Outgoing {
     seq: BTreeMap<u64, Message>,
     /// The newest message of each slot, by number.
     latest: BTreeMap<u64, Message>,
-    /// The numbers of `latest` by slot, in ascending order. The older ones wait until the store has
-    /// a newer one, because after a crash it may have only them.
+    /// The messages that the peer did not understand when their turn came, by the numbers that they
+    /// had. The peer may have handled these numbers as ones that never were messages.
+    held: BTreeMap<(Lane, u64), Message>,
+    /// The numbers of `latest` by slot, in ascending order, with those that are held. The older ones
+    /// wait until the store has a newer one, because after a crash it may have only them.
     slots: HashMap<Slot, Vec<u64>>,
     /// The states that the peer has handled, with their numbers. They are sent again if the peer
     /// forgets them.
@@ -84,7 +91,7 @@ impl Outgoing {
         let lane = Lane::of(message.kept.policy.delivery);
         let slot = (lane == Lane::Latest).then(|| Slot::of(&message));
         let Some(numbers) = self.dropped_for(&message, room) else { return Err(Box::new(message)) };
-        let dropped = self.drop_all(&numbers, Why::Full);
+        let dropped = self.drop_all(&numbers, Why::Full, lowest);
         self.bytes += message.len();
         self.may_expire(message.expires);
         let number = match slot {
@@ -126,6 +133,7 @@ impl Outgoing {
                 self.remove_latest(older, Outcome::Superseded);
             }
         }
+        self.set_aside(lane, number);
     }
 
     /// Takes a message back that the store could not take. Its number was not sent, so it is a hole
@@ -141,7 +149,8 @@ impl Outgoing {
     }
 
     fn remove_latest(&mut self, number: u64, outcome: Outcome) {
-        let Some(message) = self.latest.remove(&number) else { return };
+        let held = || self.held.remove(&(Lane::Latest, number));
+        let Some(message) = self.latest.remove(&number).or_else(held) else { return };
         self.bytes -= message.len();
         self.leave_slot(&Slot::of(&message), number);
         self.records.push(Record::Delete(Lane::Latest, number));
@@ -164,10 +173,11 @@ impl Outgoing {
         }
     }
 
-    /// Begins a connection. Nothing was sent on it.
-    pub(super) fn attach(&mut self) {
+    /// Begins a connection, with the types that its peer does not understand, in order. Nothing was
+    /// sent on it.
+    pub(super) fn attach(&mut self, withheld: Arc<[Box<str>]>) {
         self.detach();
-        self.link = Some(Link::default());
+        self.link = Some(Link::new(withheld));
     }
 
     /// Sends nothing more on the connection. What was sent may still be acknowledged.
@@ -192,7 +202,8 @@ impl Outgoing {
         let link = self.link.as_mut().filter(|link| !link.is_closing)?;
         if !link.has_begun {
             let waits = |lane: &BTreeMap<u64, Message>| lane.values().any(|message| message.is_stored);
-            if !waits(&self.latest) && !waits(&self.seq) && self.settled.is_empty() && self.skips.is_empty() {
+            let is_idle = !waits(&self.latest) && !waits(&self.seq) && self.held.is_empty();
+            if is_idle && self.settled.is_empty() && self.skips.is_empty() {
                 return None;
             }
             link.has_begun = true;
@@ -206,27 +217,29 @@ impl Outgoing {
             if message.has_expired(now) {
                 return Some(Step::Expire);
             }
+            if message.is_stored && !link.reads(message) {
+                return Some(Step::Hold);
+            }
             if message.is_stored {
                 return link.send(Lane::Latest, number, message, now);
             }
         }
         let from = link.seq_sent + 1;
         let next = self.seq.range(from..).next();
-        let until = next.map(|(number, _)| *number);
-        if let Some((to, why)) = self.skips.before(from, until) {
-            let is_next = |(number, message): (&u64, &Message)| *number == to + 1 && !message.is_stored;
-            if why == Why::Void && next.is_some_and(is_next) {
-                // After a crash, lower numbers than that of the message may be given away.
-                return None;
-            }
+        if next.is_some_and(|(_, message)| message.has_expired(now)) {
+            return Some(Step::Expire);
+        }
+        if next.is_some_and(|(_, message)| !message.is_stored) {
+            // After a crash, lower numbers than that of the message may be given away, or may be
+            // those of messages again that had got later ones.
+            return None;
+        }
+        if let Some((to, why)) = self.skips.before(from, next.map(|(number, _)| *number)) {
             link.skip(to, now);
             return Some(Step::Skip { from, to, why });
         }
         let (&number, message) = next?;
-        if message.has_expired(now) {
-            return Some(Step::Expire);
-        }
-        if message.is_stored { link.send(Lane::Seq, number, message, now) } else { None }
+        if link.reads(message) { link.send(Lane::Seq, number, message, now) } else { Some(Step::Hold) }
     }
 
     /// Takes an acknowledgement. Returns the messages that failed, with their types. The first one
@@ -282,6 +295,9 @@ impl Outgoing {
             }
         }
         self.records.extend(self.skips.end(seq).into_iter().map(Record::EndSkip));
+        if resumes {
+            self.release();
+        }
         self.free_empty();
         failures
     }
@@ -293,6 +309,9 @@ impl Outgoing {
                 *lane = BTreeMap::new();
             }
         }
+        if self.held.is_empty() {
+            self.held = BTreeMap::new();
+        }
     }
 
     /// Takes the changes since the last call.
@@ -302,10 +321,7 @@ impl Outgoing {
 
     /// Returns a message for the store, and whether it is a state that the peer has handled.
     pub(super) fn stored_form(&self, lane: Lane, number: u64) -> Option<(&Message, bool)> {
-        let waiting = match lane {
-            Lane::Seq => self.seq.get(&number),
-            Lane::Latest => self.latest.get(&number),
-        };
+        let waiting = self.get(lane, number);
         let settled = || self.settled.values().find(|(own, _)| *own == number).map(|(_, message)| (message, true));
         waiting.map(|message| (message, false)).or_else(settled)
     }
@@ -323,6 +339,15 @@ impl Outgoing {
     /// Whether nothing is kept for the peer but skipped numbers.
     pub(super) fn has_only_skips(&self) -> bool {
         self.messages() == 0 && self.settled.is_empty() && !self.skips.is_empty()
+    }
+
+    /// Returns a message that waits or is held.
+    fn get(&self, lane: Lane, number: u64) -> Option<&Message> {
+        let waiting = match lane {
+            Lane::Seq => self.seq.get(&number),
+            Lane::Latest => self.latest.get(&number),
+        };
+        waiting.or_else(|| self.held.get(&(lane, number)))
     }
 
     fn lane_mut(&mut self, lane: Lane) -> &mut BTreeMap<u64, Message> {
@@ -343,10 +368,10 @@ fn pop_until(lane: &mut BTreeMap<u64, Message>, last: u64) -> Option<(u64, Messa
 #[cfg(test)]
 impl std::hash::Hash for Outgoing {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        let Self { seq, latest, slots, settled, skips, last_seq, last_latest, .. } = self;
+        let Self { seq, latest, held, slots, settled, skips, last_seq, last_latest, .. } = self;
         let Self { known, is_numbering, first_expiry, bytes, link, records, .. } = self;
         let (slots, settled): (BTreeMap<_, _>, BTreeMap<_, _>) = (slots.iter().collect(), settled.iter().collect());
-        (seq, latest, slots, settled, skips, last_seq, last_latest).hash(state);
+        (seq, latest, held, slots, settled, skips, last_seq, last_latest).hash(state);
         (known, is_numbering, first_expiry, bytes, link, records).hash(state);
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct StoredMessage {
     pub(super) expires: Option<Time>,
     /// Whether it is a state that the peer has handled.
     pub(super) is_settled: bool,
+    /// Whether it waits for a peer that understands it.
+    pub(super) is_held: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,6 +58,8 @@ struct Head<'r> {
     expires: Option<u64>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     settled: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    held: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -110,6 +114,7 @@ pub(super) fn message(peer: &str, lane: Lane, number: u64, message: &Message, is
         at: message.at.millis(),
         expires: message.expires.map(Time::millis),
         settled: is_settled,
+        held: message.is_held,
     });
     value.push(b'\n');
     value.extend_from_slice(&kept.text);
@@ -191,7 +196,8 @@ fn stored_message(value: &[u8]) -> Option<StoredMessage> {
     let slot = head.slot.map(|slot| (&*slot).into());
     let kept = KeptMessage::new(head.message_type.into_owned().into(), policy, slot, Bytes::copy_from_slice(text))?;
     let expires = head.expires.map(Time::from_millis);
-    Some(StoredMessage { kept, at: Time::from_millis(head.at), expires, is_settled: head.settled })
+    let at = Time::from_millis(head.at);
+    Some(StoredMessage { kept, at, expires, is_settled: head.settled, is_held: head.held })
 }
 
 /// Returns the first line and the rest.

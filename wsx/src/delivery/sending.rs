@@ -1,7 +1,7 @@
 //! What was sent to a peer on its present connection, and is not acknowledged. It does not know
 //! what waits.
 use crate::delivery::{Moment, Time, Why, lane::Lane, message::Message, window::Window};
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 /// The sending on one connection.
 ///
@@ -26,6 +26,8 @@ pub(super) struct Link {
     window: Window,
     /// Whether the connection closes. Nothing is sent any more; acknowledgements still arrive.
     pub(super) is_closing: bool,
+    /// The types that the peer does not understand, in order.
+    withheld: Arc<[Box<str>]>,
 }
 
 /// A message that is not acknowledged.
@@ -46,11 +48,22 @@ pub(super) enum Step<'m> {
     Skip { from: u64, to: u64, why: Why },
     /// A message has expired: remove it, and ask again.
     Expire,
+    /// The peer does not understand a message: hold it, give that to the store, and ask again.
+    Hold,
     /// A message, with its number in the lane.
     Message { number: u64, message: &'m Message },
 }
 
 impl Link {
+    pub(super) fn new(withheld: Arc<[Box<str>]>) -> Self {
+        Self { withheld, ..Self::default() }
+    }
+
+    /// Whether the peer understands a message.
+    pub(super) fn reads(&self, message: &Message) -> bool {
+        self.withheld.binary_search_by(|own| (**own).cmp(&message.kept.message_type)).is_err()
+    }
+
     /// Returns the message, if the window has room.
     pub(super) fn send<'m>(&mut self, lane: Lane, number: u64, message: &'m Message, now: Time) -> Option<Step<'m>> {
         let in_flight = self.in_flight.iter().map(VecDeque::len).sum();

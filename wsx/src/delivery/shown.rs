@@ -16,6 +16,9 @@ pub struct Waiting {
     pub age: Duration,
     /// How long it may still wait, if it expires.
     pub ttl: Option<Duration>,
+    /// Whether it is held, because the peer did not understand its type when it was connected last;
+    /// see [other versions](crate::delivery#other-versions).
+    pub is_held: bool,
 }
 
 impl Waiting {
@@ -26,6 +29,7 @@ impl Waiting {
             bytes: message.len(),
             age: message.at.age(now),
             ttl: message.expires.map(|expires| now.age(expires)),
+            is_held: message.is_held,
         }
     }
 }

@@ -95,7 +95,7 @@ impl Versions {
         if let Some(peer) = known.get(&version) {
             return peer.clone();
         }
-        let withheld = self.withheld(&version);
+        let withheld = self.withheld(&version).into();
         let peer = Arc::new(PeerProtocol { version: version.clone(), withheld, watch: Arc::new(observer.clone()) });
         if known.len() < MAX_KNOWN {
             known.insert(version, peer.clone());

@@ -88,7 +88,8 @@ pub trait Observer: Send + Sync + 'static {
 
     /// A message was not sent, because the version of the peer does not understand it. A send
     /// returns [`SendError::PeerTooOld`](crate::SendError::PeerTooOld), and a broadcast goes on to
-    /// the next connection.
+    /// the next connection. A kept message is held; see
+    /// [other versions](crate::delivery#other-versions).
     ///
     /// `message_type` is a constant of the program.
     fn message_withheld(&self, conn: &Connection, message_type: &str, peer: &PeerVersion) {

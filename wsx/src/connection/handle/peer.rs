@@ -11,7 +11,7 @@ use std::{fmt, sync::Arc};
 pub(crate) struct PeerProtocol {
     pub(crate) version: PeerVersion,
     /// Type strings, in order.
-    pub(crate) withheld: Vec<Box<str>>,
+    pub(crate) withheld: Arc<[Box<str>]>,
     /// Learns of each message that is withheld.
     pub(crate) watch: Arc<dyn WatchWithheld>,
 }
@@ -39,6 +39,11 @@ impl Handle {
     /// Returns what the peer speaks, if it has named that.
     pub(crate) fn peer_protocol(&self) -> Option<&Arc<PeerProtocol>> {
         self.0.peer_protocol.get()
+    }
+
+    /// Returns the types that the peer does not understand, in order.
+    pub(crate) fn withheld_types(&self) -> Arc<[Box<str>]> {
+        self.peer_protocol().map_or_else(Arc::default, |peer| peer.withheld.clone())
     }
 
     /// Whether the peer understands messages of this type, as far as this end knows. A type that the

@@ -12,6 +12,7 @@ pub(super) enum Event {
     Expired(Arc<str>, Vec<Box<str>>),
     Dropped(Arc<str>, Vec<Box<str>>),
     Failed(Handle, Failed, Box<str>),
+    Withheld(Handle, Vec<Box<str>>),
 }
 
 impl Shared {
@@ -30,6 +31,9 @@ impl Shared {
                 Event::Failed(conn, failed, message_type) => {
                     let conn = Connection::of(&conn);
                     self.observer.delivery_failed(conn, &message_type, &failed.code, &failed.message);
+                }
+                Event::Withheld(conn, types) => {
+                    types.iter().for_each(|message_type| drop(conn.withhold(message_type)));
                 }
             }
         }

@@ -50,7 +50,7 @@ impl Shared {
 /// Removes what has expired for a peer. The caller gives the changes to the store.
 pub(super) fn expire(peer: &mut Peer, name: &str, total: &mut Size, now: Time, events: &mut Vec<Event>) {
     let before = peer.outgoing.size();
-    let expired = peer.outgoing.expire(now);
+    let expired = peer.outgoing.expire(now, now.lowest_number());
     total.change(before, peer.outgoing.size());
     if !expired.is_empty() {
         events.push(Event::Expired(name.into(), expired));

@@ -2,6 +2,7 @@
 //!
 //! It knows the connections to which it writes. It does not know handlers, the hub or the client.
 //! Programs' code does not run under its lock: events are reported after it.
+mod advance;
 mod events;
 mod expiry;
 mod gaps;
@@ -25,7 +26,6 @@ use crate::{
         deliveries::{
             events::Event,
             expiry::expire,
-            pump::pump,
             state::{Peer, State},
         },
         failed::Failed,
@@ -164,8 +164,7 @@ impl Deliveries {
         events.extend(failures.into_iter().map(|(failed, kind)| Event::Failed(conn.clone(), failed, kind)));
         // First the store: a message that has a new number is sent when the store has it.
         self.0.write_records(peer, conn.peer(), clock, total);
-        pump(peer, conn.peer(), epoch, total, now, &mut events);
-        self.0.write_records(peer, conn.peer(), clock, total);
+        self.0.advance_peer(peer, conn.peer(), epoch, clock, total, &mut events);
         drop(guard);
         self.0.report(events);
     }
@@ -188,9 +187,10 @@ impl Deliveries {
     pub(crate) fn drop_waiting(&self, name: &str) -> usize {
         let mut events = Vec::new();
         let mut state = self.0.lock();
+        let lowest = state.clock.now().lowest_number();
         let Some(peer) = state.peers.get_mut(name) else { return 0 };
         let before = peer.outgoing.size();
-        let types = peer.outgoing.drop_waiting();
+        let types = peer.outgoing.drop_waiting(lowest);
         let dropped = types.len();
         events.push(Event::Dropped(name.into(), types));
         let after = peer.outgoing.size();
@@ -217,12 +217,10 @@ impl Deliveries {
     /// Returns the messages and bytes that count for the bounds, and those that are kept.
     #[cfg(feature = "__internals")]
     pub(crate) fn sizes(&self) -> [[usize; 2]; 2] {
-        use state::Size;
-
         let state = self.0.lock();
-        let mut counted = Size::default();
-        state.peers.values().for_each(|peer| counted.change(Size::default(), peer.outgoing.counted()));
-        [state.total, counted].map(|Size { messages, bytes }| [messages, bytes])
+        let mut counted = state::Size::default();
+        state.peers.values().for_each(|peer| counted.change(state::Size::default(), peer.outgoing.counted()));
+        [state.total, counted].map(|state::Size { messages, bytes }| [messages, bytes])
     }
 }
 
@@ -234,9 +232,10 @@ impl Keeper for Deliveries {
         kept: KeptMessage,
         watch: Option<watch::Sender<Moment>>,
     ) -> Result<Kept, SendError> {
-        let (accepting, is_attached) = self.0.keep(name, kept, watch)?;
-        if is_attached {
-            return Ok(Kept { accepting, is_connected: true });
+        let message_type = kept.message_type.clone();
+        let (accepting, attached) = self.0.keep(name, kept, watch)?;
+        if let Some(conn) = attached {
+            return Ok(Kept { accepting, may_leave: conn.peer_reads(&message_type) });
         }
         // After the message is there: a connection that comes at the same time has either seen it,
         // or is seen here.
@@ -244,7 +243,7 @@ impl Keeper for Deliveries {
         if let Some(conn) = conn.as_ref().filter(|conn| conn.is_open_to_delivery()) {
             self.0.attach(conn);
         }
-        Ok(Kept { accepting, is_connected: conn.is_some() })
+        Ok(Kept { accepting, may_leave: conn.is_some_and(|conn| conn.peer_reads(&message_type)) })
     }
 
     fn expire(&self, peer: &str) {
@@ -279,20 +278,20 @@ impl Shared {
         }
         gaps.remove(&mut peer.gap_place);
         peer.conn = Some(conn.clone());
-        peer.outgoing.attach();
+        peer.outgoing.attach(conn.withheld_types());
         conn.set_delivering();
         self.advance(&mut state, conn.peer(), &mut events);
         drop(state);
         self.report(events);
     }
 
-    /// Keeps a message. Also returns whether messages are sent to the peer on an open connection.
+    /// Keeps a message. Also returns the open connection on which messages are sent to the peer.
     fn keep(
         &self,
         name: &Arc<str>,
         kept: KeptMessage,
         watch: Option<watch::Sender<Moment>>,
-    ) -> Result<(Accepting, bool), SendError> {
+    ) -> Result<(Accepting, Option<Handle>), SendError> {
         let mut events = Vec::new();
         let mut guard = self.lock();
         if !self.bounds.has_room(guard.total, kept.text.len()) {
@@ -326,15 +325,14 @@ impl Shared {
             }
             (Ok((lane, number)), Some(journal)) => Ok(self.store(peer, journal, name, lane, number)),
         };
-        pump(peer, name, epoch, total, now, &mut events);
-        self.write_records(peer, name, clock, total);
-        let is_attached = peer.conn.as_ref().is_some_and(|conn| !conn.is_closed());
+        self.advance_peer(peer, name, epoch, clock, total, &mut events);
+        let attached = peer.conn.clone().filter(|conn| !conn.is_closed());
         if result.is_err() {
             self.forget_if_empty(&mut guard, name);
         }
         drop(guard);
         self.report(events);
-        Ok((result?, is_attached))
+        Ok((result?, attached))
     }
 
     /// Gives a message to the store. It is sent when the store has it.
@@ -372,14 +370,6 @@ impl Shared {
         }
         drop(state);
         self.report(events);
-    }
-
-    /// Sends what may be sent to a peer now, and gives the changes to the store.
-    fn advance(&self, state: &mut State, name: &str, events: &mut Vec<Event>) {
-        let State { peers, epoch, clock, total, .. } = state;
-        let Some(peer) = peers.get_mut(name) else { return };
-        pump(peer, name, epoch, total, clock.now(), events);
-        self.write_records(peer, name, clock, total);
     }
 }
 

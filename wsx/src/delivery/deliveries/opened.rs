@@ -74,7 +74,7 @@ fn restored(records: Vec<Read>) -> (State, bool) {
                 let ttl = message.kept.policy.ttl;
                 let expires = message.expires.zip(ttl);
                 let expires = expires.map(|(at, ttl)| clock::expires_after_start(at, ttl, last, now));
-                let restored = Message::restored(message.kept, message.at, expires);
+                let restored = Message::restored(message.kept, message.at, expires, message.is_held);
                 peer.outgoing.restore(lane, number, restored, message.is_settled);
                 state.total.change(before, peer.outgoing.size());
             }

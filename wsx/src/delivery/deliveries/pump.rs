@@ -16,15 +16,27 @@ use crate::{
 use bytes::Bytes;
 use std::convert::Infallible;
 
-/// Writes to the connection of a peer, until nothing may be sent.
-pub(super) fn pump(peer: &mut Peer, name: &str, epoch: &str, total: &mut Size, now: Time, events: &mut Vec<Event>) {
-    let Some(conn) = peer.conn.clone() else { return };
+/// Writes to the connection of a peer, until nothing may be sent. Returns whether messages are to be
+/// held: the caller gives that to the store, and calls again.
+pub(super) fn pump(
+    peer: &mut Peer,
+    name: &str,
+    epoch: &str,
+    total: &mut Size,
+    now: Time,
+    events: &mut Vec<Event>,
+) -> bool {
+    let Some(conn) = peer.conn.clone() else { return false };
     loop {
         let frame = match peer.outgoing.next(now) {
-            None => return,
+            None => return false,
             Some(Step::Expire) => {
                 expire(peer, name, total, now, events);
                 continue;
+            }
+            Some(Step::Hold) => {
+                events.push(Event::Withheld(conn, peer.outgoing.hold()));
+                return true;
             }
             Some(Step::Begin { first, last }) => {
                 let begin = Announcement { first: Some(first), last: Some(last), ..Announcement::new(epoch) };
@@ -44,7 +56,8 @@ pub(super) fn pump(peer: &mut Peer, name: &str, epoch: &str, total: &mut Size, n
         };
         if conn.queue().push_delivery(frame).is_err() {
             // It closes. What was sent before may still be acknowledged.
-            return peer.outgoing.stop();
+            peer.outgoing.stop();
+            return false;
         }
     }
 }

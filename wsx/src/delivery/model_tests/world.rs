@@ -49,6 +49,11 @@ pub(super) struct Script {
     pub(super) concurrent: bool,
     /// The sender keeps this many messages at most. 0 is as many as it likes.
     pub(super) room: usize,
+    /// The receiver begins as a version that does not understand the type of this message, and is
+    /// updated at some time.
+    pub(super) unread: Option<Policy>,
+    /// An older version of the receiver may be put back.
+    pub(super) downgrades: u8,
 }
 
 impl Script {
@@ -62,6 +67,11 @@ impl Script {
             receiver_stores: true,
             ..Self::default()
         }
+    }
+
+    /// Whether an old receiver does not understand this message.
+    fn is_unread(&self, id: Id) -> bool {
+        self.unread.is_some_and(|unread| type_of(&unread) == type_of(&self.messages[id]))
     }
 }
 
@@ -84,6 +94,8 @@ pub(super) enum Step {
     TimePasses,
     StartSender,
     StartReceiver,
+    UpdateReceiver,
+    DowngradeReceiver,
     /// The link breaks after so many frames have arrived.
     Break(usize),
     CrashOfSender(usize),
@@ -110,7 +122,7 @@ enum Key {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Value {
-    Message { id: Id, is_settled: bool },
+    Message { id: Id, is_settled: bool, is_held: bool },
     Skip { to: u64, why: Why },
 }
 
@@ -185,6 +197,8 @@ pub(super) struct World {
     receiver_store: [u64; 2],
     receiver_queue: VecDeque<[u64; 2]>,
     receiver_copy: Option<[u64; 2]>,
+    /// The receiver does not understand the type that the script names.
+    is_old: bool,
     link: Option<Link>,
     links: u8,
     sent: usize,
@@ -202,6 +216,7 @@ impl Hash for World {
         let Self { receiver_store, receiver_queue, receiver_copy, link, links, sent, fates, has_rolled_back, .. } =
             self;
         (receiver_store, receiver_queue, receiver_copy, link, links, sent, fates, has_rolled_back).hash(state);
+        (self.is_old, left.downgrades).hash(state);
         (left.faults, left.breaks, left.sender_crashes, left.receiver_crashes).hash(state);
         (left.failed_commits, left.sender_rollbacks, left.receiver_rollbacks).hash(state);
     }
@@ -220,6 +235,7 @@ impl World {
             receiver_store: [0, 0],
             receiver_queue: VecDeque::new(),
             receiver_copy: None,
+            is_old: script.unread.is_some(),
             link: None,
             links: 0,
             sent: 0,
@@ -244,6 +260,7 @@ impl World {
         add(sender && receiver.is_some() && link.is_none(), Step::Connect);
         add(!sender, Step::StartSender);
         add(receiver.is_none(), Step::StartReceiver);
+        add(receiver.is_some() && self.is_old, Step::UpdateReceiver);
         let has_ttl = self.left.messages.iter().any(|policy| policy.ttl.is_some());
         add(has_ttl && sender && self.now == Time::default() && self.sent > 0, Step::TimePasses);
         if let Some(receiver) = receiver {
@@ -281,6 +298,7 @@ impl World {
         arrived().for_each(|frames| add(link.is_some() && left.breaks > 0, Step::Break(frames)));
         arrived().for_each(|frames| add(sender && left.sender_crashes > 0, Step::CrashOfSender(frames)));
         add(receiver.is_some() && left.receiver_crashes > 0, Step::CrashOfReceiver);
+        add(receiver.is_some() && !self.is_old && left.downgrades > 0, Step::DowngradeReceiver);
         let accepts = self.sender_queue.front().is_some_and(|batch| batch.is_optional);
         add(sender && accepts && left.failed_commits > 0, Step::FailedCommitOfSender);
         add(left.sender_rollbacks > 0 && self.sender_copy.is_none(), Step::CopyStoreOfSender);
@@ -313,7 +331,8 @@ impl World {
             Step::Connect => {
                 self.links += 1;
                 self.link = Some(Link { token: self.links, ..Link::default() });
-                self.with_sender(|sender, _| sender.attach());
+                let withheld = self.left.unread.filter(|_| self.is_old).map(|policy| type_of(&policy).into());
+                self.with_sender(|sender, _| sender.attach(withheld.into_iter().collect()));
             }
             Step::Receive => {
                 let link = self.link.as_mut().expect("there is a link");
@@ -345,7 +364,8 @@ impl World {
                 for (fate, policy) in self.fates.iter_mut().zip(&self.left.messages) {
                     fate.is_expired |= policy.ttl.is_some() && fate.number > 0;
                 }
-                self.with_sender(|sender, now| drop(sender.expire(now)));
+                let lowest = self.lowest();
+                self.with_sender(|sender, now| drop(sender.expire(now, lowest)));
             }
             Step::StartSender => {
                 self.starts += 1;
@@ -364,13 +384,20 @@ impl World {
                 self.left.sender_crashes -= 1;
                 self.left.faults -= 1;
             }
+            Step::UpdateReceiver => {
+                self.end_receiver();
+                self.is_old = false;
+                self.start_receiver();
+            }
+            Step::DowngradeReceiver => {
+                self.end_receiver();
+                self.is_old = true;
+                self.start_receiver();
+                self.left.downgrades -= 1;
+                self.left.faults -= 1;
+            }
             Step::CrashOfReceiver => {
-                self.cut(0);
-                self.receiver = None;
-                self.receiver_queue.clear();
-                if !self.left.receiver_stores {
-                    self.receiver_store = [0, 0];
-                }
+                self.end_receiver();
                 self.left.receiver_crashes -= 1;
                 self.left.faults -= 1;
             }
@@ -428,13 +455,11 @@ impl World {
         let id = self.sent;
         self.sent += 1;
         let policy = self.left.messages[id];
-        // A new number after a start is higher than all before it: the clock of the store goes on.
-        let lowest = 1 + 100 * self.starts;
         let messages = match self.left.room {
             0 => 100,
             room => room.saturating_sub(self.sender.as_ref().expect("the sender runs").messages()),
         };
-        let (before, mut accepted) = (self.sender_queue.len(), None);
+        let (before, mut accepted, lowest) = (self.sender_queue.len(), None, self.lowest());
         self.with_sender(|sender, now| {
             let message = Message::new(text(id, policy), now, None);
             accepted =
@@ -444,11 +469,17 @@ impl World {
         let Some((lane, number)) = accepted else { return };
         self.fates[id].number = number;
         let batch = Batch {
-            changes: vec![(key(lane, number), Some(Value::Message { id, is_settled: false }))],
+            changes: vec![(key(lane, number), Some(Value::Message { id, is_settled: false, is_held: false }))],
             accepts: vec![(lane, number, id)],
             is_optional: true,
         };
         self.sender_queue.insert(before, batch);
+    }
+
+    /// Returns the lowest new number, which is higher than all before the last start: the clock of the
+    /// store goes on.
+    fn lowest(&self) -> u64 {
+        1 + 100 * self.starts
     }
 
     fn commit_of_sender(&mut self) {
@@ -467,7 +498,9 @@ impl World {
 
     /// Calls the sender as the engine does: what may be sent is sent, and changes go to the store.
     fn with_sender(&mut self, call: impl FnOnce(&mut Outgoing, Time)) {
+        let lowest = self.lowest();
         let sender = self.sender.as_mut().expect("the sender runs");
+        let held: Vec<Id> = sender.held_in(Lane::Seq).map(|(_, message)| id_of(&message.kept.text)).collect();
         call(sender, self.now);
         while let Some(step) = sender.next(self.now) {
             let frame = match step {
@@ -478,7 +511,12 @@ impl World {
                     Frame::Message { lane, number, id: id_of(&message.kept.text) }
                 }
                 Sending::Expire => {
-                    sender.expire(self.now);
+                    sender.expire(self.now, lowest);
+                    continue;
+                }
+                // The engine gives this to the store before it goes on; nothing passes it.
+                Sending::Hold => {
+                    assert!(!sender.hold().is_empty(), "it would ask for ever");
                     continue;
                 }
             };
@@ -486,10 +524,17 @@ impl World {
         }
         let records = sender.take_records();
         let accepts: Vec<_> = records.iter().filter_map(|record| unstored(sender, record)).collect();
+        let skipped: Vec<u64> = records.iter().filter_map(last_skipped).collect();
         let changes: Vec<_> = records.into_iter().filter_map(|record| change(sender, &record)).collect();
+        let mut left = held;
         for (number, message) in sender.waiting() {
-            self.fates[id_of(&message.kept.text)].number = number;
+            let id = id_of(&message.kept.text);
+            self.fates[id].number = number;
+            left.retain(|other| *other != id);
         }
+        // New numbers are skipped instead of those of held messages.
+        let last = skipped.into_iter().max().unwrap_or(0);
+        (0..).zip(left.iter().rev()).for_each(|(before, id)| self.fates[*id].number = last - before);
         if !changes.is_empty() {
             self.sender_queue.push_back(Batch { changes, accepts, is_optional: false });
         }
@@ -499,12 +544,13 @@ impl World {
         let mut sender = Outgoing::default();
         for (key, value) in &store {
             match (*key, *value) {
-                (Key::Message(is_latest, number), Value::Message { id, is_settled }) => {
+                (Key::Message(is_latest, number), Value::Message { id, is_settled, is_held }) => {
                     let lane = if is_latest { Lane::Latest } else { Lane::Seq };
                     let policy = self.left.messages[id];
                     let expires = policy.ttl.map(|ttl| Time::default().after(ttl));
-                    let message = Message::restored(text(id, policy), Time::default(), expires);
+                    let message = Message::restored(text(id, policy), Time::default(), expires, is_held);
                     sender.restore(lane, number, message, is_settled);
+                    self.fates[id].number = number;
                 }
                 (Key::Skip(from), Value::Skip { to, why }) => sender.restore_skip(from, to, why),
                 _ => unreachable!("a key has a value of its kind"),
@@ -512,6 +558,15 @@ impl World {
         }
         self.sender = Some(sender);
         self.sender_store = store;
+    }
+
+    fn end_receiver(&mut self) {
+        self.cut(0);
+        self.receiver = None;
+        self.receiver_queue.clear();
+        if !self.left.receiver_stores {
+            self.receiver_store = [0, 0];
+        }
     }
 
     fn start_receiver(&mut self) {
@@ -558,6 +613,9 @@ impl World {
                 gaps.extend(missing.into_iter().map(|(from, to, _)| (from, to)));
                 self.handled();
             }
+            Frame::Message { id, .. } if self.is_old && self.left.is_unread(id) => {
+                return Err(format!("message {id} is sent, and the receiver does not understand it"));
+            }
             Frame::Message { lane, number, id } => match receiver.incoming.start(lane, number) {
                 Arrival::Handle { missing } => {
                     gaps.extend(missing);
@@ -592,6 +650,7 @@ impl World {
                 && Lane::of(policy.delivery) == Lane::Seq
                 && other < id
                 && !is_gone
+                && (self.left.is_unread(id) || !self.left.is_unread(other))
                 && !self.left.concurrent
             {
                 return Err(format!("message {id} overtakes message {other}, which is neither handled nor reported"));
@@ -655,7 +714,10 @@ fn change(sender: &Outgoing, record: &Record) -> Option<(Key, Option<Value>)> {
     Some(match *record {
         Record::Put(lane, number) => {
             let (message, is_settled) = sender.stored_form(lane, number)?;
-            (key(lane, number), Some(Value::Message { id: id_of(&message.kept.text), is_settled }))
+            (
+                key(lane, number),
+                Some(Value::Message { id: id_of(&message.kept.text), is_settled, is_held: message.is_held }),
+            )
         }
         Record::Delete(lane, number) | Record::Withdraw(lane, number) => (key(lane, number), None),
         Record::Skip(from, to, why) => (Key::Skip(from), Some(Value::Skip { to, why })),
@@ -672,8 +734,16 @@ fn unstored(sender: &Outgoing, record: &Record) -> Option<(Lane, u64, Id)> {
 
 fn text(id: Id, policy: Policy) -> KeptMessage {
     let text = format!("{{\"type\":\"m\",\"data\":\"{id:0>LENGTH$}\"}}");
-    let message_type = if policy.full == Full::DropOldest { "dropped" } else { policy.delivery.name() };
-    KeptMessage::new(message_type.into(), policy, None, Bytes::from(text)).expect("it has data")
+    KeptMessage::new(type_of(&policy).into(), policy, None, Bytes::from(text)).expect("it has data")
+}
+
+fn type_of(policy: &Policy) -> &'static str {
+    if policy.full == Full::DropOldest { "dropped" } else { policy.delivery.name() }
+}
+
+/// Returns the last number that is skipped, if this record skips numbers.
+fn last_skipped(record: &Record) -> Option<u64> {
+    if let Record::Skip(_, to, _) = record { Some(*to) } else { None }
 }
 
 fn id_of(text: &[u8]) -> Id {

@@ -23,13 +23,14 @@ impl Outgoing {
         let may_drop = policy.full == Full::DropOldest && policy.delivery == Delivery::AtLeastOnce;
         let is_same = |other: &Message| may_drop && other.kept.message_type == message.kept.message_type;
         let (sent, _) = self.sent();
-        let by_age = self.seq.range(sent + 1..).chain(self.seq.range(..=sent));
+        let waiting = self.seq.range(sent + 1..).chain(self.seq.range(..=sent));
+        let by_age = self.held_in(Lane::Seq).chain(waiting.map(|(number, message)| (*number, message)));
         let mut others = by_age.filter(|(_, other)| is_same(other));
         while messages == 0 || bytes < message.len() {
             let (number, oldest) = others.next()?;
             messages += 1;
             bytes += oldest.len();
-            dropped.push(*number);
+            dropped.push(number);
         }
         Some(dropped)
     }
@@ -38,9 +39,10 @@ impl Outgoing {
     fn room_of(&self, message: &Message, mut room: Room) -> Room {
         if Lane::of(message.kept.policy.delivery) == Lane::Latest {
             // It replaces the older one. Several older ones wait for the store, and need room.
-            if let Some([replaced]) = self.slots.get(&Slot::of(message)).map(|numbers| &numbers[..]) {
+            let replaced = self.slots.get(&Slot::of(message)).filter(|numbers| numbers.len() == 1);
+            if let Some(replaced) = replaced.and_then(|numbers| self.get(Lane::Latest, numbers[0])) {
                 room.messages += 1;
-                room.bytes += self.latest[replaced].len();
+                room.bytes += replaced.len();
             }
         }
         if let Some((_, settled)) = self.settled.get(&*message.kept.message_type) {
@@ -50,30 +52,34 @@ impl Outgoing {
     }
 
     /// Removes the messages that have expired, and returns their types. A message that is on its
-    /// way stays until the connection ends.
-    pub(in crate::delivery) fn expire(&mut self, now: Time) -> Vec<Box<str>> {
+    /// way stays until the connection ends. `lowest` is as for `accept`.
+    pub(in crate::delivery) fn expire(&mut self, now: Time, lowest: u64) -> Vec<Box<str>> {
         if self.first_expiry.is_none_or(|first| first > now) {
             return Vec::new();
         }
         let (seq_sent, latest_sent) = self.sent();
         let mut first = None;
-        let mut expired = |lane: &BTreeMap<u64, Message>, sent: u64| -> Vec<u64> {
-            let waiting = lane.range(sent + 1..);
-            let (expired, others): (Vec<_>, Vec<_>) = waiting
+        let mut expired = |lane: Lane, waiting: &BTreeMap<u64, Message>, sent: u64| -> Vec<u64> {
+            let waiting = waiting.range(sent + 1..).map(|(number, message)| (*number, message));
+            let (expired, others): (Vec<_>, Vec<_>) = self
+                .held_in(lane)
+                .chain(waiting)
                 .filter(|(_, message)| message.expires.is_some())
                 .partition(|(_, message)| message.has_expired(now));
             first = others.iter().filter_map(|(_, message)| message.expires).chain(first).min();
-            expired.into_iter().map(|(number, _)| *number).collect()
+            expired.into_iter().map(|(number, _)| number).collect()
         };
-        let (seq, latest) = (expired(&self.seq, seq_sent), expired(&self.latest, latest_sent));
+        let seq = expired(Lane::Seq, &self.seq, seq_sent);
+        let latest = expired(Lane::Latest, &self.latest, latest_sent);
         self.first_expiry = first;
         let mut types = Vec::new();
         for number in seq {
-            let message = self.skip(number, Why::Expired).expect("it was found above");
+            let message = self.skip(number, Why::Expired, lowest).expect("it was found above");
             types.push((*message.end(Outcome::Expired).kept.message_type).into());
         }
         for number in latest {
-            types.push((*self.latest[&number].kept.message_type).into());
+            let message = self.get(Lane::Latest, number).expect("it was found above");
+            types.push((*message.kept.message_type).into());
             self.remove_latest(number, Outcome::Expired);
         }
         types
@@ -90,36 +96,46 @@ impl Outgoing {
     }
 
     /// Removes all messages that wait, and returns their types. States that the peer has handled
-    /// stay.
-    pub(in crate::delivery) fn drop_waiting(&mut self) -> Vec<Box<str>> {
-        let numbers: Vec<u64> = self.seq.keys().copied().collect();
-        let newest: Vec<u64> = self.latest.keys().copied().collect();
-        let mut types = self.drop_all(&numbers, Why::Dropped);
+    /// stay. `lowest` is as for `accept`.
+    pub(in crate::delivery) fn drop_waiting(&mut self, lowest: u64) -> Vec<Box<str>> {
+        let held = |lane| self.held_in(lane).map(|(number, _)| number);
+        let numbers: Vec<u64> = held(Lane::Seq).chain(self.seq.keys().copied()).collect();
+        let newest: Vec<u64> = held(Lane::Latest).chain(self.latest.keys().copied()).collect();
+        let mut types = self.drop_all(&numbers, Why::Dropped, lowest);
         for number in newest {
-            types.push((*self.latest[&number].kept.message_type).into());
+            let message = self.get(Lane::Latest, number).expect("it was found above");
+            types.push((*message.kept.message_type).into());
             self.remove_latest(number, Outcome::Dropped);
         }
         types
     }
 
     /// Removes these messages, and returns their types.
-    pub(super) fn drop_all(&mut self, numbers: &[u64], why: Why) -> Vec<Box<str>> {
+    pub(super) fn drop_all(&mut self, numbers: &[u64], why: Why, lowest: u64) -> Vec<Box<str>> {
         let mut types = Vec::new();
         for number in numbers {
-            if let Some(message) = self.skip(*number, why) {
+            if let Some(message) = self.skip(*number, why, lowest) {
                 types.push((*message.end(Outcome::Dropped).kept.message_type).into());
             }
         }
         types
     }
 
-    /// Removes a message whose number the peer expects.
-    pub(super) fn skip(&mut self, number: u64, why: Why) -> Option<Message> {
-        let message = self.seq.remove(&number)?;
+    /// Removes a message, and skips its number, which the peer expects. Instead of the number of a
+    /// held message, which the peer may have passed, a new one is skipped.
+    pub(super) fn skip(&mut self, number: u64, why: Why, lowest: u64) -> Option<Message> {
+        let (message, skipped) = match self.seq.remove(&number) {
+            Some(message) => (message, number),
+            None => {
+                let message = self.held.remove(&(Lane::Seq, number))?;
+                (message, self.following(Lane::Seq, self.last_seq, lowest))
+            }
+        };
+        self.last_seq = self.last_seq.max(skipped);
         self.bytes -= message.len();
         self.records.push(Record::Delete(Lane::Seq, number));
         self.free_empty();
-        self.add_skip(number, number, why);
+        self.add_skip(skipped, skipped, why);
         Some(message)
     }
 

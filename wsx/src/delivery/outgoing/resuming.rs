@@ -2,6 +2,7 @@
 //! remembers. It does not know what is sent then.
 use super::{Outgoing, Record, Slot};
 use crate::delivery::{Outcome, Why, lane::Lane, message::Message};
+use std::collections::BTreeMap;
 
 impl Outgoing {
     /// Adds a message that the store had.
@@ -12,6 +13,7 @@ impl Outgoing {
             Lane::Seq => {
                 self.last_seq = self.last_seq.max(number);
                 self.seq.insert(number, message);
+                self.set_aside(lane, number);
             }
             Lane::Latest => {
                 self.last_latest = self.last_latest.max(number);
@@ -39,6 +41,7 @@ impl Outgoing {
         numbers.push(number);
         numbers.sort_unstable();
         self.latest.insert(number, message);
+        self.set_aside(Lane::Latest, number);
         if let Some(other) = other {
             self.remove_latest(other.min(number), Outcome::Superseded);
         }
@@ -82,25 +85,35 @@ impl Outgoing {
         let known = self.known[lane as usize];
         self.known[lane as usize] = known.max(handled);
         let first = self.lane_mut(lane).range(known + 1..).next().map(|(number, _)| *number);
-        let (messages, last) = match lane {
+        let last = match lane {
+            Lane::Seq => &mut self.last_seq,
+            Lane::Latest => &mut self.last_latest,
+        };
+        *last = handled.max(*last);
+        if first.is_some_and(|first| first <= handled) {
+            // All of them, so that they keep their order.
+            let later = self.lane_mut(lane).split_off(&(known + 1));
+            self.append(lane, later);
+        }
+    }
+
+    /// Gives messages new numbers at the end of the lane, in their order. They are sent when the
+    /// store has them there.
+    pub(super) fn append(&mut self, lane: Lane, messages: BTreeMap<u64, Message>) {
+        let (waiting, last) = match lane {
             Lane::Seq => (&mut self.seq, &mut self.last_seq),
             Lane::Latest => (&mut self.latest, &mut self.last_latest),
         };
-        *last = handled.max(*last);
-        if first.is_none_or(|first| first > handled) {
-            return;
-        }
-        // All of them, so that they keep their order.
-        for (number, mut message) in messages.split_off(&(known + 1)) {
+        for (number, mut message) in messages {
             *last += 1;
             self.records.extend([Record::Delete(lane, number), Record::Put(lane, *last)]);
-            message.is_stored = false;
+            (message.is_stored, message.is_held) = (false, false);
             if lane == Lane::Latest {
                 let numbers = self.slots.get_mut(&Slot::of(&message)).expect("a message is in its slot");
                 numbers.retain(|other| *other != number);
                 numbers.push(*last);
             }
-            messages.insert(*last, message);
+            waiting.insert(*last, message);
         }
     }
 }
