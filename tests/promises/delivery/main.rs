@@ -7,6 +7,7 @@ mod hostile;
 mod memory_store;
 mod moments;
 mod on_the_wire;
+mod other_versions;
 mod panics;
 mod stale;
 mod states;
