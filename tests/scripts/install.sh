@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need beside Rust: squid, microsocks, HAProxy, nginx and OpenSSL from
-# Debian, and Python's and Node's WebSocket libraries, at the versions that are pinned in
-# tests/interop. What is there already stays; what is installed is told in one line.
+# Debian, Chromium, and the packages of Python and npm, at the versions that are pinned in
+# tests/interop and tests/web. What is there already stays; what is installed is told in one line.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=SCRIPTDIR/packages.sh
@@ -21,6 +21,8 @@ need_command npm "install npm (Debian package npm)"
 command -v cc >/dev/null || need_packages gcc libc6-dev
 # The proxies and load balancers of docs/deployment.md, and the commands of docs/howto/tls.md.
 need_packages haproxy nginx openssl
+# The browser of tests/web.
+need_packages chromium
 # Every package of the lock file, for every system: a test reads the dependencies offline.
 quietly cargo fetch --locked || fail "cargo fetch failed; its own words are above"
 
@@ -39,8 +41,12 @@ if ! cmp --silent requirements.txt .venv/installed.txt || ! .venv/bin/python -c 
   cp requirements.txt .venv/installed.txt
 fi
 
-if ! cmp --silent package-lock.json node_modules/installed.json; then
-  echo "installing npm packages into tests/interop/node_modules: those of package-lock.json"
-  quietly npm ci || fail "npm ci failed in tests/interop; its own words are above"
-  cp package-lock.json node_modules/installed.json
-fi
+# Both folders have packages of npm. Those of tests/web drive the browser below.
+for folder in interop web; do
+  cd "../$folder"
+  if ! cmp --silent package-lock.json node_modules/installed.json; then
+    echo "installing npm packages into tests/$folder/node_modules: those of package-lock.json"
+    quietly npm ci || fail "npm ci failed in tests/$folder; its own words are above"
+    cp package-lock.json node_modules/installed.json
+  fi
+done

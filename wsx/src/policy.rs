@@ -158,7 +158,7 @@ impl Full {
     }
 
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-    const fn is_default(&self) -> bool {
+    pub(crate) const fn is_default(&self) -> bool {
         matches!(self, Self::Reject)
     }
 }

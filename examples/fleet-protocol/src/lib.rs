@@ -114,6 +114,13 @@ mod tests {
         wsx::contract::check!(super::bill::Billing, "bill.lock");
     }
 
+    /// The folder has what programs in other languages need.
+    #[test]
+    fn the_files_for_other_languages_are_fresh() {
+        wsx::contract::export!(super::Fleet, "contract/fleet");
+        wsx::contract::export!(super::bill::Billing, "contract/bill");
+    }
+
     #[test]
     fn a_box_id_needs_no_escaping() {
         assert!(box_id("box-1").is_ok() && box_id("Edge_7.north").is_ok());

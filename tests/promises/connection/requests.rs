@@ -281,6 +281,22 @@ async fn a_reply_repeats_the_id_unchanged() {
     assert_eq!(peer.receive().await.get("re"), None);
 }
 
+/// Row Q1: a request whose time is over when it arrives is answered at once, also while a handler
+/// runs. So it asks for a sign of life.
+#[tokio::test]
+async fn an_expired_request_is_answered_while_a_handler_runs() {
+    let Ends { server, shared, .. } = ends(Config::default()).await;
+    let mut peer = server.peer("a").await;
+    peer.send(json!({"type": "wait", "id": 1, "data": 1}).to_string()).await;
+    assert_eq!(shared.seen.next().await, "wait 1");
+    peer.send(json!({"type": "nothing", "id": 2, "ttl": 0}).to_string()).await;
+    let expired = peer.receive().await;
+    assert_eq!((&expired["re"], &expired["err"]["code"]), (&json!(2), &json!("expired")));
+    shared.permits.add_permits(1);
+    assert_eq!(peer.receive().await["re"], 1);
+    assert_eq!(server.hub.ignored(), 0);
+}
+
 /// Row Q1: a request that arrives after its deadline, or waits until then, is not started.
 #[tokio::test]
 async fn a_late_request_is_not_started() {

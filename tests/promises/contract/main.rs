@@ -1,6 +1,8 @@
 //! The contract of a protocol: its lock file, and which end a change breaks.
 mod changes;
 mod described;
+mod exported;
+mod exports;
 mod files;
 mod life;
 

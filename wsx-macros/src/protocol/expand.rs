@@ -8,7 +8,7 @@ use super::{
 use crate::shared::{Wsx, respan, with_lifetimes};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::Ident;
+use syn::{Attribute, Expr, Ident, Meta};
 
 /// The types go into the user's module. The rest goes into a block, which imports wsx once.
 pub(super) fn expand(protocol: &Protocol, wsx: &Wsx) -> TokenStream {
@@ -150,6 +150,7 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
         })
         .collect();
     let unit = unit_impls(p, name);
+    let docs = protocol.attrs.iter().filter_map(doc_line);
     let schemas = flows.iter().flat_map(|flow| &flow.messages).map(|message| {
         let schema = |named: Option<&Named>| match named {
             Some(named) => {
@@ -188,7 +189,15 @@ fn description(protocol: &Protocol, p: &TokenStream) -> TokenStream {
         }
         // Uses the items once, since no lint may report those that a program does not use.
         const _: #p::Description = #name::DESCRIPTION;
-        #p::schemas! { #name: #(#schemas)* }
+        #p::schemas! { #name, &[#(#docs),*]; #(#schemas)* }
+    }
+}
+
+/// A line of docs, if the attribute is one.
+fn doc_line(attr: &Attribute) -> Option<&Expr> {
+    match &attr.meta {
+        Meta::NameValue(pair) if pair.path.is_ident("doc") => Some(&pair.value),
+        _ => None,
     }
 }
 

@@ -6,7 +6,10 @@ use super::{
     locked::version::Version,
 };
 use crate::contract::Described;
-use std::path::Path;
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
 
 /// The environment variable that lets a check change the file.
 pub(super) const VARIABLE: &str = "WSX_CONTRACT";
@@ -34,16 +37,20 @@ impl Mode {
     }
 }
 
+/// Shows what was done, or panics with what is wrong.
+#[track_caller]
+pub(super) fn finish(result: Result<Option<String>, String>) {
+    match result {
+        Ok(None) => {}
+        // Not by a macro: a test that passes shows nothing of these.
+        Ok(Some(done)) => drop(writeln!(io::stderr(), "{done}")),
+        Err(why) => panic!("{why}"),
+    }
+}
+
 /// Compares a protocol with the lock file at this path. Returns what was done to the file.
 pub(super) fn check<P: Described>(path: &Path, mode: Mode) -> Result<Option<String>, String> {
-    let Code { version, gaps } = Code::of::<P>()?;
-    if !gaps.is_empty() {
-        let list = gaps.join("`, `");
-        return Err(format!(
-            "`{list}` can be any JSON, so no change of it would be found: give it a type, or say that this is meant \
-             with `#[schemars(extend(\"x-wsx-any\" = true))]`"
-        ));
-    }
+    let version = Code::of::<P>()?.without_gaps()?;
     let name = P::DESCRIPTION.name;
     let file = path.display();
     let Some(mut lock) = Lock::open(path)? else {

@@ -58,6 +58,18 @@ impl Code {
         };
         Ok(Self { version, gaps })
     }
+
+    /// Returns the version, if each part of it has a type.
+    pub(super) fn without_gaps(self) -> Result<Version, String> {
+        if self.gaps.is_empty() {
+            return Ok(self.version);
+        }
+        let list = self.gaps.join("`, `");
+        Err(format!(
+            "`{list}` can be any JSON, so no change of it would be found: give it a type, or say that this is meant \
+             with `#[schemars(extend(\"x-wsx-any\" = true))]`"
+        ))
+    }
 }
 
 fn no_schema(message_type: &str) -> String {

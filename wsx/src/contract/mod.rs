@@ -127,6 +127,48 @@
 //! A value that may be any JSON, such as a `serde_json::Value`, is an error that names the field.
 //! `#[schemars(extend("x-wsx-any" = true))]` on the field says that it is meant. So is a keyword of
 //! JSON Schema that wsx does not know.
+//!
+//! # Other languages
+//!
+//! A second line writes what other programs need, and says when it is stale:
+//!
+//! ```no_run
+//! # mod fleet {
+//! #     #[derive(serde::Serialize, serde::Deserialize, wsx::contract::schemars::JsonSchema, wsx::Message)]
+//! #     #[schemars(crate = "wsx::contract::schemars")]
+//! #     pub struct Health { pub ok: bool }
+//! #     wsx::protocol! { pub Fleet v1 { Edge -> Server: Health; } }
+//! # }
+//! # use fleet::Fleet;
+//! #[test]
+//! fn the_contract_holds() {
+//!     wsx::contract::check!(Fleet);
+//!     wsx::contract::export!(Fleet, "web/generated");
+//! }
+//! ```
+//!
+//! | file | it has |
+//! |---|---|
+//! | `types.ts` | the types of the messages in TypeScript, and an interface for each side that dials |
+//! | `client.ts` | a client for browsers and Node, with a constant for each of these sides |
+//! | `client.js` | the same, for pages without a build step |
+//! | `store.ts`, `store.js` | for pages that keep messages also while they are closed |
+//! | `asyncapi.json` | the protocol in AsyncAPI 3.0.0, as the hub sees it |
+//! | `protocol.md` | a reference for people |
+//!
+//! Commit the files, and run the test with `WSX_CONTRACT=accept` after a change. The docs of the
+//! Rust types are in all of them.
+//!
+//! - What a program receives has the type that Rust writes, and what it sends has the type that
+//!   Rust reads. A type that is used in both ways, and differs, has two names: `Stamp` and
+//!   `StampSent`. Mostly an `Option` makes the difference: it is always written, but need not be
+//!   sent.
+//! - Integers of 64 bits or more are `Int64`, which is `number | bigint`: a number up to 2⁵³ − 1,
+//!   and a bigint beyond. In JSON for JavaScript, a bound or a default beyond 2⁵³ − 1 is a string.
+//! - In `types.ts`, a map beside named fields, as of `#[serde(flatten)]`, also has the types of
+//!   these fields, because TypeScript cannot express it otherwise. An array with more than 16
+//!   elements has any length.
+//! - The docs of a message's type are its description. A link of rustdoc becomes plain code.
 #[cfg(feature = "contract")]
 mod changes;
 #[cfg(feature = "contract")]
@@ -135,6 +177,8 @@ mod check;
 mod code;
 #[cfg(feature = "contract")]
 mod describe;
+#[cfg(feature = "contract")]
+mod export;
 mod released;
 #[cfg(feature = "__engine")]
 mod verdict;
@@ -147,25 +191,28 @@ mod verdict;
 mod locked;
 
 pub use crate::contract_released as released;
+#[cfg(feature = "contract")]
+#[doc(hidden)]
+pub use export::{export_as, export_at};
 pub use released::Released;
 #[cfg(feature = "__engine")]
 pub(crate) use verdict::{Verdict, Verdicts};
 #[cfg(feature = "contract")]
-pub use {crate::contract_check as check, schemars};
+pub use {crate::contract_check as check, crate::contract_export as export, schemars};
 
 #[cfg(feature = "contract")]
 use crate::protocol::Description;
 #[cfg(feature = "contract")]
-use std::{
-    io::{self, Write as _},
-    path::Path,
-};
+use std::path::Path;
 
 #[cfg(feature = "contract")]
 /// A protocol whose contract can be checked. [`protocol!`](crate::protocol!) implements it.
 pub trait Described {
     /// The messages of the protocol.
     const DESCRIPTION: Description;
+    /// The lines of the docs of the protocol.
+    #[doc(hidden)]
+    const DOCS: &'static [&'static str];
     /// Returns the schemas of each message, its reply and its refusal, in the order of the
     /// description.
     #[doc(hidden)]
@@ -216,12 +263,7 @@ macro_rules! contract_check {
 #[track_caller]
 pub fn check_at<P: Described>(folder: &str, path: &str) {
     let value = std::env::var(check::VARIABLE).unwrap_or_default();
-    match check_as::<P>(&Path::new(folder).join(path), &value) {
-        Ok(None) => {}
-        // Not by a macro: a test that passes shows nothing of these.
-        Ok(Some(done)) => drop(writeln!(io::stderr(), "{done}")),
-        Err(why) => panic!("{why}"),
-    }
+    check::finish(check_as::<P>(&Path::new(folder).join(path), &value));
 }
 
 #[cfg(feature = "contract")]
