@@ -2,6 +2,7 @@
 //!
 //! Both programs depend on this crate, so the compiler checks each end against the other.
 pub mod bill;
+pub mod dashboard;
 
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, num::NonZero};
@@ -9,7 +10,7 @@ use std::{borrow::Cow, num::NonZero};
 wsx::protocol! {
     /// Boxes that report on their hosts, and the server that watches the boxes.
     pub Fleet v1 {
-        Edge -> Server: Telemetry<'_>;
+        Edge -> Server: Telemetry<'_>, Incident<'_>;
         Server -> Edge: SetRate -> RateSet, CheckHealth -> Health, Notice<'_>;
     }
 }
@@ -61,6 +62,23 @@ pub struct Telemetry<'a> {
     pub received: u64,
     /// Bytes that all network interfaces have sent since the host started.
     pub sent: u64,
+    /// Version of the protocol with which the box was built. Older boxes do not report it.
+    #[serde(default)]
+    pub version: Option<u32>,
+    /// Messages that wait in the outbox of the box. Older boxes do not report it.
+    #[serde(default)]
+    pub outbox: Option<u32>,
+}
+
+/// Something that happened to a box. The box keeps it until the server has handled it, also while
+/// the server is away.
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[wsx(delivery = at_least_once, ttl = "1h", full = drop_oldest)]
+pub struct Incident<'a> {
+    /// A sentence for people.
+    #[serde(borrow)]
+    pub text: Cow<'a, str>,
 }
 
 /// Sets the sampling rate of a box.
@@ -94,9 +112,10 @@ pub struct Health {
     pub load: f64,
 }
 
-/// A text for people.
+/// A text for people. The server keeps it until the box has handled it, also while the box is away.
 #[derive(Debug, Serialize, Deserialize, wsx::Message)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[wsx(delivery = at_least_once, ttl = "1h", full = drop_oldest)]
 pub struct Notice<'a> {
     /// The text.
     #[serde(borrow)]
@@ -112,6 +131,7 @@ mod tests {
     fn the_contracts_hold() {
         wsx::contract::check!(super::Fleet, "fleet.lock");
         wsx::contract::check!(super::bill::Billing, "bill.lock");
+        wsx::contract::check!(super::dashboard::Dashboard, "dashboard.lock");
     }
 
     /// The folder has what programs in other languages need.
@@ -119,6 +139,7 @@ mod tests {
     fn the_files_for_other_languages_are_fresh() {
         wsx::contract::export!(super::Fleet, "contract/fleet");
         wsx::contract::export!(super::bill::Billing, "contract/bill");
+        wsx::contract::export!(super::dashboard::Dashboard, "contract/dashboard");
     }
 
     #[test]

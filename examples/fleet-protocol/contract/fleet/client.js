@@ -1135,14 +1135,15 @@ function stringify(value) {
 export const FleetEdge = {
   protocol: "Fleet",
   version: 1,
-  fingerprint: "a892be0623a45602",
+  fingerprint: "15203cdb3b59357d",
   side: "Edge",
   sends: {
+    incident: { delivery: "at_least_once", ttl: 3600000, full: "drop_oldest" },
     telemetry: { delivery: "at_most_once" },
   },
   requests: {},
   receives: {
-    notice: { delivery: "at_most_once" },
+    notice: { delivery: "at_least_once", ttl: 3600000, full: "drop_oldest" },
   },
   answers: {
     check_health: { reply: "health", refusal: null },

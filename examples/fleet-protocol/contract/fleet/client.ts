@@ -1855,14 +1855,15 @@ import type * as types from "./types.js";
 export const FleetEdge: Side<types.FleetEdge> = {
   protocol: "Fleet",
   version: 1,
-  fingerprint: "a892be0623a45602",
+  fingerprint: "15203cdb3b59357d",
   side: "Edge",
   sends: {
+    incident: { delivery: "at_least_once", ttl: 3600000, full: "drop_oldest" },
     telemetry: { delivery: "at_most_once" },
   },
   requests: {},
   receives: {
-    notice: { delivery: "at_most_once" },
+    notice: { delivery: "at_least_once", ttl: 3600000, full: "drop_oldest" },
   },
   answers: {
     check_health: { reply: "health", refusal: null },

@@ -5,7 +5,7 @@ export type Int64 = number | bigint;
 
 /** What Edge says and hears in Fleet v1. */
 export interface FleetEdge {
-  sends: { telemetry: Telemetry };
+  sends: { incident: Incident; telemetry: Telemetry };
   requests: {};
   receives: { notice: Notice };
   answers: {
@@ -25,7 +25,16 @@ export interface Health {
   uptime_s: Int64;
 }
 
-/** A text for people. */
+/**
+ * Something that happened to a box. The box keeps it until the server has handled it, also while
+ * the server is away.
+ */
+export interface Incident {
+  /** A sentence for people. */
+  text: string;
+}
+
+/** A text for people. The server keeps it until the box has handled it, also while the box is away. */
 export interface Notice {
   /** The text. */
   text: string;
@@ -63,6 +72,8 @@ export interface Telemetry {
   disk_used: number;
   /** Used memory, in percent. */
   memory: number;
+  /** Messages that wait in the outbox of the box. Older boxes do not report it. */
+  outbox?: number | null;
   /** Sampling rate of the box, in samples per second. */
   per_second: number;
   /** Bytes that all network interfaces have received since the host started. */
@@ -71,4 +82,6 @@ export interface Telemetry {
   sent: Int64;
   /** Number of this message. */
   stamp: Stamp;
+  /** Version of the protocol with which the box was built. Older boxes do not report it. */
+  version?: number | null;
 }

@@ -1,4 +1,5 @@
 //! The command line.
+use crate::page::PageOption;
 use crate::plug::{Plug, ends::End};
 use clap::{Parser, Subcommand};
 use fleet_protocol::box_id;
@@ -8,6 +9,7 @@ const EXAMPLES: &str = "\
 Examples:
   fleet                                      everything in one process, until Ctrl-C
   fleet --for 6s                             the same, for six seconds
+  fleet --page 127.0.0.1:9000                the same, with the web page at this address
   fleet server --listen 127.0.0.1:9001       the server alone
   fleet box --url ws://127.0.0.1:9001/ws --id box-1
                                              one box; start as many boxes as you like
@@ -29,13 +31,16 @@ Exit status:
 /// Without a command, a server and three boxes run in this process and talk over loopback TCP. Each
 /// box samples this host five times a second. The server sets the rates of the boxes, asks for
 /// their health, and sends them notices. Half-way it stops and starts again, and the boxes
-/// reconnect by themselves.
+/// reconnect by themselves. The line `page: http://…` has the address of a web page that shows all
+/// this.
 #[derive(Debug, Parser)]
 #[command(name = "fleet", verbatim_doc_comment, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Stop after this time, as in 6s; without it, at Ctrl-C
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds, global = true)]
     pub(crate) limit: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) page: PageOption,
     #[command(flatten)]
     pub(crate) plug: Plug,
     #[command(subcommand)]
@@ -57,6 +62,8 @@ pub(crate) enum Program {
         /// Address to listen on, as in 127.0.0.1:9001; with port 0 the system chooses a port
         #[arg(long, value_name = "ADDR")]
         listen: String,
+        #[command(flatten)]
+        page: PageOption,
     },
     /// One box: samples this host, and reconnects when a connection ends
     Box {

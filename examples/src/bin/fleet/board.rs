@@ -2,10 +2,14 @@
 use crate::count::Count;
 use fleet_protocol::Telemetry;
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-/// Maximum number of boxes. Their names come from the network, so the map needs a bound.
-pub(crate) const MAX_BOXES: usize = 100;
+/// Maximum number of boxes. Their names come from the network, so the map needs a bound. A box
+/// takes up to 28 KiB, most of it for the charts of the page, and an open file, of which many
+/// systems allow 1,024.
+pub(crate) const MAX_BOXES: usize = 800;
 /// Maximum number of cores in the table.
 const MAX_CORES: usize = 16;
 
@@ -31,13 +35,47 @@ pub(crate) struct Board(Mutex<BTreeMap<String, Row>>);
 #[derive(Debug, Default)]
 pub(crate) struct Row {
     pub(crate) online: bool,
+    /// Since when the box is online, or away. It is `None` before its first connection has begun.
+    pub(crate) since: Option<SystemTime>,
+    /// Why it is away.
+    pub(crate) reason: Option<String>,
+    pub(crate) labels: Vec<String>,
+    /// Round trip of the newest ping of this connection.
+    pub(crate) latency: Option<Duration>,
     pub(crate) count: Count,
+    /// The newest telemetry.
+    pub(crate) reading: Option<Reading>,
     /// The cells of the newest telemetry.
     newest: [String; 6],
 }
 
+/// The part of a telemetry that the page shows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    /// When it arrived.
+    pub(crate) at: Instant,
+    pub(crate) per_second: NonZero<u8>,
+    /// Mean load of the cores, in percent.
+    pub(crate) cpu: u8,
+    pub(crate) memory: u8,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) version: Option<u32>,
+    pub(crate) outbox: Option<u32>,
+}
+
+impl Reading {
+    fn of(telemetry: &Telemetry<'_>) -> Self {
+        let &Telemetry { per_second, memory, received, sent, version, outbox, .. } = telemetry;
+        let sum: usize = telemetry.cores.iter().map(|core| usize::from(*core)).sum();
+        let cpu = sum.checked_div(telemetry.cores.len()).and_then(|mean| u8::try_from(mean).ok()).unwrap_or_default();
+        Self { at: Instant::now(), per_second, cpu, memory, received, sent, version, outbox }
+    }
+}
+
 impl Row {
     pub(crate) fn show(&mut self, telemetry: &Telemetry<'_>) {
+        self.reading = Some(Reading::of(telemetry));
         let Telemetry { per_second, cores, memory, disk, disk_used, received, sent, .. } = telemetry;
         // Escaped, because a control character of the peer could change the terminal.
         let disk: String = disk.escape_debug().take(7).collect();
@@ -64,9 +102,19 @@ impl Board {
         change(self.lock().entry(id.to_owned()).or_default());
     }
 
+    /// Looks at each box, in the order of their names.
+    pub(crate) fn for_each(&self, mut look: impl FnMut(&str, &Row)) {
+        self.lock().iter().for_each(|(id, row)| look(id, row));
+    }
+
+    /// Whether the server has seen this box.
+    pub(crate) fn knows(&self, id: &str) -> bool {
+        self.lock().contains_key(id)
+    }
+
     /// Returns the cells of each box, in the order of the columns.
     pub(crate) fn cells(&self) -> Vec<Vec<String>> {
-        let cells = |(id, Row { online, count, newest }): (&String, &Row)| {
+        let cells = |(id, Row { online, count, newest, .. }): (&String, &Row)| {
             let state = if *online { "online" } else { "away" };
             let replies = format!("{}/{}", count.answered, count.asked);
             let counts = [count.received.to_string(), count.lost.to_string(), replies];

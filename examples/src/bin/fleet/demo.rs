@@ -1,5 +1,6 @@
 //! A server and three boxes in this process. The server restarts under them half-way.
 use crate::edge::{self, Outcome};
+use crate::page::{self, PageOption};
 use crate::server::{self, Station};
 use fleet_protocol::PATH;
 use std::time::Duration;
@@ -17,9 +18,16 @@ const AWAY: Duration = Duration::from_millis(300);
 const REBIND: Duration = Duration::from_secs(5);
 
 /// Runs until `stop`, which comes after `limit` if there is one.
-pub(crate) async fn run(station: &Station, limit: Option<Duration>, stop: &CancellationToken) -> Result<(), BoxError> {
+pub(crate) async fn run(
+    station: &Station,
+    page: &PageOption,
+    limit: Option<Duration>,
+    stop: &CancellationToken,
+) -> Result<(), BoxError> {
     let listener = wsx_examples::listen("127.0.0.1:0").await?;
     let url = format!("ws://{}{PATH}", listener.local_addr()?);
+    station.screen.say(format!("server: listening on {url}"));
+    let page = page::start(page, station).await?;
     let mut boxes = JoinSet::new();
     for id in BOXES {
         boxes.spawn(edge::run(url.clone(), id.to_owned(), station.screen.clone(), stop.clone()));
@@ -33,6 +41,7 @@ pub(crate) async fn run(station: &Station, limit: Option<Duration>, stop: &Cance
     };
     boxes_closed.cancel();
     server.await?;
+    page::close(page).await?;
     for outcome in outcomes {
         let Outcome { id, accepted, .. } = outcome?;
         station.board.change(&id, |row| row.count.settle(accepted));
@@ -48,12 +57,11 @@ async fn serve_twice(
     end: &CancellationToken,
 ) -> Result<(), BoxError> {
     let address = listener.local_addr()?.to_string();
-    station.screen.say(format!("server: listening on ws://{address}{PATH}"));
     server::serve(listener, station, half / 3, timeout(half, end.cancelled())).await?;
     if end.is_cancelled() {
         return Ok(());
     }
-    station.screen.say(format!("server: stopped; starts again in {AWAY:?}"));
+    station.tell(None, format!("stopped; starts again in {AWAY:?}"));
     let again = timeout(REBIND, async {
         loop {
             sleep(AWAY).await;
@@ -64,6 +72,6 @@ async fn serve_twice(
         }
     });
     let listener = again.await.map_err(|_| format!("cannot listen on {address} again"))?;
-    station.screen.say(format!("server: listening on ws://{address}{PATH} again"));
+    station.tell(None, format!("listening on ws://{address}{PATH} again"));
     server::serve(listener, station, half / 3, end.cancelled()).await
 }

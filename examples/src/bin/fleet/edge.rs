@@ -1,7 +1,7 @@
 //! A box: sends samples of its host, obeys the server, and reconnects when a connection ends.
 use crate::sample::{self, Host};
 use crate::screen::{Problems, Screen};
-use fleet_protocol::{CheckHealth, Edge, Health, Notice, RateSet, SetRate, Stamp};
+use fleet_protocol::{CheckHealth, Edge, Health, Incident, Notice, RateSet, SetRate, Stamp};
 use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -83,21 +83,38 @@ pub(crate) async fn run(url: String, id: String, screen: Screen, stop: Cancellat
     // A message that no connection accepts leaves its number to the next one.
     let stamp = |accepted| Stamp { run, session: sessions.load(SeqCst), number: accepted + 1 };
     let mut accepted = 0;
+    // Whether the sample before was sent.
+    let mut was_sent = true;
     let mut host = block_in_place(Host::new);
     let mut next = Instant::now();
     while stop.run_until_cancelled(sleep_until(next)).await.is_some() {
         let rate = *client.endpoint().rate.borrow();
         // Samples that were missed, as while the machine slept, are not sent later.
         next = Instant::now().max(next + Duration::from_secs(1) / u32::from(rate.get()));
-        let telemetry = block_in_place(|| host.sample(stamp(accepted), rate));
-        accepted += match client.send(&telemetry).await {
-            Ok(()) => 1,
+        let mut telemetry = block_in_place(|| host.sample(stamp(accepted), rate));
+        telemetry.outbox = Some(u32::try_from(client.waiting()).unwrap_or(u32::MAX));
+        let is_sent = match client.send(&telemetry).await {
+            Ok(()) => true,
             // Between two connections a sample is dropped. The next one is newer anyway.
-            Err(SendError::NotConnected | SendError::Closed) => 0,
+            Err(SendError::NotConnected | SendError::Closed) => false,
             Err(error) => return Err(error.into()),
         };
+        accepted += u64::from(is_sent);
+        if was_sent && !is_sent {
+            report(&client, "lost its connection").await?;
+        }
+        was_sent = is_sent;
     }
     client.close();
     client.closed().await;
     Ok(Outcome { id, accepted, reconnected: sessions.load(SeqCst).saturating_sub(1) })
+}
+
+/// Reports an incident. It waits in the outbox while the server is away.
+async fn report(client: &Client<EdgeBox>, text: &str) -> Result<(), BoxError> {
+    match client.send(&Incident { text: text.into() }).await {
+        // The server has been away for long. Newer incidents matter more, and older ones may go.
+        Ok(()) | Err(SendError::OutboxFull) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -5,20 +5,24 @@
 //!
 //! The crate `fleet-protocol` has the messages, and `server` and `edge` are the two ends. `demo`
 //! runs both in one process. `sample` reads the host for a box. `count` finds lost messages;
-//! `board` and `screen` show the boxes. `plug` kills programs and cuts links, and looks for what
-//! was lost.
+//! `board` and `screen` show the boxes, and `page` shows them to browsers. `plug` kills programs
+//! and cuts links, and looks for what was lost.
 mod arguments;
 mod board;
+mod clock;
 mod count;
+mod current;
 mod demo;
 mod edge;
+mod notices;
+mod page;
 mod plug;
 mod sample;
 mod screen;
 mod server;
 
 use crate::arguments::{Arguments, Command, Program};
-use crate::{board::Board, count::Count, edge::Outcome, screen::Screen, server::Station};
+use crate::{board::Board, count::Count, edge::Outcome, page::PageOption, screen::Screen, server::Station};
 use clap::Parser;
 use fleet_protocol::PATH;
 use std::io::{self, Write};
@@ -32,7 +36,7 @@ const ORDERS: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, MainError> {
-    let Arguments { limit, plug, command } = Arguments::parse();
+    let Arguments { limit, page, plug, command } = Arguments::parse();
     let asked_to_stop = async {
         let asked = timeout(limit.unwrap_or(Duration::MAX), wsx_examples::asked_to_stop()).await;
         asked.unwrap_or(Ok(()))
@@ -40,23 +44,29 @@ async fn main() -> Result<ExitCode, MainError> {
     let (summary, status) = match command {
         Some(Command::End(end)) => return Ok(plug::ends::run(end).await.map(|()| ExitCode::SUCCESS)?),
         None if plug.pull_the_plug => plug::run(plug, asked_to_stop).await?,
-        None => show(None, limit, asked_to_stop).await?,
-        Some(Command::Program(program)) => show(Some(program), limit, asked_to_stop).await?,
+        None => show(What::Demo(page), limit, asked_to_stop).await?,
+        Some(Command::Program(program)) => show(What::Alone(program), limit, asked_to_stop).await?,
     };
     writeln!(io::stdout(), "{summary}")?;
     Ok(status)
 }
 
+/// What runs in this process.
+enum What {
+    Demo(PageOption),
+    Alone(Program),
+}
+
 /// Runs the program until it is asked to stop, and shows it on the screen. Returns its last line
 /// and its exit status.
 async fn show(
-    program: Option<Program>,
+    what: What,
     limit: Option<Duration>,
     asked_to_stop: impl Future<Output = io::Result<()>>,
 ) -> Result<(String, ExitCode), BoxError> {
     let (board, stop) = (Arc::<Board>::default(), CancellationToken::new());
     let (screen, painter) = screen::start(board.clone(), stop.clone());
-    let mut ended = Box::pin(run(program, limit, board, screen.clone(), &stop));
+    let mut ended = Box::pin(run(what, limit, board, screen.clone(), &stop));
     let ended = tokio::select! {
         ended = &mut ended => ended,
         asked = asked_to_stop => {
@@ -72,22 +82,24 @@ async fn show(
 }
 
 async fn run(
-    program: Option<Program>,
+    what: What,
     limit: Option<Duration>,
     board: Arc<Board>,
     screen: Screen,
     stop: &CancellationToken,
 ) -> Result<(String, ExitCode), BoxError> {
-    let station = Station { board, screen };
-    match program {
-        None => demo::run(&station, limit, stop).await?,
-        Some(Program::Server { listen }) => {
+    let station = Station::new(board, screen);
+    match what {
+        What::Demo(page) => demo::run(&station, &page, limit, stop).await?,
+        What::Alone(Program::Server { listen, page }) => {
             let listener = wsx_examples::listen(&listen).await?;
             station.screen.say(format!("server: listening on ws://{}{PATH}", listener.local_addr()?));
+            let page = page::start(&page, &station).await?;
             let interval = limit.map_or(ORDERS, |limit| limit / 3);
             server::serve(listener, &station, interval, stop.cancelled()).await?;
+            page::close(page).await?;
         }
-        Some(Program::Box { url, id }) => {
+        What::Alone(Program::Box { url, id }) => {
             let Outcome { accepted, reconnected, .. } = edge::run(url, id, station.screen, stop.clone()).await?;
             return Ok((format!("accepted {accepted}, reconnected {reconnected}"), ExitCode::SUCCESS));
         }

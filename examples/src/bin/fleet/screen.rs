@@ -1,6 +1,7 @@
 //! Standard output, which one thread owns. All other code sends it lines.
 //!
-//! On a terminal the table of boxes stays at the bottom, and events scroll by above it. In a pipe
+//! On a terminal the table of boxes stays at the bottom, with the address of the page below it, and
+//! events scroll by above it. In a pipe
 //! or a file everything is plain lines. A terminal that is stopped with Ctrl-S blocks its writers,
 //! so the writer is a thread of its own.
 //!
@@ -29,44 +30,64 @@ const RELIST: Duration = Duration::from_secs(1);
 
 /// A cloneable handle of the thread.
 #[derive(Debug, Clone)]
-pub(crate) struct Screen(SyncSender<Option<String>>);
+pub(crate) struct Screen(SyncSender<Word>);
+
+#[derive(Debug)]
+enum Word {
+    Line(String),
+    /// The address of the page. It stays below the table.
+    Page(String),
+    End,
+}
 
 impl Screen {
     /// Shows a line, or drops it if too many lines wait.
     pub(crate) fn say(&self, line: String) {
-        let _ = self.0.try_send(Some(line));
+        let _ = self.0.try_send(Word::Line(line));
+    }
+
+    /// Shows the address of the page, if there is room as in [`say`](Self::say).
+    pub(crate) fn say_page(&self, address: &str) {
+        let _ = self.0.try_send(Word::Page(format!("page: {address}")));
     }
 
     /// Ends the thread after the lines so far.
     pub(crate) fn end(&self) {
         // Fails if the thread has ended already.
-        let _ = self.0.send(None);
+        let _ = self.0.send(Word::End);
     }
 }
 
 /// Starts the thread. It triggers `unwatched` when it cannot write to standard output any more.
 pub(crate) fn start(board: Arc<Board>, unwatched: CancellationToken) -> (Screen, JoinHandle<io::Result<()>>) {
-    let (sender, lines) = sync_channel(MAX_WAITING);
-    let thread = thread::spawn(move || run(&board, &lines).inspect_err(|_| unwatched.cancel()));
+    let (sender, words) = sync_channel(MAX_WAITING);
+    let thread = thread::spawn(move || run(&board, &words).inspect_err(|_| unwatched.cancel()));
     (Screen(sender), thread)
 }
 
-fn run(board: &Board, lines: &Receiver<Option<String>>) -> io::Result<()> {
+fn run(board: &Board, words: &Receiver<Word>) -> io::Result<()> {
     let mut view = if io::stdout().is_terminal() { View::open(1).ok() } else { None };
     let mut next = Instant::now();
     let mut end = false;
+    let mut page = String::new();
     while !end {
-        let line = match lines.recv_timeout(next.saturating_duration_since(Instant::now())) {
-            Ok(Some(line)) => Some(line),
+        let line = match words.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(Word::Line(line)) => Some(line),
+            Ok(Word::Page(line)) => {
+                page.clone_from(&line);
+                Some(line)
+            }
             Err(RecvTimeoutError::Timeout) => None,
-            Ok(None) | Err(RecvTimeoutError::Disconnected) => {
+            Ok(Word::End) | Err(RecvTimeoutError::Disconnected) => {
                 end = true;
+                // The last line of the program comes in its place.
+                page.clear();
                 None
             }
         };
         let rows = board.cells();
         // After an error everything is plain lines, as without a report of the cursor's place.
-        view = view.and_then(|view| view.show(line.as_deref(), &rows).ok());
+        view = view.and_then(|view| view.show(line.as_deref(), &rows, &page).ok());
         match (&view, line) {
             (Some(_), _) => next = Instant::now() + REDRAW,
             (None, Some(line)) => writeln!(io::stdout(), "{line}")?,
@@ -99,8 +120,8 @@ impl View {
         Ok(Self { terminal, height })
     }
 
-    /// Inserts a line above the table, and draws the table.
-    fn show(mut self, line: Option<&str>, rows: &[Vec<String>]) -> io::Result<Self> {
+    /// Inserts a line above the table, and draws the table and the line below it.
+    fn show(mut self, line: Option<&str>, rows: &[Vec<String>], page: &str) -> io::Result<Self> {
         self.terminal.autoresize()?;
         // Header, boxes, and the cursor's line. Events scroll through at least two lines above.
         let most = self.terminal.size()?.height.saturating_sub(2).max(1);
@@ -123,7 +144,9 @@ impl View {
             if !rows.is_empty() {
                 frame.render_widget(table(rows, area.width), Rect { height: area.height.saturating_sub(1), ..area });
             }
-            frame.set_cursor_position((area.x, area.bottom().saturating_sub(1)));
+            let last = Rect { y: area.bottom().saturating_sub(1), height: area.height.min(1), ..area };
+            frame.render_widget(Text::from(page), last);
+            frame.set_cursor_position(last.as_position());
         })?;
         Ok(self)
     }
