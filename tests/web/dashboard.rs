@@ -67,6 +67,12 @@ fn the_page_recovers_when_its_server_comes_back() {
     run("recovery");
 }
 
+/// A server that needs a newer page has the page say so.
+#[test]
+fn an_outdated_page_says_so() {
+    run("outdated");
+}
+
 /// Names, states and labels are filters.
 #[test]
 fn filters_choose_the_boxes() {

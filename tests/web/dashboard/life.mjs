@@ -108,6 +108,26 @@ export async function recovery() {
   await page.end();
 }
 
+/** A server that needs a newer page says so, and the page does not try again. */
+export async function outdated() {
+  const server = await startServer();
+  const page = await openPage(server);
+  await waitForText(page.locator("#link-text"), "connected");
+  let attempts = 0;
+  await page.routeWebSocket(/\/ws/, (socket) => {
+    attempts += 1;
+    socket.close({ code: 4426, reason: "this server needs Dashboard v2" });
+  });
+  await page.reload();
+  await waitForText(page.locator("#link-text"), "page is outdated");
+  await waitForText(page.locator("#banner-text"), /^The server speaks a newer protocol than this page\. /);
+  assert.equal(attempts, 1);
+  const loaded = page.waitForEvent("load");
+  await page.getByRole("button", { name: "Reload the page" }).click();
+  await loaded;
+  await page.end();
+}
+
 /** Names, states and labels choose the boxes of the list. */
 export async function filters() {
   const server = await startServer();
