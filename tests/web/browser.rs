@@ -1,4 +1,5 @@
-//! What only a browser does: reloads, tabs, being offline, and the cache of pages that were left.
+//! What only a browser does: reloads, tabs, being offline, and the cache of pages that were left:
+//! row U10 of the specification.
 use crate::{
     messages::Talk,
     page::{Page, Runtime},

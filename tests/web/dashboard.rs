@@ -1,4 +1,5 @@
-//! The fleet's dashboard, in a real browser: headless Chromium, driven by playwright-core.
+//! The fleet's dashboard, in a real browser: headless Chromium, driven by playwright-core: row U11
+//! of the specification.
 //!
 //! Each test runs a scenario of `run.mjs`. The scenarios start the fleet, and look at the page as a
 //! person does. A test of the package of the examples, so that cargo builds the fleet for it.

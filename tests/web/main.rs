@@ -1,8 +1,8 @@
 //! The TypeScript client that `export!` writes, against a hub: under Node, and in Chromium.
 //!
-//! The program `peer.ts` uses the client as a page does. It reads operations from standard input and
-//! writes events to standard output, each a JSON object on a line. Each promise is a function here
-//! or in a module. The macros at the end run it in each place where pages run.
+//! The program `peer.ts` uses the client as a page does. It reads operations from standard input
+//! and writes events to standard output, each a JSON object on a line. Each promise is a function
+//! here or in a module. The macros at the end run it in each place where pages run.
 mod browser;
 mod delivery;
 mod messages;

@@ -1,4 +1,4 @@
-//! Messages and requests in both directions.
+//! Messages and requests in both directions: row U10 of the specification.
 use crate::{
     hub_of,
     page::{Page, Runtime},
@@ -97,8 +97,8 @@ pub(crate) async fn a_request_gets_its_reply_or_the_reason(runtime: Runtime) {
     assert_eq!(talk.page.ends(hold).await["value"], json!({}));
 }
 
-/// Without a reply, a request ends at its deadline. A late reply goes to no request. A cancelled one
-/// ends at once.
+/// Without a reply, a request ends at its deadline. A late reply goes to no request. A cancelled
+/// one ends at once.
 pub(crate) async fn a_request_ends_at_its_deadline_or_by_its_signal(runtime: Runtime) {
     let mut talk = Talk::open(runtime).await;
     let error = talk.page.fails("request", json!({"type": "hold", "data": {}, "timeout": 20})).await;
@@ -166,8 +166,8 @@ pub(crate) async fn a_handler_that_fails_is_reported(runtime: Runtime) {
     assert_eq!([&problem["is"], &problem["type"], &problem["code"]], ["peer_failed", "sample", "bad_data"]);
 }
 
-/// A message that is not an envelope, or has a type that is not in the protocol, goes to the program.
-/// The connection stays open.
+/// A message that is not an envelope, or has a type that is not in the protocol, goes to the
+/// program. The connection stays open.
 pub(crate) async fn what_is_not_of_the_protocol_is_shown(runtime: Runtime) {
     let server = Server::start(Hub::new()).await;
     let mut page = Page::connected(runtime, &server.url("page")).await;

@@ -1,4 +1,5 @@
-//! The connection: it breaks, falls silent, is closed, and comes back.
+//! The connection: it breaks, falls silent, is closed, and comes back: row U10 of the
+//! specification.
 use crate::{
     hub_of,
     messages::Talk,

@@ -1,5 +1,5 @@
 //! The source of the client: one text in two languages, short, and typed so that mistakes do not
-//! compile.
+//! compile: row U10 of the specification.
 use crate::{page::script, protocol::Web};
 use std::{collections::BTreeMap, fs, process::Command};
 
@@ -17,7 +17,8 @@ fn the_client_of_these_tests_is_the_present_one() {
     wsx::contract::export!(Web, "web/contract");
 }
 
-/// `client.ts` is its modules, joined. `client.js` and `store.js` are what the compiler makes of it.
+/// `client.ts` is its modules, joined. `client.js` and `store.js` are what the compiler makes of
+/// it.
 #[test]
 fn both_languages_have_one_source() {
     let (text, is_good) = node(&["join.mjs", "--check"]);
@@ -33,7 +34,8 @@ fn the_client_is_short() {
     assert!(sizes["gzipped"] <= 8 * 1024, "{sizes:?}");
 }
 
-/// Strict TypeScript accepts good use, and rejects each mistake with a text that says what is wrong.
+/// Strict TypeScript accepts good use, and rejects each mistake with a text that says what is
+/// wrong.
 ///
 /// `types/mistakes.ts` has a comment above each mistake, with a part of the error's text.
 #[test]

@@ -15,6 +15,9 @@ wsx::protocol! {
     }
 }
 
+/// Every version that was released, so that both ends know what the other one understands.
+pub const RELEASED: wsx::contract::Released = wsx::contract::released!("fleet.lock");
+
 /// The server's path for WebSocket connections.
 pub const PATH: &str = "/ws";
 
@@ -62,9 +65,6 @@ pub struct Telemetry<'a> {
     pub received: u64,
     /// Bytes that all network interfaces have sent since the host started.
     pub sent: u64,
-    /// Version of the protocol with which the box was built. Older boxes do not report it.
-    #[serde(default)]
-    pub version: Option<u32>,
     /// Messages that wait in the outbox of the box. Older boxes do not report it.
     #[serde(default)]
     pub outbox: Option<u32>,

@@ -1,4 +1,5 @@
-//! The files for other languages: what they say is what Rust writes and reads.
+//! The files for other languages: what they say is what Rust writes and reads: row U9 of the
+//! specification.
 mod web;
 mod zoo;
 

@@ -1,4 +1,5 @@
-//! The folder of exported files: when it is stale, and what is written.
+//! The folder of exported files: when it is stale, and what is written: row U8 of the
+//! specification.
 use std::{fs, path::PathBuf};
 use wsx::contract::export_as;
 

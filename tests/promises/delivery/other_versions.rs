@@ -326,8 +326,8 @@ async fn the_newest_state_is_held() {
     assert_eq!(new.0.next().await, "mode eco");
 }
 
-/// Row G30: a held message expires in its time, and may be dropped. The box learns of the gap, and a
-/// delivery ends with the reason.
+/// Row G30: a held message expires in its time, and may be dropped. The box learns of the gap, and
+/// a delivery ends with the reason.
 #[tokio::test]
 async fn a_held_message_that_leaves_is_reported() {
     let (events, store) = (Events::default(), MemoryStore::default());

@@ -1,5 +1,5 @@
 //! A rolling upgrade of a fleet, step by step: boxes of three versions, servers of two, and at
-//! every step what each pair understands.
+//! every step what each pair understands: row U6 of the specification.
 use super::{Event, Events, release, schemars};
 use futures_util::{FutureExt, future::BoxFuture};
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::LazyLock};
@@ -401,13 +401,13 @@ async fn roll(steps: &[(&str, u32)]) {
     }
 }
 
-/// Row U6: the server first, then the boxes, one after the other and some over two versions.
+/// The server first, then the boxes, one after the other and some over two versions.
 #[tokio::test]
 async fn the_server_is_upgraded_first() {
     roll(&[("server", 3), ("box-a", 2), ("box-b", 3), ("box-a", 3), ("box-c", 3)]).await;
 }
 
-/// Row U6: the boxes first, then the server.
+/// The boxes first, then the server.
 #[tokio::test]
 async fn the_boxes_are_upgraded_first() {
     roll(&[("box-a", 2), ("box-b", 3), ("box-c", 2), ("server", 3), ("box-a", 3), ("box-c", 3)]).await;

@@ -16,8 +16,8 @@ pub(super) struct Message {
     pub(super) at: Time,
     /// When it expires, if it does.
     pub(super) expires: Option<Time>,
-    /// Whether the store has it as it is. Before that, it must not be sent: after a crash, its number
-    /// would be given to another message.
+    /// Whether the store has it as it is. Before that, it must not be sent: after a crash, its
+    /// number would be given to another message.
     pub(super) is_stored: bool,
     /// Whether the store has it, or is to have it, as a message that the peer did not understand.
     pub(super) is_held: bool,

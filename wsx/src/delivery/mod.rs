@@ -58,8 +58,8 @@
 //!   `deliver` goes on to wait.
 //! - The observer receives [`message_withheld`](crate::Observer::message_withheld) once, when the
 //!   turn of the message comes.
-//! - When a peer connects that understands it, the message gets a new number at the end of its lane.
-//!   Held messages keep their order. Later messages of the same type stay behind them.
+//! - When a peer connects that understands it, the message gets a new number at the end of its
+//!   lane. Held messages keep their order. Later messages of the same type stay behind them.
 //! - A held message counts for the bounds, expires with its `ttl`, and may be dropped. Of `latest`
 //!   and `state`, a newer value replaces the held one. [`Hub::waiting`](crate::Hub::waiting) shows
 //!   held messages last.

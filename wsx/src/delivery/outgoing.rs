@@ -35,8 +35,8 @@ pub(super) struct Outgoing {
     /// The messages that the peer did not understand when their turn came, by the numbers that they
     /// had. The peer may have handled these numbers as ones that never were messages.
     held: BTreeMap<(Lane, u64), Message>,
-    /// The numbers of `latest` by slot, in ascending order, with those that are held. The older ones
-    /// wait until the store has a newer one, because after a crash it may have only them.
+    /// The numbers of `latest` by slot, in ascending order, with those that are held. The older
+    /// ones wait until the store has a newer one, because after a crash it may have only them.
     slots: HashMap<Slot, Vec<u64>>,
     /// The states that the peer has handled, with their numbers. They are sent again if the peer
     /// forgets them.

@@ -59,7 +59,8 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
         }
         let frame = RawFrame::from(&message);
         let request = match Sorted::of(&frame) {
-            // It is not started anyway. A page asks so for a sign of life, also while a handler runs.
+            // It is not started anyway. A page asks so for a sign of life, also while a handler
+            // runs.
             Sorted::Request { ttl: Some(0), .. } => {
                 return self.refuse(&frame, codes::EXPIRED, "its deadline has passed");
             }

@@ -1135,7 +1135,7 @@ function stringify(value) {
 export const FleetEdge = {
   protocol: "Fleet",
   version: 1,
-  fingerprint: "15203cdb3b59357d",
+  fingerprint: "c291e0ad8999f57d",
   side: "Edge",
   sends: {
     incident: { delivery: "at_least_once", ttl: 3600000, full: "drop_oldest" },

@@ -82,6 +82,4 @@ export interface Telemetry {
   sent: Int64;
   /** Number of this message. */
   stamp: Stamp;
-  /** Version of the protocol with which the box was built. Older boxes do not report it. */
-  version?: number | null;
 }

@@ -65,8 +65,8 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    fn of(telemetry: &Telemetry<'_>) -> Self {
-        let &Telemetry { per_second, memory, received, sent, version, outbox, .. } = telemetry;
+    fn of(telemetry: &Telemetry<'_>, version: Option<u32>) -> Self {
+        let &Telemetry { per_second, memory, received, sent, outbox, .. } = telemetry;
         let sum: usize = telemetry.cores.iter().map(|core| usize::from(*core)).sum();
         let cpu = sum.checked_div(telemetry.cores.len()).and_then(|mean| u8::try_from(mean).ok()).unwrap_or_default();
         Self { at: Instant::now(), per_second, cpu, memory, received, sent, version, outbox }
@@ -74,8 +74,9 @@ impl Reading {
 }
 
 impl Row {
-    pub(crate) fn show(&mut self, telemetry: &Telemetry<'_>) {
-        self.reading = Some(Reading::of(telemetry));
+    /// Shows the telemetry of a box, and the version of the protocol that the box has named.
+    pub(crate) fn show(&mut self, telemetry: &Telemetry<'_>, version: Option<u32>) {
+        self.reading = Some(Reading::of(telemetry, version));
         let Telemetry { per_second, cores, memory, disk, disk_used, received, sent, .. } = telemetry;
         // Escaped, because a control character of the peer could change the terminal.
         let disk: String = disk.escape_debug().take(7).collect();

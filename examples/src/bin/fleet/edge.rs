@@ -1,7 +1,7 @@
 //! A box: sends samples of its host, obeys the server, and reconnects when a connection ends.
 use crate::sample::{self, Host};
 use crate::screen::{Problems, Screen};
-use fleet_protocol::{CheckHealth, Edge, Health, Incident, Notice, RateSet, SetRate, Stamp};
+use fleet_protocol::{CheckHealth, Edge, Health, Incident, Notice, RELEASED, RateSet, SetRate, Stamp};
 use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -64,6 +64,7 @@ pub(crate) async fn run(url: String, id: String, screen: Screen, stop: Cancellat
         .endpoint(endpoint)
         // Notices within 35 s that its link has died silently, and reconnects.
         .config(Config::edge())
+        .contract(RELEASED)
         .observer(Problems { who: id.clone(), screen: screen.clone() })
         .build()
         .unwrap();

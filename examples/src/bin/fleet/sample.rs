@@ -1,5 +1,5 @@
 //! Reads what the host is doing.
-use fleet_protocol::{Fleet, Health, Stamp, Telemetry};
+use fleet_protocol::{Health, Stamp, Telemetry};
 use std::{borrow::Cow, num::NonZero, thread};
 use sysinfo::{DiskRefreshKind, Disks, MINIMUM_CPU_UPDATE_INTERVAL, Networks, System};
 
@@ -44,7 +44,6 @@ impl Host {
             disk_used: fullest.map_or(0, used),
             received: networks.values().map(sysinfo::NetworkData::total_received).sum(),
             sent: networks.values().map(sysinfo::NetworkData::total_transmitted).sum(),
-            version: Some(Fleet::VERSION),
             outbox: None,
         }
     }

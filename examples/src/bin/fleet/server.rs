@@ -5,7 +5,7 @@ use crate::current::Current;
 use crate::notices::Notices;
 use crate::screen::{Problems, Screen};
 use fleet_protocol::{
-    CheckHealth, Health, Incident, Notice, PATH, RateSet, Server, SetRate, Telemetry, box_id, dashboard,
+    CheckHealth, Health, Incident, Notice, PATH, RELEASED, RateSet, Server, SetRate, Telemetry, box_id, dashboard,
 };
 use std::{future::ready, num::NonZero, pin::pin, sync::Arc, time::Duration};
 use tokio::{
@@ -65,7 +65,7 @@ impl Station {
 fn on_telemetry(station: &Station, message: Telemetry<'_>, conn: &Connection<Server>) {
     station.board.change(conn.id(), |row| {
         row.count.receive(message.stamp);
-        row.show(&message);
+        row.show(&message, conn.peer_version().map(|peer| peer.version));
     });
 }
 
@@ -86,7 +86,12 @@ pub(crate) async fn serve(
 ) -> Result<(), BoxError> {
     let observer = Problems { who: "server".to_owned(), screen: station.screen.clone() };
     // A box whose link has died silently is shown as away within 35 s.
-    let hub = Hub::builder().endpoint(station.clone()).config(Config::edge()).observer(observer).build()?;
+    let hub = Hub::builder()
+        .endpoint(station.clone())
+        .config(Config::edge())
+        .contract(RELEASED)
+        .observer(observer)
+        .build()?;
     station.current.set(Some(hub.clone()));
     let watching = tokio::spawn(watch(hub.presence().changes(), hub.clone()));
     let start = Instant::now();

@@ -46,8 +46,8 @@ impl Handle {
         self.peer_protocol().map_or_else(Arc::default, |peer| peer.withheld.clone())
     }
 
-    /// Whether the peer understands messages of this type, as far as this end knows. A type that the
-    /// program does not declare is empty, and is understood.
+    /// Whether the peer understands messages of this type, as far as this end knows. A type that
+    /// the program does not declare is empty, and is understood.
     #[inline]
     pub(crate) fn peer_reads(&self, message_type: &str) -> bool {
         self.peer_protocol().is_none_or(|peer| peer.withheld.is_empty() || peer.reads(message_type))

@@ -116,6 +116,7 @@ fn hunks(lines: &[Line<'_>]) -> Vec<Range<usize>> {
 mod tests {
     use super::*;
 
+    /// Row U8: the difference of a stale file.
     #[test]
     fn a_change_is_shown_with_the_lines_around_it() {
         let old = "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\nl\n";
@@ -127,6 +128,7 @@ mod tests {
         assert_eq!(difference("a\n", "a\n"), "");
     }
 
+    /// Row U8: the difference of a stale file.
     #[test]
     fn a_long_difference_is_cut() {
         let long: String = (0..3_000).map(|number| format!("{number}\n")).collect();

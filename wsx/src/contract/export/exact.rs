@@ -51,6 +51,7 @@ mod tests {
     use super::exact;
     use serde_json::json;
 
+    /// Row U9: JSON for JavaScript has no number that it rounds.
     #[test]
     fn a_number_that_javascript_rounds_becomes_a_text() {
         let max = (1_u64 << 53) - 1;

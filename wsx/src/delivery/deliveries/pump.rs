@@ -16,8 +16,8 @@ use crate::{
 use bytes::Bytes;
 use std::convert::Infallible;
 
-/// Writes to the connection of a peer, until nothing may be sent. Returns whether messages are to be
-/// held: the caller gives that to the store, and calls again.
+/// Writes to the connection of a peer, until nothing may be sent. Returns whether messages are to
+/// be held: the caller gives that to the store, and calls again.
 pub(super) fn pump(
     peer: &mut Peer,
     name: &str,

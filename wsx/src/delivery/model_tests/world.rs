@@ -476,8 +476,8 @@ impl World {
         self.sender_queue.insert(before, batch);
     }
 
-    /// Returns the lowest new number, which is higher than all before the last start: the clock of the
-    /// store goes on.
+    /// Returns the lowest new number, which is higher than all before the last start: the clock of
+    /// the store goes on.
     fn lowest(&self) -> u64 {
         1 + 100 * self.starts
     }

@@ -155,13 +155,13 @@ mod tests {
             let found = changes(&mut shown, &board, now, |_| waiting);
             found.into_iter().map(|change| (change.id, change.status, change.sample)).collect::<Vec<_>>()
         };
-        board.change("north-1", |row| row.show(&telemetry(5)));
+        board.change("north-1", |row| row.show(&telemetry(5), Some(1)));
         assert_eq!(next(1, 0), [], "its connection has not begun");
         board.change("north-1", |row| (row.online, row.since) = (true, Some(SystemTime::now())));
         let [(id, Some(status), Some(sample))] = &next(2, 0)[..] else { panic!("a new box") };
         assert_eq!((&**id, status.online, status.outbox, sample.cpu), ("north-1", true, Some(5), 30));
         assert_eq!(next(3, 0), [], "nothing changed");
-        board.change("north-1", |row| row.show(&telemetry(5)));
+        board.change("north-1", |row| row.show(&telemetry(5), Some(1)));
         assert!(matches!(&next(4, 0)[..], [(_, None, Some(_))]), "a sample alone");
         assert!(matches!(&next(5, 1)[..], [(_, Some(status), None)] if status.mailbox == 1));
         board.change("north-1", |row| row.online = false);
@@ -178,7 +178,6 @@ mod tests {
             disk_used: 1,
             received: 1,
             sent: 1,
-            version: None,
             outbox: Some(outbox),
         }
     }
