@@ -92,10 +92,15 @@ impl Row {
 }
 
 impl Board {
-    /// Whether there is room for this box.
-    pub(crate) fn has_room_for(&self, id: &str) -> bool {
-        let rows = self.lock();
-        rows.contains_key(id) || rows.len() < MAX_BOXES
+    /// Makes room for this box, and returns whether there is any. A new box gets its row at once,
+    /// so that boxes that come at the same time cannot share the last one.
+    pub(crate) fn admit(&self, id: &str) -> bool {
+        let mut rows = self.lock();
+        let is_admitted = rows.contains_key(id) || rows.len() < MAX_BOXES;
+        if is_admitted {
+            rows.entry(id.to_owned()).or_default();
+        }
+        is_admitted
     }
 
     /// Changes the row of a box. A new box gets one.

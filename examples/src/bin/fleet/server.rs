@@ -180,7 +180,7 @@ fn identify(request: &Parts, board: &Board) -> Result<Identity, Rejection> {
     let id = box_id(id).map_err(invalid)?;
     let full =
         || Rejection::new(StatusCode::SERVICE_UNAVAILABLE, format!("this server watches at most {MAX_BOXES} boxes"));
-    if board.has_room_for(&id) { Ok(Identity::new(&*id).label(site(&id))) } else { Err(full()) }
+    if board.admit(&id) { Ok(Identity::new(&*id).label(site(&id))) } else { Err(full()) }
 }
 
 /// Returns the site of a box: `north` for `north-1`.
