@@ -200,6 +200,11 @@ impl Drop for Program {
     }
 }
 
+/// The command of a run, which is its first line.
+fn command<'b>(block: &'b Block<'_>) -> &'b str {
+    block.text.lines().next().unwrap_or_default()
+}
+
 /// Runs programs side by side. Each starts after the first line of the one before it.
 fn run(package: &Package, shown: &[Block<'_>]) {
     let mut programs = Vec::new();
@@ -284,7 +289,14 @@ fn the_guides_program_does_what_the_guide_prints() {
                 package.keep("meter", "old_meter");
             }
             ("console", None) => {
-                let others = rest.iter().take_while(|block| block.language == "console").count();
+                // The same program again is another run.
+                let mut started = vec![command(block)];
+                let is_beside = |other: &&Block<'_>| {
+                    let is_new = other.language == "console" && !started.contains(&command(other));
+                    started.push(command(other));
+                    is_new
+                };
+                let others = rest.iter().take_while(is_beside).count();
                 let shown = &blocks[blocks.len() - rest.len() - 1..][..=others];
                 rest = &rest[others..];
                 let printed = package.build();

@@ -150,6 +150,7 @@ impl Observer for MetricsObserver {
         // So that these exist before their first event. A rate needs a value from before it.
         gauge!(QUEUED_MESSAGES, "side" => side).increment(0);
         counter!(HELD_BACK, "side" => side).increment(0);
+        counter!(WITHHELD, "side" => side).increment(0);
         counter!(HANDLERS_DROPPED, "side" => side).increment(0);
         counter!(REPLIES_DROPPED, "side" => side).increment(0);
         counter!(PEER_FAILURES, "side" => side).increment(0);
