@@ -291,12 +291,13 @@ fn the_guides_program_does_what_the_guide_prints() {
             ("console", None) => {
                 // The same program again is another run.
                 let mut started = vec![command(block)];
-                let is_beside = |other: &&Block<'_>| {
-                    let is_new = other.language == "console" && !started.contains(&command(other));
+                for other in rest.iter().take_while(|other| other.language == "console") {
+                    if started.contains(&command(other)) {
+                        break;
+                    }
                     started.push(command(other));
-                    is_new
-                };
-                let others = rest.iter().take_while(is_beside).count();
+                }
+                let others = started.len() - 1;
                 let shown = &blocks[blocks.len() - rest.len() - 1..][..=others];
                 rest = &rest[others..];
                 let printed = package.build();
