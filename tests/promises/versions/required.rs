@@ -37,8 +37,6 @@ async fn an_outdated_program_is_rejected() {
         assert_eq!((status.as_u16(), &**body), (403, text.as_bytes()));
         let silent = Peer::try_connect(&dial("2", "")).await.map(drop).unwrap_err();
         assert!(silent.to_string().contains("403"), "{silent}");
-        let other = dial("3", "&wsx-protocol=Other.9.00000000000000ff");
-        assert!(Peer::try_connect(&other).await.is_err(), "another protocol");
         let new = Client::builder(dial("4", "")).endpoint(NewBox::default()).build().unwrap();
         within(new.start(CancellationToken::new())).await.unwrap();
     }
@@ -70,4 +68,23 @@ async fn an_outdated_page_is_closed_with_a_code_and_the_reason() {
 fn only_a_protocol_has_versions() {
     let error = Hub::builder().require(2).without_handlers().build().unwrap_err();
     assert!(error.to_string().contains("require: `Untyped` is not the endpoint of a protocol"), "{error}");
+}
+
+/// Row U7: the client of a page outside of a browser sends no origin, but names its version in the
+/// query. A subprotocol is agreed on, because a browser would not read the close frame otherwise.
+#[tokio::test]
+async fn a_page_without_an_origin_is_closed_too() {
+    let (hub, _memory) = hub();
+    let upgrade = hub.ws_handler(query_id, |_| {}).protocols(["fleet"]);
+    let server = Server::start_at(hub, upgrade, "127.0.0.1:0").await;
+    for version in ["Fleet.1.00000000000000ff", "Other.9.00000000000000ff"] {
+        let url = format!("{}&wsx-protocol={version}", server.url("1"));
+        let mut request = url.into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", "fleet".parse().unwrap());
+        let stream = TcpStream::connect(&server.address).await.unwrap();
+        let (mut page, answer) = within(tokio_tungstenite::client_async(request, stream)).await.unwrap();
+        assert_eq!(answer.headers()["sec-websocket-protocol"], "fleet");
+        let closed = within(page.next()).await.unwrap().unwrap();
+        assert!(matches!(closed, Message::Close(Some(frame)) if u16::from(frame.code) == 4426));
+    }
 }

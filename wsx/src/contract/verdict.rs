@@ -31,17 +31,22 @@ impl Verdicts {
         }
         let digits = format!("{fingerprint:016x}");
         let is_own = |version: &&Version| version.number == number && version.fingerprints.contains(&digits);
-        let own = lock.versions.iter().find(is_own).ok_or_else(|| {
+        let own = lock.versions.iter().rfind(is_own).ok_or_else(|| {
             format!(
                 "contract: the lock file does not have {protocol} v{number} with the fingerprint {digits}: run the \
                  test with `wsx::contract::check!` and WSX_CONTRACT=accept, and commit the file"
             )
         })?;
-        let verdicts = lock.versions.iter().flat_map(|peer| {
+        let mut verdicts = BTreeMap::<_, Verdict>::new();
+        for peer in &lock.versions {
             let verdict = Verdict::of(own, peer, side);
-            peer.fingerprints.iter().map(move |digits| ((peer.number, digits.clone()), verdict.clone()))
-        });
-        Ok(Self(verdicts.collect()))
+            for digits in &peer.fingerprints {
+                // A fingerprint does not cover everything: two shapes may have the same one. Then
+                // the peer may be either.
+                verdicts.entry((peer.number, digits.clone())).or_default().add(&verdict);
+            }
+        }
+        Ok(Self(verdicts))
     }
 
     /// Returns what peers of a version understand, if the lock file has it.
@@ -61,6 +66,15 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
+    /// Adds what another shape of the peer does not understand.
+    fn add(&mut self, other: &Self) {
+        for (own, more) in [(&mut self.withheld, &other.withheld), (&mut self.misread, &other.misread)] {
+            own.extend_from_slice(more);
+            own.sort();
+            own.dedup();
+        }
+    }
+
     fn of(own: &Version, peer: &Version, side: &str) -> Self {
         let mut withheld = unread(own, peer, |way| way.0 == side);
         // These are sent whatever the peer has named.
@@ -78,8 +92,8 @@ impl Verdict {
 /// The word of a policy whose messages are never withheld.
 const ALWAYS: &str = "always";
 
-/// Returns the types that one version writes and the other does not read, on the ways that count:
-/// from a side to a side.
+/// Returns the types that one version writes and the other reads on none of the ways that count:
+/// from a side to a side. The connection does not know the other side by its name.
 fn unread<'v>(writer: &'v Version, reader: &Version, counts: impl Fn((&str, &str)) -> bool) -> BTreeSet<&'v str> {
     let theirs: Vec<_> = reader.messages.iter().flat_map(ways).collect();
     let is_read = |(from, to, payload): &(&str, &str, &Payload)| {
@@ -91,17 +105,22 @@ fn unread<'v>(writer: &'v Version, reader: &Version, counts: impl Fn((&str, &str
     };
     // A version that cannot ask does not get a reply.
     let is_asked = |entry: &Entry| reader.messages.iter().any(|other| other.place() == entry.place());
-    let sent = writer.messages.iter().flat_map(|entry| ways(entry).take(if is_asked(entry) { 3 } else { 1 }));
-    let unread = sent.filter(|way| counts((way.0, way.1)) && !is_read(way));
-    unread.map(|(.., payload)| &*payload.message_type).collect()
+    let sent = writer.messages.iter().flat_map(|entry| ways(entry).take(if is_asked(entry) { 2 } else { 1 }));
+    let sent: Vec<_> = sent.filter(|way| counts((way.0, way.1))).collect();
+    let types = |is_wanted: bool| {
+        let some = sent.iter().filter(move |way| is_read(way) == is_wanted);
+        some.map(|(.., payload)| &*payload.message_type).collect::<BTreeSet<_>>()
+    };
+    types(false).difference(&types(true)).copied().collect()
 }
 
-/// Returns the payload of a message, then those of its answers, each with the side that writes it
-/// and the side that reads it.
+/// Returns the payload of a message, then that of its reply, each with the side that writes it and
+/// the side that reads it. A refusal is always sent: whoever does not know it takes it for a
+/// failure.
 fn ways(entry: &Entry) -> impl Iterator<Item = (&str, &str, &Payload)> {
-    let Entry { from, to, message, reply, refusal, .. } = entry;
-    let answers = [reply, refusal].into_iter().flatten().map(|payload| (&**to, &**from, payload));
-    [(&**from, &**to, message)].into_iter().chain(answers)
+    let Entry { from, to, message, reply, .. } = entry;
+    let reply = reply.iter().map(|payload| (&**to, &**from, payload));
+    [(&**from, &**to, message)].into_iter().chain(reply)
 }
 
 #[cfg(test)]
@@ -147,6 +166,30 @@ mod tests {
         assert_eq!(verdict((1, 0xa1), (2, 0xc3), "Edge"), known(&["health"], &["cmd", "light", "said", "update"]));
         assert_eq!(verdict((2, 0xc3), (2, 0xb2), "Server"), known(&[], &[]));
         assert_eq!(verdict((2, 0xc3), (2, 0xa1), "Server"), None, "the number belongs to the fingerprint");
+    }
+
+    /// Row U6: a message that also goes to a new side is still read by the old one, and two shapes
+    /// of one fingerprint count together.
+    #[test]
+    fn a_type_is_withheld_if_no_side_reads_it() {
+        const SIDES: &str = r#"{
+            "wsx.lock": 1, "protocol": "Fleet", "versions": [
+                {"version": 1, "fingerprints": ["00000000000000a1"], "released": true, "messages": [
+                    {"message": "notice", "from": "Server", "to": "Edge", "data": {"text": "string"}},
+                    {"message": "set", "from": "Server", "to": "Edge", "data": {"x": "u8"}}
+                ]},
+                {"version": 1, "fingerprints": ["00000000000000a1"], "released": true, "messages": [
+                    {"message": "notice", "from": "Server", "to": "Edge", "data": {"text": "string"}},
+                    {"message": "set", "from": "Server", "to": "Edge", "data": {"x?": "u8"}}
+                ]},
+                {"version": 2, "fingerprints": ["00000000000000b2"], "released": false, "messages": [
+                    {"message": "notice", "from": "Server", "to": "Edge", "data": {"text": "string"}},
+                    {"message": "notice", "from": "Server", "to": "Page", "data": {"text": "string"}},
+                    {"message": "set", "from": "Server", "to": "Edge", "data": {}}
+                ]}
+            ]}"#;
+        let verdicts = Verdicts::new(Released::__new(SIDES), "Fleet", 2, 0xb2, "Server").unwrap();
+        assert_eq!(verdicts.of(1, 0xa1).unwrap().withheld, ["set".into()]);
     }
 
     /// Row U6: without its own version, an end knows nothing.

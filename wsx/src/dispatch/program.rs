@@ -17,6 +17,8 @@ use crate::{
     protocol::{
         PeerVersion,
         endpoint::{Endpoint, Untyped},
+        peer_version::MAX_NAME,
+        side::Side,
     },
 };
 use std::{
@@ -218,6 +220,9 @@ impl<E: Endpoint> ProgramBuilder<E> {
         let Self { endpoint, config, observer, place, added, mut problems, .. } = self;
         #[cfg(feature = "versions")]
         problems.extend(unfit);
+        if E::Side::PROTOCOL.len() > MAX_NAME {
+            problems.push(format!("the name of a protocol has at most {MAX_NAME} bytes: {:?}", E::Side::PROTOCOL));
+        }
         let (router, more) = Router::build(&endpoint, added, owner, no_handlers);
         problems.extend(more);
         let place = place.unwrap_or_else(|| match owner {

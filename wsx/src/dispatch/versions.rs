@@ -15,10 +15,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// How many versions of peers are remembered, so that connections share them. Peers may name what
-/// they like: with more, each connection has its own.
-const MAX_KNOWN: usize = 64;
-
 /// The version of a program, and of its peers.
 pub(crate) struct Versions {
     /// What the program speaks; `None` without a protocol.
@@ -26,6 +22,8 @@ pub(crate) struct Versions {
     /// What the released versions understand, if the program has the lock file.
     #[cfg(feature = "versions")]
     verdicts: Option<Verdicts>,
+    /// The versions that several connections have: its own, and those of the lock file. Peers may
+    /// name what they like, so all others are not remembered.
     known: Mutex<HashMap<PeerVersion, Arc<PeerProtocol>>>,
 }
 
@@ -97,7 +95,7 @@ impl Versions {
         }
         let withheld = self.withheld(&version).into();
         let peer = Arc::new(PeerProtocol { version: version.clone(), withheld, watch: Arc::new(observer.clone()) });
-        if known.len() < MAX_KNOWN {
+        if self.own.as_ref() == Some(&version) || self.misread(&version).is_some() {
             known.insert(version, peer.clone());
         }
         peer
@@ -148,11 +146,12 @@ mod tests {
     use super::*;
     use crate::{config::Config, observer::Silent, wire::role::Role};
 
-    /// Row U5: connections share what they know of a version, and peers that name one version after
-    /// the other do not fill the memory.
+    /// Row U5: connections share what they know of their own version, and peers that name one
+    /// version after the other do not fill the memory.
     #[test]
     fn the_remembered_versions_are_bounded() {
-        let (versions, observer) = (Versions::none(), GuardedObserver::new(Silent));
+        let own = Some(PeerVersion::new("Fleet", 0, 0));
+        let (versions, observer) = (Versions { own, ..Versions::none() }, GuardedObserver::new(Silent));
         let meet = |number: u32| {
             let conn = Handle::new("box-7".into(), Role::Server, &Config::default());
             versions.meet(&conn, PeerVersion::new("Fleet", number, 0), &observer);
@@ -162,6 +161,6 @@ mod tests {
         for number in 0..1_000 {
             assert_eq!(meet(number).version.version, number);
         }
-        assert_eq!(versions.known.lock().unwrap().len(), MAX_KNOWN);
+        assert_eq!(versions.known.lock().unwrap().len(), 1);
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 /// Maximum length of the name of a protocol that is read, in bytes. Others choose this name, and
 /// each end keeps it.
-const MAX_NAME: usize = 64;
+pub(crate) const MAX_NAME: usize = 64;
 
 /// The version of a protocol that a peer speaks (row U5 of the specification).
 ///

@@ -238,7 +238,8 @@ pub(super) async fn admit<E: Endpoint>(
     if upgrade.path.as_ref().is_some_and(|path| **path != *request.uri().path()) {
         return Err(Rejection::of(RejectionKind::Path, StatusCode::NOT_FOUND, "there is nothing at this path"));
     }
-    let speaks = versions::agree(&upgrade.hub, &request, &mut answer)?;
+    let agreed = subprotocol::agree(request.headers(), &upgrade.protocols);
+    let speaks = versions::agree(&upgrade.hub, &request, &mut answer, agreed.as_ref())?;
     let (mut parts, ()) = request.into_parts();
     if let Some(peer) = peer {
         parts.extensions.insert(PeerAddr(peer));
@@ -246,7 +247,6 @@ pub(super) async fn admit<E: Endpoint>(
     // Before `build_id`, which may ask a database, and only for valid requests.
     let pace = upgrade.hub.admission().pace.as_ref();
     let ticket = pace.map(|pace| pace.take(Instant::now())).transpose().map_err(too_fast)?;
-    let agreed = subprotocol::agree(&parts.headers, &upgrade.protocols);
     let identified = upgrade.build_id.run(|build_id| build_id(parts)).await;
     let mut identity = identified.unwrap_or_else(|| Err(internal_error()))?;
     identity.check().map_err(|text| Rejection::of(RejectionKind::Internal, StatusCode::INTERNAL_SERVER_ERROR, text))?;
@@ -269,7 +269,7 @@ pub(super) fn enter<E: Endpoint>(
     let token = tasks.token();
     // `admit` has rejected labels that are not valid.
     let labels = identity.labels.unwrap_or_default();
-    let conn = hub.open(identity.id, labels, peer, |older| {
+    let conn = hub.open(identity.id, labels, peer, speaks, |older| {
         // The token of this connection counts too. So the limit is exact, even if many connections
         // arrive at the same time.
         if stop.is_cancelled() {
@@ -283,9 +283,6 @@ pub(super) fn enter<E: Endpoint>(
         }
     })?;
     hub.program().watch(&conn);
-    if let Some(version) = speaks {
-        hub.program().meet(&conn, version);
-    }
     conn.set_extensions(identity.extensions);
     conn.set_answer(identity.headers);
     let entered = Entered { hub: hub.clone(), conn, _token: token, counted: None, running: false };

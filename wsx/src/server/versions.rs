@@ -6,7 +6,10 @@ use crate::{
     protocol::PeerVersion,
     server::{hub::Hub, rejection::Rejection},
 };
-use http::{HeaderValue, Request, Response, StatusCode, header::ORIGIN};
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL},
+};
 
 /// Returns what the peer says that it speaks, in the header or in the query of the URL.
 fn named(request: &Request<()>) -> Option<PeerVersion> {
@@ -23,6 +26,7 @@ pub(super) fn agree<E>(
     hub: &Hub<E>,
     request: &Request<()>,
     answer: &mut Response<()>,
+    subprotocol: Option<&HeaderValue>,
 ) -> Result<Option<PeerVersion>, Rejection> {
     let peer = named(request);
     let Some(own) = hub.program().versions.own() else { return Ok(peer) };
@@ -38,8 +42,15 @@ pub(super) fn agree<E>(
     let speaks = peer.as_ref().map_or_else(|| "names no version".to_owned(), |peer| format!("speaks {peer}"));
     let text = format!("this server requires {} v{required}, and this peer {speaks}", own.protocol);
     let rejection = Rejection::of(RejectionKind::Version, StatusCode::FORBIDDEN, text);
-    let is_page = request.headers().contains_key(ORIGIN);
-    Err(if is_page { rejection.opened(std::mem::take(answer)) } else { rejection })
+    // A page cannot set headers. Outside of a browser, its client sends no origin.
+    let is_page =
+        request.headers().contains_key(ORIGIN) || (peer.is_some() && !request.headers().contains_key(PROTOCOL));
+    if !is_page {
+        return Err(rejection);
+    }
+    // Without the subprotocol, a browser takes the handshake for a failed one.
+    answer.headers_mut().extend(subprotocol.map(|name| (SEC_WEBSOCKET_PROTOCOL, name.clone())));
+    Err(rejection.opened(std::mem::take(answer)))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::{
     },
     dispatch::program::Program,
     observer::GuardedObserver,
-    protocol::endpoint::Endpoint,
+    protocol::{PeerVersion, endpoint::Endpoint},
     server::{
         admission::Admission,
         duplicates::{DuplicateOptions, Duplicates},
@@ -80,11 +80,16 @@ impl<E> Hub<E> {
         id: Arc<str>,
         labels: LabelSet,
         peer: Option<SocketAddr>,
+        speaks: Option<PeerVersion>,
         admit: impl FnOnce(Option<&Handle>) -> Result<(), R>,
     ) -> Result<Handle, R> {
         let conn = Handle::within(self.admission().budget.clone(), id, Role::Server, self.config());
-        // Before the registry has it, so that its replacement sees the address.
+        // Before the registry has it: its replacement sees the address, and no send passes by the
+        // version.
         conn.set_peer_addr(peer);
+        if let Some(version) = speaks {
+            self.program().meet(&conn, version);
+        }
         let replaced = self.0.roster.open(&conn, labels, admit)?;
         if let Some(old) = replaced.map(|replaced| replaced.older).filter(|old| !old.is_closed()) {
             old.close(CloseCode::REPLACED, "this id has connected again".into());
