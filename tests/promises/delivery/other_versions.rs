@@ -357,3 +357,29 @@ async fn a_held_message_that_leaves_is_reported() {
     within(hub.deliver("box-7", &v2::Light { n: 5 })).await.unwrap();
     assert_eq!((new.0.next().await, new.0.try_next()), ("light 5".to_owned(), None));
 }
+
+/// Row G30: a message that waits in the store may be of an earlier version of the hub. The version
+/// that wrote it decides who understands it.
+#[tokio::test]
+async fn the_writer_of_a_stored_message_decides() {
+    let (store, events, boxes) = (MemoryStore::default(), Events::default(), MemoryStore::default());
+    let mailbox = || Mailbox::new().store(store.clone());
+    let (old, new) = (OldBox::default(), NewBox::default());
+    let before = Hub::builder().endpoint(OldStation::default()).mailbox(mailbox()).contract(*RELEASED).build().unwrap();
+    within(before.set("box-7", &v1::Mode { level: 3 })).await.unwrap();
+    before.shutdown(Duration::from_secs(1)).await;
+    drop(before);
+
+    // The hub is upgraded first, as it should be. The new box does not understand the old state.
+    let server = Server::start(hub(mailbox(), &events)).await;
+    let conn = connect(&server, &new, &boxes).await;
+    assert_eq!(events.withheld.next().await, "mode for Fleet v2");
+    within(server.hub.deliver("box-7", &v2::Cmd { n: 1 })).await.unwrap();
+    assert_eq!(([new.0.next().await], new.0.try_next()), (["cmd 1".to_owned()], None));
+    end(&server, conn).await;
+    // The old one does.
+    let conn = connect(&server, &old, &MemoryStore::default()).await;
+    assert_eq!(old.0.next().await, "mode 3");
+    end(&server, conn).await;
+    server.stop().await;
+}

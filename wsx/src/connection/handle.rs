@@ -11,7 +11,7 @@ mod peer;
 mod reports;
 
 pub(crate) use intake::Intake;
-pub(crate) use peer::PeerProtocol;
+pub(crate) use peer::{PeerProtocol, written_by};
 
 use crate::{
     catch_panic::Guarded,

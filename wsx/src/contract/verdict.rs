@@ -39,7 +39,8 @@ impl Verdicts {
         })?;
         let mut verdicts = BTreeMap::<_, Verdict>::new();
         for peer in &lock.versions {
-            let verdict = Verdict::of(own, peer, side);
+            let verdict =
+                Verdict { of_others: others(&lock.versions, &digits, peer, side), ..Verdict::of(own, peer, side) };
             for digits in &peer.fingerprints {
                 // A fingerprint does not cover everything: two shapes may have the same one. Then
                 // the peer may be either.
@@ -63,6 +64,9 @@ pub(crate) struct Verdict {
     pub(crate) withheld: Vec<Box<str>>,
     /// What this end does not understand of the peer.
     pub(crate) misread: Vec<Box<str>>,
+    /// What the peer does not understand of other versions of this end, each with the number and
+    /// the fingerprint of that version. A store may still have such messages.
+    pub(crate) of_others: Vec<(u32, Box<str>, Box<str>)>,
 }
 
 impl Verdict {
@@ -73,20 +77,40 @@ impl Verdict {
             own.sort();
             own.dedup();
         }
+        self.of_others.extend_from_slice(&other.of_others);
+        self.of_others.sort();
+        self.of_others.dedup();
     }
 
     fn of(own: &Version, peer: &Version, side: &str) -> Self {
-        let mut withheld = unread(own, peer, |way| way.0 == side);
-        // These are sent whatever the peer has named.
-        for Entry { message, delivery, .. } in &own.messages {
-            if delivery.split(", ").any(|word| word == ALWAYS) {
-                withheld.remove(&*message.message_type);
-            }
-        }
         let misread = unread(peer, own, |way| way.1 == side);
         let list = |types: BTreeSet<&str>| types.into_iter().map(Box::from).collect();
-        Self { withheld: list(withheld), misread: list(misread) }
+        Self { withheld: list(withheld(own, peer, side)), misread: list(misread), of_others: Vec::new() }
     }
+}
+
+/// Returns what a peer does not understand of the versions without this fingerprint.
+fn others(versions: &[Version], own: &str, peer: &Version, side: &str) -> Vec<(u32, Box<str>, Box<str>)> {
+    let mut found = Vec::new();
+    for writer in versions {
+        for message_type in withheld(writer, peer, side) {
+            let foreign = writer.fingerprints.iter().filter(|digits| **digits != own);
+            found.extend(foreign.map(|digits| (writer.number, digits.as_str().into(), message_type.into())));
+        }
+    }
+    found
+}
+
+/// Returns what a peer does not understand of a version.
+fn withheld<'v>(writer: &'v Version, peer: &Version, side: &str) -> BTreeSet<&'v str> {
+    let mut withheld = unread(writer, peer, |way| way.0 == side);
+    // These are sent whatever the peer has named.
+    for Entry { message, delivery, .. } in &writer.messages {
+        if delivery.split(", ").any(|word| word == ALWAYS) {
+            withheld.remove(&*message.message_type);
+        }
+    }
+    withheld
 }
 
 /// The word of a policy whose messages are never withheld.

@@ -5,6 +5,7 @@ use crate::{
     policy::Delivery,
 };
 use bytes::Bytes;
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// A message that waits.
@@ -21,6 +22,9 @@ pub(super) struct Message {
     pub(super) is_stored: bool,
     /// Whether the store has it, or is to have it, as a message that the peer did not understand.
     pub(super) is_held: bool,
+    /// What the program spoke that wrote the message, if that is not what it speaks now. It is
+    /// empty if nobody knows.
+    pub(super) by: Option<Arc<str>>,
     /// What a program that awaits the message learns.
     watch: Option<watch::Sender<Moment>>,
 }
@@ -37,12 +41,18 @@ impl std::hash::Hash for Message {
 impl Message {
     pub(super) fn new(kept: KeptMessage, now: Time, watch: Option<watch::Sender<Moment>>) -> Self {
         let expires = kept.policy.ttl.map(|ttl| now.after(ttl));
-        Self { kept, at: now, expires, is_stored: false, is_held: false, watch }
+        Self { kept, at: now, expires, is_stored: false, is_held: false, by: None, watch }
     }
 
     /// Returns a message that the store had.
-    pub(super) fn restored(kept: KeptMessage, at: Time, expires: Option<Time>, is_held: bool) -> Self {
-        Self { kept, at, expires, is_stored: true, is_held, watch: None }
+    pub(super) fn restored(
+        kept: KeptMessage,
+        at: Time,
+        expires: Option<Time>,
+        is_held: bool,
+        by: Option<Arc<str>>,
+    ) -> Self {
+        Self { kept, at, expires, is_stored: true, is_held, by, watch: None }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -69,6 +69,10 @@
 //! With a store, a held message survives the end of the program. Later messages of its lane wait
 //! until the store has it as held, which is one commit. So a store that fails delays them.
 //!
+//! A store may have messages of an earlier version of this program. Each record names the version
+//! that wrote it, and that version decides who understands the message. A message of a version
+//! that the lock file does not have is sent to every peer.
+//!
 //! If an older copy of the store is put back, a message that was not held in that copy may be lost:
 //! the peer has handled later numbers.
 pub(crate) mod clock;

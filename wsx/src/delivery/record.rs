@@ -42,6 +42,8 @@ pub(super) struct StoredMessage {
     pub(super) is_settled: bool,
     /// Whether it waits for a peer that understands it.
     pub(super) is_held: bool,
+    /// What the program spoke that wrote it, if that is known.
+    pub(super) by: Option<Box<str>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,6 +62,9 @@ struct Head<'r> {
     settled: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     held: bool,
+    /// What the program speaks that writes it.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    by: Option<Cow<'r, str>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -104,7 +109,15 @@ pub(super) fn clock(now: Time, wall: u64) -> Change {
     put("clock".to_owned(), json(&Clock { ms: now.millis(), wall }))
 }
 
-pub(super) fn message(peer: &str, lane: Lane, number: u64, message: &Message, is_settled: bool) -> Change {
+/// Returns the record of a message of a program that speaks `own`.
+pub(super) fn message(
+    peer: &str,
+    lane: Lane,
+    number: u64,
+    message: &Message,
+    is_settled: bool,
+    own: Option<&str>,
+) -> Change {
     let kept = &message.kept;
     let mut value = json(&Head {
         message_type: Cow::Borrowed(&kept.message_type),
@@ -115,6 +128,7 @@ pub(super) fn message(peer: &str, lane: Lane, number: u64, message: &Message, is
         expires: message.expires.map(Time::millis),
         settled: is_settled,
         held: message.is_held,
+        by: message.by.as_deref().or(own).map(Cow::Borrowed),
     });
     value.push(b'\n');
     value.extend_from_slice(&kept.text);
@@ -197,7 +211,14 @@ fn stored_message(value: &[u8]) -> Option<StoredMessage> {
     let kept = KeptMessage::new(head.message_type.into_owned().into(), policy, slot, Bytes::copy_from_slice(text))?;
     let expires = head.expires.map(Time::from_millis);
     let at = Time::from_millis(head.at);
-    Some(StoredMessage { kept, at, expires, is_settled: head.settled, is_held: head.held })
+    Some(StoredMessage {
+        kept,
+        at,
+        expires,
+        is_settled: head.settled,
+        is_held: head.held,
+        by: head.by.map(|by| (&*by).into()),
+    })
 }
 
 /// Returns the first line and the rest.

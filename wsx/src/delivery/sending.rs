@@ -1,6 +1,9 @@
 //! What was sent to a peer on its present connection, and is not acknowledged. It does not know
 //! what waits.
-use crate::delivery::{Moment, Time, Why, lane::Lane, message::Message, window::Window};
+use crate::{
+    connection::handle::written_by,
+    delivery::{Moment, Time, Why, lane::Lane, message::Message, window::Window},
+};
 use std::{collections::VecDeque, sync::Arc};
 
 /// The sending on one connection.
@@ -61,7 +64,12 @@ impl Link {
 
     /// Whether the peer understands a message.
     pub(super) fn reads(&self, message: &Message) -> bool {
-        self.withheld.binary_search_by(|own| (**own).cmp(&message.kept.message_type)).is_err()
+        let is_withheld = |name: &str| self.withheld.binary_search_by(|own| (**own).cmp(name)).is_ok();
+        let message_type = &message.kept.message_type;
+        match &message.by {
+            None => !is_withheld(message_type),
+            Some(by) => !is_withheld(&written_by(by, message_type)),
+        }
     }
 
     /// Returns the message, if the window has room.

@@ -230,10 +230,11 @@ impl<E: Endpoint> ProgramBuilder<E> {
             Owner::Client => Place::Outbox(Outbox::default()),
         });
         // A store is opened only if everything else is right.
+        let own = || versions.own().map(|own| own.header().into());
         let opened = match place {
             _ if !problems.is_empty() => Ok(Deliveries::in_memory(observer.clone())),
-            Place::Outbox(outbox) => Deliveries::of_outbox(outbox, observer.clone()),
-            Place::Mailbox(mailbox) => Deliveries::of_mailbox(mailbox, observer.clone()),
+            Place::Outbox(outbox) => Deliveries::of_outbox(outbox, observer.clone(), own()),
+            Place::Mailbox(mailbox) => Deliveries::of_mailbox(mailbox, observer.clone(), own()),
         };
         let deliveries = opened.unwrap_or_else(|error| {
             problems.push(Report(&error).to_string());

@@ -1,7 +1,10 @@
 //! What a program speaks, and what its peers of other versions understand. It does not know how a
 //! peer names its version.
 #[cfg(feature = "versions")]
-use crate::contract::{Released, Verdict, Verdicts};
+use crate::{
+    connection::handle::written_by,
+    contract::{Released, Verdict, Verdicts},
+};
 use crate::{
     connection::{
         Connection,
@@ -93,8 +96,12 @@ impl Versions {
         if let Some(peer) = known.get(&version) {
             return peer.clone();
         }
-        let withheld = self.withheld(&version).into();
-        let peer = Arc::new(PeerProtocol { version: version.clone(), withheld, watch: Arc::new(observer.clone()) });
+        let withheld = self.withheld(&version);
+        let mut unread = withheld.clone();
+        unread.extend(self.of_others(&version));
+        unread.sort();
+        let (unread, watch) = (unread.into(), Arc::new(observer.clone()));
+        let peer = Arc::new(PeerProtocol { version: version.clone(), withheld, unread, watch });
         if self.own.as_ref() == Some(&version) || self.misread(&version).is_some() {
             known.insert(version, peer.clone());
         }
@@ -121,6 +128,17 @@ impl Versions {
     fn misread(&self, peer: &PeerVersion) -> Option<&[Box<str>]> {
         self.verdict(peer).map(|verdict| &*verdict.misread)
     }
+
+    /// Returns what the peer does not understand of other versions of this program.
+    fn of_others(&self, peer: &PeerVersion) -> Vec<Box<str>> {
+        let Some(verdict) = self.verdict(peer) else { return Vec::new() };
+        let name = |(number, digits, message_type): &(u32, Box<str>, Box<str>)| {
+            let fingerprint = u64::from_str_radix(digits, 16).unwrap_or_default();
+            let writer = PeerVersion::new(&peer.protocol, *number, fingerprint);
+            written_by(&writer.header(), message_type).into()
+        };
+        verdict.of_others.iter().map(name).collect()
+    }
 }
 
 /// Without the feature, nothing is known of other versions.
@@ -137,6 +155,10 @@ impl Versions {
 
     fn misread(&self, _: &PeerVersion) -> Option<&[Box<str>]> {
         None
+    }
+
+    fn of_others(&self, _: &PeerVersion) -> Vec<Box<str>> {
+        Vec::new()
     }
 }
 

@@ -11,9 +11,18 @@ use std::{fmt, sync::Arc};
 pub(crate) struct PeerProtocol {
     pub(crate) version: PeerVersion,
     /// Type strings, in order.
-    pub(crate) withheld: Arc<[Box<str>]>,
+    pub(crate) withheld: Vec<Box<str>>,
+    /// The same for kept messages, with those of other versions of this program, each as
+    /// [`written_by`] names it.
+    pub(crate) unread: Arc<[Box<str>]>,
     /// Learns of each message that is withheld.
     pub(crate) watch: Arc<dyn WatchWithheld>,
+}
+
+/// Returns the name of a message that another version has written. Both parts are without a `/` at
+/// this place: a version has none.
+pub(crate) fn written_by(version: &str, message_type: &str) -> String {
+    format!("{version}/{message_type}")
 }
 
 impl PeerProtocol {
@@ -41,9 +50,9 @@ impl Handle {
         self.0.peer_protocol.get()
     }
 
-    /// Returns the types that the peer does not understand, in order.
+    /// Returns the kept messages that the peer does not understand, in order.
     pub(crate) fn withheld_types(&self) -> Arc<[Box<str>]> {
-        self.peer_protocol().map_or_else(Arc::default, |peer| peer.withheld.clone())
+        self.peer_protocol().map_or_else(Arc::default, |peer| peer.unread.clone())
     }
 
     /// Whether the peer understands messages of this type, as far as this end knows. A type that

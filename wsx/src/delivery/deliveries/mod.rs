@@ -57,6 +57,8 @@ struct Shared {
     state: Mutex<State>,
     bounds: Bounds,
     observer: GuardedObserver,
+    /// What the program speaks.
+    own: Option<Box<str>>,
     /// Writes to the store, if there is one.
     journal: OnceLock<Journal>,
     /// Returns the present connection of a peer. A message may be kept through an older one.
@@ -71,25 +73,34 @@ type Present = Box<dyn Fn(&str) -> Option<Handle> + Send + Sync>;
 
 impl Deliveries {
     /// Returns the engine of a client.
-    pub(crate) fn of_outbox(outbox: Outbox, observer: GuardedObserver) -> Result<Self, StoreError> {
-        opened::open(outbox.bounds, outbox.store, observer)
+    pub(crate) fn of_outbox(
+        outbox: Outbox,
+        observer: GuardedObserver,
+        own: Option<Box<str>>,
+    ) -> Result<Self, StoreError> {
+        opened::open(outbox.bounds, outbox.store, observer, own)
     }
 
     /// Returns the engine of a hub.
-    pub(crate) fn of_mailbox(mailbox: Mailbox, observer: GuardedObserver) -> Result<Self, StoreError> {
-        opened::open(mailbox.bounds, mailbox.store, observer)
+    pub(crate) fn of_mailbox(
+        mailbox: Mailbox,
+        observer: GuardedObserver,
+        own: Option<Box<str>>,
+    ) -> Result<Self, StoreError> {
+        opened::open(mailbox.bounds, mailbox.store, observer, own)
     }
 
     /// Returns one without a store.
     pub(crate) fn in_memory(observer: GuardedObserver) -> Self {
-        Self::new(State::in_memory(), Outbox::default().bounds, observer)
+        Self::new(State::in_memory(), Outbox::default().bounds, observer, None)
     }
 
-    fn new(state: State, bounds: Bounds, observer: GuardedObserver) -> Self {
+    fn new(state: State, bounds: Bounds, observer: GuardedObserver, own: Option<Box<str>>) -> Self {
         Self(Arc::new_cyclic(|me| Shared {
             state: Mutex::new(state),
             bounds,
             observer,
+            own,
             journal: OnceLock::new(),
             present: OnceLock::new(),
             ended: CancellationToken::new(),
@@ -340,7 +351,7 @@ impl Shared {
         let (sender, receiver) = oneshot::channel();
         let (me, peer) = (self.me.clone(), name.clone());
         let (message, is_settled) = of.outgoing.stored_form(lane, number).expect("it was accepted just now");
-        let changes = vec![record::message(name, lane, number, message, is_settled)];
+        let changes = vec![record::message(name, lane, number, message, is_settled, self.own.as_deref())];
         let then = Box::new(move |result: Result<(), Arc<StoreError>>| {
             if let Some(shared) = me.upgrade() {
                 shared.stored(&peer, lane, number, result.is_ok());

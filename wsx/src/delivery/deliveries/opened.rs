@@ -20,8 +20,9 @@ pub(super) fn open(
     bounds: Bounds,
     store: Option<Box<dyn Store>>,
     observer: GuardedObserver,
+    own: Option<Box<str>>,
 ) -> Result<Deliveries, StoreError> {
-    let Some(store) = store else { return Ok(Deliveries::new(State::in_memory(), bounds, observer)) };
+    let Some(store) = store else { return Ok(Deliveries::new(State::in_memory(), bounds, observer, own)) };
     let mut records = Vec::new();
     let mut unknown = 0;
     let errors = observer.clone();
@@ -42,18 +43,19 @@ pub(super) fn open(
             ),
         ));
     }
-    let (mut state, is_new) = restored(records);
+    let (mut state, is_new) = restored(records, own.as_deref());
     // A program that starts again and again, and does nothing else, gets older too.
     let mut changes = vec![if is_new { record::epoch(&state.epoch) } else { record::clock(state.clock.now(), wall()) }];
     changes.extend(state.forget());
-    let deliveries = Deliveries::new(state, bounds, observer);
+    let deliveries = Deliveries::new(state, bounds, observer, own);
     journal.submit(changes, Fate::Required, Box::new(|_| {}));
     let _ = deliveries.0.journal.set(journal);
     Ok(deliveries)
 }
 
-/// Returns the state of these records, and whether its epoch is new.
-fn restored(records: Vec<Read>) -> (State, bool) {
+/// Returns the state of these records for a program that speaks `own`, and whether its epoch is
+/// new.
+fn restored(records: Vec<Read>, own: Option<&str>) -> (State, bool) {
     let (mut epoch, mut last, mut then) = (None, Time::default(), 0);
     for read in &records {
         match read {
@@ -74,7 +76,9 @@ fn restored(records: Vec<Read>) -> (State, bool) {
                 let ttl = message.kept.policy.ttl;
                 let expires = message.expires.zip(ttl);
                 let expires = expires.map(|(at, ttl)| clock::expires_after_start(at, ttl, last, now));
-                let restored = Message::restored(message.kept, message.at, expires, message.is_held);
+                let by = message.by.unwrap_or_default();
+                let by = (own != Some(&*by) && own.is_some()).then(|| Arc::from(by));
+                let restored = Message::restored(message.kept, message.at, expires, message.is_held, by);
                 peer.outgoing.restore(lane, number, restored, message.is_settled);
                 state.total.change(before, peer.outgoing.size());
             }

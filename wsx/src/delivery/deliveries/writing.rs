@@ -38,7 +38,7 @@ impl Shared {
             .filter_map(|change| match change {
                 Record::Put(lane, number) => {
                     let (message, is_settled) = outgoing.stored_form(lane, number)?;
-                    Some(record::message(name, lane, number, message, is_settled))
+                    Some(record::message(name, lane, number, message, is_settled, self.own.as_deref()))
                 }
                 Record::Delete(lane, number) => Some(record::delete_message(name, lane, number)),
                 Record::Withdraw(lane, number) => {

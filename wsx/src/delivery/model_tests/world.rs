@@ -548,7 +548,7 @@ impl World {
                     let lane = if is_latest { Lane::Latest } else { Lane::Seq };
                     let policy = self.left.messages[id];
                     let expires = policy.ttl.map(|ttl| Time::default().after(ttl));
-                    let message = Message::restored(text(id, policy), Time::default(), expires, is_held);
+                    let message = Message::restored(text(id, policy), Time::default(), expires, is_held, None);
                     sender.restore(lane, number, message, is_settled);
                     self.fates[id].number = number;
                 }
