@@ -23,7 +23,7 @@ for crate in "${crates[@]}"; do
   for key in categories description documentation keywords license readme rust-version; do
     grep --quiet "^$key = " "$packed.files/Cargo.toml" || fail "$crate: its manifest has no '$key'"
   done
-  strays="$(cd "$packed.files" && find . -type f ! -path './src/*.rs' ! -name 'Cargo.*' ! -name 'LICENSE-*' \
+  strays="$(cd "$packed.files" && find . -type f ! -path './src/*.rs' ! -path './src/contract/export/*.[jt]s' ! -name 'Cargo.*' ! -name 'LICENSE-*' \
     ! -name build.rs ! -name README.md ! -name .cargo_vcs_info.json)"
   [[ -z "$strays" ]] || fail "$crate: these files do not belong into the packed crate: $strays"
 done
