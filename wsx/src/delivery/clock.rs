@@ -1,5 +1,6 @@
 //! The time of a store: it goes on with the monotonic clock while the program runs, and with the
 //! wall clock between two runs. It does not read a clock.
+use crate::envelope::keys::MAX_NUMBER;
 use std::time::Duration;
 
 /// A time, in milliseconds since the store was made.
@@ -34,9 +35,10 @@ impl Time {
     }
 
     /// Returns the lowest number of a message that is accepted now. It is higher than the numbers
-    /// of messages that are not remembered any more.
+    /// of messages that are not remembered any more. A damaged store may have any time: the numbers
+    /// after it still fit on the wire.
     pub(crate) fn lowest_number(self) -> u64 {
-        self.0.saturating_mul(1000) + 1
+        self.0.saturating_mul(1000).min(MAX_NUMBER / 2) + 1
     }
 }
 
@@ -69,6 +71,13 @@ mod tests {
 
     fn seconds(seconds: u64) -> Time {
         Time::from_millis(seconds * 1000)
+    }
+
+    /// Row G13: no time of a store makes a number that does not fit on the wire.
+    #[test]
+    fn the_lowest_number_fits_on_the_wire() {
+        assert_eq!(seconds(1).lowest_number(), 1_000_001);
+        assert!(Time::from_millis(u64::MAX).lowest_number() < MAX_NUMBER - 1_000_000_000);
     }
 
     /// Row G13: between two runs the wall clock counts, and only if it is plausible.
