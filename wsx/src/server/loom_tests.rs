@@ -41,7 +41,8 @@ fn hub() -> Hub<Untyped> {
 fn open(hub: &Hub<Untyped>) -> Option<(Handle, TaskTrackerToken)> {
     let Lifecycle { tasks, stop, .. } = hub.lifecycle();
     let token = tasks.token();
-    let conn = hub.open("box".into(), Vec::new(), None, |_| if stop.is_cancelled() { Err(()) } else { Ok(()) }).ok()?;
+    let conn =
+        hub.open("box".into(), Vec::new(), None, None, |_| if stop.is_cancelled() { Err(()) } else { Ok(()) }).ok()?;
     Some((conn, token))
 }
 
