@@ -13,12 +13,11 @@ use crate::{
     },
     connection::handle::Handle,
     error::ConnectError,
-    handshake::PROTOCOL,
-    protocol::{PeerVersion, endpoint::Endpoint},
+    handshake::protocol_header::{self, PROTOCOL},
+    protocol::endpoint::Endpoint,
     task::{deadline, transport::socket::SocketTransport},
     wire::role::Role,
 };
-use http::HeaderValue;
 use std::borrow::Cow;
 use tokio::time::Instant;
 
@@ -59,8 +58,7 @@ pub(super) async fn attempt<E: Endpoint>(inner: &Inner<E>, turn: &mut Turn) -> R
             all.extend(made.map_err(ConnectError::Headers)?);
         }
         if let Some(own) = program.versions.own() {
-            let value = HeaderValue::try_from(own.header()).expect("it has letters, digits, `%` and `.`");
-            all.entry(PROTOCOL).or_insert(value);
+            all.entry(PROTOCOL).or_insert_with(|| protocol_header::value(own));
         }
         let mut followed = 0;
         loop {
@@ -89,8 +87,7 @@ pub(super) async fn attempt<E: Endpoint>(inner: &Inner<E>, turn: &mut Turn) -> R
     let transport = SocketTransport::with_tcp(socket, stream::tcp, Role::Client, opened.early, &program.config);
     conn.set_peer_addr(transport.peer_addr());
     program.watch(&conn);
-    let speaks = opened.headers.get(PROTOCOL).and_then(|value| PeerVersion::parse(value.to_str().ok()?));
-    if let Some(version) = speaks {
+    if let Some(version) = protocol_header::named(&opened.headers) {
         program.meet(&conn, version);
         program.report_version(&conn);
     }

@@ -10,7 +10,6 @@ mod every;
 pub(crate) mod handshake;
 mod inner;
 mod options;
-mod percent;
 mod reconnect;
 mod redirect;
 mod rejected;

@@ -3,9 +3,9 @@
 //!
 //! A URL can contain a token. So neither an error nor an id shows its query.
 use crate::{
-    client::{percent, stream::Destination, tls::ServerName, zone},
+    client::{stream::Destination, tls::ServerName, zone},
     error::cut,
-    handshake::authority,
+    handshake::{authority, percent},
 };
 use http::{Uri, uri::InvalidUri};
 use std::{net::Ipv6Addr, sync::Arc};

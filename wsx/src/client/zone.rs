@@ -1,6 +1,6 @@
 //! The zone of an IPv6 address in a URL, as in `ws://[fe80::1%25eth0]/` (RFC 6874): the interface
 //! on which a link-local address is valid.
-use crate::client::percent;
+use crate::handshake::percent;
 use http::uri::Authority;
 
 /// Returns the authority without its zone, and the zone with a percent sign before it. The zone is

@@ -214,17 +214,20 @@ impl<'c, R, F> Asking<'c, R, F> {
 fn begin(conn: &Handle, encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError>) -> (Step, Duration) {
     let (timeout, maximum) = (conn.request_timeout(), conn.max_requests());
     let step = match conn.requests().add(maximum) {
-        Ok(id) => match encode(Sent::Request { id, ttl: milliseconds(timeout) }) {
-            Ok(draft) if conn.peer_reads(draft.message_type()) => Step::Draft { id, draft },
-            Ok(draft) => {
-                conn.requests().forget(id);
-                Step::Failed(Failed::NotSent(conn.withhold(draft.message_type())))
-            }
-            Err(error) => {
-                conn.requests().forget(id);
-                Step::Failed(Failed::NotSent(error))
-            }
-        },
+        Ok(id) => {
+            let encoded = encode(Sent::Request { id, ttl: milliseconds(timeout) });
+            let read = |draft: Draft| match draft.message_type() {
+                message_type if conn.peer_reads(message_type) => Ok(draft),
+                message_type => Err(conn.withhold(message_type)),
+            };
+            encoded.and_then(read).map_or_else(
+                |error| {
+                    conn.requests().forget(id);
+                    Step::Failed(Failed::NotSent(error))
+                },
+                |draft| Step::Draft { id, draft },
+            )
+        }
         Err(NotAdded::Full) => Step::Failed(Failed::NotSent(SendError::Full)),
         Err(NotAdded::Ended) => Step::Failed(Failed::NotSent(SendError::Closed)),
     };

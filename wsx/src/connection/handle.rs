@@ -11,7 +11,7 @@ mod peer;
 mod reports;
 
 pub(crate) use intake::Intake;
-pub(crate) use peer::{PeerProtocol, written_by};
+pub(crate) use peer::PeerProtocol;
 
 use crate::{
     catch_panic::Guarded,

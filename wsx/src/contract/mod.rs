@@ -196,7 +196,7 @@ pub use crate::contract_released as released;
 pub use export::{export_as, export_at};
 pub use released::Released;
 #[cfg(feature = "__engine")]
-pub(crate) use verdict::{Verdict, Verdicts};
+pub(crate) use verdict::Verdicts;
 #[cfg(feature = "contract")]
 pub use {crate::contract_check as check, crate::contract_export as export, schemars};
 

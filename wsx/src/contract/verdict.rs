@@ -7,98 +7,83 @@ use super::{
     locked::node::Wrong,
     locked::version::{Entry, Payload, Version},
 };
+use crate::protocol::{
+    PeerVersion,
+    verdict::{Verdict, written_by},
+};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What each released version understands of this end, by number and fingerprint.
+/// What each released version understands of this end.
 #[derive(Debug)]
-pub(crate) struct Verdicts(BTreeMap<(u32, String), Verdict>);
+pub(crate) struct Verdicts(BTreeMap<PeerVersion, Verdict>);
 
 impl Verdicts {
-    /// Compares the version with this fingerprint with all others of the file, for an end that is
-    /// `side`.
-    pub(crate) fn new(
-        released: Released,
-        protocol: &str,
-        number: u32,
-        fingerprint: u64,
-        side: &str,
-    ) -> Result<Self, String> {
+    /// Compares a version with all others of the file, for an end that is `side`.
+    pub(crate) fn new(released: Released, own: &PeerVersion, side: &str) -> Result<Self, String> {
+        let PeerVersion { protocol, version: number, fingerprint } = own;
         let lock = Lock::read(released.text())
             .map_err(|Wrong { line, what }| format!("contract: the lock file of {protocol}, line {line}: {what}"))?;
-        if lock.protocol != protocol {
+        if *lock.protocol != **protocol {
             let other = lock.protocol;
             return Err(format!("contract: this is the lock file of {other}, and the endpoint speaks {protocol}"));
         }
-        let digits = format!("{fingerprint:016x}");
-        let is_own = |version: &&Version| version.number == number && version.fingerprints.contains(&digits);
-        let own = lock.versions.iter().rfind(is_own).ok_or_else(|| {
+        let is_own = |version: &&Version| spoken(protocol, version).any(|spoken| spoken == *own);
+        let code = lock.versions.iter().rfind(is_own).ok_or_else(|| {
             format!(
-                "contract: the lock file does not have {protocol} v{number} with the fingerprint {digits}: run the \
-                 test with `wsx::contract::check!` and WSX_CONTRACT=accept, and commit the file"
+                "contract: the lock file does not have {protocol} v{number} with the fingerprint {fingerprint:016x}: \
+                 run the test with `wsx::contract::check!` and WSX_CONTRACT=accept, and commit the file"
             )
         })?;
         let mut verdicts = BTreeMap::<_, Verdict>::new();
         for peer in &lock.versions {
-            let verdict =
-                Verdict { of_others: others(&lock.versions, &digits, peer, side), ..Verdict::of(own, peer, side) };
-            for digits in &peer.fingerprints {
+            let mut unread_of_others = Vec::new();
+            for writer in &lock.versions {
+                let withheld = withheld(writer, peer, side);
+                for version in spoken(protocol, writer).filter(|version| version != own) {
+                    let name = |message_type: &&str| written_by(&version.key(), message_type).into();
+                    unread_of_others.extend(withheld.iter().map(name));
+                }
+            }
+            let verdict = Verdict {
+                withheld: list(withheld(code, peer, side)),
+                misread: list(unread(peer, code, |way| way.1 == side)),
+                unread_of_others,
+            };
+            for version in spoken(protocol, peer) {
                 // A fingerprint does not cover everything: two shapes may have the same one. Then
                 // the peer may be either.
-                verdicts.entry((peer.number, digits.clone())).or_default().add(&verdict);
+                add(verdicts.entry(version).or_default(), &verdict);
             }
         }
         Ok(Self(verdicts))
     }
 
     /// Returns what peers of a version understand, if the lock file has it.
-    pub(crate) fn of(&self, number: u32, fingerprint: u64) -> Option<&Verdict> {
-        self.0.get(&(number, format!("{fingerprint:016x}")))
+    pub(crate) fn of(&self, peer: &PeerVersion) -> Option<&Verdict> {
+        self.0.get(peer)
     }
 }
 
-/// What this end and a peer of one version do not understand of each other, as type strings in
-/// order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Verdict {
-    /// What the peer does not understand of this end, so that it is withheld.
-    pub(crate) withheld: Vec<Box<str>>,
-    /// What this end does not understand of the peer.
-    pub(crate) misread: Vec<Box<str>>,
-    /// What the peer does not understand of other versions of this end, each with the number and
-    /// the fingerprint of that version. A store may still have such messages.
-    pub(crate) of_others: Vec<(u32, Box<str>, Box<str>)>,
+/// Returns a version as each of the programs that have it names it.
+fn spoken<'v>(protocol: &'v str, version: &'v Version) -> impl Iterator<Item = PeerVersion> + 'v {
+    let fingerprints = version.fingerprints.iter().filter_map(|digits| u64::from_str_radix(digits, 16).ok());
+    fingerprints.map(move |fingerprint| PeerVersion::new(protocol, version.number, fingerprint))
 }
 
-impl Verdict {
-    /// Adds what another shape of the peer does not understand.
-    fn add(&mut self, other: &Self) {
-        for (own, more) in [(&mut self.withheld, &other.withheld), (&mut self.misread, &other.misread)] {
-            own.extend_from_slice(more);
-            own.sort();
-            own.dedup();
-        }
-        self.of_others.extend_from_slice(&other.of_others);
-        self.of_others.sort();
-        self.of_others.dedup();
-    }
-
-    fn of(own: &Version, peer: &Version, side: &str) -> Self {
-        let misread = unread(peer, own, |way| way.1 == side);
-        let list = |types: BTreeSet<&str>| types.into_iter().map(Box::from).collect();
-        Self { withheld: list(withheld(own, peer, side)), misread: list(misread), of_others: Vec::new() }
+/// Adds what another shape of the peer does not understand.
+fn add(to: &mut Verdict, other: &Verdict) {
+    let Verdict { withheld, misread, unread_of_others } = to;
+    for (own, more) in
+        [(withheld, &other.withheld), (misread, &other.misread), (unread_of_others, &other.unread_of_others)]
+    {
+        own.extend_from_slice(more);
+        own.sort();
+        own.dedup();
     }
 }
 
-/// Returns what a peer does not understand of the versions without this fingerprint.
-fn others(versions: &[Version], own: &str, peer: &Version, side: &str) -> Vec<(u32, Box<str>, Box<str>)> {
-    let mut found = Vec::new();
-    for writer in versions {
-        for message_type in withheld(writer, peer, side) {
-            let foreign = writer.fingerprints.iter().filter(|digits| **digits != own);
-            found.extend(foreign.map(|digits| (writer.number, digits.as_str().into(), message_type.into())));
-        }
-    }
-    found
+fn list(types: BTreeSet<&str>) -> Vec<Box<str>> {
+    types.into_iter().map(Box::from).collect()
 }
 
 /// Returns what a peer does not understand of a version.
@@ -130,12 +115,12 @@ fn unread<'v>(writer: &'v Version, reader: &Version, counts: impl Fn((&str, &str
     // A version that cannot ask does not get a reply.
     let is_asked = |entry: &Entry| reader.messages.iter().any(|other| other.place() == entry.place());
     let sent = writer.messages.iter().flat_map(|entry| ways(entry).take(if is_asked(entry) { 2 } else { 1 }));
-    let sent: Vec<_> = sent.filter(|way| counts((way.0, way.1))).collect();
-    let types = |is_wanted: bool| {
-        let some = sent.iter().filter(move |way| is_read(way) == is_wanted);
-        some.map(|(.., payload)| &*payload.message_type).collect::<BTreeSet<_>>()
-    };
-    types(false).difference(&types(true)).copied().collect()
+    let (mut read, mut unread) = (BTreeSet::new(), BTreeSet::new());
+    for way in sent.filter(|way| counts((way.0, way.1))) {
+        let list = if is_read(&way) { &mut read } else { &mut unread };
+        list.insert(&*way.2.message_type);
+    }
+    &unread - &read
 }
 
 /// Returns the payload of a message, then that of its reply, each with the side that writes it and
@@ -173,8 +158,10 @@ mod tests {
 
     fn verdict(own: (u32, u64), peer: (u32, u64), side: &str) -> Option<(Vec<String>, Vec<String>)> {
         let text = |types: &[Box<str>]| types.iter().map(ToString::to_string).collect();
-        let verdicts = Verdicts::new(Released::__new(LOCK), "Fleet", own.0, own.1, side).unwrap();
-        verdicts.of(peer.0, peer.1).map(|verdict| (text(&verdict.withheld), text(&verdict.misread)))
+        let verdicts = Verdicts::new(Released::__new(LOCK), &PeerVersion::new("Fleet", own.0, own.1), side).unwrap();
+        verdicts
+            .of(&PeerVersion::new("Fleet", peer.0, peer.1))
+            .map(|verdict| (text(&verdict.withheld), text(&verdict.misread)))
     }
 
     /// Row U6: each direction has its own verdict, a reply goes the way of its answer, and what is
@@ -212,15 +199,15 @@ mod tests {
                     {"message": "set", "from": "Server", "to": "Edge", "data": {}}
                 ]}
             ]}"#;
-        let verdicts = Verdicts::new(Released::__new(SIDES), "Fleet", 2, 0xb2, "Server").unwrap();
-        assert_eq!(verdicts.of(1, 0xa1).unwrap().withheld, ["set".into()]);
+        let verdicts = Verdicts::new(Released::__new(SIDES), &PeerVersion::new("Fleet", 2, 0xb2), "Server").unwrap();
+        assert_eq!(verdicts.of(&PeerVersion::new("Fleet", 1, 0xa1)).unwrap().withheld, ["set".into()]);
     }
 
     /// Row U6: without its own version, an end knows nothing.
     #[test]
     fn a_file_that_does_not_have_the_code_is_an_error() {
         let wrong = |text, protocol, number, fingerprint| {
-            Verdicts::new(Released::__new(text), protocol, number, fingerprint, "Edge").unwrap_err()
+            Verdicts::new(Released::__new(text), &PeerVersion::new(protocol, number, fingerprint), "Edge").unwrap_err()
         };
         assert!(wrong(LOCK, "Fleet", 1, 0xb2).contains("does not have Fleet v1 with the fingerprint 00000000000000b2"));
         assert!(wrong(LOCK, "Other", 1, 0xa1).contains("the lock file of Fleet, and the endpoint speaks Other"));

@@ -9,15 +9,18 @@ mod seen;
 #[cfg(not(wsx_model))]
 mod tests;
 
-use crate::delivery::{
-    Moment, Outcome, Time, Why,
-    failed::Failed,
-    lane::Lane,
-    message::Message,
-    sending::{Link, Step},
-    size::Room,
-    skips::Skips,
-    slot::Slot,
+use crate::{
+    delivery::{
+        Moment, Outcome, Time, Why,
+        failed::Failed,
+        lane::Lane,
+        message::Message,
+        sending::{Link, Step},
+        size::Room,
+        skips::Skips,
+        slot::Slot,
+    },
+    protocol::verdict::Verdict,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -173,11 +176,10 @@ impl Outgoing {
         }
     }
 
-    /// Begins a connection, with the types that its peer does not understand, in order. Nothing was
-    /// sent on it.
-    pub(super) fn attach(&mut self, withheld: Arc<[Box<str>]>) {
+    /// Begins a connection, with what its peer does not understand. Nothing was sent on it.
+    pub(super) fn attach(&mut self, verdict: Option<Arc<Verdict>>) {
         self.detach();
-        self.link = Some(Link::new(withheld));
+        self.link = Some(Link::new(verdict));
     }
 
     /// Sends nothing more on the connection. What was sent may still be acknowledged.

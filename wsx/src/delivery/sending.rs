@@ -1,8 +1,8 @@
 //! What was sent to a peer on its present connection, and is not acknowledged. It does not know
 //! what waits.
 use crate::{
-    connection::handle::written_by,
     delivery::{Moment, Time, Why, lane::Lane, message::Message, window::Window},
+    protocol::verdict::Verdict,
 };
 use std::{collections::VecDeque, sync::Arc};
 
@@ -29,8 +29,8 @@ pub(super) struct Link {
     window: Window,
     /// Whether the connection closes. Nothing is sent any more; acknowledgements still arrive.
     pub(super) is_closing: bool,
-    /// The types that the peer does not understand, in order.
-    withheld: Arc<[Box<str>]>,
+    /// What the peer does not understand, if this end knows.
+    verdict: Option<Arc<Verdict>>,
 }
 
 /// A message that is not acknowledged.
@@ -58,17 +58,17 @@ pub(super) enum Step<'m> {
 }
 
 impl Link {
-    pub(super) fn new(withheld: Arc<[Box<str>]>) -> Self {
-        Self { withheld, ..Self::default() }
+    pub(super) fn new(verdict: Option<Arc<Verdict>>) -> Self {
+        Self { verdict, ..Self::default() }
     }
 
     /// Whether the peer understands a message.
     pub(super) fn reads(&self, message: &Message) -> bool {
-        let is_withheld = |name: &str| self.withheld.binary_search_by(|own| (**own).cmp(name)).is_ok();
+        let Some(verdict) = &self.verdict else { return true };
         let message_type = &message.kept.message_type;
         match &message.by {
-            None => !is_withheld(message_type),
-            Some(by) => !is_withheld(&written_by(by, message_type)),
+            None => verdict.reads(message_type),
+            Some(by) => verdict.reads_of(by, message_type),
         }
     }
 

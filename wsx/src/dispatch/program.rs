@@ -230,7 +230,7 @@ impl<E: Endpoint> ProgramBuilder<E> {
             Owner::Client => Place::Outbox(Outbox::default()),
         });
         // A store is opened only if everything else is right.
-        let own = || versions.own().map(|own| own.header().into());
+        let own = || versions.own().map(|own| own.key().into());
         let opened = match place {
             _ if !problems.is_empty() => Ok(Deliveries::in_memory(observer.clone())),
             Place::Outbox(outbox) => Deliveries::of_outbox(outbox, observer.clone(), own()),

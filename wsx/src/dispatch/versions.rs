@@ -1,17 +1,14 @@
 //! What a program speaks, and what its peers of other versions understand. It does not know how a
 //! peer names its version.
 #[cfg(feature = "versions")]
-use crate::{
-    connection::handle::written_by,
-    contract::{Released, Verdict, Verdicts},
-};
+use crate::contract::{Released, Verdicts};
 use crate::{
     connection::{
         Connection,
         handle::{Handle, PeerProtocol},
     },
     observer::{GuardedObserver, Misunderstood},
-    protocol::{PeerVersion, endpoint::Endpoint, side::Side},
+    protocol::{PeerVersion, endpoint::Endpoint, side::Side, verdict::Verdict},
 };
 use std::{
     collections::HashMap,
@@ -51,10 +48,9 @@ impl Versions {
     /// Takes the lock file. The error says what is wrong with it.
     #[cfg(feature = "versions")]
     pub(crate) fn set_released<E: Endpoint>(&mut self, released: Released) -> Result<(), String> {
-        let Some(PeerVersion { protocol, version, fingerprint }) = &self.own else {
-            return Err(format!("contract: `{}` is not the endpoint of a protocol", E::NAME));
-        };
-        self.verdicts = Some(Verdicts::new(released, protocol, *version, *fingerprint, E::Side::NAME)?);
+        let no_protocol = || format!("contract: `{}` is not the endpoint of a protocol", E::NAME);
+        let own = self.own.as_ref().ok_or_else(no_protocol)?;
+        self.verdicts = Some(Verdicts::new(released, own, E::Side::NAME)?);
         Ok(())
     }
 
@@ -63,12 +59,7 @@ impl Versions {
         self.own.as_ref()
     }
 
-    /// Whether messages may be withheld.
-    pub(crate) fn withholds(&self) -> bool {
-        self.has_verdicts()
-    }
-
-    /// Notes what the peer of a new connection speaks, and reports a difference.
+    /// Notes what the peer of a new connection speaks.
     pub(crate) fn meet(&self, conn: &Handle, version: PeerVersion, observer: &GuardedObserver) {
         let peer = self.peer(version, observer);
         conn.set_peer_protocol(peer);
@@ -77,16 +68,11 @@ impl Versions {
     /// Reports what the ends do not understand of each other.
     pub(crate) fn report(&self, conn: &Handle, observer: &GuardedObserver) {
         let Some(peer) = conn.peer_protocol() else { return };
-        if !self.has_verdicts() || self.own.as_ref() == Some(&peer.version) {
-            return;
-        }
-        let misread = self.misread(&peer.version);
-        let misunderstood = Misunderstood {
-            withheld: &peer.withheld,
-            misread: misread.unwrap_or_default(),
-            is_known: misread.is_some(),
-        };
-        if !misunderstood.is_known || !misunderstood.withheld.is_empty() || !misunderstood.misread.is_empty() {
+        let verdict = peer.verdict.as_deref();
+        let (withheld, misread) = verdict.map_or((&[][..], &[][..]), |known| (&known.withheld, &known.misread));
+        let misunderstood = Misunderstood { withheld, misread, is_known: verdict.is_some() };
+        let is_clear = misunderstood.is_known && withheld.is_empty() && misread.is_empty();
+        if self.withholds() && !is_clear {
             observer.version_differs(Connection::of(conn), &peer.version, &misunderstood);
         }
     }
@@ -96,13 +82,10 @@ impl Versions {
         if let Some(peer) = known.get(&version) {
             return peer.clone();
         }
-        let withheld = self.withheld(&version);
-        let mut unread = withheld.clone();
-        unread.extend(self.of_others(&version));
-        unread.sort();
-        let (unread, watch) = (unread.into(), Arc::new(observer.clone()));
-        let peer = Arc::new(PeerProtocol { version: version.clone(), withheld, unread, watch });
-        if self.own.as_ref() == Some(&version) || self.misread(&version).is_some() {
+        let verdict = self.verdict(&version).cloned().map(Arc::new);
+        let is_shared = verdict.is_some() || self.own.as_ref() == Some(&version);
+        let peer = Arc::new(PeerProtocol { version: version.clone(), verdict, watch: Arc::new(observer.clone()) });
+        if is_shared {
             known.insert(version, peer.clone());
         }
         peer
@@ -111,33 +94,14 @@ impl Versions {
 
 #[cfg(feature = "versions")]
 impl Versions {
-    fn has_verdicts(&self) -> bool {
+    /// Whether messages may be withheld.
+    pub(crate) fn withholds(&self) -> bool {
         self.verdicts.is_some()
     }
 
     /// Returns the verdict about a peer, if the lock file has its version.
     fn verdict(&self, peer: &PeerVersion) -> Option<&Verdict> {
-        let is_same = self.own.as_ref().is_some_and(|own| own.protocol == peer.protocol);
-        self.verdicts.as_ref().filter(|_| is_same)?.of(peer.version, peer.fingerprint)
-    }
-
-    fn withheld(&self, peer: &PeerVersion) -> Vec<Box<str>> {
-        self.verdict(peer).map_or_else(Vec::new, |verdict| verdict.withheld.clone())
-    }
-
-    fn misread(&self, peer: &PeerVersion) -> Option<&[Box<str>]> {
-        self.verdict(peer).map(|verdict| &*verdict.misread)
-    }
-
-    /// Returns what the peer does not understand of other versions of this program.
-    fn of_others(&self, peer: &PeerVersion) -> Vec<Box<str>> {
-        let Some(verdict) = self.verdict(peer) else { return Vec::new() };
-        let name = |(number, digits, message_type): &(u32, Box<str>, Box<str>)| {
-            let fingerprint = u64::from_str_radix(digits, 16).unwrap_or_default();
-            let writer = PeerVersion::new(&peer.protocol, *number, fingerprint);
-            written_by(&writer.header(), message_type).into()
-        };
-        verdict.of_others.iter().map(name).collect()
+        self.verdicts.as_ref()?.of(peer)
     }
 }
 
@@ -145,20 +109,12 @@ impl Versions {
 #[cfg(not(feature = "versions"))]
 #[allow(clippy::unused_self, reason = "as with the feature")]
 impl Versions {
-    fn has_verdicts(&self) -> bool {
+    pub(crate) fn withholds(&self) -> bool {
         false
     }
 
-    fn withheld(&self, _: &PeerVersion) -> Vec<Box<str>> {
-        Vec::new()
-    }
-
-    fn misread(&self, _: &PeerVersion) -> Option<&[Box<str>]> {
+    fn verdict(&self, _: &PeerVersion) -> Option<&Verdict> {
         None
-    }
-
-    fn of_others(&self, _: &PeerVersion) -> Vec<Box<str>> {
-        Vec::new()
     }
 }
 

@@ -9,6 +9,8 @@ pub(crate) mod message_type;
 #[cfg(feature = "__engine")]
 pub(crate) mod peer_version;
 pub(crate) mod side;
+#[cfg(feature = "__engine")]
+pub(crate) mod verdict;
 
 pub use description::{Answer, Description, Travel};
 #[cfg(feature = "__engine")]

@@ -1,7 +1,7 @@
 //! What the peer of a request speaks, and whether the hub accepts that. It does not know lock
 //! files.
 use crate::{
-    handshake::PROTOCOL,
+    handshake::protocol_header::{self, PROTOCOL},
     observer::RejectionKind,
     protocol::PeerVersion,
     server::{hub::Hub, rejection::Rejection},
@@ -13,10 +13,12 @@ use http::{
 
 /// Returns what the peer says that it speaks, in the header or in the query of the URL.
 fn named(request: &Request<()>) -> Option<PeerVersion> {
-    let header = request.headers().get(PROTOCOL).and_then(|value| value.to_str().ok());
-    let parameters = request.uri().query().into_iter().flat_map(|query| query.split('&'));
+    let headers = request.headers();
+    if headers.contains_key(PROTOCOL) {
+        return protocol_header::named(headers);
+    }
     let in_query = |parameter| str::strip_prefix(parameter, PROTOCOL.as_str())?.strip_prefix('=');
-    header.or_else(|| parameters.into_iter().find_map(in_query)).and_then(PeerVersion::parse)
+    request.uri().query()?.split('&').find_map(in_query).and_then(protocol_header::parse)
 }
 
 /// Returns what the peer speaks, if it names that. The answer then names what the hub speaks.
@@ -31,8 +33,7 @@ pub(super) fn agree<E>(
     let peer = named(request);
     let Some(own) = hub.program().versions.own() else { return Ok(peer) };
     if peer.is_some() {
-        let value = HeaderValue::try_from(own.header()).expect("it has letters, digits, `%` and `.`");
-        answer.headers_mut().insert(PROTOCOL, value);
+        answer.headers_mut().insert(PROTOCOL, protocol_header::value(own));
     }
     let Some(required) = hub.admission().limits.version else { return Ok(peer) };
     let is_enough = |peer: &PeerVersion| peer.protocol == own.protocol && peer.version >= required;

@@ -2,41 +2,17 @@
 use crate::{
     connection::{handle::Handle, watch::WatchWithheld},
     error::SendError,
-    protocol::PeerVersion,
+    protocol::{PeerVersion, verdict::Verdict},
 };
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-/// What a peer speaks, and what it does not understand of this end. All connections with the same
-/// version share one.
+/// What a peer speaks. All connections with the same version share one.
 pub(crate) struct PeerProtocol {
     pub(crate) version: PeerVersion,
-    /// Type strings, in order.
-    pub(crate) withheld: Vec<Box<str>>,
-    /// The same for kept messages, with those of other versions of this program, each as
-    /// [`written_by`] names it.
-    pub(crate) unread: Arc<[Box<str>]>,
+    /// What the ends do not understand of each other, if this end knows.
+    pub(crate) verdict: Option<Arc<Verdict>>,
     /// Learns of each message that is withheld.
     pub(crate) watch: Arc<dyn WatchWithheld>,
-}
-
-/// Returns the name of a message that another version has written. Both parts are without a `/` at
-/// this place: a version has none.
-pub(crate) fn written_by(version: &str, message_type: &str) -> String {
-    format!("{version}/{message_type}")
-}
-
-impl PeerProtocol {
-    /// Whether the peer understands messages of this type, as far as this end knows.
-    pub(crate) fn reads(&self, message_type: &str) -> bool {
-        self.withheld.binary_search_by(|own| (**own).cmp(message_type)).is_err()
-    }
-}
-
-impl fmt::Debug for PeerProtocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { version, withheld, .. } = self;
-        f.debug_struct("PeerProtocol").field("version", version).field("withheld", withheld).finish_non_exhaustive()
-    }
 }
 
 impl Handle {
@@ -50,16 +26,16 @@ impl Handle {
         self.0.peer_protocol.get()
     }
 
-    /// Returns the kept messages that the peer does not understand, in order.
-    pub(crate) fn withheld_types(&self) -> Arc<[Box<str>]> {
-        self.peer_protocol().map_or_else(Arc::default, |peer| peer.unread.clone())
+    /// Returns what the ends do not understand of each other, if this end knows.
+    pub(crate) fn verdict(&self) -> Option<&Arc<Verdict>> {
+        self.peer_protocol()?.verdict.as_ref()
     }
 
     /// Whether the peer understands messages of this type, as far as this end knows. A type that
     /// the program does not declare is empty, and is understood.
     #[inline]
     pub(crate) fn peer_reads(&self, message_type: &str) -> bool {
-        self.peer_protocol().is_none_or(|peer| peer.withheld.is_empty() || peer.reads(message_type))
+        self.verdict().is_none_or(|verdict| verdict.reads(message_type))
     }
 
     /// Reports a message that the peer does not understand. Returns the error.

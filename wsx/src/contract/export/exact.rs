@@ -1,4 +1,5 @@
 //! JSON that JavaScript reads without rounding.
+use super::links::VALUES;
 use serde_json::{Map, Value};
 
 /// The integers up to this one have a number of JavaScript of their own.
@@ -18,7 +19,7 @@ pub(super) fn exact(schema: Value) -> Value {
 }
 
 fn entry(key: String, value: Value) -> Map<String, Value> {
-    let is_value = ["const", "default", "enum", "examples"].contains(&&*key);
+    let is_value = VALUES.contains(&&*key);
     let text = match &value {
         Value::Number(_) if is_rounded(&value) => Some(value.to_string()),
         _ if is_value && has_rounded(&value) => Some(value.to_string()),

@@ -2,7 +2,7 @@
 use serde_json::Value;
 
 /// The keywords whose value is not a schema, but a value of the type.
-const VALUES: [&str; 4] = ["const", "default", "enum", "examples"];
+pub(super) const VALUES: [&str; 4] = ["const", "default", "enum", "examples"];
 
 /// Removes the links from the docs of a schema, and of the schemas inside of it.
 pub(super) fn remove_links(schema: &mut Value) {

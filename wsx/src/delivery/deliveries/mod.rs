@@ -289,7 +289,7 @@ impl Shared {
         }
         gaps.remove(&mut peer.gap_place);
         peer.conn = Some(conn.clone());
-        peer.outgoing.attach(conn.withheld_types());
+        peer.outgoing.attach(conn.verdict().cloned());
         conn.set_delivering();
         self.advance(&mut state, conn.peer(), &mut events);
         drop(state);

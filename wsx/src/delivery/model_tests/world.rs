@@ -13,11 +13,13 @@ use crate::{
     },
     envelope::kept::KeptMessage,
     policy::{Delivery, Full, Policy},
+    protocol::verdict::Verdict,
 };
 use bytes::Bytes;
 use std::{
     collections::{BTreeMap, VecDeque},
     hash::{Hash, Hasher},
+    sync::Arc,
 };
 
 /// The bytes of a message. Two of them fill the smallest window.
@@ -332,7 +334,8 @@ impl World {
                 self.links += 1;
                 self.link = Some(Link { token: self.links, ..Link::default() });
                 let withheld = self.left.unread.filter(|_| self.is_old).map(|policy| type_of(&policy).into());
-                self.with_sender(|sender, _| sender.attach(withheld.into_iter().collect()));
+                let verdict = Verdict { withheld: withheld.into_iter().collect(), ..Verdict::default() };
+                self.with_sender(|sender, _| sender.attach(Some(Arc::new(verdict))));
             }
             Step::Receive => {
                 let link = self.link.as_mut().expect("there is a link");

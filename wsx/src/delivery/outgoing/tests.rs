@@ -8,6 +8,11 @@ use std::time::Duration;
 
 const ROOM: Room = Room { messages: 10, bytes: 100_000 };
 
+/// What a peer says that does not understand this type.
+fn withheld(message_type: &str) -> Option<Arc<Verdict>> {
+    Some(Arc::new(Verdict { withheld: vec![message_type.into()], ..Verdict::default() }))
+}
+
 fn message() -> Message {
     let policy = Policy::of(Delivery::AtLeastOnce);
     let text = Bytes::from_static(b"{\"type\":\"m\",\"data\":1}");
@@ -39,14 +44,14 @@ fn numbers(outgoing: &Outgoing) -> Vec<u64> {
 /// Begins a connection to a peer that does not understand messages of type `new`, and has handled
 /// this number of the first lane.
 fn attach_old(outgoing: &mut Outgoing, handled: u64) {
-    outgoing.attach(["new".into()].into());
+    outgoing.attach(withheld("new"));
     assert!(matches!(next(outgoing), Some(Step::Begin { .. })));
     outgoing.acknowledged(handled, 0, &[], Time::default());
 }
 
 /// Begins a connection to a peer that understands all.
 fn attach_new(outgoing: &mut Outgoing, handled: u64) {
-    outgoing.attach(Arc::default());
+    outgoing.attach(None);
     assert!(matches!(next(outgoing), Some(Step::Begin { .. })));
     outgoing.acknowledged(handled, 0, &[], Time::default());
 }
@@ -87,7 +92,7 @@ fn a_hole_before_a_message_is_explained_when_the_message_is_durable() {
     let accept = |outgoing: &mut Outgoing| outgoing.accept(message(), 10, ROOM).unwrap().place.1;
     assert_eq!(accept(&mut outgoing), 10);
     outgoing.stored(Lane::Seq, 10);
-    outgoing.attach(Arc::default());
+    outgoing.attach(None);
     assert!(matches!(next(&mut outgoing), Some(Step::Begin { first: 10, last: 10 })));
     outgoing.acknowledged(5, 0, &[], Time::default());
     assert!(matches!(next(&mut outgoing), Some(Step::Skip { from: 6, to: 9, why: Why::Void })));
@@ -138,7 +143,7 @@ fn messages_on_their_way_are_dropped_last() {
         assert_eq!(accepted(&mut outgoing, sized("m", dropping, 1400)), number);
     }
     let full = Room { messages: 0, bytes: 10_000 };
-    outgoing.attach(Arc::default());
+    outgoing.attach(None);
     assert!(matches!(next(&mut outgoing), Some(Step::Begin { .. })));
     outgoing.acknowledged(0, 0, &[], Time::default());
     for number in 1..=2 {
@@ -263,8 +268,8 @@ fn random_messages_expire_in_time() {
                         outgoing.stored(lane, number);
                     }
                 }
-                3 if random.random_bool(0.5) => outgoing.attach(["m".into()].into()),
-                3 => outgoing.attach(Arc::default()),
+                3 if random.random_bool(0.5) => outgoing.attach(withheld("m")),
+                3 => outgoing.attach(None),
                 4 => outgoing.detach(),
                 5 => {
                     while let Some(step) = outgoing.next(now) {

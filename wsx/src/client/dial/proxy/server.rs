@@ -1,7 +1,7 @@
 //! The URL of a proxy.
 use crate::{
-    client::{percent, stream::Destination},
-    handshake::authority,
+    client::stream::Destination,
+    handshake::{authority, percent},
 };
 use http::uri::Authority;
 use std::fmt;
