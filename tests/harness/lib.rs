@@ -486,6 +486,7 @@ pub mod handshake;
 pub mod numbered;
 pub mod page;
 pub mod proxy;
+pub mod released;
 pub mod request;
 pub mod weak_link;
 

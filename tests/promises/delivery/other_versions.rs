@@ -4,11 +4,15 @@ use std::{fs, path::PathBuf, sync::LazyLock, time::Duration};
 use tokio::time::{advance, pause, resume};
 use wsx::{
     CancellationToken, Client, Connection, Endpoint, Hub, Observer,
-    contract::{Released, check_as, schemars},
+    contract::{Released, schemars},
     delivery::{Accepted, DeliveryError, Disk, Gap, Mailbox, Outbox, Why},
     protocol::PeerVersion,
 };
-use wsx_tests::{Log, Server, within};
+use wsx_tests::{
+    Log, Server,
+    released::{release, released},
+    within,
+};
 
 /// The first version.
 mod v1 {
@@ -77,15 +81,7 @@ mod v2 {
 }
 
 /// The lock file with both versions.
-static RELEASED: LazyLock<Released> = LazyLock::new(|| {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("held-{}.lock", std::process::id()));
-    let release = |released: Result<Option<String>, String>| drop(released.unwrap().expect("it is new"));
-    release(check_as::<v1::Fleet>(&path, "release"));
-    release(check_as::<v2::Fleet>(&path, "release"));
-    let text = fs::read_to_string(&path).unwrap();
-    fs::remove_file(&path).unwrap();
-    Released::__new(text.leak())
-});
+static RELEASED: LazyLock<Released> = LazyLock::new(|| released([release::<v1::Fleet>, release::<v2::Fleet>])[1]);
 
 /// A box of the first version.
 #[derive(wsx::Endpoint, Default, Clone)]

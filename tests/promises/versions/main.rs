@@ -4,13 +4,17 @@ mod required;
 mod rolling;
 mod withheld;
 
-use std::{fs, path::PathBuf, sync::LazyLock};
+use std::sync::LazyLock;
 use wsx::{
     Client, Connection, Hub, Misunderstood, Observer,
-    contract::{Described, Released, check_as, schemars},
+    contract::{Released, schemars},
     protocol::PeerVersion,
 };
-use wsx_tests::{Log, Server, within};
+use wsx_tests::{
+    Log, Server,
+    released::{release, released},
+    within,
+};
 
 /// The first version.
 mod v1 {
@@ -96,20 +100,7 @@ mod v2 {
 }
 
 /// The lock file with both versions.
-static RELEASED: LazyLock<Released> = LazyLock::new(|| {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("versions");
-    fs::create_dir_all(&folder).unwrap();
-    let path = folder.join(format!("{}.lock", std::process::id()));
-    release::<v1::Fleet>(&path);
-    release::<v2::Fleet>(&path);
-    let text = fs::read_to_string(&path).unwrap();
-    fs::remove_file(&path).unwrap();
-    Released::__new(text.leak())
-});
-
-fn release<P: Described>(path: &std::path::Path) {
-    check_as::<P>(path, "release").unwrap().expect("it was not released before");
-}
+static RELEASED: LazyLock<Released> = LazyLock::new(|| released([release::<v1::Fleet>, release::<v2::Fleet>])[1]);
 
 /// What an observer learns of versions, and of messages that were not sent.
 #[derive(Debug, PartialEq, Eq)]

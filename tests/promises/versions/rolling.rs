@@ -1,12 +1,16 @@
 //! A rolling upgrade of a fleet, step by step: boxes of three versions, servers of two, and at
 //! every step what each pair understands: row U6 of the specification.
-use super::{Event, Events, release, schemars};
+use super::{Event, Events, schemars};
 use futures_util::{FutureExt, future::BoxFuture};
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::LazyLock};
+use std::{collections::BTreeMap, sync::LazyLock};
 use wsx::{
     CancellationToken, Client, Endpoint, Hub, RequestError, SendError, contract::Released, protocol::PeerVersion,
 };
-use wsx_tests::{Log, Server, within};
+use wsx_tests::{
+    Log, Server,
+    released::{release, released},
+    within,
+};
 
 /// The protocol of the example fleet, as it was released first.
 mod v1 {
@@ -100,20 +104,10 @@ mod v3 {
 }
 
 /// The lock file as each version has it: without those that came later.
-static RELEASED: LazyLock<[Released; 3]> = LazyLock::new(|| {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("versions");
-    fs::create_dir_all(&folder).unwrap();
-    let path = folder.join(format!("rolling-{}.lock", std::process::id()));
-    let releases = [release::<v1::Fleet>, release::<v2::Fleet>, release::<v3::Fleet>];
-    let released = releases.map(|release| {
-        release(&path);
-        Released::__new(fs::read_to_string(&path).unwrap().leak())
-    });
-    fs::remove_file(&path).unwrap();
-    released
-});
+static RELEASED: LazyLock<[Released; 3]> =
+    LazyLock::new(|| released([release::<v1::Fleet>, release::<v2::Fleet>, release::<v3::Fleet>]));
 
-fn released(version: u32) -> Released {
+fn released_until(version: u32) -> Released {
     RELEASED[version as usize - 1]
 }
 
@@ -215,9 +209,9 @@ async fn start(address: &str, id: &str, version: u32) -> Running {
     }
     let (endpoint, observer) = (handled.clone(), events.clone());
     let client: Box<dyn AnyBox> = match version {
-        1 => Box::new(dial(url, Box1(endpoint), observer, released(version)).await),
-        2 => Box::new(dial(url, Box2(endpoint), observer, released(version)).await),
-        _ => Box::new(dial(url, Box3(endpoint), observer, released(version)).await),
+        1 => Box::new(dial(url, Box1(endpoint), observer, released_until(version)).await),
+        2 => Box::new(dial(url, Box2(endpoint), observer, released_until(version)).await),
+        _ => Box::new(dial(url, Box3(endpoint), observer, released_until(version)).await),
     };
     Running { version, client, handled, events }
 }
@@ -252,15 +246,19 @@ impl Station {
         let builder = || Hub::builder();
         match version {
             1 => {
-                let hub =
-                    builder().endpoint(Station1(handled.clone())).observer(events.clone()).contract(released(version));
+                let hub = builder()
+                    .endpoint(Station1(handled.clone()))
+                    .observer(events.clone())
+                    .contract(released_until(version));
                 let hub = hub.build().unwrap();
                 let upgrade = hub.ws_handler(wsx_tests::query_id, |_| {});
                 Self::One(Server::start_at(hub, upgrade, address).await)
             }
             _ => {
-                let hub =
-                    builder().endpoint(Station3(handled.clone())).observer(events.clone()).contract(released(version));
+                let hub = builder()
+                    .endpoint(Station3(handled.clone()))
+                    .observer(events.clone())
+                    .contract(released_until(version));
                 let hub = hub.build().unwrap();
                 let upgrade = hub.ws_handler(wsx_tests::query_id, |_| {});
                 Self::Three(Server::start_at(hub, upgrade, address).await)
