@@ -75,12 +75,10 @@
 //! # struct Station;
 //! # #[wsx::handler(on = Station)]
 //! # fn on_health(_health: Health) {}
-//! # fn hub(released: Released) -> Result<Hub<Station>, wsx::BuildError> {
-//! // const RELEASED: Released = wsx::contract::released!("wsx.lock");
-//! # #[allow(non_snake_case)] let RELEASED = released;
-//! let hub = Hub::builder().endpoint(Station).contract(RELEASED).build()?;
-//! # Ok(hub)
-//! # }
+//! // In a program: const RELEASED: Released = wsx::contract::released!("wsx.lock");
+//! fn hub(released: Released) -> Result<Hub<Station>, wsx::BuildError> {
+//!     Hub::builder().endpoint(Station).contract(released).build()
+//! }
 //! # fn main() {}
 //! ```
 //!
@@ -96,11 +94,13 @@
 //!   does a request, and the reply of a handler fails. A broadcast leaves the peer out.
 //! - Everything else goes on. So an outdated box still receives its update.
 //! - A type with `#[wsx(always)]` is sent to every peer.
-//! - A peer whose version is not in the file gets everything. It is newer, and knows this end.
+//! - A peer whose version is not in the file gets everything. Mostly it is newer, and its own file
+//!   has the version of this end. What it cannot read fails there, and a request returns
+//!   [`RequestError::BadData`](crate::RequestError::BadData).
 //!
-//! A message that the peer does not know is withheld too, although it would ignore it: the sender
-//! learns that. [`HubBuilder::require`](crate::server::HubBuilder::require) rejects old versions,
-//! when no box speaks them any more.
+//! A message that the peer does not know is withheld too. The peer would ignore it, and the sender
+//! would not learn that. [`HubBuilder::require`](crate::server::HubBuilder::require) rejects old
+//! versions, when no box speaks them any more.
 //!
 //! # What a schema does not say
 //!
