@@ -7,7 +7,7 @@ use tokio::{
     sync::Mutex,
     time::{sleep, timeout},
 };
-use wsx::{CancellationToken, Client, Config, Connection, RawFrame, SendError};
+use wsx::{CancellationToken, Client, Config, Connection, Deflate, RawFrame, SendError};
 
 /// Time limit for a case. The slowest cases send a million single bytes and take some seconds.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -16,6 +16,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 async fn main() -> Result<(), Box<dyn Error>> {
     let [_, url, longest] = &env::args().collect::<Vec<_>>()[..] else { return Err("usage: URL BYTES".into()) };
     let config = Config::default().max_message_size(longest.parse()?).queue_bytes(2 * longest.parse::<usize>()?);
+    // Every window and both contexts: the suite answers with each combination.
+    let options = Deflate::default().server_context(true).client_window_bits(15).server_window_bits(15);
+    let config = config.deflate(options.min_size(0));
     let cases: u32 = ask(&format!("{url}/getCaseCount"), &config).await?.parse()?;
     for case in 1..=cases {
         echo(&format!("{url}/runCase?case={case}&agent=wsx"), &config).await?;

@@ -193,6 +193,7 @@ fn without_engine(name: &str) -> proc_macro2::TokenStream {
 /// #[wsx(delivery = at_least_once, full = drop_oldest)]
 ///
 /// #[wsx(always)]                          is also sent to peers of versions that may not understand it
+/// #[wsx(compress = never)]                is sent as it is, also if the connection compresses
 /// ```
 ///
 /// # The type string is part of the protocol
@@ -226,11 +227,15 @@ fn without_engine(name: &str) -> proc_macro2::TokenStream {
 /// - `always` is for a message that brings an update: it is sent to peers of every version; see
 ///   `wsx::contract`.
 ///
-/// `Message::POLICY` has these options, to read. They are part of the description and of the
-/// fingerprint of a protocol, and not of the message's own fingerprint.
+/// - `compress = never` is for a message that has a secret next to text of someone else; see
+///   `wsx::Config::deflate`.
+///
+/// `Message::POLICY` has these options, to read. All but `compress` are part of the description and
+/// of the fingerprint of a protocol, and none is part of the message's own fingerprint.
 ///
 /// A request, a reply and a refusal of a protocol cannot have them: they belong to one connection,
-/// and the request has a deadline. Only a request may have `always`.
+/// and the request has a deadline. Each may have `compress = never`, and a request may have
+/// `always`.
 ///
 /// # The fingerprint
 ///

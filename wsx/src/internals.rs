@@ -219,6 +219,6 @@ where
     let target = Target::parse(url).expect("the URL of the test is valid");
     let protocols = protocols.map(|protocols| (SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocols)));
     let headers = HeaderMap::from_iter(protocols);
-    let request = handshake::Request { headers: &headers, deadline: None };
+    let request = handshake::Request { headers: &headers, config: &Config::default(), deadline: None };
     handshake::perform(stream, &target, &request).await.map(|opened| opened.early)
 }

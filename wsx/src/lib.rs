@@ -322,6 +322,8 @@ mod task;
 #[cfg(feature = "__engine")]
 mod wire;
 
+#[cfg(feature = "deflate")]
+pub use config::Deflate;
 #[cfg(feature = "__engine")]
 #[doc(inline)]
 pub use connection::Connection;

@@ -1,6 +1,6 @@
 //! The trait of a message: a Rust type with a type string and a policy. It does not know the wire
 //! format or any protocol.
-pub use crate::policy::{Delivery, Full, Policy};
+pub use crate::policy::{Compress, Delivery, Full, Policy};
 
 /// A message: a Rust type and the envelope's `type` that it has on the wire.
 ///

@@ -50,6 +50,28 @@ pub struct Policy {
     /// as this end knows. It is for a message that brings an update.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub always: bool,
+    /// Whether the message may be compressed. This is not part of how a message is delivered, so
+    /// neither `Display` nor JSON has it, and a version of a protocol may change it.
+    #[serde(skip)]
+    pub compress: Compress,
+}
+
+/// Whether the messages of a type may be compressed, in a [`Policy`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Compress {
+    /// They are compressed if both ends agreed on it, and if that makes them shorter.
+    #[default]
+    Allowed,
+    /// They are sent as they are, because they have a secret next to text of someone else; see
+    /// `docs/SECURITY.md`.
+    Never,
+}
+
+impl Compress {
+    pub(crate) const fn is_allowed(self) -> bool {
+        matches!(self, Self::Allowed)
+    }
 }
 
 /// How often a message is delivered, in a [`Policy`].
@@ -95,7 +117,7 @@ impl Policy {
     #[doc(hidden)]
     #[must_use]
     pub const fn of(delivery: Delivery) -> Self {
-        Self { delivery, ttl: None, key: None, full: Full::Reject, always: false }
+        Self { delivery, ttl: None, key: None, full: Full::Reject, always: false, compress: Compress::Allowed }
     }
 
     #[doc(hidden)]
@@ -122,7 +144,13 @@ impl Policy {
         Self { always: true, ..self }
     }
 
-    /// Whether the type declares nothing.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn never_compressed(self) -> Self {
+        Self { compress: Compress::Never, ..self }
+    }
+
+    /// Whether the type declares nothing about its delivery.
     pub(crate) const fn is_default(&self) -> bool {
         !self.is_kept() && self.ttl.is_none() && !self.always
     }

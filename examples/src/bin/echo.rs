@@ -5,7 +5,7 @@
 //! Conformance and abuse suites run against it. It prints one line, with its address. It has no
 //! observer: a suite that does not read standard error would fill the pipe, and block the server.
 use clap::Parser;
-use wsx::{Config, Connection, Hub, RawFrame, SendError};
+use wsx::{Config, Connection, Deflate, Hub, RawFrame, SendError};
 use wsx_examples::MainError;
 
 /// Sends every WebSocket message on the path /ws back unchanged.
@@ -18,6 +18,12 @@ struct Arguments {
     /// Maximum size of a message; a longer one closes its connection with code 1009
     #[arg(long, value_name = "BYTES", default_value_t = Config::default().max_message_size)]
     max_message_size: usize,
+    /// Compress messages with permessage-deflate, if the peer offers it
+    #[arg(long)]
+    compress: bool,
+    /// Minimum size of a message that is compressed
+    #[arg(long, value_name = "BYTES", default_value_t = Deflate::default().min_size)]
+    compress_from: usize,
 }
 
 /// Echoes a message that is not an envelope.
@@ -43,11 +49,16 @@ async fn send_back(frame: &RawFrame<'_>, conn: &Connection) -> Result<(), SendEr
 
 #[tokio::main]
 async fn main() -> Result<(), MainError> {
-    let Arguments { listen, max_message_size } = Arguments::parse();
+    let Arguments { listen, max_message_size, compress, compress_from } = Arguments::parse();
     // Not `Config::edge()`: suites count frames, and a heartbeat would add some.
-    let config = Config::default()
+    let mut config = Config::default()
         .max_message_size(max_message_size)
         // Room for two of the longest messages: one echo leaves while the next one comes in.
         .queue_bytes(max_message_size.saturating_mul(2).max(Config::default().queue_bytes));
+    if compress {
+        // Every window and both contexts: suites try each combination.
+        let options = Deflate::default().server_context(true).client_window_bits(15).server_window_bits(15);
+        config = config.deflate(options.min_size(compress_from));
+    }
     wsx_examples::serve(Hub::builder().config(config).build()?, &listen).await
 }

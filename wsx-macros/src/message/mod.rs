@@ -23,7 +23,7 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
         }
         if !meta.path.is_ident("type") {
             return Err(meta.error(
-                "the options of a message are `#[wsx(type = \"..\", delivery = .., ttl = \"..\", key = .., full = .., always, crate = path)]`",
+                "the options of a message are `#[wsx(type = \"..\", delivery = .., ttl = \"..\", key = .., full = .., always, compress = never, crate = path)]`",
             ));
         }
         once(given.is_some(), &meta.path)?;

@@ -1,5 +1,5 @@
-//! How the messages of a type are delivered: the options `delivery`, `ttl`, `key`, `full` and
-//! `always`. It does not know what the library does with them.
+//! How the messages of a type are sent: the options `delivery`, `ttl`, `key`, `full`, `always` and
+//! `compress`. It does not know what the library does with them.
 use crate::shared::{Errors, once};
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -25,6 +25,8 @@ pub(super) struct Declared {
     /// The option, and whether the oldest message is dropped.
     full: Option<(Path, bool)>,
     always: bool,
+    /// Whether `compress = never` is given.
+    plain: bool,
     /// Collected here, so that an option after a mistake is read too.
     mistakes: Vec<syn::Error>,
 }
@@ -58,6 +60,7 @@ impl Declared {
             ("ttl", self.ttl.is_some()),
             ("key", self.key.is_some()),
             ("full", self.full.is_some()),
+            ("compress", self.plain),
         ];
         let Some((name, is_given)) = given.into_iter().find(|(name, _)| option.is_ident(name)) else {
             return Ok(false);
@@ -71,6 +74,7 @@ impl Declared {
             "delivery" => self.delivery = Some(self.delivery(&value)),
             "ttl" => self.ttl = Some((option.clone(), self.ttl(&value))),
             "key" => self.key = Some((option.clone(), self.key(&value))),
+            "compress" => self.compress(&value),
             _ => self.full = Some((option.clone(), self.full(&value))),
         }
         Ok(true)
@@ -107,6 +111,16 @@ impl Declared {
             self.mistake(value, "a key is the name of a field, as in `key = device`");
         }
         field
+    }
+
+    fn compress(&mut self, value: &Expr) {
+        if name(value).as_deref() != Some("never") {
+            self.mistake(
+                value,
+                "`compress` can only be `never`: other messages are compressed if both ends agreed on it",
+            );
+        }
+        self.plain = true;
     }
 
     fn full(&mut self, value: &Expr) -> bool {
@@ -154,7 +168,8 @@ impl Declared {
         let full = self.full.as_ref().filter(|(_, drops)| *drops).map(|_| quote!(.dropping_oldest()));
         let key = self.key.as_ref().and_then(|(_, field)| field.as_ref()).filter(|field| has_field(input, field));
         let always = self.always.then(|| quote!(.sent_always()));
-        if self.delivery.is_none() && ttl.is_none() && always.is_none() {
+        let plain = self.plain.then(|| quote!(.never_compressed()));
+        if self.delivery.is_none() && ttl.is_none() && always.is_none() && plain.is_none() {
             return TokenStream::new();
         }
         let slot = key.map(|field| {
@@ -170,7 +185,7 @@ impl Declared {
             quote!(.with_key(#name))
         });
         quote! {
-            const POLICY: #p::Policy = #p::Policy::of(#p::Delivery::#delivery) #ttl #key #full #always;
+            const POLICY: #p::Policy = #p::Policy::of(#p::Delivery::#delivery) #ttl #key #full #always #plain;
             #slot
         }
     }
@@ -310,6 +325,8 @@ mod tests {
             ("#[wsx(delivery = state)]", "(State)"),
             ("#[wsx(always)]", "(AtMostOnce).sent_always()"),
             ("#[wsx(always, delivery = latest)]", "(Latest).sent_always()"),
+            ("#[wsx(compress = never)]", "(AtMostOnce).never_compressed()"),
+            ("#[wsx(compress = never, delivery = state)]", "(State).never_compressed()"),
         ] {
             let (errors, policy) = read(&format!("{options} struct A {{ a: u8, r#type: u8 }}"));
             assert_eq!((errors, &*policy), (vec![], expected), "{options}");
@@ -347,6 +364,9 @@ mod tests {
             ("delivery = at_least_once, full = drop_newest", &["when the store is full"]),
             ("always, always", &["`always` is given twice"]),
             ("always = true", &["`always` has no value"]),
+            ("compress = never, compress = never", &["`compress` is given twice"]),
+            ("compress = always", &["`compress` can only be `never`"]),
+            ("compress = \"never\"", &["`compress` can only be `never`"]),
             ("full = 1, key = a, ttl = \"1y\"", &["when the store is full", "a ttl is a text", full_needs, key_needs]),
         ] {
             let (errors, _) = read(&format!("#[wsx({options})] struct A {{ a: u8 }}"));

@@ -62,7 +62,7 @@ pub(super) async fn attempt<E: Endpoint>(inner: &Inner<E>, turn: &mut Turn) -> R
         }
         let mut followed = 0;
         loop {
-            let request = Request { headers: &all, deadline };
+            let request = Request { headers: &all, config: &program.config, deadline };
             let error = match dial(&target, route, trust, &request, &program.config).await {
                 Ok((socket, opened)) => {
                     turn.redirect = None;
@@ -84,9 +84,11 @@ pub(super) async fn attempt<E: Endpoint>(inner: &Inner<E>, turn: &mut Turn) -> R
     let dialled = dialled.await.ok_or_else(panicked)?;
     let (id, socket, opened) = dialled.unwrap_or(Err(ConnectError::Timeout(limit)))?;
     let conn = Handle::new(id, Role::Client, &program.config);
-    let transport = SocketTransport::with_tcp(socket, stream::tcp, Role::Client, opened.early, &program.config);
+    let transport = SocketTransport::with_tcp(socket, stream::tcp, Role::Client, opened.early, &program.config)
+        .inflating(opened.compression);
     conn.set_peer_addr(transport.peer_addr());
     program.watch(&conn);
+    conn.set_compression(opened.compression);
     if let Some(version) = protocol_header::named(&opened.headers) {
         program.meet(&conn, version);
         program.report_version(&conn);

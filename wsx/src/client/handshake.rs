@@ -4,11 +4,14 @@
 //! It works on any stream. Of TLS it only knows an error that can come after the TLS handshake.
 use crate::{
     client::{rejected, tls, url::Target},
+    config::Config,
     error::{ConnectError, cut},
     handshake::{
+        deflate,
         head::{self, HeadError, MAX_HEAD, MAX_HEADERS, MAX_INTERIM},
         header_list,
     },
+    wire::deflate::Agreed,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version,
@@ -32,6 +35,8 @@ pub(super) const OWN: [HeaderName; 6] =
 pub(crate) struct Request<'a> {
     /// The headers of the program.
     pub(crate) headers: &'a HeaderMap,
+    /// The bounds of the client, with its options of compression.
+    pub(crate) config: &'a Config,
     /// The end of the attempt. The body of a rejection is not waited for after it.
     pub(crate) deadline: Option<Instant>,
 }
@@ -43,6 +48,8 @@ pub(crate) struct Opened {
     pub(crate) early: Vec<u8>,
     /// The headers of the answer.
     pub(crate) headers: HeaderMap,
+    /// How messages are compressed, if both ends agreed on it.
+    pub(crate) compression: Option<Agreed>,
 }
 
 /// Makes the handshake on a stream.
@@ -54,8 +61,9 @@ where
     let key = generate_key();
     let protocols: Vec<_> =
         header_list::elements(request.headers, SEC_WEBSOCKET_PROTOCOL).filter(|name| !name.is_empty()).collect();
-    let written =
-        request_bytes(target, &key, request.headers, &protocols).map_err(|why| ConnectError::Headers(why.into()))?;
+    let offer = deflate::offer(request.config);
+    let written = request_bytes(target, &key, request.headers, &protocols, offer.as_ref())
+        .map_err(|why| ConnectError::Headers(why.into()))?;
     stream.write_all(&written).await.map_err(broken)?;
     stream.flush().await.map_err(broken)?;
 
@@ -77,9 +85,10 @@ where
             body,
         });
     }
-    check(&answer, &derive_accept_key(key.as_bytes()), &protocols)
+    let compression = check(&answer, &derive_accept_key(key.as_bytes()), &protocols)
+        .and_then(|()| deflate::accept(request.config, answer.headers()))
         .map_err(|why| ConnectError::Handshake(why.into()))?;
-    Ok(Opened { early: buffer, headers: answer.into_parts().0.headers })
+    Ok(Opened { early: buffer, headers: answer.into_parts().0.headers, compression })
 }
 
 /// Returns the error about a header that the program must not set, if it has set one.
@@ -89,13 +98,21 @@ pub(super) fn own_header(headers: &HeaderMap) -> Option<String> {
         HOST => "the client writes the header `host` itself, from its URL: remove it, and name that host in the URL; \
                  `connector` reaches it at another address"
             .to_owned(),
-        SEC_WEBSOCKET_EXTENSIONS => format!("the client does not support extensions: remove the header `{name}`"),
+        SEC_WEBSOCKET_EXTENSIONS => {
+            format!("the client writes the header `{name}` itself: remove it; `Config::deflate` offers compression")
+        }
         _ => format!("the client writes the header `{name}` itself: remove it"),
     })
 }
 
 /// Returns the bytes of the request. The error names a header that the program must not set.
-fn request_bytes(target: &Target, key: &str, headers: &HeaderMap, protocols: &[&[u8]]) -> Result<Vec<u8>, String> {
+fn request_bytes(
+    target: &Target,
+    key: &str,
+    headers: &HeaderMap,
+    protocols: &[&[u8]],
+    offer: Option<&HeaderValue>,
+) -> Result<Vec<u8>, String> {
     if let Some(why) = own_header(headers) {
         return Err(why);
     }
@@ -109,6 +126,9 @@ fn request_bytes(target: &Target, key: &str, headers: &HeaderMap, protocols: &[&
     if !protocols.is_empty() {
         // In one line, because not every server reads a second one.
         line("Sec-WebSocket-Protocol", &protocols.join(&b", "[..]));
+    }
+    if let Some(offer) = offer {
+        line("Sec-WebSocket-Extensions", offer.as_bytes());
     }
     for (name, value) in headers.iter().filter(|(name, _)| *name != SEC_WEBSOCKET_PROTOCOL) {
         // Some servers compare names with case, and expect this name as browsers write it.
@@ -162,10 +182,6 @@ fn check(answer: &Response<()>, accept: &str, requested: &[&[u8]]) -> Result<(),
         }
         Some(_) => {}
     }
-    // The client does not request an extension, and could not read the frames of one.
-    if headers.contains_key("Sec-WebSocket-Extensions") {
-        return Err("the answer has a `Sec-WebSocket-Extensions` header, but no extension was requested".to_owned());
-    }
     match sole(headers, "Sec-WebSocket-Protocol")? {
         None if requested.is_empty() => Ok(()),
         None => Err("the server selected none of the requested subprotocols".to_owned()),
@@ -202,7 +218,8 @@ mod tests {
 
     fn written(url: &str, headers: &HeaderMap) -> Result<String, String> {
         let protocols: Vec<_> = header_list::elements(headers, SEC_WEBSOCKET_PROTOCOL).collect();
-        let request = request_bytes(&Target::parse(url).unwrap(), "dGhlIHNhbXBsZSBub25jZQ==", headers, &protocols);
+        let request =
+            request_bytes(&Target::parse(url).unwrap(), "dGhlIHNhbXBsZSBub25jZQ==", headers, &protocols, None);
         request.map(|request| String::from_utf8(request).unwrap())
     }
 
@@ -273,7 +290,6 @@ mod tests {
             (GOOD.replace("xOo=", "xOo"), none, Err("does not match")),
             (GOOD.replace("Accept", "Key"), none, Err("no `Sec-WebSocket-Accept`")),
             (with("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), none, Err("more than one")),
-            (with("Sec-WebSocket-Extensions: x"), none, Err("no extension")),
             (with("Sec-WebSocket-Protocol: v1"), some, Ok(())),
             (with("Sec-WebSocket-Protocol: v1"), none, Err("\"v1\", which was not requested")),
             (with("Sec-WebSocket-Protocol: V1"), some, Err("\"V1\", which was not requested")),
@@ -297,7 +313,7 @@ mod tests {
         let (mut near, mut far) = tokio::io::duplex(4096);
         let answer = "HTTP/1.1 302 Found\r\nSet-Cookie: secret\r\nLocation: /?secret\r\nContent-Length: 0\r\n\r\n";
         far.write_all(answer.as_bytes()).await.unwrap();
-        let request = Request { headers: &HeaderMap::new(), deadline: None };
+        let request = Request { headers: &HeaderMap::new(), config: &Config::default(), deadline: None };
         let error = perform(&mut near, &Target::parse("ws://a/ws").unwrap(), &request).await.unwrap_err();
         let shown = format!("{error:?}");
         assert!(shown.contains("Sensitive") && !shown.contains("secret"), "{shown}");

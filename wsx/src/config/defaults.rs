@@ -31,6 +31,8 @@ impl Default for Config {
             tcp_user_timeout: None,
             tcp_keepalive: None,
             receive_limit: None,
+            #[cfg(feature = "deflate")]
+            deflate: None,
         }
     }
 }

@@ -265,7 +265,8 @@ impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
                 }
                 (Step::Failed(Failed::NotSent(error)), _) => return not_sent(error),
                 (Step::Draft { id, draft }, Some(conn)) => {
-                    let frame = draft.finish(Opcode::TEXT, conn.role());
+                    let mut frame = draft.finish(Opcode::TEXT, conn.role());
+                    conn.mark(&mut frame);
                     let sent = Counted::of(&frame);
                     match conn.queue().push(frame.into_bytes(), cx) {
                         Ok(Pushed::Queued(before)) => {

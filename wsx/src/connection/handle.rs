@@ -4,6 +4,7 @@
 //! The task, the hub and the sends use a [`Handle`]. [`Connection`](super::Connection) is its
 //! public form and adds the side. A handle does not know the socket or the hub.
 mod asks;
+mod compression;
 pub(crate) mod delivery;
 mod extra;
 mod intake;
@@ -75,6 +76,9 @@ struct Shared {
     max_requests: usize,
     /// The requests of this program that wait. A connection that never asks has none.
     requests: OnceLock<Box<Requests>>,
+    /// Whether this end compresses. It is read for every message, so it is not only in `extra`.
+    #[cfg(feature = "deflate")]
+    compresses: AtomicBool,
     /// Whether the observer knows that the peer sends replies which nobody waits for.
     unexpected: AtomicBool,
     /// What the peer speaks, if it has named it. Set before the task starts.
@@ -122,6 +126,8 @@ impl Handle {
             request_timeout: config.request_timeout,
             max_requests: config.max_requests,
             requests: OnceLock::new(),
+            #[cfg(feature = "deflate")]
+            compresses: AtomicBool::new(false),
             unexpected: AtomicBool::new(false),
             peer_protocol: OnceLock::new(),
             delivery: Delivery::default(),
@@ -526,6 +532,7 @@ mod tests {
     struct Calls(Mutex<Vec<String>>);
 
     impl Watch for Calls {
+        fn compressed(&self, _: &Handle, _: &crate::connection::Compression) {}
         fn sent(&self, conn: &Handle, message_type: &'static str, bytes: usize) {
             self.0.lock().unwrap().push(format!("{} sent {message_type} {bytes}", conn.id()));
         }

@@ -22,6 +22,8 @@ pub(crate) mod watch;
 pub use asking::Asking;
 pub use sending::Sending;
 
+pub use crate::wire::deflate::{Compression, Direction};
+
 use crate::{
     closed::Closed,
     connection::{

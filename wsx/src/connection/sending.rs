@@ -108,7 +108,7 @@ impl<'c> Sending<'c> {
     }
 
     #[inline]
-    fn on_frame(conn: &'c Handle, frame: Result<Frame, SendError>) -> Self {
+    pub(super) fn on_frame(conn: &'c Handle, frame: Result<Frame, SendError>) -> Self {
         let (step, counted) = split(conn, frame);
         Self::new(Target::Borrowed(conn), step, counted)
     }
@@ -159,8 +159,9 @@ impl<'c> Sending<'c> {
 fn split(conn: &Handle, frame: Result<Frame, SendError>) -> (Step, Option<Counted>) {
     match frame {
         Ok(frame) if !conn.peer_reads(frame.message_type) => (Step::Failed(conn.withhold(frame.message_type)), None),
-        Ok(frame) => {
+        Ok(mut frame) => {
             let counted = Counted::of(&frame);
+            conn.mark(&mut frame);
             (Step::Frame(frame.into_bytes()), Some(counted))
         }
         Err(error) => (Step::Failed(error), None),
@@ -319,10 +320,11 @@ impl TakeReply for Handle {
 }
 
 #[inline]
-fn try_send_frame(conn: &Handle, frame: Frame) -> Result<(), SendError> {
+fn try_send_frame(conn: &Handle, mut frame: Frame) -> Result<(), SendError> {
     if !conn.peer_reads(frame.message_type) {
         return Err(conn.withhold(frame.message_type));
     }
+    conn.mark(&mut frame);
     if conn.watch().is_some() {
         return try_send_watched(conn, frame);
     }
@@ -471,6 +473,7 @@ mod tests {
     struct Sent(Mutex<Vec<(&'static str, usize)>>);
 
     impl Watch for Sent {
+        fn compressed(&self, _: &Handle, _: &crate::connection::Compression) {}
         fn sent(&self, _: &Handle, message_type: &'static str, bytes: usize) {
             self.0.lock().unwrap().push((message_type, bytes));
         }

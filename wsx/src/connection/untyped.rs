@@ -143,10 +143,10 @@ impl Connection {
     /// Cancel safe. If this future is dropped while it waits for room, the message is not sent; see
     /// [`Sending`].
     pub fn send_bytes(&self, text: impl AsRef<[u8]>) -> Sending<'_> {
-        let frame = std::str::from_utf8(text.as_ref())
-            .map(|text| write::frame(Opcode::TEXT, self.handle.role(), text.as_bytes()))
-            .map_err(SendError::NotUtf8);
-        Sending::on(&self.handle, frame).counted("", text.as_ref().len())
+        match std::str::from_utf8(text.as_ref()) {
+            Ok(text) => self.send_frame(Opcode::TEXT, text.as_bytes()),
+            Err(error) => Sending::on_frame(&self.handle, Err(SendError::NotUtf8(error))),
+        }
     }
 
     /// Queues bytes as a binary message.
@@ -160,8 +160,7 @@ impl Connection {
     /// Cancel safe. If this future is dropped while it waits for room, the message is not sent; see
     /// [`Sending`].
     pub fn send_binary(&self, bytes: impl AsRef<[u8]>) -> Sending<'_> {
-        let bytes = bytes.as_ref();
-        Sending::on(&self.handle, Ok(write::frame(Opcode::BINARY, self.handle.role(), bytes))).counted("", bytes.len())
+        self.send_frame(Opcode::BINARY, bytes.as_ref())
     }
 
     /// Queues a received message unchanged: text as a text message, bytes as a binary message.
@@ -188,7 +187,10 @@ impl Connection {
             RawFrame::Text(_) => Opcode::TEXT,
             RawFrame::Binary(_) => Opcode::BINARY,
         };
-        let bytes = frame.as_bytes();
-        Sending::on(&self.handle, Ok(write::frame(kind, self.handle.role(), bytes))).counted("", bytes.len())
+        self.send_frame(kind, frame.as_bytes())
+    }
+
+    fn send_frame(&self, kind: Opcode, payload: &[u8]) -> Sending<'_> {
+        Sending::on_frame(&self.handle, Ok(write::data_frame(kind, self.handle.role(), payload)))
     }
 }

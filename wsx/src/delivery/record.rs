@@ -15,7 +15,7 @@
 use crate::{
     delivery::{Change, Time, Why, failed::Stored, lane::Lane, message::Message},
     envelope::kept::KeptMessage,
-    policy::{Delivery, Policy},
+    policy::{Compress, Delivery, Policy},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,9 @@ struct Head<'r> {
     /// What the program speaks that writes it.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     by: Option<Cow<'r, str>>,
+    /// Whether it must not be compressed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    plain: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,6 +132,7 @@ pub(super) fn message(
         settled: is_settled,
         held: message.is_held,
         by: message.by.as_deref().or(own).map(Cow::Borrowed),
+        plain: !kept.policy.compress.is_allowed(),
     });
     value.push(b'\n');
     value.extend_from_slice(&kept.text);
@@ -206,6 +210,7 @@ fn stored_message(value: &[u8]) -> Option<StoredMessage> {
     let head: Head<'_> = serde_json::from_slice(head).ok()?;
     let mut policy = Policy::of(delivery_of(head.delivery)?);
     policy.ttl = head.ttl.map(Duration::from_millis);
+    policy.compress = if head.plain { Compress::Never } else { Compress::Allowed };
     std::str::from_utf8(text).ok()?;
     let slot = head.slot.map(|slot| (&*slot).into());
     let kept = KeptMessage::new(head.message_type.into_owned().into(), policy, slot, Bytes::copy_from_slice(text))?;

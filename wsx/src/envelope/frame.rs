@@ -20,13 +20,19 @@ pub(crate) trait Encode: Outbound {
     /// Returns the finished frame, with these keys in its envelope.
     #[inline]
     fn encode_with(&self, role: Role, keys: Sent<'_>) -> Result<Frame, SendError> {
-        write::encode(Opcode::TEXT, role, self.constant_type(), |buffer| self.write_envelope(buffer, keys))
-            .map_err(SendError::Encode)
+        let mut frame =
+            write::encode(Opcode::TEXT, role, self.constant_type(), |buffer| self.write_envelope(buffer, keys))
+                .map_err(SendError::Encode)?;
+        frame.may_shrink = self.policy().compress.is_allowed();
+        Ok(frame)
     }
 
     /// Returns the frame without its header; otherwise as [`encode_with`](Self::encode_with).
     fn draft(&self, keys: Sent<'_>) -> Result<Draft, SendError> {
-        write::draft(self.constant_type(), |buffer| self.write_envelope(buffer, keys)).map_err(SendError::Encode)
+        let mut draft = write::draft(self.constant_type(), |buffer| self.write_envelope(buffer, keys))
+            .map_err(SendError::Encode)?;
+        draft.set_may_shrink(self.policy().compress.is_allowed());
+        Ok(draft)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The parts of the handshake that both ends use. This folder does not know the hub or the client.
 pub(crate) mod authority;
+pub(crate) mod deflate;
 pub(crate) mod head;
 pub(crate) mod header_list;
 pub(crate) mod percent;

@@ -8,6 +8,7 @@ use crate::{
     error::{ConnectError, HandlerError},
     observer::{Gap, Interest, Misunderstood, Observer, RejectionKind, Resumed, Setback, calls::for_each_call},
     protocol::PeerVersion,
+    wire::deflate::Compression,
 };
 use http::StatusCode;
 use std::{io, net::SocketAddr, time::Duration};

@@ -32,6 +32,7 @@ macro_rules! for_each_call {
             handler_finished(conn: &Connection, message_type: &str, elapsed: Duration);
             message_sent(conn: &Connection, message_type: &str, bytes: usize);
             queue_changed(conn: &Connection, before: usize, now: usize);
+            messages_compressed(conn: &Connection, compression: &Compression);
         }
     };
 }

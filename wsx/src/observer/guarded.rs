@@ -12,6 +12,7 @@ use crate::{
     error::{ConnectError, HandlerError},
     observer::{Gap, Interest, Misunderstood, Observer, RejectionKind, Resumed, Setback, calls::for_each_call},
     protocol::PeerVersion,
+    wire::deflate::Compression,
 };
 use http::StatusCode;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -57,6 +58,10 @@ impl Watch for GuardedObserver {
 
     fn queue_changed(&self, conn: &Handle, before: usize, now: usize) {
         Self::queue_changed(self, Connection::of(conn), before, now);
+    }
+
+    fn compressed(&self, conn: &Handle, work: &Compression) {
+        self.messages_compressed(Connection::of(conn), work);
     }
 }
 

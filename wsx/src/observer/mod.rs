@@ -38,6 +38,7 @@ use crate::{
     error::StoreError,
     error::{ConnectError, HandlerError},
     protocol::PeerVersion,
+    wire::deflate::Compression,
 };
 use http::StatusCode;
 use std::{io, net::SocketAddr, time::Duration};
@@ -287,5 +288,14 @@ pub trait Observer: Send + Sync + 'static {
     /// queued messages, and to zero at the end of the connection.
     fn queue_changed(&self, conn: &Connection, before: usize, now: usize) {
         let _ = (conn, before, now);
+    }
+
+    /// Messages were compressed or inflated (row D9 of the specification). Only with
+    /// [`Interest::with_messages`], on a connection whose ends agreed on
+    /// [`Config::deflate`](crate::Config).
+    ///
+    /// A broadcast is compressed once, so only one of its connections reports that time.
+    fn messages_compressed(&self, conn: &Connection, compression: &Compression) {
+        let _ = (conn, compression);
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     envelope::{Outbound, frame::Encode as _, kept::KeptMessage},
     error::SendError,
     protocol::endpoint::Endpoint,
-    server::{hub::Hub, roster::Roster},
+    server::{compressed::Variants, hub::Hub, roster::Roster},
     wire::{close_code::CloseCode, role::Role, write::Frame},
 };
 use bytes::Bytes;
@@ -87,10 +87,11 @@ fn keep<'h, E: Endpoint>(
 /// With a label, only its connections get the frame, and only they cost time.
 async fn broadcast<E>(hub: &Hub<E>, frame: Frame, label: Option<&str>) -> usize {
     let counted = Counted::of(&frame);
-    let message = Outgoing { frame: frame.into_bytes(), counted };
+    let compressed = Variants::of(&frame, hub.config());
+    let message = Outgoing { frame: frame.into_bytes(), counted, compressed };
     let (watched, withholds) = (hub.program().watches_messages(), hub.program().versions.withholds());
     let roster = hub.roster();
-    let offered = match (watched, withholds) {
+    let offered = match (watched, withholds || message.compressed.is_some()) {
         (false, false) => offer::<false, false>(roster, label, &message),
         (true, false) => offer::<true, false>(roster, label, &message),
         (false, true) => offer::<false, true>(roster, label, &message),
@@ -108,7 +109,7 @@ async fn broadcast<E>(hub: &Hub<E>, frame: Frame, label: Option<&str>) -> usize 
         yield_now().await;
     }
     if !full.is_empty() {
-        let send = |conn| Sending::on(conn, Ok(message.frame.clone())).counted(counted.message_type, counted.bytes);
+        let send = |conn| Sending::on(conn, Ok(message.frame(conn))).counted(counted.message_type, counted.bytes);
         let mut waiting: FuturesUnordered<_> = full.iter().map(send).collect();
         let _ = timeout(WAIT, async {
             while let Some(done) = waiting.next().await {
@@ -140,11 +141,22 @@ async fn broadcast<E>(hub: &Hub<E>, frame: Frame, label: Option<&str>) -> usize 
 struct Outgoing {
     frame: Bytes,
     counted: Counted,
+    /// The frames for connections that compress. `None` if the hub does not compress it.
+    compressed: Option<Variants>,
 }
 
 impl Outgoing {
     fn report(&self, conn: &Handle) {
         self.counted.report(conn);
+        if let Some(variants) = &self.compressed {
+            variants.report(self.counted.bytes, conn);
+        }
+    }
+
+    /// Returns the frame for this connection.
+    fn frame(&self, conn: &Handle) -> Bytes {
+        let compressed = self.compressed.as_ref().and_then(|variants| variants.frame(&self.frame, conn));
+        compressed.unwrap_or_else(|| self.frame.clone())
     }
 }
 
@@ -160,19 +172,21 @@ struct Offered {
     behind: Vec<Handle>,
 }
 
-/// Queues the frame where there is room. `WATCHED` and `WITHHOLDS` are constants, because one
-/// instruction for each connection is one percent.
-fn offer<const WATCHED: bool, const WITHHOLDS: bool>(
+/// Queues the frame where there is room. `WATCHED` and `DIFFERS` are constants, because one
+/// instruction for each connection is one percent. `DIFFERS` is whether connections may get
+/// different frames, or none.
+fn offer<const WATCHED: bool, const DIFFERS: bool>(
     roster: &Roster,
     label: Option<&str>,
     message: &Outgoing,
 ) -> Offered {
     let mut offered = Offered::default();
     let visit = |conn: &Handle| {
-        if WITHHOLDS && !conn.peer_reads(message.counted.message_type) {
+        if DIFFERS && !conn.peer_reads(message.counted.message_type) {
             return offered.withheld.push(conn.clone());
         }
-        match conn.try_push(message.frame.clone()) {
+        let frame = if DIFFERS { message.frame(conn) } else { message.frame.clone() };
+        match conn.try_push(frame) {
             Ok(()) => {
                 offered.accepted += 1;
                 if WATCHED {
@@ -196,7 +210,7 @@ fn offer<const WATCHED: bool, const WITHHOLDS: bool>(
 fn push_beyond(behind: Vec<Handle>, message: &Outgoing, limit: Duration, late: &mut Vec<Handle>) -> usize {
     let now = Instant::now();
     let accepted = behind.into_iter().filter(|conn| {
-        let result = conn.queue().push_beyond(message.frame.clone(), now, limit);
+        let result = conn.queue().push_beyond(message.frame(conn), now, limit);
         is_accepted(conn, message, &result, late)
     });
     accepted.count()

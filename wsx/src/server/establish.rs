@@ -16,6 +16,7 @@ use crate::{
     closed::{Closed, ClosedBy},
     connection::handle::Handle,
     dispatch::run::Scope,
+    handshake::deflate,
     observer::RejectionKind,
     protocol::{PeerVersion, endpoint::Endpoint},
     server::{
@@ -34,9 +35,12 @@ use crate::{
         versions,
     },
     task::{self, deadline, transport::socket::SocketTransport},
-    wire::{close_code::CloseCode, role::Role},
+    wire::{close_code::CloseCode, deflate::Agreed, role::Role},
 };
-use http::{Extensions, Request, Response, StatusCode, header::SEC_WEBSOCKET_PROTOCOL};
+use http::{
+    Extensions, Request, Response, StatusCode,
+    header::{SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL},
+};
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -120,14 +124,14 @@ where
         () = hub.lifecycle().stop.cancelled() => Err(RequestError::Rejected(going_away())),
         () = handshake.gives_way() => Err(RequestError::Rejected(gave_way())),
     };
-    let (Admitted { answer, identity, ticket, speaks }, early) = match answered {
+    let (Admitted { answer, identity, ticket, speaks, compression }, early) = match answered {
         Ok(done) => done,
         Err(RequestError::Io(error)) => return Err(HandshakeError::Io(error)),
         Err(RequestError::Rejected(rejection)) => return Err(reject(hub, &mut stream, &handshake, rejection).await),
     };
     handshake.begin(Phase::Accepted);
     let entered = match enter(upgrade, identity, handshake.peer(), speaks) {
-        Ok(entered) => entered.counted(handshake.counted.take()),
+        Ok(entered) => entered.counted(handshake.counted.take()).compressing(compression),
         // The ticket is given back.
         Err(rejection) => return Err(reject(hub, &mut stream, &handshake, rejection).await),
     };
@@ -222,6 +226,8 @@ pub(super) struct Admitted<'h> {
     pub(super) ticket: Option<Ticket<'h>>,
     /// What the peer speaks, if it has named that.
     pub(super) speaks: Option<PeerVersion>,
+    /// How messages are compressed, if both ends agreed on it.
+    pub(super) compression: Option<Agreed>,
 }
 
 /// Checks an upgrade request, and calls `build_id`.
@@ -240,6 +246,7 @@ pub(super) async fn admit<E: Endpoint>(
     }
     let agreed = subprotocol::agree(request.headers(), &upgrade.protocols);
     let speaks = versions::agree(&upgrade.hub, &request, &mut answer, agreed.as_ref())?;
+    let offered = deflate::answer(upgrade.hub.config(), request.headers());
     let (mut parts, ()) = request.into_parts();
     if let Some(peer) = peer {
         parts.extensions.insert(PeerAddr(peer));
@@ -254,7 +261,11 @@ pub(super) async fn admit<E: Endpoint>(
         identity.headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     answer.headers_mut().extend(identity.headers.clone());
-    Ok(Admitted { answer, identity, ticket, speaks })
+    let compression = offered.map(|(agreed, header)| {
+        answer.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, header);
+        agreed
+    });
+    Ok(Admitted { answer, identity, ticket, speaks, compression })
 }
 
 /// Adds a connection to the hub, and shows it to the program.
@@ -312,6 +323,12 @@ impl<E: Endpoint> Entered<E> {
         self
     }
 
+    /// Sets what both ends agreed on.
+    pub(super) fn compressing(self, agreed: Option<Agreed>) -> Self {
+        self.conn.set_compression(agreed);
+        self
+    }
+
     /// Starts the task of the connection. It is a new task, so that its memory has nothing of the
     /// handshake.
     pub(super) fn run<S>(mut self, transport: SocketTransport<S>) -> Handle
@@ -322,7 +339,7 @@ impl<E: Endpoint> Entered<E> {
             self.conn.set_peer_addr(transport.peer_addr());
         }
         let conn = self.conn.clone();
-        let mut transport = Some(transport);
+        let mut transport = Some(transport.inflating(conn.compression()));
         self.hub.start(&conn);
         self.hub.program().report_version(&conn);
         // The task owns this. So the connection leaves the hub even if the runtime ends before it

@@ -65,7 +65,7 @@ async fn unguarded_answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Reque
         };
         admitted.map(|admitted| (admitted, counted))
     };
-    match admitted.await.and_then(|(Admitted { answer, identity, ticket, speaks }, counted)| {
+    match admitted.await.and_then(|(Admitted { answer, identity, ticket, speaks, compression }, counted)| {
         let upgrade = upgrade.take().ok_or_else(|| {
             Rejection::of(
                 RejectionKind::HttpServer,
@@ -73,7 +73,7 @@ async fn unguarded_answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Reque
                 "this HTTP server does not support upgrades: with hyper, call `.with_upgrades()`",
             )
         })?;
-        let entered = establish::enter(handler, identity, peer, speaks)?.counted(counted);
+        let entered = establish::enter(handler, identity, peer, speaks)?.counted(counted).compressing(compression);
         if let Some(ticket) = ticket {
             ticket.spend();
         }

@@ -155,6 +155,9 @@ pub(crate) mod admission;
 mod broadcast;
 #[cfg(feature = "server")]
 pub(crate) mod builder;
+#[cfg_attr(feature = "deflate", path = "compressed/enabled.rs")]
+#[cfg_attr(not(feature = "deflate"), path = "compressed/disabled.rs")]
+mod compressed;
 mod duplicates;
 #[cfg(feature = "server")]
 pub(crate) mod establish;

@@ -42,7 +42,7 @@ use crate::{
         transport::Transport,
         writer::Writer,
     },
-    wire::{close_code::CloseCode, header::Opcode, write},
+    wire::{close_code::CloseCode, deflate::Deflater, header::Opcode, write},
 };
 use std::{
     future::{Future, poll_fn},
@@ -74,7 +74,8 @@ pub(crate) fn run<'t, E: Endpoint, T: Transport>(
             let mut reading = pin!(Some(ReadLoop::new(transport, conn, scope, &progress).run()));
             let reader = reading.as_mut().as_pin_mut().expect("made above");
             let heartbeat = config.heartbeat.map(|heartbeat| Box::new(HeartbeatTimer::new(heartbeat)));
-            let writer = Writer::new(config.write_timeout);
+            let deflater = conn.compression().and_then(|agreed| Deflater::new(agreed, conn.role()));
+            let writer = Writer::new(config.write_timeout).deflating(deflater);
             let mut task = Task {
                 transport,
                 conn,
@@ -181,8 +182,21 @@ impl<T: Transport, F: Future<Output = ()>> Task<'_, T, F> {
         // and a handler that waits for room in its own queue gets it.
         let written = self.writer.poll(self.transport, self.conn.queue(), cx);
         self.conn.report_queue();
+        self.report_compression(woken);
         self.poll_heartbeat(received, cx);
         written
+    }
+
+    /// Reports what was compressed and inflated in this poll, if the connection compresses.
+    #[inline]
+    fn report_compression(&mut self, read: bool) {
+        if self.conn.compression().is_none() {
+            return;
+        }
+        let inflated = if read { self.transport.take_inflated() } else { None };
+        for work in [inflated, self.writer.take_compressed()].into_iter().flatten() {
+            self.conn.report_compression(&work);
+        }
     }
 
     /// Ends reading, because the link is lost. A reader that does not run a handler ends at once.

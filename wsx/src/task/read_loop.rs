@@ -266,7 +266,8 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
                 self.cut_beside();
                 return Err(Cut);
             }
-            Ok(Some(reply)) => {
+            Ok(Some(mut reply)) => {
+                self.conn.mark(&mut reply);
                 let counted = Counted::of(&reply);
                 let queued = match self.try_reply(&reply) {
                     Err(PushError::Full) => Box::pin(self.reply_with_room(reply)).await,

@@ -202,8 +202,11 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
             Kind::Nested => Box::from(&*Incoming::message(&frame).message_type),
         };
         let handler = async move {
-            let reply = scope.message(conn, &frame).await;
+            let mut reply = scope.message(conn, &frame).await;
             DataMessage::from(frame).recycle();
+            if let Some(reply) = &mut reply {
+                conn.mark(reply);
+            }
             reply
         };
         self.beside.start(kind, message_type, bytes, is_owed, Box::pin(handler), self.progress);

@@ -6,6 +6,7 @@ use crate::{
         deadline::LAST_LOOK,
         transport::{Transport, unacknowledged::Unacknowledged},
     },
+    wire::deflate::{Compression, Deflater},
 };
 use bytes::{Buf, Bytes};
 use std::{
@@ -29,6 +30,8 @@ pub(super) struct Writer {
     blocked: Option<Box<Blocked>>,
     /// Whether a blocked write has made progress since the last `take_progress`.
     progressed: bool,
+    /// Compresses the frames that are marked. Boxed, because few connections agree on that.
+    deflater: Option<Box<Deflater>>,
 }
 
 /// The write timeout is checked in this many steps.
@@ -47,7 +50,19 @@ struct Blocked {
 
 impl Writer {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { rest: Bytes::new(), unflushed: false, timeout, blocked: None, progressed: false }
+        Self { rest: Bytes::new(), unflushed: false, timeout, blocked: None, progressed: false, deflater: None }
+    }
+
+    /// Compresses from now on.
+    pub(super) fn deflating(mut self, deflater: Option<Deflater>) -> Self {
+        self.deflater = deflater.map(Box::new);
+        self
+    }
+
+    /// Returns what was compressed since the last call, if there was anything.
+    #[inline]
+    pub(super) fn take_compressed(&mut self) -> Option<Compression> {
+        self.deflater.as_mut()?.work().take()
     }
 
     /// Ready when all queued frames are written. Returns an error if the socket has taken nothing
@@ -70,9 +85,18 @@ impl Writer {
             }
             match queue.take() {
                 Taken::Nothing => return self.flush(transport, cx),
-                Taken::One(frame) => self.rest = frame,
+                Taken::One(frame) => {
+                    self.rest = match &mut self.deflater {
+                        Some(deflater) if Deflater::has_work(&frame) => deflater.rewrite(&frame).into(),
+                        _ => frame,
+                    }
+                }
                 // The queue is not locked during the write, so other threads can send meanwhile.
-                Taken::Many(batch) => {
+                Taken::Many(mut batch) => {
+                    if let Some(deflater) = &mut self.deflater {
+                        let rewritten = deflater.rewrite(&batch);
+                        queue::recycle(std::mem::replace(&mut batch, rewritten));
+                    }
                     match transport.poll_write(&batch, cx) {
                         Poll::Ready(n) => {
                             let n = n?;

@@ -5,6 +5,8 @@ use crate::wire::violation::Violation;
 pub(super) struct Fragments {
     /// Whether the message is text.
     text: bool,
+    /// Whether the bytes are compressed.
+    compressed: bool,
     bytes: Vec<u8>,
     /// The number of bytes that are certainly UTF-8. At most three bytes follow them, which begin a
     /// character.
@@ -12,12 +14,16 @@ pub(super) struct Fragments {
 }
 
 impl Fragments {
-    pub(super) fn new(text: bool) -> Self {
-        Self { text, bytes: Vec::new(), valid: 0 }
+    pub(super) fn new(text: bool, compressed: bool) -> Self {
+        Self { text, compressed, bytes: Vec::new(), valid: 0 }
     }
 
     pub(super) fn is_text(&self) -> bool {
         self.text
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        self.compressed
     }
 
     /// Returns the number of bytes so far.
@@ -36,11 +42,11 @@ impl Fragments {
         std::mem::take(&mut self.bytes)
     }
 
-    /// Takes the bytes back, with the next fragment at their end. Text is rejected here if no
-    /// further fragment can make it UTF-8.
+    /// Takes the bytes back, with the next fragment at their end. Text that is not compressed is
+    /// rejected here if no further fragment can make it UTF-8.
     pub(super) fn put_back(&mut self, bytes: Vec<u8>) -> Result<(), Violation> {
         self.bytes = bytes;
-        if !self.text {
+        if !self.text || self.compressed {
             return Ok(());
         }
         match std::str::from_utf8(&self.bytes[self.valid..]) {
@@ -58,7 +64,7 @@ mod tests {
 
     /// Appends the pieces one by one. Returns how many were accepted.
     fn accepted(text: bool, pieces: &[&[u8]]) -> usize {
-        let mut fragments = Fragments::new(text);
+        let mut fragments = Fragments::new(text, false);
         let mut append = |piece: &&&[u8]| {
             let bytes = [&fragments.take(), **piece].concat();
             fragments.put_back(bytes).is_ok()

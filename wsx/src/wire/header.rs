@@ -13,8 +13,13 @@ pub(crate) const MAX_HEADER: usize = 14;
 const MAX_LENGTH: u64 = u64::MAX >> 1;
 /// The bit of the first byte that marks the last frame of a message.
 const FIN: u8 = 0x80;
-/// The bits of the first byte that only an extension may set. wsx does not negotiate extensions.
+/// The bits of the first byte that only an extension may set.
 const RESERVED_BITS: u8 = 0x70;
+/// RSV1, the bit of compressed messages (RFC 7692 section 6). It is in their first frame.
+const COMPRESSED: u8 = 0x40;
+/// RSV2, as a mark on a queued frame: its message may be compressed. It is set only on connections
+/// that compress, and the writer takes it off.
+pub(crate) const MARK: u8 = 0x20;
 
 /// The type of a frame (RFC 6455 section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +36,12 @@ impl Opcode {
     /// Returns the first byte of an unfragmented frame with this opcode.
     pub(super) const fn whole(self) -> u8 {
         FIN | self.0
+    }
+
+    /// Returns the opcode together with the bit of compressed messages.
+    #[cfg(feature = "deflate")]
+    pub(super) const fn compressed(self) -> Self {
+        Self(COMPRESSED | self.0)
     }
 
     /// Whether this is a close, a ping or a pong (section 5.5).
@@ -76,7 +87,12 @@ impl Header {
         self.first_byte & FIN != 0
     }
 
-    /// Whether the frame is a complete message, according to its first byte.
+    /// Whether the message is compressed. It is known from its first frame.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.first_byte & COMPRESSED != 0
+    }
+
+    /// Whether the frame is a complete message that is not compressed, according to its first byte.
     fn is_whole_message(&self) -> bool {
         const TEXT: u8 = Opcode::TEXT.whole();
         const BINARY: u8 = Opcode::BINARY.whole();
@@ -94,26 +110,28 @@ impl Header {
     }
 
     /// Returns an error if the header violates a rule. `fragmented` is whether a message has begun
-    /// but not ended.
+    /// but not ended. `inflates` is whether the peer may compress.
     ///
     /// A frame with an invalid header is rejected before its payload is read, because the payload
     /// may never arrive.
     #[inline]
-    pub(super) fn check(&self, role: Role, fragmented: bool) -> Result<(), Violation> {
+    pub(super) fn check(&self, role: Role, fragmented: bool, inflates: bool) -> Result<(), Violation> {
         // Nearly all frames.
         let usual = self.is_whole_message() && !fragmented && self.masked == (role == Role::Server);
         if usual && self.has_shortest_form() && self.payload_length <= MAX_LENGTH {
             return Ok(());
         }
-        self.violation(role, fragmented).map_or(Ok(()), Err)
+        self.violation(role, fragmented, inflates).map_or(Ok(()), Err)
     }
 
-    fn violation(&self, role: Role, fragmented: bool) -> Option<Violation> {
+    fn violation(&self, role: Role, fragmented: bool, inflates: bool) -> Option<Violation> {
         let (opcode, is_server) = (self.opcode(), role == Role::Server);
+        let reserved = self.first_byte & RESERVED_BITS;
         match opcode {
             Opcode(number @ (0x3..=0x7 | 0xb..=0xf)) => Some(Violation::UndefinedOpcode(number)),
             _ if is_server && !self.masked => Some(Violation::NotMasked),
-            _ if self.first_byte & RESERVED_BITS != 0 => Some(Violation::ReservedBit),
+            _ if reserved != 0 && !(inflates && reserved == COMPRESSED) => Some(Violation::ReservedBit),
+            _ if reserved != 0 && !matches!(opcode, Opcode::TEXT | Opcode::BINARY) => Some(Violation::CompressedPart),
             _ if !is_server && self.masked => Some(Violation::Masked),
             _ if self.payload_length > MAX_LENGTH => Some(Violation::TopBitOfLength),
             _ if !self.has_shortest_form() => Some(Violation::LongFormOfLength),
@@ -158,15 +176,17 @@ mod tests {
         }
 
         /// Returns all rules that it violates.
-        fn violated(self, role: Role, fragmented: bool) -> Vec<Violation> {
+        fn violated(self, role: Role, fragmented: bool, inflates: bool) -> Vec<Violation> {
             let (opcode, is_final) = (self.first_byte % 16, self.first_byte >= 128);
             let is_control = matches!(opcode, 8..=10);
+            let reserved = self.first_byte / 16 % 8;
             let long_form = self.length < [0, 0, 126, 0, 0, 0, 0, 0, 65_536][self.extended];
             let rules = [
                 (!matches!(opcode, 0..=2 | 8..=10), Violation::UndefinedOpcode(opcode)),
                 (role == Role::Server && !self.masked, Violation::NotMasked),
                 (role == Role::Client && self.masked, Violation::Masked),
-                (self.first_byte / 16 % 8 != 0, Violation::ReservedBit),
+                (reserved != 0 && !(inflates && reserved == 4), Violation::ReservedBit),
+                (inflates && reserved == 4 && !matches!(opcode, 1 | 2), Violation::CompressedPart),
                 (self.length >= 1 << 63, Violation::TopBitOfLength),
                 (long_form, Violation::LongFormOfLength),
                 (is_control && !is_final, Violation::FragmentedControlFrame),
@@ -206,13 +226,14 @@ mod tests {
     fn a_header_is_rejected_for_a_rule_that_it_violates_and_otherwise_accepted() {
         for_each_header(|written| {
             let header = Header::parse(&written.bytes()).expect("the header is complete");
-            for (role, fragmented) in
-                [(Role::Server, false), (Role::Server, true), (Role::Client, false), (Role::Client, true)]
-            {
-                let violated = written.violated(role, fragmented);
-                match header.check(role, fragmented) {
-                    Ok(()) => assert_eq!(violated, [], "{written:?}, {role:?}, {fragmented}"),
-                    Err(found) => assert!(violated.contains(&found), "{written:?}, {role:?}, {fragmented}: {found}"),
+            for role in [Role::Server, Role::Client] {
+                for (fragmented, inflates) in [(false, false), (true, false), (false, true), (true, true)] {
+                    let violated = written.violated(role, fragmented, inflates);
+                    let case = format!("{written:?}, {role:?}, {fragmented}, {inflates}");
+                    match header.check(role, fragmented, inflates) {
+                        Ok(()) => assert_eq!(violated, [], "{case}"),
+                        Err(found) => assert!(violated.contains(&found), "{case}: {found}"),
+                    }
                 }
             }
         });

@@ -3,6 +3,7 @@
 pub(crate) mod close_code;
 pub(crate) mod close_frame;
 pub(crate) mod data_message;
+pub(crate) mod deflate;
 mod fragments;
 pub(crate) mod header;
 mod long_memory;

@@ -12,6 +12,7 @@ use crate::{
     wire::{
         close_frame::CloseFrame,
         data_message::{DataMessage, Received},
+        deflate::{Agreed, Compression, Inflater},
         fragments::Fragments,
         header::{Header, MAX_HEADER, Opcode},
         payload::{self, Payload},
@@ -65,6 +66,8 @@ pub(crate) struct Reader {
     state: State,
     /// The message whose last fragment is missing. Boxed, because few connections have one.
     fragments: Option<Box<Fragments>>,
+    /// Inflates compressed messages. Boxed, because few connections agree on them.
+    inflater: Option<Box<Inflater>>,
     /// The newest pong, if the queue had no room for it. An older one is not sent (RFC 6455 section
     /// 5.5.3), so a peer that sends pings but does not read cannot fill the memory.
     pong: Option<Box<Bytes>>,
@@ -79,8 +82,19 @@ impl Reader {
             input: Input::with_bytes(early),
             state: State::START,
             fragments: None,
+            inflater: None,
             pong: None,
         }
+    }
+
+    /// Lets the peer compress its messages.
+    pub(crate) fn inflate(&mut self, agreed: Agreed) {
+        self.inflater = Some(Box::new(Inflater::new(agreed)));
+    }
+
+    /// Returns what was inflated since the last call, if there was anything.
+    pub(crate) fn take_inflated(&mut self) -> Option<Compression> {
+        self.inflater.as_mut()?.work().take()
     }
 
     /// Returns the next message or control frame. It must not be called after an error or a close
@@ -101,7 +115,11 @@ impl Reader {
                     None => ready!(self.poll_fill(link))?,
                 },
                 State::Payload(payload) => {
-                    if let Some((header, bytes)) = payload.append(&mut self.input, self.max_message_size) {
+                    let limit = match &self.inflater {
+                        None => self.max_message_size,
+                        Some(_) => compressed_limit(self.max_message_size),
+                    };
+                    if let Some((header, bytes)) = payload.append(&mut self.input, limit) {
                         self.state = State::START;
                         if let Some(received) = self.end_frame(header, bytes, link)? {
                             return Poll::Ready(Ok(received));
@@ -159,14 +177,14 @@ impl Reader {
     /// arrived completely, as most do.
     #[inline]
     fn begin_frame(&mut self, header: Header) -> Result<Option<DataMessage>, Violation> {
-        header.check(self.role, self.fragments.is_some())?;
+        header.check(self.role, self.fragments.is_some(), self.inflater.is_some())?;
         let length = usize::try_from(header.payload_length).unwrap_or(usize::MAX);
         let earlier = if header.opcode().is_control() {
             // The check has limited its length. `max_message_size` is for messages.
             Vec::new()
         } else {
             let before = self.fragments.as_ref().map_or(0, |fragments| fragments.length());
-            if length > self.max_message_size - before {
+            if length > self.limit(header) - before {
                 let length = header.payload_length.saturating_add(before as u64);
                 return Err(Violation::MessageTooLong { length, limit: self.max_message_size });
             }
@@ -175,7 +193,10 @@ impl Reader {
                 None if header.is_final() => {
                     let memory = DataMessage::memory(length);
                     if self.input.unread().len() >= length {
-                        let bytes = payload::whole(header, self.input.take(length), memory);
+                        let mut bytes = payload::whole(header, self.input.take(length), memory);
+                        if header.is_compressed() {
+                            bytes = self.inflated(bytes)?;
+                        }
                         return message(header.opcode() == Opcode::TEXT, bytes).map(Some);
                     }
                     memory
@@ -185,6 +206,22 @@ impl Reader {
         };
         self.state = State::Payload(Payload::new(header, length, earlier));
         Ok(None)
+    }
+
+    /// Returns the maximum number of received bytes of the message to which this frame belongs.
+    #[inline]
+    fn limit(&self, header: Header) -> usize {
+        let begun = self.fragments.as_ref().is_some_and(|fragments| fragments.is_compressed());
+        if begun || header.is_compressed() { compressed_limit(self.max_message_size) } else { self.max_message_size }
+    }
+
+    /// Inflates a compressed message. Returns its bytes.
+    #[cold]
+    fn inflated(&mut self, compressed: Vec<u8>) -> Result<Vec<u8>, Violation> {
+        let inflater = self.inflater.as_mut().expect("the header is checked");
+        let message = inflater.inflate(&compressed, self.max_message_size)?;
+        DataMessage::Binary(compressed).recycle();
+        Ok(message)
     }
 
     /// Returns the message or control frame that the frame completes. `bytes` has the whole message
@@ -204,17 +241,27 @@ impl Reader {
             Opcode::PONG => Received::Pong(bytes.into()),
             Opcode::CLOSE => Received::Close(CloseFrame::parse(&bytes)?),
             opcode if header.is_final() => {
-                let is_text = self.fragments.take().map_or(opcode == Opcode::TEXT, |fragments| fragments.is_text());
+                let (is_text, is_compressed) = match self.fragments.take() {
+                    None => (opcode == Opcode::TEXT, header.is_compressed()),
+                    Some(fragments) => (fragments.is_text(), fragments.is_compressed()),
+                };
+                let bytes = if is_compressed { self.inflated(bytes)? } else { bytes };
                 Received::Message(message(is_text, bytes)?)
             }
             opcode => {
-                let begin = || Box::new(Fragments::new(opcode == Opcode::TEXT));
+                let begin = || Box::new(Fragments::new(opcode == Opcode::TEXT, header.is_compressed()));
                 self.fragments.get_or_insert_with(begin).put_back(bytes)?;
                 return Ok(None);
             }
         };
         Ok(Some(received))
     }
+}
+
+/// Returns the maximum length of a compressed message. DEFLATE can be longer than what it
+/// compresses; zlib with its least memory adds 5 bytes to 127 (RFC 1951 section 3.2.4).
+fn compressed_limit(limit: usize) -> usize {
+    limit.saturating_add(limit / 16).saturating_add(64)
 }
 
 #[inline]

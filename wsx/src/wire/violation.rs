@@ -24,8 +24,10 @@ pub(crate) enum Violation {
     NotMasked,
     #[error("a frame of a server is masked")]
     Masked,
-    #[error("a reserved bit is set, but the handshake agreed on no extension")]
+    #[error("a reserved bit is set, but the handshake agreed on no extension with this bit")]
     ReservedBit,
+    #[error("the bit of compressed messages is set on a control frame or on a later fragment")]
+    CompressedPart,
     #[error("a control frame is fragmented")]
     FragmentedControlFrame,
     #[error("a control frame has {0} bytes, and the maximum is 125")]
@@ -46,6 +48,8 @@ pub(crate) enum Violation {
     ReasonNotUtf8,
     #[error("a text message is not UTF-8")]
     TextNotUtf8,
+    #[error("a compressed message cannot be inflated: {0}")]
+    NotInflated(&'static str),
     #[error("the message is too long: it has at least {length} bytes, and the limit is {limit}")]
     MessageTooLong { length: u64, limit: usize },
     #[error("the peer sends more than {messages} messages or {bytes} bytes in a second")]
@@ -61,7 +65,7 @@ impl Violation {
         match self {
             Self::MessageTooLong { .. } => CloseCode::MESSAGE_TOO_BIG,
             Self::TooFast { .. } => CloseCode::POLICY_VIOLATION,
-            Self::TextNotUtf8 | Self::ReasonNotUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::TextNotUtf8 | Self::ReasonNotUtf8 | Self::NotInflated(_) => CloseCode::INVALID_PAYLOAD,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }
@@ -77,6 +81,8 @@ mod tests {
             (Violation::MessageTooLong { length: 2, limit: 1 }, 1009),
             (Violation::TextNotUtf8, 1007),
             (Violation::ReasonNotUtf8, 1007),
+            (Violation::NotInflated("why"), 1007),
+            (Violation::CompressedPart, 1002),
             (Violation::NotMasked, 1002),
             (Violation::HalfCloseCode, 1002),
             (Violation::FoundByStream("unknown".into()), 1002),

@@ -2,7 +2,7 @@
 //! It does not know envelopes or sockets.
 use crate::wire::{
     close_code::CloseCode,
-    header::{MAX_CONTROL, MAX_HEADER, Opcode},
+    header::{MARK, MAX_CONTROL, MAX_HEADER, Opcode},
     long_memory::{self, MIN_LONG},
     mask::mask,
     role::Role,
@@ -27,9 +27,20 @@ pub struct Frame {
     /// The type of its message, if that is a constant of the program; otherwise empty. An observer
     /// counts by it.
     pub(crate) message_type: &'static str,
+    /// Whether the message may be compressed.
+    pub(crate) may_shrink: bool,
 }
 
 impl Frame {
+    /// Marks the frame of a message that may be compressed. The writer of its connection takes the
+    /// mark off.
+    #[cold]
+    pub(crate) fn mark(&mut self) {
+        if self.may_shrink {
+            self.buffer[self.start] |= MARK;
+        }
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.buffer[self.start..]
     }
@@ -89,6 +100,11 @@ impl Draft {
         self.0.message_type
     }
 
+    /// Whether the message may be compressed, as [`Frame::may_shrink`].
+    pub(crate) fn set_may_shrink(&mut self, may_shrink: bool) {
+        self.0.may_shrink = may_shrink;
+    }
+
     /// Returns the payload, to read or to change it.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.0.buffer[MAX_HEADER..]
@@ -136,7 +152,7 @@ pub(crate) fn draft<E>(
 fn fill<E>(message_type: &'static str, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Frame, E> {
     // Taken, not borrowed: the application's `Serialize` runs inside of `write`, and may encode a
     // message itself.
-    let mut frame = Frame { buffer: buffer(), start: 0, message_type };
+    let mut frame = Frame { buffer: buffer(), start: 0, message_type, may_shrink: false };
     frame.buffer.clear();
     frame.buffer.extend_from_slice(&[0; MAX_HEADER]);
     write(&mut frame.buffer)?;
@@ -153,12 +169,23 @@ fn buffer() -> Vec<u8> {
 
 /// Encodes a frame with this payload.
 pub(crate) fn frame(opcode: Opcode, role: Role, payload: &[u8]) -> Bytes {
+    with_payload(opcode, role, payload).into_bytes()
+}
+
+/// Encodes a message with this payload, which may be compressed.
+pub(crate) fn data_frame(opcode: Opcode, role: Role, payload: &[u8]) -> Frame {
+    let mut frame = with_payload(opcode, role, payload);
+    frame.may_shrink = true;
+    frame
+}
+
+fn with_payload(opcode: Opcode, role: Role, payload: &[u8]) -> Frame {
     let result = encode(opcode, role, "", |buffer| {
         buffer.extend_from_slice(payload);
         Ok::<_, std::convert::Infallible>(())
     });
     match result {
-        Ok(frame) => frame.into_bytes(),
+        Ok(frame) => frame,
         Err(never) => match never {},
     }
 }

@@ -35,6 +35,9 @@ pub(super) struct Extra {
     pub(super) reports: Mutex<Option<TokenBucket>>,
     /// The headers of the answer to the handshake, if it had headers of its own.
     pub(super) answer: OnceLock<Box<HeaderMap>>,
+    /// How messages are compressed, if both ends agreed on it. Set before the task starts.
+    #[cfg(feature = "deflate")]
+    pub(super) compression: OnceLock<crate::wire::deflate::Agreed>,
 }
 
 /// The drop of a handler runs code of the program, and wsx drops the last handle of a connection in

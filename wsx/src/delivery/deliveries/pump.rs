@@ -40,7 +40,7 @@ pub(super) fn pump(
             }
             Some(Step::Begin { first, last }) => {
                 let begin = Announcement { first: Some(first), last: Some(last), ..Announcement::new(epoch) };
-                text_frame(&conn, |buffer| buffer.extend_from_slice(begin.text().as_bytes()))
+                text_frame(&conn, false, |buffer| buffer.extend_from_slice(begin.text().as_bytes()))
             }
             Some(Step::Skip { from, to, why }) => {
                 if why != Why::Void {
@@ -48,10 +48,11 @@ pub(super) fn pump(
                     events.push(Event::Gap(conn.clone(), gap));
                 }
                 let skip = Announcement { skip: Some((from, to)), why: Some(why), ..Announcement::new(epoch) };
-                text_frame(&conn, |buffer| buffer.extend_from_slice(skip.text().as_bytes()))
+                text_frame(&conn, false, |buffer| buffer.extend_from_slice(skip.text().as_bytes()))
             }
             Some(Step::Message { number, message }) => {
-                text_frame(&conn, |buffer| numbered(&message.kept, number, buffer))
+                let may_shrink = message.kept.policy.compress.is_allowed();
+                text_frame(&conn, may_shrink, |buffer| numbered(&message.kept, number, buffer))
             }
         };
         if conn.queue().push_delivery(frame).is_err() {
@@ -63,13 +64,17 @@ pub(super) fn pump(
 }
 
 /// Returns a frame with the text that `write` appends.
-fn text_frame(conn: &Handle, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+fn text_frame(conn: &Handle, may_shrink: bool, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let encoded = write::encode(Opcode::TEXT, conn.role(), "", |buffer| {
         write(buffer);
         Ok::<_, Infallible>(())
     });
     match encoded {
-        Ok(frame) => frame.into_bytes(),
+        Ok(mut frame) => {
+            frame.may_shrink = may_shrink;
+            conn.mark(&mut frame);
+            frame.into_bytes()
+        }
         Err(never) => match never {},
     }
 }

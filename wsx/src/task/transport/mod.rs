@@ -14,7 +14,7 @@ pub(crate) mod unacknowledged;
 use crate::{
     connection::queue::Queue,
     task::transport::unacknowledged::Unacknowledged,
-    wire::{data_message::Received, violation::ReadError},
+    wire::{data_message::Received, deflate::Compression, violation::ReadError},
 };
 use std::{
     io,
@@ -58,6 +58,11 @@ pub(crate) trait Transport: Send + Sync {
     /// report.
     fn take_held_back(&self) -> bool {
         false
+    }
+
+    /// Returns what was inflated since the last call, if there was anything.
+    fn take_inflated(&self) -> Option<Compression> {
+        None
     }
 
     /// Returns what the peer's kernel has not acknowledged, if that is known. It costs a few system

@@ -8,6 +8,7 @@ use crate::{
     },
     wire::{
         data_message::Received,
+        deflate::{Agreed, Compression},
         read::{Link, Reader},
         read_buffer::poll_with_buffer,
         role::Role,
@@ -73,6 +74,14 @@ impl<S> SocketTransport<S> {
         Self(Mutex::new(Inner { socket, reader, received: false, limiter, tcp }))
     }
 
+    /// Lets the peer compress its messages, if both ends agreed on that.
+    pub(crate) fn inflating(self, agreed: Option<Agreed>) -> Self {
+        if let Some(agreed) = agreed {
+            lock(&self.0).reader.inflate(agreed);
+        }
+        self
+    }
+
     /// Returns the address of the TCP socket's peer, if that is known.
     pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
         let Inner { socket, tcp, .. } = &*lock(&self.0);
@@ -121,6 +130,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> 
 
     fn take_held_back(&self) -> bool {
         lock(&self.0).limiter.as_mut().is_some_and(|limiter| limiter.take_report())
+    }
+
+    fn take_inflated(&self) -> Option<Compression> {
+        lock(&self.0).reader.take_inflated()
     }
 
     fn unacknowledged(&self) -> Option<Unacknowledged> {

@@ -1,0 +1,192 @@
+//! The negotiation of permessage-deflate (RFC 7692 section 7.1): the offer of a client, the answer
+//! of a server, and what both make of it.
+//!
+//! It works on headers. It does not know frames.
+use crate::{
+    config::{Config, Deflate},
+    error::cut,
+    wire::deflate::{Agreed, Stream},
+};
+use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_EXTENSIONS};
+use std::fmt::Write as _;
+
+const NAME: &str = "permessage-deflate";
+/// The largest window of RFC 7692, which holds without a parameter.
+const MAX_BITS: u8 = 15;
+/// The smallest window of zlib. A peer may ask for 8, and then gets no compressed messages.
+const MIN_BITS: u8 = 9;
+
+/// The parameters of an offer or of an answer.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Parameters {
+    server_no_context_takeover: bool,
+    client_no_context_takeover: bool,
+    server_max_window_bits: Option<u8>,
+    /// The inner value is missing if the client only says that it understands the parameter.
+    client_max_window_bits: Option<Option<u8>>,
+}
+
+impl Parameters {
+    /// Reads the parameters of an offer or an answer. Returns `None` if they are not valid: unknown,
+    /// given twice, or without their value.
+    fn parse(text: &str) -> Option<Self> {
+        let mut read = Self::default();
+        for parameter in text.split(';').map(str::trim_ascii) {
+            let (name, value) = match parameter.split_once('=') {
+                None => (parameter, None),
+                Some((name, value)) => (name.trim_ascii_end(), Some(unquoted(value.trim_ascii_start())?)),
+            };
+            let once = match (&*name.to_ascii_lowercase(), value) {
+                ("server_no_context_takeover", None) => !std::mem::replace(&mut read.server_no_context_takeover, true),
+                ("client_no_context_takeover", None) => !std::mem::replace(&mut read.client_no_context_takeover, true),
+                ("server_max_window_bits", Some(value)) => {
+                    read.server_max_window_bits.replace(window_bits(value)?).is_none()
+                }
+                ("client_max_window_bits", None) => read.client_max_window_bits.replace(None).is_none(),
+                ("client_max_window_bits", Some(value)) => {
+                    read.client_max_window_bits.replace(Some(window_bits(value)?)).is_none()
+                }
+                _ => false,
+            };
+            if !once {
+                return None;
+            }
+        }
+        Some(read)
+    }
+
+    /// Returns the extension with these parameters.
+    fn header(&self) -> HeaderValue {
+        let mut text = NAME.to_owned();
+        if self.server_no_context_takeover {
+            text.push_str("; server_no_context_takeover");
+        }
+        if self.client_no_context_takeover {
+            text.push_str("; client_no_context_takeover");
+        }
+        if let Some(bits) = self.server_max_window_bits {
+            let _ = write!(text, "; server_max_window_bits={bits}");
+        }
+        match self.client_max_window_bits {
+            None => {}
+            Some(None) => text.push_str("; client_max_window_bits"),
+            Some(Some(bits)) => {
+                let _ = write!(text, "; client_max_window_bits={bits}");
+            }
+        }
+        HeaderValue::try_from(text).expect("the names and numbers are visible ASCII")
+    }
+}
+
+/// Returns the value of a parameter, which may be quoted (RFC 6455 section 9.1).
+fn unquoted(value: &str) -> Option<&str> {
+    match value.strip_prefix('"') {
+        None => Some(value),
+        Some(rest) => rest.strip_suffix('"'),
+    }
+}
+
+/// Reads a window: a number from 8 to 15 without leading zeros (RFC 7692 section 7.1.2).
+fn window_bits(value: &str) -> Option<u8> {
+    let is_number = value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with('0');
+    let bits = value.parse().ok().filter(|_| is_number)?;
+    (8..=MAX_BITS).contains(&bits).then_some(bits)
+}
+
+/// Returns the extensions in these headers, as their texts.
+fn extensions(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).into_iter();
+    // No parameter that is known has a comma in its value.
+    lines.flat_map(|line| line.to_str().unwrap_or_default().split(',')).map(str::trim_ascii)
+}
+
+/// Returns the parameters of this extension, if it is permessage-deflate and they are valid.
+fn parameters(extension: &str) -> Option<Parameters> {
+    let (name, rest) = extension.split_once(';').map_or((extension, None), |(name, rest)| (name, Some(rest)));
+    if !name.trim_ascii_end().eq_ignore_ascii_case(NAME) {
+        return None;
+    }
+    rest.map_or(Some(Parameters::default()), Parameters::parse)
+}
+
+/// The window of an option, as zlib has it.
+fn bits_of(option: u8) -> u8 {
+    option.clamp(MIN_BITS, MAX_BITS)
+}
+
+fn stream(window_bits: u8, keeps_context: bool, options: &Deflate) -> Stream {
+    Stream { window_bits, keeps_context, level: options.level.clamp(1, 9) }
+}
+
+/// Returns how a hub with these options compresses, unless its peer asks for less.
+pub(crate) fn server_stream(options: &Deflate) -> Stream {
+    stream(bits_of(options.server_window_bits), options.server_context, options)
+}
+
+/// Returns what both ends agreed on. `own` and `peer` are the window and the context of each.
+fn agreed(own: (u8, bool), peer: (u8, bool), options: &Deflate) -> Agreed {
+    Agreed {
+        own: (own.0 >= MIN_BITS).then(|| stream(own.0, own.1, options)),
+        peer: stream(peer.0, peer.1, options),
+        min_size: options.min_size,
+    }
+}
+
+/// Returns the offer of a client.
+pub(crate) fn offer(config: &Config) -> Option<HeaderValue> {
+    let options = config.deflate?;
+    let server_bits = bits_of(options.server_window_bits);
+    let parameters = Parameters {
+        server_no_context_takeover: !options.server_context,
+        client_no_context_takeover: !options.client_context,
+        // Without a context, the window of the server costs this end nothing. Not every server
+        // knows the parameter, and one that does not has to decline.
+        server_max_window_bits: (options.server_context && server_bits < MAX_BITS).then_some(server_bits),
+        client_max_window_bits: Some(Some(bits_of(options.client_window_bits))),
+    };
+    Some(parameters.header())
+}
+
+/// Returns what a server agrees on, and its answer: the first offer that is valid.
+pub(crate) fn answer(config: &Config, headers: &HeaderMap) -> Option<(Agreed, HeaderValue)> {
+    let options = config.deflate?;
+    let offer = extensions(headers).find_map(parameters)?;
+    let server_bits = bits_of(options.server_window_bits);
+    let server_bits = offer.server_max_window_bits.map_or(server_bits, |asked| asked.min(server_bits));
+    let server_context = options.server_context && !offer.server_no_context_takeover;
+    let allowed = bits_of(options.client_window_bits);
+    // A client that does not know the parameter has the largest window.
+    let client_bits = offer.client_max_window_bits.map(|most| most.unwrap_or(MAX_BITS).min(allowed));
+    let client_context =
+        options.client_context && !offer.client_no_context_takeover && (client_bits.is_some() || allowed == MAX_BITS);
+    let answer = Parameters {
+        server_no_context_takeover: !server_context,
+        client_no_context_takeover: !client_context,
+        server_max_window_bits: (offer.server_max_window_bits.is_some() || (server_context && server_bits < MAX_BITS))
+            .then_some(server_bits),
+        client_max_window_bits: client_bits.map(Some),
+    };
+    let client = (client_bits.unwrap_or(MAX_BITS), client_context);
+    Some((agreed((server_bits, server_context), client, &options), answer.header()))
+}
+
+/// Returns what a client agrees on, by the answer of the server. The error names the mistake.
+pub(crate) fn accept(config: &Config, headers: &HeaderMap) -> Result<Option<Agreed>, String> {
+    let Some(options) = config.deflate else { return super::not_requested(headers) };
+    let mut all = extensions(headers);
+    let Some(extension) = all.next() else { return Ok(None) };
+    if all.next().is_some() {
+        return Err("the server selected more than one extension, but one was offered".to_owned());
+    }
+    let wrong = || format!("the server selected the extension {:?}, which was not offered", cut(extension));
+    let answer = parameters(extension).ok_or_else(wrong)?;
+    let client_bits = match answer.client_max_window_bits {
+        None => bits_of(options.client_window_bits),
+        // An answer has to name the window.
+        Some(None) => return Err(wrong()),
+        Some(Some(most)) => most.min(bits_of(options.client_window_bits)),
+    };
+    let client_context = options.client_context && !answer.client_no_context_takeover;
+    let server = (answer.server_max_window_bits.unwrap_or(MAX_BITS), !answer.server_no_context_takeover);
+    Ok(Some(agreed((client_bits, client_context), server, &options)))
+}

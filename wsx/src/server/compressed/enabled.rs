@@ -1,0 +1,104 @@
+//! The frames of a broadcast for connections that compress: one for each set of parameters. It does
+//! not queue them.
+use crate::{
+    config::Config,
+    connection::handle::Handle,
+    handshake::deflate::server_stream,
+    wire::{
+        deflate::{Compression, Direction, Stream, compress},
+        header::{Header, MARK},
+        write::Frame,
+    },
+};
+use bytes::Bytes;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// The frames of one broadcast. A connection with a context gets its own compression, from its
+/// writer.
+pub(super) struct Variants(Mutex<Made>);
+
+#[derive(Default)]
+struct Made {
+    /// The frame for the writers of connections with a context.
+    marked: Option<Bytes>,
+    /// The frames for all others, by their parameters.
+    compressed: Vec<Shared>,
+}
+
+/// A compressed frame that connections share.
+struct Shared {
+    stream: Stream,
+    /// The frame and the length of its payload. `None` if the message does not get shorter.
+    frame: Option<(Bytes, usize)>,
+    /// The time of the compression, until a connection has reported it.
+    elapsed: Duration,
+}
+
+impl Variants {
+    /// Returns `None` if no connection of this hub compresses the message.
+    ///
+    /// The frame for the parameters of the hub is made here. Then it is not made under the lock of
+    /// the registry, unless peers have asked for smaller windows.
+    pub(super) fn of(frame: &Frame, config: &Config) -> Option<Self> {
+        let options = config.deflate?;
+        if !frame.may_shrink || frame.payload_len() < options.min_size {
+            return None;
+        }
+        let mut made = Made::default();
+        let stream = server_stream(&options);
+        if !stream.keeps_context {
+            made.compressed.push(Shared::new(stream, frame.as_bytes()));
+        }
+        Some(Self(Mutex::new(made)))
+    }
+
+    /// Returns the frame for a connection, if it differs from the plain one.
+    pub(super) fn frame(&self, plain: &Bytes, conn: &Handle) -> Option<Bytes> {
+        let stream = conn.compression()?.own?;
+        let mut made = self.lock();
+        if stream.keeps_context {
+            let marked = || {
+                let mut bytes = plain.to_vec();
+                bytes[0] |= MARK;
+                bytes.into()
+            };
+            return Some(made.marked.get_or_insert_with(marked).clone());
+        }
+        let at = made.compressed.iter().position(|shared| shared.stream == stream).unwrap_or_else(|| {
+            made.compressed.push(Shared::new(stream, plain));
+            made.compressed.len() - 1
+        });
+        made.compressed[at].frame.as_ref().map(|(frame, _)| frame.clone())
+    }
+
+    /// Reports the compression of a message of this length, which the connection has accepted.
+    pub(super) fn report(&self, plain: usize, conn: &Handle) {
+        let Some(stream) = conn.compression().and_then(|agreed| agreed.own) else { return };
+        let mut made = self.lock();
+        let Some(shared) = made.compressed.iter_mut().find(|shared| shared.stream == stream) else { return };
+        let Some((_, length)) = shared.frame else { return };
+        let mut compression = Compression::none(Direction::Sent);
+        compression.add(plain, length, std::mem::take(&mut shared.elapsed));
+        drop(made);
+        conn.report_compression(&compression);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Made> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn new(stream: Stream, plain: &[u8]) -> Self {
+        let header = Header::parse(plain).expect("the frame is finished");
+        let (frame, elapsed) = compress(stream, header.opcode(), &plain[header.size..]);
+        let frame = frame.map(|frame| {
+            let length = frame.payload_len();
+            (frame.into_bytes(), length)
+        });
+        Self { stream, frame, elapsed }
+    }
+}
