@@ -1,5 +1,6 @@
 //! One connection: its queue, its order, its limits and its close.
 mod bad_requests;
+mod compression;
 mod concurrent;
 mod connection;
 mod frames;

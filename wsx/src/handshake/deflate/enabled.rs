@@ -190,3 +190,188 @@ pub(crate) fn accept(config: &Config, headers: &HeaderMap) -> Result<Option<Agre
     let server = (answer.server_max_window_bits.unwrap_or(MAX_BITS), !answer.server_no_context_takeover);
     Ok(Some(agreed((client_bits, client_context), server, &options)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[&str]) -> HeaderMap {
+        lines.iter().map(|line| (SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_str(line).unwrap())).collect()
+    }
+
+    /// The own stream and that of the peer, each as its window and whether it has a context. The
+    /// own window is 0 if this end does not compress.
+    fn shown(agreed: &Agreed) -> [(u8, bool); 2] {
+        let shown = |stream: Stream| (stream.window_bits, stream.keeps_context);
+        [agreed.own.map_or((0, false), shown), shown(agreed.peer)]
+    }
+
+    fn configured(options: Deflate) -> Config {
+        Config::default().deflate(options)
+    }
+
+    /// Row D2: what the hub makes of an offer, with the defaults.
+    #[test]
+    fn the_first_valid_offer_is_answered() {
+        const DEFAULT: &str = "; server_no_context_takeover; client_max_window_bits=10";
+        let none = "; server_no_context_takeover; client_no_context_takeover";
+        for (offered, expected, agreed) in [
+            // Browsers, and npm `ws` and Python `websockets` with their defaults.
+            ("permessage-deflate; client_max_window_bits", DEFAULT, [(10, false), (10, true)]),
+            // A client whose window is always the largest would cost 32 KiB.
+            ("permessage-deflate", none, [(10, false), (15, false)]),
+            (
+                "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+                none,
+                [(10, false), (15, false)],
+            ),
+            (
+                "permessage-deflate; client_max_window_bits=9",
+                "; server_no_context_takeover; client_max_window_bits=9",
+                [(10, false), (9, true)],
+            ),
+            (
+                "permessage-deflate; client_max_window_bits=8",
+                "; server_no_context_takeover; client_max_window_bits=8",
+                [(10, false), (8, true)],
+            ),
+            ("permessage-deflate; client_max_window_bits=15", DEFAULT, [(10, false), (10, true)]),
+            (
+                "permessage-deflate; server_max_window_bits=9; client_max_window_bits",
+                "; server_no_context_takeover; server_max_window_bits=9; client_max_window_bits=10",
+                [(9, false), (10, true)],
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=15; client_max_window_bits",
+                "; server_no_context_takeover; server_max_window_bits=10; client_max_window_bits=10",
+                [(10, false), (10, true)],
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=8",
+                "; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=8",
+                [(0, false), (15, false)],
+            ),
+            ("Permessage-Deflate ;  CLIENT_max_window_bits = \"12\"", DEFAULT, [(10, false), (10, true)]),
+            (
+                "x-webkit-deflate-frame, permessage-deflate; mode=7, permessage-deflate; client_max_window_bits",
+                DEFAULT,
+                [(10, false), (10, true)],
+            ),
+        ] {
+            let (found, header) = answer(&configured(Deflate::default()), &headers(&[offered])).expect(offered);
+            assert_eq!(header, format!("permessage-deflate{expected}"), "{offered}");
+            assert_eq!(shown(&found), agreed, "{offered}");
+        }
+        let lines = headers(&["foo", "permessage-deflate; client_max_window_bits"]);
+        assert!(answer(&configured(Deflate::default()), &lines).is_some(), "the second line counts");
+    }
+
+    /// Row D2: an offer that RFC 7692 does not allow is declined.
+    #[test]
+    fn an_offer_with_a_mistake_is_declined() {
+        for parameters in [
+            "",
+            "unknown",
+            "server_no_context_takeover; server_no_context_takeover",
+            "server_no_context_takeover=1",
+            "client_no_context_takeover=true",
+            "server_max_window_bits",
+            "server_max_window_bits=7",
+            "server_max_window_bits=16",
+            "server_max_window_bits=010",
+            "server_max_window_bits=+10",
+            "server_max_window_bits=\"10",
+            "server_max_window_bits=",
+            "client_max_window_bits=0",
+            "client_max_window_bits=300",
+            "client_max_window_bits; client_max_window_bits=10",
+        ] {
+            let offer = format!("permessage-deflate; {parameters}");
+            assert_eq!(answer(&configured(Deflate::default()), &headers(&[&offer])), None, "{offer}");
+        }
+        for other in ["", "deflate", "permessage-deflate2", "permessage-bzip2; client_max_window_bits"] {
+            assert_eq!(answer(&configured(Deflate::default()), &headers(&[other])), None, "{other}");
+        }
+        assert_eq!(answer(&Config::default(), &headers(&["permessage-deflate"])), None, "it is off");
+    }
+
+    /// Row D2: whatever both ends are configured to, they agree on the same.
+    #[test]
+    fn a_client_and_a_hub_of_wsx_agree_on_the_same() {
+        let all = [8, 9, 10, 15, 16].into_iter().flat_map(|bits| {
+            [false, true].map(|context| {
+                let options = Deflate::default().client_window_bits(bits).server_context(context);
+                [options, options.server_window_bits(bits).client_context(context)]
+            })
+        });
+        let all: Vec<Deflate> = all.flatten().collect();
+        for client in &all {
+            for hub in &all {
+                let case = format!("{client:?} {hub:?}");
+                let header = |value| [(SEC_WEBSOCKET_EXTENSIONS, value)].into_iter().collect::<HeaderMap>();
+                let offered = header(offer(&configured(*client)).expect("it is on"));
+                let (at_hub, answered) = answer(&configured(*hub), &offered).expect(&case);
+                let at_client = accept(&configured(*client), &header(answered)).expect(&case).expect(&case);
+                let [[hub_sends, hub_reads], [client_sends, client_reads]] = [at_hub, at_client].map(|end| shown(&end));
+                for (sends, reads) in [(hub_sends, client_reads), (client_sends, hub_reads)] {
+                    assert!((9..=15).contains(&sends.0) && sends.0 <= reads.0 && sends.1 <= reads.1, "{case}");
+                }
+                assert!(!client_sends.1 || (client.client_context && hub.client_context), "{case}");
+                assert!(!hub_sends.1 || (client.server_context && hub.server_context), "{case}");
+                assert!(!hub_reads.1 || hub_reads.0 <= hub.client_window_bits.clamp(9, 15), "{case}");
+                assert_eq!(accept(&configured(*client), &HeaderMap::new()), Ok(None), "the hub may decline");
+            }
+        }
+    }
+
+    /// Row D2: the offer of a client, and what the default asks for.
+    #[test]
+    fn a_client_offers_its_options() {
+        let offered = |options| offer(&configured(options)).unwrap();
+        let default = Deflate::default();
+        assert_eq!(offered(default), "permessage-deflate; server_no_context_takeover; client_max_window_bits=10");
+        assert_eq!(
+            offered(default.server_context(true).client_context(false)),
+            "permessage-deflate; client_no_context_takeover; server_max_window_bits=10; client_max_window_bits=10"
+        );
+        assert_eq!(
+            offered(default.server_context(true).server_window_bits(15).client_window_bits(15)),
+            "permessage-deflate; client_max_window_bits=15"
+        );
+        assert_eq!(offer(&Config::default()), None);
+    }
+
+    /// Row D2: the answers of other servers.
+    #[test]
+    fn an_answer_is_held_against_the_rfc() {
+        let agreed = |answer: &str| {
+            let agreed = accept(&configured(Deflate::default()), &headers(&[answer]));
+            agreed.map(|agreed| agreed.as_ref().map(shown))
+        };
+        for (answer, expected) in [
+            ("permessage-deflate", [(10, true), (15, true)]),
+            ("permessage-deflate; server_no_context_takeover", [(10, true), (15, false)]),
+            ("permessage-deflate; server_no_context_takeover; client_no_context_takeover", [(10, false), (15, false)]),
+            ("permessage-deflate; client_max_window_bits=9; server_max_window_bits=11", [(9, true), (11, true)]),
+            ("permessage-deflate; client_max_window_bits=15", [(10, true), (15, true)]),
+            ("permessage-deflate; client_max_window_bits=8", [(0, false), (15, true)]),
+        ] {
+            assert_eq!(agreed(answer), Ok(Some(expected)), "{answer}");
+        }
+        for answer in [
+            "x",
+            "",
+            "permessage-deflate; client_max_window_bits",
+            "permessage-deflate; x",
+            "permessage-deflate; server_max_window_bits=16",
+            "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+        ] {
+            let why = agreed(answer).unwrap_err();
+            assert!(why.contains("was not offered"), "{answer}: {why}");
+        }
+        let two = accept(&configured(Deflate::default()), &headers(&["permessage-deflate", "permessage-deflate"]));
+        assert!(two.unwrap_err().contains("more than one"));
+        let off = accept(&Config::default(), &headers(&["permessage-deflate"]));
+        assert!(off.unwrap_err().contains("no extension was requested"));
+    }
+}

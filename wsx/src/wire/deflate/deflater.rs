@@ -132,3 +132,27 @@ fn deflate_with(state: &mut Compress, context: &[u8], message: &[u8], out: &mut 
     out.truncate(out.len() - TAIL.len());
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Row D4: the state belongs to the thread. Another window or level gets a new one.
+    #[test]
+    fn each_thread_uses_its_state_again() {
+        let state = |window_bits, level| {
+            let stream = Stream { window_bits, keeps_context: false, level };
+            assert!(compress(stream, Opcode::TEXT, &[b'x'; 100]).0.is_some());
+            let state = STATE.take().expect("the thread keeps it");
+            let at = std::ptr::from_ref(&*state) as usize;
+            let total = state.0.total_in();
+            STATE.set(Some(state));
+            (at, total)
+        };
+        STATE.take();
+        let first = state(10, 6);
+        assert_eq!(first.1, 100);
+        assert_eq!(state(10, 6), first);
+        assert_eq!((state(15, 6).1, state(15, 1).1), (100, 100));
+    }
+}

@@ -24,3 +24,6 @@ pub(crate) use self::{
 pub use compression::{Compression, Direction};
 #[cfg(not(feature = "deflate"))]
 pub(crate) use disabled::{Agreed, Deflater, Inflater};
+
+#[cfg(all(test, feature = "deflate"))]
+mod tests;
