@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Autobahn's cases against wsx in both roles: a server (the example `echo`) and a client. PyPI's
 # `kosoku` carries the cases for Python 3. Fails unless all of them pass, with those for compression.
-# Rows R3 and D8 of the specification.
+# Rows R3 and Z8 of the specification.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh

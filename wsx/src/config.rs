@@ -162,7 +162,7 @@ pub struct Config {
     ///
     /// See [`receive_limit`](Self::receive_limit()).
     pub receive_limit: Option<ReceiveLimit>,
-    /// How messages are compressed, if the peer can; default `None`, which means not at all (row D1
+    /// How messages are compressed, if the peer can; default `None`, which means not at all (row Z1
     /// of the specification).
     ///
     /// See [`deflate`](Self::deflate()).
@@ -400,7 +400,7 @@ impl Config {
         self
     }
 
-    /// Compresses messages with permessage-deflate (RFC 7692), if the peer can (row D1 of the
+    /// Compresses messages with permessage-deflate (RFC 7692), if the peer can (row Z1 of the
     /// specification). A peer that cannot is served as before.
     ///
     /// Set it at both ends of wsx: the client offers it, and the hub accepts it. Browsers offer it

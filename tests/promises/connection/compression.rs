@@ -1,4 +1,4 @@
-//! permessage-deflate between the ends of wsx, and with raw peers: rows D1 to D11 of the
+//! permessage-deflate between the ends of wsx, and with raw peers: rows Z1 to Z11 of the
 //! specification.
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress};
 use serde::{Deserialize, Serialize};
@@ -165,7 +165,7 @@ fn blob(length: usize) -> Vec<u8> {
     format!(r#"{{"type":"blob","data":"{}"}}"#, "x".repeat(length)).into_bytes()
 }
 
-/// Row D1: it is off unless both ends turn it on, and messages pass in each case.
+/// Row Z1: it is off unless both ends turn it on, and messages pass in each case.
 #[tokio::test]
 async fn both_ends_have_to_turn_it_on() {
     for (at_hub, at_client) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -204,7 +204,7 @@ async fn both_ends_have_to_turn_it_on() {
     }
 }
 
-/// Row D1: the answer names the extension only if the peer has offered it and the hub has it on.
+/// Row Z1: the answer names the extension only if the peer has offered it and the hub has it on.
 #[tokio::test]
 async fn a_peer_without_the_offer_is_served_as_before() {
     for (config, headers, expected) in [
@@ -224,7 +224,7 @@ async fn a_peer_without_the_offer_is_served_as_before() {
     }
 }
 
-/// Row D6: RSV1 where it is not allowed closes with 1002, and a broken stream with 1007.
+/// Row Z6: RSV1 where it is not allowed closes with 1002, and a broken stream with 1007.
 #[tokio::test]
 async fn a_frame_that_breaks_the_rules_of_the_extension_closes_the_connection() {
     let whole = deflated(&blob(100));
@@ -247,7 +247,7 @@ async fn a_frame_that_breaks_the_rules_of_the_extension_closes_the_connection() 
     }
 }
 
-/// Row D2: fragments of one compressed message, with a ping between them, and in pieces of bytes.
+/// Row Z2: fragments of one compressed message, with a ping between them, and in pieces of bytes.
 #[tokio::test]
 async fn a_compressed_message_may_come_in_fragments() {
     for piece in [1, 7, 1000] {
@@ -276,7 +276,7 @@ async fn a_compressed_message_may_come_in_fragments() {
     }
 }
 
-/// Row D5: the limit counts the inflated bytes: what has it exactly is handled, and one byte more
+/// Row Z5: the limit counts the inflated bytes: what has it exactly is handled, and one byte more
 /// closes with 1009, however short the message is on the wire.
 #[tokio::test]
 async fn the_maximum_length_holds_for_the_inflated_message() {
@@ -302,7 +302,7 @@ async fn the_maximum_length_holds_for_the_inflated_message() {
     }
 }
 
-/// Row D5: noise is a little longer in DEFLATE, and counts with its own length. A header alone is
+/// Row Z5: noise is a little longer in DEFLATE, and counts with its own length. A header alone is
 /// enough to reject a message that could not be shorter than the limit.
 #[tokio::test]
 async fn a_message_that_deflate_makes_longer_has_the_same_limit() {
@@ -324,7 +324,7 @@ async fn a_message_that_deflate_makes_longer_has_the_same_limit() {
     assert_eq!(close_code(&mut far).await, 1009);
 }
 
-/// Row D10: a type with `compress = never` is not compressed on any path, and a short message is
+/// Row Z10: a type with `compress = never` is not compressed on any path, and a short message is
 /// not either. Replies, requests, kept messages and broadcasts of other types are.
 #[tokio::test]
 async fn a_type_that_is_never_compressed_is_sent_as_it_is() {
@@ -368,21 +368,24 @@ async fn a_type_that_is_never_compressed_is_sent_as_it_is() {
     assert_eq!(next().await, hidden);
 }
 
-/// Row D10: the replies of handlers.
+/// Row Z10: the replies of handlers.
 #[tokio::test]
 async fn a_reply_is_compressed_unless_its_type_forbids_it() {
     let hub = hub(compressing());
     let (_conn, mut far, _) = connected(&hub, OFFER).await;
-    let message = |envelope: Envelope| serde_json::to_vec(&envelope).unwrap();
-    far.write_all(&masked_frame(0x81, &message(Envelope::with_type("reading", reading(1))))).await.unwrap();
+    far.write_all(&masked_frame(0x81, &serde_json::to_vec(&Envelope::with_type("reading", reading(1))).unwrap()))
+        .await
+        .unwrap();
     let (first, payload) = frame(&mut far).await;
     assert_eq!(first, 0xc1);
     assert!(String::from_utf8(inflated(&payload)).unwrap().contains("the same words"));
-    far.write_all(&masked_frame(0x81, &message(Envelope::with_type("secret", secret(1))))).await.unwrap();
+    far.write_all(&masked_frame(0x81, &serde_json::to_vec(&Envelope::with_type("secret", secret(1))).unwrap()))
+        .await
+        .unwrap();
     assert_eq!(frame(&mut far).await.0, 0x81);
 }
 
-/// Row D10: kept messages, which their store has meanwhile.
+/// Row Z10: kept messages, which their store has meanwhile.
 #[tokio::test]
 async fn a_kept_message_is_compressed_unless_its_type_forbids_it() {
     let hub = hub(compressing());
@@ -406,7 +409,7 @@ async fn a_kept_message_is_compressed_unless_its_type_forbids_it() {
     assert_eq!(seen, [(true, false), (false, true)]);
 }
 
-/// Row D11: a broadcast is compressed once for all connections with the same parameters, and each
+/// Row Z11: a broadcast is compressed once for all connections with the same parameters, and each
 /// connection gets what it agreed on.
 #[tokio::test]
 async fn a_broadcast_is_compressed_once_for_each_set_of_parameters() {

@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, time::Duration};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 use wsx::{
-    Backoff, CancellationToken, Client, ClientState, CloseCode, Config, Connection, Envelope, Hub, MetricsObserver,
-    OverLimit,
+    Backoff, CancellationToken, Client, ClientState, CloseCode, Config, Connection, Deflate, Envelope, Hub,
+    MetricsObserver, OverLimit,
 };
 use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, within};
 
@@ -209,6 +209,34 @@ async fn connections_that_are_held_back_are_counted() {
     assert_eq!(scrape.value(r#"wsx_connections_held_back_total{side="hub"}"#), 1.0);
     // A peer that does not read would take the time for closing.
     drop(peer);
+    server.stop().await;
+}
+
+/// Rows X10, Z9: compressed messages are counted in both directions, with their bytes before and
+/// after, and the time.
+#[tokio::test]
+async fn compression_is_counted() {
+    scrape!(scrape);
+    let config = Config::default().deflate(Deflate::default());
+    let hub = Hub::builder().observer(MetricsObserver::new()).config(config.clone());
+    let hub = hub.on("text", |text: String, _: Connection| async move { Envelope::with_type("back", text) });
+    let server = Server::start(hub.build().unwrap()).await;
+    let client = Client::builder(server.url("box-7")).config(config).without_handlers().build().unwrap();
+    within(client.start(CancellationToken::new())).await.unwrap();
+    let text = "the same words, ".repeat(50);
+    for _ in 0..3 {
+        client.send(&Envelope::with_type("text", text.clone())).await.unwrap();
+    }
+    for direction in ["sent", "received"] {
+        let name = |metric: &str| format!(r#"wsx_{metric}_total{{direction="{direction}",side="hub"}}"#);
+        scrape.until(&name("compressed_messages"), 3.0).await;
+        let [plain, wire] =
+            ["compressed_plain_bytes", "compressed_wire_bytes"].map(|metric| scrape.value(&name(metric)));
+        assert!(plain > 3.0 * 800.0 && plain < 3.0 * 900.0, "{plain} bytes");
+        assert!(wire > 0.0 && wire < plain / 5.0, "{wire} of {plain} bytes");
+        assert!(scrape.value(&name("compression_nanoseconds")) > 0.0);
+    }
+    client.close();
     server.stop().await;
 }
 

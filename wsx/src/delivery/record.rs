@@ -275,3 +275,28 @@ fn unescape(name: &str) -> Option<String> {
     }
     Some(text)
 }
+
+#[cfg(test)]
+#[cfg(not(wsx_model))]
+mod tests {
+    use super::*;
+
+    /// Row Z10: a type that must not be compressed stays so in the store, and a record without the
+    /// word may be compressed, as those of an earlier wsx.
+    #[test]
+    fn a_record_says_whether_its_message_may_be_compressed() {
+        for (policy, has_word) in
+            [(Policy::of(Delivery::AtLeastOnce), false), (Policy::of(Delivery::AtLeastOnce).never_compressed(), true)]
+        {
+            let text = Bytes::from_static(br#"{"type":"note","data":1}"#);
+            let kept = KeptMessage::new("note".into(), policy, None, text).expect("it has data");
+            let note = Message::new(kept, Time::from_millis(1), None);
+            let Change::Put { key, value } = message("box-7", Lane::Seq, 7, &note, false, None) else {
+                panic!("a message is put")
+            };
+            assert_eq!(value.windows(7).any(|window| window == b"\"plain\""), has_word);
+            let Some(Read::Message { message, .. }) = read(&key, &value) else { panic!("it is a message") };
+            assert_eq!(message.kept.policy, policy);
+        }
+    }
+}

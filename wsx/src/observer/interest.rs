@@ -33,8 +33,9 @@ impl Interest {
     /// Adds each message. The observer then receives
     /// [`message_received`](crate::Observer::message_received),
     /// [`handler_finished`](crate::Observer::handler_finished),
-    /// [`message_sent`](crate::Observer::message_sent) and
-    /// [`queue_changed`](crate::Observer::queue_changed).
+    /// [`message_sent`](crate::Observer::message_sent),
+    /// [`queue_changed`](crate::Observer::queue_changed) and
+    /// [`messages_compressed`](crate::Observer::messages_compressed).
     #[must_use]
     pub const fn with_messages(mut self) -> Self {
         self.messages = true;

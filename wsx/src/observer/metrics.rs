@@ -7,7 +7,11 @@ use crate::{
     error::{ConnectError, HandlerError},
     observer::{Gap, Interest, Observer, RejectionKind, Setback},
     protocol::PeerVersion,
-    wire::{close_code::CloseCode, role::Role},
+    wire::{
+        close_code::CloseCode,
+        deflate::{Compression, Direction},
+        role::Role,
+    },
 };
 use http::StatusCode;
 use metrics::{Counter, Histogram, Unit, counter, gauge, histogram};
@@ -40,6 +44,10 @@ const CONTESTED_IDS: &str = "wsx_contested_ids_total";
 const RECONNECTS: &str = "wsx_reconnects_total";
 const MESSAGES: &str = "wsx_messages_total";
 const MESSAGE_BYTES: &str = "wsx_message_bytes_total";
+const COMPRESSED: &str = "wsx_compressed_messages_total";
+const COMPRESSED_PLAIN: &str = "wsx_compressed_plain_bytes_total";
+const COMPRESSED_WIRE: &str = "wsx_compressed_wire_bytes_total";
+const COMPRESSION_TIME: &str = "wsx_compression_nanoseconds_total";
 const QUEUED_MESSAGES: &str = "wsx_queued_messages";
 const HANDLER_SECONDS: &str = "wsx_handler_seconds";
 const HANDLER_FAILURES: &str = "wsx_handler_failures_total";
@@ -103,6 +111,14 @@ impl MetricsObserver {
             MESSAGE_BYTES,
             Unit::Bytes,
             "Bytes of these messages, without the headers of frames"
+        );
+        metrics::describe_counter!(COMPRESSED, "Messages that were compressed, or that were received compressed");
+        metrics::describe_counter!(COMPRESSED_PLAIN, Unit::Bytes, "Bytes of these messages before compression");
+        metrics::describe_counter!(COMPRESSED_WIRE, Unit::Bytes, "Bytes of these messages on the wire");
+        metrics::describe_counter!(
+            COMPRESSION_TIME,
+            Unit::Nanoseconds,
+            "Time of compressing and inflating on one core"
         );
         metrics::describe_gauge!(QUEUED_MESSAGES, "Messages in the send queues of all connections");
         metrics::describe_histogram!(HANDLER_SECONDS, Unit::Seconds, "Time of a handler, from decoding to its end");
@@ -264,6 +280,24 @@ impl Observer for MetricsObserver {
 
     fn queue_changed(&self, conn: &Connection, before: usize, now: usize) {
         gauge!(QUEUED_MESSAGES, "side" => side(conn)).increment(now as f64 - before as f64);
+    }
+
+    fn messages_compressed(&self, conn: &Connection, compression: &Compression) {
+        let side = side(conn);
+        let Compression { direction, messages, plain_bytes, wire_bytes, elapsed } = *compression;
+        let direction = match direction {
+            Direction::Sent => "sent",
+            Direction::Received => "received",
+        };
+        let nanoseconds = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        for (name, count) in [
+            (COMPRESSED, messages),
+            (COMPRESSED_PLAIN, plain_bytes),
+            (COMPRESSED_WIRE, wire_bytes),
+            (COMPRESSION_TIME, nanoseconds),
+        ] {
+            counter!(name, "side" => side, "direction" => direction).increment(count);
+        }
     }
 }
 

@@ -290,7 +290,7 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (conn, before, now);
     }
 
-    /// Messages were compressed or inflated (row D9 of the specification). Only with
+    /// Messages were compressed or inflated (row Z9 of the specification). Only with
     /// [`Interest::with_messages`], on a connection whose ends agreed on
     /// [`Config::deflate`](crate::Config).
     ///

@@ -11,6 +11,7 @@ use crate::{
     },
     protocol::PeerVersion,
     wire::close_code::CloseCode,
+    wire::deflate::Compression,
 };
 use http::StatusCode;
 use std::{io, net::SocketAddr, time::Duration};
@@ -192,5 +193,13 @@ impl Observer for TracingObserver {
 
     fn queue_changed(&self, conn: &Connection, before: usize, now: usize) {
         trace!(target: "wsx", parent: conn.handle.span(), before, now, "queue changed");
+    }
+
+    fn messages_compressed(&self, conn: &Connection, compression: &Compression) {
+        let Compression { direction, messages, plain_bytes, wire_bytes, elapsed } = compression;
+        trace!(
+            target: "wsx", parent: conn.handle.span(),
+            ?direction, messages, plain_bytes, wire_bytes, ?elapsed, "messages compressed"
+        );
     }
 }

@@ -210,7 +210,7 @@ mod tests {
         Config::default().deflate(options)
     }
 
-    /// Row D2: what the hub makes of an offer, with the defaults.
+    /// Row Z2: what the hub makes of an offer, with the defaults.
     #[test]
     fn the_first_valid_offer_is_answered() {
         const DEFAULT: &str = "; server_no_context_takeover; client_max_window_bits=10";
@@ -266,7 +266,7 @@ mod tests {
         assert!(answer(&configured(Deflate::default()), &lines).is_some(), "the second line counts");
     }
 
-    /// Row D2: an offer that RFC 7692 does not allow is declined.
+    /// Row Z2: an offer that RFC 7692 does not allow is declined.
     #[test]
     fn an_offer_with_a_mistake_is_declined() {
         for parameters in [
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(answer(&Config::default(), &headers(&["permessage-deflate"])), None, "it is off");
     }
 
-    /// Row D2: whatever both ends are configured to, they agree on the same.
+    /// Row Z2: whatever both ends are configured to, they agree on the same.
     #[test]
     fn a_client_and_a_hub_of_wsx_agree_on_the_same() {
         let all = [8, 9, 10, 15, 16].into_iter().flat_map(|bits| {
@@ -324,7 +324,7 @@ mod tests {
         }
     }
 
-    /// Row D2: the offer of a client, and what the default asks for.
+    /// Row Z2: the offer of a client, and what the default asks for.
     #[test]
     fn a_client_offers_its_options() {
         let offered = |options| offer(&configured(options)).unwrap();
@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(offer(&Config::default()), None);
     }
 
-    /// Row D2: the answers of other servers.
+    /// Row Z2: the answers of other servers.
     #[test]
     fn an_answer_is_held_against_the_rfc() {
         let agreed = |answer: &str| {

@@ -137,7 +137,7 @@ fn deflate_with(state: &mut Compress, context: &[u8], message: &[u8], out: &mut 
 mod tests {
     use super::*;
 
-    /// Row D4: the state belongs to the thread. Another window or level gets a new one.
+    /// Row Z4: the state belongs to the thread. Another window or level gets a new one.
     #[test]
     fn each_thread_uses_its_state_again() {
         let state = |window_bits, level| {

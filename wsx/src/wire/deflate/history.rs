@@ -32,7 +32,7 @@ impl History {
 mod tests {
     use super::*;
 
-    /// Row D4: a context is never larger than its window.
+    /// Row Z4: a context is never larger than its window.
     #[test]
     fn it_has_the_last_bytes_and_no_more_memory_than_the_window() {
         for window in [0, 1, 7, 8, 100] {

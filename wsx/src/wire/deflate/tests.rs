@@ -84,7 +84,7 @@ impl OneStream {
     }
 }
 
-/// Row D4: what this end sends is one stream of DEFLATE, whatever the window, and messages that are
+/// Row Z4: what this end sends is one stream of DEFLATE, whatever the window, and messages that are
 /// not compressed are not part of it.
 #[test]
 fn a_peer_with_one_stream_for_all_messages_reads_them() {
@@ -116,7 +116,7 @@ fn a_peer_with_one_stream_for_all_messages_reads_them() {
     }
 }
 
-/// Row D4: the messages of a peer that has one stream for the connection are read, with any window.
+/// Row Z4: the messages of a peer that has one stream for the connection are read, with any window.
 #[test]
 fn the_messages_of_a_peer_with_one_stream_are_read() {
     for (bits, context) in [(9, true), (10, true), (15, true), (10, false)] {
@@ -134,7 +134,7 @@ fn the_messages_of_a_peer_with_one_stream_are_read() {
     }
 }
 
-/// Row D2: the samples of RFC 7692 section 7.2.3.
+/// Row Z2: the samples of RFC 7692 section 7.2.3.
 #[test]
 fn the_samples_of_the_rfc_are_read() {
     let hello = |payloads: &[&[u8]]| {
@@ -162,7 +162,7 @@ fn zip(message: &[u8]) -> Vec<u8> {
     payload
 }
 
-/// Row D5: a message is rejected when it exceeds the limit, and never takes more memory than that.
+/// Row Z5: a message is rejected when it exceeds the limit, and never takes more memory than that.
 #[test]
 fn a_message_is_inflated_up_to_the_limit() {
     for limit in [0, 1, 511, 512, 513, 1000, 100_000, LIMIT] {
@@ -183,7 +183,7 @@ fn a_message_is_inflated_up_to_the_limit() {
     }
 }
 
-/// Row D6: a stream that is damaged or cut, or that leads before the window.
+/// Row Z6: a stream that is damaged or cut, or that leads before the window.
 #[test]
 fn a_broken_message_is_rejected() {
     let long: Vec<u8> = (0..2000u32).flat_map(u32::to_le_bytes).collect();
@@ -204,7 +204,7 @@ fn a_broken_message_is_rejected() {
     assert_eq!(inflater.inflate(&whole, LIMIT), Ok(long), "an error leaves nothing behind");
 }
 
-/// Row D6: the peer refers to more than the window that was agreed on.
+/// Row Z6: the peer refers to more than the window that was agreed on.
 #[test]
 fn a_distance_beyond_the_window_is_rejected() {
     let distant = |bits: u8| {
@@ -226,7 +226,7 @@ fn a_distance_beyond_the_window_is_rejected() {
     assert_eq!(distant(11), Err(Violation::NotInflated("its data is damaged")));
 }
 
-/// Row D5: last blocks cost time, so a message has a bounded number of them.
+/// Row Z5: last blocks cost time, so a message has a bounded number of them.
 #[test]
 fn a_message_may_have_64_last_blocks_and_not_more() {
     let mut inflater = Inflater::new(agreed(10, true));
@@ -237,7 +237,7 @@ fn a_message_may_have_64_last_blocks_and_not_more() {
     assert_eq!(more, Err(Violation::NotInflated("it has too many last blocks")));
 }
 
-/// Row D3: a block after a last block may refer to what was before it.
+/// Row Z3: a block after a last block may refer to what was before it.
 #[test]
 fn the_context_goes_on_after_a_last_block() {
     let mut inflater = Inflater::new(agreed(15, true));
@@ -245,7 +245,7 @@ fn the_context_goes_on_after_a_last_block() {
     assert_eq!(inflater.inflate(b"\xf2\x00\x11\x00\x00", LIMIT), Ok(b"Hello".to_vec()));
 }
 
-/// Row D10: only marked messages of the minimum size are compressed, and the mark never leaves.
+/// Row Z10: only marked messages of the minimum size are compressed, and the mark never leaves.
 #[test]
 fn short_and_unmarked_messages_are_sent_as_they_are() {
     let mut deflater = Deflater::new(agreed(10, true), Role::Server).expect("the window fits");
@@ -262,13 +262,13 @@ fn short_and_unmarked_messages_are_sent_as_they_are() {
     assert_eq!(frames[1][0], 0x82 | MARK);
 }
 
-/// Row D4: the window of 256 bytes is one that zlib does not have.
+/// Row Z4: the window of 256 bytes is one that zlib does not have.
 #[test]
 fn a_peer_with_a_window_of_8_bits_gets_no_compressed_messages() {
     assert!(Deflater::new(Agreed { own: None, ..agreed(10, true) }, Role::Server).is_none());
 }
 
-/// Row D11: the frame of a broadcast is what a writer without a context makes.
+/// Row Z11: the frame of a broadcast is what a writer without a context makes.
 #[test]
 fn a_broadcast_is_compressed_as_a_message_of_one_connection() {
     let agreed = agreed(10, false);
@@ -281,7 +281,7 @@ fn a_broadcast_is_compressed_as_a_message_of_one_connection() {
     assert!(noise.is_none());
 }
 
-/// Row D9: the work is reported once.
+/// Row Z9: the work is reported once.
 #[test]
 fn the_lengths_of_messages_are_counted() {
     let agreed = agreed(10, true);
