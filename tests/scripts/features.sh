@@ -17,6 +17,7 @@ choices=(
   "versions contract"
   metrics
   outbox
+  deflate
   rustls
   tracing
   tungstenite

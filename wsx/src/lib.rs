@@ -53,6 +53,7 @@
 //! | `hyper` | no | the hub as a service of hyper, tower and axum |
 //! | `axum` | no | `hyper`, and the peer's address from axum 0.8 |
 //! | `outbox` | no | [`Disk`](https://docs.rs/wsx-rs/latest/wsx/delivery/struct.Disk.html): kept messages survive a restart and a power cut |
+//! | `deflate` | no | [`Config::deflate`](https://docs.rs/wsx-rs/latest/wsx/struct.Config.html#method.deflate): permessage-deflate (RFC 7692) |
 //! | `contract` | no | [`contract`](https://docs.rs/wsx-rs/latest/wsx/contract/index.html): compares a protocol with the versions that were released |
 //! | `versions` | no | [`contract::released!`](https://docs.rs/wsx-rs/latest/wsx/contract/macro.released.html): an end knows what peers of other versions understand |
 //! | `proxy` | no | `Client` through an HTTP or SOCKS5 proxy |

@@ -401,8 +401,8 @@ async fn a_kept_message_is_compressed_unless_its_type_forbids_it() {
             seen.push((first == 0xc1, message.contains("kept_secret")));
         } else if let Ok(begin) = serde_json::from_str::<serde_json::Value>(&message) {
             // The peer has handled nothing yet.
-            let epoch = &begin["data"]["epoch"];
-            let ack = serde_json::json!({"type": "__ack__", "data": {"epoch": epoch, "seq": 0}});
+            let epoch = &begin["seq"]["epoch"];
+            let ack = serde_json::json!({"type": "delivery", "ack": {"epoch": epoch, "seq": 0, "latest": 0}});
             far.write_all(&masked_frame(0x81, ack.to_string().as_bytes())).await.unwrap();
         }
     }
@@ -448,4 +448,23 @@ async fn a_broadcast_is_compressed_once_for_each_set_of_parameters() {
         let with_context = if kinds == 1 { 3 } else { 0 };
         assert_eq!(timed, kinds + with_context, "one for each set, and one for each connection with a context");
     }
+}
+
+/// Row Z1: in an HTTP server of the program, here axum, which makes the upgrade.
+#[tokio::test]
+async fn a_hub_in_another_http_server_compresses_too() {
+    let hub = hub(compressing());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    let app = axum::Router::new().route_service("/ws", hub.ws_handler(wsx::unique_id, |_| {}));
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let client = Client::builder(&url).config(compressing()).without_handlers().build().unwrap();
+    within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
+    client.send(&reading(1)).await.unwrap();
+    let mut seen = [false; 2];
+    while seen != [true; 2] {
+        let work = within(hub.endpoint().work.next()).await;
+        seen[usize::from(work.direction == Direction::Sent)] = true;
+    }
+    client.close();
 }
