@@ -205,7 +205,7 @@ fn decode(data: String) {
 #[library_benchmark]
 #[bench::of_200_bytes(args = (text("telemetry", 200)), setup = station, teardown = drop, config = budget(493_624))]
 #[bench::of_2_kb(args = (text("telemetry", 2048)), setup = station, teardown = drop, config = budget(8_487_046))]
-#[bench::of_an_async_handler(args = (HEALTH.to_owned()), setup = station, teardown = drop, config = budget(177_524))]
+#[bench::of_an_async_handler(args = (HEALTH.to_owned()), setup = station, teardown = drop, config = budget(186_420))]
 fn dispatch((bench, text): (Bench<Station>, String)) -> Bench<Station> {
     for _ in 0..TIMES {
         black_box(at_once(bench.dispatch(black_box(&text))));
@@ -215,7 +215,7 @@ fn dispatch((bench, text): (Bench<Station>, String)) -> Bench<Station> {
 
 // The same for data that is passed through.
 #[library_benchmark]
-#[bench::of_200_bytes(args = (text("pass", 200)), setup = untyped, teardown = drop, config = budget(373_424))]
+#[bench::of_200_bytes(args = (text("pass", 200)), setup = untyped, teardown = drop, config = budget(396_020))]
 #[bench::of_2_kb(args = (text("pass", 2048)), setup = untyped, teardown = drop, config = budget(4_478_067))]
 fn dispatch_raw((bench, text): (Bench<wsx::Untyped>, String)) -> Bench<wsx::Untyped> {
     for _ in 0..TIMES {

@@ -458,7 +458,7 @@ async fn a_hub_in_another_http_server_compresses_too() {
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
     let app = axum::Router::new().route_service("/ws", hub.ws_handler(wsx::unique_id, |_| {}));
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-    let client = Client::builder(&url).config(compressing()).without_handlers().build().unwrap();
+    let client = Client::builder(&url).config(compressing()).build().unwrap();
     within(client.connect(CancellationToken::new(), |_| {})).await.unwrap();
     client.send(&reading(1)).await.unwrap();
     let mut seen = [false; 2];

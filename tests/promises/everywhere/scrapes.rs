@@ -221,7 +221,7 @@ async fn compression_is_counted() {
     let hub = Hub::builder().observer(MetricsObserver::new()).config(config.clone());
     let hub = hub.on("text", |text: String, _: Connection| async move { Envelope::with_type("back", text) });
     let server = Server::start(hub.build().unwrap()).await;
-    let client = Client::builder(server.url("box-7")).config(config).without_handlers().build().unwrap();
+    let client = Client::builder(server.url("box-7")).config(config).build().unwrap();
     within(client.start(CancellationToken::new())).await.unwrap();
     let text = "the same words, ".repeat(50);
     for _ in 0..3 {

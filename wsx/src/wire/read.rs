@@ -184,7 +184,9 @@ impl Reader {
             Vec::new()
         } else {
             let before = self.fragments.as_ref().map_or(0, |fragments| fragments.length());
-            if length > self.limit(header) - before {
+            let is_compressed = self.inflater.is_some() && self.is_compressed(header);
+            let limit = if is_compressed { compressed_limit(self.max_message_size) } else { self.max_message_size };
+            if length > limit - before {
                 let length = header.payload_length.saturating_add(before as u64);
                 return Err(Violation::MessageTooLong { length, limit: self.max_message_size });
             }
@@ -193,10 +195,8 @@ impl Reader {
                 None if header.is_final() => {
                     let memory = DataMessage::memory(length);
                     if self.input.unread().len() >= length {
-                        let mut bytes = payload::whole(header, self.input.take(length), memory);
-                        if header.is_compressed() {
-                            bytes = self.inflated(bytes)?;
-                        }
+                        let bytes = payload::whole(header, self.input.take(length), memory);
+                        let bytes = if is_compressed { self.inflated(bytes)? } else { bytes };
                         return message(header.opcode() == Opcode::TEXT, bytes).map(Some);
                     }
                     memory
@@ -208,11 +208,10 @@ impl Reader {
         Ok(None)
     }
 
-    /// Returns the maximum number of received bytes of the message to which this frame belongs.
-    #[inline]
-    fn limit(&self, header: Header) -> usize {
-        let begun = self.fragments.as_ref().is_some_and(|fragments| fragments.is_compressed());
-        if begun || header.is_compressed() { compressed_limit(self.max_message_size) } else { self.max_message_size }
+    /// Whether this frame belongs to a compressed message.
+    #[cold]
+    fn is_compressed(&self, header: Header) -> bool {
+        self.fragments.as_ref().map_or(header.is_compressed(), |fragments| fragments.is_compressed())
     }
 
     /// Inflates a compressed message. Returns its bytes.
