@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct ReceiveLimit {
     /// Maximum number of messages, pings and pongs in a second.
     pub messages_per_second: u32,
-    /// Maximum number of bytes in a second, with the headers of frames.
+    /// Maximum number of bytes in a second, with the headers of frames. A compressed message counts
+    /// with its length before compression.
     pub bytes_per_second: u32,
     /// How much a connection may send at once after a quiet time, as the time in which it could
     /// send that at the rate.

@@ -50,6 +50,8 @@ pub(super) struct ReceiveLimiter {
     report_is_due: bool,
     /// Whether the peer has sent more than the limit allows, and is closed for that.
     exceeded: bool,
+    /// Whether inflated bytes were counted since a message was let through.
+    has_inflated: bool,
 }
 
 impl ReceiveLimiter {
@@ -73,11 +75,17 @@ impl ReceiveLimiter {
             last_report: None,
             report_is_due: false,
             exceeded: false,
+            has_inflated: false,
         }))
     }
 
     /// Ready when another message may be handled.
     pub(super) fn poll_message(&mut self, queue: &Queue, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_inflated {
+            // Messages that were read together may inflate to far more bytes than were read.
+            ready!(self.poll_read(queue, cx));
+            self.has_inflated = false;
+        }
         self.poll_token(|limiter| &mut limiter.messages, queue, cx)
     }
 
@@ -146,6 +154,14 @@ impl ReceiveLimiter {
         self.messages.refill(now);
         self.bytes.refill(now);
         count(&mut self.bytes, bytes as f64, &mut self.exceeded);
+    }
+
+    /// Counts the bytes that a message has more than its payload, because it was compressed.
+    pub(super) fn count_inflated(&mut self, bytes: usize) {
+        if bytes > 0 {
+            count(&mut self.bytes, bytes as f64, &mut self.exceeded);
+            self.has_inflated = true;
+        }
     }
 
     /// Counts a message or control frame. Returns the result for the reader, which is an error if
@@ -284,6 +300,28 @@ mod tests {
         advance(10 * SECOND).await;
         limiter.count_bytes(100);
         assert!(!read_is_ready(&mut limiter, &queue).await);
+    }
+
+    /// A message counts with its length before compression. Those that were read together with it
+    /// wait.
+    #[tokio::test(start_paused = true)]
+    async fn inflated_bytes_count() {
+        let (mut limiter, queue) = (limiter(OverLimit::Wait), queue());
+        limiter.count_bytes(10);
+        limiter.count_inflated(190);
+        assert!(!message_is_ready(&mut limiter, &queue).await && limiter.holds_back());
+        let start = Instant::now();
+        poll_fn(|cx| limiter.poll_message(&queue, cx)).await;
+        // A debt of 100 bytes, and a byte more.
+        assert_eq!(start.elapsed(), Duration::from_millis(1010));
+        assert!(message_is_ready(&mut limiter, &queue).await, "the debt is paid once");
+
+        let mut limiter = self::limiter(OverLimit::Close);
+        limiter.count_bytes(10);
+        limiter.count_inflated(190);
+        assert!(counts(&mut limiter), "a burst");
+        limiter.count_inflated(1);
+        assert!(is_too_fast(&limiter.judge(Poll::Ready(Ok(Received::Ping)))));
     }
 
     #[tokio::test(start_paused = true)]

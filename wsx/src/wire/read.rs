@@ -34,6 +34,10 @@ pub(crate) trait Link {
     fn poll_read(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>>;
     /// Queues a control frame. Returns `false` if the queue is full.
     fn answer(&mut self, frame: &[u8]) -> bool;
+    /// Ready when the reader may do a piece of work that takes as long as a read.
+    fn poll_turn(&mut self) -> Poll<()> {
+        Poll::Ready(())
+    }
 }
 
 /// The part of a frame that the reader reads next.
@@ -41,9 +45,11 @@ pub(crate) trait Link {
 /// ```text
 ///            the header is complete
 ///   Header --------------------------> Payload
-///     ^                                   |
-///     +-----------------------------------+
-///            the payload is complete
+///     ^                                 |   |
+///     +---------------------------------+   | the payload is long and compressed
+///     |      the payload is complete        v
+///     +--------------------------------- Inflating
+///            the message is inflated
 /// ```
 enum State {
     /// The header. Its first `read` bytes are in `bytes`.
@@ -52,6 +58,11 @@ enum State {
         read: usize,
     },
     Payload(Payload),
+    /// The payload of a compressed message, which is inflated slice by slice.
+    Inflating {
+        is_text: bool,
+        compressed: Vec<u8>,
+    },
 }
 
 impl State {
@@ -97,6 +108,11 @@ impl Reader {
         self.inflater.as_mut()?.work().take()
     }
 
+    /// Returns how many bytes more than were received the messages have had since the last call.
+    pub(crate) fn take_surplus(&mut self) -> usize {
+        self.inflater.as_mut().map_or(0, |inflater| inflater.take_surplus())
+    }
+
     /// Returns the next message or control frame. It must not be called after an error or a close
     /// frame.
     #[inline]
@@ -126,6 +142,12 @@ impl Reader {
                         }
                     } else {
                         ready!(self.poll_fill(link))?;
+                    }
+                }
+                State::Inflating { .. } => {
+                    ready!(link.poll_turn());
+                    if let Some(message) = self.inflate_on()? {
+                        return Poll::Ready(Ok(Received::Message(message)));
                     }
                 }
             }
@@ -196,8 +218,11 @@ impl Reader {
                     let memory = DataMessage::memory(length);
                     if self.input.unread().len() >= length {
                         let bytes = payload::whole(header, self.input.take(length), memory);
-                        let bytes = if is_compressed { self.inflated(bytes)? } else { bytes };
-                        return message(header.opcode() == Opcode::TEXT, bytes).map(Some);
+                        let is_text = header.opcode() == Opcode::TEXT;
+                        if is_compressed {
+                            return self.begin_inflating(is_text, bytes);
+                        }
+                        return message(is_text, bytes).map(Some);
                     }
                     memory
                 }
@@ -214,13 +239,23 @@ impl Reader {
         self.fragments.as_ref().map_or(header.is_compressed(), |fragments| fragments.is_compressed())
     }
 
-    /// Inflates a compressed message. Returns its bytes.
+    /// Inflates a compressed message. Returns it if it is short. A long one is inflated by the next
+    /// steps.
     #[cold]
-    fn inflated(&mut self, compressed: Vec<u8>) -> Result<Vec<u8>, Violation> {
+    fn begin_inflating(&mut self, is_text: bool, compressed: Vec<u8>) -> Result<Option<DataMessage>, Violation> {
+        self.state = State::Inflating { is_text, compressed };
+        self.inflate_on()
+    }
+
+    /// Inflates the next slice of a message. Returns the message if it is complete.
+    fn inflate_on(&mut self) -> Result<Option<DataMessage>, Violation> {
+        let State::Inflating { is_text, compressed } = &mut self.state else { return Ok(None) };
         let inflater = self.inflater.as_mut().expect("the header is checked");
-        let message = inflater.inflate(&compressed, self.max_message_size)?;
-        DataMessage::Binary(compressed).recycle();
-        Ok(message)
+        let Some(bytes) = inflater.inflate(compressed, self.max_message_size)? else { return Ok(None) };
+        DataMessage::Binary(std::mem::take(compressed)).recycle();
+        let message = message(*is_text, bytes)?;
+        self.state = State::START;
+        Ok(Some(message))
     }
 
     /// Returns the message or control frame that the frame completes. `bytes` has the whole message
@@ -244,7 +279,9 @@ impl Reader {
                     None => (opcode == Opcode::TEXT, header.is_compressed()),
                     Some(fragments) => (fragments.is_text(), fragments.is_compressed()),
                 };
-                let bytes = if is_compressed { self.inflated(bytes)? } else { bytes };
+                if is_compressed {
+                    return Ok(self.begin_inflating(is_text, bytes)?.map(Received::Message));
+                }
                 Received::Message(message(is_text, bytes)?)
             }
             opcode => {
@@ -358,6 +395,7 @@ mod tests {
         let payload = match &reader.state {
             State::Payload(payload) => payload.capacity(),
             State::Header { .. } => 0,
+            State::Inflating { compressed, .. } => compressed.capacity(),
         };
         payload + reader.fragments.as_ref().map_or(0, |fragments| fragments.capacity())
     }

@@ -100,7 +100,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for SocketTransport<S> 
         let result = reader.poll(&mut Polled { socket, received, limiter: &mut *limiter, queue, cx, reads: 0 });
         match limiter {
             None => result,
-            Some(limiter) => limiter.judge(result),
+            Some(limiter) => {
+                limiter.count_inflated(reader.take_surplus());
+                limiter.judge(result)
+            }
         }
     }
 
@@ -159,14 +162,7 @@ struct Polled<'p, 'w, S> {
 
 impl<S: AsyncRead + Unpin> Link for Polled<'_, '_, S> {
     fn poll_read(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        if self.reads == MAX_READS {
-            // One poll of `yield_now` schedules this task after the runtime has polled its sockets.
-            // A plain wake would schedule it before, and a thread that always has such tasks polls
-            // its sockets only every 61 turns.
-            let _ = pin!(yield_now()).poll(self.cx);
-            return Poll::Pending;
-        }
-        self.reads += 1;
+        ready!(self.poll_turn());
         if let Some(limiter) = self.limiter {
             ready!(limiter.poll_read(self.queue, self.cx));
         }
@@ -180,6 +176,18 @@ impl<S: AsyncRead + Unpin> Link for Polled<'_, '_, S> {
 
     fn answer(&mut self, frame: &[u8]) -> bool {
         self.queue.push_control(frame)
+    }
+
+    fn poll_turn(&mut self) -> Poll<()> {
+        if self.reads == MAX_READS {
+            // One poll of `yield_now` schedules this task after the runtime has polled its sockets.
+            // A plain wake would schedule it before, and a thread that always has such tasks polls
+            // its sockets only every 61 turns.
+            let _ = pin!(yield_now()).poll(self.cx);
+            return Poll::Pending;
+        }
+        self.reads += 1;
+        Poll::Ready(())
     }
 }
 
@@ -269,6 +277,36 @@ mod tests {
             assert!(!transport.take_received() && transport.is_held_back());
             assert!(is_hi(&poll_fn(|cx| transport.poll_received(&queue, cx)).await), "after a wait");
         }
+    }
+
+    /// Short messages that were read together count as what they inflate to.
+    #[cfg(feature = "deflate")]
+    #[tokio::test(start_paused = true)]
+    async fn a_compressed_message_counts_as_if_it_was_not_compressed() {
+        use crate::wire::{
+            deflate::{Deflater, Stream},
+            header::{MARK, Opcode},
+            write,
+        };
+        let stream = Stream { window_bits: 9, keeps_context: true, level: 6 };
+        let agreed = Agreed { own: Some(stream), peer: stream, min_size: 0 };
+        let mut zeros = write::frame(Opcode::BINARY, Role::Server, &[0; 500]).to_vec();
+        zeros[0] |= MARK;
+        let mut deflater = Deflater::new(agreed, Role::Server).expect("it compresses");
+        let frames = deflater.rewrite(&zeros.repeat(3));
+        assert!(frames.len() < 60, "{} bytes", frames.len());
+        let config = Config::default().max_message_size(500);
+        let config = config.receive_limit(1000, 100, Duration::from_secs(1), OverLimit::Wait);
+        let ((near, mut far), queue) = (duplex(1000), queue());
+        let transport = SocketTransport::new(near, Role::Client, Vec::new(), &config).inflating(Some(agreed));
+        far.write_all(&frames).await.unwrap();
+        let (start, mut seconds) = (tokio::time::Instant::now(), Vec::new());
+        for _ in 0..3 {
+            let received = poll_fn(|cx| transport.poll_received(&queue, cx)).await;
+            assert!(matches!(received, Ok(Received::Message(DataMessage::Binary(zeros))) if zeros == [0; 500]));
+            seconds.push(start.elapsed().as_secs());
+        }
+        assert_eq!(seconds, [0, 0, 4], "the bucket has room for one message of maximum length");
     }
 
     #[tokio::test]

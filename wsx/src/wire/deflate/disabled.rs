@@ -16,7 +16,11 @@ impl Inflater {
         match agreed {}
     }
 
-    pub(crate) fn inflate(&mut self, _: &[u8], _: usize) -> Result<Vec<u8>, Violation> {
+    pub(crate) fn inflate(&mut self, _: &[u8], _: usize) -> Result<Option<Vec<u8>>, Violation> {
+        match *self {}
+    }
+
+    pub(crate) fn take_surplus(&mut self) -> usize {
         match *self {}
     }
 

@@ -5,15 +5,23 @@ use crate::wire::{
     violation::Violation,
 };
 use flate2::{Decompress, FlushDecompress, Status};
-use std::{cell::Cell, time::Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 /// What the sender has left out at the end of a message, and then an empty last block. The stream
 /// ends exactly here, unless the message ends within a block.
 const END: [u8; 6] = [0, 0, 0xff, 0xff, 3, 0];
-/// Maximum number of last blocks within a message (RFC 7692 section 7.2.3.4). A sender makes one for
-/// each flush that it cannot make in another way. Each costs the time of a new stream, so a message
-/// of nothing else would cost more than its length is worth.
-const MAX_LAST_BLOCKS: u32 = 64;
+/// Maximum number of last blocks within a short message (RFC 7692 section 7.2.3.4). A sender makes
+/// one for each flush that it cannot make in another way.
+const MAX_LAST_BLOCKS: usize = 4;
+/// A longer message may have one more for each of so many bytes. Each costs the time of a new
+/// stream, so a message of nothing else would cost more than its length is worth.
+const BYTES_PER_LAST_BLOCK: usize = 64;
+/// Maximum number of bytes that are inflated at a time. The codes of a block can cost more time than
+/// its content: 100 ns for each byte.
+const SLICE: usize = 8 * 1024;
 /// The largest window, in bytes (RFC 1951 section 3.2.5).
 const MAX_WINDOW: usize = 1 << 15;
 /// First memory of a message, in bytes.
@@ -28,25 +36,45 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Inflater {
     history: History,
+    /// The message of which only the first slices are inflated.
+    begun: Option<Box<Begun>>,
     work: Compression,
+    /// How many bytes longer than their payloads the messages were, for the receive limit.
+    surplus: usize,
 }
 
 impl Inflater {
     pub(crate) fn new(agreed: Agreed) -> Self {
-        Self { history: History::new(agreed.peer.context()), work: Compression::none(Direction::Received) }
+        let work = Compression::none(Direction::Received);
+        Self { history: History::new(agreed.peer.context()), begun: None, work, surplus: 0 }
     }
 
-    /// Returns the message with this payload. It is rejected as soon as it has more than `limit`
-    /// bytes.
-    pub(crate) fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<Vec<u8>, Violation> {
-        let begun = Instant::now();
-        let mut state = STATE.take().unwrap_or_else(new_state);
-        let inflated = inflate(&mut state, self.history.bytes(), payload, limit);
+    /// Inflates the next [`SLICE`] of this payload. Returns the message after the last one. It is
+    /// rejected as soon as it has more than `limit` bytes. Then the connection ends.
+    pub(crate) fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<Option<Vec<u8>>, Violation> {
+        let start = Instant::now();
+        let mut begun = match self.begun.take() {
+            Some(begun) => *begun,
+            None => Begun::new(self.history.bytes(), payload.len())?,
+        };
+        let is_complete = begun.inflate(self.history.bytes(), payload, limit);
+        begun.elapsed += start.elapsed();
+        if matches!(is_complete, Ok(false)) {
+            self.begun = Some(Box::new(begun));
+            return Ok(None);
+        }
+        let Begun { state, message, elapsed, .. } = begun;
         STATE.set(Some(state));
-        let message = inflated?;
+        is_complete?;
         self.history.push(&message);
-        self.work.add(message.len(), payload.len(), begun.elapsed());
-        Ok(message)
+        self.work.add(message.len(), payload.len(), elapsed);
+        self.surplus = self.surplus.saturating_add(message.len().saturating_sub(payload.len()));
+        Ok(Some(message))
+    }
+
+    /// Returns how many bytes longer than their payloads the messages have been since the last call.
+    pub(crate) fn take_surplus(&mut self) -> usize {
+        std::mem::take(&mut self.surplus)
     }
 
     /// Returns what it has done since the last report.
@@ -55,79 +83,234 @@ impl Inflater {
     }
 }
 
-/// Every window is allowed here. A distance beyond the window that was agreed on leads before the
-/// history, which is an error.
-fn new_state() -> Box<Decompress> {
-    Box::new(Decompress::new_with_window_bits(false, 15))
+/// A message that is not complete.
+#[derive(Debug)]
+struct Begun {
+    /// The state of zlib, which no other message uses meanwhile.
+    state: Box<Decompress>,
+    /// The bytes so far.
+    message: Vec<u8>,
+    /// How many bytes of the payload are inflated.
+    read: usize,
+    last_blocks: usize,
+    elapsed: Duration,
 }
 
-fn inflate(state: &mut Decompress, history: &[u8], payload: &[u8], limit: usize) -> Result<Vec<u8>, Violation> {
-    let mut message = DataMessage::memory(payload.len());
-    // The message of length 0, which some peers compress to nothing.
-    if payload.is_empty() {
-        return Ok(message);
+impl Begun {
+    fn new(history: &[u8], payload: usize) -> Result<Self, Violation> {
+        let state = STATE.take().unwrap_or_else(new_state);
+        let message = DataMessage::memory(payload);
+        let mut begun = Self { state, message, read: 0, last_blocks: 0, elapsed: Duration::ZERO };
+        begun.begin_stream(history)?;
+        Ok(begun)
     }
-    let mut stream = Stream::begin(state, history)?;
-    let (mut rest, mut last_blocks) = (payload, 0);
-    while stream.feed(&mut rest, &mut message, limit)? == Status::StreamEnd {
-        if rest.is_empty() {
-            return Ok(message);
+
+    /// Inflates the next slice. Returns whether the message is complete.
+    fn inflate(&mut self, history: &[u8], payload: &[u8], limit: usize) -> Result<bool, Violation> {
+        // The message of length 0, which some peers compress to nothing.
+        if payload.is_empty() {
+            return Ok(true);
         }
-        last_blocks += 1;
-        if last_blocks > MAX_LAST_BLOCKS {
-            return Err(Violation::NotInflated("it has too many last blocks"));
+        let end = payload.len().min(self.read + SLICE);
+        while self.read < end {
+            let (read, status) = self.feed(&payload[self.read..end], limit)?;
+            self.read += read;
+            if status != Status::StreamEnd {
+                continue;
+            }
+            if self.read == payload.len() {
+                return Ok(true);
+            }
+            self.last_blocks += 1;
+            if self.last_blocks > MAX_LAST_BLOCKS + payload.len() / BYTES_PER_LAST_BLOCK {
+                return Err(Violation::NotInflated("it has too many last blocks"));
+            }
+            self.begin_stream(history)?;
         }
-        stream = Stream::begin(stream.0, &context(history, &message))?;
-    }
-    let mut rest = &END[..];
-    match stream.feed(&mut rest, &mut message, limit)? {
-        Status::StreamEnd if rest.is_empty() => Ok(message),
-        _ => Err(Violation::NotInflated("it ends within a block")),
-    }
-}
-
-/// Returns what a new stream within a message may refer to: the end of both, up to the largest
-/// window.
-fn context(history: &[u8], message: &[u8]) -> Vec<u8> {
-    let new = &message[message.len().saturating_sub(MAX_WINDOW)..];
-    let old = &history[history.len().saturating_sub(MAX_WINDOW - new.len())..];
-    [old, new].concat()
-}
-
-struct Stream<'s>(&'s mut Decompress);
-
-impl<'s> Stream<'s> {
-    fn begin(state: &'s mut Decompress, dictionary: &[u8]) -> Result<Self, Violation> {
-        state.reset(false);
-        if !dictionary.is_empty() {
-            state.set_dictionary(dictionary).map_err(|_| Violation::NotInflated("its context is damaged"))?;
+        if end < payload.len() {
+            return Ok(false);
         }
-        Ok(Self(state))
+        // A last block that the payload does not complete may end here, too. Then these bytes are a
+        // part of the message.
+        let length = self.message.len();
+        match self.feed(&END, limit)? {
+            (read, Status::StreamEnd) if read == END.len() && self.message.len() == length => Ok(true),
+            _ => Err(Violation::NotInflated("it ends within a block")),
+        }
     }
 
-    /// Inflates all of `rest`, or its part before the end of the stream. Appends the result.
-    fn feed(&mut self, rest: &mut &[u8], message: &mut Vec<u8>, limit: usize) -> Result<Status, Violation> {
+    /// Begins a stream, which may refer to the history and to the message so far.
+    fn begin_stream(&mut self, history: &[u8]) -> Result<(), Violation> {
+        self.state.reset(false);
+        for context in [history, &self.message[self.message.len().saturating_sub(MAX_WINDOW)..]] {
+            if !context.is_empty() {
+                self.state.set_dictionary(context).map_err(|_| Violation::NotInflated("its context is damaged"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Inflates all of these bytes, or their part before the end of the stream. Returns their number.
+    fn feed(&mut self, bytes: &[u8], limit: usize) -> Result<(usize, Status), Violation> {
+        let (message, mut rest) = (&mut self.message, bytes);
         loop {
             if message.len() == message.capacity() {
                 // One byte beyond the limit shows that there is more.
-                let more = message.len().max(MIN_RESERVED).min(limit + 1 - message.len());
-                message.reserve_exact(more);
+                let most = limit.saturating_add(1) - message.len();
+                message.reserve_exact(message.len().max(MIN_RESERVED).min(most));
             }
-            let (read, written) = (self.0.total_in(), message.len());
-            let status = self.0.decompress_vec(rest, message, FlushDecompress::Sync);
+            let (read, written) = (self.state.total_in(), message.len());
+            let status = self.state.decompress_vec(rest, message, FlushDecompress::Sync);
             let status = status.map_err(|_| Violation::NotInflated("its data is damaged"))?;
-            let read = (self.0.total_in() - read) as usize;
-            *rest = &rest[read..];
+            let read = (self.state.total_in() - read) as usize;
+            rest = &rest[read..];
             if message.len() > limit {
                 return Err(Violation::MessageTooLong { length: message.len() as u64, limit });
             }
             let is_full = message.len() == message.capacity();
             if status == Status::StreamEnd || (rest.is_empty() && !is_full) {
-                return Ok(status);
+                return Ok((bytes.len() - rest.len(), status));
             }
             if read == 0 && message.len() == written && !is_full {
                 return Err(Violation::NotInflated("its data is damaged"));
             }
+        }
+    }
+}
+
+/// Every window is allowed here. A distance that leads to before the history is an error.
+fn new_state() -> Box<Decompress> {
+    Box::new(Decompress::new_with_window_bits(false, 15))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::deflate::Stream;
+    use flate2::{Compress, FlushCompress};
+
+    fn inflater(window_bits: u8, keeps_context: bool) -> Inflater {
+        let peer = Stream { window_bits, keeps_context, level: 6 };
+        Inflater::new(Agreed { own: None, peer, min_size: 0 })
+    }
+
+    /// Returns the payloads of these messages, which continue each other.
+    fn compressed(messages: &[&[u8]]) -> Vec<Vec<u8>> {
+        let mut state = Compress::new(flate2::Compression::new(9), false);
+        let payload = |message: &&[u8]| {
+            let mut payload = Vec::with_capacity(message.len() + 100);
+            state.compress_vec(message, &mut payload, FlushCompress::Sync).unwrap();
+            payload.truncate(payload.len() - 4);
+            payload
+        };
+        messages.iter().map(payload).collect()
+    }
+
+    /// Inflates all slices. Returns the message and their number.
+    fn all(inflater: &mut Inflater, payload: &[u8], limit: usize) -> Result<(Vec<u8>, usize), Violation> {
+        let mut slices = 1;
+        loop {
+            if let Some(message) = inflater.inflate(payload, limit)? {
+                return Ok((message, slices));
+            }
+            slices += 1;
+        }
+    }
+
+    const DAMAGED: Violation = Violation::NotInflated("its data is damaged");
+
+    /// An inflated message is not longer than a plain one may be.
+    #[test]
+    fn a_message_is_rejected_with_the_first_byte_beyond_the_limit() {
+        let payload = &compressed(&[&[7; 100_000]])[0];
+        for limit in [100_000, 100_001, usize::MAX] {
+            assert_eq!(all(&mut inflater(15, true), payload, limit), Ok((vec![7; 100_000], 1)), "{limit}");
+        }
+        for limit in [0, 1, 511, 512, 513, 99_999] {
+            let rejected = all(&mut inflater(15, true), payload, limit);
+            let long = matches!(rejected, Err(Violation::MessageTooLong { limit: found, .. }) if found == limit);
+            assert!(long, "{limit}: {:?}", rejected.map(|(message, _)| message.len()));
+        }
+    }
+
+    /// A block may cost far more time than its content. So the other connections of the thread have
+    /// their turns before the end of a long message.
+    #[test]
+    fn a_long_payload_is_inflated_in_slices() {
+        use rand::{RngExt, SeedableRng, rngs::SmallRng};
+        let mut random = SmallRng::seed_from_u64(1);
+        let letters: Vec<u8> = (0..100_000).map(|_| random.random_range(b'a'..=b'p')).collect();
+        let payloads = compressed(&[&letters, &letters[..20_000], b"short"]);
+        let mut inflater = inflater(15, true);
+        for (payload, message) in payloads.iter().zip([&letters[..], &letters[..20_000], b"short"]) {
+            let (found, slices) = all(&mut inflater, payload, 100_000).unwrap();
+            assert!(found == message);
+            assert_eq!(slices, payload.len().div_ceil(SLICE));
+        }
+        assert!(payloads[0].len() > 5 * SLICE);
+        let work = inflater.work().take().expect("it has inflated");
+        let wire: usize = payloads.iter().map(Vec::len).sum();
+        assert_eq!((work.messages, work.plain_bytes, work.wire_bytes), (3, 120_005, wire as u64));
+        // A second thread of the runtime may go on with the message.
+        let mut inflater = self::inflater(15, true);
+        assert_eq!(inflater.inflate(&payloads[0], 100_000), Ok(None));
+        std::thread::scope(|scope| {
+            let rest = scope.spawn(|| all(&mut inflater, &payloads[0], 100_000).unwrap());
+            assert!(rest.join().unwrap().0 == letters);
+        });
+    }
+
+    /// A message of several streams refers to the messages before it and to its own streams.
+    #[test]
+    fn each_last_block_costs_some_bytes() {
+        let last = |message: &[u8]| {
+            let mut payload = compressed(&[message]).remove(0);
+            // The next block is the last one, and empty.
+            payload.extend_from_slice(&[0, 0, 0xff, 0xff, 3, 0]);
+            payload
+        };
+        let (first, second) = (&compressed(&[b"a context, a context"])[0], last(b"another stream"));
+        let mut one = inflater(9, true);
+        assert_eq!(one.inflate(first, 100), Ok(Some(b"a context, a context".to_vec())));
+        let mut copies = Compress::new_with_window_bits(flate2::Compression::new(9), false, 9);
+        copies.set_dictionary(b"a context, a contextanother stream").unwrap();
+        let mut third = Vec::with_capacity(100);
+        copies.compress_vec(b"a context, another stream", &mut third, FlushCompress::Sync).unwrap();
+        third.truncate(third.len() - 4);
+        assert!(third.len() < 20, "it refers to both");
+        let message = [&second[..], &third].concat();
+        let expected = b"another streama context, another stream";
+        assert_eq!(one.inflate(&message, 100), Ok(Some(expected.to_vec())));
+        assert_eq!(one.inflate(&compressed(&[b"x"])[0], 100), Ok(Some(b"x".to_vec())));
+
+        let many = Err(Violation::NotInflated("it has too many last blocks"));
+        for (blocks, filler, result) in [(4, 0, Ok(Some(Vec::new()))), (5, 0, many), (5, 30, Ok(Some(Vec::new())))] {
+            // Empty stored blocks of five bytes make it longer.
+            let payload = [[3, 0].repeat(blocks), [0, 0, 0, 0xff, 0xff].repeat(filler), vec![0]].concat();
+            assert_eq!(inflater(15, true).inflate(&payload, 100), result, "{blocks} last blocks");
+        }
+    }
+
+    #[test]
+    fn a_message_that_ends_within_a_block_is_rejected() {
+        let payload = &compressed(&[b"a message, a message"])[0];
+        for end in 1..payload.len() {
+            let cut = inflater(15, true).inflate(&payload[..end], 100);
+            assert!(matches!(cut, Err(Violation::NotInflated(_))), "{end} bytes: {cut:?}");
+        }
+        // A last block that would end with the bytes which the reader appends.
+        let cut = inflater(15, true).inflate(b"\x2b\x78\x2b\x78\x78", 1000);
+        assert_eq!(cut, Err(Violation::NotInflated("it ends within a block")));
+    }
+
+    /// What was damaged leaves nothing behind.
+    #[test]
+    fn a_damaged_message_does_not_damage_the_next_one_of_the_thread() {
+        let payloads = compressed(&[b"a message, a message", b"a message"]);
+        for broken in [&payloads[0][..4], b"\xff", b"\x07", &payloads[1]] {
+            let rejected = inflater(15, true).inflate(broken, 100);
+            assert!(rejected == Err(DAMAGED) || rejected == Err(Violation::NotInflated("it ends within a block")));
+            assert_eq!(inflater(15, true).inflate(&payloads[0], 100), Ok(Some(b"a message, a message".to_vec())));
         }
     }
 }
