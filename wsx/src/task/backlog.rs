@@ -42,12 +42,14 @@ pub(super) enum Next {
 const OVERHEAD: usize = 64;
 
 impl Backlog {
-    pub(super) fn push(&mut self, message: DataMessage) {
+    pub(super) fn push(&mut self, mut message: DataMessage) {
+        message.shrink();
         let (waiting, at) = self.arrive(message.len());
         waiting.messages.push_back((at, message));
     }
 
-    pub(super) fn push_request(&mut self, request: Request) {
+    pub(super) fn push_request(&mut self, mut request: Request) {
+        request.message.shrink();
         let (waiting, at) = self.arrive(request.message.len());
         waiting.requests.push_back((at, request));
     }
@@ -212,6 +214,25 @@ mod tests {
         long.push(message(100));
         assert!(long.is_full(&config, None), "100 bytes");
         assert!(Backlog::default().is_full(&config.backlog_messages(0), None));
+    }
+
+    /// A message that waits has no more memory than it counts.
+    #[test]
+    fn a_message_that_waits_has_no_spare_memory() {
+        let spare = |length| {
+            let mut bytes = Vec::with_capacity(512);
+            bytes.resize(length, 0);
+            DataMessage::Binary(bytes)
+        };
+        let mut backlog = Backlog::default();
+        for length in [0, 1, 398, 399, 512] {
+            backlog.push(spare(length));
+            backlog.push_request(Request { message: spare(length), ..request("7", 0) });
+        }
+        while let Some(Next::Message(message) | Next::Request(Request { message, .. })) = backlog.pop() {
+            let DataMessage::Binary(bytes) = message else { unreachable!("all are binary") };
+            assert_eq!(bytes.capacity(), if bytes.len() < 399 { bytes.len() } else { 512 });
+        }
     }
 
     #[test]

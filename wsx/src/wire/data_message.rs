@@ -46,6 +46,17 @@ impl DataMessage {
         }
     }
 
+    /// Frees memory that the message does not need, because it waits and counts with its length. An
+    /// inflated message has up to twice that, or 512 bytes.
+    pub(crate) fn shrink(&mut self) {
+        let most = |length: usize| length + length / 8 + 64;
+        match self {
+            Self::Text(text) if text.capacity() > most(text.len()) => text.shrink_to_fit(),
+            Self::Binary(bytes) if bytes.capacity() > most(bytes.len()) => bytes.shrink_to_fit(),
+            _ => {}
+        }
+    }
+
     /// Keeps the memory of a handled message for the next one: of this thread, or of the program if
     /// it is long.
     #[inline]
