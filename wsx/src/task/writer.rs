@@ -12,11 +12,14 @@ use bytes::{Buf, Bytes};
 use std::{
     future::Future,
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::{Sleep, sleep};
+use tokio::{
+    task::yield_now,
+    time::{Sleep, sleep},
+};
 
 /// Takes frames from the queue and writes them.
 pub(super) struct Writer {
@@ -34,6 +37,9 @@ pub(super) struct Writer {
     deflater: Option<Box<Deflater>>,
 }
 
+/// After this many bytes that it was to compress, the other connections of the thread get a turn.
+/// That takes some milliseconds.
+const MAX_COMPRESSED: usize = 128 * 1024;
 /// The write timeout is checked in this many steps.
 const STEPS: u32 = 4;
 
@@ -73,6 +79,7 @@ impl Writer {
         queue: &Queue,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        let mut compressed = 0;
         loop {
             while !self.rest.is_empty() {
                 match transport.poll_write(&self.rest, cx) {
@@ -83,17 +90,26 @@ impl Writer {
                     }
                 }
             }
+            if compressed >= MAX_COMPRESSED {
+                // Not by a plain wake-up: here the runtime polls its sockets before it continues.
+                let _ = pin!(yield_now()).poll(cx);
+                return Poll::Pending;
+            }
             match queue.take() {
                 Taken::Nothing => return self.flush(transport, cx),
                 Taken::One(frame) => {
                     self.rest = match &mut self.deflater {
-                        Some(deflater) if Deflater::has_work(&frame) => deflater.rewrite(&frame).into(),
+                        Some(deflater) if Deflater::has_work(&frame) => {
+                            compressed += frame.len();
+                            deflater.rewrite(&frame).into()
+                        }
                         _ => frame,
                     }
                 }
                 // The queue is not locked during the write, so other threads can send meanwhile.
                 Taken::Many(mut batch) => {
                     if let Some(deflater) = &mut self.deflater {
+                        compressed += batch.len();
                         let rewritten = deflater.rewrite(&batch);
                         queue::recycle(std::mem::replace(&mut batch, rewritten));
                     }
@@ -329,6 +345,38 @@ mod tests {
         assert!(writer.is_blocked());
         assert!(poll(&mut writer, &socket, &queue).is_ready());
         assert!(!writer.is_blocked() && writer.take_progress());
+    }
+
+    /// A socket that takes everything does not keep the thread while a long queue is compressed.
+    #[cfg(feature = "deflate")]
+    #[tokio::test]
+    async fn compression_ends_its_turn() {
+        use crate::wire::{
+            deflate::{Agreed, Stream},
+            header::{MARK, Opcode},
+            role::Role,
+            write,
+        };
+        let stream = Stream { window_bits: 15, keeps_context: true, level: 6 };
+        let agreed = Agreed { own: Some(stream), peer: stream, min_size: 0 };
+        for (length, frames, turns) in [(1000, 10, 1), (MAX_COMPRESSED, 1, 2), (MAX_COMPRESSED, 3, 4), (2000, 300, 4)] {
+            let mut frame = write::frame(Opcode::TEXT, Role::Server, &vec![b'x'; length]).to_vec();
+            frame[0] |= MARK;
+            let queue = Queue::new(Bound { messages: frames, bytes: usize::MAX }, Budget::default());
+            (0..frames).for_each(|_| queue.try_push(frame.clone().into()).unwrap());
+            let deflater = Deflater::new(agreed, Role::Server);
+            let (socket, mut writer) = (Socket::new([]), Writer::new(Duration::from_secs(10)).deflating(deflater));
+            let mut polls = 0;
+            poll_fn(|cx| {
+                polls += 1;
+                writer.poll(&socket, &queue, cx)
+            })
+            .await
+            .unwrap();
+            assert_eq!(polls, turns, "{frames} frames of {length} bytes");
+            let work = writer.take_compressed().expect("it has compressed");
+            assert_eq!(work.plain_bytes, (frames * length) as u64);
+        }
     }
 
     #[tokio::test(start_paused = true)]
