@@ -5,7 +5,7 @@
 # its states would fill the corpus.
 set -euo pipefail
 coverage=()
-if [[ " $* " =~ " --crate-name "(wsx|wsx_fuzz|http|httparse|serde_json|url)" " ]]; then
+if [[ " $* " =~ " --crate-name "(wsx|wsx_fuzz|http|httparse|serde_json|url|zlib_rs)" " ]]; then
   coverage=(
     -Cpasses=sancov-module
     -Cllvm-args=-sanitizer-coverage-level=4

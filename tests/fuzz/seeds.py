@@ -3,6 +3,7 @@
 import pathlib
 import shutil
 import struct
+import zlib
 
 SEEDS = pathlib.Path(__file__).parent / "seeds"
 
@@ -155,7 +156,130 @@ frames["long-client"] = b"\1\0\xdb\x66" + frame(BINARY, b"x" * 900, masked=False
 # Reserved bits, in a frame of which only the header arrives.
 frames["broken-header-alone"] = b"x\x7f\x7f ay\x82"
 frames["slow-server"] = b"\2\1\0\0" + frame(BINARY, b"x" * 900) * 5 + frame(CLOSE)
+
+
+# Compressed messages: the payloads of one end.
+def compressed(*messages, bits=15, context=True, level=9, strategy=zlib.Z_DEFAULT_STRATEGY):
+    payloads, state = [], None
+    for message in messages:
+        if state is None or not context:
+            state = zlib.compressobj(level, zlib.DEFLATED, -bits, 8, strategy)
+        payloads.append((state.compress(message) + state.flush(zlib.Z_SYNC_FLUSH))[:-4])
+    return payloads
+
+
+def finished(message):
+    state = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return state.compress(message) + state.flush()
+
+
+RSV1 = 0x40
+reading = b'{"ver":1,"type":"reading","ts":1732969200,"data":{"meter":"m-%d","volts":%d}}'
+readings = [reading % (n, 230 + n) for n in range(6)]
+block = zlib.compressobj(9, zlib.DEFLATED, -15)
+two_blocks = block.compress(b"a" * 50) + block.flush(zlib.Z_FULL_FLUSH) + block.compress(b"b") + block.flush(zlib.Z_SYNC_FLUSH)
+# The behaviour of the wire has bit 3 for compression, bit 4 for no context, and the window above.
+small = {"bits": 9}
+talks = {
+    "context": (0x08, lambda frame: b"".join(frame(TEXT | RSV1, each) for each in compressed(*readings, **small))),
+    "alone": (0x18, lambda frame: b"".join(frame(TEXT | RSV1, each) for each in compressed(*readings, context=False))),
+    "mixed": (0x08, lambda frame: frame(TEXT, readings[0]) + frame(BINARY | RSV1, compressed(bytes(200))[0])),
+    "fragments": (
+        0xC8,
+        lambda frame: frame(BEGIN | RSV1, compressed(*readings)[0][:20])
+        + frame(PING, b"p")
+        + frame(MORE, compressed(*readings)[0][20:30])
+        + frame(LAST, compressed(*readings)[0][30:])
+        + frame(TEXT | RSV1, compressed(*readings)[1]),
+    ),
+    "bomb": (0x08, lambda frame: frame(TEXT | RSV1, compressed(b"x" * 1000)[0]) + frame(TEXT | RSV1, compressed(b"x" * 1001)[0])),
+    "later-part": (0x08, lambda frame: frame(BEGIN, b"a") + frame(LAST | RSV1, b"b")),
+    "control": (0x08, lambda frame: frame(PING | RSV1, b"a")),
+    "other-bit": (0x08, lambda frame: frame(TEXT | 0x20, b"a")),
+    "damaged": (0x08, lambda frame: frame(TEXT | RSV1, b"\xff\xff")),
+    "cut": (0x08, lambda frame: frame(TEXT | RSV1, compressed(readings[0])[0][:-3])),
+    "not-text": (0x08, lambda frame: frame(TEXT | RSV1, compressed(b"\xff\xfe")[0])),
+}
+for name, (ways, talk) in talks.items():
+    frames[f"deflate-{name}-server"] = bytes([ways, 0, 0, 0]) + talk(frame) + frame(CLOSE)
+    client = lambda *each: frame(*each, masked=False)
+    frames[f"deflate-{name}-client"] = bytes([ways | 1, 0, 0x12, 0x34]) + talk(client) + client(CLOSE)
 write("frames", frames)
+
+
+# The window and the context, the limit, and payloads: see src/inflate.rs.
+def payloads(*each, bits=15, context=True, limit=0xFFFF):
+    head = struct.pack(">BH", bits - 8 | (0 if context else 8), limit)
+    return head + b"".join(struct.pack(">H", len(payload)) + payload for payload in each)
+
+
+write(
+    "inflate",
+    {
+        "context": payloads(*compressed(*readings)),
+        "small-window": payloads(*compressed(*readings, bits=9), bits=9),
+        "too-small-window": payloads(*compressed(bytes(range(256)) * 2, *readings, bytes(range(256))), bits=8),
+        "alone": payloads(*compressed(*readings, context=False), context=False),
+        "lost-context": payloads(*compressed(*readings), context=False),
+        "fixed": payloads(*compressed(*readings, strategy=zlib.Z_FIXED)),
+        "stored": payloads(*compressed(*readings, level=0)),
+        "huffman": payloads(*compressed(*readings, strategy=zlib.Z_HUFFMAN_ONLY)),
+        "long": payloads(*compressed(b"".join(readings) * 90, b"".join(readings) * 90, readings[0])),
+        "again": payloads(*compressed(b"x" * 60000)) + b"\x80\0" * 20,
+        "at-the-limit": payloads(*compressed(b"x" * 1000, b"x" * 1001), limit=1000),
+        "last-block": payloads(finished(readings[0]) + b"\0", finished(readings[1]) + b"\0"),
+        "last-blocks": payloads(finished(readings[0]) + b"\3\0" * 63 + b"\0", b"\3\0" * 70),
+        "without-the-byte": payloads(finished(readings[0]), *compressed(readings[1])),
+        "two-blocks": payloads(two_blocks[:-4]),
+        "empty": payloads(b"\0", b"", b"\2\0", b"\0\0\0\xff\xff\0"),
+        "within-a-block": payloads(compressed(readings[0])[0][:-2]),
+        "rfc-7692": payloads(*map(bytes.fromhex, ["f248cdc9c90700", "f200110000", "f348cdc9c9070000", "f24805000000ffffcac9c90700"])),
+    },
+)
+
+
+# The window, context and role, the level, the minimum length, and messages: see src/deflate.rs.
+def messages(*each, bits=15, context=True, client=False, level=6, least=0):
+    head = bytes([bits - 9 | (0 if context else 8) | (16 if client else 0), level - 1, least])
+    return head + b"".join(each)
+
+
+def sent(message, kind=0):
+    return bytes([kind, len(message)]) + message
+
+
+write(
+    "deflate",
+    {
+        "context": messages(*map(sent, readings)),
+        "client": messages(*map(sent, readings), client=True, bits=10),
+        "alone": messages(*map(sent, readings), context=False),
+        "batch": messages(*[sent(each, 4) for each in readings], bits=9),
+        "mixed": messages(*[sent(each, n) for n, each in enumerate(readings)]),
+        "long": messages(*[sent(each, 0xF0) for each in readings], bits=9),
+        "again": messages(sent(readings[0], 0xF0), *[b"\x08"] * 8, level=1),
+        "short": messages(sent(b"a"), sent(b""), sent(b"ab"), sent(b"a" * 63), sent(b"a" * 64), least=64),
+        "other-bytes": messages(sent(bytes(range(255))), sent(bytes(range(255)))),
+    },
+)
+
+# Three bytes for the options of each end, and the lines of the peer.
+extensions = {
+    "nothing": "",
+    "plain": "permessage-deflate",
+    "browser": "permessage-deflate; client_max_window_bits",
+    "all": "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=9; client_max_window_bits=10",
+    "two": "permessage-deflate; server_max_window_bits=8, permessage-deflate; client_max_window_bits=\"12\"",
+    "lines": "x-webkit-deflate-frame\npermessage-deflate",
+    "twice": "permessage-deflate; client_no_context_takeover; client_no_context_takeover, Permessage-Deflate ; Server_Max_Window_Bits = 15",
+    "bad": "permessage-deflate; server_max_window_bits=08, permessage-deflate; server_max_window_bits, permessage-deflate; x=\"1",
+    "empty": "permessage-deflate;",
+}
+options = [b"\3\x0f\x0f\0\x0a\x0a", b"\1\x0a\x0a\1\x0a\x0a", b"\2\0\xff\2\x09\x0f"]
+write(
+    "extensions",
+    {f"{name}-{n}": each + text.encode() for name, text in extensions.items() for n, each in enumerate(options)},
+)
 
 
 # The behaviour of the wire, how much it accepts, and steps: see `act` in src/close.rs.

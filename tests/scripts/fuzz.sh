@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Fuzzes what reads a peer's bytes, and the URLs, origins, heartbeats and stores beside it: every
-# target of tests/fuzz, so many seconds each (10 unless said otherwise), as many at a time as there
-# are cores. Says how many runs each did. Fails if one breaks a promise, and names the file with the
-# bytes that do it. Rows F1, G22, R1, R9 and X1 of the specification.
+# Fuzzes what reads a peer's bytes, and the URLs, origins, heartbeats, stores and compression beside
+# it: every target of tests/fuzz, so many seconds each (10 unless said otherwise), as many at a time
+# as there are cores. Says how many runs each did. Fails if one breaks a promise, and names the file
+# with the bytes that do it. Rows F1, G22, R1, R9, X1 and Z7 of the specification.
 #
 # With `--runs`, each target does so many runs instead, however long they take. TARGETs choose from
 # the targets.
@@ -18,7 +18,7 @@ source tests/scripts/packages.sh
 
 usage="usage: tests/scripts/fuzz.sh [SECONDS-PER-TARGET | --runs RUNS-PER-TARGET | --minimise] [TARGET...]"
 target="$PWD/target/fuzz"
-all=(envelope url origin frames requests http heartbeat answer close store)
+all=(envelope url origin frames requests http heartbeat answer close store inflate deflate extensions)
 case "${1:-}" in
 --minimise) bound="" && shift ;;
 --runs) bound="-runs=${2:-}" && shift $(($# > 1 ? 2 : 1)) ;;

@@ -2,6 +2,9 @@
 //! instructions.
 //!
 //! It is behind the hidden feature `__internals`. It is not for users, and not stable.
+#[cfg(feature = "deflate")]
+pub mod deflate;
+
 use crate::{
     client::{Client, Destination, handshake, url::Target},
     config::Config,
@@ -15,6 +18,7 @@ use crate::{
     task::{self, transport::socket::SocketTransport},
     wire::{
         data_message::Received,
+        deflate::Agreed,
         read::{Reader, Silence},
         role::Role,
     },
@@ -159,9 +163,23 @@ pub fn connection<S>(stream: S, role: Role, early: Vec<u8>, config: Config) -> (
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
+    serve(stream, role, early, config, None)
+}
+
+fn serve<S>(
+    stream: S,
+    role: Role,
+    early: Vec<u8>,
+    config: Config,
+    agreed: Option<Agreed>,
+) -> (Connection, impl Future<Output = ()>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
     let conn = Handle::new("".into(), role, &config);
-    let mut transport = Some(SocketTransport::with_tcp(stream, |_| None, role, early, &config));
-    let served = conn.clone();
+    conn.set_compression(agreed);
+    let transport = SocketTransport::with_tcp(stream, |_| None, role, early, &config).inflating(agreed);
+    let (mut transport, served) = (Some(transport), conn.clone());
     let serving = async move {
         let program = Program::without_handlers(Untyped::default(), config);
         let scope = Scope { program: &program, hub: None };

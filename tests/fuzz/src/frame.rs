@@ -66,24 +66,35 @@ fn with_mask(payload: &[u8], key: [u8; 4]) -> Vec<u8> {
 /// When a frame is not one that wsx may send: a fragment, a reserved bit, the wrong mask, a long
 /// control frame, a header that is longer than necessary, or a frame other than a pong after a
 /// close frame (RFC 6455 section 5.5.2 still requires those).
-pub(crate) fn decode(mut wire: &[u8], masked: bool) -> Vec<Frame> {
-    let mut frames: Vec<Frame> = Vec::new();
+pub(crate) fn decode(wire: &[u8], masked: bool) -> Vec<Frame> {
+    let plain = |(frame, is_compressed): (Frame, bool)| {
+        assert!(!is_compressed, "a frame is compressed");
+        frame
+    };
+    decode_compressed(wire, masked).into_iter().map(plain).collect()
+}
+
+/// As [`decode`], of an endpoint that may compress. Returns for each frame whether it is compressed.
+pub(crate) fn decode_compressed(mut wire: &[u8], masked: bool) -> Vec<(Frame, bool)> {
+    let mut frames: Vec<(Frame, bool)> = Vec::new();
     let mut closed = false;
-    while let Some((frame, rest)) = first(wire, masked) {
+    while let Some((frame, is_compressed, rest)) = first(wire, masked) {
         assert!(!closed || frame.opcode == PONG, "a frame after a close frame: {frame:?}");
         closed |= frame.opcode == CLOSE;
-        frames.push(frame);
+        frames.push((frame, is_compressed));
         wire = rest;
     }
     assert!(!closed || wire.is_empty() || wire[0] == 0x80 | PONG, "bytes after a close frame: {wire:?}");
     frames
 }
 
-fn first(wire: &[u8], masked: bool) -> Option<(Frame, &[u8])> {
+fn first(wire: &[u8], masked: bool) -> Option<(Frame, bool, &[u8])> {
     let (&[first, second], rest) = wire.split_first_chunk()?;
     let opcode = first & 0x0f;
     assert!(matches!(opcode, TEXT | BINARY | CLOSE | PING | PONG), "opcode {opcode}");
-    assert_eq!(first & 0xf0, 0x80, "only FIN is set");
+    // RFC 7692 section 6: RSV1 is only on the messages.
+    let is_compressed = matches!(first, 0xc1 | 0xc2);
+    assert!(is_compressed || first & 0xf0 == 0x80, "only FIN is set");
     assert_eq!(second & 0x80 != 0, masked, "the mask fits the role");
     let (length, rest) = match second & 0x7f {
         126 => {
@@ -103,5 +114,5 @@ fn first(wire: &[u8], masked: bool) -> Option<(Frame, &[u8])> {
     assert!(opcode < CLOSE || length <= 125, "a control frame of {length} bytes");
     let (key, rest) = if masked { rest.split_first_chunk()? } else { (&[0; 4], rest) };
     let (payload, rest) = rest.split_at_checked(usize::try_from(length).expect("the length fits a usize"))?;
-    Some((Frame { opcode, payload: with_mask(payload, *key) }, rest))
+    Some((Frame { opcode, payload: with_mask(payload, *key) }, is_compressed, rest))
 }

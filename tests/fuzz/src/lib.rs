@@ -6,10 +6,13 @@
 
 pub mod answer;
 pub mod close;
+pub mod deflate;
 pub mod envelope;
+pub mod extensions;
 pub mod frames;
 pub mod heartbeat;
 pub mod http;
+pub mod inflate;
 pub mod origin;
 pub mod requests;
 pub mod store;
@@ -18,5 +21,6 @@ pub mod url;
 mod frame;
 mod head;
 mod input;
+mod rfc1951;
 mod rfc6455;
 mod wire;

@@ -1,8 +1,13 @@
 //! A reader of frames, written from RFC 6455 and from nothing else. It is slow, and each step names
 //! its section.
-use crate::frame::{BINARY, CLOSE, Frame, PING, PONG, TEXT};
+use crate::{
+    frame::{BINARY, CLOSE, Frame, PING, PONG, TEXT},
+    inflate::is_rejected,
+    rfc1951::{Broken, Inflate},
+};
 
 const CONTINUATION: u8 = 0;
+const RSV1: u8 = 0b0100_0000;
 
 /// The content of a peer's bytes, up to the first violation, close, or end.
 #[derive(Debug)]
@@ -36,18 +41,29 @@ struct Header {
 }
 
 /// Reads the bytes that a peer sent. `masked` is whether the peer is a client. `longest` is the
-/// longest message in bytes that the program accepts.
-pub(crate) fn read(mut bytes: &[u8], masked: bool, longest: usize) -> Content {
+/// longest message in bytes that the program accepts. `inflate` reads its compressed messages, if
+/// both ends agreed on that.
+pub(crate) fn read(mut bytes: &[u8], masked: bool, longest: usize, mut inflate: Option<Inflate>) -> Content {
     let mut content = Content { messages: Vec::new(), pings: Vec::new(), pongs: Vec::new(), end: End::Lost };
     // The message of which the last fragment is missing.
     let mut message: Option<Frame> = None;
-    while let Some(header) = take_header(&mut bytes) {
+    let mut is_compressed = false;
+    while let Some(mut header) = take_header(&mut bytes) {
+        // RFC 7692 section 6: RSV1 of the first frame says that the message is compressed.
+        if inflate.is_some() && header.reserved == RSV1 && [TEXT, BINARY].contains(&header.opcode) {
+            header.reserved = 0;
+            is_compressed = true;
+        } else if header.opcode == TEXT || header.opcode == BINARY {
+            is_compressed &= message.is_some();
+        }
         if is_forbidden(&header, masked, message.is_some()) {
             content.end = End::Rejected(1002);
             break;
         }
         let before = message.as_ref().map_or(0, |message| message.payload.len());
-        if header.opcode < CLOSE && header.length + before as u64 > longest as u64 {
+        // What is compressed may be a little longer than the message.
+        let most = if is_compressed { longest + longest / 16 + 64 } else { longest };
+        if header.opcode < CLOSE && header.length + before as u64 > most as u64 {
             content.end = End::Rejected(1009);
             break;
         }
@@ -63,7 +79,20 @@ pub(crate) fn read(mut bytes: &[u8], masked: bool, longest: usize) -> Content {
                 // Section 5.4: the payloads are joined, and the first frame has the opcode.
                 let message_so_far = message.get_or_insert(Frame { opcode, payload: Vec::new() });
                 message_so_far.payload.extend(payload);
-                if message_so_far.opcode == TEXT && is_broken_text(&message_so_far.payload, header.fin) {
+                if header.fin && is_compressed {
+                    let inflate = inflate.as_mut().expect("the bit was checked");
+                    let length = message_so_far.payload.len();
+                    match inflate.message(&message_so_far.payload, longest) {
+                        Ok(inflated) if !is_rejected(&inflated, length) => message_so_far.payload = inflated.bytes,
+                        result => {
+                            let is_long = matches!(result, Err(Broken::TooLong));
+                            content.end = End::Rejected(if is_long { 1009 } else { 1007 });
+                            break;
+                        }
+                    }
+                }
+                let is_checked = header.fin || !is_compressed;
+                if is_checked && message_so_far.opcode == TEXT && is_broken_text(&message_so_far.payload, header.fin) {
                     content.end = End::Rejected(1007);
                     break;
                 }

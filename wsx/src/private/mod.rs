@@ -68,6 +68,8 @@ pub use std::{
 /// For `tests/fuzz`.
 #[cfg(feature = "__internals")]
 pub mod fuzz {
+    #[cfg(feature = "deflate")]
+    pub use crate::internals::deflate;
     pub use crate::internals::{
         Keys, Read, client_handshake, connection, destination, kept_by_client, kept_by_hub, keys_in_one_pass,
         keys_in_two_passes, one_pass, outstanding, sorted, two_passes,
