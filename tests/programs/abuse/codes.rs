@@ -13,7 +13,7 @@ use std::{io::Write, net::TcpStream};
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// How a connection is closed, and the code that the peer receives (RFC 6455 section 7.4.1).
-type Case = (&'static str, Vec<u8>, u16);
+pub(crate) type Case = (&'static str, Vec<u8>, u16);
 
 /// Frames that every server rejects.
 fn rejected() -> Vec<Case> {
@@ -51,24 +51,37 @@ pub(crate) fn codes(echo: &str, subject: &str, tries: usize) -> Result<Vec<Strin
     let (mut failures, mut kinds, mut right) = (Vec::new(), 0, 0);
     for (path, cases) in [(echo, rejected()), (subject, decided())] {
         let server = Server::start(path, &[])?;
-        for (name, bytes, expected) in cases {
-            let mut wrong = Vec::new();
-            for attempt in 0..tries {
-                let more = [0, 60_000, 1_000_000][attempt % 3];
-                let received = server.connect().and_then(|tcp| received(tcp, &bytes, more));
-                if !matches!(received, Ok(code) if code == expected) {
-                    wrong.push(format!("{received:?} with {more} bytes after it"));
-                }
-            }
-            (kinds, right) = (kinds + 1, right + tries - wrong.len());
-            println!("{name}: {} of {tries} received {expected}", tries - wrong.len());
-            if let Some(first) = wrong.first() {
-                failures.push(format!("{name}: {} of {tries} did not receive {expected}, but {first}", wrong.len()));
-            }
+        for case in cases {
+            kinds += 1;
+            right += tried(&server, "", &case, tries, &mut failures);
         }
     }
     println!("{kinds} closes, {tries} times each: {right} of {} received the right code", kinds * tries);
     Ok(failures)
+}
+
+/// Tries one case, with further headers in the request. Returns how often the code was right.
+pub(crate) fn tried(
+    server: &Server,
+    headers: &str,
+    (name, bytes, expected): &Case,
+    tries: usize,
+    failures: &mut Vec<String>,
+) -> usize {
+    let mut wrong = Vec::new();
+    for attempt in 0..tries {
+        let more = [0, 60_000, 1_000_000][attempt % 3];
+        let received = server.connect_with(headers).and_then(|tcp| received(tcp, bytes, more));
+        if !matches!(received, Ok(code) if code == *expected) {
+            wrong.push(format!("{received:?} with {more} bytes after it"));
+        }
+    }
+    let right = tries - wrong.len();
+    println!("{name}: {right} of {tries} received {expected}");
+    if let Some(first) = wrong.first() {
+        failures.push(format!("{name}: {} of {tries} did not receive {expected}, but {first}", wrong.len()));
+    }
+    right
 }
 
 /// Returns the code of the close frame. The stream must end after it without a reset.

@@ -14,23 +14,30 @@ use std::{
 };
 
 /// Maximum growth of the server's resident memory by one flood, in KiB.
-const BOUND: u64 = 16 * 1024;
+pub(crate) const BOUND: u64 = 16 * 1024;
 /// Maximum wait of the well-behaved client meanwhile, as a 99th percentile.
 const WAIT: Duration = Duration::from_millis(50);
 
-struct Flood {
-    name: &'static str,
+pub(crate) struct Flood {
+    pub(crate) name: &'static str,
     /// Sent once on each connection.
-    first: Vec<u8>,
+    pub(crate) first: Vec<u8>,
     /// Sent again and again.
-    repeated: Vec<u8>,
+    pub(crate) repeated: Vec<u8>,
     /// Whether the flooders read the answers.
-    reads: bool,
+    pub(crate) reads: bool,
     /// Number of flooders at the same time.
-    flooders: usize,
+    pub(crate) flooders: usize,
     /// Whether a handler decodes the messages. The echo does not.
-    decoded: bool,
+    pub(crate) decoded: bool,
+    /// Further headers of the flooders' requests.
+    pub(crate) headers: &'static str,
+    /// Maximum growth of the server's resident memory, in KiB.
+    pub(crate) bound: u64,
 }
+
+/// The greatest growth of the resident memory in KiB, and the longest wait of a client.
+pub(crate) type Worst = (u64, Duration);
 
 /// Numbers in a message of 60 KB of JSON.
 const NUMBERS: usize = 15_000;
@@ -44,6 +51,8 @@ fn kinds() -> Vec<Flood> {
         reads: true,
         flooders: 1,
         decoded: false,
+        headers: "",
+        bound: BOUND,
     };
     let fragments = |name, first, next| Flood { first, ..flood(name, next) };
     let json = format!(r#"{{"type":"any","data":[123{}]}}"#, ",123".repeat(NUMBERS - 1));
@@ -70,39 +79,9 @@ fn kinds() -> Vec<Flood> {
 pub(crate) fn floods(echo: &str, subject: &str, bytes: usize, checked: bool) -> Result<Vec<String>> {
     let (mut failures, mut worst, kinds) = (Vec::new(), (0, Duration::ZERO), kinds());
     for flood in &kinds {
-        let name = flood.name;
-        let echo = Server::start(if flood.decoded { subject } else { echo }, &[])?;
-        // The first message allocates memory that the flood must not count.
-        well_behaved(&mut echo.connect()?, &AtomicBool::new(true))?;
-        let (before, busy, start) = (echo.resident()?, echo.cpu()?, Instant::now());
-        let over = AtomicBool::new(false);
-        let mut client = echo.connect()?;
-        let (sent, most, mut waits) = thread::scope(|scope| {
-            let client = scope.spawn(|| well_behaved(&mut client, &over).map_err(|error| error.to_string()));
-            let flooded = pour(&echo, flood, bytes);
-            over.store(true, Ordering::Relaxed);
-            let waits = client.join().map_err(|_| "the well-behaved client panicked")??;
-            flooded.map(|(sent, most)| (sent, most, waits))
-        })?;
-        waits.sort_unstable();
-        let p99 = waits[waits.len() * 99 / 100];
-        let grown = most.saturating_sub(before);
-        println!(
-            "flood of {name}: {} MB sent in {:.1} s for {:.1} s of CPU, {:.1} MB more resident; a well-behaved client's p99 {:.1} ms of {}",
-            sent >> 20,
-            start.elapsed().as_secs_f64(),
-            (echo.cpu()? - busy).as_secs_f64(),
-            grown as f64 / 1024.0,
-            p99.as_secs_f64() * 1e3,
-            waits.len()
-        );
+        let server = Server::start(if flood.decoded { subject } else { echo }, &[])?;
+        let (grown, p99) = flooded(&server, flood, bytes, checked, &mut failures)?;
         worst = (worst.0.max(grown), worst.1.max(p99));
-        if grown > BOUND {
-            failures.push(format!("a flood of {name} made the resident memory grow by {grown} KiB"));
-        }
-        if checked && p99 > WAIT {
-            failures.push(format!("a flood of {name} made a well-behaved client wait for {p99:?}"));
-        }
     }
     println!(
         "{} floods of {} MB: at most {:.1} MB more resident, a well-behaved client's p99 at most {:.1} ms",
@@ -112,6 +91,49 @@ pub(crate) fn floods(echo: &str, subject: &str, bytes: usize, checked: bool) -> 
         worst.1.as_secs_f64() * 1e3
     );
     Ok(failures)
+}
+
+/// Runs one flood with a well-behaved client beside it.
+pub(crate) fn flooded(
+    echo: &Server,
+    flood: &Flood,
+    bytes: usize,
+    checked: bool,
+    failures: &mut Vec<String>,
+) -> Result<Worst> {
+    let name = flood.name;
+    // The first message allocates memory that the flood must not count.
+    well_behaved(&mut echo.connect()?, &AtomicBool::new(true))?;
+    let (before, busy, start) = (echo.resident()?, echo.cpu()?, Instant::now());
+    let over = AtomicBool::new(false);
+    let mut client = echo.connect()?;
+    let (sent, most, mut waits) = thread::scope(|scope| {
+        let client = scope.spawn(|| well_behaved(&mut client, &over).map_err(|error| error.to_string()));
+        let flooded = pour(echo, flood, bytes);
+        over.store(true, Ordering::Relaxed);
+        let waits = client.join().map_err(|_| "the well-behaved client panicked")??;
+        flooded.map(|(sent, most)| (sent, most, waits))
+    })?;
+    waits.sort_unstable();
+    let p99 = waits[waits.len() * 99 / 100];
+    let grown = most.saturating_sub(before);
+    println!(
+        "flood of {name}: {:.1} MB sent in {:.1} s for {:.1} s of CPU, {:.1} MB more resident, {:.1} MB afterwards; a well-behaved client's p99 {:.1} ms of {}",
+        sent as f64 / f64::from(1 << 20),
+        start.elapsed().as_secs_f64(),
+        (echo.cpu()? - busy).as_secs_f64(),
+        grown as f64 / 1024.0,
+        echo.resident()?.saturating_sub(before) as f64 / 1024.0,
+        p99.as_secs_f64() * 1e3,
+        waits.len()
+    );
+    if grown > flood.bound {
+        failures.push(format!("a flood of {name} made the resident memory grow by {grown} KiB"));
+    }
+    if checked && p99 > WAIT {
+        failures.push(format!("a flood of {name} made a well-behaved client wait for {p99:?}"));
+    }
+    Ok((grown, p99))
 }
 
 /// Returns the bytes sent by the flooders, and the maximum resident memory meanwhile.
@@ -142,7 +164,7 @@ fn pour(echo: &Server, flood: &Flood, bytes: usize) -> Result<(usize, u64)> {
 fn send(echo: &Server, flood: &Flood, bytes: usize) -> Result<usize> {
     let mut sent = 0;
     loop {
-        let mut tcp = echo.connect()?;
+        let mut tcp = echo.connect_with(flood.headers)?;
         tcp.set_write_timeout(Some(Duration::from_secs(2)))?;
         if flood.reads {
             let mut input = tcp.try_clone()?;
@@ -163,7 +185,7 @@ fn send(echo: &Server, flood: &Flood, bytes: usize) -> Result<usize> {
 }
 
 /// Sends a message every 5 ms and waits for its echo, at least once. Returns how long each took.
-fn well_behaved(tcp: &mut TcpStream, over: &AtomicBool) -> Result<Vec<Duration>> {
+pub(crate) fn well_behaved(tcp: &mut TcpStream, over: &AtomicBool) -> Result<Vec<Duration>> {
     let (sent, mut waits) = (frame(TEXT, b"honest"), Vec::new());
     loop {
         let start = Instant::now();

@@ -1,6 +1,6 @@
 //! Hostile peers against a server in a process of its own, so that its memory can be measured: the
-//! memory that they use, and the close codes that they receive. Rows R5, R13 and R14 of the
-//! specification.
+//! memory that they use, and the close codes that they receive. Rows R5, R13, R14 and Z7 of
+//! the specification.
 //!
 //! ```text
 //! cargo build --release -p wsx-examples --bin echo -p wsx-tests --bin subject
@@ -12,6 +12,7 @@
 //! misses a message. The delay of the well-behaved client is printed, and checked only in the whole
 //! form, because machines differ and share their cores.
 
+mod bombs;
 mod churn;
 mod codes;
 mod floods;
@@ -25,7 +26,7 @@ use std::error::Error;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const USAGE: &str =
-    "usage: abuse --echo PATH --subject PATH [--short] [--only floods|declared|json|codes|readers|churn]";
+    "usage: abuse --echo PATH --subject PATH [--short] [--only floods|declared|json|codes|readers|churn|bombs]";
 
 /// How much of each kind.
 struct Size {
@@ -77,6 +78,7 @@ fn main() -> Result<()> {
     run("codes", &|| codes::codes(echo, subject, size.tries))?;
     run("readers", &|| readers::stopped(subject, &size.readers))?;
     run("churn", &|| churn::churn(subject, size.connections))?;
+    run("bombs", &|| bombs::bombs(echo, size.flood, size.checked, size.tries))?;
     if campaigns == 0 {
         return Err(format!("there is no campaign with the name {only}").into());
     }

@@ -103,8 +103,13 @@ impl Server {
 
     /// Returns a socket after its handshake.
     pub(crate) fn connect(&self) -> Result<TcpStream> {
+        self.connect_with("")
+    }
+
+    /// As [`connect`](Self::connect), with further headers, each with its line end.
+    pub(crate) fn connect_with(&self, headers: &str) -> Result<TcpStream> {
         let tcp = TcpStream::connect(self.address)?;
-        wire::open(tcp)
+        wire::open_with(tcp, headers)
     }
 
     /// Returns a raw socket from the loopback address with this last number.

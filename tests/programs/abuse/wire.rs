@@ -16,11 +16,16 @@ pub(crate) const PING: u8 = 0x89;
 pub(crate) const PONG: u8 = 0x8a;
 
 /// Does the handshake on this socket.
-pub(crate) fn open(mut tcp: TcpStream) -> Result<TcpStream> {
+pub(crate) fn open(tcp: TcpStream) -> Result<TcpStream> {
+    open_with(tcp, "")
+}
+
+/// As [`open`], with further headers, each with its line end.
+pub(crate) fn open_with(mut tcp: TcpStream, headers: &str) -> Result<TcpStream> {
     tcp.set_nodelay(true)?;
     tcp.set_read_timeout(Some(TIME_LIMIT))?;
     tcp.set_write_timeout(Some(TIME_LIMIT))?;
-    tcp.write_all(upgrade("/ws", "").as_bytes())?;
+    tcp.write_all(upgrade("/ws", headers).as_bytes())?;
     accepted(&mut tcp)?;
     Ok(tcp)
 }
