@@ -216,7 +216,7 @@ mod tests {
         assert!(Backlog::default().is_full(&config.backlog_messages(0), None));
     }
 
-    /// A message that waits has no more memory than it counts.
+    /// Row Z5: a message that waits has no more memory than it counts.
     #[test]
     fn a_message_that_waits_has_no_spare_memory() {
         let spare = |length| {

@@ -302,8 +302,8 @@ mod tests {
         assert!(!read_is_ready(&mut limiter, &queue).await);
     }
 
-    /// A message counts with its length before compression. Those that were read together with it
-    /// wait.
+    /// Row Z5: a message counts with its length before compression. Those that were read together
+    /// with it wait.
     #[tokio::test(start_paused = true)]
     async fn inflated_bytes_count() {
         let (mut limiter, queue) = (limiter(OverLimit::Wait), queue());

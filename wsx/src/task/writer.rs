@@ -347,7 +347,8 @@ mod tests {
         assert!(!writer.is_blocked() && writer.take_progress());
     }
 
-    /// A socket that takes everything does not keep the thread while a long queue is compressed.
+    /// Row Z5: a socket that takes everything does not keep the thread while a long queue is
+    /// compressed.
     #[cfg(feature = "deflate")]
     #[tokio::test]
     async fn compression_ends_its_turn() {

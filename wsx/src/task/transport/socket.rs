@@ -279,7 +279,7 @@ mod tests {
         }
     }
 
-    /// Short messages that were read together count as what they inflate to.
+    /// Row Z5: short messages that were read together count as what they inflate to.
     #[cfg(feature = "deflate")]
     #[tokio::test(start_paused = true)]
     async fn a_compressed_message_counts_as_if_it_was_not_compressed() {

@@ -219,7 +219,7 @@ mod tests {
 
     const DAMAGED: Violation = Violation::NotInflated("its data is damaged");
 
-    /// An inflated message is not longer than a plain one may be.
+    /// Row Z5: an inflated message is not longer than a plain one may be.
     #[test]
     fn a_message_is_rejected_with_the_first_byte_beyond_the_limit() {
         let payload = &compressed(&[&[7; 100_000]])[0];
@@ -233,7 +233,7 @@ mod tests {
         }
     }
 
-    /// A block may cost far more time than its content. So the other connections of the thread have
+    /// Row Z5: a block may cost far more time than its content. So the other connections of the thread have
     /// their turns before the end of a long message.
     #[test]
     fn a_long_payload_is_inflated_in_slices() {
@@ -260,7 +260,7 @@ mod tests {
         });
     }
 
-    /// A message of several streams refers to the messages before it and to its own streams.
+    /// Row Z5: a message of several streams refers to the messages before it and to its own streams.
     #[test]
     fn each_last_block_costs_some_bytes() {
         let last = |message: &[u8]| {
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(cut, Err(Violation::NotInflated("it ends within a block")));
     }
 
-    /// What was damaged leaves nothing behind.
+    /// Row Z6: what was damaged leaves nothing behind.
     #[test]
     fn a_damaged_message_does_not_damage_the_next_one_of_the_thread() {
         let payloads = compressed(&[b"a message, a message", b"a message"]);
