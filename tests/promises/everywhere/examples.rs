@@ -72,6 +72,21 @@ fn the_fleet_loses_nothing_when_its_server_restarts() {
     assert!(output.status.success(), "{}", output.status);
 }
 
+/// Both ends of the fleet compress, and the last line shows what that saves.
+#[test]
+fn the_fleet_shows_what_compression_saves() {
+    let arguments = ["--compress", "--for", "3s"];
+    let output = Command::new(env!("CARGO_BIN_EXE_fleet")).args(arguments).output().expect("it was built");
+    let said = String::from_utf8(output.stdout).expect("it prints UTF-8");
+    let ([received, lost, .., plain, wire, percent], last) = last_line::<8>(&said);
+    let expected = format!(", compressed {plain} bytes to {wire} ({percent} %)");
+    assert!(last.ends_with(&expected), "{said}");
+    assert!(received > 0 && lost == 0, "{said}");
+    // A message of a box has more than 100 bytes. Only its numbers differ from those before it.
+    assert!(plain > 100 * received && 0 < wire && wire < plain / 2 && percent == wire * 100 / plain, "{said}");
+    assert!(output.status.success(), "{}", output.status);
+}
+
 /// Row D1: programs are killed and links are cut for ten seconds. Every message that was accepted
 /// is handled once, in both directions.
 #[test]

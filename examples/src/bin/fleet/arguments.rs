@@ -10,6 +10,7 @@ Examples:
   fleet                                      everything in one process, until Ctrl-C
   fleet --for 6s                             the same, for six seconds
   fleet --page 127.0.0.1:9000                the same, with the web page at this address
+  fleet --compress                           the same, with compressed messages
   fleet server --listen 127.0.0.1:9001       the server alone
   fleet box --url ws://127.0.0.1:9001/ws --id box-1
                                              one box; start as many boxes as you like
@@ -18,7 +19,8 @@ Examples:
 
 The last line on standard output is `received N, lost 0, reconnected R, asked M, answered M` for a
 server, `accepted N, reconnected R` for a box, and `accepted N, handled N, lost 0, handled twice 0,
-expired 0` for --pull-the-plug.
+expired 0` for --pull-the-plug. With --compress, the first two end with
+`, compressed P bytes to W (N %)`.
 
 Exit status:
   0  every message that a connection accepted has arrived
@@ -39,6 +41,9 @@ pub(crate) struct Arguments {
     /// Stop after this time, as in 6s; without it, at Ctrl-C
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds, global = true)]
     pub(crate) limit: Option<Duration>,
+    /// Compress messages, if the other end does so too, and show how much shorter they become
+    #[arg(long, global = true)]
+    pub(crate) compress: bool,
     #[command(flatten)]
     pub(crate) page: PageOption,
     #[command(flatten)]

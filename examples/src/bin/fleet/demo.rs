@@ -30,7 +30,13 @@ pub(crate) async fn run(
     let page = page::start(page, station).await?;
     let mut boxes = JoinSet::new();
     for id in BOXES {
-        boxes.spawn(edge::run(url.clone(), id.to_owned(), station.screen.clone(), stop.clone()));
+        boxes.spawn(edge::run(
+            url.clone(),
+            id.to_owned(),
+            station.screen.clone(),
+            station.compressing.uncounted(),
+            stop.clone(),
+        ));
     }
     // The boxes close first, so that the server receives everything.
     let boxes_closed = CancellationToken::new();

@@ -1,4 +1,5 @@
 //! A box: sends samples of its host, obeys the server, and reconnects when a connection ends.
+use crate::compression::Compressing;
 use crate::sample::{self, Host};
 use crate::screen::{Problems, Screen};
 use fleet_protocol::{CheckHealth, Edge, Health, Incident, Notice, RELEASED, RateSet, SetRate, Stamp};
@@ -10,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep_until};
 use wsx::Report;
-use wsx::{BoxError, CancellationToken, Client, Closed, Config, SendError};
+use wsx::{BoxError, CancellationToken, Client, Closed, SendError};
 
 /// Sampling rate until the server sets another one, in samples per second.
 const RATE: NonZero<u8> = NonZero::new(5).unwrap();
@@ -57,15 +58,21 @@ pub(crate) struct Outcome {
 }
 
 /// Runs a box until `stop`. Then it sends the queued messages and closes its connection.
-pub(crate) async fn run(url: String, id: String, screen: Screen, stop: CancellationToken) -> Result<Outcome, BoxError> {
+pub(crate) async fn run(
+    url: String,
+    id: String,
+    screen: Screen,
+    compressing: Compressing,
+    stop: CancellationToken,
+) -> Result<Outcome, BoxError> {
     let separator = if url.contains('?') { '&' } else { '?' };
     let endpoint = EdgeBox { id: id.clone(), rate: watch::Sender::new(RATE), screen: screen.clone() };
     let client = Client::builder(format!("{url}{separator}id={id}"))
         .endpoint(endpoint)
         // Notices within 35 s that its link has died silently, and reconnects.
-        .config(Config::edge())
+        .config(compressing.config())
         .contract(RELEASED)
-        .observer(Problems { who: id.clone(), screen: screen.clone() })
+        .observer((Problems { who: id.clone(), screen: screen.clone() }, compressing))
         .build()
         .unwrap();
     let sessions = Arc::new(AtomicU32::new(0));

@@ -4,12 +4,13 @@
 //! `cargo run --release -p wsx-examples --bin fleet`, and `-- --help` for all that it can do
 //!
 //! The crate `fleet-protocol` has the messages, and `server` and `edge` are the two ends. `demo`
-//! runs both in one process. `sample` reads the host for a box. `count` finds lost messages;
-//! `board` and `screen` show the boxes, and `page` shows them to browsers. `plug` kills programs
-//! and cuts links, and looks for what was lost.
+//! runs both in one process. `sample` reads the host for a box. `count` finds lost messages, and
+//! `compression` counts the bytes that it saves. `board` and `screen` show the boxes, and `page`
+//! shows them to browsers. `plug` kills programs and cuts links, and looks for what was lost.
 mod arguments;
 mod board;
 mod clock;
+mod compression;
 mod count;
 mod current;
 mod demo;
@@ -22,7 +23,8 @@ mod screen;
 mod server;
 
 use crate::arguments::{Arguments, Command, Program};
-use crate::{board::Board, count::Count, edge::Outcome, page::PageOption, screen::Screen, server::Station};
+use crate::{board::Board, compression::Compressing, count::Count, edge::Outcome};
+use crate::{page::PageOption, server::Station};
 use clap::Parser;
 use fleet_protocol::PATH;
 use std::io::{self, Write};
@@ -36,16 +38,17 @@ const ORDERS: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, MainError> {
-    let Arguments { limit, page, plug, command } = Arguments::parse();
+    let Arguments { limit, compress, page, plug, command } = Arguments::parse();
     let asked_to_stop = async {
         let asked = timeout(limit.unwrap_or(Duration::MAX), wsx_examples::asked_to_stop()).await;
         asked.unwrap_or(Ok(()))
     };
+    let compressing = Compressing::new(compress);
     let (summary, status) = match command {
         Some(Command::End(end)) => return Ok(plug::ends::run(end).await.map(|()| ExitCode::SUCCESS)?),
         None if plug.pull_the_plug => plug::run(plug, asked_to_stop).await?,
-        None => show(What::Demo(page), limit, asked_to_stop).await?,
-        Some(Command::Program(program)) => show(What::Alone(program), limit, asked_to_stop).await?,
+        None => show(What::Demo(page), limit, compressing, asked_to_stop).await?,
+        Some(Command::Program(program)) => show(What::Alone(program), limit, compressing, asked_to_stop).await?,
     };
     writeln!(io::stdout(), "{summary}")?;
     Ok(status)
@@ -62,11 +65,13 @@ enum What {
 async fn show(
     what: What,
     limit: Option<Duration>,
+    compressing: Compressing,
     asked_to_stop: impl Future<Output = io::Result<()>>,
 ) -> Result<(String, ExitCode), BoxError> {
     let (board, stop) = (Arc::<Board>::default(), CancellationToken::new());
-    let (screen, painter) = screen::start(board.clone(), stop.clone());
-    let mut ended = Box::pin(run(what, limit, board, screen.clone(), &stop));
+    let (screen, painter) = screen::start(board.clone(), compressing.clone(), stop.clone());
+    let station = Station::new(board, screen.clone(), compressing.clone());
+    let mut ended = Box::pin(run(what, limit, station, &stop));
     let ended = tokio::select! {
         ended = &mut ended => ended,
         asked = asked_to_stop => {
@@ -78,17 +83,17 @@ async fn show(
     screen.end();
     let painted = painter.join().map_err(|_| "the screen's thread panicked")?;
     painted.map_err(|error| format!("cannot write to standard output: {error}"))?;
-    ended
+    let (summary, status) = ended?;
+    let ratio = compressing.ratio().map(|ratio| format!(", {ratio}"));
+    Ok((summary + ratio.as_deref().unwrap_or_default(), status))
 }
 
 async fn run(
     what: What,
     limit: Option<Duration>,
-    board: Arc<Board>,
-    screen: Screen,
+    station: Station,
     stop: &CancellationToken,
 ) -> Result<(String, ExitCode), BoxError> {
-    let station = Station::new(board, screen);
     match what {
         What::Demo(page) => demo::run(&station, &page, limit, stop).await?,
         What::Alone(Program::Server { listen, page }) => {
@@ -100,7 +105,8 @@ async fn run(
             page::close(page).await?;
         }
         What::Alone(Program::Box { url, id }) => {
-            let Outcome { accepted, reconnected, .. } = edge::run(url, id, station.screen, stop.clone()).await?;
+            let Outcome { accepted, reconnected, .. } =
+                edge::run(url, id, station.screen, station.compressing, stop.clone()).await?;
             return Ok((format!("accepted {accepted}, reconnected {reconnected}"), ExitCode::SUCCESS));
         }
     }

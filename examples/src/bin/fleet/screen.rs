@@ -1,13 +1,14 @@
 //! Standard output, which one thread owns. All other code sends it lines.
 //!
-//! On a terminal the table of boxes stays at the bottom, with the address of the page below it, and
-//! events scroll by above it. In a pipe
-//! or a file everything is plain lines. A terminal that is stopped with Ctrl-S blocks its writers,
-//! so the writer is a thread of its own.
+//! On a terminal the table of boxes stays at the bottom, with the address of the page and what
+//! compression saves below it, and events scroll by above it. In a pipe or a file everything is
+//! plain lines. A terminal that is stopped with Ctrl-S blocks its writers, so the writer is a thread
+//! of its own.
 //!
 //! The terminal stays in its normal mode, with the cursor below the table: a program that is killed
 //! leaves nothing to repair.
 use crate::board::{Board, COLUMNS};
+use crate::compression::Compressing;
 use ratatui_core::layout::{Constraint, Rect};
 use ratatui_core::terminal::{Terminal, TerminalOptions, Viewport};
 use ratatui_core::{style::Style, text::Text, widgets::Widget};
@@ -59,40 +60,47 @@ impl Screen {
 }
 
 /// Starts the thread. It triggers `unwatched` when it cannot write to standard output any more.
-pub(crate) fn start(board: Arc<Board>, unwatched: CancellationToken) -> (Screen, JoinHandle<io::Result<()>>) {
+pub(crate) fn start(
+    board: Arc<Board>,
+    compressing: Compressing,
+    unwatched: CancellationToken,
+) -> (Screen, JoinHandle<io::Result<()>>) {
     let (sender, words) = sync_channel(MAX_WAITING);
-    let thread = thread::spawn(move || run(&board, &words).inspect_err(|_| unwatched.cancel()));
+    let thread = thread::spawn(move || run(&board, &compressing, &words).inspect_err(|_| unwatched.cancel()));
     (Screen(sender), thread)
 }
 
-fn run(board: &Board, words: &Receiver<Word>) -> io::Result<()> {
+fn run(board: &Board, compressing: &Compressing, words: &Receiver<Word>) -> io::Result<()> {
     let mut view = if io::stdout().is_terminal() { View::open(1).ok() } else { None };
     let mut next = Instant::now();
     let mut end = false;
-    let mut page = String::new();
+    let mut page = None;
     while !end {
         let line = match words.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(Word::Line(line)) => Some(line),
             Ok(Word::Page(line)) => {
-                page.clone_from(&line);
+                page = Some(line.clone());
                 Some(line)
             }
             Err(RecvTimeoutError::Timeout) => None,
             Ok(Word::End) | Err(RecvTimeoutError::Disconnected) => {
                 end = true;
                 // The last line of the program comes in its place.
-                page.clear();
+                page = None;
                 None
             }
         };
         let rows = board.cells();
+        let ratio = compressing.ratio().filter(|_| !end);
+        let below = [page.clone(), ratio.clone()].into_iter().flatten().collect::<Vec<_>>().join(", ");
         // After an error everything is plain lines, as without a report of the cursor's place.
-        view = view.and_then(|view| view.show(line.as_deref(), &rows, &page).ok());
+        view = view.and_then(|view| view.show(line.as_deref(), &rows, &below).ok());
         match (&view, line) {
             (Some(_), _) => next = Instant::now() + REDRAW,
             (None, Some(line)) => writeln!(io::stdout(), "{line}")?,
             (None, None) => {
-                rows.iter().try_for_each(|row| writeln!(io::stdout(), "{}", plain(row)))?;
+                let mut lines = rows.iter().map(|row| plain(row)).chain(ratio);
+                lines.try_for_each(|line| writeln!(io::stdout(), "{line}"))?;
                 next = Instant::now() + RELIST;
             }
         }
@@ -121,7 +129,7 @@ impl View {
     }
 
     /// Inserts a line above the table, and draws the table and the line below it.
-    fn show(mut self, line: Option<&str>, rows: &[Vec<String>], page: &str) -> io::Result<Self> {
+    fn show(mut self, line: Option<&str>, rows: &[Vec<String>], below: &str) -> io::Result<Self> {
         self.terminal.autoresize()?;
         // Header, boxes, and the cursor's line. Events scroll through at least two lines above.
         let most = self.terminal.size()?.height.saturating_sub(2).max(1);
@@ -145,7 +153,7 @@ impl View {
                 frame.render_widget(table(rows, area.width), Rect { height: area.height.saturating_sub(1), ..area });
             }
             let last = Rect { y: area.bottom().saturating_sub(1), height: area.height.min(1), ..area };
-            frame.render_widget(Text::from(page), last);
+            frame.render_widget(Text::from(below), last);
             frame.set_cursor_position(last.as_position());
         })?;
         Ok(self)

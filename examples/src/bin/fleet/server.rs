@@ -1,6 +1,7 @@
 //! The server: receives what the boxes send, and gives them orders.
 use crate::board::{Board, MAX_BOXES};
 use crate::clock;
+use crate::compression::Compressing;
 use crate::current::Current;
 use crate::notices::Notices;
 use crate::screen::{Problems, Screen};
@@ -15,7 +16,7 @@ use tokio::{
 };
 use wsx::Report;
 use wsx::{
-    BoxError, Config, Connection, Hub, Identity, Rejection, RequestError,
+    BoxError, Connection, Hub, Identity, Rejection, RequestError,
     http::{StatusCode, request::Parts},
     server::{PeerStatus, PresenceChange, PresenceChanges},
 };
@@ -39,11 +40,12 @@ pub(crate) struct Station {
     pub(crate) screen: Screen,
     pub(crate) notices: Arc<Notices>,
     pub(crate) current: Current,
+    pub(crate) compressing: Compressing,
 }
 
 impl Station {
-    pub(crate) fn new(board: Arc<Board>, screen: Screen) -> Self {
-        Self { board, screen, notices: Arc::default(), current: Current::default() }
+    pub(crate) fn new(board: Arc<Board>, screen: Screen, compressing: Compressing) -> Self {
+        Self { board, screen, notices: Arc::default(), current: Current::default(), compressing }
     }
 
     /// Shows a notice on the screen and on the page. `id` is the box that it is about.
@@ -88,9 +90,9 @@ pub(crate) async fn serve(
     // A box whose link has died silently is shown as away within 35 s.
     let hub = Hub::builder()
         .endpoint(station.clone())
-        .config(Config::edge())
+        .config(station.compressing.config())
         .contract(RELEASED)
-        .observer(observer)
+        .observer((observer, station.compressing.clone()))
         .build()?;
     station.current.set(Some(hub.clone()));
     let watching = tokio::spawn(watch(hub.presence().changes(), hub.clone()));

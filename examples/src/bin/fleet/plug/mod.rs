@@ -27,7 +27,7 @@ const CALM: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Plug {
     /// Kill an office and its meters at random, cut their links, and count what is lost
-    #[arg(long)]
+    #[arg(long, conflicts_with = "compress")]
     pub(crate) pull_the_plug: bool,
     /// Number of meters
     #[arg(long, value_name = "NUMBER", requires = "pull_the_plug", default_value_t = 3)]
