@@ -1,14 +1,14 @@
-// A client with the library `ws`. In addition to the operations of `act`: connect {url}. Its event
-// is `open` or `rejected`.
+// A client with the library `ws`. In addition to the operations of `act`: connect {url, and
+// optionally deflate}. Its event is `open` or `rejected`.
 import { WebSocket } from "ws";
 import { Asking } from "./asking.mjs";
-import { HANDLERS, act, emit, forward, work } from "./lines.mjs";
+import { HANDLERS, act, compression, emit, emitOpen, forward, work } from "./lines.mjs";
 
 let asking;
 
-function connect(url) {
-  const connection = new WebSocket(url);
-  connection.on("open", () => emit("open"));
+function connect({ url, deflate }) {
+  const connection = new WebSocket(url, compression(deflate));
+  connection.on("open", () => emitOpen(connection));
   connection.on("unexpected-response", (_request, response) => {
     emit("rejected", { status: response.statusCode });
     response.resume();
@@ -19,7 +19,7 @@ function connect(url) {
 
 await work((operation) => {
   if (operation.op === "connect") {
-    connect(operation.url);
+    connect(operation);
   } else {
     act(asking, operation);
   }

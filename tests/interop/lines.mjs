@@ -7,6 +7,25 @@ export function emit(event, values = {}) {
   process.stdout.write(`${JSON.stringify({ event, ...values })}\n`);
 }
 
+export function emitOpen({ extensions }) {
+  emit("open", { extensions });
+}
+
+/** Returns the options for a compression: that of the library, all or none, or with these parameters. */
+export function compression(deflate) {
+  if (typeof deflate !== "object") return deflate === undefined ? {} : { perMessageDeflate: deflate };
+  return {
+    perMessageDeflate: {
+      clientNoContextTakeover: deflate.client_no_context_takeover,
+      serverNoContextTakeover: deflate.server_no_context_takeover,
+      clientMaxWindowBits: deflate.client_max_window_bits,
+      serverMaxWindowBits: deflate.server_max_window_bits,
+      // The library would send short messages as they are.
+      threshold: 0,
+    },
+  };
+}
+
 /** Performs each operation in turn until standard input ends, which happens when the test exits. */
 export async function work(perform) {
   for await (const line of createInterface({ input: process.stdin })) {

@@ -16,6 +16,22 @@ def emit(event, **values):
     print(json.dumps({"event": event, **values}), flush=True)
 
 
+def emit_open(connection):
+    emit("open", extensions=",".join(extension.name for extension in connection.protocol.extensions))
+
+
+def compression(operation, factory):
+    """Returns the arguments for the compression that an operation asks for: that of the library, not any, or with
+    these parameters."""
+    match operation.get("deflate", True):
+        case True:
+            return {}
+        case False:
+            return {"compression": None}
+        case parameters:
+            return {"compression": None, "extensions": [factory(**parameters)]}
+
+
 async def operations():
     """Yields operations until standard input ends, which happens when the test exits."""
     reader = asyncio.StreamReader(limit=LONGEST)

@@ -4,7 +4,8 @@
 //! The foreign programs are in `interop/`. They read operations from standard input and write
 //! events to standard output, each a JSON object on a line. Each promise is a function here, named
 //! after what the foreign peer does or gets. The modules at the end run every promise with every
-//! peer.
+//! peer, and most of them again with compression.
+mod compressed;
 mod kept;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -17,11 +18,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 use wsx::{
-    Backoff, CancellationToken, Client, CloseCode, Closed, ClosedBy, ConnectError, Connection, Envelope, Hub, RawFrame,
-    Rejection, RequestError, SendError,
+    Backoff, CancellationToken, Client, CloseCode, Closed, ClosedBy, Config, ConnectError, Connection, Deflate,
+    Envelope, Hub, RawFrame, Rejection, RequestError, SendError,
     client::ClientBuilder,
     connection::Asking,
     http::{StatusCode, Uri},
+    server::HubBuilder,
 };
 use wsx_tests::{
     Log, Memory, Server,
@@ -176,6 +178,32 @@ fn on_close(ours: &Ours, closed: Closed) {
 enum Language {
     Python,
     Node,
+    /// With compression at both ends.
+    CompressingPython,
+    CompressingNode,
+}
+
+impl Language {
+    fn compresses(self) -> bool {
+        matches!(self, Self::CompressingPython | Self::CompressingNode)
+    }
+
+    /// Returns the options of our end. With compression, each message that gets shorter is
+    /// compressed, and both ends have a context.
+    fn config(self) -> Config {
+        let config = Config::default();
+        if self.compresses() { config.deflate(Deflate::default().server_context(true).min_size(0)) } else { config }
+    }
+
+    /// Returns the builder of a hub for peers in this language.
+    fn hub(self, ours: Ours) -> HubBuilder<Ours> {
+        Hub::builder().endpoint(ours).config(self.config())
+    }
+
+    /// Returns the builder of a client for a server in this language.
+    fn client(self, url: &str, ours: Ours) -> ClientBuilder<Ours> {
+        Client::builder(url).endpoint(ours).config(self.config())
+    }
 }
 
 /// The end of the connection that the foreign program is.
@@ -197,10 +225,10 @@ struct Peer {
 impl Peer {
     fn start(language: Language, end: End) -> Self {
         let script = match (language, end) {
-            (Language::Python, End::Client) => "client.py",
-            (Language::Python, End::Server) => "server.py",
-            (Language::Node, End::Client) => "client.mjs",
-            (Language::Node, End::Server) => "server.mjs",
+            (Language::Python | Language::CompressingPython, End::Client) => "client.py",
+            (Language::Python | Language::CompressingPython, End::Server) => "server.py",
+            (Language::Node | Language::CompressingNode, End::Client) => "client.mjs",
+            (Language::Node | Language::CompressingNode, End::Server) => "server.mjs",
         };
         Self::run(language, script)
     }
@@ -208,8 +236,8 @@ impl Peer {
     fn run(language: Language, script: &str) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop");
         let (program, library) = match language {
-            Language::Python => (folder.join(".venv/bin/python"), ".venv/bin/python"),
-            Language::Node => ("node".into(), "node_modules/ws"),
+            Language::Python | Language::CompressingPython => (folder.join(".venv/bin/python"), ".venv/bin/python"),
+            Language::Node | Language::CompressingNode => ("node".into(), "node_modules/ws"),
         };
         assert!(
             folder.join(library).exists(),
@@ -239,19 +267,34 @@ impl Peer {
     async fn connected(language: Language, url: &str) -> Self {
         let mut peer = Self::start(language, End::Client);
         peer.ask(json!({"op": "connect", "url": url})).await;
-        peer.receives("open").await;
+        peer.opens(language.compresses()).await;
         peer
     }
 
+    /// Waits for a connection, on which both ends agree on compression if they should.
+    async fn opens(&mut self, compresses: bool) {
+        let expected = if compresses { "permessage-deflate" } else { "" };
+        assert_eq!(self.receives("open").await["extensions"], expected);
+    }
+
     /// Starts a server at this address with these options, and returns its URL.
-    async fn listening(language: Language, (host, port): (&str, u16), mut options: Value) -> (Self, String) {
+    async fn listening(language: Language, address: (&str, u16), mut options: Value) -> (Self, String) {
         let mut peer = Self::start(language, End::Server);
+        if language.compresses() {
+            options["deflate"] = json!({});
+        }
+        let url = peer.listens(address, options).await;
+        (peer, url)
+    }
+
+    /// Makes a server listen at this address with these options, and returns its URL.
+    async fn listens(&mut self, (host, port): (&str, u16), mut options: Value) -> String {
         options["op"] = "listen".into();
         options["host"] = host.into();
         options["port"] = port.into();
-        peer.ask(options).await;
-        let port = peer.receives("listening").await["port"].take();
-        (peer, format!("ws://{host}:{port}/ws"))
+        self.ask(options).await;
+        let port = self.receives("listening").await["port"].take();
+        format!("ws://{host}:{port}/ws")
     }
 
     async fn ask(&mut self, operation: Value) {
@@ -362,7 +405,7 @@ impl Talk {
         let (recorder, memory) = recorder();
         match end {
             End::Client => {
-                let hub = Hub::builder().endpoint(ours.clone()).observer(recorder).build().unwrap();
+                let hub = language.hub(ours.clone()).observer(recorder).build().unwrap();
                 let server = Server::start(hub).await;
                 let (url, link) = over(weakness, server.url("box-7"));
                 let peer = Peer::connected(language, &url).await;
@@ -375,10 +418,10 @@ impl Talk {
             End::Server => {
                 let (mut peer, url) = Peer::listening(language, ANY_PORT, json!({})).await;
                 let (url, link) = over(weakness, url);
-                let client = Client::builder(url).endpoint(ours.clone()).reconnect(false).observer(recorder);
+                let client = language.client(&url, ours.clone()).reconnect(false).observer(recorder);
                 let client = connect(client).await;
                 let conn = client.connection().expect("the client has just connected");
-                peer.receives("open").await;
+                peer.opens(language.compresses()).await;
                 Self { peer, conn, asker: Asker::Client(client), ours, memory, _link: link }
             }
         }
@@ -644,7 +687,7 @@ async fn replies_too_late(language: Language, end: End) {
 
 /// Rows S2, S3, T2: `send_to` reaches one client, and a broadcast reaches all of them once.
 async fn gets_what_is_for_it_alone_and_what_is_for_all(language: Language) {
-    let server = Server::start(Hub::builder().endpoint(Ours::default()).build().unwrap()).await;
+    let server = Server::start(language.hub(Ours::default()).build().unwrap()).await;
     let mut one = Peer::connected(language, &server.url("one")).await;
     let mut other = Peer::connected(language, &server.url("other")).await;
     server.hub.send_to("one", &Cmd { n: 1 }).await.unwrap();
@@ -681,8 +724,8 @@ async fn may_send_a_message_with_its_handshake(language: Language) {
     let greeting = json!({"type": "telemetry", "data": {"celsius": 1.0}}).to_string();
     let (mut peer, url) = Peer::listening(language, ANY_PORT, json!({"greeting": greeting})).await;
     let ours = Ours::default();
-    connect(Client::builder(url).endpoint(ours.clone()).reconnect(false)).await;
-    peer.receives("open").await;
+    connect(language.client(&url, ours.clone()).reconnect(false)).await;
+    peer.opens(language.compresses()).await;
     assert_eq!(ours.telemetry.next().await, Telemetry { celsius: 1.0 });
     assert_eq!(peer.receives_data("cmd").await, json!({"n": 1}));
 }
@@ -694,19 +737,21 @@ async fn is_found_again_after_it_was_killed(language: Language) {
     let host = match language {
         Language::Python => "127.0.0.2",
         Language::Node => "127.0.0.3",
+        Language::CompressingPython => "127.0.0.4",
+        Language::CompressingNode => "127.0.0.5",
     };
     let (mut peer, url) = Peer::listening(language, (host, 0), json!({})).await;
     let port = url.parse::<Uri>().unwrap().port_u16().expect("the URL has a port");
     let ours = Ours::default();
     let backoff = Backoff::default().initial(Duration::from_millis(20)).max(Duration::from_millis(100));
-    let client = connect(Client::builder(&url).endpoint(ours.clone()).backoff(backoff)).await;
-    peer.receives("open").await;
+    let client = connect(language.client(&url, ours.clone()).backoff(backoff)).await;
+    peer.opens(language.compresses()).await;
     peer.kill().await;
     assert_eq!(parts(ours.closed.next().await).2, ClosedBy::Link);
 
     let (mut peer, same_url) = Peer::listening(language, (host, port), json!({})).await;
     assert_eq!(same_url, url);
-    peer.receives("open").await;
+    peer.opens(language.compresses()).await;
     within(client.connected()).await.unwrap();
     client.send(&Telemetry { celsius: 5.0 }).await.unwrap();
     assert_eq!(peer.receives_data("telemetry").await, json!({"celsius": 5.0}));
@@ -796,6 +841,16 @@ peer! { python_server, Python, Server:
 }
 peer! { node_server, Node, Server:
     rejects_the_handshake_with_its_status
+    may_send_a_message_with_its_handshake
+    is_found_again_after_it_was_killed
+}
+peer! { compressing_python_client, CompressingPython, Client: gets_what_is_for_it_alone_and_what_is_for_all }
+peer! { compressing_node_client, CompressingNode, Client: gets_what_is_for_it_alone_and_what_is_for_all }
+peer! { compressing_python_server, CompressingPython, Server:
+    may_send_a_message_with_its_handshake
+    is_found_again_after_it_was_killed
+}
+peer! { compressing_node_server, CompressingNode, Server:
     may_send_a_message_with_its_handshake
     is_found_again_after_it_was_killed
 }

@@ -1,16 +1,17 @@
 // A server with the library `ws`. In addition to the operations of `act`, which use the newest
-// connection: listen {host, port, and optionally reject or greeting}. Its events are `listening`,
-// and `open` for each connection.
+// connection: listen {host, port, and optionally reject, greeting or deflate}. Its events are
+// `listening`, and `open` for each connection.
 import { createServer } from "node:http";
 import { WebSocketServer } from "ws";
 import { Asking } from "./asking.mjs";
-import { HANDLERS, act, emit, forward, work } from "./lines.mjs";
+import { HANDLERS, act, compression, emit, emitOpen, forward, work } from "./lines.mjs";
 
 let asking;
 
-function listen({ host, port, reject, greeting }) {
+function listen({ host, port, reject, greeting, deflate }) {
   const upgrader = new WebSocketServer({
     noServer: true,
+    ...compression(deflate),
     // Rejects every handshake with this HTTP status.
     verifyClient: (_info, answer) => answer(reject === undefined, reject),
   });
@@ -25,7 +26,7 @@ function listen({ host, port, reject, greeting }) {
       if (greeting !== undefined) {
         connection.send(greeting);
       }
-      emit("open");
+      emitOpen(connection);
     });
     socket.uncork();
   });

@@ -1,12 +1,13 @@
 """A server on the library `websockets`. In addition to the operations of `act`, which use the newest connection:
-listen {host, port, and optionally reject or greeting}. Its events are listening, and open for each connection."""
+listen {host, port, and optionally reject, greeting or deflate}. Its events are listening, and open for each connection."""
 
 import asyncio
 import socket
 
 from asking import Asking
-from lines import HANDLERS, LONGEST, act, emit, forward, operations
+from lines import HANDLERS, LONGEST, act, compression, emit, emit_open, forward, operations
 from websockets.asyncio.server import serve
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
 
 class Server:
@@ -28,7 +29,7 @@ class Server:
         if self.greeting is not None:
             await connection.send(self.greeting)
             cork(connection, False)
-        emit("open")
+        emit_open(connection)
         await forward(self.asking)
 
 
@@ -45,7 +46,8 @@ async def main():
             continue
         server = Server(operation)
         host, port = operation["host"], operation["port"]
-        listener = await serve(server.accept, host, port, process_request=server.check, max_size=LONGEST)
+        options = compression(operation, ServerPerMessageDeflateFactory)
+        listener = await serve(server.accept, host, port, process_request=server.check, max_size=LONGEST, **options)
         emit("listening", port=listener.sockets[0].getsockname()[1])
 
 
