@@ -101,7 +101,7 @@ where
 /// Returns the offer of a client.
 #[must_use]
 pub fn offer(options: Deflate) -> Option<String> {
-    handshake::offer(&Config::default().deflate(options)).map(text)
+    handshake::offer(&Config::default().deflate(options)).as_ref().map(text)
 }
 
 /// Returns the answer of a server to a request with these lines, and what the server does then.
@@ -109,7 +109,7 @@ pub fn offer(options: Deflate) -> Option<String> {
 #[must_use]
 pub fn answer(options: Deflate, lines: &[&[u8]]) -> Option<(String, Ways)> {
     let (agreed, header) = handshake::answer(&Config::default().deflate(options), &headers(lines))?;
-    Some((text(header), ways(&agreed)))
+    Some((text(&header), ways(&agreed)))
 }
 
 /// Returns what a client does after an answer with these lines.
@@ -127,6 +127,6 @@ fn headers(lines: &[&[u8]]) -> HeaderMap {
     values.map(|value| (SEC_WEBSOCKET_EXTENSIONS, value)).collect()
 }
 
-fn text(header: HeaderValue) -> String {
+fn text(header: &HeaderValue) -> String {
     header.to_str().expect("wsx writes ASCII").to_owned()
 }
