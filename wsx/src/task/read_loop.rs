@@ -187,16 +187,13 @@ impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
                 // The end waits for the handlers that run.
                 None if self.beside.is_idle() => return Poll::Ready(None),
                 None => return Poll::Pending,
-                Some(Ok(Received::Message(message))) => {
-                    let length = message.len();
-                    match self.take_reply(message) {
-                        Some(message) => message,
-                        None => {
-                            self.turn.count(length);
-                            return Poll::Ready(Some(None));
-                        }
+                Some(Ok(Received::Message(message))) => match self.take_reply(message) {
+                    Ok(message) => message,
+                    Err(taken) => {
+                        self.turn.count(taken);
+                        return Poll::Ready(Some(None));
                     }
-                }
+                },
                 Some(other) => {
                     self.note(other);
                     self.turn.count(0);

@@ -29,31 +29,32 @@ use tokio::time::Instant;
 
 impl<'t, E: Endpoint, T: Transport> ReadLoop<'t, E, T> {
     /// Hands a reply over, if this is one that a request waits for, or an acknowledgement.
-    /// Otherwise returns the message.
+    /// Otherwise returns the message. The error is the length of what was handed over.
     #[inline]
-    pub(super) fn take_reply(&self, message: DataMessage) -> Option<DataMessage> {
-        if self.conn.awaits_control() { self.hand_over(message) } else { Some(message) }
+    pub(super) fn take_reply(&self, message: DataMessage) -> Result<DataMessage, usize> {
+        if self.conn.awaits_control() { self.hand_over(message) } else { Ok(message) }
     }
 
     #[inline(never)]
-    fn hand_over(&self, message: DataMessage) -> Option<DataMessage> {
+    fn hand_over(&self, message: DataMessage) -> Result<DataMessage, usize> {
+        let length = message.len();
         let frame = RawFrame::from(&message);
         match Sorted::control(&frame) {
             Some(Sorted::Reply(id)) => match id.number() {
-                Some(id) => self.conn.requests().answer(id, message).err(),
-                None => Some(message),
+                Some(id) => self.conn.requests().answer(id, message).err().ok_or(length),
+                None => Ok(message),
             },
             Some(Sorted::Acknowledgement(ack)) => {
                 self.scope.program.deliveries.acknowledged(self.conn, ack);
-                None
+                Err(length)
             }
-            _ => Some(message),
+            _ => Ok(message),
         }
     }
 
     /// Keeps a message that arrives while a handler runs, until its turn.
     pub(super) fn keep(&mut self, message: DataMessage) {
-        let Some(message) = self.take_reply(message) else { return };
+        let Ok(message) = self.take_reply(message) else { return };
         if self.conn.intake() == Intake::Shut {
             return message.recycle();
         }
@@ -377,6 +378,60 @@ mod tests {
             running.send(0x81, format!(r#"{{"type":"inner","id":{id}}}"#).as_bytes()).await;
         }
         (running, outcome)
+    }
+
+    /// Replies that were read together may inflate to far more than a turn.
+    #[cfg(feature = "deflate")]
+    #[tokio::test(start_paused = true)]
+    async fn a_long_reply_ends_the_turn() {
+        use crate::{
+            task::{running::start_with, transport::socket::SocketTransport},
+            wire::deflate::{Agreed, Stream},
+        };
+        use flate2::{Compress, FlushCompress};
+        let peer = Stream { window_bits: 15, keeps_context: false, level: 6 };
+        let agreed = Agreed { own: None, peer, min_size: 0 };
+        let around = |transport: SocketTransport<_>| transport.inflating(Some(agreed));
+        let mut running = start_with(Config::default(), SECOND, 1 << 16, Silent, around);
+        let turns = Arc::new(AtomicUsize::new(0));
+        let asking: Vec<_> = (0..4)
+            .map(|_| {
+                let (conn, turns) = (Connection::from_handle(running.conn.clone()), turns.clone());
+                tokio::spawn(async move {
+                    request(&conn).await.unwrap();
+                    turns.load(Ordering::Relaxed)
+                })
+            })
+            .collect();
+        let mut replies = Vec::new();
+        for id in 1..=4 {
+            running.frame().await.expect("a request");
+            let reply = format!(r#"{{"type":"done","re":{id},"data":5{}}}"#, " ".repeat(300_000));
+            let mut payload = Vec::with_capacity(1 << 16);
+            let mut state = Compress::new(flate2::Compression::best(), false);
+            state.compress_vec(reply.as_bytes(), &mut payload, FlushCompress::Sync).unwrap();
+            payload.truncate(payload.len() - 4);
+            replies.extend_from_slice(&[0xc1, 0x80 | 126]);
+            replies.extend_from_slice(&u16::try_from(payload.len()).unwrap().to_be_bytes());
+            replies.extend_from_slice(&[0; 4]);
+            replies.extend_from_slice(&payload);
+        }
+        running.far.write_all(&replies).await.unwrap();
+        let other = tokio::spawn({
+            let turns = turns.clone();
+            async move {
+                loop {
+                    turns.fetch_add(1, Ordering::Relaxed);
+                    yield_now().await;
+                }
+            }
+        });
+        let mut ended = Vec::new();
+        for asking in asking {
+            ended.push(within(asking).await.unwrap());
+        }
+        other.abort();
+        assert!(ended.is_sorted_by(|one, next| one < next), "others had a turn between them: {ended:?}");
     }
 
     /// Row Q4: two ends with full queues do not wait for each other.

@@ -13,10 +13,10 @@ use std::{
 /// What the sender has left out at the end of a message, and then an empty last block. The stream
 /// ends exactly here, unless the message ends within a block.
 const END: [u8; 6] = [0, 0, 0xff, 0xff, 3, 0];
-/// Maximum number of last blocks within a short message (RFC 7692 section 7.2.3.4). A sender makes
-/// one for each flush that it cannot make in another way.
-const MAX_LAST_BLOCKS: usize = 4;
-/// A longer message may have one more for each of so many bytes. Each costs the time of a new
+/// Maximum number of last blocks within a message (RFC 7692 section 7.2.3.4). A sender makes one for
+/// each flush that it cannot make in another way.
+const MAX_LAST_BLOCKS: usize = 64;
+/// A message may have four, and one more for each of so many bytes. Each costs the time of a new
 /// stream, so a message of nothing else would cost more than its length is worth.
 const BYTES_PER_LAST_BLOCK: usize = 64;
 /// Maximum number of bytes that are inflated at a time. The codes of a block can cost more time than
@@ -122,7 +122,7 @@ impl Begun {
                 return Ok(true);
             }
             self.last_blocks += 1;
-            if self.last_blocks > MAX_LAST_BLOCKS + payload.len() / BYTES_PER_LAST_BLOCK {
+            if self.last_blocks > (4 + payload.len() / BYTES_PER_LAST_BLOCK).min(MAX_LAST_BLOCKS) {
                 return Err(Violation::NotInflated("it has too many last blocks"));
             }
             self.begin_stream(history)?;

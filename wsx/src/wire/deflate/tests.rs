@@ -48,6 +48,15 @@ fn messages() -> Vec<Vec<u8>> {
     all
 }
 
+/// Inflates all slices of a payload.
+fn read(inflater: &mut Inflater, payload: &[u8], limit: usize) -> Result<Vec<u8>, Violation> {
+    loop {
+        if let Some(message) = inflater.inflate(payload, limit)? {
+            return Ok(message);
+        }
+    }
+}
+
 /// Returns the frame of a message, with the mark.
 fn marked(role: Role, message: &[u8]) -> Vec<u8> {
     let mut frame = data_frame(Opcode::BINARY, role, message);
@@ -233,6 +242,17 @@ fn a_distance_beyond_the_window_is_rejected() {
     };
     assert_eq!(distant(12), Ok(true));
     assert_eq!(distant(11), Err(Violation::NotInflated("its data is damaged")));
+}
+
+/// Row Z5: last blocks cost time, so a message has a bounded number of them.
+#[test]
+fn a_message_may_have_64_last_blocks_and_not_more() {
+    let mut inflater = Inflater::new(agreed(10, true));
+    // Each has 58 bytes, and ends on a byte.
+    let block = b"\x01\x3a\x00\xc5\xffxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    assert_eq!(read(&mut inflater, &[&block.repeat(64)[..], b"\x00"].concat(), LIMIT), Ok(vec![b'x'; 64 * 58]));
+    let more = read(&mut inflater, &[&block.repeat(65)[..], b"\x00"].concat(), LIMIT);
+    assert_eq!(more, Err(Violation::NotInflated("it has too many last blocks")));
 }
 
 /// Row Z3: a block after a last block may refer to what was before it.
