@@ -76,6 +76,8 @@ fn rejected() -> Vec<Case> {
         payloads.truncate(payloads.len() - 4);
         payloads
     };
+    // The parts are blocks of one stream, with the bytes between them that only the end leaves out.
+    let gigabyte = [&compressed(&vec![0; LIMIT])[..], &[0, 0, 0xff, 0xff]].concat().repeat(512);
     let late = [frame(FIRST_FRAGMENT, b"x"), frame(FRAGMENT | RSV1, b"x")].concat();
     let later_part = [frame(FIRST_FRAGMENT | RSV1, &message[..5]), frame(FRAGMENT | RSV1, &message[5..])].concat();
     vec![
@@ -90,7 +92,7 @@ fn rejected() -> Vec<Case> {
             frame(TEXT | RSV1, &compressed(&vec![b'x'; LIMIT + 1])),
             1009,
         ),
-        ("a message that inflates to a gigabyte", frame(BINARY | RSV1, &compressed(&vec![0; LIMIT]).repeat(512)), 1009),
+        ("a message that inflates to a gigabyte", frame(BINARY | RSV1, &gigabyte), 1009),
         ("a compressed ping", frame(PING | RSV1, b"x"), 1002),
         ("a compressed close", frame(CLOSE | RSV1, &1000_u16.to_be_bytes()), 1002),
         ("a compressed part of a plain message", late, 1002),
@@ -125,35 +127,40 @@ fn limit(server: &Server) -> Result<()> {
 fn halves(server: &Server, failures: &mut Vec<String>) -> Result<u64> {
     well_behaved(&mut server.connect()?, &AtomicBool::new(true))?;
     let before = server.resident()?;
-    let mut peers = Vec::new();
     let whole = frame(BINARY | RSV1, &compressed(&vec![7; 64 << 10]));
     let half = frame(BINARY | RSV1, &vec![0; 2_000_000]);
-    for _ in 0..PEERS {
-        let mut tcp = server.connect_with(OFFER)?;
-        tcp.write_all(&whole)?;
-        read_frame(&mut tcp)?;
-        tcp.write_all(&half[..4096])?;
-        peers.push(tcp);
+    let mut grown = [0; 2];
+    // What the first peers leave behind serves the second ones.
+    for grown in &mut grown {
+        let mut peers = Vec::new();
+        for _ in 0..PEERS {
+            let mut tcp = server.connect_with(OFFER)?;
+            tcp.write_all(&whole)?;
+            read_frame(&mut tcp)?;
+            tcp.write_all(&half[..4096])?;
+            peers.push(tcp);
+        }
+        thread::sleep(Duration::from_millis(200));
+        well_behaved(&mut server.connect()?, &AtomicBool::new(true))?;
+        *grown = server.resident()?.saturating_sub(before);
+        drop(peers);
+        thread::sleep(Duration::from_millis(500));
     }
-    thread::sleep(Duration::from_millis(200));
-    well_behaved(&mut server.connect()?, &AtomicBool::new(true))?;
-    let grown = server.resident()?.saturating_sub(before);
-    drop(peers);
-    thread::sleep(Duration::from_millis(500));
     println!(
-        "{PEERS} half messages after full windows: {:.1} MB more resident ({} KiB each), {:.1} MB afterwards",
-        grown as f64 / 1024.0,
-        grown / PEERS as u64,
-        server.resident()?.saturating_sub(before) as f64 / 1024.0
+        "{PEERS} half messages after full windows: {:.1} MB more resident, and {:.1} MB the second time ({} KiB each)",
+        grown[0] as f64 / 1024.0,
+        grown[1] as f64 / 1024.0,
+        grown[1] / PEERS as u64
     );
+    let grown = grown[0].max(grown[1]);
     if grown > BOUND + (PEERS * WINDOWS) as u64 {
         failures.push(format!("{PEERS} half messages made the resident memory grow by {grown} KiB"));
     }
     Ok(grown)
 }
 
-/// The floods, each with the part of the bytes that it sends. A byte of a bomb costs a thousand times
-/// as much as one of a plain flood.
+/// The floods, each with the part of the bytes that it sends. A byte of a bomb costs far more than one
+/// of a plain flood.
 fn kinds() -> Vec<(Flood, usize)> {
     let flood = |name, repeated: Vec<u8>| Flood {
         name,
@@ -173,16 +180,16 @@ fn kinds() -> Vec<(Flood, usize)> {
     let bound = |flooders: u64| flooders * 7 * (LIMIT as u64 >> 10) + BOUND;
     let letters: Vec<u8> = (0_u32..64 << 10).map(|n| b'a' + (n.wrapping_mul(2_654_435_761) >> 28) as u8).collect();
     vec![
-        (Flood { bound: bound(1), ..flood("2 MiB in 2 KB", few(bomb.clone())) }, 200),
-        (Flood { bound: bound(1), reads: false, ..flood("2 MiB in 2 KB, nothing read", few(bomb.clone())) }, 200),
-        (Flood { bound: bound(4), flooders: 4, ..flood("2 MiB in 2 KB, four times", few(bomb)) }, 100),
-        (flood("empty compressed messages", few(message(&[0]))), 10),
-        (flood("short compressed messages", few(message(&compressed(b"hello")))), 10),
-        (flood("last blocks", few(message(&[[3, 0].repeat(4), vec![0]].concat()))), 10),
-        (flood("empty blocks", few(message(&[[0, 0, 0, 0xff, 0xff].repeat(10_000), vec![0]].concat()))), 10),
-        (Flood { bound: bound(1), ..flood("nothing but codes", codes.clone()) }, 10),
-        (Flood { bound: bound(4), flooders: 4, ..flood("nothing but codes, four times", codes) }, 10),
-        (flood("64 KB of letters", few(message(&compressed(&letters)))), 10),
+        (Flood { bound: bound(1), ..flood("2 MiB in 2 KB", few(bomb.clone())) }, 10),
+        (Flood { bound: bound(1), reads: false, ..flood("2 MiB in 2 KB, nothing read", few(bomb.clone())) }, 10),
+        (Flood { bound: bound(4), flooders: 4, ..flood("2 MiB in 2 KB, four times", few(bomb)) }, 10),
+        (flood("empty compressed messages", few(message(&[0]))), 1),
+        (flood("short compressed messages", few(message(&compressed(b"hello")))), 1),
+        (flood("last blocks", few(message(&[[3, 0].repeat(4), vec![0]].concat()))), 1),
+        (flood("empty blocks", few(message(&[[0, 0, 0, 0xff, 0xff].repeat(10_000), vec![0]].concat()))), 1),
+        (Flood { bound: bound(1), ..flood("nothing but codes", codes.clone()) }, 1),
+        (Flood { bound: bound(4), flooders: 4, ..flood("nothing but codes, four times", codes) }, 1),
+        (flood("64 KB of letters", few(message(&compressed(&letters)))), 1),
         (
             Flood {
                 first: frame(FIRST_FRAGMENT | RSV1, b"\0"),
