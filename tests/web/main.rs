@@ -4,6 +4,7 @@
 //! and writes events to standard output, each a JSON object on a line. Each promise is a function
 //! here or in a module. The macros at the end run it in each place where pages run.
 mod browser;
+mod compressed;
 mod delivery;
 mod messages;
 mod page;
@@ -71,4 +72,6 @@ keep! {
         a_page_resumes_where_the_server_says
         a_page_explains_what_it_dropped
         a_request_carries_its_deadline;
+    compressed:
+        a_page_compresses_as_the_hub_says;
 }

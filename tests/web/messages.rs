@@ -29,7 +29,7 @@ impl Talk {
     }
 }
 
-fn sample() -> Sample {
+pub(crate) fn sample() -> Sample {
     Sample {
         big: u64::MAX,
         debt: i64::MIN,
