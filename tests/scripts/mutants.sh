@@ -12,16 +12,17 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source tests/scripts/packages.sh
 
 usage="usage: tests/scripts/mutants.sh [SHARD/SHARDS] [FILE...]"
-shard=() of=""
+# Which mutants of the files the next run takes.
+only=() of=""
 if [[ "${1:-}" =~ ^[0-9]+/[0-9]+$ ]]; then
-  shard=(--shard "$1" --sharding round-robin)
+  only=(--shard "$1" --sharding round-robin)
   of=" of shard $1"
   shift
 fi
 files=("$@")
 ((${#files[@]})) || files=(wsx/src/{wire,connection,task}/'**/*.rs' wsx/src/server/{admission,duplicates,pace,places}.rs)
 # `Poll` has neither of these functions, so these mutants would only fail to compile.
-picked=(--exclude-re 'with Poll::(new|from_iter)\(')
+picked=(--package wsx-rs --exclude-re 'with Poll::(new|from_iter)\(')
 for file in "${files[@]}"; do
   [[ "$file" == wsx/src/*.rs ]] || fail "$usage"
   picked+=(--file "$file")
@@ -33,31 +34,46 @@ export CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=1
 results="$PWD/target/mutants"
 rm -rf "$results"
 mkdir -p "$results"
-lines() { wc --lines <"$results/mutants.out/$1.txt"; }
+# The mutants that every run has missed.
+missed="$results/missed.txt"
+lines() { wc --lines <"$missed"; }
 
 # mutate SECONDS ARGUMENT...: runs cargo-mutants with a time limit for the tests. A mutant that
-# survives (2) or hangs (3) is an error for cargo-mutants. A hanging test has noticed its mutant.
+# survives (2) or hangs (3) is an error for cargo-mutants. A hanging test has noticed its mutant. The
+# next run takes what this one has missed, by name: `--iterate` would shard another list. A mutant
+# without a field is taken whatever its name is, and so is left out here.
 mutate() {
-  local seconds="$1" status=0
+  local seconds="$1" status=0 now="$results/mutants.out/missed.txt"
   shift
-  cargo mutants --package wsx-rs --all-features "${picked[@]}" "${shard[@]}" --output "$results" --timeout "$seconds" \
+  cargo mutants --all-features "${picked[@]}" "${only[@]}" --output "$results" --timeout "$seconds" \
     --build-timeout 600 --no-times --colors never "$@" >"$results/log.txt" 2>&1 || status=$?
   [[ "$status" == [023] ]] || { tail --lines=30 "$results/log.txt"; fail "cargo mutants failed; its last words are above"; }
+  [[ -e "$missed" ]] || cp "$now" "$missed"
+  sort "$missed" "$now" | uniq --repeated >"$missed.new"
+  mv "$missed.new" "$missed"
+  mapfile -t only < <(sed 's/[][\.*^$+?(){}|]/\\&/g; s/.*/--re=^&$/' "$missed")
 }
 
 start=$SECONDS
 # Those of kept messages wait for real seconds, and seldom notice what the others miss.
 long=(the_reader_and_tungstenite_agree one_pass_and_two_agree_on_mutated_frames delivery::)
-mutate 30 -- --lib -- "${long[@]/#/--skip=}"
-total="$(cargo mutants --list --package wsx-rs "${picked[@]}" "${shard[@]}" 2>/dev/null | wc --lines)"
+total="$(cargo mutants --list "${picked[@]}" "${only[@]}" 2>/dev/null | wc --lines)"
 ((total > 0)) || fail "these files have no mutants"
-missed_first="$(lines missed)"
-if ((missed_first > 0)); then
-  mutate 60 --iterate -- --lib -- "${long[@]}"
+# With `--lib` for the build too, only the unit tests are built.
+mutate 30 --cargo-arg=--lib -- -- "${long[@]/#/--skip=}"
+if (($(lines) > 0)); then
+  mutate 60 --cargo-arg=--lib -- -- "${long[@]}"
 fi
-missed_by_units="$(lines missed)"
+missed_by_units="$(lines)"
 if ((missed_by_units > 0)); then
-  mutate 120 --iterate --test-package wsx --test-package wsx-tests -- --test connection --test server
+  promises=(--test=connection --test=server)
+  # cargo-mutants looks for these tests in wsx-rs when it tries the code without a mutant.
+  quietly cargo test --locked --package wsx-tests --all-features --no-run "${promises[@]}" || fail "the tests do not build"
+  before=$SECONDS
+  quietly cargo test --locked --package wsx-tests --all-features "${promises[@]}" ||
+    fail "the promises do not hold without a mutant; the words of the tests are above"
+  # A busy machine needs longer, and a test that is only slow has noticed nothing.
+  mutate $((60 + 3 * (SECONDS - before))) --baseline skip --test-package wsx-tests "${promises[@]/#/--cargo-arg=}"
 fi
 
 unknown=0
@@ -66,6 +82,6 @@ while IFS= read -r mutant; do
     echo "not noticed: $mutant"
     unknown=$((unknown + 1))
   fi
-done < <(sed --regexp-extended 's/:[0-9]+:[0-9]+: /: /' "$results/mutants.out/missed.txt")
+done < <(sed --regexp-extended 's/:[0-9]+:[0-9]+: /: /' "$missed")
 ((unknown == 0)) || fail "$unknown mutants are neither noticed by a test nor listed in tests/mutants.txt"
-echo "mutants$of: $total in $(((SECONDS - start) / 60)) minutes, of which $missed_by_units passed the unit tests and $(lines missed) are listed; nothing else was missed"
+echo "mutants$of: $total in $(((SECONDS - start) / 60)) minutes, of which $missed_by_units passed the unit tests and $(lines) are listed; nothing else was missed"
