@@ -21,8 +21,9 @@ if [[ "${1:-}" =~ ^[0-9]+/[0-9]+$ ]]; then
 fi
 files=("$@")
 ((${#files[@]})) || files=(wsx/src/{wire,connection,task}/'**/*.rs' wsx/src/server/{admission,duplicates,pace,places}.rs)
-# `Poll` has neither of these functions, so these mutants would only fail to compile.
-picked=(--package wsx-rs --exclude-re 'with Poll::(new|from_iter)\(')
+# `Poll` has neither of these functions, so these mutants would only fail to compile. With all
+# features, `disabled.rs` is not compiled. Of `tests.rs`, only a plain `cfg(test)` is left out anyway.
+picked=(--package wsx-rs --exclude-re 'with Poll::(new|from_iter)\(' --exclude '**/disabled.rs' --exclude '**/tests.rs')
 for file in "${files[@]}"; do
   [[ "$file" == wsx/src/*.rs ]] || fail "$usage"
   picked+=(--file "$file")
