@@ -3,7 +3,7 @@
 # `kosoku` carries the cases for Python 3. Fails unless all of them pass, with those for compression.
 # In most of them an end waits for the other one, so three run at the same time. The cases for
 # compression compress 7 GB at each end, and each role takes some minutes.
-# Rows R3 and D8 of the specification.
+# Rows R3 and Z8 of the specification.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh

@@ -80,15 +80,6 @@ fn split(mut frames: &[u8]) -> Vec<(u8, Vec<u8>)> {
     all
 }
 
-/// Inflates a message, slice by slice.
-fn read(inflater: &mut Inflater, payload: &[u8], limit: usize) -> Result<Vec<u8>, Violation> {
-    loop {
-        if let Some(message) = inflater.inflate(payload, limit)? {
-            return Ok(message);
-        }
-    }
-}
-
 /// Inflates as other libraries do: one stream for the connection, and the tail after each message.
 struct OneStream(Decompress);
 
