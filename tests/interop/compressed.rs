@@ -157,7 +157,7 @@ fn random(length: usize) -> String {
     (0..length).map(|_| char::from(random.random_range(b'a'..=b'p'))).collect()
 }
 
-/// Row D8: with the defaults of both ends, messages are compressed in both directions. Ours are
+/// Row Z8: with the defaults of both ends, messages are compressed in both directions. Ours are
 /// that a client has a context of 1,024 bytes, and that a server has none.
 async fn compresses_by_default(language: Language, end: End) {
     let mut line = Line::open(language, end, Some(Deflate::default()), json!(true)).await;
@@ -169,12 +169,12 @@ async fn compresses_by_default(language: Language, end: End) {
     }
 }
 
-/// Row D8: our options hold for both ends.
+/// Row Z8: our options hold for both ends.
 async fn keeps_to_our_parameters(language: Language, end: End) {
     keeps_to_parameters(language, end, |allowed| (allowed, Allowed::EVERYTHING)).await;
 }
 
-/// Row D8: the options of the peer hold for both ends.
+/// Row Z8: the options of the peer hold for both ends.
 async fn sets_the_parameters(language: Language, end: End) {
     keeps_to_parameters(language, end, |allowed| (Allowed::EVERYTHING, allowed)).await;
 }
@@ -197,7 +197,7 @@ async fn keeps_to_parameters(language: Language, end: End, options: impl Fn(Allo
     }
 }
 
-/// Row D8: fragments of a compressed message arrive as one, and so does a long one. A binary
+/// Row Z8: fragments of a compressed message arrive as one, and so does a long one. A binary
 /// message stays one.
 async fn sends_compressed_messages_of_all_kinds(language: Language, end: End) {
     let mut line = Line::open(language, end, None, json!(false)).await;
@@ -223,7 +223,7 @@ async fn sends_compressed_messages_of_all_kinds(language: Language, end: End) {
     }
 }
 
-/// Row D8: many messages in a row arrive in order, in both directions at once.
+/// Row Z8: many messages in a row arrive in order, in both directions at once.
 async fn sends_many_compressed_messages(language: Language, end: End) {
     const MESSAGES: u64 = 300;
     let mut line = Line::open(language, end, None, json!(false)).await;
@@ -255,7 +255,7 @@ async fn sends_many_compressed_messages(language: Language, end: End) {
     }
 }
 
-/// Row D8: a peer without compression is served as before, and so is one with compression where we
+/// Row Z8: a peer without compression is served as before, and so is one with compression where we
 /// have none.
 async fn works_without_compression(language: Language, end: End) {
     let mut line = Line::open(language, end, Some(Deflate::default()), json!(false)).await;
@@ -266,7 +266,7 @@ async fn works_without_compression(language: Language, end: End) {
     assert!(line.watch.sent.try_next().is_none() && line.watch.received.try_next().is_none());
 }
 
-/// Row D8: a broadcast reaches peers with different parameters, between messages for each alone.
+/// Row Z8: a broadcast reaches peers with different parameters, between messages for each alone.
 async fn gets_a_broadcast_among_others(language: Language) {
     let watch = Watch::default();
     let config = Config::default().deflate(Deflate::default().server_context(true).server_window_bits(15));

@@ -162,10 +162,7 @@ pub struct Config {
     ///
     /// See [`receive_limit`](Self::receive_limit()).
     pub receive_limit: Option<ReceiveLimit>,
-    /// How messages are compressed, if the peer can; default `None`, which means not at all (row Z1
-    /// of the specification).
-    ///
-    /// See [`deflate`](Self::deflate()).
+    /// How messages are compressed; default `None`, which means not at all. See [`Deflate`].
     #[cfg(feature = "deflate")]
     pub deflate: Option<Deflate>,
 }
@@ -399,18 +396,8 @@ impl Config {
         self.receive_limit = Some(ReceiveLimit { messages_per_second, bytes_per_second, burst, over });
         self
     }
-
     /// Compresses messages with permessage-deflate (RFC 7692), if the peer can (row Z1 of the
     /// specification). A peer that cannot is served as before.
-    ///
-    /// Set it at both ends of wsx: the client offers it, and the hub accepts it. Browsers offer it
-    /// on their own. JSON that repeats itself shrinks to a fifth. A message is compressed when it
-    /// is written to its socket, which costs about 10 µs for a short one. A connection holds one
-    /// window for each direction that keeps a context: 1 KiB with the defaults.
-    ///
-    /// Compression shows an eavesdropper the length of what it compresses. `docs/SECURITY.md` says
-    /// what that reveals about a secret next to text of someone else, and how a type is left out:
-    /// `#[wsx(compress = never)]`.
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn deflate(mut self, options: Deflate) -> Self {

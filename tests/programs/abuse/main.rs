@@ -1,5 +1,5 @@
 //! Hostile peers against a server in a process of its own, so that its memory can be measured: the
-//! memory that they use, and the close codes that they receive. Rows R5, R13, R14 and Z7 of
+//! memory that they use, and the close codes that they receive. Rows R5, R13, R14 and Z5 of
 //! the specification.
 //!
 //! ```text

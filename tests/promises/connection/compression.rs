@@ -1,5 +1,4 @@
-//! permessage-deflate between the ends of wsx, and with raw peers: rows Z1 to Z11 of the
-//! specification.
+//! permessage-deflate between the ends of wsx, and with raw peers.
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -165,7 +164,7 @@ fn blob(length: usize) -> Vec<u8> {
     format!(r#"{{"type":"blob","data":"{}"}}"#, "x".repeat(length)).into_bytes()
 }
 
-/// Row Z1: it is off unless both ends turn it on, and messages pass in each case.
+/// Rows Z1, Z9: it is off unless both ends turn it on, and messages pass in each case.
 #[tokio::test]
 async fn both_ends_have_to_turn_it_on() {
     for (at_hub, at_client) in [(false, false), (true, false), (false, true), (true, true)] {

@@ -140,19 +140,22 @@ mod tests {
     /// Row Z4: the state belongs to the thread. Another window or level gets a new one.
     #[test]
     fn each_thread_uses_its_state_again() {
-        let state = |window_bits, level| {
+        let length = |window_bits, level, message: &[u8]| {
             let stream = Stream { window_bits, keeps_context: false, level };
-            assert!(compress(stream, Opcode::TEXT, &[b'x'; 100]).0.is_some());
+            let length = compress(stream, Opcode::TEXT, message).0.map(|frame| frame.payload_len());
             let state = STATE.take().expect("the thread keeps it");
             let at = std::ptr::from_ref(&*state) as usize;
-            let total = state.0.total_in();
             STATE.set(Some(state));
-            (at, total)
+            (length, at)
         };
         STATE.take();
-        let first = state(10, 6);
-        assert_eq!(first.1, 100);
-        assert_eq!(state(10, 6), first);
-        assert_eq!((state(15, 6).1, state(15, 1).1), (100, 100));
+        let text: Vec<u8> = (0..300_u32).flat_map(|n| (n * n % 251).to_string().into_bytes()).collect();
+        let twice = text.repeat(2);
+        let best = length(15, 9, &twice);
+        assert_eq!(length(15, 9, &twice), best, "the same memory");
+        let (near, _) = length(9, 9, &twice);
+        assert!(near > best.0, "its window does not reach the repetition: {near:?}");
+        let (quick, _) = length(9, 1, &twice);
+        assert!(quick != near, "another level");
     }
 }

@@ -143,7 +143,7 @@ fn the_messages_of_a_peer_with_one_stream_are_read() {
     }
 }
 
-/// Row Z2: the samples of RFC 7692 section 7.2.3.
+/// Row Z3: the samples of RFC 7692 section 7.2.3.
 #[test]
 fn the_samples_of_the_rfc_are_read() {
     let hello = |payloads: &[&[u8]]| {
