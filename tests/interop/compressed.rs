@@ -1,4 +1,4 @@
-//! Compression between wsx and both libraries, with all parameters: row D8 of the specification.
+//! Compression between wsx and both libraries, with all parameters: row Z8 of the specification.
 //!
 //! The observer of our end knows how long a message was on the wire, in both directions. So a text
 //! that comes twice shows what the ends agreed on: the second one is short if the first one is in

@@ -1,4 +1,4 @@
-//! Compression, which a page offers by itself: row D8 of the specification.
+//! Compression, which a page offers by itself: row Z8 of the specification.
 use crate::{
     messages::sample,
     page::{Page, Runtime},

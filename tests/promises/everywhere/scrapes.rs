@@ -374,7 +374,7 @@ fn the_page_and_the_dashboard_name_the_metrics_of_the_code() {
         serde_json::from_str(include_str!("../../../examples/grafana/wsx.json")).unwrap();
     let mut queries = Vec::new();
     expressions(&dashboard, &mut queries);
-    assert!(queries.len() >= code.len(), "{queries:?}");
+    assert!(queries.len() > 20, "{queries:?}");
     let queried: BTreeSet<_> =
         queries.iter().flat_map(|query| names(query)).map(|name| name.trim_end_matches("_bucket")).collect();
     assert_eq!(queried, code, "examples/grafana/wsx.json");
