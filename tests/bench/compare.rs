@@ -71,6 +71,38 @@ fn kept_messages_are_measured_on_each_way() {
 }
 
 #[test]
+fn compression_is_measured_beside_none() {
+    let servers = ["wsx-off", "wsx", "wsx10"];
+    let output = Command::new(env!("CARGO_BIN_EXE_wsx-bench"))
+        .args(["deflate", "--quick", "--table", "settings", "states", "servers", "memory", "--server"])
+        .args(servers)
+        .output()
+        .expect("the program starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| line.starts_with('|') && !line.contains("---") && line.bytes().any(|byte| byte.is_ascii_digit()))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let row = |start: &str, columns: usize| {
+        let found = rows.iter().find(|row| row.len() == columns && row[0].starts_with(start));
+        found.unwrap_or_else(|| panic!("{start} in {text}"))
+    };
+    let figure = |cell: &str| cell.trim_end_matches(" %").replace(',', "").parse::<f64>().expect("it is a number");
+    for cell in row("10", 9).iter().filter(|cell| !["yes", "no"].contains(cell)) {
+        assert!(figure(cell) > 0.0, "{text}");
+    }
+    assert!(figure(row("compress, window of 15", 2)[1]) > figure(row("inflate", 2)[1]), "{text}");
+    let (off, on) = (row("wsx, off", 10), row("wsx, the default", 10));
+    assert_eq!([1, 4, 7].map(|at| figure(off[at])), [100.0; 3], "{text}");
+    // What boxes send has a context, and the pages have long messages.
+    assert!(figure(on[1]) < 50.0 && figure(on[7]) < 70.0, "{text}");
+    assert!(figure(row("wsx, both contexts, 10", 10)[4]) < 50.0, "{text}");
+    assert!(figure(row("wsx, off", 3)[1]) > 0.0, "{text}");
+}
+
+#[test]
 fn a_peer_and_a_workload_that_do_not_fit_are_an_error() {
     let (success, _, stderr) = compare(&["--peer", "gorilla", "--workload", "request-1"]);
     assert!(!success);

@@ -49,6 +49,24 @@ pub(crate) fn describe_delivery(rounds: usize, mosquitto: Option<&str>) -> Strin
     out
 }
 
+/// Returns the description of the measurements of compression as Markdown.
+pub(crate) fn describe_deflate(rounds: usize) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "- Machine: {}", machine());
+    let each = |names: &[&str]| names.iter().map(|name| format!("{name} {}", known(locked(name)))).collect::<Vec<_>>();
+    let _ = writeln!(out, "- {} on {}", version(Peer::Wsx), each(&["flate2", "zlib-rs"]).join(" and "));
+    let python = peers::home().join("../interop/.venv/bin/python");
+    let websockets = "import websockets; print(websockets.__version__)";
+    let websockets = known(peers::run(&python.to_string_lossy(), &["-c", websockets]).ok());
+    let python = known(peers::run(&python.to_string_lossy(), &["--version"]).ok());
+    let _ = writeln!(out, "- {}; {}; websockets {websockets} on {python}", version(Peer::Ws), version(Peer::Gorilla));
+    let socketify = fs::read_to_string(peers::home().join("requirements.txt")).unwrap_or_default();
+    let _ = writeln!(out, "- uWebSockets of Python's {}", socketify.trim());
+    let _ = writeln!(out, "- Built with {}, release profile", known(peers::run("rustc", &["--version"]).ok()));
+    let _ = writeln!(out, "- {rounds} rounds, on {}", today());
+    out
+}
+
 fn machine() -> String {
     let value_of = |path: &str, key: &str| {
         let text = fs::read_to_string(path).ok()?;

@@ -9,12 +9,13 @@
 //!
 //! `peers` has the servers. `message` has the messages and the expected replies, `load` sends them,
 //! `workload` defines how many and when. The peers of the requests send these with a `client` of
-//! their own. `delivery` is a comparison of its own, with MQTT. `process` runs a server or a
+//! their own. `delivery` is a comparison of its own, with MQTT, and `deflate` one of compressed messages. `process` runs a server or a
 //! client, and `machine` measures it. `measure` is one measurement, `compare` all of them.
 //! `statistics`, `report`, `plot` and `document` evaluate them, and `environment` describes the
 //! machine.
 mod client;
 mod compare;
+mod deflate;
 mod delivery;
 mod document;
 mod environment;
@@ -36,6 +37,7 @@ mod workload;
 use clap::{Args, Parser, Subcommand};
 use client::Requests;
 use compare::Plan;
+use load::Fault;
 use machine::Cores;
 use measure::Pace;
 use peers::Peer;
@@ -65,6 +67,14 @@ enum Command {
     /// Runs a process of that
     #[command(hide = true)]
     DeliverPart(delivery::Work),
+    /// Measures compression with recorded messages, and prints tables
+    Deflate(deflate::Deflate),
+    /// Runs the hub of that
+    #[command(hide = true)]
+    DeflateServe { mode: deflate::Mode },
+    /// Measures the memory of a state of that
+    #[command(hide = true)]
+    DeflateState(deflate::State),
     /// Runs the server of a Rust peer
     #[command(hide = true)]
     Serve { peer: Peer },
@@ -113,6 +123,13 @@ fn main() -> ExitCode {
             delivery::run(&arguments).map_err(|error| error as _).map(|()| ExitCode::SUCCESS)
         }
         Command::DeliverPart(work) => delivery::run_part(work).map_err(|error| error as _).map(|()| ExitCode::SUCCESS),
+        Command::Deflate(arguments) => {
+            deflate::run(&arguments).map_err(|Fault(why)| why.into()).map(|()| ExitCode::SUCCESS)
+        }
+        Command::DeflateState(state) => {
+            deflate::measure_state(state).map_err(|Fault(why)| why.into()).map(|()| ExitCode::SUCCESS)
+        }
+        Command::DeflateServe { mode } => deflate::serve(mode).map_err(Into::into).map(|()| ExitCode::SUCCESS),
         Command::Ask { peer, work } => peers::ask(peer, work).map_err(|error| error as _).map(|()| ExitCode::SUCCESS),
         Command::Serve { peer } => peers::serve(peer).map_err(Into::into).map(|()| ExitCode::SUCCESS),
     };

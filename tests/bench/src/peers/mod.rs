@@ -153,6 +153,11 @@ const INSTALL: &str = "tests/bench/install.sh installs it";
 const GO_PATH: &str = "/usr/share/gocode";
 
 fn gorilla() -> Result<Start, Missing> {
+    Ok(Start { server: go("gorilla")?, client: None })
+}
+
+/// Builds a Go program of the folder `peers`, and returns its command line.
+pub(crate) fn go(name: &str) -> Result<CommandLine, Missing> {
     if run("go", &["version"]).is_err() {
         return Err(Missing(format!("there is no Go (Debian package golang-go; {INSTALL})")));
     }
@@ -164,11 +169,11 @@ fn gorilla() -> Result<Start, Missing> {
     let failed = |why: String| Missing(format!("go build failed: {why}"));
     // Beside this program, so below cargo's target directory.
     let target = env::current_exe().map_err(|error| failed(error.to_string()))?.with_file_name("wsx-bench-peers");
-    let program = target.join("gorilla");
+    let program = target.join(name);
     let built = Command::new("go")
         .args(["build", "-o"])
         .arg(&program)
-        .arg(home().join("peers/gorilla.go"))
+        .arg(home().join("peers").join(name).with_extension("go"))
         // As Debian's packages require: no modules, nothing from the network.
         .envs([("GO111MODULE", "off"), ("GOPATH", GO_PATH), ("GOFLAGS", "")])
         .env("GOCACHE", target.join("go-cache"))
@@ -177,15 +182,41 @@ fn gorilla() -> Result<Start, Missing> {
     if !built.status.success() {
         return Err(failed(String::from_utf8_lossy(&built.stderr).into_owned()));
     }
-    Ok(Start { server: CommandLine { program, arguments: Vec::new() }, client: None })
+    Ok(CommandLine { program, arguments: Vec::new() })
 }
 
 fn ws() -> Result<Start, Missing> {
+    Ok(Start { server: on_ws("ws.mjs")?, client: None })
+}
+
+/// Returns the command line of a script in the folder `peers` that needs npm's ws.
+pub(crate) fn on_ws(script: &str) -> Result<CommandLine, Missing> {
     need_node()?;
     if !home().join("../interop/node_modules/ws").is_dir() {
         return Err(Missing(format!("there is no ws (npm package ws in tests/interop; {INSTALL})")));
     }
-    Ok(Start { server: node("ws.mjs"), client: None })
+    Ok(node(script))
+}
+
+/// Returns the command line of a script in the folder `peers` that needs Python's websockets.
+pub(crate) fn on_websockets(script: &str) -> Result<CommandLine, Missing> {
+    python("../interop/.venv", "websockets", script)
+}
+
+/// Returns the command line of a script in the folder `peers` that needs Python's socketify, which
+/// has uWebSockets in it.
+pub(crate) fn on_socketify(script: &str) -> Result<CommandLine, Missing> {
+    python(".venv", "socketify", script)
+}
+
+/// Returns the command line of a script that needs a package of this environment.
+fn python(environment: &str, package: &str, script: &str) -> Result<CommandLine, Missing> {
+    let program = home().join(environment).join("bin/python");
+    if !program.is_file() {
+        return Err(Missing(format!("there is no {package} (a Python package; {INSTALL})")));
+    }
+    let script = home().join("peers").join(script).to_string_lossy().into_owned();
+    Ok(CommandLine { program, arguments: vec![script] })
 }
 
 fn socket_io() -> Result<Start, Missing> {
@@ -225,14 +256,7 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> io::Result<String> {
 /// core that the process is pinned to.
 #[tokio::main]
 pub(crate) async fn serve(peer: Peer) -> io::Result<()> {
-    thread::spawn(|| {
-        let _ = io::copy(&mut io::stdin(), &mut io::sink());
-        process::exit(0);
-    });
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    let mut stdout = io::stdout();
-    writeln!(stdout, "{}", listener.local_addr()?.port())?;
-    stdout.flush()?;
+    let listener = listen().await?;
     // On the worker, like the connections. This function is on the main thread, and a switch
     // between the two for each connection would cost more than accepting it.
     let server = match peer {
@@ -253,6 +277,19 @@ pub(crate) async fn serve(peer: Peer) -> io::Result<()> {
     };
     server.await?;
     Err(io::Error::other("the server stopped by itself"))
+}
+
+/// Returns a listener, after printing its port. The process exits when its standard input ends.
+pub(crate) async fn listen() -> io::Result<TcpListener> {
+    thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        process::exit(0);
+    });
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{}", listener.local_addr()?.port())?;
+    stdout.flush()?;
+    Ok(listener)
 }
 
 /// Runs the client process of a Rust peer: see [`crate::client`].
