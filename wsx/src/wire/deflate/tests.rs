@@ -274,6 +274,31 @@ fn short_and_unmarked_messages_are_sent_as_they_are() {
     assert_eq!(frames[1][0], 0x82 | MARK);
 }
 
+/// Row Z4: messages that are too short to shrink by themselves begin a context, in which they
+/// shrink.
+#[test]
+fn short_messages_begin_a_context() {
+    let message = |n: u32| format!(r#"{{"ver":1,"type":"ok","ts":{},"data":{{}}}}"#, 1_796_069_622 + n).into_bytes();
+    for (keeps_context, firsts) in [(true, [0xc2; 4]), (false, [0x82; 4])] {
+        let agreed = agreed(10, keeps_context);
+        let mut deflater = Deflater::new(agreed, Role::Client).expect("the window fits");
+        let mut inflater = Inflater::new(agreed);
+        let frames: Vec<u8> = (0..4).flat_map(|n| marked(Role::Client, &message(n))).collect();
+        let written = split(&deflater.rewrite(&frames));
+        assert_eq!(written.iter().map(|(first, _)| *first).collect::<Vec<u8>>(), firsts);
+        if keeps_context {
+            for (n, (_, payload)) in (0..).zip(&written) {
+                let most = if n == 0 { message(n).len() + 3 } else { 12 };
+                assert!(payload.len() <= most, "{} bytes", payload.len());
+                assert_eq!(inflater.inflate(payload, LIMIT), Ok(message(n)));
+            }
+        }
+    }
+    let mut deflater = Deflater::new(agreed(10, true), Role::Server).expect("the window fits");
+    let noise: Vec<u8> = (0..40u8).map(|n| n.wrapping_mul(151)).collect();
+    assert_eq!(split(&deflater.rewrite(&marked(Role::Server, &noise))), [(0x82, noise)], "its block would be stored");
+}
+
 /// Row Z4: the window of 256 bytes is one that zlib does not have.
 #[test]
 fn a_peer_with_a_window_of_8_bits_gets_no_compressed_messages() {
