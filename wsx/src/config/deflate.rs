@@ -17,6 +17,11 @@
 /// Both ends of wsx read any parameters. These options are what this end offers, or answers. A
 /// peer may ask for less memory, and then gets it.
 ///
+/// With the defaults, an idle connection of a hub holds 1.4 KB more than without compression. With
+/// both contexts it holds 2.4 KB more, and with both windows at 15 bits 75 KB more. Beside that, each
+/// thread has two states of zlib: 192 KB for compressing (320 KB with 15 bits) and 47 KB for
+/// inflating. `docs/benchmarks.md` has these figures and those below.
+///
 /// ```
 /// use wsx::{Config, Deflate};
 ///
@@ -43,19 +48,24 @@ pub struct Deflate {
     /// With [`client_context`](Self::client_context), each end keeps so many bytes for each
     /// connection: up to 1 KiB with 10, and 32 KiB with 15. Too low: longer messages repeat
     /// themselves unseen. Too high: each connection holds more memory, and each message of a
-    /// context costs more time.
+    /// context costs more time: about 39 µs with 15, and 6 µs with 10. Telemetry of 230 bytes
+    /// shrinks to an eighth with either.
     pub client_window_bits: u8,
     /// The window of the server; otherwise as [`client_window_bits`](Self::client_window_bits).
     pub server_window_bits: u8,
     /// Minimum length of a message that is compressed, in bytes; default 64.
     ///
-    /// Too low: messages without a context are compressed in vain. Too high: short messages, which
-    /// a context shrinks to a few bytes, are sent as they are.
+    /// Too low: messages without a context are compressed in vain, which costs 6 µs: those below 64
+    /// bytes do not get shorter, and one of 75 bytes gets 3 bytes shorter. Too high: short messages,
+    /// which a context shrinks to about 10 bytes, are sent as they are. With a context in each
+    /// direction, 0 is a good value.
     pub min_size: usize,
     /// How much time is spent on a message, from 1 to 9; default 6. A value outside counts as the
     /// nearest.
     ///
-    /// Too low: messages stay longer. Too high: a message costs more time for a few bytes.
+    /// Too low: messages stay longer. Without a context, telemetry shrinks to 90 % with 1, and to
+    /// 73 % with 6. Too high: a message costs more time for a few bytes. With a context, 1 takes half
+    /// of the time of 6, and short messages get as short.
     pub level: u8,
 }
 

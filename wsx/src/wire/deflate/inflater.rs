@@ -28,7 +28,7 @@ const MAX_WINDOW: usize = 1 << 15;
 const MIN_RESERVED: usize = 512;
 
 thread_local! {
-    /// The state of zlib for the next message of this thread: 48 KB.
+    /// The state of zlib for the next message of this thread: 47 KB, with a window of any size.
     static STATE: Cell<Option<Box<Decompress>>> = const { Cell::new(None) };
 }
 
