@@ -166,16 +166,20 @@ fn send(echo: &Server, flood: &Flood, bytes: usize) -> Result<usize> {
     loop {
         let mut tcp = echo.connect_with(flood.headers)?;
         tcp.set_write_timeout(Some(Duration::from_secs(2)))?;
-        if flood.reads {
+        let reader = if flood.reads {
             let mut input = tcp.try_clone()?;
-            thread::spawn(move || io::copy(&mut input, &mut io::sink()));
-        }
+            Some(thread::spawn(move || io::copy(&mut input, &mut io::sink())))
+        } else {
+            None
+        };
         let mut result = tcp.write_all(&flood.first);
         while result.is_ok() && sent < bytes {
             result = tcp.write_all(&flood.repeated);
             sent += flood.repeated.len();
         }
-        let _ = tcp.shutdown(Shutdown::Both);
+        // The server ends the stream after the last message. Without a reader it may not.
+        let _ = tcp.shutdown(if flood.reads { Shutdown::Write } else { Shutdown::Both });
+        let _ = reader.map(thread::JoinHandle::join);
         let stopped =
             result.is_err_and(|error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut));
         if stopped || sent >= bytes {
