@@ -375,12 +375,7 @@ impl Config {
     /// one message of maximum length. Pings and pongs count as messages, and the bytes include
     /// the headers of frames. Over TLS, its records do not count.
     ///
-    /// With [`OverLimit::Wait`], wsx reads no faster than this. Frames are read in their order, so
-    /// a ping is answered after the messages before it. Meanwhile wsx sends pongs that the peer did
-    /// not ask for, so that a heartbeat of wsx at the other end does not take the link for dead;
-    /// other libraries may. The heartbeat of this end does not count the silence of a peer that is
-    /// held back. wsx also notices the peer's close and the end of the link later.
-    /// [`Observer::connection_held_back`](crate::Observer::connection_held_back) reports the peer.
+    /// [`OverLimit`] says what happens beyond it.
     ///
     /// Too low: healthy peers are slowed down or closed. Below 8 KiB in a second, the peer's write
     /// timeout may end the connection, because wsx reads up to 64 KiB at once. Too high: a peer

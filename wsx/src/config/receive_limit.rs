@@ -21,8 +21,15 @@ pub struct ReceiveLimit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OverLimit {
-    /// wsx reads more slowly. The rest waits in the buffers of the operating systems, and then the
-    /// peer's sends wait. Nothing is lost.
+    /// wsx reads no faster than the limit. The rest waits in the buffers of the operating systems,
+    /// and then the peer's sends wait. Nothing is lost.
+    ///
+    /// Frames are read in their order, so a ping is answered after the messages before it.
+    /// Meanwhile wsx sends pongs that the peer did not ask for, so that a heartbeat of wsx at the
+    /// other end does not take the link for dead; other libraries may. The heartbeat of this end
+    /// does not count the silence of a peer that is held back. wsx also notices the peer's close
+    /// and the end of the link later.
+    /// [`Observer::connection_held_back`](crate::Observer::connection_held_back) reports the peer.
     Wait,
     /// The connection is closed with
     /// [`CloseCode::POLICY_VIOLATION`](crate::CloseCode::POLICY_VIOLATION) (1008). A client of wsx

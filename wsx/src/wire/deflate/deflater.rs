@@ -14,10 +14,6 @@ use std::{
 
 /// The end of what a flush writes. It is not sent.
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-/// How many bytes longer a message may get that begins a context. A stored block has 5 more, and
-/// short texts get 2 longer at most. Otherwise a connection whose messages are all so short would
-/// never have a context, which shrinks them to a few bytes.
-const MAX_BEGIN: usize = 4;
 
 thread_local! {
     /// The state of zlib for the next message of this thread, and its window and level: 192 KB with
@@ -82,10 +78,11 @@ impl Deflater {
             unmasked
         });
         let message = unmasked.as_deref().unwrap_or(payload);
+        // The first message may stay as long as it is: in its context, the next ones shrink.
         let begins = self.stream.keeps_context && self.history.bytes().is_empty();
-        let longer = if begins { MAX_BEGIN } else { 0 };
+        let most = message.len().saturating_sub(usize::from(!begins));
         let frame = encode(header.opcode().compressed(), self.role, "", |buffer| {
-            if deflate(self.stream, self.history.bytes(), message, longer, buffer) { Ok(()) } else { Err(()) }
+            if deflate(self.stream, self.history.bytes(), message, most, buffer) { Ok(()) } else { Err(()) }
         });
         let frame = frame.ok()?;
         self.history.push(message);
@@ -104,18 +101,17 @@ impl Deflater {
 pub(crate) fn compress(stream: Stream, opcode: Opcode, message: &[u8]) -> (Option<Frame>, Duration) {
     let begun = Instant::now();
     let frame = encode(opcode.compressed(), Role::Server, "", |buffer| {
-        if deflate(stream, &[], message, 0, buffer) { Ok(()) } else { Err(()) }
+        if deflate(stream, &[], message, message.len().saturating_sub(1), buffer) { Ok(()) } else { Err(()) }
     });
     (frame.ok(), begun.elapsed())
 }
 
-/// Appends the compressed message. Returns `false` if it is not shorter, or is at least `longer` bytes
-/// longer.
-fn deflate(stream: Stream, context: &[u8], message: &[u8], longer: usize, out: &mut Vec<u8>) -> bool {
+/// Appends the compressed message. Returns `false` if it has more than `most` bytes.
+fn deflate(stream: Stream, context: &[u8], message: &[u8], most: usize, out: &mut Vec<u8>) -> bool {
     let Stream { window_bits, level, .. } = stream;
     let state = STATE.take().filter(|state| (state.1, state.2) == (window_bits, level));
     let mut state = state.unwrap_or_else(|| Box::new((new_state(window_bits, level), window_bits, level)));
-    let fits = deflate_with(&mut state.0, context, message, longer, out);
+    let fits = deflate_with(&mut state.0, context, message, most, out);
     STATE.set(Some(state));
     fits
 }
@@ -124,18 +120,17 @@ fn new_state(window_bits: u8, level: u8) -> Compress {
     Compress::new_with_window_bits(flate2::Compression::new(level.into()), false, window_bits)
 }
 
-fn deflate_with(state: &mut Compress, context: &[u8], message: &[u8], longer: usize, out: &mut Vec<u8>) -> bool {
+fn deflate_with(state: &mut Compress, context: &[u8], message: &[u8], most: usize, out: &mut Vec<u8>) -> bool {
     state.reset();
     if !context.is_empty() && state.set_dictionary(context).is_err() {
         return false;
     }
     let start = out.len();
     // More room would be in vain. The flush is complete if it leaves some.
-    let room = message.len() + longer + TAIL.len();
-    out.reserve_exact(room);
+    out.reserve_exact(most + TAIL.len() + 1);
     let flushed = state.compress_vec(message, out, FlushCompress::Sync).is_ok() && out.len() < out.capacity();
     let length = out.len() - start;
-    if !flushed || length >= room || !out.ends_with(&TAIL) {
+    if !flushed || length > most + TAIL.len() || !out.ends_with(&TAIL) {
         return false;
     }
     out.truncate(out.len() - TAIL.len());
