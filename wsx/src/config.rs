@@ -121,9 +121,8 @@ pub struct Config {
     /// The acknowledged bytes are not known on systems other than Linux, in a sandbox without
     /// netlink sockets, and for streams of the program or of hyper that are neither a tokio
     /// `TcpStream` nor the TLS of wsx on one. Such a stream may hold megabytes, and then take
-    /// nothing for a long time. Over TLS a link must then be able to take 16 KiB within this time.
-    /// Set a longer timeout for them. Or set `TCP_NOTSENT_LOWAT` on a socket of the program, as wsx
-    /// does on its own: it limits the unsent bytes to 128 KiB.
+    /// nothing for a long time; over TLS it must take 16 KiB within this time. Set a longer timeout
+    /// for it, or set `TCP_NOTSENT_LOWAT` on its socket, as wsx does on its own: 128 KiB.
     ///
     /// Too low: a link that pauses is cut. Too high: a dead peer is noticed late, and holds its
     /// queue until then.
@@ -154,9 +153,8 @@ pub struct Config {
     ///
     /// See [`tcp_user_timeout`](Self::tcp_user_timeout()).
     pub tcp_user_timeout: Option<Duration>,
-    /// When the operating system probes an idle connection; default `None`, which means never.
-    ///
-    /// See [`tcp_keepalive`](Self::tcp_keepalive()).
+    /// When the operating system probes an idle connection; default `None`, which means never. See
+    /// [`tcp_keepalive`](Self::tcp_keepalive()).
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// How much the peer may send; default `None`, which means any amount.
     ///
