@@ -102,3 +102,36 @@ impl Shared {
         Self { stream, frame, elapsed }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(wsx_model))]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Deflate,
+        wire::{deflate::Agreed, header::Opcode, role::Role, write::data_frame},
+    };
+
+    /// Row Z11: connections with the same parameters share the memory of one compression.
+    #[test]
+    fn connections_with_the_same_parameters_share_one_frame() {
+        let config = Config::default().deflate(Deflate::default());
+        let frame = data_frame(Opcode::TEXT, Role::Server, &[b'x'; 200]);
+        let variants = Variants::of(&frame, &config).expect("the hub compresses it");
+        let plain = frame.into_bytes();
+        let stream = |window_bits, keeps_context| Stream { window_bits, keeps_context, level: 6 };
+        let made = |own| {
+            let conn = Handle::new("".into(), Role::Server, &config);
+            conn.set_compression(Some(Agreed { own, peer: stream(10, true), min_size: 64 }));
+            variants.frame(&plain, &conn)
+        };
+        let memory = |frame: &Option<Bytes>| frame.as_ref().expect("it is compressed").as_ptr();
+        for own in [stream(10, false), stream(9, false), stream(10, true)] {
+            let (one, other) = (made(Some(own)), made(Some(own)));
+            assert_eq!(memory(&one), memory(&other), "{own:?}");
+        }
+        assert_eq!(variants.lock().compressed.len(), 2);
+        assert!(made(None).is_none(), "this connection reads compressed messages only");
+        assert!(variants.frame(&plain, &Handle::new("".into(), Role::Server, &config)).is_none());
+    }
+}
