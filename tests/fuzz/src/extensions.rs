@@ -1,5 +1,6 @@
 //! The negotiation of compression: any text in the header of a peer, and any options of two ends of
-//! wsx. An answer has what some offer allows, both ends do what it says, and wsx understands itself.
+//! wsx. An answer has what some offer allows, both ends do what it says, and wsx understands
+//! itself.
 use crate::input::Input;
 use wsx::{
     __private::fuzz::deflate::{Way, Ways, accept, answer, offer},

@@ -74,7 +74,8 @@ pub(crate) fn decode(wire: &[u8], masked: bool) -> Vec<Frame> {
     decode_compressed(wire, masked).into_iter().map(plain).collect()
 }
 
-/// As [`decode`], of an endpoint that may compress. Returns for each frame whether it is compressed.
+/// As [`decode`], of an endpoint that may compress. Returns for each frame whether it is
+/// compressed.
 pub(crate) fn decode_compressed(mut wire: &[u8], masked: bool) -> Vec<(Frame, bool)> {
     let mut frames: Vec<(Frame, bool)> = Vec::new();
     let mut closed = false;

@@ -1,5 +1,5 @@
-//! Compressed messages, as a peer sends them, through wsx's reader. A slow reader, which was written
-//! from RFC 1951, finds the same messages in the same bytes, with the differences that
+//! Compressed messages, as a peer sends them, through wsx's reader. A slow reader, which was
+//! written from RFC 1951, finds the same messages in the same bytes, with the differences that
 //! [`is_rejected`] names.
 use crate::{
     input::Input,

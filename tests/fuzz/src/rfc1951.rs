@@ -22,8 +22,8 @@ pub(crate) struct Message {
     pub(crate) last_blocks: usize,
     /// Whether a distance is larger than the window, although there are so many bytes.
     pub(crate) is_beyond_window: bool,
-    /// Whether the bytes that the sender has left out are more than the empty block that they have to
-    /// be (RFC 7692 section 7.2.1): the end of a last block, or a part of the message.
+    /// Whether the bytes that the sender has left out are more than the empty block that they have
+    /// to be (RFC 7692 section 7.2.1): the end of a last block, or a part of the message.
     pub(crate) uses_tail: bool,
 }
 

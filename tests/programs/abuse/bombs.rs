@@ -160,8 +160,8 @@ fn halves(server: &Server, failures: &mut Vec<String>) -> Result<u64> {
     Ok(grown)
 }
 
-/// The floods, each with the part of the bytes that it sends. A byte of a bomb costs far more than one
-/// of a plain flood.
+/// The floods, each with the part of the bytes that it sends. A byte of a bomb costs far more than
+/// one of a plain flood.
 fn kinds() -> Vec<(Flood, usize)> {
     let flood = |name, repeated: Vec<u8>| Flood {
         name,
@@ -202,8 +202,8 @@ fn kinds() -> Vec<(Flood, usize)> {
     ]
 }
 
-/// Returns the payload of an empty message, of about this length: blocks that consist of nothing but
-/// their Huffman codes (RFC 1951 section 3.2.7), which cost more time than any content.
+/// Returns the payload of an empty message, of about this length: blocks that consist of nothing
+/// but their Huffman codes (RFC 1951 section 3.2.7), which cost more time than any content.
 fn nothing_but_codes(length: usize) -> Vec<u8> {
     let mut bits = Bits::default();
     while bits.bytes.len() < length - 64 {

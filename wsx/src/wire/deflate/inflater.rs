@@ -13,14 +13,14 @@ use std::{
 /// What the sender has left out at the end of a message, and then an empty last block. The stream
 /// ends exactly here, unless the message ends within a block.
 const END: [u8; 6] = [0, 0, 0xff, 0xff, 3, 0];
-/// Maximum number of last blocks within a message (RFC 7692 section 7.2.3.4). A sender makes one for
-/// each flush that it cannot make in another way.
+/// Maximum number of last blocks within a message (RFC 7692 section 7.2.3.4). A sender makes one
+/// for each flush that it cannot make in another way.
 const MAX_LAST_BLOCKS: usize = 64;
 /// A message may have four, and one more for each of so many bytes. Each costs the time of a new
 /// stream, so a message of nothing else would cost more than its length is worth.
 const BYTES_PER_LAST_BLOCK: usize = 64;
-/// Maximum number of bytes that are inflated at a time. The codes of a block can cost more time than
-/// its content: 100 ns for each byte.
+/// Maximum number of bytes that are inflated at a time. The codes of a block can cost more time
+/// than its content: 100 ns for each byte.
 const SLICE: usize = 8 * 1024;
 /// The largest window, in bytes (RFC 1951 section 3.2.5).
 const MAX_WINDOW: usize = 1 << 15;
@@ -72,7 +72,8 @@ impl Inflater {
         Ok(Some(message))
     }
 
-    /// Returns how many bytes longer than their payloads the messages have been since the last call.
+    /// Returns how many bytes longer than their payloads the messages have been since the last
+    /// call.
     pub(crate) fn take_surplus(&mut self) -> usize {
         std::mem::take(&mut self.surplus)
     }
@@ -150,7 +151,8 @@ impl Begun {
         Ok(())
     }
 
-    /// Inflates all of these bytes, or their part before the end of the stream. Returns their number.
+    /// Inflates all of these bytes, or their part before the end of the stream. Returns their
+    /// number.
     fn feed(&mut self, bytes: &[u8], limit: usize) -> Result<(usize, Status), Violation> {
         let (message, mut rest) = (&mut self.message, bytes);
         loop {
@@ -233,8 +235,8 @@ mod tests {
         }
     }
 
-    /// Row Z5: a block may cost far more time than its content. So the other connections of the thread have
-    /// their turns before the end of a long message.
+    /// Row Z5: a block may cost far more time than its content. So the other connections of the
+    /// thread have their turns before the end of a long message.
     #[test]
     fn a_long_payload_is_inflated_in_slices() {
         use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -260,7 +262,8 @@ mod tests {
         });
     }
 
-    /// Row Z5: a message of several streams refers to the messages before it and to its own streams.
+    /// Row Z5: a message of several streams refers to the messages before it and to its own
+    /// streams.
     #[test]
     fn each_last_block_costs_some_bytes() {
         let last = |message: &[u8]| {
