@@ -18,7 +18,7 @@ use tokio::{
 };
 use wsx::{CancellationToken, Client, Config, Connection, Deflate, RawFrame, Report, SendError};
 
-/// Time limit for a case. The slowest cases compress 250 MiB and take some seconds, and more on a
+/// Time limit for a case. The slowest cases echo 125 MiB and take some seconds, and more on a
 /// busy machine.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// The number of cases that run at the same time.
