@@ -30,7 +30,7 @@ step "wake-ups" tests/scripts/model.sh 5
 # Every order of the events of kept messages. Two faults take 10 GB of memory.
 step "kept messages" tests/scripts/delivery_model.sh 2
 step "simulation of 1,000 seeds" tests/scripts/simulation.sh 0..1000
-# Ten targets, two at a time.
+# Thirteen targets, two at a time.
 step "fuzzing" tests/scripts/fuzz.sh 600
 step "dependencies" tests/scripts/dependencies.sh
 step "smallest profile" tests/scripts/profiles.sh
@@ -59,7 +59,7 @@ step "systemd and container" tests/scripts/deployment.sh
 # Needs root, for the networks that it makes.
 step "weak networks, 100,000 messages" tests/scripts/weak_networks.sh 100000
 step "slow links, 300 KB at 10 to 64 kbit/s" tests/scripts/slow_links.sh
-for campaign in floods declared json codes readers churn; do
+for campaign in floods declared json codes readers churn bombs; do
   step "abuse: $campaign" target/campaign/abuse --echo target/campaign/echo --subject target/campaign/subject --only "$campaign"
 done
 

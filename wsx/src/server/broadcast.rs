@@ -172,6 +172,23 @@ struct Offered {
     behind: Vec<Handle>,
 }
 
+impl Offered {
+    #[inline]
+    fn push<const WATCHED: bool>(&mut self, conn: &Handle, frame: Bytes) {
+        match conn.try_push(frame) {
+            Ok(()) => {
+                self.accepted += 1;
+                if WATCHED {
+                    self.reported.push(conn.clone());
+                }
+            }
+            Err(PushError::Full) if conn.queue().is_behind() => self.behind.push(conn.clone()),
+            Err(PushError::Full) => self.full.push(conn.clone()),
+            Err(PushError::Closed) => {}
+        }
+    }
+}
+
 /// Queues the frame where there is room. `WATCHED` and `DIFFERS` are constants, because one
 /// instruction for each connection is one percent. `DIFFERS` is whether connections may get
 /// different frames, or none.
@@ -180,28 +197,22 @@ fn offer<const WATCHED: bool, const DIFFERS: bool>(
     label: Option<&str>,
     message: &Outgoing,
 ) -> Offered {
-    let mut offered = Offered::default();
+    let (mut offered, mut later) = (Offered::default(), Vec::new());
     let visit = |conn: &Handle| {
         if DIFFERS && !conn.peer_reads(message.counted.message_type) {
             return offered.withheld.push(conn.clone());
         }
-        let frame = if DIFFERS { message.frame(conn) } else { message.frame.clone() };
-        match conn.try_push(frame) {
-            Ok(()) => {
-                offered.accepted += 1;
-                if WATCHED {
-                    offered.reported.push(conn.clone());
-                }
-            }
-            Err(PushError::Full) if conn.queue().is_behind() => offered.behind.push(conn.clone()),
-            Err(PushError::Full) => offered.full.push(conn.clone()),
-            Err(PushError::Closed) => {}
+        if DIFFERS && message.compressed.as_ref().is_some_and(|variants| variants.is_missing(conn)) {
+            return later.push(conn.clone());
         }
+        let frame = if DIFFERS { message.frame(conn) } else { message.frame.clone() };
+        offered.push::<WATCHED>(conn, frame);
     };
     match label {
         None => roster.registry().for_each(visit),
         Some(label) => roster.labels().for_each(label, visit),
     }
+    later.iter().for_each(|conn| offered.push::<WATCHED>(conn, message.frame(conn)));
     offered
 }
 

@@ -380,7 +380,7 @@ mod tests {
         (running, outcome)
     }
 
-    /// Replies that were read together may inflate to far more than a turn.
+    /// Row Z5: replies that were read together may inflate to far more than a turn.
     #[cfg(feature = "deflate")]
     #[tokio::test(start_paused = true)]
     async fn a_long_reply_ends_the_turn() {

@@ -142,7 +142,8 @@ pub(crate) fn offer(config: &Config) -> Option<HeaderValue> {
         // Without a context, the window of the server costs this end nothing. Not every server
         // knows the parameter, and one that does not has to decline.
         server_max_window_bits: (options.server_context && server_bits < MAX_BITS).then_some(server_bits),
-        client_max_window_bits: Some(Some(bits_of(options.client_window_bits))),
+        // Without a value, as browsers offer it: some servers decline a value below their own.
+        client_max_window_bits: Some(None),
     };
     Some(parameters.header())
 }
@@ -329,14 +330,14 @@ mod tests {
     fn a_client_offers_its_options() {
         let offered = |options| offer(&configured(options)).unwrap();
         let default = Deflate::default();
-        assert_eq!(offered(default), "permessage-deflate; server_no_context_takeover; client_max_window_bits=10");
+        assert_eq!(offered(default), "permessage-deflate; server_no_context_takeover; client_max_window_bits");
         assert_eq!(
             offered(default.server_context(true).client_context(false)),
-            "permessage-deflate; client_no_context_takeover; server_max_window_bits=10; client_max_window_bits=10"
+            "permessage-deflate; client_no_context_takeover; server_max_window_bits=10; client_max_window_bits"
         );
         assert_eq!(
             offered(default.server_context(true).server_window_bits(15).client_window_bits(15)),
-            "permessage-deflate; client_max_window_bits=15"
+            "permessage-deflate; client_max_window_bits"
         );
         assert_eq!(offer(&Config::default()), None);
     }

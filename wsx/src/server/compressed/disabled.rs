@@ -9,6 +9,10 @@ impl Variants {
         None
     }
 
+    pub(super) fn is_missing(&self, _: &Handle) -> bool {
+        match *self {}
+    }
+
     pub(super) fn frame(&self, _: &Bytes, _: &Handle) -> Option<Bytes> {
         match *self {}
     }

@@ -40,8 +40,8 @@ struct Shared {
 impl Variants {
     /// Returns `None` if no connection of this hub compresses the message.
     ///
-    /// The frame for the parameters of the hub is made here. Then it is not made under the lock of
-    /// the registry, unless peers have asked for smaller windows.
+    /// The frame for the parameters of the hub is made here, and those for smaller windows of peers
+    /// when they are [missing](Self::is_missing).
     pub(super) fn of(frame: &Frame, config: &Config) -> Option<Self> {
         let options = config.deflate?;
         if !frame.may_shrink || frame.payload_len() < options.min_size {
@@ -53,6 +53,13 @@ impl Variants {
             made.compressed.push(Shared::new(stream, frame.as_bytes()));
         }
         Some(Self(Mutex::new(made)))
+    }
+
+    /// Whether the frame for this connection has to be compressed first. That is not done under the
+    /// lock of the registry.
+    pub(super) fn is_missing(&self, conn: &Handle) -> bool {
+        let Some(stream) = conn.compression().and_then(|agreed| agreed.own) else { return false };
+        !stream.keeps_context && !self.lock().compressed.iter().any(|shared| shared.stream == stream)
     }
 
     /// Returns the frame for a connection, if it differs from the plain one.
@@ -131,6 +138,11 @@ mod tests {
             assert_eq!(memory(&one), memory(&other), "{own:?}");
         }
         assert_eq!(variants.lock().compressed.len(), 2);
+        for (own, is_missing) in [(stream(10, false), false), (stream(10, true), false), (stream(11, false), true)] {
+            let conn = Handle::new("".into(), Role::Server, &config);
+            conn.set_compression(Some(Agreed { own: Some(own), peer: own, min_size: 64 }));
+            assert_eq!(variants.is_missing(&conn), is_missing, "{own:?}");
+        }
         assert!(made(None).is_none(), "this connection reads compressed messages only");
         assert!(variants.frame(&plain, &Handle::new("".into(), Role::Server, &config)).is_none());
     }
