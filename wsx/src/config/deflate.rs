@@ -18,8 +18,8 @@
 /// peer may ask for less memory, and then gets it.
 ///
 /// With the defaults, an idle connection of a hub holds 1.4 KB more than without compression. With
-/// both contexts it holds 2.4 KB more, and with both windows at 15 bits 75 KB more. Beside that, each
-/// thread has two states of zlib: 192 KB for compressing (320 KB with 15 bits) and 47 KB for
+/// both contexts it holds 2.4 KB more, and with both windows at 15 bits 67 KB more. Beside that,
+/// each thread has two states of zlib: 192 KB for compressing (320 KB with 15 bits) and 47 KB for
 /// inflating. `docs/benchmarks.md` has these figures and those below.
 ///
 /// ```
@@ -56,16 +56,16 @@ pub struct Deflate {
     /// Minimum length of a message that is compressed, in bytes; default 64.
     ///
     /// Too low: messages without a context are compressed in vain, which costs 6 µs: those below 64
-    /// bytes do not get shorter, and one of 75 bytes gets 3 bytes shorter. Too high: short messages,
-    /// which a context shrinks to about 10 bytes, are sent as they are. With a context in each
-    /// direction, 0 is a good value.
+    /// bytes do not get shorter, and one of 75 bytes gets 3 bytes shorter. Too high: short
+    /// messages, which a context shrinks to about 10 bytes, are sent as they are. With a context in
+    /// each direction, 0 is a good value.
     pub min_size: usize,
     /// How much time is spent on a message, from 1 to 9; default 6. A value outside counts as the
     /// nearest.
     ///
     /// Too low: messages stay longer. Without a context, telemetry shrinks to 90 % with 1, and to
-    /// 73 % with 6. Too high: a message costs more time for a few bytes. With a context, 1 takes half
-    /// of the time of 6, and short messages get as short.
+    /// 73 % with 6. Too high: a message costs more time for a few bytes. With a context, 1 takes
+    /// half of the time of 6, and short messages get as short.
     pub level: u8,
 }
 
