@@ -1,6 +1,6 @@
 // gorilla/websocket for the measurements of compression: the same work as the hub in
-// src/deflate/serve.rs. Prints its port, and exits when standard input ends. Arguments: the mode, the
-// folder of samples.
+// src/deflate/serve.rs. Prints its port, and exits when standard input ends. Arguments: the mode,
+// the folder of samples.
 package main
 
 import (

@@ -4,6 +4,7 @@ folder of samples."""
 
 import asyncio
 import json
+import logging
 import os
 import sys
 import threading
@@ -12,6 +13,8 @@ import time
 from websockets.asyncio.server import broadcast, serve
 
 mode, folder = sys.argv[1:]
+# The load resets its connections at the end.
+logging.getLogger("websockets").setLevel(logging.CRITICAL)
 everyone = set()
 
 

@@ -9,10 +9,10 @@
 //!
 //! `peers` has the servers. `message` has the messages and the expected replies, `load` sends them,
 //! `workload` defines how many and when. The peers of the requests send these with a `client` of
-//! their own. `delivery` is a comparison of its own, with MQTT, and `deflate` one of compressed messages. `process` runs a server or a
-//! client, and `machine` measures it. `measure` is one measurement, `compare` all of them.
-//! `statistics`, `report`, `plot` and `document` evaluate them, and `environment` describes the
-//! machine.
+//! their own. `delivery` is a comparison of its own, with MQTT, and `deflate` one of compressed
+//! messages. `process` runs a server or a client, and `machine` measures it. `measure` is one
+//! measurement, `compare` all of them. `statistics`, `report`, `plot` and `document` evaluate them,
+//! and `environment` describes the machine.
 mod client;
 mod compare;
 mod deflate;

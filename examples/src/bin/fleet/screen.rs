@@ -2,8 +2,8 @@
 //!
 //! On a terminal the table of boxes stays at the bottom, with the address of the page and what
 //! compression saves below it, and events scroll by above it. In a pipe or a file everything is
-//! plain lines. A terminal that is stopped with Ctrl-S blocks its writers, so the writer is a thread
-//! of its own.
+//! plain lines. A terminal that is stopped with Ctrl-S blocks its writers, so the writer is a
+//! thread of its own.
 //!
 //! The terminal stays in its normal mode, with the cursor below the table: a program that is killed
 //! leaves nothing to repair.

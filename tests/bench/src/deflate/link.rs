@@ -140,8 +140,8 @@ impl Link {
         (0..messages).map(|_| Ok(self.frame()?.bytes)).sum()
     }
 
-    /// Receives messages, and inflates them. It has to receive all messages of the connection so far,
-    /// because they may continue each other.
+    /// Receives messages, and inflates them. It has to receive all messages of the connection so
+    /// far, because they may continue each other.
     pub(super) fn inflate(&mut self, messages: usize) -> Result<Vec<String>, Fault> {
         let keeps_context = self.agreed.is_some_and(|agreed| agreed.server_context);
         let mut state = self.state.take().unwrap_or_else(|| Decompress::new(false));

@@ -294,8 +294,10 @@ pub(super) fn memory(all: &[Ready], connections: usize) -> Result<String, Fault>
         let _ = writeln!(io::stderr(), "{:?}: {kb:.1} KB for each connection", ready.server);
         results.push(kb);
     }
-    let mut out =
-        format!("| server, {connections} idle connections | KB for each | more than off |\n|---|---:|---:|\n");
+    let mut out = format!(
+        "| server, {} idle connections | KB for each | more than off |\n|---|---:|---:|\n",
+        number(connections as f64)
+    );
     for (ready, kb) in all.iter().zip(&results) {
         let plain = all.iter().position(|other| other.server == ready.server.plain());
         let more = plain.map_or_else(String::new, |at| number(kb - results[at]));
