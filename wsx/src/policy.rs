@@ -68,6 +68,7 @@ pub enum Compress {
     Never,
 }
 
+#[cfg(feature = "__engine")]
 impl Compress {
     pub(crate) const fn is_allowed(self) -> bool {
         matches!(self, Self::Allowed)

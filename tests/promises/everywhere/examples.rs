@@ -72,7 +72,7 @@ fn the_fleet_loses_nothing_when_its_server_restarts() {
     assert!(output.status.success(), "{}", output.status);
 }
 
-/// Both ends of the fleet compress, and the last line shows what that saves.
+/// Row Z1: both ends of the fleet compress, and the last line shows what that saves.
 #[test]
 fn the_fleet_shows_what_compression_saves() {
     let arguments = ["--compress", "--for", "3s"];

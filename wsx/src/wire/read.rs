@@ -98,9 +98,9 @@ impl Reader {
         }
     }
 
-    /// Lets the peer compress its messages.
-    pub(crate) fn inflate(&mut self, agreed: Agreed) {
-        self.inflater = Some(Box::new(Inflater::new(agreed)));
+    /// Lets the peer compress its messages, if both ends agreed on that.
+    pub(crate) fn inflate(&mut self, agreed: Option<Agreed>) {
+        self.inflater = agreed.map(Inflater::new).map(Box::new);
     }
 
     /// Returns what was inflated since the last call, if there was anything.

@@ -11,11 +11,6 @@ use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_EXTENSIONS};
 use std::fmt::Write as _;
 
 const NAME: &str = "permessage-deflate";
-/// The largest window of RFC 7692, which holds without a parameter.
-const MAX_BITS: u8 = 15;
-/// The smallest window of zlib. A peer may ask for 8, and then gets no compressed messages.
-const MIN_BITS: u8 = 9;
-
 /// The parameters of an offer or of an answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Parameters {
@@ -90,7 +85,7 @@ fn unquoted(value: &str) -> Option<&str> {
 fn window_bits(value: &str) -> Option<u8> {
     let is_number = value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with('0');
     let bits = value.parse().ok().filter(|_| is_number)?;
-    (8..=MAX_BITS).contains(&bits).then_some(bits)
+    (8..=Stream::MAX_BITS).contains(&bits).then_some(bits)
 }
 
 /// Returns the extensions in these headers, as their texts.
@@ -111,23 +106,14 @@ fn parameters(extension: &str) -> Option<Parameters> {
 
 /// The window of an option, as zlib has it.
 fn bits_of(option: u8) -> u8 {
-    option.clamp(MIN_BITS, MAX_BITS)
-}
-
-fn stream(window_bits: u8, keeps_context: bool, options: &Deflate) -> Stream {
-    Stream { window_bits, keeps_context, level: options.level.clamp(1, 9) }
-}
-
-/// Returns how a hub with these options compresses, unless its peer asks for less.
-pub(crate) fn server_stream(options: &Deflate) -> Stream {
-    stream(bits_of(options.server_window_bits), options.server_context, options)
+    option.clamp(Stream::MIN_BITS, Stream::MAX_BITS)
 }
 
 /// Returns what both ends agreed on. `own` and `peer` are the window and the context of each.
 fn agreed(own: (u8, bool), peer: (u8, bool), options: &Deflate) -> Agreed {
     Agreed {
-        own: (own.0 >= MIN_BITS).then(|| stream(own.0, own.1, options)),
-        peer: stream(peer.0, peer.1, options),
+        own: (own.0 >= Stream::MIN_BITS).then(|| Stream::new(own.0, own.1, options)),
+        peer: Stream::new(peer.0, peer.1, options),
         min_size: options.min_size,
     }
 }
@@ -141,7 +127,7 @@ pub(crate) fn offer(config: &Config) -> Option<HeaderValue> {
         client_no_context_takeover: !options.client_context,
         // Without a context, the window of the server costs this end nothing. Not every server
         // knows the parameter, and one that does not has to decline.
-        server_max_window_bits: (options.server_context && server_bits < MAX_BITS).then_some(server_bits),
+        server_max_window_bits: (options.server_context && server_bits < Stream::MAX_BITS).then_some(server_bits),
         // Without a value, as browsers offer it: some servers decline a value below their own.
         client_max_window_bits: Some(None),
     };
@@ -157,17 +143,19 @@ pub(crate) fn answer(config: &Config, headers: &HeaderMap) -> Option<(Agreed, He
     let server_context = options.server_context && !offer.server_no_context_takeover;
     let allowed = bits_of(options.client_window_bits);
     // A client that does not know the parameter has the largest window.
-    let client_bits = offer.client_max_window_bits.map(|most| most.unwrap_or(MAX_BITS).min(allowed));
-    let client_context =
-        options.client_context && !offer.client_no_context_takeover && (client_bits.is_some() || allowed == MAX_BITS);
+    let client_bits = offer.client_max_window_bits.map(|most| most.unwrap_or(Stream::MAX_BITS).min(allowed));
+    let client_context = options.client_context
+        && !offer.client_no_context_takeover
+        && (client_bits.is_some() || allowed == Stream::MAX_BITS);
     let answer = Parameters {
         server_no_context_takeover: !server_context,
         client_no_context_takeover: !client_context,
-        server_max_window_bits: (offer.server_max_window_bits.is_some() || (server_context && server_bits < MAX_BITS))
+        server_max_window_bits: (offer.server_max_window_bits.is_some()
+            || (server_context && server_bits < Stream::MAX_BITS))
             .then_some(server_bits),
         client_max_window_bits: client_bits.map(Some),
     };
-    let client = (client_bits.unwrap_or(MAX_BITS), client_context);
+    let client = (client_bits.unwrap_or(Stream::MAX_BITS), client_context);
     Some((agreed((server_bits, server_context), client, &options), answer.header()))
 }
 
@@ -188,7 +176,7 @@ pub(crate) fn accept(config: &Config, headers: &HeaderMap) -> Result<Option<Agre
         Some(Some(most)) => most.min(bits_of(options.client_window_bits)),
     };
     let client_context = options.client_context && !answer.client_no_context_takeover;
-    let server = (answer.server_max_window_bits.unwrap_or(MAX_BITS), !answer.server_no_context_takeover);
+    let server = (answer.server_max_window_bits.unwrap_or(Stream::MAX_BITS), !answer.server_no_context_takeover);
     Ok(Some(agreed((client_bits, client_context), server, &options)))
 }
 

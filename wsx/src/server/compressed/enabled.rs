@@ -3,7 +3,6 @@
 use crate::{
     config::Config,
     connection::handle::Handle,
-    handshake::deflate::server_stream,
     wire::{
         deflate::{Compression, Direction, Stream, compress},
         header::{Header, MARK},
@@ -48,7 +47,7 @@ impl Variants {
             return None;
         }
         let mut made = Made::default();
-        let stream = server_stream(&options);
+        let stream = Stream::of_server(&options);
         if !stream.keeps_context {
             made.compressed.push(Shared::new(stream, frame.as_bytes()));
         }

@@ -76,9 +76,7 @@ impl<S> SocketTransport<S> {
 
     /// Lets the peer compress its messages, if both ends agreed on that.
     pub(crate) fn inflating(self, agreed: Option<Agreed>) -> Self {
-        if let Some(agreed) = agreed {
-            lock(&self.0).reader.inflate(agreed);
-        }
+        lock(&self.0).reader.inflate(agreed);
         self
     }
 

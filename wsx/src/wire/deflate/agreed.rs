@@ -1,4 +1,5 @@
 //! What both ends of a connection agreed on. It does not know headers.
+use crate::config::Deflate;
 
 /// The parameters of both directions, as this end needs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,21 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// The smallest window of zlib, as an exponent. A peer may ask for 8, and then gets no
+    /// compressed messages.
+    pub(crate) const MIN_BITS: u8 = 9;
+    /// The largest window of RFC 7692, which holds without a parameter.
+    pub(crate) const MAX_BITS: u8 = 15;
+
+    pub(crate) fn new(window_bits: u8, keeps_context: bool, options: &Deflate) -> Self {
+        Self { window_bits, keeps_context, level: options.level.clamp(1, 9) }
+    }
+
+    /// Returns how a hub with these options compresses, unless its peer asks for less.
+    pub(crate) fn of_server(options: &Deflate) -> Self {
+        Self::new(options.server_window_bits.clamp(Self::MIN_BITS, Self::MAX_BITS), options.server_context, options)
+    }
+
     /// Returns the number of bytes that one message needs of those before it.
     pub(super) fn context(self) -> usize {
         if self.keeps_context { 1 << self.window_bits } else { 0 }
