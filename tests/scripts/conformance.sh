@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Autobahn's cases against wsx in both roles: a server (the example `echo`) and a client. PyPI's
-# `kosoku` carries the cases for Python 3. Fails unless all of them pass, with those for compression.
-# In most of them an end waits for the other one, so three run at the same time. The cases for
-# compression compress 11 GB at each end, and each role takes some minutes.
-# Rows R3 and Z8 of the specification.
+# `kosoku` carries the cases for Python 3. Fails unless all of them pass, with those for
+# compression. In most of them an end waits for the other one, so three run at the same time. The
+# cases for compression compress 11 GB at each end, and each role takes some minutes. Rows R3 and Z8
+# of the specification.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=SCRIPTDIR/packages.sh

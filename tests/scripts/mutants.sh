@@ -3,8 +3,8 @@
 # each. Fails if they miss one that tests/mutants.txt does not list with a reason.
 #
 # The quick unit tests come first, then the long ones, then the promises of connections and servers.
-# Each of them tries only what the tests before it have missed. Without arguments, it takes the files
-# of the engine. With FILEs, it takes only those; with a SHARD, as `0/24`, only a part.
+# Each of them tries only what the tests before it have missed. Without arguments, it takes the
+# files of the engine. With FILEs, it takes only those; with a SHARD, as `0/24`, only a part.
 # Installs cargo-mutants into target/tools.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -22,7 +22,8 @@ fi
 files=("$@")
 ((${#files[@]})) || files=(wsx/src/{wire,connection,task}/'**/*.rs' wsx/src/server/{admission,duplicates,pace,places}.rs)
 # `Poll` has neither of these functions, so these mutants would only fail to compile. With all
-# features, `disabled.rs` is not compiled. Of `tests.rs`, only a plain `cfg(test)` is left out anyway.
+# features, `disabled.rs` is not compiled. Of `tests.rs`, only a plain `cfg(test)` is left out
+# anyway.
 picked=(--package wsx-rs --exclude-re 'with Poll::(new|from_iter)\(' --exclude '**/disabled.rs' --exclude '**/tests.rs')
 for file in "${files[@]}"; do
   [[ "$file" == wsx/src/*.rs ]] || fail "$usage"
@@ -40,9 +41,9 @@ missed="$results/missed.txt"
 lines() { wc --lines <"$missed"; }
 
 # mutate SECONDS ARGUMENT...: runs cargo-mutants with a time limit for the tests. A mutant that
-# survives (2) or hangs (3) is an error for cargo-mutants. A hanging test has noticed its mutant. The
-# next run takes what this one has missed, by name: `--iterate` would shard another list. A mutant
-# without a field is taken whatever its name is, and so is left out here.
+# survives (2) or hangs (3) is an error for cargo-mutants. A hanging test has noticed its mutant.
+# The next run takes what this one has missed, by name: `--iterate` would shard another list. A
+# mutant without a field is taken whatever its name is, and so is left out here.
 mutate() {
   local seconds="$1" status=0 now="$results/mutants.out/missed.txt"
   shift

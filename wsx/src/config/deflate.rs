@@ -3,8 +3,8 @@
 /// How messages are compressed, if both ends can: permessage-deflate (RFC 7692).
 ///
 /// Set it at both ends of wsx: the client offers it, and the hub accepts it. Browsers offer it on
-/// their own. Telemetry that repeats itself shrinks to an eighth. A message is compressed when it is
-/// written to its socket, which costs about 6 µs for a short one.
+/// their own. Telemetry that repeats itself shrinks to an eighth. A message is compressed when it
+/// is written to its socket, which costs about 6 µs for a short one.
 ///
 /// Compression shows an eavesdropper the length of what it compresses. `docs/SECURITY.md` says what
 /// that reveals about a secret next to text of someone else, and how a type is left out:

@@ -22,8 +22,8 @@ struct Parameters {
 }
 
 impl Parameters {
-    /// Reads the parameters of an offer or an answer. Returns `None` if they are not valid: unknown,
-    /// given twice, or without their value.
+    /// Reads the parameters of an offer or an answer. Returns `None` if they are not valid:
+    /// unknown, given twice, or without their value.
     fn parse(text: &str) -> Option<Self> {
         let mut read = Self::default();
         for parameter in text.split(';').map(str::trim_ascii) {
