@@ -37,8 +37,8 @@ step "smallest profile" tests/scripts/profiles.sh
 step "oldest dependencies" tests/scripts/minimal_versions.sh
 step "sets of features" tests/scripts/features.sh
 step "other processors" tests/scripts/targets.sh
-# All of `wire`, `connection`, `task` and the admission: about 1,090 mutants. One takes 5 s on two
-# free cores, and a minute if the unit tests miss it. So the step takes two hours or more.
+# All of `wire`, `connection`, `task` and the admission: about 1,600 mutants. One takes 5 s on two
+# free cores, and a minute if the unit tests miss it. So the step takes three hours or more.
 limit=12h step "mutants" tests/scripts/mutants.sh
 # Ten thousand connections need as many descriptors at each end.
 ulimit -S -n "$(ulimit -H -n)"
