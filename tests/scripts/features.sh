@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lints wsx with sets of its features: row A1 of the specification. Whatever three of the lines below
-# choose, one of these sets has it. All sets would be thousands, and take hours.
+# Lints wsx with sets of its features: row A1 of the specification. Whatever three of the lines
+# below choose, one of these sets has it. All sets would be thousands, and take hours.
 #
 # It takes some minutes; tests/run.sh has the sets that programs use.
 set -euo pipefail

@@ -227,8 +227,8 @@ fn without_engine(name: &str) -> proc_macro2::TokenStream {
 /// - `always` is for a message that brings an update: it is sent to peers of every version; see
 ///   `wsx::contract`.
 ///
-/// - `compress = never` is for a message that has a secret next to text of someone else; see
-///   `wsx::Config::deflate`.
+/// - `compress = never` is for a message that has a secret: compression can reveal the secret to an
+///   eavesdropper; see `wsx::Deflate`.
 ///
 /// `Message::POLICY` has these options, to read. All but `compress` are part of the description and
 /// of the fingerprint of a protocol, and none is part of the message's own fingerprint.

@@ -63,8 +63,8 @@ pub enum Compress {
     /// They are compressed if both ends agreed on it, and if that makes them shorter.
     #[default]
     Allowed,
-    /// They are sent as they are, because they have a secret next to text of someone else; see
-    /// `docs/SECURITY.md`.
+    /// They are sent uncompressed. Use it for a type that has a secret: compression can reveal the
+    /// secret to an eavesdropper; see `docs/SECURITY.md`, section "Compression".
     Never,
 }
 

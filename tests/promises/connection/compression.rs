@@ -467,3 +467,39 @@ async fn a_hub_in_another_http_server_compresses_too() {
     }
     client.close();
 }
+
+/// Row Z10: what the program sends before the connection is open is compressed, too.
+#[tokio::test]
+async fn a_greeting_is_compressed() {
+    let hub = hub(compressing());
+    let upgrading = hub.ws_handler(wsx::unique_id, |conn| conn.try_send(&reading(0)).unwrap());
+    let (near, mut far) = tokio::io::duplex(1 << 20);
+    tokio::spawn(async move { upgrading.serve_connection(near, None).await });
+    far.write_all(upgrade("/ws", OFFER).as_bytes()).await.unwrap();
+    head(&mut far).await;
+    assert_eq!(frame(&mut far).await.0, 0xc1);
+}
+
+/// Row Z9: a broadcast that waits for room counts, too.
+#[tokio::test]
+async fn a_broadcast_to_a_full_queue_is_counted() {
+    let hub = hub(compressing().queue_messages(1));
+    let (_conn, mut far, _) = connected(&hub, OFFER).await;
+    let sending = tokio::spawn({
+        let hub = hub.clone();
+        async move {
+            for number in 0..20 {
+                hub.broadcast(&reading(2 * number)).await.unwrap();
+            }
+        }
+    });
+    for _ in 0..20 {
+        assert_eq!(frame(&mut far).await.0, 0xc1);
+    }
+    within(sending).await.unwrap();
+    let mut messages = 0;
+    while messages < 20 {
+        messages += within(hub.endpoint().work.next()).await.messages;
+    }
+    assert_eq!(messages, 20);
+}

@@ -10,12 +10,13 @@
 /// that reveals about a secret next to text of someone else, and how a type is left out:
 /// `#[wsx(compress = never)]`.
 ///
-/// The defaults are for fleets. A box repeats itself, so it compresses each message with what it
-/// has sent before: its context. A hub has no context, so one compression serves a whole
-/// broadcast.
+/// The defaults are for fleets. A box repeats itself, so each of its messages may refer to the last
+/// bytes of the messages before it. These bytes are the context. A hub has no context, so it
+/// compresses a broadcast once for all connections.
 ///
-/// Both ends of wsx read any parameters. These options are what this end offers, or answers. A
-/// peer may ask for less memory, and then gets it.
+/// A client offers these options, and a hub uses them in its answer. A peer may ask for smaller
+/// windows or for no context, and this end then uses these. A client accepts any window and any
+/// context of the server.
 ///
 /// With the defaults, an idle connection of a hub holds 1.4 KB more than without compression. With
 /// both contexts it holds 2.4 KB more, and with both windows at 15 bits 67 KB more. Beside that,
@@ -31,41 +32,41 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deflate {
-    /// Whether a client compresses a message with the messages that it has sent before
-    /// (`client_no_context_takeover` of RFC 7692 is the opposite); default `true`.
+    /// Whether a message of the client may refer to earlier messages of the client; default `true`.
+    /// `false` is `client_no_context_takeover` of RFC 7692.
     ///
-    /// Each end keeps the last messages for that, up to the window. Without it, short messages
-    /// shrink far less.
+    /// Each end keeps the last bytes of these messages, up to the window. Without a context, short
+    /// messages shrink far less.
     pub client_context: bool,
-    /// Whether the server does so; default `false`.
+    /// Whether a message of the server may refer to earlier messages of the server; default
+    /// `false`. `false` is `server_no_context_takeover` of RFC 7692.
     ///
-    /// With it, a broadcast is compressed once for each connection.
+    /// With a context, a broadcast is compressed once for each connection.
     pub server_context: bool,
-    /// The window of a client: how far back it finds a repetition, as the exponent of a number of
-    /// bytes; default 10, which is 1,024 bytes. It is between 9 and 15, and a value outside counts
-    /// as the nearest.
+    /// Window of the client, as a power of two: 10 is 1,024 bytes, the default. A message can refer
+    /// to this many bytes before it. A value below 9 counts as 9, and one above 15 as 15.
     ///
-    /// With [`client_context`](Self::client_context), each end keeps so many bytes for each
-    /// connection: up to 1 KiB with 10, and 32 KiB with 15. Too low: longer messages repeat
-    /// themselves unseen. Too high: each connection holds more memory, and each message of a
-    /// context costs more time: about 39 µs with 15, and 6 µs with 10. Telemetry of 230 bytes
+    /// With [`client_context`](Self::client_context), each end keeps at most one window for each
+    /// connection: 1 KiB with 10, and 32 KiB with 15. Too low: a repetition in a longer message is
+    /// not found. Too high: each connection holds more memory, and each message costs more time.
+    /// With a context, telemetry of 230 bytes takes about 6 µs with 10, and 39 µs with 15. It
     /// shrinks to an eighth with either.
     pub client_window_bits: u8,
     /// The window of the server; otherwise as [`client_window_bits`](Self::client_window_bits).
     pub server_window_bits: u8,
     /// Minimum length of a message that is compressed, in bytes; default 64.
     ///
-    /// Too low: messages without a context are compressed in vain, which costs 6 µs: those below 64
-    /// bytes do not get shorter, and one of 75 bytes gets 3 bytes shorter. Too high: short
-    /// messages, which a context shrinks to about 10 bytes, are sent as they are. With a context in
-    /// each direction, 0 is a good value.
+    /// Too low: without a context, each short message costs about 6 µs for nothing. A message below
+    /// 64 bytes does not get shorter, and one of 75 bytes gets 3 bytes shorter. Too high: short
+    /// messages are sent as they are, although a context shrinks a message of 75 bytes to 10. If
+    /// both directions have a context, 0 is a good value.
     pub min_size: usize,
-    /// How much time is spent on a message, from 1 to 9; default 6. A value outside counts as the
-    /// nearest.
+    /// Compression level of zlib, from 1 (fast) to 9 (small); default 6. A value below 1 counts as
+    /// 1, and one above 9 as 9.
     ///
-    /// Too low: messages stay longer. Without a context, telemetry shrinks to 90 % with 1, and to
-    /// 73 % with 6. Too high: a message costs more time for a few bytes. With a context, 1 takes
-    /// half of the time of 6, and short messages get as short.
+    /// Too low: messages shrink less. Without a context, telemetry shrinks to 90 % with 1, and to
+    /// 73 % with 6. Too high: a message takes more time and gets hardly shorter. With a context and
+    /// a window of 10 bits, 1 takes half of the time of 6, and telemetry gets as short.
     pub level: u8,
 }
 

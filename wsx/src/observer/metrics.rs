@@ -173,6 +173,11 @@ impl Observer for MetricsObserver {
         if side == HUB {
             counter!(CONTESTED_IDS).increment(0);
         }
+        if cfg!(feature = "deflate") {
+            for direction in [Direction::Sent, Direction::Received] {
+                self.messages_compressed(conn, &Compression::none(direction));
+            }
+        }
         counter!(HANDSHAKES, "side" => side, "outcome" => "connected").increment(1);
         if side == CLIENT {
             let was_connected = self.was_connected.swap(true, Ordering::Relaxed);

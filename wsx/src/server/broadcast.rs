@@ -15,7 +15,12 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use std::time::Duration;
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 use tokio::{
     task::yield_now,
     time::{Instant, sleep, timeout},
@@ -109,16 +114,20 @@ async fn broadcast<E>(hub: &Hub<E>, frame: Frame, label: Option<&str>) -> usize 
         yield_now().await;
     }
     if !full.is_empty() {
-        let send = |conn| Sending::on(conn, Ok(message.frame(conn))).counted(counted.message_type, counted.bytes);
-        let mut waiting: FuturesUnordered<_> = full.iter().map(send).collect();
+        let wait = |conn| {
+            let sending = Sending::on(conn, Ok(message.frame(conn)));
+            Waiting { conn, sending: sending.counted(counted.message_type, counted.bytes) }
+        };
+        let mut waiting: FuturesUnordered<_> = full.iter().map(wait).collect();
         let _ = timeout(WAIT, async {
             while let Some(done) = waiting.next().await {
-                accepted += usize::from(done.is_ok());
+                accepted += usize::from(done.is_some());
+                done.into_iter().for_each(|conn| message.report_compression(conn));
             }
         })
         .await;
         let now = Instant::now();
-        for sending in waiting {
+        for Waiting { sending, .. } in waiting {
             if let Some((conn, result)) = sending.push_beyond(now, limit) {
                 accepted += usize::from(is_accepted(conn, &message, &result, &mut late));
             }
@@ -148,6 +157,10 @@ struct Outgoing {
 impl Outgoing {
     fn report(&self, conn: &Handle) {
         self.counted.report(conn);
+        self.report_compression(conn);
+    }
+
+    fn report_compression(&self, conn: &Handle) {
         if let Some(variants) = &self.compressed {
             variants.report(self.counted.bytes, conn);
         }
@@ -157,6 +170,22 @@ impl Outgoing {
     fn frame(&self, conn: &Handle) -> Bytes {
         let compressed = self.compressed.as_ref().and_then(|variants| variants.frame(&self.frame, conn));
         compressed.unwrap_or_else(|| self.frame.clone())
+    }
+}
+
+/// A connection whose queue is full, and the send that waits for its room.
+struct Waiting<'c> {
+    conn: &'c Handle,
+    sending: Sending<'c>,
+}
+
+impl<'c> Future for Waiting<'c> {
+    /// The connection, if its queue took the frame.
+    type Output = Option<&'c Handle>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let conn = self.conn;
+        Pin::new(&mut self.sending).poll(cx).map(|sent| sent.is_ok().then_some(conn))
     }
 }
 

@@ -130,8 +130,8 @@ where
         Err(RequestError::Rejected(rejection)) => return Err(reject(hub, &mut stream, &handshake, rejection).await),
     };
     handshake.begin(Phase::Accepted);
-    let entered = match enter(upgrade, identity, handshake.peer(), speaks) {
-        Ok(entered) => entered.counted(handshake.counted.take()).compressing(compression),
+    let entered = match enter(upgrade, identity, handshake.peer(), speaks, compression) {
+        Ok(entered) => entered.counted(handshake.counted.take()),
         // The ticket is given back.
         Err(rejection) => return Err(reject(hub, &mut stream, &handshake, rejection).await),
     };
@@ -274,6 +274,7 @@ pub(super) fn enter<E: Endpoint>(
     identity: Identity,
     peer: Option<SocketAddr>,
     speaks: Option<PeerVersion>,
+    compression: Option<Agreed>,
 ) -> Result<Entered<E>, Rejection> {
     let hub = &upgrade.hub;
     let Lifecycle { tasks, stop, .. } = hub.lifecycle();
@@ -294,6 +295,7 @@ pub(super) fn enter<E: Endpoint>(
         }
     })?;
     hub.program().watch(&conn);
+    conn.set_compression(compression);
     conn.set_extensions(identity.extensions);
     conn.set_answer(identity.headers);
     let entered = Entered { hub: hub.clone(), conn, _token: token, counted: None, running: false };
@@ -320,12 +322,6 @@ pub(super) struct Entered<E: Endpoint> {
 impl<E: Endpoint> Entered<E> {
     pub(super) fn counted(mut self, counted: Option<Counted>) -> Self {
         self.counted = counted.map(Box::new);
-        self
-    }
-
-    /// Sets what both ends agreed on.
-    pub(super) fn compressing(self, agreed: Option<Agreed>) -> Self {
-        self.conn.set_compression(agreed);
         self
     }
 

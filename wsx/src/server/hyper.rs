@@ -73,7 +73,7 @@ async fn unguarded_answer<E: Endpoint, B>(handler: &WsHandler<E>, request: Reque
                 "this HTTP server does not support upgrades: with hyper, call `.with_upgrades()`",
             )
         })?;
-        let entered = establish::enter(handler, identity, peer, speaks)?.counted(counted).compressing(compression);
+        let entered = establish::enter(handler, identity, peer, speaks, compression)?.counted(counted);
         if let Some(ticket) = ticket {
             ticket.spend();
         }

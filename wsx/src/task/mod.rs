@@ -97,6 +97,7 @@ pub(crate) fn run<'t, E: Endpoint, T: Transport>(
             task.end_sends(&closed);
             // Boxed. Otherwise every idle connection would carry the room for its close.
             Box::pin(task.end(&closed, config, kill)).await;
+            task.report_compression(true);
             // Dropping a handler's future runs code of the application, which may panic. The end is
             // reported anyway.
             let _ = catch_panic::call(|| reading.set(None));

@@ -40,6 +40,8 @@ pub(super) struct Writer {
 /// After this many bytes that it was to compress, the other connections of the thread get a turn.
 /// That takes some milliseconds.
 const MAX_COMPRESSED: usize = 128 * 1024;
+/// What a compressed message costs beside its bytes, as a number of bytes.
+const MESSAGE_COST: usize = 256;
 /// The write timeout is checked in this many steps.
 const STEPS: u32 = 4;
 
@@ -109,8 +111,9 @@ impl Writer {
                 // The queue is not locked during the write, so other threads can send meanwhile.
                 Taken::Many(mut batch) => {
                     if let Some(deflater) = &mut self.deflater {
-                        compressed += batch.len();
+                        let before = deflater.work().messages;
                         let rewritten = deflater.rewrite(&batch);
+                        compressed += batch.len() + (deflater.work().messages - before) as usize * MESSAGE_COST;
                         queue::recycle(std::mem::replace(&mut batch, rewritten));
                     }
                     match transport.poll_write(&batch, cx) {
@@ -360,7 +363,7 @@ mod tests {
         };
         let stream = Stream { window_bits: 15, keeps_context: true, level: 6 };
         let agreed = Agreed { own: Some(stream), peer: stream, min_size: 0 };
-        for (length, frames, turns) in [(1000, 10, 1), (MAX_COMPRESSED, 1, 2), (MAX_COMPRESSED, 3, 4), (2000, 300, 4)] {
+        for (length, frames, turns) in [(1000, 10, 1), (MAX_COMPRESSED, 1, 2), (MAX_COMPRESSED, 3, 4), (2000, 300, 5)] {
             let mut frame = write::frame(Opcode::TEXT, Role::Server, &vec![b'x'; length]).to_vec();
             frame[0] |= MARK;
             let queue = Queue::new(Bound { messages: frames, bytes: usize::MAX }, Budget::default());

@@ -34,8 +34,8 @@ pub(crate) trait Link {
     fn poll_read(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>>;
     /// Queues a control frame. Returns `false` if the queue is full.
     fn answer(&mut self, frame: &[u8]) -> bool;
-    /// Ready when the reader may do a piece of work that takes as long as a read.
-    fn poll_turn(&mut self) -> Poll<()> {
+    /// Pending once, so that the other connections of the thread get a turn.
+    fn poll_yield(&mut self) -> Poll<()> {
         Poll::Ready(())
     }
 }
@@ -145,7 +145,9 @@ impl Reader {
                     }
                 }
                 State::Inflating { .. } => {
-                    ready!(link.poll_turn());
+                    if self.begin_turn() {
+                        ready!(link.poll_yield());
+                    }
                     if let Some(message) = self.inflate_on()? {
                         return Poll::Ready(Ok(Received::Message(message)));
                     }
@@ -157,6 +159,19 @@ impl Reader {
     /// Frees memory, because the task waits.
     pub(crate) fn shrink(&mut self) {
         self.input.shrink();
+        if let Some(inflater) = &mut self.inflater {
+            inflater.begin_turn();
+        }
+    }
+
+    /// Begins a turn of inflating, if the last one has used its time. Returns whether it has.
+    fn begin_turn(&mut self) -> bool {
+        let Some(inflater) = &mut self.inflater else { return false };
+        let is_spent = inflater.is_spent();
+        if is_spent {
+            inflater.begin_turn();
+        }
+        is_spent
     }
 
     /// Whether it holds the thread's buffer.
@@ -239,12 +254,12 @@ impl Reader {
         self.fragments.as_ref().map_or(header.is_compressed(), |fragments| fragments.is_compressed())
     }
 
-    /// Inflates a compressed message. Returns it if it is short. A long one is inflated by the next
-    /// steps.
+    /// Inflates a compressed message. Returns it if it is short. A long one, or one for which this
+    /// turn has no time, is inflated by the next steps.
     #[cold]
     fn begin_inflating(&mut self, is_text: bool, compressed: Vec<u8>) -> Result<Option<DataMessage>, Violation> {
         self.state = State::Inflating { is_text, compressed };
-        self.inflate_on()
+        if self.inflater.as_ref().is_some_and(|inflater| inflater.is_spent()) { Ok(None) } else { self.inflate_on() }
     }
 
     /// Inflates the next slice of a message. Returns the message if it is complete.

@@ -159,7 +159,8 @@ pub(crate) fn answer(config: &Config, headers: &HeaderMap) -> Option<(Agreed, He
     Some((agreed((server_bits, server_context), client, &options), answer.header()))
 }
 
-/// Returns what a client agrees on, by the answer of the server. The error names the mistake.
+/// Returns the parameters that the answer of the server selects, or `None` if the server declined.
+/// The error says what is wrong with the answer.
 pub(crate) fn accept(config: &Config, headers: &HeaderMap) -> Result<Option<Agreed>, String> {
     let Some(options) = config.deflate else { return super::not_requested(headers) };
     let mut all = extensions(headers);

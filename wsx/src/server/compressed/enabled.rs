@@ -1,5 +1,5 @@
-//! The frames of a broadcast for connections that compress: one for each set of parameters. It does
-//! not queue them.
+//! The compressed frames of a broadcast. Connections with the same parameters and without a context
+//! share one. This module does not queue frames.
 use crate::{
     config::Config,
     connection::handle::Handle,
@@ -15,8 +15,8 @@ use std::{
     time::Duration,
 };
 
-/// The frames of one broadcast. A connection with a context gets its own compression, from its
-/// writer.
+/// The frames of one broadcast. For a connection with a context, the writer of the connection
+/// compresses the message.
 pub(super) struct Variants(Mutex<Made>);
 
 #[derive(Default)]
@@ -37,7 +37,7 @@ struct Shared {
 }
 
 impl Variants {
-    /// Returns `None` if no connection of this hub compresses the message.
+    /// Returns `None` if the hub does not compress the message for anyone.
     ///
     /// The frame for the parameters of the hub is made here, and those for smaller windows of peers
     /// when they are [missing](Self::is_missing).

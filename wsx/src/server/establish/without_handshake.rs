@@ -8,7 +8,7 @@ use crate::{
 /// Adds a connection without a socket and without a task. The caller runs its handlers, and removes
 /// it.
 pub(crate) fn without_handshake<E: Endpoint>(hub: &Hub<E>, identity: Identity) -> Result<Handle, Rejection> {
-    let mut entered = enter(&hub.ws_handler(crate::unique_id, |_| {}), identity, None, None)?;
+    let mut entered = enter(&hub.ws_handler(crate::unique_id, |_| {}), identity, None, None, None)?;
     entered.running = true;
     hub.start(&entered.conn);
     Ok(entered.conn.clone())

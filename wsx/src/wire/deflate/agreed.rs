@@ -13,14 +13,14 @@ pub(crate) struct Agreed {
     pub(crate) min_size: usize,
 }
 
-/// The parameters of one direction.
+/// How the messages of one direction are compressed. This is not a DEFLATE stream of zlib.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stream {
-    /// The window, as the exponent of a number of bytes: 8 to 15.
+    /// The window, as a power of two: 8 is 256 bytes, and 15 is 32 KiB.
     pub(crate) window_bits: u8,
-    /// Whether a message may continue those before it.
+    /// Whether a message may refer to the messages before it.
     pub(crate) keeps_context: bool,
-    /// How much time is spent on a message: 1 to 9.
+    /// Compression level of zlib: 1 to 9.
     pub(crate) level: u8,
 }
 

@@ -20,6 +20,14 @@ impl Inflater {
         match *self {}
     }
 
+    pub(crate) fn is_spent(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn begin_turn(&mut self) {
+        match *self {}
+    }
+
     pub(crate) fn take_surplus(&mut self) -> usize {
         match *self {}
     }

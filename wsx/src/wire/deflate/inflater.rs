@@ -10,18 +10,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What the sender has left out at the end of a message, and then an empty last block. The stream
-/// ends exactly here, unless the message ends within a block.
+/// The four bytes that a sender leaves out at the end of a message (RFC 7692 section 7.2.1), and
+/// then an empty last block. The DEFLATE stream ends exactly here, unless the message ends within a
+/// block.
 const END: [u8; 6] = [0, 0, 0xff, 0xff, 3, 0];
-/// Maximum number of last blocks within a message (RFC 7692 section 7.2.3.4). A sender makes one
-/// for each flush that it cannot make in another way.
+/// Maximum number of last blocks (BFINAL is set) before the end of a message (RFC 7692 section
+/// 7.2.3.4).
 const MAX_LAST_BLOCKS: usize = 64;
-/// A message may have four, and one more for each of so many bytes. Each costs the time of a new
-/// stream, so a message of nothing else would cost more than its length is worth.
+/// A message may have four last blocks, and one more for each 64 bytes of its payload. After a last
+/// block, zlib begins a new stream, which takes time. Without this limit, a message of last blocks
+/// would cost far more time than other messages of its length.
 const BYTES_PER_LAST_BLOCK: usize = 64;
-/// Maximum number of bytes that are inflated at a time. The codes of a block can cost more time
-/// than its content: 100 ns for each byte.
+/// Maximum number of payload bytes that are inflated at a time. A payload of Huffman codes with
+/// hardly any content can cost up to 100 ns for each byte.
 const SLICE: usize = 8 * 1024;
+/// After so many bytes of payloads, the other connections of the thread get a turn: 1.6 ms at most.
+const TURN: usize = 16 * 1024;
+/// What a last block costs, in bytes of payload: it begins a stream with a context of 32 KiB.
+const LAST_BLOCK_COST: usize = 64;
 /// The largest window, in bytes (RFC 1951 section 3.2.5).
 const MAX_WINDOW: usize = 1 << 15;
 /// First memory of a message, in bytes.
@@ -30,6 +36,12 @@ const MIN_RESERVED: usize = 512;
 thread_local! {
     /// The state of zlib for the next message of this thread: 47 KB, with a window of any size.
     static STATE: Cell<Option<Box<Decompress>>> = const { Cell::new(None) };
+}
+
+#[cfg(test)]
+thread_local! {
+    /// The number of states that this thread has made.
+    static MADE: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Inflates the messages of one connection.
@@ -41,12 +53,14 @@ pub(crate) struct Inflater {
     work: Compression,
     /// How many bytes longer than their payloads the messages were, for the receive limit.
     surplus: usize,
+    /// What was inflated in this turn of the connection, in bytes of payloads.
+    spent: usize,
 }
 
 impl Inflater {
     pub(crate) fn new(agreed: Agreed) -> Self {
         let work = Compression::none(Direction::Received);
-        Self { history: History::new(agreed.peer.context()), begun: None, work, surplus: 0 }
+        Self { history: History::new(agreed.peer.context()), begun: None, work, surplus: 0, spent: 0 }
     }
 
     /// Inflates the next [`SLICE`] of this payload. Returns the message after the last one. It is
@@ -57,7 +71,9 @@ impl Inflater {
             Some(begun) => *begun,
             None => Begun::new(self.history.bytes(), payload.len())?,
         };
+        let (read, last_blocks) = (begun.read, begun.last_blocks);
         let is_complete = begun.inflate(self.history.bytes(), payload, limit);
+        self.spent += begun.read - read + (begun.last_blocks - last_blocks) * LAST_BLOCK_COST;
         begun.elapsed += start.elapsed();
         if matches!(is_complete, Ok(false)) {
             self.begun = Some(Box::new(begun));
@@ -70,6 +86,16 @@ impl Inflater {
         self.work.add(message.len(), payload.len(), elapsed);
         self.surplus = self.surplus.saturating_add(message.len().saturating_sub(payload.len()));
         Ok(Some(message))
+    }
+
+    /// Whether the other connections of the thread get a turn before the next slice or message.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.spent >= TURN
+    }
+
+    /// Begins a turn.
+    pub(crate) fn begin_turn(&mut self) {
+        self.spent = 0;
     }
 
     /// Returns how many bytes longer than their payloads the messages have been since the last
@@ -180,8 +206,11 @@ impl Begun {
     }
 }
 
-/// Every window is allowed here. A distance that leads to before the history is an error.
+/// zlib gets the largest window. A distance inside the message may exceed the agreed window. A
+/// distance that leads before the history is an error.
 fn new_state() -> Box<Decompress> {
+    #[cfg(test)]
+    MADE.set(MADE.get() + 1);
     Box::new(Decompress::new_with_window_bits(false, 15))
 }
 
@@ -217,6 +246,17 @@ mod tests {
             }
             slices += 1;
         }
+    }
+
+    /// Row Z4: the state belongs to the thread, also after a message that was damaged.
+    #[test]
+    fn each_thread_inflates_with_one_state() {
+        let payload = &compressed(&[b"a message, a message"])[0];
+        for _ in 0..5 {
+            assert!(inflater(15, true).inflate(payload, 100).is_ok());
+            assert!(inflater(15, true).inflate(b"\x07", 100).is_err());
+        }
+        assert_eq!(MADE.get(), 1);
     }
 
     const DAMAGED: Violation = Violation::NotInflated("its data is damaged");

@@ -1,8 +1,9 @@
 //! Compressed messages (RFC 7692). It knows what both ends agreed on, and not the handshake.
 //!
-//! Between two messages, a connection holds nothing of zlib. A message that continues a context
-//! begins with the last bytes of the messages before it as its dictionary. So a connection holds at
-//! most two windows, and each thread has one state of each kind, which all its connections use.
+//! A connection keeps its contexts as plain bytes: at most one window for each direction. zlib gets
+//! the context as a dictionary before each message. So the connections of a thread share one zlib
+//! state for compressing and one for inflating. Only a long message keeps a state of its own while
+//! it is inflated in slices.
 #[cfg(feature = "deflate")]
 mod agreed;
 mod compression;
