@@ -226,7 +226,6 @@ fn without_engine(name: &str) -> proc_macro2::TokenStream {
 ///   oldest waiting message makes room.
 /// - `always` is for a message that brings an update: it is sent to peers of every version; see
 ///   `wsx::contract`.
-///
 /// - `compress = never` is for a message that has a secret: compression can reveal the secret to an
 ///   eavesdropper; see `wsx::Deflate`.
 ///

@@ -1,4 +1,5 @@
 //! The memory that peers and idle connections use.
+use flate2::{Compress, FlushCompress};
 use serde_json::json;
 use std::{
     io::{Read, Write},
@@ -7,12 +8,12 @@ use std::{
 };
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
-use wsx::{Envelope, Hub};
+use wsx::{Config, Deflate, Envelope, Hub};
 use wsx_tests::{
     Log, Server,
     alone::{alone, reserved_kib, resident_kib},
     frame::masked_frame,
-    handshake::{accepted, ask},
+    handshake::{accepted, ask, upgrade},
     within,
 };
 
@@ -261,6 +262,54 @@ fn five_thousand_connections_are_small_and_alive() {
             }
         })
         .await;
+    });
+}
+
+/// Row Z4: five thousand connections that have filled the context of their peers use at most 12 KiB
+/// each.
+#[test]
+fn five_thousand_connections_that_compress_are_small() {
+    alone(async {
+        const MANY: usize = 5000;
+        let config = Config::default().deflate(Deflate::default());
+        let hub = Hub::builder().endpoint(Station::default()).config(config).build().unwrap();
+        let server = Server::start(hub).await;
+        let text: String = (0..400).map(|n| (n * n % 9973).to_string()).collect();
+        let blob = format!(r#"{{"type":"blob","data":"{text}"}}"#);
+        let mut payload = Vec::with_capacity(4096);
+        let mut state = Compress::new_with_window_bits(flate2::Compression::new(6), false, 10);
+        state.compress_vec(blob.as_bytes(), &mut payload, FlushCompress::Sync).unwrap();
+        payload.truncate(payload.len() - 4);
+        let message = masked_frame(0xc1, &payload);
+        let connect = {
+            let address = server.address.clone();
+            move |ids: std::ops::Range<usize>| {
+                let connect = |id: usize| {
+                    let mut tcp = std::net::TcpStream::connect(&address).unwrap();
+                    let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+                    tcp.write_all(upgrade(&format!("/ws?id={id}"), offer).as_bytes()).unwrap();
+                    accepted(&mut tcp).unwrap();
+                    tcp.write_all(&message).unwrap();
+                    tcp
+                };
+                ids.map(connect).collect::<Vec<_>>()
+            }
+        };
+        let handled = async |count: usize| {
+            for _ in 0..count {
+                assert_eq!(within(server.hub.endpoint().lengths.next()).await, text.len());
+            }
+        };
+        let (first, connect) = tokio::task::spawn_blocking(move || (connect(0..100), connect)).await.unwrap();
+        handled(100).await;
+        let before = resident_kib();
+        let peers = tokio::task::spawn_blocking(move || connect(100..100 + MANY)).await.unwrap();
+        handled(MANY).await;
+        let each = resident_kib().saturating_sub(before) as f64 / MANY as f64;
+        println!("{each:.2} KiB resident for each idle connection that compresses");
+        assert!(each < 12.0, "{each:.1} KiB for each idle connection");
+        drop((first, peers));
+        server.stop().await;
     });
 }
 
