@@ -290,10 +290,6 @@ impl Observer for MetricsObserver {
     fn messages_compressed(&self, conn: &Connection, compression: &Compression) {
         let side = side(conn);
         let Compression { direction, messages, plain_bytes, wire_bytes, elapsed } = *compression;
-        let direction = match direction {
-            Direction::Sent => "sent",
-            Direction::Received => "received",
-        };
         let nanoseconds = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
         for (name, count) in [
             (COMPRESSED, messages),
@@ -301,7 +297,7 @@ impl Observer for MetricsObserver {
             (COMPRESSED_WIRE, wire_bytes),
             (COMPRESSION_TIME, nanoseconds),
         ] {
-            counter!(name, "side" => side, "direction" => direction).increment(count);
+            counter!(name, "side" => side, "direction" => direction.label()).increment(count);
         }
     }
 }

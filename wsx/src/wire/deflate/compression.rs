@@ -27,6 +27,17 @@ pub enum Direction {
     Received,
 }
 
+#[cfg(feature = "metrics")]
+impl Direction {
+    /// The label of a metric.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Received => "received",
+        }
+    }
+}
+
 impl Compression {
     pub(crate) fn none(direction: Direction) -> Self {
         Self { direction, messages: 0, plain_bytes: 0, wire_bytes: 0, elapsed: Duration::ZERO }

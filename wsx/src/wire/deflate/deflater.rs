@@ -21,12 +21,6 @@ thread_local! {
     static STATE: Cell<Option<Box<(Compress, u8, u8)>>> = const { Cell::new(None) };
 }
 
-#[cfg(test)]
-thread_local! {
-    /// The number of states that this thread has made.
-    static MADE: Cell<usize> = const { Cell::new(0) };
-}
-
 /// Compresses the frames of one connection.
 #[derive(Debug)]
 pub(crate) struct Deflater {
@@ -127,7 +121,7 @@ fn deflate(stream: Stream, context: &[u8], message: &[u8], most: usize, out: &mu
 
 fn new_state(window_bits: u8, level: u8) -> Compress {
     #[cfg(test)]
-    MADE.set(MADE.get() + 1);
+    tests::MADE.set(tests::MADE.get() + 1);
     Compress::new_with_window_bits(flate2::Compression::new(level.into()), false, window_bits)
 }
 
@@ -151,6 +145,11 @@ fn deflate_with(state: &mut Compress, context: &[u8], message: &[u8], most: usiz
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    thread_local! {
+        /// The number of states that this thread has made.
+        pub(super) static MADE: Cell<usize> = const { Cell::new(0) };
+    }
 
     /// Row Z4: the state belongs to the thread. Another window or level gets a new one.
     #[test]

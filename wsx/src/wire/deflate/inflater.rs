@@ -38,12 +38,6 @@ thread_local! {
     static STATE: Cell<Option<Box<Decompress>>> = const { Cell::new(None) };
 }
 
-#[cfg(test)]
-thread_local! {
-    /// The number of states that this thread has made.
-    static MADE: Cell<usize> = const { Cell::new(0) };
-}
-
 /// Inflates the messages of one connection.
 #[derive(Debug)]
 pub(crate) struct Inflater {
@@ -210,7 +204,7 @@ impl Begun {
 /// distance that leads before the history is an error.
 fn new_state() -> Box<Decompress> {
     #[cfg(test)]
-    MADE.set(MADE.get() + 1);
+    tests::MADE.set(tests::MADE.get() + 1);
     Box::new(Decompress::new_with_window_bits(false, 15))
 }
 
@@ -219,6 +213,11 @@ mod tests {
     use super::*;
     use crate::wire::deflate::Stream;
     use flate2::{Compress, FlushCompress};
+
+    thread_local! {
+        /// The number of states that this thread has made.
+        pub(super) static MADE: Cell<usize> = const { Cell::new(0) };
+    }
 
     fn inflater(window_bits: u8, keeps_context: bool) -> Inflater {
         let peer = Stream { window_bits, keeps_context, level: 6 };
