@@ -479,6 +479,7 @@ impl<T> fmt::Debug for Log<T> {
 }
 
 pub mod alone;
+pub mod compressed;
 pub mod exchange;
 pub mod fleet;
 pub mod frame;

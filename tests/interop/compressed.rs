@@ -7,11 +7,8 @@ use super::{ANY_PORT, Client, Deflate, End, Hub, Language, Ours, Peer, connect};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde_json::{Value, json};
 use std::{any::Any, borrow::Cow};
-use wsx::{
-    Config, Connection, Interest, Observer, RawFrame,
-    connection::{Compression, Direction},
-};
-use wsx_tests::{Log, Server, numbered::send_all, within};
+use wsx::{Config, Connection, RawFrame, connection::Compression};
+use wsx_tests::{Server, compressed::CompressionLog, numbered::send_all, within};
 
 /// What the ends allow each other.
 #[derive(Clone, Copy, Debug)]
@@ -58,24 +55,6 @@ impl Allowed {
     }
 }
 
-/// Logs what was compressed.
-#[derive(Clone, Default)]
-struct Watch {
-    sent: Log<Compression>,
-    received: Log<Compression>,
-}
-
-impl Observer for Watch {
-    fn interest(&self) -> Interest {
-        Interest::nothing().with_messages()
-    }
-
-    fn messages_compressed(&self, _: &Connection, compression: &Compression) {
-        let log = if compression.direction == Direction::Sent { &self.sent } else { &self.received };
-        log.add(*compression);
-    }
-}
-
 /// A foreign peer that connects as often as a test needs, and our end of the newest connection.
 struct Line {
     peer: Peer,
@@ -83,7 +62,7 @@ struct Line {
     language: Language,
     conn: Connection,
     ours: Ours,
-    watch: Watch,
+    watch: CompressionLog,
     /// The server or the client of our end.
     _holds: Box<dyn Any>,
 }
@@ -95,7 +74,7 @@ impl Line {
     }
 
     async fn open_with(mut peer: Peer, language: Language, end: End, deflate: Option<Deflate>, theirs: Value) -> Self {
-        let (ours, watch) = (Ours::default(), Watch::default());
+        let (ours, watch) = (Ours::default(), CompressionLog::default());
         let mut config = Config::default();
         config.deflate = deflate;
         let (conn, holds): (_, Box<dyn Any>) = match end {
@@ -268,7 +247,7 @@ async fn works_without_compression(language: Language, end: End) {
 
 /// Row Z8: a broadcast reaches peers with different parameters, between messages for each alone.
 async fn gets_a_broadcast_among_others(language: Language) {
-    let watch = Watch::default();
+    let watch = CompressionLog::default();
     let config = Config::default().deflate(Deflate::default().server_context(true).server_window_bits(15));
     let hub = Hub::builder().endpoint(Ours::default()).config(config).observer(watch.clone());
     let server = Server::start(hub.build().unwrap()).await;

@@ -5,29 +5,8 @@ use crate::{
     protocol::{Desk, Sample},
 };
 use serde_json::json;
-use wsx::{
-    Config, Connection, Deflate, Hub, Interest, Observer,
-    connection::{Compression, Direction},
-};
-use wsx_tests::{Log, Server, within};
-
-/// Logs what was compressed.
-#[derive(Clone, Default)]
-struct Watch {
-    sent: Log<Compression>,
-    received: Log<Compression>,
-}
-
-impl Observer for Watch {
-    fn interest(&self) -> Interest {
-        Interest::nothing().with_messages()
-    }
-
-    fn messages_compressed(&self, _: &Connection, compression: &Compression) {
-        let log = if compression.direction == Direction::Sent { &self.sent } else { &self.received };
-        log.add(*compression);
-    }
-}
+use wsx::{Config, Deflate, Hub, connection::Compression};
+use wsx_tests::{Server, compressed::CompressionLog, within};
 
 /// Messages are compressed in both directions, and arrive whole. A message that comes twice is
 /// short the second time, if its sender has a context and a window that is long enough.
@@ -40,7 +19,7 @@ pub(crate) async fn a_page_compresses_as_the_hub_says(runtime: Runtime) {
         for window_bits in [9, 10, 15] {
             let options = Deflate::default().client_context(client_context).server_context(server_context);
             let options = options.client_window_bits(window_bits).server_window_bits(window_bits);
-            let (desk, watch) = (Desk::default(), Watch::default());
+            let (desk, watch) = (Desk::default(), CompressionLog::default());
             let hub = Hub::builder().endpoint(desk.clone()).observer(watch.clone());
             let server = Server::start(hub.config(Config::default().deflate(options)).build().unwrap()).await;
             page.connect(&server.url("page"), json!({})).await;

@@ -46,7 +46,7 @@ pub(crate) trait Link {
 ///            the header is complete
 ///   Header --------------------------> Payload
 ///     ^                                 |   |
-///     +---------------------------------+   | the payload is long and compressed
+///     +---------------------------------+   | the payload is compressed
 ///     |      the payload is complete        v
 ///     +--------------------------------- Inflating
 ///            the message is inflated

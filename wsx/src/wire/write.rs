@@ -100,7 +100,7 @@ impl Draft {
         self.0.message_type
     }
 
-    /// Whether the message may be compressed, as [`Frame::may_shrink`].
+    /// Sets whether the message may be compressed, as [`Frame::may_shrink`].
     pub(crate) fn set_may_shrink(&mut self, may_shrink: bool) {
         self.0.may_shrink = may_shrink;
     }

@@ -161,7 +161,7 @@ struct Polled<'p, 'w, S> {
 impl<S: AsyncRead + Unpin> Link for Polled<'_, '_, S> {
     fn poll_read(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>> {
         if self.reads == MAX_READS {
-            return self.poll_yield().map(|()| Ok(0));
+            ready!(self.poll_yield());
         }
         self.reads += 1;
         if let Some(limiter) = self.limiter {

@@ -82,7 +82,7 @@ impl Deflater {
         let begins = self.stream.keeps_context && self.history.bytes().is_empty();
         let most = message.len().saturating_sub(usize::from(!begins));
         let frame = encode(header.opcode().compressed(), self.role, "", |buffer| {
-            if deflate(self.stream, self.history.bytes(), message, most, buffer) { Ok(()) } else { Err(()) }
+            deflate(self.stream, self.history.bytes(), message, most, buffer)
         });
         let Ok(frame) = frame else {
             self.work.elapsed += begun.elapsed();
@@ -104,19 +104,19 @@ impl Deflater {
 pub(crate) fn compress(stream: Stream, opcode: Opcode, message: &[u8]) -> (Option<Frame>, Duration) {
     let begun = Instant::now();
     let frame = encode(opcode.compressed(), Role::Server, "", |buffer| {
-        if deflate(stream, &[], message, message.len().saturating_sub(1), buffer) { Ok(()) } else { Err(()) }
+        deflate(stream, &[], message, message.len().saturating_sub(1), buffer)
     });
     (frame.ok(), begun.elapsed())
 }
 
-/// Appends the compressed message. Returns `false` if it has more than `most` bytes.
-fn deflate(stream: Stream, context: &[u8], message: &[u8], most: usize, out: &mut Vec<u8>) -> bool {
+/// Appends the compressed message. It is an error if it has more than `most` bytes.
+fn deflate(stream: Stream, context: &[u8], message: &[u8], most: usize, out: &mut Vec<u8>) -> Result<(), ()> {
     let Stream { window_bits, level, .. } = stream;
     let state = STATE.take().filter(|state| (state.1, state.2) == (window_bits, level));
     let mut state = state.unwrap_or_else(|| Box::new((new_state(window_bits, level), window_bits, level)));
-    let fits = deflate_with(&mut state.0, context, message, most, out);
+    let fitted = deflate_with(&mut state.0, context, message, most, out);
     STATE.set(Some(state));
-    fits
+    fitted
 }
 
 fn new_state(window_bits: u8, level: u8) -> Compress {
@@ -125,10 +125,16 @@ fn new_state(window_bits: u8, level: u8) -> Compress {
     Compress::new_with_window_bits(flate2::Compression::new(level.into()), false, window_bits)
 }
 
-fn deflate_with(state: &mut Compress, context: &[u8], message: &[u8], most: usize, out: &mut Vec<u8>) -> bool {
+fn deflate_with(
+    state: &mut Compress,
+    context: &[u8],
+    message: &[u8],
+    most: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), ()> {
     state.reset();
-    if !context.is_empty() && state.set_dictionary(context).is_err() {
-        return false;
+    if !context.is_empty() {
+        state.set_dictionary(context).map_err(drop)?;
     }
     let start = out.len();
     // More room would be in vain. The flush is complete if it leaves some.
@@ -136,10 +142,10 @@ fn deflate_with(state: &mut Compress, context: &[u8], message: &[u8], most: usiz
     let flushed = state.compress_vec(message, out, FlushCompress::Sync).is_ok() && out.len() < out.capacity();
     let length = out.len() - start;
     if !flushed || length > most + TAIL.len() || !out.ends_with(&TAIL) {
-        return false;
+        return Err(());
     }
     out.truncate(out.len() - TAIL.len());
-    true
+    Ok(())
 }
 
 #[cfg(test)]
