@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicU16, AtomicU32, Ordering},
     time::Duration,
 };
 use tokio::{
@@ -36,7 +36,7 @@ struct Foreign {
 
 impl Foreign {
     async fn squid() -> Self {
-        let address = free_address().await;
+        let address = unused_address();
         let folder = folder();
         // The hash of `p@ss:word%`, by `openssl passwd -apr1`.
         std::fs::write(folder.join("users"), "box:$apr1$wsxtests$1nV.bxsUWwGGdvehH0Oyc.\n").unwrap();
@@ -57,9 +57,10 @@ impl Foreign {
     }
 
     async fn microsocks() -> Self {
-        let address = free_address().await;
+        let address = unused_address();
         let mut command = Command::new("microsocks");
-        command.args(["-i", "127.0.0.1", "-p", &address.port().to_string(), "-b", SOCKS_SOURCE]);
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        command.args(["-i", &host, "-p", &port, "-b", SOCKS_SOURCE]);
         command.args(["-u", "box", "-P", "p@ss:word%"]);
         Self::start(command, address).await
     }
@@ -86,9 +87,12 @@ impl Foreign {
     }
 }
 
-/// An address that was free a moment ago. The proxies cannot choose a port by themselves.
-async fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+/// An address of this process alone, because the proxies cannot choose a port by themselves. A port
+/// of 127.0.0.1 that was free a moment ago may be that of another test now.
+fn unused_address() -> SocketAddr {
+    static PORT: AtomicU16 = AtomicU16::new(3128);
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, 64 | high, middle, low], PORT.fetch_add(1, Ordering::Relaxed)))
 }
 
 /// A folder of its own for each proxy of this process.
@@ -210,7 +214,7 @@ async fn a_client_goes_through_a_socks_proxy() {
 #[tokio::test]
 async fn a_rejection_of_an_http_proxy_has_its_status() {
     let squid = Foreign::squid().await;
-    let closed = free_address().await.port();
+    let closed = unused_address().port();
     let station = format!("ws://{STATION}:{closed}/ws");
     for (proxy, url, status, why) in [
         (format!("http://{}", squid.address), &*station, 407, "write the user and the password into its URL"),
@@ -230,7 +234,7 @@ async fn a_rejection_of_an_http_proxy_has_its_status() {
 #[tokio::test]
 async fn a_rejection_of_a_socks_proxy_says_why() {
     let microsocks = Foreign::microsocks().await;
-    let url = format!("ws://{}/ws", free_address().await);
+    let url = format!("ws://{}/ws", unused_address());
     for (proxy, why) in [
         (format!("socks5://{}", microsocks.address), "it requires authentication: write the user and the password"),
         (microsocks.url("socks5", "box:wrong"), "it rejected the user or the password"),
@@ -247,7 +251,7 @@ async fn a_rejection_of_a_socks_proxy_says_why() {
 async fn a_proxy_that_is_missing_or_silent_is_an_error_that_names_it() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent_address = silent.local_addr().unwrap();
-    let missing = free_address().await;
+    let missing = unused_address();
     for scheme in ["http", "socks5"] {
         for (address, why) in [(missing, "Connection refused"), (silent_address, "no answer within 9.5s")] {
             let client = through(&format!("{scheme}://{address}"), "ws://a/ws".to_owned()).config(Config::default());
