@@ -46,6 +46,9 @@ struct Shared {
 #[derive(Default)]
 struct Inner {
     map: BTreeMap<String, Vec<u8>>,
+    /// The epochs of the programs by their lives, also those that never were durable. Empty before
+    /// the first commit.
+    epochs: BTreeMap<u64, String>,
     trouble: Option<Trouble>,
     /// The number of starts of programs and of crashes. A program writes while it is its own.
     life: u64,
@@ -84,6 +87,8 @@ impl Disk {
         let mut inner = self.lock();
         inner.life += 1;
         inner.handled.clear();
+        let (life, epoch) = (inner.life, inner.map.get("epoch").map(|epoch| text(epoch)));
+        inner.epochs.insert(life, epoch.unwrap_or_default());
         let map = inner.map.clone();
         for (key, value) in &map {
             inner.note(key, value);
@@ -169,13 +174,17 @@ impl Disk {
     }
 
     pub(crate) fn epoch(&self) -> Option<String> {
-        let inner = self.lock();
-        inner.map.get("epoch").map(|epoch| String::from_utf8(epoch.clone()).expect("a record of wsx"))
+        self.lock().map.get("epoch").map(|epoch| text(epoch))
     }
 
-    /// Returns all epochs with messages.
+    /// Returns the epoch of the last program, also while it is not durable.
+    pub(crate) fn present_epoch(&self) -> String {
+        self.lock().epochs.values().next_back().cloned().unwrap_or_default()
+    }
+
+    /// Returns the epochs of all programs, also those that never were durable.
     pub(crate) fn epochs(&self) -> BTreeSet<String> {
-        self.lock().known.keys().map(|(epoch, ..)| epoch.clone()).collect()
+        self.lock().epochs.values().cloned().collect()
     }
 
     /// Calls `with` with the numbers and ids of the messages of an epoch for a peer.
@@ -204,6 +213,10 @@ impl Disk {
     }
 }
 
+fn text(value: &[u8]) -> String {
+    String::from_utf8(value.to_vec()).expect("a record of wsx")
+}
+
 /// Returns the peer, the numbering, the number and the id of a message's record.
 fn message(key: &str, value: &[u8]) -> Option<(String, Lane, u64, u64)> {
     let ["out", peer, lane, number] = key.split('/').collect::<Vec<_>>()[..] else { return None };
@@ -222,7 +235,7 @@ impl Inner {
     /// Notes that a record is durable.
     fn note(&mut self, key: &str, value: &[u8]) {
         let Some((peer, lane, number, id)) = message(key, value) else { return };
-        let epoch = self.map.get("epoch").map(|epoch| String::from_utf8_lossy(epoch).into_owned());
+        let epoch = self.map.get("epoch").map(|epoch| text(epoch));
         self.known.insert((epoch.unwrap_or_default(), peer, lane, number), id);
         self.durable.insert(id);
     }
@@ -264,6 +277,13 @@ impl Store for Opened {
             std::mem::forget(Box::leak(Box::new(runtime)).enter());
         }
         let mut inner = self.disk.lock();
+        let epoch = changes.iter().find_map(|change| match change {
+            Change::Put { key, value } if key == "epoch" => Some(text(value)),
+            _ => None,
+        });
+        if let Some(epoch) = epoch.filter(|_| inner.life == self.life) {
+            inner.epochs.insert(self.life, epoch);
+        }
         if let (Some(Trouble::Slow(_)), true) = (inner.trouble, inner.life == self.life) {
             inner.commits += 1;
             let number = inner.commits;

@@ -17,7 +17,8 @@
 //! - A value of `latest` is never handled after a newer one. The last one of each key and the last
 //!   state arrive, and the hub knows the last states of both ends.
 //! - A delivery ends with the outcome that its message had.
-//! - A gap has a message that the receiver does not remember as handled.
+//! - A gap has a message that the receiver does not remember as handled, as far as its epoch is
+//!   known.
 //! - After the faults everything arrives. Then nothing waits, and the sizes that the bounds count
 //!   are those of the kept messages.
 //! - After the shutdown there is no task and no observer.
@@ -33,6 +34,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
     ops::{AddAssign, RangeInclusive},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
@@ -48,7 +50,7 @@ use turmoil::{
 use wsx::{
     __private::fuzz,
     Backoff, CancellationToken, Client, Config, Connection, Delivered, Hub, Observer, SendError,
-    delivery::{Delivering, DeliveryError, Gap, Mailbox, Outbox},
+    delivery::{Change, Delivering, DeliveryError, Gap, Mailbox, Outbox, Store, Why},
 };
 use wsx_tests::query_id;
 
@@ -158,11 +160,34 @@ struct Sent {
     program: u64,
 }
 
+/// The numbers of a [`Gap`], which a test can make.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    from: u64,
+    to: u64,
+    why: Why,
+    is_ours: bool,
+}
+
 /// A gap that an observer has received.
 struct Reported {
     at: String,
     peer: String,
-    gap: Gap,
+    gap: Missing,
+    /// The epoch of the program at `at`.
+    epoch: String,
+}
+
+impl Reported {
+    /// Whether this is the report of its sender for a gap that the receiver reports.
+    fn is_of_sender(&self, sender: &str, receiver: &str, gap: Missing) -> bool {
+        let own = &self.gap;
+        (&*self.at, &*self.peer) == (sender, receiver)
+            && own.is_ours
+            && (own.from..=own.to).contains(&gap.from)
+            && gap.to <= own.to
+            && own.why == gap.why
+    }
 }
 
 /// A run of a program.
@@ -204,6 +229,8 @@ struct Books {
     states: BTreeMap<String, [Option<u64>; 2]>,
     /// How many senders have sent what must arrive after the faults.
     proven: usize,
+    /// By the ends: for what a sender waits then.
+    steps: BTreeMap<(String, String), String>,
     crashes: u64,
     wipes: u64,
     outcomes: BTreeMap<&'static str, u64>,
@@ -311,6 +338,55 @@ impl World {
         books.wrong.extend(wrong);
     }
 
+    /// Notes a gap that the observer at `at` has received.
+    fn reported(&self, at: &str, peer: &str, gap: Missing) {
+        let mut books = self.books();
+        if !gap.is_ours {
+            if self.is_all_handled(&books, at, peer, gap) {
+                books.wrong.push(format!("{at} has reported {gap:?} of {peer}, and has handled all of it"));
+            }
+            books.missed.entry((at.to_owned(), peer.to_owned())).or_default().push(gap.from..=gap.to);
+        }
+        let (at, peer) = (at.to_owned(), peer.to_owned());
+        let epoch = self.disks[&at].present_epoch();
+        books.gaps.push(Reported { at, peer, gap, epoch });
+    }
+
+    /// Whether the receiver at `at` remembers each message of this gap as handled.
+    ///
+    /// A gap does not name its epoch. A sender that has lost its disk has a new epoch, and may give
+    /// the same numbers away again: they begin with the age of the store. Its first messages may
+    /// also leave before they are durable, to make room, or because they expire or are dropped. So
+    /// the disk does not know them, and it knows other messages with their numbers, which the
+    /// receiver has handled. The receiver is right to report them, because it distinguishes the
+    /// epochs. Of which epoch a gap may be, the sender's own report says, which comes first. A gap
+    /// that only the receiver has found is of an earlier epoch.
+    fn is_all_handled(&self, books: &Books, at: &str, peer: &str, gap: Missing) -> bool {
+        let sender = &self.disks[peer];
+        let to = if at == STATION { "" } else { at };
+        let of_peer = if peer == STATION { "" } else { peer };
+        let run = &books.runs[at];
+        let is_handled = |epoch: &String| {
+            let durable = run.disk.handled(of_peer, epoch)[0];
+            sender.known(epoch, to, Lane::Seq, gap.from..=gap.to, |numbers| {
+                let is_old = |number| {
+                    number <= durable || run.handled.contains(&(peer.to_owned(), epoch.clone(), Lane::Seq, number))
+                };
+                let mut numbers = numbers.peekable();
+                numbers.peek().is_some() && numbers.all(|(number, _)| is_old(number))
+            })
+        };
+        let of_sender = books.gaps.iter().filter(|reported| reported.is_of_sender(peer, at, gap));
+        let mut epochs: BTreeSet<String> = of_sender.map(|reported| reported.epoch.clone()).collect();
+        if epochs.is_empty() && gap.why == Why::Unknown {
+            epochs = sender.epochs();
+            if epochs.len() > 1 {
+                epochs.remove(&sender.present_epoch());
+            }
+        }
+        !epochs.is_empty() && epochs.iter().all(is_handled)
+    }
+
     /// Notes the outcome of a delivery.
     fn concluded(&self, id: u64, result: &Result<(), DeliveryError>) {
         let mut books = self.books();
@@ -353,33 +429,8 @@ impl Watching {
 
 impl Observer for Watching {
     fn delivery_gap(&self, conn: &Connection, gap: &Gap) {
-        let peer = self.peer(conn);
-        let mut books = self.world.books();
-        let Books { missed, runs, gaps, wrong, .. } = &mut *books;
-        if !gap.is_ours {
-            let sender = &self.world.disks[&peer];
-            let to = if self.name == STATION { "" } else { &*self.name };
-            let of_peer = if peer == STATION { "" } else { &*peer };
-            let run = &runs[&self.name];
-            let (mut known, mut new) = (0, 0);
-            // The gap is of any of them: the sender may have lost its disk meanwhile.
-            for epoch in sender.epochs() {
-                let durable = run.disk.handled(of_peer, &epoch)[0];
-                sender.known(&epoch, to, Lane::Seq, gap.from..=gap.to, |numbers| {
-                    for (number, _) in numbers {
-                        known += 1;
-                        let place = (peer.clone(), epoch.clone(), Lane::Seq, number);
-                        new += u32::from(number > durable && !run.handled.contains(&place));
-                    }
-                });
-            }
-            // A message may make room for another one before it is durable.
-            if known > 0 && new == 0 {
-                wrong.push(format!("{} has reported {gap:?} of {peer}, and has handled all of it", self.name));
-            }
-            missed.entry((self.name.clone(), peer.clone())).or_default().push(gap.from..=gap.to);
-        }
-        gaps.push(Reported { at: self.name.clone(), peer, gap: gap.clone() });
+        let Gap { from, to, why, is_ours, .. } = *gap;
+        self.world.reported(&self.name, &self.peer(conn), Missing { from, to, why, is_ours });
     }
     fn delivery_expired(&self, _: &str, message_type: &str) {
         if message_type != "brief" && message_type != "sample" {
@@ -665,12 +716,32 @@ impl Way {
         id
     }
 
+    /// Notes for what a sender waits.
+    fn note(&self, step: &str) {
+        let node = self.node();
+        let is_connected = if self.connection().is_some() { "connected" } else { "not connected" };
+        let step = format!("{step}, {} wait, {is_connected}", self.waiting());
+        node.world.books().steps.insert((node.name.clone(), self.to().to_owned()), step);
+    }
+
+    /// Waits for this future, and notes for what.
+    async fn noting<T>(&self, step: &str, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        loop {
+            self.note(step);
+            if let Ok(result) = timeout(Duration::from_secs(1), &mut future).await {
+                return result;
+            }
+        }
+    }
+
     /// Sends during the faults. Then sends one message of each kind that must arrive, and watches
     /// what waits, until the end.
     async fn talk(self) {
         let (node, world) = (self.node(), &self.node().world);
         let mut dice = SmallRng::seed_from_u64(node.roll(RngExt::random));
         let mut deliveries = JoinSet::new();
+        self.note("it sends during the faults");
         while world.phase() == Phase::Faults {
             pause(&mut dice, 300).await;
             let at_once = if dice.random_bool(0.05) { 60 } else { dice.random_range(0..6) };
@@ -692,6 +763,7 @@ impl Way {
                 _ => {}
             }
         }
+        self.note("it waits for the proof");
         world.reach(Phase::Proof).await;
         // What was sent before the faults ended has to be known, too.
         let mut kinds: Vec<_> = (0..KEYS).map(Kind::Level).chain([Kind::State]).collect();
@@ -700,7 +772,7 @@ impl Way {
         for kind in kinds {
             let (id, mut delivering) = loop {
                 let (id, mut delivering) = self.deliver(kind);
-                match delivering.accepted().await {
+                match self.noting(&format!("{id} ({kind:?}) is not accepted"), delivering.accepted()).await {
                     Ok(()) => break (id, delivering),
                     // What waits has to leave first.
                     Err(DeliveryError::NotAccepted(SendError::OutboxFull)) => sleep(Duration::from_millis(200)).await,
@@ -713,9 +785,10 @@ impl Way {
             if !world.disks[&node.name].is_durable(id) {
                 world.wrong(format!("{id} was accepted after the faults, and is not durable"));
             }
-            let _ = delivering.sent().await;
+            let _ = self.noting(&format!("{id} ({kind:?}) is not sent"), delivering.sent()).await;
             deliveries.spawn(async move { (id, delivering.await) });
         }
+        self.note("it is done");
         world.books().proven += 1;
         while world.phase() < Phase::End {
             while let Some(Ok((id, result))) = deliveries.try_join_next() {
@@ -1035,7 +1108,7 @@ impl World {
         let books = self.books();
         let ways = 2 * self.boxes.len();
         if books.proven < ways {
-            return Some(format!("only {} of {ways} have sent their last messages", books.proven));
+            return Some(format!("only {} of {ways} have sent their last messages: {:?}", books.proven, books.steps));
         }
         if let Some(((from, to), waiting)) = books.waiting.iter().find(|(_, waiting)| **waiting > 0) {
             return Some(format!("{waiting} messages of {from} for {to} wait"));
@@ -1064,7 +1137,7 @@ impl World {
                         for at in [name, peer] {
                             let is_ours = at == name;
                             let other = if is_ours { peer } else { name };
-                            let is_explained = books.gaps.iter().any(|Reported { at: own, peer, gap }| {
+                            let is_explained = books.gaps.iter().any(|Reported { at: own, peer, gap, .. }| {
                                 own == at
                                     && peer == other
                                     && gap.is_ours == is_ours
@@ -1158,4 +1231,43 @@ fn on_any_network_kept_messages_arrive_or_their_gap_is_reported() {
         outcomes.join(", "),
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Row G8: the oracle takes a gap for wrong if its messages were handled. After the sender has lost
+/// its disk, the same numbers may be those of other messages, which never were durable.
+#[tokio::test]
+async fn a_gap_of_a_new_epoch_is_not_that_of_handled_messages() {
+    const NUMBER: u64 = 1_093_001;
+    let world = World::new(&mut SmallRng::seed_from_u64(0));
+    let (at, disk) = (&*world.boxes[0], &world.disks[STATION]);
+    let _programs = [STATION, at].map(|name| world.start_program(name));
+    let put = |key: &str, value: &str| Change::Put { key: key.to_owned(), value: value.to_owned().into() };
+    let message = put(&format!("out/{at}/seq/{NUMBER}"), "{}\n{\"data\":{\"id\":1}}");
+    // In a thread of its own, as that of a program.
+    let commit = |changes: Vec<Change>| {
+        let mut store = disk.open();
+        std::thread::spawn(move || store.commit(&changes)).join().expect("a store does not panic")
+    };
+    let report = |why, is_ours, to| {
+        let (own, peer) = if is_ours { (STATION, at) } else { (at, STATION) };
+        world.reported(own, peer, Missing { from: NUMBER, to, why, is_ours });
+        world.books().wrong.len()
+    };
+    commit(vec![put("epoch", "first"), message]).expect("the disk works");
+    let place = (STATION.to_owned(), "first".to_owned(), Lane::Seq, NUMBER);
+    world.books().runs.get_mut(at).expect("it was started above").handled.insert(place);
+    assert_eq!(report(Why::Expired, true, NUMBER + 1), 0);
+    assert_eq!(report(Why::Expired, false, NUMBER), 1, "it was handled");
+
+    let lose = |epoch| {
+        disk.wipe();
+        disk.set_trouble(Trouble::Full);
+        commit(vec![put("epoch", epoch)]).expect_err("the disk is full");
+    };
+    lose("second");
+    assert_eq!(report(Why::Dropped, true, NUMBER), 1);
+    assert_eq!(report(Why::Dropped, false, NUMBER), 1, "another message with its number was dropped");
+    assert_eq!(report(Why::Unknown, false, NUMBER), 2, "the first epoch had no other message");
+    lose("third");
+    assert_eq!(report(Why::Unknown, false, NUMBER), 2, "the second epoch had other messages");
 }
