@@ -103,6 +103,7 @@ impl Admission {
     }
 
     /// Whether a request must not be accepted without the address of its peer.
+    #[cfg(any(feature = "hyper", test))]
     pub(crate) fn needs_addresses(&self) -> bool {
         self.limits.connections_per_address < usize::MAX || !self.ingress.trusted.is_empty()
     }

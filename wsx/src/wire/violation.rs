@@ -49,6 +49,7 @@ pub(crate) enum Violation {
     #[error("a text message is not UTF-8")]
     TextNotUtf8,
     #[error("a compressed message cannot be inflated: {0}")]
+    #[cfg_attr(not(feature = "deflate"), allow(dead_code, reason = "only an inflater finds it"))]
     NotInflated(&'static str),
     #[error("the message is too long: it has at least {length} bytes, and the limit is {limit}")]
     MessageTooLong { length: u64, limit: usize },

@@ -44,6 +44,7 @@ impl Compression {
     }
 
     /// Adds a message.
+    #[cfg(feature = "deflate")]
     pub(crate) fn add(&mut self, plain: usize, wire: usize, elapsed: Duration) {
         self.messages += 1;
         self.plain_bytes += plain as u64;
