@@ -59,6 +59,8 @@ step "systemd and container" tests/scripts/deployment.sh
 # Needs root, for the networks that it makes.
 step "weak networks, 100,000 messages" tests/scripts/weak_networks.sh 100000
 step "slow links, 300 KB at 10 to 64 kbit/s" tests/scripts/slow_links.sh
+step "a cluster of 100,000 connections" target/campaign/cluster_scale --nodes 6 --connections 100000
+step "partitions of a cluster, 10 minutes" tests/scripts/partitions.sh 600
 for campaign in floods declared json codes readers churn bombs; do
   step "abuse: $campaign" target/campaign/abuse --echo target/campaign/echo --subject target/campaign/subject --only "$campaign"
 done

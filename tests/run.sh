@@ -84,7 +84,7 @@ if [[ "$mode" == quick ]]; then
   exit
 fi
 
-for features in "" macros contract versions client,versions client server tungstenite outbox deflate client,deflate server,deflate client,macros server,macros proxy testing client,rustls server,rustls hyper axum tracing metrics client,metrics,tracing server,metrics,tracing; do
+for features in "" macros contract versions client,versions client server tungstenite outbox deflate client,deflate server,deflate client,macros server,macros proxy testing client,rustls server,rustls hyper axum tracing metrics client,metrics,tracing server,metrics,tracing nats nats,metrics,tracing; do
   step "wsx with features: ${features:-none}" \
     cargo clippy --locked --package wsx-rs --no-default-features --features "$features" -- -D warnings
 done

@@ -18,7 +18,7 @@ use tokio_tungstenite::{
     tungstenite::{self, Message},
 };
 use wsx::{
-    Closed, ConnectError, Connection, Endpoint, HandlerError, Hub, Observer, Rejection, RejectionKind,
+    Closed, ClusterEvent, ConnectError, Connection, Endpoint, HandlerError, Hub, Observer, Rejection, RejectionKind,
     http::request::Parts, server::WsHandler,
 };
 
@@ -419,6 +419,22 @@ impl Observer for Recorder {
     fn connect_failed(&self, attempt: u32, delay: Duration, error: &ConnectError) {
         self.saw(Seen::ConnectFailed(attempt, delay, error.to_string()));
     }
+}
+
+/// Returns an event of a cluster of each kind, with this text wherever another node can put one.
+#[must_use]
+pub fn cluster_events(text: &str) -> Vec<ClusterEvent> {
+    let (name, reason) = (|| text.into(), || text.to_owned());
+    vec![
+        ClusterEvent::Connected,
+        ClusterEvent::Disconnected { reason: reason() },
+        ClusterEvent::NodeJoined { name: name() },
+        ClusterEvent::NodeLeft { name: name() },
+        ClusterEvent::NodeLost { name: name() },
+        ClusterEvent::BroadcastsMissed { name: name(), count: 7 },
+        ClusterEvent::BroadcastsDropped { count: 3 },
+        ClusterEvent::PacketIgnored { reason: reason() },
+    ]
 }
 
 /// Returns an error with its causes, in one line.

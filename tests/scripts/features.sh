@@ -9,13 +9,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source tests/scripts/packages.sh
 
 # Each line has the choices of which a set has at most one: a later choice of a line includes the
-# earlier ones.
+# earlier ones. `nats` includes `server`, but not `hyper`, so it has a line of its own.
 choices=(
   "server hyper axum"
   "client proxy"
   macros
   "versions contract"
   metrics
+  nats
   outbox
   deflate
   rustls

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: squid, microsocks, HAProxy, nginx and OpenSSL from
-# Debian, Chromium, and the packages of Python and npm, at the versions that are pinned in
-# tests/interop and tests/web. What is there already stays; what is installed is told in one line.
+# Installs what the tests need beside Rust: squid, microsocks, HAProxy, nginx, OpenSSL and the NATS
+# server from Debian, Chromium, and the packages of Python and npm, at the versions that are pinned
+# in tests/interop and tests/web. What is there already stays; what is installed is told in one
+# line.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=SCRIPTDIR/packages.sh
@@ -21,6 +22,8 @@ need_command npm "install npm (Debian package npm)"
 command -v cc >/dev/null || need_packages gcc libc6-dev
 # The proxies and load balancers of docs/deployment.md, and the commands of docs/howto/tls.md.
 need_packages haproxy nginx openssl
+# The server that joins hubs. Those of tests/cluster start it themselves.
+need_packages nats-server
 # The browser of tests/web.
 need_packages chromium
 # Every package of the lock file, for every system: a test reads the dependencies offline.

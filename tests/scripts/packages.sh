@@ -68,6 +68,11 @@ names = tomllib.load(open(sys.argv[1], "rb"))["features"]
 print(",".join(sorted(name for name in names if not name.startswith("__"))))' "$1"
 }
 
+# features_but_nats MANIFEST: those of them that the oldest compiler builds.
+features_but_nats() {
+  features_for_users "$1" | sed 's/,nats,/,/'
+}
+
 # use_the_pinned_compiler: rustup knows the compiler of rust-toolchain.toml by its version alone,
 # and would download it again where it is installed as `stable`. Any installed toolchain of that
 # version is chosen instead.

@@ -101,7 +101,8 @@ impl<E: Endpoint> Bench<E> {
     /// Adds this many connections to the hub.
     #[must_use]
     pub fn join(&self, connections: usize) -> Vec<Connection> {
-        let opened = |n: usize| self.hub.open(n.to_string().into(), Vec::new(), None, None, |_| Ok::<_, ()>(())).ok();
+        let opened =
+            |n: usize| self.hub.open(n.to_string().into(), Vec::new(), None, None, |_, _| Ok::<_, ()>(())).ok();
         (0..connections).filter_map(opened).map(Connection::from_handle).collect()
     }
 

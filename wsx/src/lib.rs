@@ -252,15 +252,16 @@
 //!                   writes it on the next connection; numbers, acknowledgements, and the store
 //!
 //! observer          the program's hook for problems; `task`, `dispatch` and both ends call it
+//! cluster           the hubs of several nodes, joined by NATS; the hub gives it its connections
 //! server            the hub: a registry of connections, and the handshake that makes them
 //! client            dials, shakes hands, and reconnects
 //! testing           for tests: a peer in place of the task, and a link in place of TCP
 //! ```
 //!
 //! A folder imports only from folders before it in this order: `protocol`, `contract`, `wire`,
-//! `envelope`, `connection`, `observer`, `delivery`, `dispatch`, `handshake`, `task`, `server`,
-//! `client`, `testing`. There is one exception: the hub and `dispatch` know each other, because a
-//! handler may take `&Hub`.
+//! `envelope`, `connection`, `observer`, `delivery`, `dispatch`, `handshake`, `task`, `cluster`,
+//! `server`, `client`, `testing`. There is one exception: the hub and `dispatch` know each other,
+//! because a handler may take `&Hub`.
 
 // docs.rs marks each item with the feature that it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -293,6 +294,8 @@ pub mod __private;
 // The engine.
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "nats")]
+pub mod cluster;
 #[cfg(feature = "__engine")]
 pub mod connection;
 #[cfg(feature = "__engine")]
@@ -308,6 +311,7 @@ pub mod testing;
 mod catch_panic;
 #[cfg(feature = "__engine")]
 mod closed;
+
 #[cfg(feature = "__engine")]
 mod config;
 #[cfg(feature = "__engine")]
@@ -340,7 +344,7 @@ pub use {
     dispatch::arguments::{Delivered, Meta, State},
     envelope::incoming::RawFrame,
     error::{BoxError, BuildError, ConnectError, HandlerError, Report, SendError},
-    observer::{Interest, Misunderstood, Observer, RejectionKind, Setback, StderrObserver},
+    observer::{ClusterEvent, Interest, Misunderstood, Observer, RejectionKind, Setback, StderrObserver},
     protocol::endpoint::{Endpoint, Untyped},
     server::hub::Hub,
     wire::close_code::CloseCode,

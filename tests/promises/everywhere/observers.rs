@@ -13,7 +13,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tracing_subscriber::fmt::format::FmtSpan;
 use wsx::{CancellationToken, Client, Connection, Hub, Interest, Observer, TracingObserver};
 use wsx_tests::{
-    Peer, Server,
+    Peer, Server, cluster_events,
     handshake::{head, status, upgrade},
     recorder, within,
 };
@@ -257,6 +257,27 @@ async fn each_problem_is_an_event_in_the_span_of_its_connection() {
     server.stop().await;
     let lines = written.lines();
     assert!(!lines.iter().any(|line| line.contains("s3cret") || line == "b"), "{lines:#?}");
+}
+
+/// Rows J9, X11: each event of a cluster is an event, and a warning if something is wrong. Text of
+/// another node does not forge a line.
+#[test]
+fn the_events_of_a_cluster_are_events() {
+    let (written, _guard) = subscribe(tracing::Level::TRACE);
+    let observer = TracingObserver::new();
+    cluster_events("a\nb").iter().for_each(|event| observer.cluster_changed(event));
+    let lines = written.lines();
+    let expected = [
+        " INFO wsx: cluster changed event=NATS can be reached",
+        r" WARN wsx: cluster changed event=NATS cannot be reached: a\nb",
+        r#" INFO wsx: cluster changed event=node "a\nb" has joined"#,
+        r#" INFO wsx: cluster changed event=node "a\nb" has shut down"#,
+        r#" WARN wsx: cluster changed event=node "a\nb" is lost"#,
+        r#" WARN wsx: cluster changed event=7 broadcasts of node "a\nb" are missing here"#,
+        " WARN wsx: cluster changed event=3 broadcasts did not leave for the other nodes",
+        r" WARN wsx: cluster changed event=a packet cannot be read: a\nb",
+    ];
+    assert_eq!(lines, expected);
 }
 
 /// Row X11: with the feature, but without the observer, there is not one span or event. With the

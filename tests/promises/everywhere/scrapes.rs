@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, time::Duration};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 use wsx::{
-    Backoff, CancellationToken, Client, ClientState, CloseCode, Config, Connection, Deflate, Envelope, Hub,
-    MetricsObserver, OverLimit,
+    Backoff, CancellationToken, Client, ClientState, CloseCode, ClusterEvent, Config, Connection, Deflate, Envelope,
+    Hub, MetricsObserver, Observer, OverLimit,
 };
 use wsx_tests::{Log, Peer, Server, handshake::upgrade, query_id, within};
 
@@ -282,6 +282,44 @@ async fn a_client_counts_failed_attempts_and_reconnects() {
     server.stop().await;
 }
 
+/// Rows J9, X10: the events of a cluster are counted, without a label that another node chooses. A
+/// hub without a cluster does not have these metrics.
+#[test]
+fn the_events_of_a_cluster_are_counted() {
+    scrape!(scrape);
+    let observer = MetricsObserver::new();
+    assert!(!scrape.0.render().contains("\nwsx_cluster"), "{}", scrape.0.render());
+    let name = || "hostile\nname".into();
+    let unreachable = || ClusterEvent::Disconnected { reason: "hostile".into() };
+    let metrics = ["connected", "nodes", "broadcasts_missed_total", "broadcasts_dropped_total", "nodes_lost_total"];
+    let values = || metrics.map(|metric| scrape.value(&format!("wsx_cluster_{metric}")));
+    observer.cluster_changed(&unreachable());
+    for metric in metrics {
+        assert!(scrape.0.render().contains(&format!("\nwsx_cluster_{metric} 0\n")), "{metric}");
+    }
+    for (event, expected) in [
+        (unreachable(), [0.0, 0.0, 0.0, 0.0, 0.0]),
+        (ClusterEvent::Connected, [1.0, 0.0, 0.0, 0.0, 0.0]),
+        (ClusterEvent::NodeJoined { name: name() }, [1.0, 1.0, 0.0, 0.0, 0.0]),
+        (ClusterEvent::NodeJoined { name: name() }, [1.0, 2.0, 0.0, 0.0, 0.0]),
+        (ClusterEvent::BroadcastsMissed { name: name(), count: 7 }, [1.0, 2.0, 7.0, 0.0, 0.0]),
+        (ClusterEvent::BroadcastsDropped { count: 3 }, [1.0, 2.0, 7.0, 3.0, 0.0]),
+        (ClusterEvent::NodeLeft { name: name() }, [1.0, 1.0, 7.0, 3.0, 0.0]),
+        (ClusterEvent::NodeLost { name: name() }, [1.0, 0.0, 7.0, 3.0, 1.0]),
+        (ClusterEvent::PacketIgnored { reason: "hostile".into() }, [1.0, 0.0, 7.0, 3.0, 1.0]),
+        (ClusterEvent::Connected, [1.0, 0.0, 7.0, 3.0, 1.0]),
+        (unreachable(), [0.0, 0.0, 7.0, 3.0, 1.0]),
+    ] {
+        observer.cluster_changed(&event);
+        assert_eq!(values(), expected, "{event:?}");
+    }
+    // A second hub of the process.
+    MetricsObserver::new().cluster_changed(&ClusterEvent::Connected);
+    observer.cluster_changed(&ClusterEvent::Connected);
+    assert_eq!(scrape.value("wsx_cluster_connected"), 2.0);
+    assert!(!scrape.0.render().contains("hostile"), "{}", scrape.0.render());
+}
+
 /// Row X10: a message that was queued before the end of a handshake leaves the gauge, even if the
 /// handshake is aborted.
 #[tokio::test]
@@ -364,9 +402,9 @@ fn the_page_and_the_dashboard_name_the_metrics_of_the_code() {
             _ => {}
         }
     }
-    let code = include_str!("../../../wsx/src/observer/metrics.rs");
-    let code: BTreeSet<_> = code.lines().filter(|line| line.starts_with("const ")).flat_map(names).collect();
-    assert_eq!(code.len(), 25, "{code:?}");
+    let code = include_str!("../../../wsx/src/observer/metrics/names.rs");
+    let code: BTreeSet<_> = code.lines().filter(|line| line.contains("const ")).flat_map(names).collect();
+    assert_eq!(code.len(), 30, "{code:?}");
     let page = include_str!("../../../docs/observability.md");
     let rows: BTreeSet<_> = page.lines().filter(|line| line.starts_with("| `wsx_")).flat_map(names).collect();
     assert_eq!(rows, code, "docs/observability.md");

@@ -122,6 +122,101 @@ fn the_document_names_the_bounds_of_kept_messages() {
     }
 }
 
+/// Returns the value of a constant in a file of wsx, such as `4096` or `64 << 20`. Durations are in
+/// milliseconds.
+fn constant(file: &str, name: &str) -> usize {
+    let declared = file.lines().find_map(|line| line.split_once(&format!("const {name}: "))?.1.split_once(" = "));
+    let (_, value) = declared.unwrap_or_else(|| panic!("{name} is not there"));
+    let value = value.trim_end_matches(';');
+    let of = |text: &str| -> usize { text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name}: {text}")) };
+    let within = |call: &str| value.strip_prefix(call)?.strip_suffix(')').map(of);
+    match (within("Duration::from_secs("), within("Duration::from_millis("), value.split_once(" << ")) {
+        (Some(seconds), ..) => seconds * 1000,
+        (_, Some(milliseconds), _) => milliseconds,
+        (.., Some((factor, shift))) => of(factor) << of(shift),
+        _ => of(value),
+    }
+}
+
+/// Returns the packets and the bytes of a constant such as `Most { packets: 4_096, bytes: 16 << 20
+/// }`.
+fn packets_and_bytes(file: &str, name: &str) -> [usize; 2] {
+    let start = file.find(&format!("const {name}: ")).unwrap_or_else(|| panic!("{name} is not there"));
+    let line = file[start..].lines().next().unwrap_or_default();
+    ["packets: ", "bytes: "].map(|field| {
+        let (_, rest) = line.split_once(field).unwrap_or_else(|| panic!("{line}"));
+        let value = rest.split([',', '}']).next().unwrap_or_default().trim();
+        constant(&format!("const IT: usize = {value};"), "IT")
+    })
+}
+
+/// Row J11: the bounds of a cluster are those of the document. The code has them as constants,
+/// which this test reads, because it is built without NATS.
+#[test]
+fn the_document_names_the_bounds_of_a_cluster() {
+    macro_rules! file {
+        ($name:literal) => {
+            include_str!(concat!("../../../wsx/src/", $name))
+        };
+    }
+    let (module, joined) = (file!("cluster/mod.rs"), file!("cluster/joined.rs"));
+    let (peers, node) = (file!("cluster/peers.rs"), file!("cluster/node.rs"));
+    let (calls, link) = (file!("cluster/calls.rs"), file!("cluster/nats/link.rs"));
+    let (events, pace) = (file!("cluster/events.rs"), file!("cluster/nats/pace.rs"));
+    let (dial, types) = (file!("cluster/nats/dial.rs"), file!("server/local/types.rs"));
+    for (limit, file, name) in [
+        ("time for the confirmation of a send or a close", module, "CONFIRMED"),
+        ("time after NATS came up, in which an unknown id is waited for", joined, "GRACE"),
+        ("silence of another node", peers, "SILENCE"),
+        ("standstill of this node, after which it does not lose others", node, "STALL"),
+        ("time for the boxes of another node", peers, "RETRY"),
+        ("time for another node to take a part of the boxes", node, "PART"),
+        ("time for a NATS server to accept the connection", dial, "SERVER"),
+        ("time for the proof that packets come back", dial, "PROOF"),
+    ] {
+        assert_eq!(seconds(limit), Duration::from_millis(constant(file, name) as u64), "{limit}");
+    }
+    let wait = format!("{} ms", constant(joined, "WAIT"));
+    assert_eq!(documented("time for which a broadcast waits for the other nodes"), wait);
+    for (limit, file, name) in [
+        ("nodes that fetch the boxes of a node at a time", node, "MAX_FETCHES"),
+        ("length of a packet with boxes", node, "MAX_PACKET"),
+        ("parts in which the boxes of a node come", peers, "MAX_PARTS"),
+        ("changes of boxes that are not published yet", file!("cluster/directory.rs"), "MAX_PENDING"),
+        ("changes of another node that wait for its boxes", peers, "MAX_WAITING"),
+        ("lost nodes whose broadcasts are still counted", peers, "MAX_LOST"),
+        ("sends and requests of other nodes that wait at a node", calls, "MAX_CALLS"),
+        ("bytes of these sends and requests", calls, "MAX_BYTES"),
+        ("broadcasts of other nodes that wait at a node", joined, "BROADCASTS"),
+        ("bytes of these broadcasts", joined, "BROADCAST_BYTES"),
+        ("sends, requests and closes without an answer", link, "OPEN_QUESTIONS"),
+        ("packets for all nodes in 5 ms, of a node", pace, "PACKETS"),
+        ("bytes of the packets in 5 ms", pace, "BYTES"),
+        ("length of a packet, whatever NATS allows", link, "LONGEST_PAYLOAD"),
+        ("types of messages of other nodes that are counted by name", types, "MAX_TYPES"),
+        ("length of such a type", types, "MAX_LENGTH"),
+        ("length of a namespace", file!("cluster/nats/options.rs"), "LONGEST_NAMESPACE"),
+    ] {
+        assert_eq!(number(limit), constant(file, name), "{limit}");
+    }
+    assert_eq!(constant(pace, "WINDOW"), 5);
+    for (packets, bytes, file, name) in [
+        ("packets for all nodes that wait to be sent", "bytes of the packets for all nodes", link, "PUBLISHED"),
+        ("sends, requests and closes that wait to be sent", "bytes of these that wait to be sent", link, "ASKED"),
+        ("answers that wait to be sent", "bytes of these answers", link, "ANSWERED"),
+        ("notices to one node that wait to be sent", "bytes of these notices", link, "TOLD"),
+        ("packets for all nodes that wait for this node", "bytes of these packets for all nodes", events, "PUBLISHED"),
+        (
+            "packets for this node alone that wait for it",
+            "bytes of these packets for this node alone",
+            events,
+            "DIRECT",
+        ),
+    ] {
+        assert_eq!([number(packets), number(bytes)], packets_and_bytes(file, name), "{packets}");
+    }
+}
+
 #[tokio::test]
 async fn a_connection_has_exactly_the_labels_of_the_document() {
     let (most, longest) = (number("labels of a connection"), number("length of a label"));

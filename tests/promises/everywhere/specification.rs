@@ -96,7 +96,7 @@ fn files(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
 /// What a file is called: by its name, or by its folder's where the name says nothing.
 fn module(path: &Path) -> &str {
     match stem(path) {
-        "main" | "mod" | "lib" | "tests" => path.parent().map_or("", stem),
+        "main" | "mod" | "lib" | "tests" => path.parent().map_or("", module),
         stem => stem,
     }
 }

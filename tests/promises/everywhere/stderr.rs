@@ -9,11 +9,11 @@ use std::{
 };
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 use wsx::{
-    CancellationToken, Client, Hub, Identity, Rejection, StderrObserver,
+    CancellationToken, Client, Hub, Identity, Observer, Rejection, StderrObserver,
     delivery::{Change, Mailbox, Store, StoreError},
     http::{StatusCode, request::Parts},
 };
-use wsx_tests::{Peer, Server, query_id, round_trip, within};
+use wsx_tests::{Peer, Server, cluster_events, query_id, round_trip, within};
 
 /// The environment variable of the process that prints.
 const CHILD: &str = "WSX_TEST_PRINTS";
@@ -211,6 +211,41 @@ fn problems_of_delivery_are_printed() {
         "wsx: the disk is fulla\\nwsx: forged",
     ] {
         assert!(stderr.lines().any(|line| line.starts_with(text)), "{text}: {stderr}");
+    }
+}
+
+/// Rows J9, X9: each event of a cluster is one line, bounded, whatever another node says.
+#[test]
+fn the_events_of_a_cluster_are_printed() {
+    if is_child() {
+        for text in [HOSTILE, &HOSTILE.repeat(10_000)] {
+            cluster_events(text).iter().for_each(|event| StderrObserver.cluster_changed(event));
+        }
+        return;
+    }
+    let mut command = child("stderr::the_events_of_a_cluster_are_printed");
+    let output = command.stderr(Stdio::piped()).output().expect("the test program starts");
+    assert!(output.status.success());
+    let stderr = String::from_utf8(output.stderr).expect("it prints UTF-8");
+    let lines: Vec<_> = stderr.split_terminator('\n').collect();
+    assert_eq!(lines.len(), 16, "{stderr}");
+    for (line, text) in lines.iter().zip(
+        [
+            "NATS can be reached",
+            "NATS cannot be reached: a\\nwsx: forged",
+            "node \"a\\nwsx: forged",
+            "node \"a\\nwsx: forged",
+            "node \"a\\nwsx: forged",
+            "7 broadcasts of node \"a\\nwsx: forged",
+            "3 broadcasts did not leave for the other nodes",
+            "a packet cannot be read: a\\nwsx: forged",
+        ]
+        .iter()
+        .cycle(),
+    ) {
+        assert!(line.starts_with(&format!("wsx: cluster: {text}")), "{text}: {line}");
+        assert!(!line.contains(|c: char| c.is_control() || "\u{2028}\u{202e}".contains(c)), "{line:?}");
+        assert!(line.len() < 4096, "{} bytes", line.len());
     }
 }
 

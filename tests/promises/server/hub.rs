@@ -157,6 +157,27 @@ async fn an_id_that_returns_replaces_its_old_connection() {
     new.receive().await;
 }
 
+/// A hub closes one connection by its id, with a code and a reason.
+#[tokio::test]
+async fn a_hub_closes_the_connection_with_an_id() {
+    let (recorder, mut memory) = recorder();
+    let server = Server::start(Hub::builder().endpoint(Station::default()).observer(recorder).build().unwrap()).await;
+    let (mut a, mut b) = (server.peer("a").await, server.peer("b").await);
+    drop(server.hub.close("a", CloseCode::GOING_AWAY, "this was not polled"));
+    server.hub.send_to("a", &Notice { n: 1 }).await.unwrap();
+    server.hub.close("a", CloseCode::POLICY_VIOLATION, "enough").await.unwrap();
+    assert_eq!(a.receive_data().await, ("notice".into(), json!({"n": 1})), "queued messages are sent first");
+    assert_eq!(a.close().await, (1008, "enough".into()));
+    drop(a);
+    let (id, closed) = memory.connection_closed().await;
+    assert_eq!((&*id, closed.code, closed.by), ("a", CloseCode::POLICY_VIOLATION, ClosedBy::Us));
+    let error = server.hub.close("a", CloseCode::NORMAL, "").await.unwrap_err();
+    assert!(matches!(&error, SendError::NoSuchConnection(id) if id == "a"));
+    // As `close_with`: a peer does not get a code that must not be in a close frame.
+    server.hub.close("b", CloseCode::ABNORMAL, String::new()).await.unwrap();
+    assert_eq!(b.close().await, (1000, String::new()));
+}
+
 /// Row X2: `build_id` gets the request and the address, may await, and rejects with a status. The
 /// values that it attaches stay with the connection.
 #[tokio::test]

@@ -2,20 +2,20 @@
 //!
 //! Its type names the reply, and not the request. So a message that is not a request is one
 //! compiler error at the call, and not a second one at the `.await`.
+pub(crate) mod raw;
 mod reply;
 
+pub(crate) use raw::Failed;
+use raw::{RawAsking, Unanswered};
+
+#[cfg(feature = "nats")]
+use crate::connection::remote::Call;
 use crate::{
-    connection::{
-        handle::Handle,
-        queue::{Pushed, QueueClosed, Ticket},
-        request_error::RequestError,
-        requests::{Ended, NotAdded, Writes},
-        target::{Counted, Target, error_for},
-    },
-    envelope::{Refusal, failure::Failure, keys::Sent},
+    connection::{handle::Handle, request_error::RequestError},
+    envelope::{Refusal, keys::Sent},
     error::SendError,
     message::Message,
-    wire::{header::Opcode, write::Draft},
+    wire::write::Draft,
 };
 use pin_project_lite::pin_project;
 use serde::de::DeserializeOwned;
@@ -26,10 +26,9 @@ use std::{
     future::Future,
     marker::PhantomData,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 thread_local! {
@@ -88,76 +87,16 @@ pin_project! {
     /// started runs to its end.
     #[must_use = "a request is sent when this is awaited"]
     pub struct Asking<'c, R, F = Infallible> {
-        target: Target<'c>,
-        step: Step,
-        timeout: Duration,
-        // In place, so that a request needs no memory for it.
         #[pin]
-        deadline: Option<Sleep>,
-        // The end of its client, if a client asks.
-        client: Option<CancellationToken>,
+        asking: RawAsking<'c>,
         answer: PhantomData<fn() -> (R, F)>,
-    }
-
-    impl<R, F> PinnedDrop for Asking<'_, R, F> {
-        fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
-            if let Some(conn) = this.target.handle() {
-                this.step.drop_on(conn);
-            }
-        }
-    }
-}
-
-/// The progress of a request.
-#[derive(Debug)]
-enum Step {
-    /// Not yet polled.
-    Draft { id: u64, draft: Draft },
-    /// The queue is full and has noted this request.
-    Room { id: u64, ticket: Ticket, before: u64, sent: Counted },
-    /// The request is queued. `before` messages had been queued before it, or more.
-    Reply { id: u64, before: u64 },
-    /// Returns this error at the first poll.
-    Failed(Failed),
-    /// Has returned its result.
-    Done,
-}
-
-/// A request that failed before it was sent.
-#[derive(Debug)]
-pub(crate) enum Failed {
-    NoSuchConnection(String),
-    NotSent(SendError),
-}
-
-impl Step {
-    /// Forgets the request. The peer learns that nobody waits for the reply.
-    fn drop_on(&self, conn: &Handle) {
-        let (id, sent) = match self {
-            Self::Draft { id, .. } => (*id, false),
-            Self::Room { id, ticket, sent, .. } => {
-                let is_queued = conn.queue().give_up(ticket);
-                if is_queued {
-                    sent.report(conn);
-                }
-                (*id, is_queued)
-            }
-            Self::Reply { id, .. } => (*id, true),
-            Self::Failed(_) | Self::Done => return,
-        };
-        if conn.requests().forget(id) && sent {
-            // Without room, the peer does some work in vain.
-            let _ = conn.try_push(Failure::cancellation(conn.role(), id).into_bytes());
-        }
     }
 }
 
 impl<'c, R, F> Asking<'c, R, F> {
     /// Returns a request on this connection. `encode` writes the request with these keys.
     pub(crate) fn on(conn: &'c Handle, encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError>) -> Self {
-        let (step, timeout) = begin(conn, encode);
-        Self::new(Target::Borrowed(conn), step, timeout)
+        Self::new(RawAsking::on(conn, encode))
     }
 
     /// Returns a request on a connection that it owns.
@@ -165,23 +104,32 @@ impl<'c, R, F> Asking<'c, R, F> {
         conn: Result<Handle, Failed>,
         encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError>,
     ) -> Self {
-        match conn {
-            Ok(conn) => {
-                let (step, timeout) = begin(&conn, encode);
-                Self::new(Target::Owned(conn), step, timeout)
-            }
-            Err(failed) => Self::new(Target::Missing, Step::Failed(failed), Duration::ZERO),
-        }
+        Self::new(RawAsking::on_owned(conn, None, encode))
     }
 
-    fn new(target: Target<'c>, step: Step, timeout: Duration) -> Self {
-        Self { target, step, timeout, deadline: None, client: None, answer: PhantomData }
+    /// Returns a request on another node. `timeout` is that of the hub.
+    ///
+    /// At the first poll, `call` takes the request and its timeout, which
+    /// [`timeout`](Self::timeout) may have changed. The request is an envelope with an `id` and a
+    /// `ttl` that have no meaning: the other node writes its own. This future drops that of `call`
+    /// at its own end, and at the deadline.
+    #[cfg(feature = "nats")]
+    pub(crate) fn remote(
+        timeout: Duration,
+        encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError>,
+        call: Call,
+    ) -> Self {
+        Self::new(RawAsking::remote(timeout, encode, call))
+    }
+
+    fn new(asking: RawAsking<'c>) -> Self {
+        Self { asking, answer: PhantomData }
     }
 
     /// Makes this the request of a client. Between two connections it returns
     /// [`SendError::NotConnected`].
     pub(crate) fn of_client(mut self, stop: CancellationToken) -> Self {
-        self.client = Some(stop);
+        self.asking = self.asking.of_client(stop);
         self
     }
 
@@ -195,48 +143,9 @@ impl<'c, R, F> Asking<'c, R, F> {
     ///
     /// Panics if the request was polled before.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        assert!(self.deadline.is_none(), "the timeout of a request is set before it is sent");
-        self.timeout = timeout;
-        if let Step::Draft { draft, .. } = &mut self.step {
-            // The type of a message cannot contain this text: JSON escapes its quotes.
-            const KEY: &[u8] = b",\"ttl\":";
-            let payload = draft.payload();
-            let at = payload.windows(KEY.len()).position(|window| window == KEY).expect("a request has a `ttl`");
-            let start = at + KEY.len();
-            let digits = payload[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-            draft.replace(start..start + digits, milliseconds(timeout).to_string().as_bytes());
-        }
+        self.asking = self.asking.timeout(timeout);
         self
     }
-}
-
-/// Adds the request to those of the connection, and encodes it.
-fn begin(conn: &Handle, encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError>) -> (Step, Duration) {
-    let (timeout, maximum) = (conn.request_timeout(), conn.max_requests());
-    let step = match conn.requests().add(maximum) {
-        Ok(id) => {
-            let encoded = encode(Sent::Request { id, ttl: milliseconds(timeout) });
-            let read = |draft: Draft| match draft.message_type() {
-                message_type if conn.peer_reads(message_type) => Ok(draft),
-                message_type => Err(conn.withhold(message_type)),
-            };
-            encoded.and_then(read).map_or_else(
-                |error| {
-                    conn.requests().forget(id);
-                    Step::Failed(Failed::NotSent(error))
-                },
-                |draft| Step::Draft { id, draft },
-            )
-        }
-        Err(NotAdded::Full) => Step::Failed(Failed::NotSent(SendError::Full)),
-        Err(NotAdded::Ended) => Step::Failed(Failed::NotSent(SendError::Closed)),
-    };
-    (step, timeout)
-}
-
-/// Returns the time in milliseconds, rounded up: the peer answers a request with 0 ms at once.
-fn milliseconds(timeout: Duration) -> u64 {
-    u64::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
@@ -244,96 +153,26 @@ impl<R: Message + DeserializeOwned, F: Refusal> Future for Asking<'_, R, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         ASKED.set(true);
-        let this = self.project();
-        let mut deadline = this.deadline;
-        let client = this.client.as_ref();
-        let not_sent = |error| Poll::Ready(Err(RequestError::NotSent(error_for(error, client))));
-        // Before the step is taken: outside of a runtime this panics, and the request is then
-        // forgotten.
-        if let (Step::Draft { .. }, true) = (&*this.step, deadline.is_none()) {
-            deadline.set(Some(sleep(*this.timeout)));
-        }
-        loop {
-            let step = std::mem::replace(this.step, Step::Done);
-            let conn = match (&step, this.target.handle()) {
-                (Step::Failed(_) | Step::Done, _) | (_, None) => None,
-                (_, conn) => conn,
-            };
-            match (step, conn) {
-                (Step::Failed(Failed::NoSuchConnection(id)), _) => {
-                    return Poll::Ready(Err(RequestError::NoSuchConnection(id)));
-                }
-                (Step::Failed(Failed::NotSent(error)), _) => return not_sent(error),
-                (Step::Draft { id, draft }, Some(conn)) => {
-                    let mut frame = draft.finish(Opcode::TEXT, conn.role());
-                    conn.mark(&mut frame);
-                    let sent = Counted::of(&frame);
-                    match conn.queue().push(frame.into_bytes(), cx) {
-                        Ok(Pushed::Queued(before)) => {
-                            sent.report(conn);
-                            *this.step = Step::Reply { id, before };
-                        }
-                        Ok(Pushed::Waiting(ticket, before)) => *this.step = Step::Room { id, ticket, before, sent },
-                        Err(QueueClosed) => {
-                            conn.requests().forget(id);
-                            return not_sent(SendError::Closed);
-                        }
-                    }
-                }
-                (Step::Room { id, ticket, before, sent }, Some(conn)) => match conn.queue().poll_ticket(&ticket, cx) {
-                    Poll::Ready(Ok(())) => {
-                        sent.report(conn);
-                        *this.step = Step::Reply { id, before };
-                    }
-                    Poll::Ready(Err(QueueClosed)) => {
-                        conn.requests().forget(id);
-                        return not_sent(SendError::Closed);
-                    }
-                    Poll::Pending if has_passed(deadline.as_mut(), cx) => {
-                        if conn.queue().cancel(&ticket).is_some() {
-                            conn.requests().forget(id);
-                            return not_sent(SendError::Full);
-                        }
-                        // It was queued meanwhile, or the queue was closed.
-                        *this.step = Step::Room { id, ticket, before, sent };
-                    }
-                    Poll::Pending => {
-                        *this.step = Step::Room { id, ticket, before, sent };
-                        return Poll::Pending;
-                    }
-                },
-                (Step::Reply { id, before }, Some(conn)) => match conn.requests().poll(id, cx) {
-                    Poll::Ready(Ended::Answered(reply)) => {
-                        let result = reply::read(&reply);
-                        reply.recycle();
-                        return Poll::Ready(result);
-                    }
-                    // The task never took the frame, and does not any more.
-                    Poll::Ready(Ended::Closed(_, Writes::Over)) if conn.queue().taken() <= before => {
-                        return not_sent(SendError::Closed);
-                    }
-                    Poll::Ready(Ended::Closed(closed, _)) => return Poll::Ready(Err(RequestError::Ended(closed))),
-                    Poll::Pending if has_passed(deadline.as_mut(), cx) => {
-                        conn.requests().forget(id);
-                        return Poll::Ready(Err(RequestError::TimedOut));
-                    }
-                    Poll::Pending => {
-                        *this.step = Step::Reply { id, before };
-                        return Poll::Pending;
-                    }
-                },
-                (Step::Done, _) | (_, None) => unreachable!("a future is not polled after it is done"),
-            }
+        let reply = ready!(self.project().asking.poll(cx))?;
+        let result = reply::read(&reply);
+        reply.recycle();
+        Poll::Ready(result)
+    }
+}
+
+impl<F> From<Unanswered> for RequestError<F> {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::NoSuchConnection(id) => Self::NoSuchConnection(id),
+            Unanswered::NotSent(error) => Self::NotSent(error),
+            Unanswered::Ended(closed) => Self::Ended(closed),
+            Unanswered::TimedOut => Self::TimedOut,
         }
     }
 }
 
-fn has_passed(deadline: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
-    deadline.as_pin_mut().is_some_and(|deadline| deadline.poll(cx).is_ready())
-}
-
 impl<R, F> fmt::Debug for Asking<'_, R, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asking").field("step", &self.step).field("timeout", &self.timeout).finish_non_exhaustive()
+        self.asking.fmt(f)
     }
 }

@@ -10,9 +10,12 @@ pub(crate) mod handle;
 pub(crate) mod keeper;
 pub(crate) mod loom_or_std;
 pub(crate) mod queue;
+#[cfg(feature = "nats")]
+pub(crate) mod remote;
 pub(crate) mod request_error;
 pub(crate) mod requests;
 pub(crate) mod sending;
+pub(crate) mod shrink;
 pub(crate) mod target;
 pub(crate) mod token_bucket;
 mod untyped;

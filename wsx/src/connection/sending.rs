@@ -135,7 +135,7 @@ impl<'c> Sending<'c> {
 
     /// Sets how long the message may wait for room.
     #[inline]
-    fn within(mut self, ttl: Option<Duration>) -> Self {
+    pub(crate) fn within(mut self, ttl: Option<Duration>) -> Self {
         self.ttl = ttl.map(|ttl| (ttl, None));
         self
     }

@@ -16,6 +16,18 @@ impl Seconds {
     }
 }
 
+/// For other nodes of a cluster.
+#[cfg(feature = "nats")]
+impl Seconds {
+    pub(crate) fn from_number(seconds: u32) -> Self {
+        Self(seconds)
+    }
+
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+}
+
 impl From<Seconds> for SystemTime {
     fn from(seconds: Seconds) -> Self {
         UNIX_EPOCH + Duration::from_secs(seconds.0.into())

@@ -16,6 +16,8 @@ pub(crate) mod incoming;
 pub(crate) mod kept;
 pub(crate) mod keys;
 pub(crate) mod parse;
+#[cfg(feature = "nats")]
+pub(crate) mod passed_on;
 #[cfg(feature = "__engine")]
 pub(crate) mod payload;
 #[cfg(feature = "__engine")]

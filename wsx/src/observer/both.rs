@@ -6,7 +6,9 @@ use crate::{
     envelope::incoming::RawFrame,
     error::StoreError,
     error::{ConnectError, HandlerError},
-    observer::{Gap, Interest, Misunderstood, Observer, RejectionKind, Resumed, Setback, calls::for_each_call},
+    observer::{
+        ClusterEvent, Gap, Interest, Misunderstood, Observer, RejectionKind, Resumed, Setback, calls::for_each_call,
+    },
     protocol::PeerVersion,
     wire::deflate::Compression,
 };

@@ -26,6 +26,7 @@ macro_rules! for_each_call {
             handshake_rejected(peer: Option<SocketAddr>, kind: RejectionKind, status: StatusCode, reason: &str);
             tls_failed(peer: Option<SocketAddr>, error: &io::Error);
             id_contested(id: &str, older: Option<SocketAddr>, newer: Option<SocketAddr>, replacements: u32);
+            cluster_changed(event: &ClusterEvent);
             connect_failed(failures: u32, delay: Duration, error: &ConnectError);
             client_gave_up(setback: &Setback);
             message_received(conn: &Connection, message_type: &str, bytes: usize);

@@ -10,7 +10,9 @@ use crate::{
     envelope::incoming::{RawFrame, UNKNOWN},
     error::StoreError,
     error::{ConnectError, HandlerError},
-    observer::{Gap, Interest, Misunderstood, Observer, RejectionKind, Resumed, Setback, calls::for_each_call},
+    observer::{
+        ClusterEvent, Gap, Interest, Misunderstood, Observer, RejectionKind, Resumed, Setback, calls::for_each_call,
+    },
     protocol::PeerVersion,
     wire::deflate::Compression,
 };
@@ -40,7 +42,10 @@ impl GuardedObserver {
 
 macro_rules! guarded {
     ($($name:ident($($argument:ident: $type:ty),*);)*) => {
-        #[cfg_attr(not(feature = "rustls"), allow(dead_code, reason = "only TLS calls `tls_failed`"))]
+        #[cfg_attr(
+            not(all(feature = "nats", feature = "rustls")),
+            allow(dead_code, reason = "only nodes call `cluster_changed`, and only TLS calls `tls_failed`")
+        )]
         impl GuardedObserver {
             $(pub(crate) fn $name(&self, $($argument: $type),*) {
                 self.report(|observer| observer.$name($($argument),*));
@@ -75,3 +80,34 @@ impl WatchWithheld for GuardedObserver {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Silent;
 impl Observer for Silent {}
+
+#[cfg(test)]
+#[cfg(not(wsx_model))]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// An observer that notes the events of a cluster, and then panics.
+    #[derive(Clone, Default)]
+    struct Panics(Arc<Mutex<Vec<ClusterEvent>>>);
+    impl Observer for Panics {
+        fn cluster_changed(&self, event: &ClusterEvent) {
+            self.0.lock().unwrap().push(event.clone());
+            panic!("a panic on purpose")
+        }
+    }
+
+    /// Rows J9, X4: a panic of the observer at an event of a cluster loses that report alone.
+    #[test]
+    fn a_panic_at_an_event_of_a_cluster_loses_that_report_alone() {
+        let (alone, first, second) = (Panics::default(), Panics::default(), Panics::default());
+        let pair = (first.clone(), second.clone());
+        let events = [ClusterEvent::Connected, ClusterEvent::BroadcastsDropped { count: 1 }];
+        for observer in [GuardedObserver::new(alone.clone()), GuardedObserver::new(pair)] {
+            events.iter().for_each(|event| observer.cluster_changed(event));
+        }
+        for panics in [alone, first, second] {
+            assert_eq!(*panics.0.lock().unwrap(), events);
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //! depend on a logging or metrics library (row X3 of the specification).
 mod both;
 mod calls;
+mod cluster;
 mod delivery;
 mod guarded;
 mod interest;
@@ -22,6 +23,7 @@ mod versions;
 pub use self::metrics::MetricsObserver;
 #[cfg(feature = "tracing")]
 pub use self::tracing::TracingObserver;
+pub use cluster::ClusterEvent;
 pub use delivery::{Gap, Resumed, Why};
 pub use interest::Interest;
 pub use rejection_kind::RejectionKind;
@@ -239,6 +241,12 @@ pub trait Observer: Send + Sync + 'static {
     /// same, with one address.
     fn id_contested(&self, id: &str, older: Option<SocketAddr>, newer: Option<SocketAddr>, replacements: u32) {
         let _ = (id, older, newer, replacements);
+    }
+
+    /// The cluster of a hub has changed, or cannot be reached (row J9 of the specification). Only
+    /// with the feature `nats`.
+    fn cluster_changed(&self, event: &ClusterEvent) {
+        let _ = event;
     }
 
     /// A client could not connect, and dials again after `delay`.

@@ -5,7 +5,7 @@ use crate::{
     envelope::incoming::{RAW, RawFrame},
     error::{ConnectError, HandlerError, StoreError},
     observer::{
-        Gap, Misunderstood, Observer, RejectionKind, Setback,
+        ClusterEvent, Gap, Misunderstood, Observer, RejectionKind, Setback,
         shown::{Shown, ShownClosed, ShownError},
     },
     protocol::PeerVersion,
@@ -22,7 +22,7 @@ use std::{
 /// Prints each problem to standard error, in a line with all its causes.
 ///
 /// An opened connection is not a problem, nor is a connection closed with 1000, 1001 or without a
-/// code.
+/// code. Every event of a cluster is printed, also that NATS can be reached again.
 ///
 /// A problem is one line, whatever the peer sends: text of the peer is escaped, and cut at 256
 /// bytes. The query, the fragment and the user info of a URL are left out, because they may have a
@@ -155,6 +155,10 @@ impl Observer for StderrObserver {
 
     fn tls_failed(&self, peer: Option<SocketAddr>, error: &io::Error) {
         print_from(peer, format_args!("TLS handshake failed: {}", ShownError(error)));
+    }
+
+    fn cluster_changed(&self, event: &ClusterEvent) {
+        print(format_args!("cluster: {event}"));
     }
 
     fn id_contested(&self, id: &str, older: Option<SocketAddr>, newer: Option<SocketAddr>, replacements: u32) {

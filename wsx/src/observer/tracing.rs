@@ -6,7 +6,7 @@ use crate::{
     error::StoreError,
     error::{ConnectError, HandlerError},
     observer::{
-        Gap, Interest, Misunderstood, Observer, RejectionKind, Resumed, Setback,
+        ClusterEvent, Gap, Interest, Misunderstood, Observer, RejectionKind, Resumed, Setback,
         shown::{Shown, ShownClosed, ShownError},
     },
     protocol::PeerVersion,
@@ -165,6 +165,15 @@ impl Observer for TracingObserver {
     fn id_contested(&self, id: &str, older: Option<SocketAddr>, newer: Option<SocketAddr>, replacements: u32) {
         let (id, older, newer) = (Shown(&id), shown(older), shown(newer));
         warn!(target: "wsx", %id, older, newer, replacements, "id contested");
+    }
+
+    fn cluster_changed(&self, event: &ClusterEvent) {
+        match event {
+            ClusterEvent::Connected | ClusterEvent::NodeJoined { .. } | ClusterEvent::NodeLeft { .. } => {
+                info!(target: "wsx", %event, "cluster changed");
+            }
+            _ => warn!(target: "wsx", %event, "cluster changed"),
+        }
     }
 
     fn connect_failed(&self, failures: u32, delay: Duration, error: &ConnectError) {

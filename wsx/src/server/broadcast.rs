@@ -48,7 +48,18 @@ pub(super) fn send<'h, E: Endpoint, M: Outbound + ?Sized>(
     }
     let frame = message.encode(Role::Server);
     // Boxed, so that its type does not name the message; `sending` has the reason.
-    Box::pin(async move { Ok(broadcast(hub, frame?, label).await) })
+    Box::pin(async move {
+        let frame = frame?;
+        let message_type = frame.message_type;
+        #[cfg(feature = "nats")]
+        let later = hub.publish(&frame, label)?;
+        let accepted = broadcast(hub, frame, message_type, label).await;
+        #[cfg(feature = "nats")]
+        if let Some(later) = later {
+            later.await;
+        }
+        Ok(accepted)
+    })
 }
 
 /// Keeps a message for each connected peer.
@@ -89,11 +100,12 @@ fn keep<'h, E: Endpoint>(
 ///            room                half empty
 /// ```
 ///
-/// With a label, only its connections get the frame, and only they cost time.
-async fn broadcast<E>(hub: &Hub<E>, frame: Frame, label: Option<&str>) -> usize {
+/// With a label, only its connections get the frame, and only they cost time. `message_type` is
+/// that of the message, also if the frame does not have it.
+pub(super) async fn broadcast<E>(hub: &Hub<E>, frame: Frame, message_type: &str, label: Option<&str>) -> usize {
     let counted = Counted::of(&frame);
     let compressed = Variants::of(&frame, hub.config());
-    let message = Outgoing { frame: frame.into_bytes(), counted, compressed };
+    let message = Outgoing { frame: frame.into_bytes(), message_type, counted, compressed };
     let (watched, withholds) = (hub.program().watches_messages(), hub.program().versions.withholds());
     let roster = hub.roster();
     let offered = match (watched, withholds || message.compressed.is_some()) {
@@ -105,7 +117,7 @@ async fn broadcast<E>(hub: &Hub<E>, frame: Frame, label: Option<&str>) -> usize 
     let Offered { mut accepted, reported, withheld, full, behind } = offered;
     // After the lock of the registry or of the labels is released.
     reported.iter().for_each(|conn| message.report(conn));
-    withheld.iter().for_each(|conn| drop(conn.withhold(counted.message_type)));
+    withheld.iter().for_each(|conn| drop(conn.withhold(message_type)));
     let limit = hub.config().lag_timeout;
     let mut late = Vec::new();
     if !behind.is_empty() {
@@ -147,14 +159,15 @@ async fn broadcast<E>(hub: &Hub<E>, frame: Frame, label: Option<&str>) -> usize 
 }
 
 /// The message of a broadcast.
-struct Outgoing {
+struct Outgoing<'m> {
     frame: Bytes,
+    message_type: &'m str,
     counted: Counted,
     /// The frames for connections that compress. `None` if the hub does not compress it.
     compressed: Option<Variants>,
 }
 
-impl Outgoing {
+impl Outgoing<'_> {
     fn report(&self, conn: &Handle) {
         self.counted.report(conn);
         self.report_compression(conn);
@@ -224,11 +237,11 @@ impl Offered {
 fn offer<const WATCHED: bool, const DIFFERS: bool>(
     roster: &Roster,
     label: Option<&str>,
-    message: &Outgoing,
+    message: &Outgoing<'_>,
 ) -> Offered {
     let (mut offered, mut later) = (Offered::default(), Vec::new());
     let visit = |conn: &Handle| {
-        if DIFFERS && !conn.peer_reads(message.counted.message_type) {
+        if DIFFERS && !conn.peer_reads(message.message_type) {
             return offered.withheld.push(conn.clone());
         }
         if DIFFERS && message.compressed.as_ref().is_some_and(|variants| variants.is_missing(conn)) {
@@ -247,7 +260,7 @@ fn offer<const WATCHED: bool, const DIFFERS: bool>(
 
 /// Queues the frame in the reserve of each of these connections. Returns the number of connections
 /// that accepted it. Those without room go into `late`.
-fn push_beyond(behind: Vec<Handle>, message: &Outgoing, limit: Duration, late: &mut Vec<Handle>) -> usize {
+fn push_beyond(behind: Vec<Handle>, message: &Outgoing<'_>, limit: Duration, late: &mut Vec<Handle>) -> usize {
     let now = Instant::now();
     let accepted = behind.into_iter().filter(|conn| {
         let result = conn.queue().push_beyond(message.frame(conn), now, limit);
@@ -260,7 +273,7 @@ fn push_beyond(behind: Vec<Handle>, message: &Outgoing, limit: Duration, late: &
 /// closed.
 fn is_accepted(
     conn: &Handle,
-    message: &Outgoing,
+    message: &Outgoing<'_>,
     result: &Result<Beyond, QueueClosed>,
     late: &mut Vec<Handle>,
 ) -> bool {

@@ -281,13 +281,14 @@ pub(super) fn enter<E: Endpoint>(
     let token = tasks.token();
     // `admit` has rejected labels that are not valid.
     let labels = identity.labels.unwrap_or_default();
-    let conn = hub.open(identity.id, labels, peer, speaks, |older| {
+    let id = identity.id.clone();
+    let conn = hub.open(identity.id, labels, peer, speaks, |older, is_elsewhere| {
         // The token of this connection counts too. So the limit is exact, even if many connections
         // arrive at the same time.
         if stop.is_cancelled() {
             Err(going_away())
-        } else if let Some(older) = older.filter(|older| hub.rejects_duplicates() && !older.is_closed()) {
-            Err(taken(older.id()))
+        } else if hub.rejects_duplicates() && (is_elsewhere || older.is_some_and(|older| !older.is_closed())) {
+            Err(taken(&id))
         } else if hub.admission().allows(tasks.len(), older.is_some()) {
             Ok(())
         } else {

@@ -2,7 +2,7 @@
 //!
 //! It does not know sockets or HTTP; `upgrade` turns requests into connections. `inner` has its
 //! parts, and adds and removes connections.
-mod inner;
+pub(crate) mod inner;
 
 #[cfg(feature = "server")]
 use crate::server::{
@@ -12,9 +12,9 @@ use crate::server::{
     upgrade::{self, WsHandler},
 };
 use crate::{
-    connection::{Asking, Connection, Sending, asking::Failed},
+    connection::{Asking, Connection},
     delivery::{Delivering, StateOf, Waiting},
-    envelope::{AskedBy, Outbound, SentBy, frame::Encode as _, kept::KeptMessage, keys::Sent},
+    envelope::{AskedBy, Outbound, SentBy, frame::Encode as _, kept::KeptMessage},
     error::{LabelError, SendError},
     message::{self, Kept, Message},
     protocol::{
@@ -22,8 +22,8 @@ use crate::{
         endpoint::{Endpoint, Untyped},
         side::AnySide,
     },
-    server::{broadcast, hub::inner::Inner, lifecycle::Lifecycle, presence::Presence, sending_to::SendingTo, shutdown},
-    wire::{role::Role, write::Draft},
+    server::{broadcast, hub::inner::Inner, presence::Presence, sending_to::SendingTo, shutdown},
+    wire::close_code::CloseCode,
 };
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -43,18 +43,13 @@ impl Hub {
     /// Returns a hub of the untyped endpoint, with the annotated handlers that do not name an
     /// endpoint.
     ///
-    /// The hub may be without handlers, because `register` can add handlers to each connection.
-    /// [`Hub::builder`] reports that as an error, and takes other endpoints.
+    /// It may be without handlers, because `register` can add them to each connection.
     ///
     /// # Panics
     ///
-    /// Panics if the handlers do not fit together, with a line for every problem. [`Hub::builder`]
-    /// returns these as an error.
+    /// Panics if the handlers do not fit together. [`Hub::builder`] returns the problems instead.
     #[must_use]
-    #[allow(
-        clippy::new_without_default,
-        reason = "it collects handlers and may panic, which is unexpected in a default"
-    )]
+    #[allow(clippy::new_without_default, reason = "it may panic, which is unexpected in a default")]
     pub fn new() -> Self {
         Self::builder().without_handlers().build().unwrap_or_else(|error| panic!("{error}"))
     }
@@ -148,8 +143,7 @@ impl<E: Endpoint> Hub<E> {
     /// Cancel safe; see [`Sending`](crate::connection::Sending). If this future is dropped after
     /// its first poll, a kept message is kept.
     pub fn send_to<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, id: &str, message: &M) -> SendingTo {
-        let conn = || self.registry().get(id).ok_or_else(|| SendError::NoSuchConnection(id.to_owned()));
-        SendingTo(Sending::message_to(Role::Server, message, conn, || Ok(self.recipient(id))))
+        self.send(id, message)
     }
 
     /// Sends a kept message, as [`send_to`](Self::send_to), and waits until the peer has handled
@@ -206,8 +200,7 @@ impl<E: Endpoint> Hub<E> {
         self.ask(id, |keys| message.draft(keys))
     }
 
-    /// As [`request`](Self::request), without a protocol: `R` is the message that is expected as
-    /// the reply.
+    /// As [`request`](Self::request), without a protocol: `R` is the expected reply.
     pub fn request_as<R: Message + DeserializeOwned>(
         &self,
         id: &str,
@@ -217,10 +210,6 @@ impl<E: Endpoint> Hub<E> {
         E: Endpoint<Side = AnySide>,
     {
         self.ask(id, |keys| message.draft(keys))
-    }
-
-    fn ask<R, F>(&self, id: &str, encode: impl FnOnce(Sent<'_>) -> Result<Draft, SendError>) -> Asking<'static, R, F> {
-        Asking::on_owned(self.registry().get(id).ok_or_else(|| Failed::NoSuchConnection(id.to_owned())), encode)
     }
 
     /// Queues a message or an envelope for every connection. Returns the number of connections that
@@ -301,16 +290,30 @@ impl<E: Endpoint> Hub<E> {
         self.0.roster.presence().clone()
     }
 
-    /// Returns all connections, in any order.
+    /// Returns all connections of this node, in any order.
     #[must_use]
     pub fn connections(&self) -> Vec<Connection<E::Side, E::Peer>> {
         self.registry().connections().into_iter().map(Connection::from_handle).collect()
     }
 
-    /// Returns the connection with this id, if there is one.
+    /// Returns the connection with this id, if this node has it.
     #[must_use]
     pub fn connection(&self, id: &str) -> Option<Connection<E::Side, E::Peer>> {
         self.registry().get(id).map(Connection::from_handle)
+    }
+
+    /// Closes the connection with this id, with a code and a reason, as
+    /// [`Connection::close_with`]. It does not wait for the end of the connection.
+    ///
+    /// # Errors
+    ///
+    /// - [`SendError::NoSuchConnection`]: the hub does not have a connection with this id.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the connection is closed at the first poll, or not at all.
+    pub async fn close(&self, id: &str, code: CloseCode, reason: impl Into<String>) -> Result<(), SendError> {
+        self.close_anywhere(id, code, reason.into()).await
     }
 
     /// Whether a connection with this id is open: its handler of `__open__` runs or has run, and
@@ -320,19 +323,19 @@ impl<E: Endpoint> Hub<E> {
     /// [`presence`](Self::presence) knows whether the box has gone.
     #[must_use]
     pub fn is_connected(&self, id: &str) -> bool {
-        self.registry().get(id).is_some_and(|conn| conn.is_started())
+        self.is_connected_here(id) || self.roster().is_elsewhere(id)
     }
 
-    /// Returns the ids of all connections, in any order.
+    /// Returns the ids of all connections, in any order, also of those of other nodes.
     #[must_use]
     pub fn ids(&self) -> Vec<String> {
-        self.registry().ids()
+        self.roster().ids()
     }
 
-    /// Returns the number of connections.
+    /// Returns the number of connections, also of those of other nodes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.registry().len()
+        self.roster().len()
     }
 
     /// Whether the hub does not have a connection.
@@ -355,6 +358,13 @@ impl<E: Endpoint> Hub<E> {
         self.registry().versions()
     }
 
+    /// Returns what this node knows of its [cluster](crate::cluster), if it is in one.
+    #[cfg(feature = "nats")]
+    #[must_use]
+    pub fn cluster(&self) -> Option<crate::cluster::ClusterStatus> {
+        self.joined().map(crate::cluster::Cluster::status)
+    }
+
     /// Answers health checks with 503 from now on, so that a load balancer sends new connections to
     /// another server (row N3 of the specification). Everything else goes on, new connections
     /// included.
@@ -375,8 +385,7 @@ impl<E: Endpoint> Hub<E> {
     /// then every connection is closed with code 1001. Running handlers, `__close__` handlers and
     /// observers finish first (row X7 of the specification).
     ///
-    /// Returns the number of connections that were still open when `grace` expired. Those are
-    /// dropped.
+    /// Returns the number of connections that were still open after `grace`, and were dropped.
     ///
     /// Every call waits until the hub has closed; with several calls, the shortest grace period
     /// applies. Do not await this in one of the hub's own handlers: the shutdown waits for it.
@@ -386,12 +395,6 @@ impl<E: Endpoint> Hub<E> {
     ///
     /// Cancel safe: if this future is dropped, the shutdown goes on, with its grace period.
     pub async fn shutdown(&self, grace: Duration) -> usize {
-        let Lifecycle { stop, tasks, .. } = self.lifecycle();
-        stop.cancel();
-        // In its own task, so that every connection is closed even if this future is dropped.
-        let hub = self.clone();
-        let ending = tokio::spawn(async move { shutdown::run(&hub, grace).await });
-        // This fails only if the runtime ends.
-        ending.await.unwrap_or_else(|_| tasks.len())
+        shutdown::begin(self, grace).await
     }
 }

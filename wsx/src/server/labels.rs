@@ -3,9 +3,9 @@ use crate::{
     connection::{
         handle::Handle,
         loom_or_std::{Mutex, MutexGuard, RandomState},
+        shrink::shrink,
     },
     error::LabelError,
-    server::shrink::shrink,
 };
 use std::{collections::HashMap, sync::Arc};
 

@@ -41,8 +41,9 @@ fn hub() -> Hub<Untyped> {
 fn open(hub: &Hub<Untyped>) -> Option<(Handle, TaskTrackerToken)> {
     let Lifecycle { tasks, stop, .. } = hub.lifecycle();
     let token = tasks.token();
-    let conn =
-        hub.open("box".into(), Vec::new(), None, None, |_| if stop.is_cancelled() { Err(()) } else { Ok(()) }).ok()?;
+    let conn = hub
+        .open("box".into(), Vec::new(), None, None, |_, _| if stop.is_cancelled() { Err(()) } else { Ok(()) })
+        .ok()?;
     Some((conn, token))
 }
 

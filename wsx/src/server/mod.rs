@@ -134,6 +134,8 @@
 //!   port is closed. If a load balancer checks the server, call
 //!   [`Hub::drain`](crate::Hub::drain) first.
 //! - Sends return [`SendError::Closed`](crate::SendError::Closed) from the beginning.
+//! - A node of a `cluster` closes its connections one after the other with 1012, within 5 s or
+//!   half of `grace`, because the other nodes take them.
 //! - Messages that a peer sent before it learned of the close are handled, unless a handler
 //!   closes the connection.
 //! - The reply of a handler that began before the shutdown is sent. The close waits for it for up
@@ -155,10 +157,13 @@ pub(crate) mod admission;
 mod broadcast;
 #[cfg(feature = "server")]
 pub(crate) mod builder;
+#[cfg(feature = "nats")]
+mod cluster;
 #[cfg_attr(feature = "deflate", path = "compressed/enabled.rs")]
 #[cfg_attr(not(feature = "deflate"), path = "compressed/disabled.rs")]
 mod compressed;
 mod duplicates;
+mod elsewhere;
 #[cfg(feature = "server")]
 pub(crate) mod establish;
 #[cfg(feature = "server")]
@@ -173,6 +178,8 @@ pub(crate) mod identity;
 mod ingress;
 mod labels;
 mod lifecycle;
+#[cfg(feature = "nats")]
+pub(crate) mod local;
 #[cfg(feature = "server")]
 mod options;
 #[cfg(feature = "server")]
@@ -187,7 +194,6 @@ mod registry;
 pub(crate) mod rejection;
 mod roster;
 mod sending_to;
-mod shrink;
 mod shutdown;
 #[cfg(feature = "server")]
 mod subprotocol;

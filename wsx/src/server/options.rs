@@ -17,6 +17,9 @@ pub(super) struct Options {
     pub(super) ingress: Ingress,
     /// Shows each new connection to the program, before the `register` of `ws_handler`.
     pub(super) on_connect: Option<OnConnect>,
+    /// The NATS that makes the hub a node of a cluster.
+    #[cfg(feature = "nats")]
+    pub(super) cluster: Option<crate::cluster::Nats>,
     /// Whether the hub may be without handlers. By default that is a problem, because a linker may
     /// have dropped them.
     pub(super) no_handlers: NoHandlers,
@@ -30,6 +33,8 @@ impl Default for Options {
             presence: PresenceOptions::default(),
             ingress: Ingress::default(),
             on_connect: None,
+            #[cfg(feature = "nats")]
+            cluster: None,
             no_handlers: NoHandlers::Problem,
         }
     }
@@ -43,6 +48,11 @@ impl Options {
             "a hub with `OnDuplicate::RejectNew` needs a heartbeat, because a dead connection would keep its id: set \
              `config(Config::edge())`",
         );
-        self.ingress.problems().chain(heartbeat)
+        #[cfg(feature = "nats")]
+        let runtime = (self.cluster.is_some() && tokio::runtime::Handle::try_current().is_err())
+            .then_some("a hub with `cluster` needs a tokio runtime for its tasks: call `build` in an async function");
+        #[cfg(not(feature = "nats"))]
+        let runtime = None;
+        self.ingress.problems().chain(heartbeat).chain(runtime)
     }
 }

@@ -117,8 +117,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Row R16: the n-th rejected peer is asked to come at the n-th interval, and never later than
-    /// in a minute.
+    /// Rows J11, R16: the n-th rejected peer is asked to come at the n-th interval, and never later
+    /// than in a minute.
     #[test]
     fn each_rejected_peer_gets_a_later_time() {
         let start = Instant::now();

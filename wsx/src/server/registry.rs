@@ -4,10 +4,10 @@ use crate::{
     connection::{
         handle::Handle,
         loom_or_std::{Mutex, MutexGuard, RandomState},
+        shrink::shrink,
         wall_clock::Seconds,
     },
     protocol::PeerVersion,
-    server::shrink::shrink,
 };
 use std::{
     collections::{BTreeMap, HashMap},

@@ -12,11 +12,15 @@
 //!     +----------------+                 +---+
 //!           remove             open of a newer connection
 //! ```
+#[cfg(feature = "nats")]
+pub(crate) mod cluster;
+
 use crate::{
     closed::{Closed, ClosedBy},
     connection::{handle::Handle, wall_clock::Seconds},
     error::LabelError,
     server::{
+        elsewhere::Moved,
         labels::{self, LabelSet, Labels},
         presence::{Absent, Presence, PresenceOptions, State},
         registry::{Entry, Registry, Replaced},
@@ -45,6 +49,25 @@ impl Roster {
         &self.registry
     }
 
+    /// Returns the ids of all connections, those of other nodes included.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        let mut ids = self.registry.ids();
+        let elsewhere: Vec<_> = self.presence.with(|state| state.elsewhere.all().map(|status| status.id).collect());
+        let is_not_here = |id: &Arc<str>| self.registry.get(id).is_none();
+        ids.extend(elsewhere.into_iter().filter(is_not_here).map(|id| id.to_string()));
+        ids
+    }
+
+    /// Returns the number of connections, those of other nodes included.
+    pub(crate) fn len(&self) -> usize {
+        self.registry.len() + self.presence.with(|state| state.elsewhere.len())
+    }
+
+    /// Whether another node has this id.
+    pub(crate) fn is_elsewhere(&self, id: &str) -> bool {
+        self.presence.with(|state| state.elsewhere.has(id))
+    }
+
     pub(crate) fn presence(&self) -> &Presence {
         &self.presence
     }
@@ -54,46 +77,45 @@ impl Roster {
     }
 
     /// Adds a connection, if `admit` allows it; see [`Registry::insert`].
+    ///
+    /// `admit` also learns whether another node has the id.
     pub(crate) fn open<R>(
         &self,
         conn: &Handle,
         labels: LabelSet,
-        admit: impl FnOnce(Option<&Handle>) -> Result<(), R>,
+        admit: impl FnOnce(Option<&Handle>, bool) -> Result<(), R>,
     ) -> Result<Option<Replaced>, R> {
         // It was seen, because its request has arrived.
         conn.set_seen();
         self.presence.change(|state, _| {
-            let replaced = self.registry.insert(conn, admit)?;
+            let is_elsewhere = state.elsewhere.has_surely(conn.id());
+            let replaced = self.registry.insert(conn, |older| admit(older, is_elsewhere))?;
             let kept = state.absent.labels(conn.id()).and_then(Option::take);
             self.labels.open(conn, labels, kept);
             Ok(replaced)
         })
     }
 
-    /// Notes that the handshake of this connection is done. Its id is online from now on.
-    pub(crate) fn start(&self, conn: &Handle) {
+    /// Notes that the handshake of this connection is done. Its id is online from now on. Returns
+    /// the connection of another node that it replaces.
+    pub(crate) fn start(&self, conn: &Handle) -> Option<Moved> {
         self.presence.change(|state, _| {
             conn.set_started();
-            let mut was_offline = false;
+            let (mut was_offline, mut moved) = (false, None);
             self.registry.change(conn.id(), |entry| {
-                // A newer connection may have replaced this one during its handshake, or an older
-                // one was online.
-                if !entry.conn.is_same(conn) || entry.online.is_some() {
+                // A newer connection may have replaced this one during its handshake.
+                if !entry.conn.is_same(conn) {
                     return;
                 }
-                let (stayed, absent) = state.absent.take(conn.id()).unzip();
-                let since = absent.as_ref().filter(|_| stayed == Some(true)).map(|absent| absent.online);
-                if let Some(absent) = absent {
-                    entry.set_closed(absent.closed);
+                // Otherwise an older one was online.
+                if entry.online.is_none() {
+                    was_offline = come_online(entry, state);
                 }
-                entry.online = Some(since.unwrap_or_else(Seconds::now));
-                was_offline = since.is_none();
-                if was_offline {
-                    entry.status().into_iter().for_each(|status| state.log.push(status));
-                }
+                moved = entry.online.and_then(|since| state.elsewhere.came(conn, since));
             });
             self.labels.start(conn, was_offline);
-        });
+            moved
+        })
     }
 
     /// Removes this connection, but not another one that has replaced it.
@@ -113,9 +135,11 @@ impl Roster {
                 }
                 Some(online) => {
                     let closed = if conn.is_started() { closed.clone() } else { last_closed(&entry) };
-                    let absent = absent(conn, online, closed, labels);
-                    let State { absent: absents, log } = state;
-                    absents.add(conn.id(), absent, now, |status| log.push(status));
+                    if !state.elsewhere.went(conn, &closed) {
+                        let absent = absent(conn, online, closed, labels);
+                        let State { absent: absents, log, .. } = state;
+                        absents.add(conn.id(), absent, now, |status| log.push(status));
+                    }
                 }
             }
             Some(entry)
@@ -125,12 +149,14 @@ impl Roster {
     /// Takes every id offline, and ends the changes, because the hub has ended. A connection whose
     /// task does not end in time is still in the registry.
     pub(crate) fn end(&self) {
-        self.presence.end(|State { absent: absents, log }, now| {
+        self.presence.end(|State { absent: absents, log, elsewhere }, now| {
             absents.end(|status| log.push(status));
             self.registry.change_each(|entry| {
                 let Some(online) = entry.online.take() else { return };
                 let closed = if entry.conn.is_started() { entry.conn.closed_by_us() } else { None };
-                let absent = absent(&entry.conn, online, closed.unwrap_or_else(|| last_closed(entry)), None);
+                let closed = closed.unwrap_or_else(|| last_closed(entry));
+                elsewhere.went(&entry.conn, &closed);
+                let absent = absent(&entry.conn, online, closed, None);
                 absents.add(entry.conn.id(), absent, now, |status| log.push(status));
             });
             log.end_all();
@@ -171,6 +197,21 @@ impl Roster {
     }
 }
 
+/// Sets that the id of this entry is online. Returns whether it was offline.
+fn come_online(entry: &mut Entry, state: &mut State) -> bool {
+    let (stayed, absent) = state.absent.take(entry.conn.id()).unzip();
+    let since = absent.as_ref().filter(|_| stayed == Some(true)).map(|absent| absent.online);
+    let since = since.or_else(|| state.elsewhere.since(entry.conn.id()));
+    if let Some(absent) = absent {
+        entry.set_closed(absent.closed);
+    }
+    entry.online = Some(since.unwrap_or_else(Seconds::now));
+    if since.is_none() {
+        entry.status().into_iter().for_each(|status| state.log.push(status));
+    }
+    since.is_none()
+}
+
 /// Returns an id whose last connection leaves now.
 fn absent(conn: &Handle, online: Seconds, closed: Closed, labels: Option<LabelSet>) -> Absent {
     Absent { online, left: Seconds::now(), seen: conn.seen(), address: conn.peer_addr(), closed, labels }
@@ -208,7 +249,7 @@ mod tests {
     /// Opens a connection whose `build_id` gives it this label. Its handshake is in progress.
     fn open(roster: &Roster, label: &str) -> Handle {
         let conn = Handle::new("box".into(), Role::Server, &Config::default());
-        assert!(roster.open(&conn, vec![label.into()], |_| Ok::<_, ()>(())).is_ok());
+        assert!(roster.open(&conn, vec![label.into()], |_, _| Ok::<_, ()>(())).is_ok());
         conn
     }
 

@@ -45,6 +45,12 @@ impl Frame {
         &self.buffer[self.start..]
     }
 
+    /// Returns the payload, which is masked in the frame of a client.
+    #[cfg(feature = "nats")]
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.buffer[MAX_HEADER..]
+    }
+
     /// Returns the length of the payload, in bytes.
     pub(crate) fn payload_len(&self) -> usize {
         self.buffer.len() - MAX_HEADER
@@ -98,6 +104,12 @@ impl Draft {
     /// Returns the type of the message, as [`Frame::message_type`].
     pub(crate) fn message_type(&self) -> &'static str {
         self.0.message_type
+    }
+
+    /// Whether the message may be compressed, as [`Frame::may_shrink`].
+    #[cfg(feature = "nats")]
+    pub(crate) fn may_shrink(&self) -> bool {
+        self.0.may_shrink
     }
 
     /// Sets whether the message may be compressed, as [`Frame::may_shrink`].

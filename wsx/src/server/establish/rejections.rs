@@ -3,9 +3,11 @@ use crate::{observer::RejectionKind, server::rejection::Rejection};
 use http::{StatusCode, header::RETRY_AFTER};
 use std::time::Duration;
 
-/// Returns the rejection of a hub that is shutting down.
+/// Returns the rejection of a hub that is shutting down. `Retry-After` is a second: behind a load
+/// balancer, another server may accept the peer.
 pub(in crate::server) fn going_away() -> Rejection {
     Rejection::of(RejectionKind::Shutdown, StatusCode::SERVICE_UNAVAILABLE, "the server is going away")
+        .header(RETRY_AFTER, 1.into())
 }
 
 /// Returns the rejection of a peer that has to retry after this time.

@@ -3,8 +3,8 @@
 //! It knows ids and times. It has no lock and no clock, and it does not know the registry.
 use crate::{
     closed::Closed,
-    connection::{loom_or_std::RandomState, wall_clock::Seconds},
-    server::{labels::LabelSet, presence::PeerStatus, shrink::shrink},
+    connection::{loom_or_std::RandomState, shrink::shrink, wall_clock::Seconds},
+    server::{labels::LabelSet, presence::PeerStatus},
 };
 use std::{
     collections::{BTreeMap, HashMap},

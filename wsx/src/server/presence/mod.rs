@@ -15,6 +15,7 @@ use crate::{
     closed::Closed,
     connection::loom_or_std::{Mutex, MutexGuard},
     server::{
+        elsewhere::Elsewhere,
         presence::{
             absent::AbsentIds,
             log::{ChangeLog, Found},
@@ -53,6 +54,7 @@ struct Shared {
 pub(crate) struct State {
     pub(crate) absent: AbsentIds,
     pub(crate) log: ChangeLog,
+    pub(crate) elsewhere: Elsewhere,
 }
 
 /// The status of one id.
@@ -105,7 +107,8 @@ pub struct PresenceChanges {
 
 impl Presence {
     pub(super) fn new(registry: Arc<Registry>, options: PresenceOptions) -> Self {
-        let state = State { absent: AbsentIds::new(options), log: ChangeLog::default() };
+        let state =
+            State { absent: AbsentIds::new(options), log: ChangeLog::default(), elsewhere: Elsewhere::default() };
         Self(Arc::new(Shared { registry, state: Mutex::new(state), changed: Notify::new(), start: Instant::now() }))
     }
 
@@ -114,7 +117,7 @@ impl Presence {
     pub fn get(&self, id: &str) -> Option<PeerStatus> {
         let state = self.0.lock();
         let online = self.0.registry.change(id, |entry| entry.status()).flatten();
-        online.or_else(|| state.absent.status(id))
+        online.or_else(|| state.elsewhere.status(id)).or_else(|| state.absent.status(id))
     }
 
     /// Returns every id that the hub knows, online and offline, in any order.
@@ -231,7 +234,7 @@ impl Shared {
     /// Locks the state, after the grace periods that are over.
     fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = self.state();
-        let State { absent, log } = &mut *state;
+        let State { absent, log, .. } = &mut *state;
         absent.expire(self.now(absent), |status| log.push(status));
         state
     }
@@ -252,6 +255,8 @@ impl Shared {
     fn snapshot(&self, state: &State) -> Vec<PeerStatus> {
         let mut peers: Vec<_> = state.absent.all().collect();
         self.registry.for_each_entry(|entry| peers.extend(entry.status()));
+        let is_here = |id: &str| self.registry.change(id, |entry| entry.online.is_some()) == Some(true);
+        peers.extend(state.elsewhere.all().filter(|status| !is_here(&status.id)));
         peers
     }
 }
