@@ -5,13 +5,13 @@ pub mod bill;
 pub mod dashboard;
 
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, num::NonZero};
+use std::{borrow::Cow, net::SocketAddr, num::NonZero};
 
 wsx::protocol! {
     /// Boxes that report on their hosts, and the server that watches the boxes.
     pub Fleet v1 {
         Edge -> Server: Telemetry<'_>, Incident<'_>;
-        Server -> Edge: SetRate -> RateSet, CheckHealth -> Health, Notice<'_>;
+        Server -> Edge: SetRate -> RateSet, CheckHealth -> Health, Notice<'_>, Beat<'_>;
     }
 }
 
@@ -110,6 +110,22 @@ pub struct Health {
     pub uptime_s: u64,
     /// Mean number of processes that ran or were ready to run in the last minute.
     pub load: f64,
+    /// Address of the server to which the box is connected. Older boxes do not report it.
+    #[serde(default)]
+    pub server: Option<SocketAddr>,
+}
+
+/// A sign of life for all boxes. Its number shows a box which ones it has missed.
+#[derive(Debug, Serialize, Deserialize, wsx::Message)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Beat<'a> {
+    /// Name of the server.
+    #[serde(borrow)]
+    pub server: Cow<'a, str>,
+    /// Start of the server's program, in milliseconds since 1970.
+    pub run: u64,
+    /// Number of the message in this run, from 1.
+    pub number: u64,
 }
 
 /// A text for people. The server keeps it until the box has handled it, also while the box is away.

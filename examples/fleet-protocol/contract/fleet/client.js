@@ -1135,7 +1135,7 @@ function stringify(value) {
 export const FleetEdge = {
   protocol: "Fleet",
   version: 1,
-  fingerprint: "c291e0ad8999f57d",
+  fingerprint: "40af3b6888a7362e",
   side: "Edge",
   sends: {
     incident: { delivery: "at_least_once", ttl: 3600000, full: "drop_oldest" },
@@ -1143,6 +1143,7 @@ export const FleetEdge = {
   },
   requests: {},
   receives: {
+    beat: { delivery: "at_most_once" },
     notice: { delivery: "at_least_once", ttl: 3600000, full: "drop_oldest" },
   },
   answers: {

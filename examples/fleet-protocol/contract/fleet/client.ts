@@ -1855,7 +1855,7 @@ import type * as types from "./types.js";
 export const FleetEdge: Side<types.FleetEdge> = {
   protocol: "Fleet",
   version: 1,
-  fingerprint: "c291e0ad8999f57d",
+  fingerprint: "40af3b6888a7362e",
   side: "Edge",
   sends: {
     incident: { delivery: "at_least_once", ttl: 3600000, full: "drop_oldest" },
@@ -1863,6 +1863,7 @@ export const FleetEdge: Side<types.FleetEdge> = {
   },
   requests: {},
   receives: {
+    beat: { delivery: "at_most_once" },
     notice: { delivery: "at_least_once", ttl: 3600000, full: "drop_oldest" },
   },
   answers: {

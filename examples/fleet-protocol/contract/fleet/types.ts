@@ -7,11 +7,21 @@ export type Int64 = number | bigint;
 export interface FleetEdge {
   sends: { incident: Incident; telemetry: Telemetry };
   requests: {};
-  receives: { notice: Notice };
+  receives: { beat: Beat; notice: Notice };
   answers: {
     check_health: { request: CheckHealth; reply: Health; refusal: never };
     set_rate: { request: SetRate; reply: RateSet; refusal: never };
   };
+}
+
+/** A sign of life for all boxes. Its number shows a box which ones it has missed. */
+export interface Beat {
+  /** Number of the message in this run, from 1. */
+  number: Int64;
+  /** Start of the server's program, in milliseconds since 1970. */
+  run: Int64;
+  /** Name of the server. */
+  server: string;
 }
 
 /** Asks a box for its health. */
@@ -21,6 +31,8 @@ export type CheckHealth = { [key: string]: never };
 export interface Health {
   /** Mean number of processes that ran or were ready to run in the last minute. */
   load: number;
+  /** Address of the server to which the box is connected. Older boxes do not report it. */
+  server?: string | null;
   /** Time since the host started, in seconds. */
   uptime_s: Int64;
 }

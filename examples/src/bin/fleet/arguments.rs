@@ -16,15 +16,18 @@ Examples:
                                              one box; start as many boxes as you like
   fleet --pull-the-plug --for 30s            programs are killed and links are cut, and no message
                                              is lost
+  fleet cluster --for 60s                    three nodes and thirty boxes; a node is killed and
+                                             started again every 20 seconds
 
 The last line on standard output is `received N, lost 0, reconnected R, asked M, answered M` for a
 server, `accepted N, reconnected R` for a box, and `accepted N, handled N, lost 0, handled twice 0,
-expired 0` for --pull-the-plug. With --compress, the first two end with
+expired 0` for --pull-the-plug. For `cluster` it is `kills K, back within T s, answered N, failed 0,
+missed 0, wrong maps 0`. With --compress, the first two end with
 `, compressed P bytes to W (N %)`.
 
 Exit status:
   0  every message that a connection accepted has arrived
-  1  the program failed; a line on standard error says why
+  1  the program failed; a line on standard error says why. Or a check of `cluster` failed
   2  the command line is not valid
   3  messages were lost, repeated or out of order";
 
@@ -58,6 +61,32 @@ pub(crate) enum Command {
     Program(Program),
     #[command(flatten)]
     End(End),
+    /// Several nodes that behave as one server, joined by NATS, and the boxes of all of them
+    ///
+    /// Each node is a process. One after the other is killed and started again, and its boxes
+    /// connect to the others. At the end the program says what was checked. The program nats-server
+    /// must be installed.
+    Cluster(ClusterOption),
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    Part(crate::cluster::Part),
+}
+
+/// The arguments of `fleet cluster`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClusterOption {
+    /// Number of nodes
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=9))]
+    pub(crate) nodes: u8,
+    /// Number of boxes
+    #[arg(long, value_name = "NUMBER", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=300))]
+    pub(crate) boxes: u16,
+    /// Time between two kills
+    #[arg(long, value_name = "SECONDS", default_value = "20s", value_parser = seconds)]
+    pub(crate) every: Duration,
+    /// Time within which all boxes must be back after a kill
+    #[arg(long, value_name = "SECONDS", default_value = "10s", value_parser = seconds)]
+    pub(crate) within: Duration,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,6 @@
 //! The state of each box, and the cells of the table that shows it.
 use crate::count::Count;
+use crate::screen::Shown;
 use fleet_protocol::Telemetry;
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -13,8 +14,8 @@ pub(crate) const MAX_BOXES: usize = 800;
 /// Maximum number of cores in the table.
 const MAX_CORES: usize = 16;
 
-/// Title and width of each column. A narrow terminal shows the first ones.
-pub(crate) const COLUMNS: [(&str, u16); 11] = [
+/// Title and width of each column.
+const COLUMNS: [(&str, u16); 11] = [
     ("box", 8),
     ("state", 6),
     ("received", 8),
@@ -118,17 +119,6 @@ impl Board {
         self.lock().contains_key(id)
     }
 
-    /// Returns the cells of each box, in the order of the columns.
-    pub(crate) fn cells(&self) -> Vec<Vec<String>> {
-        let cells = |(id, Row { online, count, newest, .. }): (&String, &Row)| {
-            let state = if *online { "online" } else { "away" };
-            let replies = format!("{}/{}", count.answered, count.asked);
-            let counts = [count.received.to_string(), count.lost.to_string(), replies];
-            [id.clone(), state.to_owned()].into_iter().chain(counts).chain(newest.clone()).collect()
-        };
-        self.lock().iter().map(cells).collect()
-    }
-
     /// Returns the sum over all boxes.
     pub(crate) fn total(&self) -> Count {
         let mut total = Count::default();
@@ -145,6 +135,22 @@ impl Board {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Row>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shown for Board {
+    fn columns(&self) -> &[(&'static str, u16)] {
+        &COLUMNS
+    }
+
+    fn cells(&self) -> Vec<Vec<String>> {
+        let cells = |(id, Row { online, count, newest, .. }): (&String, &Row)| {
+            let state = if *online { "online" } else { "away" };
+            let replies = format!("{}/{}", count.answered, count.asked);
+            let counts = [count.received.to_string(), count.lost.to_string(), replies];
+            [id.clone(), state.to_owned()].into_iter().chain(counts).chain(newest.clone()).collect()
+        };
+        self.lock().iter().map(cells).collect()
     }
 }
 

@@ -28,6 +28,11 @@ impl Compressing {
         Self::new(self.0.is_some())
     }
 
+    #[cfg(feature = "nats")]
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(crate) fn config(&self) -> Config {
         let config = Config::edge();
         if self.0.is_some() { config.deflate(Deflate::default()) } else { config }

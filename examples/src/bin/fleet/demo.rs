@@ -30,13 +30,9 @@ pub(crate) async fn run(
     let page = page::start(page, station).await?;
     let mut boxes = JoinSet::new();
     for id in BOXES {
-        boxes.spawn(edge::run(
-            url.clone(),
-            id.to_owned(),
-            station.screen.clone(),
-            station.compressing.uncounted(),
-            stop.clone(),
-        ));
+        let compressing = station.compressing.uncounted();
+        let setup = edge::Setup::new(id.to_owned(), url.clone(), station.screen.clone(), compressing);
+        boxes.spawn(edge::run(setup, stop.clone()));
     }
     // The boxes close first, so that the server receives everything.
     let boxes_closed = CancellationToken::new();

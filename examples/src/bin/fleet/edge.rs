@@ -2,19 +2,51 @@
 use crate::compression::Compressing;
 use crate::sample::{self, Host};
 use crate::screen::{Problems, Screen};
-use fleet_protocol::{CheckHealth, Edge, Health, Incident, Notice, RELEASED, RateSet, SetRate, Stamp};
-use std::num::NonZero;
+use fleet_protocol::{Beat, CheckHealth, Edge, Health, Incident, Notice, RELEASED, RateSet, SetRate, Stamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{fmt, net::SocketAddr, num::NonZero};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep_until};
 use wsx::Report;
-use wsx::{BoxError, CancellationToken, Client, Closed, SendError};
+use wsx::{BoxError, CancellationToken, Client, Closed, Connection, SendError};
 
 /// Sampling rate until the server sets another one, in samples per second.
 const RATE: NonZero<u8> = NonZero::new(5).unwrap();
+
+/// A box before it runs.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) id: String,
+    /// The URLs of its servers. It begins with the first.
+    pub(crate) urls: Vec<String>,
+    /// Sampling rate until a server sets another one, in samples per second.
+    pub(crate) rate: NonZero<u8>,
+    pub(crate) screen: Screen,
+    pub(crate) compressing: Compressing,
+    pub(crate) watch: Arc<dyn Watch>,
+}
+
+/// Learns what happens to a box.
+pub(crate) trait Watch: fmt::Debug + Send + Sync {
+    /// The box has a connection to the server at this address.
+    fn connected(&self, _server: Option<SocketAddr>) {}
+    /// The connection has ended.
+    fn disconnected(&self) {}
+    /// The box has received this message.
+    fn beat(&self, _beat: &Beat<'_>) {}
+}
+
+/// Nobody.
+impl Watch for () {}
+
+impl Setup {
+    pub(crate) fn new(id: String, url: String, screen: Screen, compressing: Compressing) -> Self {
+        Self { id, urls: vec![url], rate: RATE, screen, compressing, watch: Arc::new(()) }
+    }
+}
 
 /// The client's endpoint.
 #[derive(Debug, wsx::Endpoint)]
@@ -24,6 +56,7 @@ struct EdgeBox {
     /// In samples per second.
     rate: watch::Sender<NonZero<u8>>,
     screen: Screen,
+    watch: Arc<dyn Watch>,
 }
 
 #[wsx::handler(on = EdgeBox)]
@@ -33,8 +66,13 @@ fn on_set_rate(edge: &EdgeBox, SetRate { per_second }: SetRate) -> RateSet {
 }
 
 #[wsx::handler(on = EdgeBox)]
-fn on_check_health(_: CheckHealth) -> Health {
-    block_in_place(sample::health)
+fn on_check_health(_: CheckHealth, conn: &Connection<Edge>) -> Health {
+    Health { server: conn.peer_addr(), ..block_in_place(sample::health) }
+}
+
+#[wsx::handler(on = EdgeBox)]
+fn on_beat(edge: &EdgeBox, beat: Beat<'_>) {
+    edge.watch.beat(&beat);
 }
 
 #[wsx::handler(on = EdgeBox)]
@@ -44,6 +82,7 @@ fn on_notice(edge: &EdgeBox, notice: Notice<'_>) {
 
 #[wsx::handler("__close__", on = EdgeBox)]
 fn on_close(edge: &EdgeBox, closed: Closed) {
+    edge.watch.disconnected();
     edge.screen.say(format!("{}: disconnected, {closed}", edge.id));
 }
 
@@ -58,16 +97,13 @@ pub(crate) struct Outcome {
 }
 
 /// Runs a box until `stop`. Then it sends the queued messages and closes its connection.
-pub(crate) async fn run(
-    url: String,
-    id: String,
-    screen: Screen,
-    compressing: Compressing,
-    stop: CancellationToken,
-) -> Result<Outcome, BoxError> {
-    let separator = if url.contains('?') { '&' } else { '?' };
-    let endpoint = EdgeBox { id: id.clone(), rate: watch::Sender::new(RATE), screen: screen.clone() };
-    let client = Client::builder(format!("{url}{separator}id={id}"))
+pub(crate) async fn run(setup: Setup, stop: CancellationToken) -> Result<Outcome, BoxError> {
+    let Setup { id, urls, rate, screen, compressing, watch } = setup;
+    let named = |url: String| format!("{url}{}id={id}", if url.contains('?') { '&' } else { '?' });
+    let urls: Vec<_> = urls.into_iter().map(named).collect();
+    let rate = watch::Sender::new(rate);
+    let endpoint = EdgeBox { id: id.clone(), rate, screen: screen.clone(), watch: watch.clone() };
+    let client = Client::builder(urls)
         .endpoint(endpoint)
         // Notices within 35 s that its link has died silently, and reconnects.
         .config(compressing.config())
@@ -77,7 +113,8 @@ pub(crate) async fn run(
         .unwrap();
     let sessions = Arc::new(AtomicU32::new(0));
     let (counter, name) = (sessions.clone(), id.clone());
-    let connecting = client.connect(CancellationToken::new(), move |_| {
+    let connecting = client.connect(CancellationToken::new(), move |conn| {
+        watch.connected(conn.peer_addr());
         let session = counter.fetch_add(1, SeqCst) + 1;
         screen.say(format!("{name}: connected, session {session}"));
     });

@@ -51,7 +51,7 @@ impl Host {
 
 /// Returns the health of the host. Blocks.
 pub(crate) fn health() -> Health {
-    Health { uptime_s: System::uptime(), load: System::load_average().one }
+    Health { uptime_s: System::uptime(), load: System::load_average().one, server: None }
 }
 
 fn percent(part: u64, whole: u64) -> u8 {

@@ -7,7 +7,6 @@
 //!
 //! The terminal stays in its normal mode, with the cursor below the table: a program that is killed
 //! leaves nothing to repair.
-use crate::board::{Board, COLUMNS};
 use crate::compression::Compressing;
 use ratatui_core::layout::{Constraint, Rect};
 use ratatui_core::terminal::{Terminal, TerminalOptions, Viewport};
@@ -28,6 +27,23 @@ const MAX_WAITING: usize = 256;
 const REDRAW: Duration = Duration::from_millis(200);
 /// Time between two lists of the boxes in a pipe or a file.
 const RELIST: Duration = Duration::from_secs(1);
+
+/// What the screen shows: a table, which changes all the time.
+pub(crate) trait Shown: Send + Sync {
+    /// Returns the title and the width of each column. A narrow terminal shows the first ones.
+    fn columns(&self) -> &[(&'static str, u16)];
+    /// Returns the cells of each row, in the order of the columns.
+    fn cells(&self) -> Vec<Vec<String>>;
+    /// Returns what a pipe or a file gets instead of the table.
+    fn lines(&self) -> Vec<String> {
+        let line = |row: Vec<String>| {
+            let cells = self.columns().iter().zip(&row).skip(1).filter(|(_, cell)| !cell.is_empty());
+            let cells: Vec<_> = cells.map(|((title, _), cell)| format!("{title} {cell}")).collect();
+            format!("{}: {}", row[0], cells.join(", "))
+        };
+        self.cells().into_iter().map(line).collect()
+    }
+}
 
 /// A cloneable handle of the thread.
 #[derive(Debug, Clone)]
@@ -52,6 +68,12 @@ impl Screen {
         let _ = self.0.try_send(Word::Page(format!("page: {address}")));
     }
 
+    /// Returns a screen that shows nothing.
+    #[cfg(feature = "nats")]
+    pub(crate) fn silent() -> Self {
+        Self(sync_channel(0).0)
+    }
+
     /// Ends the thread after the lines so far.
     pub(crate) fn end(&self) {
         // Fails if the thread has ended already.
@@ -61,16 +83,16 @@ impl Screen {
 
 /// Starts the thread. It triggers `unwatched` when it cannot write to standard output any more.
 pub(crate) fn start(
-    board: Arc<Board>,
+    shown: Arc<dyn Shown>,
     compressing: Compressing,
     unwatched: CancellationToken,
 ) -> (Screen, JoinHandle<io::Result<()>>) {
     let (sender, words) = sync_channel(MAX_WAITING);
-    let thread = thread::spawn(move || run(&board, &compressing, &words).inspect_err(|_| unwatched.cancel()));
+    let thread = thread::spawn(move || run(&*shown, &compressing, &words).inspect_err(|_| unwatched.cancel()));
     (Screen(sender), thread)
 }
 
-fn run(board: &Board, compressing: &Compressing, words: &Receiver<Word>) -> io::Result<()> {
+fn run(shown: &dyn Shown, compressing: &Compressing, words: &Receiver<Word>) -> io::Result<()> {
     let mut view = if io::stdout().is_terminal() { View::open(1).ok() } else { None };
     let mut next = Instant::now();
     let mut end = false;
@@ -90,29 +112,21 @@ fn run(board: &Board, compressing: &Compressing, words: &Receiver<Word>) -> io::
                 None
             }
         };
-        let rows = board.cells();
         let ratio = compressing.ratio().filter(|_| !end);
         let below = [page.clone(), ratio.clone()].into_iter().flatten().collect::<Vec<_>>().join(", ");
         // After an error everything is plain lines, as without a report of the cursor's place.
-        view = view.and_then(|view| view.show(line.as_deref(), &rows, &below).ok());
+        view = view.and_then(|view| view.show(line.as_deref(), shown, &below).ok());
         match (&view, line) {
             (Some(_), _) => next = Instant::now() + REDRAW,
             (None, Some(line)) => writeln!(io::stdout(), "{line}")?,
             (None, None) => {
-                let mut lines = rows.iter().map(|row| plain(row)).chain(ratio);
+                let mut lines = shown.lines().into_iter().chain(ratio);
                 lines.try_for_each(|line| writeln!(io::stdout(), "{line}"))?;
                 next = Instant::now() + RELIST;
             }
         }
     }
     Ok(())
-}
-
-/// Returns a row of the table as a line that needs no header.
-fn plain(row: &[String]) -> String {
-    let cells = COLUMNS.iter().zip(row).skip(1).filter(|(_, cell)| !cell.is_empty());
-    let cells: Vec<_> = cells.map(|((title, _), cell)| format!("{title} {cell}")).collect();
-    format!("{}: {}", row[0], cells.join(", "))
 }
 
 /// The table at the bottom of the terminal.
@@ -129,7 +143,8 @@ impl View {
     }
 
     /// Inserts a line above the table, and draws the table and the line below it.
-    fn show(mut self, line: Option<&str>, rows: &[Vec<String>], below: &str) -> io::Result<Self> {
+    fn show(mut self, line: Option<&str>, shown: &dyn Shown, below: &str) -> io::Result<Self> {
+        let rows = shown.cells();
         self.terminal.autoresize()?;
         // Header, boxes, and the cursor's line. Events scroll through at least two lines above.
         let most = self.terminal.size()?.height.saturating_sub(2).max(1);
@@ -150,7 +165,10 @@ impl View {
         self.terminal.draw(|frame| {
             let area = frame.area();
             if !rows.is_empty() {
-                frame.render_widget(table(rows, area.width), Rect { height: area.height.saturating_sub(1), ..area });
+                frame.render_widget(
+                    table(&rows, shown.columns(), area.width),
+                    Rect { height: area.height.saturating_sub(1), ..area },
+                );
             }
             let last = Rect { y: area.bottom().saturating_sub(1), height: area.height.min(1), ..area };
             frame.render_widget(Text::from(below), last);
@@ -161,9 +179,9 @@ impl View {
 }
 
 /// Returns the table with the columns that fit.
-fn table(rows: &[Vec<String>], width: u16) -> Table<'_> {
+fn table<'r>(rows: &'r [Vec<String>], columns: &[(&'static str, u16)], width: u16) -> Table<'r> {
     let longest = rows.iter().map(|row| row[0].len()).max().unwrap_or_default();
-    let mut widths = COLUMNS.map(|(_, width)| width);
+    let mut widths: Vec<_> = columns.iter().map(|(_, width)| *width).collect();
     widths[0] = widths[0].max(u16::try_from(longest).unwrap_or(u16::MAX));
     let mut used = 0;
     let shown = widths.into_iter().take_while(|column| {
@@ -171,7 +189,7 @@ fn table(rows: &[Vec<String>], width: u16) -> Table<'_> {
         used <= width + 1
     });
     let rows = rows.iter().map(|row| row.iter().map(String::as_str).collect::<Row<'_>>());
-    let header = Row::new(COLUMNS.map(|(title, _)| title)).style(Style::new().bold());
+    let header = Row::new(columns.iter().map(|(title, _)| *title)).style(Style::new().bold());
     Table::new(rows, shown.map(Constraint::Length)).header(header)
 }
 

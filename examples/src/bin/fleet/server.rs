@@ -24,7 +24,7 @@ use wsx::{
 /// Grace period for the connections when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
 /// Time in which a box must report its health.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum length of a box's own text on the screen, in characters.
 const MAX_TEXT: usize = 120;
 /// Time between two pings of a box, which measure the link.
@@ -120,7 +120,7 @@ pub(crate) async fn serve(
 }
 
 /// Shows each box that comes or goes, until the hub has closed.
-async fn watch(mut changes: PresenceChanges, hub: Hub<Station>) {
+pub(crate) async fn watch(mut changes: PresenceChanges, hub: Hub<Station>) {
     let station = hub.endpoint();
     while let Some(change) = changes.recv().await {
         let boxes = match change {
@@ -150,7 +150,7 @@ async fn watch(mut changes: PresenceChanges, hub: Hub<Station>) {
 }
 
 /// Pings each box again and again. The payload is the time of the ping, which the pong repeats.
-async fn measure(hub: Hub<Station>, start: Instant) {
+pub(crate) async fn measure(hub: Hub<Station>, start: Instant) {
     loop {
         for conn in hub.connections() {
             // A full queue says enough about the link: its last latency stays.
@@ -161,7 +161,7 @@ async fn measure(hub: Hub<Station>, start: Instant) {
 }
 
 /// Shows the time between each ping of [`measure`] and its pong.
-fn show_latency(conn: &Connection<Server>, board: Arc<Board>, start: Instant) {
+pub(crate) fn show_latency(conn: &Connection<Server>, board: Arc<Board>, start: Instant) {
     let id = conn.id().to_owned();
     conn.on_pong(move |payload| {
         // The pongs of a heartbeat are empty.
@@ -175,7 +175,7 @@ fn show_latency(conn: &Connection<Server>, board: Arc<Board>, start: Instant) {
 
 /// Returns the name of the box, from the query of its request. The name is the connection's id, and
 /// its site is the connection's label.
-fn identify(request: &Parts, board: &Board) -> Result<Identity, Rejection> {
+pub(crate) fn identify(request: &Parts, board: &Board) -> Result<Identity, Rejection> {
     let query = request.uri.query().unwrap_or_default();
     let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).unwrap_or_default();
     let invalid = |why| Rejection::new(StatusCode::BAD_REQUEST, format!("connect to /ws?id=NAME; {why}"));
@@ -186,7 +186,7 @@ fn identify(request: &Parts, board: &Board) -> Result<Identity, Rejection> {
 }
 
 /// Returns the site of a box: `north` for `north-1`.
-fn site(id: &str) -> &str {
+pub(crate) fn site(id: &str) -> &str {
     id.rsplit_once('-').map_or(id, |(site, _)| site)
 }
 
@@ -201,7 +201,9 @@ async fn check_health(hub: &Hub<Station>) {
     for (id, health) in boxes.join_all().await {
         station.count(&id, &health);
         station.screen.say(match health {
-            Ok(Health { uptime_s, load }) => format!("server: {id} has been up for {uptime_s} s, with load {load:.1}"),
+            Ok(Health { uptime_s, load, .. }) => {
+                format!("server: {id} has been up for {uptime_s} s, with load {load:.1}")
+            }
             Err(error) => format!("server: {id} did not report its health: {}", Report(&error)),
         });
     }

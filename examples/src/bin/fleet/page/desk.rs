@@ -58,7 +58,7 @@ async fn on_read_history(desk: &Desk, ReadHistory { id }: ReadHistory) -> Result
 async fn on_check_box(desk: &Desk, CheckBox { id }: CheckBox) -> Result<BoxHealth, Unanswered> {
     let (hub, start) = (desk.hub_of(&id)?, Instant::now());
     let reply = hub.request(&id, &CheckHealth {}).timeout(REPLY_TIMEOUT).await;
-    let (Health { uptime_s, load }, took) = desk.outcome(&id, start, reply)?;
+    let (Health { uptime_s, load, .. }, took) = desk.outcome(&id, start, reply)?;
     Ok(BoxHealth { uptime_s, load, took })
 }
 

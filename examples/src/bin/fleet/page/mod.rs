@@ -78,7 +78,8 @@ pub(crate) async fn start(PageOption { page }: &PageOption, station: &Station) -
     Ok(Some(page))
 }
 
-fn serve(listener: TcpListener, address: SocketAddr, station: &Station) -> Result<Page, BoxError> {
+/// Serves the page on this listener.
+pub(crate) fn serve(listener: TcpListener, address: SocketAddr, station: &Station) -> Result<Page, BoxError> {
     let feed = Arc::new(Feed::new(station.clone()));
     let hub = Hub::builder()
         .endpoint(Desk { station: station.clone(), feed: feed.clone() })
