@@ -103,6 +103,27 @@ fn compression_is_measured_beside_none() {
 }
 
 #[test]
+fn a_cluster_of_wsx_is_measured() {
+    // `nats-server` is Debian's, which `tests/scripts/install.sh` installs.
+    let output = Command::new(env!("CARGO_BIN_EXE_wsx-bench"))
+        .args(["cluster", "--quick", "--connections", "20", "--server", "wsx"])
+        .output()
+        .expect("the program starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows: Vec<_> = text.lines().filter(|line| line.starts_with("| `wsx` |")).collect();
+    assert_eq!(rows.len(), 4, "{text}");
+    for row in rows {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        // The others are the ratios to servers that did not run.
+        for cell in [cells[1], cells[4], cells[5], cells[6], cells[7]] {
+            assert!(cell.replace(',', "").parse::<f64>().expect("a figure is a number") > 0.0, "{text}");
+        }
+        assert_eq!(cells[2..4], ["–", "–"], "{text}");
+    }
+}
+
+#[test]
 fn a_peer_and_a_workload_that_do_not_fit_are_an_error() {
     let (success, _, stderr) = compare(&["--peer", "gorilla", "--workload", "request-1"]);
     assert!(!success);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the licences, sources and versions of all dependencies against deny.toml, also those of the
-# fuzz targets and of the measurement of stores. Installs cargo-deny into target/tools, which takes
-# some minutes.
+# fuzz targets, of the measurement of stores, and of a peer of the benchmark. Installs cargo-deny
+# into target/tools, which takes some minutes.
 #
 # The advisories of RustSec are in a git repository, which this does not clone. With the
 # folder of a clone of its advisory-db, this also checks them; without it, it says that it has not.
@@ -28,7 +28,7 @@ if (($# == 1)); then
   advisories="advisories of $(git -C "$databases"/* log -1 --format=%cs)"
 fi
 
-for manifest in Cargo.toml tests/fuzz/Cargo.toml tests/bench/store/Cargo.toml; do
+for manifest in Cargo.toml tests/fuzz/Cargo.toml tests/bench/store/Cargo.toml tests/bench/socketioxide/Cargo.toml; do
   quietly cargo fetch --locked --manifest-path "$manifest" || fail "$manifest: the lock file does not fit it"
   quietly cargo deny --locked --offline --config "$config" --manifest-path "$manifest" check "${checks[@]}" ||
     fail "$manifest: cargo deny found something; its own words are above"

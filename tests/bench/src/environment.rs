@@ -1,5 +1,6 @@
 //! Where and with which versions the figures were measured.
 use crate::{
+    cluster::Server,
     compare::Plan,
     machine::Cores,
     peers::{self, Peer},
@@ -67,6 +68,51 @@ pub(crate) fn describe_deflate(rounds: usize) -> String {
     out
 }
 
+/// Returns the description of the comparison of clustered servers as Markdown.
+pub(crate) fn describe_cluster(rounds: usize, servers: &[Server], cores: Cores) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "- Machine: {}", machine());
+    let shared = if cores.server == cores.load { ", the same, so the figures say little" } else { "" };
+    let _ = writeln!(out, "- Nodes and broker on core {}, load on core {}{shared}", cores.server, cores.load);
+    let mut described: Vec<String> = Vec::new();
+    for server in servers {
+        let versions = match server {
+            Server::Wsx => {
+                let [client, broker] = [known(locked("async-nats")), packaged("nats-server")];
+                format!("{} with async-nats {client}; nats-server {broker}", version(Peer::Wsx))
+            }
+            Server::Socketioxide => {
+                let lock = fs::read_to_string(peers::home().join("socketioxide/Cargo.lock")).unwrap_or_default();
+                let each = ["socketioxide", "socketioxide-redis", "redis"];
+                let each = each.map(|name| format!("{name} {}", known(locked_in(&lock, name))));
+                format!("{} with {}; {}", each[0], each[1..].join(" and "), redis())
+            }
+            Server::SocketIo | Server::SocketIoSharded => {
+                let each = ["@socket.io/redis-adapter", "redis"].map(|name| format!("{name} {}", installed(name, ".")));
+                format!("{} with {}; {}", on_node("socket.io", "."), each.join(" and "), redis())
+            }
+        };
+        // Some servers are one library in two ways.
+        if !described.contains(&versions) {
+            let _ = writeln!(out, "- {versions}");
+            described.push(versions);
+        }
+    }
+    let _ = writeln!(out, "- Built with {}, release profile", known(peers::run("rustc", &["--version"]).ok()));
+    let rounds = if rounds == 1 { "One round".to_owned() } else { format!("{rounds} rounds") };
+    let _ = writeln!(out, "- {rounds}, on {}", today());
+    out
+}
+
+fn redis() -> String {
+    format!("redis-server {}", packaged("redis-server"))
+}
+
+/// Returns the version of a Debian package.
+fn packaged(name: &str) -> String {
+    known(peers::run("dpkg-query", &["--show", "--showformat=${Version}", name]).ok())
+}
+
 fn machine() -> String {
     let value_of = |path: &str, key: &str| {
         let text = fs::read_to_string(path).ok()?;
@@ -112,17 +158,26 @@ fn version(peer: Peer) -> String {
 
 /// Returns the version of an npm package that is installed in this folder, and of Node.js.
 fn on_node(package: &str, folder: &str) -> String {
+    let node = known(peers::run("node", &["--version"]).ok());
+    format!("{package} {} on Node.js {node}", installed(package, folder))
+}
+
+/// Returns the version of an npm package that is installed in this folder.
+fn installed(package: &str, folder: &str) -> String {
     let path = peers::home().join(folder).join("node_modules").join(package).join("package.json");
     let json = fs::read_to_string(path).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
-    let version = json.and_then(|json| Some(json.get("version")?.as_str()?.to_owned()));
-    format!("{package} {} on Node.js {}", known(version), known(peers::run("node", &["--version"]).ok()))
+    known(json.and_then(|json| Some(json.get("version")?.as_str()?.to_owned())))
 }
 
 /// Returns the version of a crate that this program was built with; the last, if there are several.
 fn locked(name: &str) -> Option<String> {
-    const LOCK: &str = include_str!("../../../Cargo.lock");
+    locked_in(include_str!("../../../Cargo.lock"), name)
+}
+
+/// The same, of another lock file.
+fn locked_in(lock: &str, name: &str) -> Option<String> {
     let wanted = format!("name = \"{name}\"");
-    let versions = LOCK.split("[[package]]").filter(|package| package.lines().any(|line| line == wanted));
+    let versions = lock.split("[[package]]").filter(|package| package.lines().any(|line| line == wanted));
     let version = versions.last()?.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"'))?;
     Some(version.to_owned())
 }

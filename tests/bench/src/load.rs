@@ -447,7 +447,7 @@ impl Connection {
 }
 
 /// Starts a connection from the loopback address with this number.
-fn connect(to: SocketAddrV4, from: usize) -> io::Result<TcpStream> {
+pub(crate) fn connect(to: SocketAddrV4, from: usize) -> io::Result<TcpStream> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket::socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
     // Closes with a reset: otherwise tens of thousands of sockets would wait for a minute after
@@ -462,6 +462,6 @@ fn connect(to: SocketAddrV4, from: usize) -> io::Result<TcpStream> {
     }
 }
 
-fn micros(duration: Duration) -> f64 {
+pub(crate) fn micros(duration: Duration) -> f64 {
     duration.as_nanos() as f64 / 1000.0
 }

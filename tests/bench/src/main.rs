@@ -9,11 +9,12 @@
 //!
 //! `peers` has the servers. `message` has the messages and the expected replies, `load` sends them,
 //! `workload` defines how many and when. The peers of the requests send these with a `client` of
-//! their own. `delivery` is a comparison of its own, with MQTT, and `deflate` one of compressed
-//! messages. `process` runs a server or a client, and `machine` measures it. `measure` is one
-//! measurement, `compare` all of them. `statistics`, `report`, `plot` and `document` evaluate them,
-//! and `environment` describes the machine.
+//! their own. `delivery` is a comparison of its own, with MQTT, `deflate` one of compressed
+//! messages, and `cluster` one of servers on several nodes. `process` runs a server or a client,
+//! and `machine` measures it. `measure` is one measurement, `compare` all of them. `statistics`,
+//! `report`, `plot` and `document` evaluate them, and `environment` describes the machine.
 mod client;
+mod cluster;
 mod compare;
 mod deflate;
 mod delivery;
@@ -75,6 +76,11 @@ enum Command {
     /// Measures the memory of a state of that
     #[command(hide = true)]
     DeflateState(deflate::State),
+    /// Measures servers on three nodes with a broker between them, and prints tables
+    Cluster(cluster::Clustered),
+    /// Runs a node of wsx of that
+    #[command(hide = true)]
+    ClusterNode(cluster::Arguments),
     /// Runs the server of a Rust peer
     #[command(hide = true)]
     Serve { peer: Peer },
@@ -125,6 +131,10 @@ fn main() -> ExitCode {
         Command::DeliverPart(work) => delivery::run_part(work).map_err(|error| error as _).map(|()| ExitCode::SUCCESS),
         Command::Deflate(arguments) => {
             deflate::run(&arguments).map_err(|Fault(why)| why.into()).map(|()| ExitCode::SUCCESS)
+        }
+        Command::ClusterNode(node) => cluster::serve(node).map_err(|error| error as _).map(|()| ExitCode::SUCCESS),
+        Command::Cluster(arguments) => {
+            cluster::run(&arguments).map_err(|Fault(why)| why.into()).map(|()| ExitCode::SUCCESS)
         }
         Command::DeflateState(state) => {
             deflate::measure_state(state).map_err(|Fault(why)| why.into()).map(|()| ExitCode::SUCCESS)

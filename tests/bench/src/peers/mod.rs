@@ -220,11 +220,27 @@ fn python(environment: &str, package: &str, script: &str) -> Result<CommandLine,
 }
 
 fn socket_io() -> Result<Start, Missing> {
+    Ok(Start { server: on_socket_io("socketio.mjs")?, client: Some(on_socket_io("socketio-client.mjs")?) })
+}
+
+/// Returns the command line of a script in the folder `peers` that needs npm's socket.io, its
+/// client, or its adapter for Redis.
+pub(crate) fn on_socket_io(script: &str) -> Result<CommandLine, Missing> {
     need_node()?;
-    if !["socket.io", "socket.io-client"].iter().all(|package| home().join("node_modules").join(package).is_dir()) {
+    let needed = ["socket.io", "socket.io-client", "@socket.io/redis-adapter", "redis"];
+    if !needed.iter().all(|package| home().join("node_modules").join(package).is_dir()) {
         return Err(Missing(format!("there is no socket.io (npm package socket.io in tests/bench; {INSTALL})")));
     }
-    Ok(Start { server: node("socketio.mjs"), client: Some(node("socketio-client.mjs")) })
+    Ok(node(script))
+}
+
+/// Returns the command line of the node of socketioxide, a package of its own.
+pub(crate) fn socketioxide() -> Result<CommandLine, Missing> {
+    let program = home().join("../../target/bench-socketioxide/release/wsx-bench-socketioxide");
+    if !program.is_file() {
+        return Err(Missing(format!("there is no socketioxide (a package in tests/bench/socketioxide; {INSTALL})")));
+    }
+    Ok(CommandLine { program, arguments: Vec::new() })
 }
 
 fn need_node() -> Result<(), Missing> {
