@@ -1,7 +1,7 @@
 //! Hubs on several nodes that behave as one, joined by NATS.
 //!
-//! A node is one hub of a cluster. A program on any node reaches a box by its id, whichever node it
-//! is connected to. The boxes know nothing of it.
+//! A node is one hub of a cluster, and a box is a peer. A program on any node reaches a box by its
+//! id, whichever node the box is connected to. The boxes do not notice the cluster.
 //!
 //! ```no_run
 //! use wsx::{Envelope, Hub, SendError, StderrObserver, cluster::Nats};
@@ -51,7 +51,7 @@
 //! | the confirmation of a send or a close | 5 s | [`SendError::Unconfirmed`](crate::SendError::Unconfirmed) |
 //! | the silence of a node | 5 s | its boxes are offline |
 //! | sends and requests of other nodes that wait here | 4,096 and 64 MiB | [`SendError::Full`](crate::SendError::Full) there |
-//! | broadcasts of other nodes that wait here | 1,024 | they are missed |
+//! | broadcasts of other nodes that wait here | 1,024 and 16 MiB | they are missed, and reported |
 //!
 //! `docs/SECURITY.md` has the others. Whoever can publish to the subjects of the namespace is a
 //! node, so NATS needs TLS and an account for the hubs alone.

@@ -16,8 +16,9 @@ pub enum SendError {
     /// [`ClientState`](crate::ClientState) says which.
     #[error("not connected")]
     NotConnected,
-    /// The send queue has no room, or [`Config::max_requests`](crate::Config::max_requests) wait. A
-    /// send that waits does not return this.
+    /// The send queue has no room, or [`Config::max_requests`](crate::Config::max_requests)
+    /// requests wait. A send that waits for room returns this only for a box of another node: after
+    /// 4.5 s, or at once if too many sends of other nodes wait there.
     #[error("the send queue is full, or too many requests wait")]
     Full,
     /// The message has waited for room in the send queue for its `ttl`. Only for a type that
@@ -56,19 +57,22 @@ pub enum SendError {
     /// A ping's payload is longer than the 125 bytes that RFC 6455 section 5.5 allows.
     #[error("a ping carries at most 125 bytes, and this one has {0}")]
     PingTooLong(usize),
-    /// Another node has this connection, and cannot be reached. The message was not sent.
+    /// NATS cannot be reached, and this node does not have a connection with this id. Another node
+    /// may have it. The message was not sent.
     #[cfg(feature = "nats")]
-    #[error("the node that has this connection cannot be reached: NATS is down")]
+    #[error("NATS cannot be reached, and this node does not have the connection: send it again later")]
     NodeUnreachable,
-    /// Another node has this connection, and did not confirm the message in time. The message may
-    /// have been sent. If it is sent again, the peer may get it twice.
+    /// Another node has this connection, and did not confirm the message within 5 s, or NATS was
+    /// lost meanwhile. The message may have been sent. If you send it again, the peer may get it
+    /// twice.
     #[cfg(feature = "nats")]
-    #[error("the node that has this connection did not confirm the message, which may have been sent")]
+    #[error("another node did not confirm the message: it may have been sent, so check before you send it again")]
     Unconfirmed,
-    /// Another node has this connection, and the message is longer than one packet of NATS may be.
-    /// Raise `max_payload` in the configuration of NATS. The message was not sent.
+    /// The message does not fit into one packet of NATS. It is for a box of another node, or it is
+    /// a broadcast of a hub in a cluster. The message was not sent. Raise `max_payload` in the
+    /// configuration of NATS, or shorten the message: wsx sends at most 8 MiB.
     #[cfg(feature = "nats")]
-    #[error("a packet of NATS carries at most {maximum} bytes, and this one has {bytes}: raise `max_payload` of NATS")]
+    #[error("a packet has {bytes} bytes, and at most {maximum} are allowed: raise `max_payload` of NATS, up to 8 MiB")]
     TooLong {
         /// The length of the packet with the message, in bytes.
         bytes: usize,

@@ -47,8 +47,8 @@ pub enum ClusterEvent {
         /// The number of broadcasts since the last event.
         count: u64,
     },
-    /// A packet of another program cannot be read, or one of another version of wsx. It is ignored.
-    /// This is reported at most once in a minute.
+    /// A packet cannot be read, and is ignored. Another program or another version of wsx has sent
+    /// it. This is reported at most once in a minute.
     PacketIgnored {
         /// The reason, in one line.
         reason: String,

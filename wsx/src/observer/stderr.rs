@@ -21,8 +21,8 @@ use std::{
 
 /// Prints each problem to standard error, in a line with all its causes.
 ///
-/// An opened connection is not a problem, nor is a connection closed with 1000, 1001 or without a
-/// code. Every event of a cluster is printed, also that NATS can be reached again.
+/// An opened connection is not a problem, nor is one that is closed with 1000, 1001, 1012 or
+/// without a code. Every event of a cluster is printed, also that NATS can be reached again.
 ///
 /// A problem is one line, whatever the peer sends: text of the peer is escaped, and cut at 256
 /// bytes. The query, the fragment and the user info of a URL are left out, because they may have a
@@ -57,7 +57,10 @@ fn print_from(peer: Option<SocketAddr>, problem: fmt::Arguments<'_>) {
 
 impl Observer for StderrObserver {
     fn connection_closed(&self, conn: &Connection, closed: &Closed) {
-        if !matches!(closed.code, CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS) {
+        if !matches!(
+            closed.code,
+            CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::SERVICE_RESTART | CloseCode::NO_STATUS
+        ) {
             print_of(conn, format_args!("{}", ShownClosed(closed)));
         }
     }

@@ -69,7 +69,10 @@ impl Observer for TracingObserver {
 
     fn connection_closed(&self, conn: &Connection, closed: &Closed) {
         let (parent, code, closed) = (conn.handle.span(), u16::from(closed.code), ShownClosed(closed));
-        if matches!(closed.0.code, CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::NO_STATUS) {
+        if matches!(
+            closed.0.code,
+            CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::SERVICE_RESTART | CloseCode::NO_STATUS
+        ) {
             info!(target: "wsx", parent: parent, code, %closed, "connection closed");
         } else {
             warn!(target: "wsx", parent: parent, code, %closed, "connection closed");

@@ -131,8 +131,8 @@ impl<E: Endpoint> Hub<E> {
     ///
     /// # Errors
     ///
-    /// - [`SendError::NoSuchConnection`]: the hub does not have a connection with this id. Not for
-    ///   a kept message.
+    /// - [`SendError::NoSuchConnection`]: no connection has this id. Not for a kept message.
+    /// - In a cluster also `NodeUnreachable`, `TooLong`, `Full` and `Unconfirmed`.
     /// - [`SendError::Closed`]: the connection is closing, or this happens while the send waits.
     /// - [`SendError::Encode`]: the message cannot be written as JSON.
     /// - [`SendError::PeerTooOld`]: the version of the peer does not understand the message.
@@ -141,7 +141,7 @@ impl<E: Endpoint> Hub<E> {
     /// # Cancel safety
     ///
     /// Cancel safe; see [`Sending`](crate::connection::Sending). If this future is dropped after
-    /// its first poll, a kept message is kept.
+    /// its first poll, a kept message is kept, and a message to another node may be sent.
     pub fn send_to<M: SentBy<E::Side, E::Peer> + ?Sized>(&self, id: &str, message: &M) -> SendingTo {
         self.send(id, message)
     }
@@ -302,16 +302,16 @@ impl<E: Endpoint> Hub<E> {
         self.registry().get(id).map(Connection::from_handle)
     }
 
-    /// Closes the connection with this id, with a code and a reason, as
-    /// [`Connection::close_with`]. It does not wait for the end of the connection.
+    /// Closes the connection with this id as [`Connection::close_with`]. Does not wait for its end.
     ///
     /// # Errors
     ///
     /// - [`SendError::NoSuchConnection`]: the hub does not have a connection with this id.
+    /// - In a cluster also `NodeUnreachable`, and `Unconfirmed`: it may have been closed.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: the connection is closed at the first poll, or not at all.
+    /// Not cancel safe: after its first poll the connection may close, even if this is dropped.
     pub async fn close(&self, id: &str, code: CloseCode, reason: impl Into<String>) -> Result<(), SendError> {
         self.close_anywhere(id, code, reason.into()).await
     }

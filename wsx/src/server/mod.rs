@@ -134,8 +134,8 @@
 //!   port is closed. If a load balancer checks the server, call
 //!   [`Hub::drain`](crate::Hub::drain) first.
 //! - Sends return [`SendError::Closed`](crate::SendError::Closed) from the beginning.
-//! - A node of a `cluster` closes its connections one after the other with 1012, within 5 s or
-//!   half of `grace`, because the other nodes take them.
+//! - A node of a `cluster` closes its connections one after the other with 1012, if it sees
+//!   another node. This takes at most 5 s, or half of `grace` if that is shorter.
 //! - Messages that a peer sent before it learned of the close are handled, unless a handler
 //!   closes the connection.
 //! - The reply of a handler that began before the shutdown is sent. The close waits for it for up

@@ -74,6 +74,7 @@ pub(super) async fn run<E>(hub: &Hub<E>, grace: Duration) -> usize {
 }
 
 /// Ends the presence, the kept messages and the node of a hub without connections.
+#[cfg_attr(not(feature = "nats"), expect(clippy::unused_async, reason = "a node waits until the others know"))]
 async fn end<E>(hub: &Hub<E>) {
     hub.roster().end();
     hub.program().deliveries.end();

@@ -112,7 +112,7 @@ pub(super) async fn dial(
         Err(_) => {
             return Err(match alarm.said() {
                 Some(said) => format!(
-                    "{server} says {said:?}: allow its user to publish and to subscribe to {:?}",
+                    "{server} says {said:?}: allow the user of this hub to publish and to subscribe to {:?}",
                     shared.subjects.permission()
                 ),
                 None => format!("{server} is connected, but does not pass packets on"),
@@ -185,7 +185,7 @@ fn reason(server: &Server, kind: ConnectErrorKind, error: &dyn std::error::Error
         }
         _ => "check that NATS runs there",
     };
-    format!("{server} cannot be connected to ({cause}): {advice}")
+    format!("cannot connect to {server} ({cause}): {advice}")
 }
 
 /// Subscribes, and waits until a packet to each subject has come back. NATS does not acknowledge a

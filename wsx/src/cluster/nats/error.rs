@@ -47,7 +47,7 @@ pub enum NatsError {
         /// What it should be.
         expected: &'static str,
     },
-    /// The seed of an nkey is not one.
-    #[error("this is not the seed of an nkey of a user: it has 58 characters, and begins with \"SU\"")]
+    /// The text is not the seed of the nkey of a user.
+    #[error("the text is not the seed of a user's nkey: such a seed has 58 characters and begins with \"SU\"")]
     Nkey,
 }

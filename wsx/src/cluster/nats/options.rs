@@ -24,9 +24,10 @@ const LONGEST_NAME: usize = 64;
 /// The subjects of a hub begin with the namespace and a dot, so the NATS user needs permission to
 /// publish and to subscribe to `wsx.>`. Only the core of NATS is used.
 ///
-/// The last one of [`token`](Self::token), [`user_and_password`](Self::user_and_password),
-/// [`nkey`](Self::nkey) and [`credentials`](Self::credentials) holds. They replace a user and a
-/// password in the URL.
+/// A hub logs in with one of [`token`](Self::token),
+/// [`user_and_password`](Self::user_and_password), [`nkey`](Self::nkey) and
+/// [`credentials`](Self::credentials). If several are called, the last one applies. Each of them
+/// replaces a user, a password or a token in the URL.
 ///
 /// ```
 /// use wsx::cluster::Nats;
@@ -71,9 +72,9 @@ impl Nats {
     /// the hub does, and goes on trying if NATS is not there.
     ///
     /// A URL is `nats://host:port`, or `tls://host:port` for a connection that must be encrypted.
-    /// Without a scheme it is `nats`, and without a port 4222. A user and a password may stand
+    /// The default scheme is `nats`, and the default port 4222. A user and a password may stand
     /// before the host, as in `nats://hub:secret@host`, or a token, as in `nats://token@host`. All
-    /// URLs must have the same.
+    /// URLs must have the same user and password, or the same token.
     ///
     /// With several URLs, the hub uses one of them, and another one if that fails. It also uses the
     /// servers that a NATS cluster announces.
@@ -181,8 +182,8 @@ impl Nats {
         Ok(self)
     }
 
-    /// Adds a file with the certificates of authorities in PEM, that may issue the server's
-    /// certificate. The authorities of the operating system then do not count any more.
+    /// Adds a PEM file with the certificates of the authorities that may issue the server's
+    /// certificate. The authorities of the operating system are then not trusted.
     ///
     /// The file is read now, and again before each connection. This does not demand TLS: call
     /// [`require_tls`](Self::require_tls), or use `tls://`.

@@ -115,7 +115,7 @@ async fn serve(connection: Connection, number: u64, server: &Server, shared: &Ar
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut messages, mut probes, mut silent, mut unproved) = (0, 0, 0, 0);
     let lost = || match alarm.said() {
-        Some(said) => format!("the connection to {server} was lost, which said {said:?}"),
+        Some(said) => format!("the connection to {server} was lost; the server said {said:?}"),
         None => format!("the connection to {server} was lost"),
     };
     loop {

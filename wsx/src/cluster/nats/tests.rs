@@ -323,7 +323,7 @@ async fn a_user_without_the_permission_is_told_which_one() {
     let mut node = Node::start(Nats::connect(format!("nats://hub:p@{}", server.address())).unwrap(), ONE);
     let reason = node.until_down().await;
     assert!(reason.contains("Permissions Violation for Subscription to \\\"wsx.all\\\""), "{reason}");
-    assert!(reason.ends_with(r#"allow its user to publish and to subscribe to "wsx.>""#), "{reason}");
+    assert!(reason.ends_with(r#"allow the user of this hub to publish and to subscribe to "wsx.>""#), "{reason}");
 }
 
 /// Row J12: a connection is encrypted if its certificate is trusted.

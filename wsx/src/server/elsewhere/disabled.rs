@@ -6,7 +6,7 @@ use crate::{
 };
 
 #[derive(Debug, Default)]
-pub(crate) struct Elsewhere;
+pub(crate) struct Elsewhere {}
 
 impl Elsewhere {
     pub(crate) fn has(&self, _: &str) -> bool {
