@@ -189,6 +189,8 @@ fn the_document_names_the_bounds_of_a_cluster() {
         ("bytes of these sends and requests", calls, "MAX_BYTES"),
         ("broadcasts of other nodes that wait at a node", joined, "BROADCASTS"),
         ("bytes of these broadcasts", joined, "BROADCAST_BYTES"),
+        ("other nodes", peers, "MAX_NODES"),
+        ("length of the name of a node", node, "LONGEST_NAME"),
         ("sends, requests and closes without an answer", link, "OPEN_QUESTIONS"),
         ("packets for all nodes in 5 ms, of a node", pace, "PACKETS"),
         ("bytes of the packets in 5 ms", pace, "BYTES"),

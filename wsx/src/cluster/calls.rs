@@ -38,12 +38,13 @@ struct Finished {
 
 impl Calls {
     /// Runs a call. `bytes` is the length of its message. `request` names it, so that it can be
-    /// cancelled.
+    /// cancelled. An answer has at most `longest` bytes.
     pub(super) fn run(
         &mut self,
         answerer: Answerer,
         bytes: usize,
         request: Option<(NodeId, u64)>,
+        longest: usize,
         call: impl FnOnce() -> BoxFuture<'static, (Verdict, Bytes)>,
     ) {
         if self.running.len() >= MAX_CALLS || self.bytes + bytes > MAX_BYTES {
@@ -52,7 +53,7 @@ impl Calls {
         let mut call = call();
         // Most sends are done at once.
         if let Some((verdict, reply)) = (&mut call).now_or_never() {
-            return answerer.answer(packet::encode(&verdict, &reply));
+            return answerer.answer(encode(&verdict, &reply, longest));
         }
         self.bytes += bytes;
         let call = match request {
@@ -64,7 +65,7 @@ impl Calls {
             }
         };
         let finish = move |done: Option<(Verdict, Bytes)>| Finished {
-            answer: done.map(|(verdict, reply)| (answerer, packet::encode(&verdict, &reply))),
+            answer: done.map(|(verdict, reply)| (answerer, encode(&verdict, &reply, longest))),
             request,
             bytes,
         };
@@ -102,6 +103,19 @@ impl Calls {
     }
 }
 
+/// Returns an answer. A reply that does not fit into a packet is a failure, so that nobody waits
+/// for it in vain.
+fn encode(verdict: &Verdict, reply: &Bytes, longest: usize) -> Bytes {
+    let answer = packet::encode(verdict, reply);
+    if answer.len() <= longest {
+        return answer;
+    }
+    let bytes = reply.len();
+    let message = format!("the reply has {bytes} bytes, and NATS takes {longest} in a packet: raise its `max_payload`");
+    let failure = serde_json::json!({"type": "", "re": 0, "err": {"code": "failed", "message": message}});
+    packet::encode(&Verdict::Replied, failure.to_string().as_bytes())
+}
+
 #[cfg(test)]
 #[cfg(not(wsx_model))]
 mod tests {
@@ -126,7 +140,7 @@ mod tests {
     /// Runs a call that ends when the sender does.
     fn run(calls: &mut Calls, bytes: usize, request: Option<(NodeId, u64)>) -> (oneshot::Sender<()>, Answers) {
         let ((answerer, answers), (sender, ends)) = (answerer(), oneshot::channel());
-        calls.run(answerer, bytes, request, || ends.map(|_| (Verdict::Done, Bytes::new())).boxed());
+        calls.run(answerer, bytes, request, usize::MAX, || ends.map(|_| (Verdict::Done, Bytes::new())).boxed());
         (sender, answers)
     }
 
@@ -138,7 +152,7 @@ mod tests {
     async fn a_call_is_answered_when_it_is_done_and_leaves_nothing() {
         let mut calls = Calls::default();
         let (at_once, answers) = answerer();
-        calls.run(at_once, 7, Some((ONE, 1)), || future::ready((Verdict::NotHere, Bytes::new())).boxed());
+        calls.run(at_once, 7, Some((ONE, 1)), usize::MAX, || future::ready((Verdict::NotHere, Bytes::new())).boxed());
         assert_eq!((answers.try_recv(), calls.len()), (Ok(Verdict::NotHere), 0));
         let (first, of_first) = run(&mut calls, 7, Some((ONE, 1)));
         let (second, of_second) = run(&mut calls, 7, None);
@@ -147,6 +161,36 @@ mod tests {
         assert!(ends(&mut calls).await && ends(&mut calls).await && !ends(&mut calls).await);
         assert_eq!((of_first.try_recv(), of_second.try_recv()), (Ok(Verdict::Done), Ok(Verdict::Done)));
         assert_eq!(calls.len(), 0);
+    }
+
+    /// Row J11: nobody waits for a reply that NATS would not carry.
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_that_does_not_fit_is_a_failure() {
+        let answered = |longest, waits: bool| {
+            let (sender, answers) = mpsc::channel();
+            let answerer = Answerer(Box::new(move |bytes| sender.send(bytes).unwrap()));
+            let (mut calls, reply) = (Calls::default(), (Verdict::Replied, Bytes::from("x".repeat(1000))));
+            async move {
+                let call = async move {
+                    if waits {
+                        tokio::task::yield_now().await;
+                    }
+                    reply
+                };
+                calls.run(answerer, 7, Some((ONE, 1)), longest, || call.boxed());
+                let _ = ends(&mut calls).await;
+                packet::decode::<Verdict>(&answers.try_recv().unwrap()).unwrap()
+            }
+        };
+        for waits in [false, true] {
+            assert_eq!(answered(1100, waits).await.1.len(), 1000);
+            let (verdict, failure) = answered(1000, waits).await;
+            let text = String::from_utf8(failure.to_vec()).unwrap();
+            assert!(
+                verdict == Verdict::Replied && text.contains("the reply has 1000 bytes, and NATS takes 1000"),
+                "{text}"
+            );
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use crate::{
         node::{self, Node},
         packet::{self, Packet, Verdict},
         peers::Peers,
+        shared::{ClusterStatus, Shared},
     },
     error::SendError,
 };
@@ -18,7 +19,7 @@ use bytes::Bytes;
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -47,6 +48,8 @@ const MOVES: u32 = 3;
 /// queues of boxes.
 const WAIT: Duration = Duration::from_millis(100);
 
+/// A request does not wait longer, so that its deadline can be computed.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// How long the end of a hub waits until the other nodes can know of it.
 const LEAVE: Duration = Duration::from_secs(1);
 /// Bytes of a packet around a message without its type and its label, at most. A character of these
@@ -73,60 +76,12 @@ pub(crate) struct Cluster {
     lost: mpsc::Sender<NodeId>,
     /// The number of requests that were made.
     calls: AtomicU64,
+    /// Held by the broadcast that waits for room.
+    late: tokio::sync::Mutex<()>,
     stop: CancellationToken,
     /// Cancelled when the node has ended.
     ended: CancellationToken,
     _stops: DropGuard,
-}
-
-/// What a node and its hub share.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    pub(super) connected: AtomicBool,
-    /// The calls of other nodes that run here.
-    #[cfg(test)]
-    pub(super) running: AtomicUsize,
-    /// The broadcasts of other nodes that are missing here.
-    pub(super) missed: AtomicU64,
-    /// The bytes of the broadcasts of other nodes that wait here.
-    pub(super) waiting: AtomicUsize,
-    /// The number of broadcasts that were numbered. Held while one is published, so that they leave
-    /// in the order of their numbers.
-    broadcasts: Mutex<u64>,
-    /// The broadcasts that the other nodes did not get, since they were reported, and in all.
-    dropped: AtomicU64,
-    all_dropped: AtomicU64,
-    nodes: Mutex<Vec<Arc<str>>>,
-}
-
-/// A snapshot of the cluster, as this node sees it. [`Hub::cluster`](crate::Hub::cluster) returns
-/// it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ClusterStatus {
-    /// Whether NATS can be reached.
-    pub connected: bool,
-    /// The names of the other nodes, in alphabetical order.
-    pub nodes: Vec<Arc<str>>,
-    /// How many broadcasts of other nodes have not arrived, since the hub was built.
-    pub missed: u64,
-    /// How many broadcasts of this node did not leave for the other nodes, since the hub was built.
-    pub dropped: u64,
-}
-
-impl Shared {
-    pub(super) fn published(&self) -> u64 {
-        *self.broadcasts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn take_dropped(&self) -> u64 {
-        self.dropped.swap(0, Relaxed)
-    }
-
-    pub(super) fn set_nodes(&self, mut nodes: Vec<Arc<str>>) {
-        nodes.sort_unstable();
-        *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
-    }
 }
 
 impl Cluster {
@@ -173,18 +128,14 @@ impl Cluster {
             shared,
             lost,
             calls: AtomicU64::new(0),
+            late: tokio::sync::Mutex::default(),
             _stops: stop.clone().drop_guard(),
             stop,
         }
     }
 
     pub(crate) fn status(&self) -> ClusterStatus {
-        ClusterStatus {
-            connected: self.shared.connected.load(Relaxed),
-            nodes: self.shared.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            missed: self.shared.missed.load(Relaxed),
-            dropped: self.shared.all_dropped.load(Relaxed),
-        }
+        self.shared.status()
     }
 
     /// Returns the number of calls of other nodes that run here.
@@ -224,7 +175,7 @@ impl Cluster {
         message: Forwarded,
         timeout: Duration,
     ) -> Result<(Verdict, Bytes), SendError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout.min(LONGEST);
         let call = self.calls.fetch_add(1, Relaxed);
         let cancelling = Cancelling { cluster: self, call, asked: Mutex::default() };
         let remote = |node, left: Duration| {
@@ -270,7 +221,7 @@ impl Cluster {
             Ok(()) => Published::Yes,
             Err(NotPublished::Full) => Published::Full,
             Err(NotPublished::Down) => {
-                self.drop_broadcast();
+                self.shared.drop_broadcast();
                 Published::No
             }
         })
@@ -278,19 +229,24 @@ impl Cluster {
 
     /// Publishes a broadcast for which there was no room. It waits for at most 100 ms; then the
     /// other nodes miss it.
-    pub(crate) async fn broadcast_late(&self, message: &Forwarded, label: Option<&str>) {
+    pub(crate) fn broadcast_late<'c>(
+        &'c self,
+        message: Forwarded,
+        label: Option<&'c str>,
+    ) -> impl Future<Output = ()> + Send + 'c {
+        // Now, so that it is counted also if the future is dropped before its first poll.
         let unpublished = Unpublished(self);
-        let _ = timeout(WAIT, self.bus.room()).await;
-        if self.publish(message, label).is_ok() {
-            std::mem::forget(unpublished);
+        async move {
+            let published = timeout(WAIT, async {
+                // One at a time: room that is given back goes to the next one that waits for it.
+                let _turn = self.late.lock().await;
+                self.bus.room().await;
+                self.publish(&message, label)
+            });
+            if matches!(published.await, Ok(Ok(()))) || self.publish(&message, label).is_ok() {
+                std::mem::forget(unpublished);
+            }
         }
-    }
-
-    fn drop_broadcast(&self) {
-        // The number of the next one tells the others.
-        *self.shared.broadcasts.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.shared.dropped.fetch_add(1, Relaxed);
-        self.shared.all_dropped.fetch_add(1, Relaxed);
     }
 
     fn publish(&self, message: &Forwarded, label: Option<&str>) -> Result<(), NotPublished> {
@@ -364,7 +320,7 @@ struct Unpublished<'c>(&'c Cluster);
 
 impl Drop for Unpublished<'_> {
     fn drop(&mut self) {
-        self.0.drop_broadcast();
+        self.0.shared.drop_broadcast();
     }
 }
 

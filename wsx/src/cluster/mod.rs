@@ -81,6 +81,7 @@ mod nats;
 mod node;
 pub(crate) mod packet;
 mod peers;
+mod shared;
 mod verdict;
 
 use std::time::Duration;
@@ -90,8 +91,8 @@ use std::time::Duration;
 /// high: the program waits for a node that has just died.
 pub(crate) const CONFIRMED: Duration = Duration::from_secs(5);
 
-pub use joined::ClusterStatus;
 pub(crate) use nats::start;
+pub use shared::ClusterStatus;
 #[doc(inline)]
 pub use {
     crate::observer::ClusterEvent,

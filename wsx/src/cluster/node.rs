@@ -6,10 +6,11 @@ use crate::{
         bus::{Answerer, Bus, Event, NodeId},
         calls::Calls,
         events::Events,
-        joined::{BROADCAST_BYTES, Shared},
+        joined::BROADCAST_BYTES,
         local::{Forwarded, Local},
         packet::{self, Join, Packet, Verdict},
         peers::{Next, Peers},
+        shared::Shared,
     },
     observer::ClusterEvent,
 };
@@ -21,6 +22,7 @@ use std::{
 };
 use tokio::{
     sync::{Notify, mpsc},
+    task::consume_budget,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -41,6 +43,8 @@ const PART: Duration = Duration::from_secs(2);
 /// Maximum number of nodes that fetch the boxes of this one at a time. Each needs memory for all of
 /// them once more. Others ask again.
 pub(super) const MAX_FETCHES: usize = 4;
+/// Maximum length of the name of a node, in bytes. A hub cannot set a longer one.
+const LONGEST_NAME: usize = 64;
 /// A packet that cannot be read is reported at most this often.
 const REPORT: Duration = Duration::from_secs(60);
 
@@ -109,13 +113,19 @@ impl Node {
                 _ = hello.tick() => self.tick(),
                 () = changed.notified() => self.publish_changes(),
                 () = self.calls.next() => {}
-                Some(node) = lost.recv() => self.lose(node),
+                Some(node) = lost.recv() => if self.peers.is_quiet(node, Instant::now()) { self.lose(node) },
                 event = events.next() => match event {
-                    Some(event) => self.read(event),
+                    Some(event) => {
+                        self.read(event);
+                        // Nothing here waits, and the tasks that this has woken get their turn.
+                        consume_budget().await;
+                    }
                     None => break,
                 },
             }
         }
+        // Requests that have ended with the last connections.
+        while self.calls.next().now_or_never().is_some() {}
         self.publish_changes();
         let bye = packet::encode(&Packet::Bye { from: self.me }, &[]);
         if self.bus.publish(bye).is_ok() {
@@ -125,6 +135,10 @@ impl Node {
         self.boxes.set_up(false);
         self.shared.connected.store(false, Relaxed);
         self.shared.set_nodes(Vec::new());
+        for name in self.peers.names() {
+            self.boxes.report(&ClusterEvent::NodeLeft { name });
+        }
+        self.boxes.report(&ClusterEvent::Disconnected { reason: "this hub has shut down".to_owned() });
         drop(running);
     }
 
@@ -164,6 +178,7 @@ impl Node {
             | Packet::Broadcast { from, .. }
             | Packet::Bye { from }
                 if from == self.me => {}
+            Packet::Hello { name, .. } if name.len() > LONGEST_NAME => {}
             Packet::Hello { from, name, version, len, broadcasts } => {
                 self.boxes.heard(from);
                 let fits = len.is_none_or(|len| len == self.boxes.claimed_by(from));
@@ -181,7 +196,7 @@ impl Node {
                 self.follow(from, next);
             }
             Packet::Broadcast { from, number, label, message } => {
-                let mut missed = self.peers.broadcast(from, number, now);
+                let Some(mut missed) = self.peers.broadcast(from, number, now) else { return };
                 let message = Forwarded { kind: message, envelope: payload };
                 missed += u64::from(!self.keep(message, label));
                 self.miss(from, missed);
@@ -201,17 +216,18 @@ impl Node {
 
     /// A packet whose sender waits for an answer.
     fn asked(&mut self, packet: Packet, payload: Bytes, answerer: Answerer) {
-        let (local, bytes) = (&self.local, payload.len());
+        let (local, bytes, longest) = (&self.local, payload.len(), self.bus.max_payload());
         match packet {
             Packet::Send { id, ttl, message } => {
                 let message = Forwarded { kind: message, envelope: payload };
                 let send = || local.send(&id, message, Duration::from_millis(ttl));
-                self.calls.run(answerer, bytes, None, || send().map(|verdict| (verdict, Bytes::new())).boxed());
+                self.calls
+                    .run(answerer, bytes, None, longest, || send().map(|verdict| (verdict, Bytes::new())).boxed());
             }
             Packet::Ask { from, call, id, timeout, message } => {
                 let message = Forwarded { kind: message, envelope: payload };
                 let ask = || local.ask(&id, message, Duration::from_millis(timeout));
-                self.calls.run(answerer, bytes, Some((from, call)), ask);
+                self.calls.run(answerer, bytes, Some((from, call)), longest, ask);
             }
             Packet::Close { id, code, reason } => {
                 answerer.answer(packet::encode(&local.close(&id, code, &reason), &[]));

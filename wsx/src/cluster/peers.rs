@@ -17,6 +17,11 @@ use tokio::time::Instant;
 /// are missing. Too low: a node that is busy for a moment takes its boxes offline. Too high: boxes
 /// that are gone stay online.
 pub(super) const SILENCE: Duration = Duration::from_secs(5);
+/// A node whose subject nobody reads is lost if it was not heard for this long: two hellos.
+const QUIET: Duration = Duration::from_secs(2);
+/// Maximum number of other nodes. Hellos of further ones are ignored. Too low: a large cluster is
+/// not whole. Too high: whoever may publish to the subjects fills the memory.
+const MAX_NODES: usize = 1024;
 /// A node is asked for its boxes again if they have not arrived after this time.
 const RETRY: Duration = Duration::from_secs(2);
 /// Maximum number of changes of a node that wait for its boxes. Above it they are dropped, and the
@@ -105,6 +110,12 @@ impl Peers {
         Some(name)
     }
 
+    /// Whether a node was not heard since two of its hellos. One whose subject nobody reads may
+    /// only be about to connect to NATS again.
+    pub(super) fn is_quiet(&self, node: NodeId, now: Instant) -> bool {
+        self.alive.get(&node).is_some_and(|peer| now.saturating_duration_since(peer.heard) > QUIET)
+    }
+
     /// Returns the nodes that are lost: those that were not heard since `now - SILENCE`.
     pub(super) fn silent(&self, now: Instant) -> Vec<NodeId> {
         let is_silent = |peer: &Peer| now.saturating_duration_since(peer.heard) > SILENCE;
@@ -135,6 +146,9 @@ impl Peers {
         len_fits: bool,
         now: Instant,
     ) -> Next {
+        if self.alive.len() >= MAX_NODES && !self.alive.contains_key(&node) {
+            return Next::default();
+        }
         let (is_new, peer) = match self.alive.entry(node) {
             Entry::Occupied(entry) => (false, entry.into_mut()),
             Entry::Vacant(entry) => {
@@ -196,6 +210,10 @@ impl Peers {
             return next;
         }
         let Some(fetching) = &mut peer.fetching else { return next };
+        // Boxes that were sent earlier than those that come now.
+        if version < fetching.version {
+            return next;
+        }
         if fetching.version != version || fetching.parts.len() != parts as usize {
             (fetching.version, fetching.parts) = (version, vec![None; parts as usize]);
         }
@@ -218,8 +236,9 @@ impl Peers {
         next
     }
 
-    /// A broadcast of a node with this number. Returns how many before it are missing.
-    pub(super) fn broadcast(&mut self, node: NodeId, number: u64, now: Instant) -> u64 {
+    /// A broadcast of a node with this number. Returns how many before it are missing, or `None` if
+    /// it was here already, or is known to be missing.
+    pub(super) fn broadcast(&mut self, node: NodeId, number: u64, now: Instant) -> Option<u64> {
         let known = match self.alive.get_mut(&node) {
             Some(peer) => {
                 peer.heard = now;
@@ -227,12 +246,12 @@ impl Peers {
             }
             None => match self.lost.iter_mut().find(|(lost, _)| *lost == node) {
                 Some((_, broadcasts)) => broadcasts,
-                None => return 0,
+                None => return Some(0),
             },
         };
-        let missed = number.saturating_sub(known.saturating_add(1));
-        *known = number.max(*known);
-        missed
+        let missed = number.checked_sub(*known)?.checked_sub(1)?;
+        *known = number;
+        Some(missed)
     }
 }
 

@@ -28,8 +28,8 @@ pub enum ClusterEvent {
         /// Its name.
         name: Arc<str>,
     },
-    /// Another node was not heard for 5 s, or does not read its subject any more. Its boxes are
-    /// offline until they connect to another node, or until it is heard again.
+    /// Another node was not heard for 5 s, or for 2 s and does not read its subject any more. Its
+    /// boxes are offline until they connect to another node, or until it is heard again.
     NodeLost {
         /// Its name.
         name: Arc<str>,

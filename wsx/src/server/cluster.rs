@@ -114,7 +114,7 @@ impl<E: Endpoint> Hub<E> {
         let forwarded = Forwarded::of_frame(frame);
         Ok(match cluster.broadcast(&forwarded, label)? {
             Published::Yes | Published::No => None,
-            Published::Full => Some(async move { cluster.broadcast_late(&forwarded, label).await }),
+            Published::Full => Some(cluster.broadcast_late(forwarded, label)),
         })
     }
 
@@ -135,7 +135,8 @@ impl<E: Endpoint> Map<E> {
         for id in replaced {
             hub.count_elsewhere(&id);
         }
-        for conn in evicted {
+        // One that is closing already finishes its handlers, as in `Hub::open`.
+        for conn in evicted.into_iter().filter(|conn| !conn.is_closed()) {
             conn.close(CloseCode::REPLACED, "this id has connected to another node".into());
         }
     }

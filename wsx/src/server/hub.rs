@@ -225,8 +225,7 @@ impl<E: Endpoint> Hub<E> {
     /// # Cancel safety
     ///
     /// Not cancel safe: if this future is dropped before its first poll, the message is not sent.
-    /// If it is dropped while it waits, connections that were full may not get the message; all
-    /// others have it.
+    /// If it is dropped while it waits, full connections and other nodes may not get the message.
     pub fn broadcast<M: SentBy<E::Side, E::Peer> + ?Sized>(
         &self,
         message: &M,
@@ -323,19 +322,19 @@ impl<E: Endpoint> Hub<E> {
     /// [`presence`](Self::presence) knows whether the box has gone.
     #[must_use]
     pub fn is_connected(&self, id: &str) -> bool {
-        self.is_connected_here(id) || self.roster().is_elsewhere(id)
+        self.is_connected_here(id) || (self.is_node() && self.roster().is_elsewhere(id))
     }
 
     /// Returns the ids of all connections, in any order, also of those of other nodes.
     #[must_use]
     pub fn ids(&self) -> Vec<String> {
-        self.roster().ids()
+        self.roster().ids(self.is_node())
     }
 
     /// Returns the number of connections, also of those of other nodes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.roster().len()
+        self.roster().len(self.is_node())
     }
 
     /// Whether the hub does not have a connection.
@@ -382,8 +381,8 @@ impl<E: Endpoint> Hub<E> {
     }
 
     /// Closes the hub gracefully. New connections are rejected with 503. Queued messages are sent,
-    /// then every connection is closed with code 1001. Running handlers, `__close__` handlers and
-    /// observers finish first (row X7 of the specification).
+    /// then every connection is closed with code 1001, or 1012 in a cluster. Running handlers,
+    /// `__close__` handlers and observers finish first (row X7 of the specification).
     ///
     /// Returns the number of connections that were still open after `grace`, and were dropped.
     ///

@@ -146,7 +146,8 @@
 //!   `.await`, and reported to
 //!   [`Observer::handler_dropped`](crate::Observer::handler_dropped).
 //! - A connection that exceeds its `close_timeout` is dropped, and not counted. So a `grace` of
-//!   10 s, the default of `close_timeout`, gives each connection all the time that it can have.
+//!   10 s, the default of `close_timeout`, gives each connection all the time that it can have; a
+//!   node of a cluster needs 5 s more.
 //!   Too low: slow peers lose queued messages.
 //! - When `grace` expires, frames that the socket takes at once are written, including the
 //!   close frame. `__close__` handlers have another second. A `grace` of zero does this at

@@ -49,18 +49,21 @@ impl Roster {
         &self.registry
     }
 
-    /// Returns the ids of all connections, those of other nodes included.
-    pub(crate) fn ids(&self) -> Vec<String> {
+    /// Returns the ids of all connections, with those of other nodes if the hub is a node.
+    pub(crate) fn ids(&self, is_node: bool) -> Vec<String> {
         let mut ids = self.registry.ids();
-        let elsewhere: Vec<_> = self.presence.with(|state| state.elsewhere.all().map(|status| status.id).collect());
-        let is_not_here = |id: &Arc<str>| self.registry.get(id).is_none();
-        ids.extend(elsewhere.into_iter().filter(is_not_here).map(|id| id.to_string()));
+        if is_node {
+            let elsewhere: Vec<_> = self.presence.with(|state| state.elsewhere.ids().cloned().collect());
+            let is_not_here = |id: &Arc<str>| self.registry.get(id).is_none();
+            ids.extend(elsewhere.into_iter().filter(is_not_here).map(|id| id.to_string()));
+        }
         ids
     }
 
-    /// Returns the number of connections, those of other nodes included.
-    pub(crate) fn len(&self) -> usize {
-        self.registry.len() + self.presence.with(|state| state.elsewhere.len())
+    /// Returns the number of connections, with those of other nodes if the hub is a node.
+    pub(crate) fn len(&self, is_node: bool) -> usize {
+        let elsewhere = if is_node { self.presence.with(|state| state.elsewhere.len()) } else { 0 };
+        self.registry.len() + elsewhere
     }
 
     /// Whether another node has this id.

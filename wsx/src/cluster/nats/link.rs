@@ -151,6 +151,10 @@ impl Link {
             let (answer, answered) = oneshot::channel();
             self.questions().insert(number, Question { answer, written: false });
             let _forgotten = Forgotten { link: self, number };
+            // `end` may have answered all questions already.
+            if self.open.is_closed() {
+                return Err(AskError::Down);
+            }
             let (subject, reply) = (self.subjects.of(node), self.subjects.reply(number));
             let item = Item { subject, reply: Some(reply), payload, question: Some(number), permit };
             self.direct.try_send(item).map_err(|_| AskError::Down)?;

@@ -8,7 +8,7 @@ use super::{
     read::{self, Heard},
     write::write,
 };
-use crate::cluster::bus::NodeId;
+use crate::{catch_panic, cluster::bus::NodeId};
 use bytes::Bytes;
 use rand::RngExt;
 use std::{
@@ -50,7 +50,10 @@ pub(super) async fn run(options: Nats, node: NodeId, shared: Arc<Shared>) {
     loop {
         let servers = servers(&options, &announced);
         let server = &servers[turn % servers.len()];
-        let reason = match dial(&options, server, node, &shared).await {
+        // A panic in the client of NATS must not end the node.
+        let dialled = catch_panic::run(Box::pin(dial(&options, server, node, &shared))).await;
+        let dialled = dialled.unwrap_or_else(|| Err(format!("the client of NATS panicked while it dialled {server}")));
+        let reason = match dialled {
             Ok(mut connection) => {
                 links += 1;
                 announced = std::mem::take(&mut connection.announced);

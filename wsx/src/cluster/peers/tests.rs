@@ -114,7 +114,7 @@ fn a_node_that_has_not_said_hello_takes_no_memory() {
     let leave = Change::Leave(Leave { id: "1".into(), stamp: 1, seen: 0, closed: end });
     assert_eq!(peers.changes(ONE, 0, vec![leave], now), Next::default());
     assert_eq!(peers.part(ONE, 0, 0, 1, vec![], now), Next::default());
-    assert_eq!((peers.broadcast(ONE, 7, now), peers.names().len(), peers.remove(ONE)), (0, 0, None));
+    assert_eq!((peers.broadcast(ONE, 7, now), peers.names().len(), peers.remove(ONE)), (Some(0), 0, None));
     assert!(peers.alive.is_empty() && peers.lost.is_empty());
     assert_eq!(&*peers.name(ONE), "0000000000000001");
 }
@@ -124,12 +124,13 @@ fn a_node_that_has_not_said_hello_takes_no_memory() {
 fn each_missing_broadcast_is_counted_once() {
     let now = Instant::now();
     let mut peers = following(0, now);
-    assert_eq!((peers.broadcast(ONE, 1, now), peers.broadcast(ONE, 4, now)), (0, 2));
+    assert_eq!((peers.broadcast(ONE, 1, now), peers.broadcast(ONE, 4, now)), (Some(0), Some(2)));
     assert_eq!(peers.hello(ONE, "one", 0, 4, true, now).missed, 0);
     assert_eq!(peers.hello(ONE, "one", 0, 6, true, now).missed, 2);
-    assert_eq!((peers.hello(ONE, "one", 0, 5, true, now).missed, peers.broadcast(ONE, 7, now)), (0, 0));
+    assert_eq!((peers.hello(ONE, "one", 0, 5, true, now).missed, peers.broadcast(ONE, 7, now)), (0, Some(0)));
+    assert_eq!((peers.broadcast(ONE, 7, now), peers.broadcast(ONE, 3, now)), (None, None), "they come again");
     assert_eq!(peers.hello(ONE, "one", 0, u64::MAX, true, now).missed, u64::MAX - 7);
-    assert_eq!(peers.broadcast(ONE, u64::MAX, now), 0);
+    assert_eq!(peers.broadcast(ONE, u64::MAX, now), None);
     let mut peers = Peers::default();
     assert_eq!(peers.hello(ONE, "one", 0, 9, true, now).missed, 0, "this node came later");
 }
@@ -141,7 +142,7 @@ fn the_broadcasts_of_a_node_that_was_lost_are_missing() {
     let mut peers = following(0, now);
     peers.broadcast(ONE, 5, now);
     assert_eq!(peers.lose(ONE).as_deref(), Some("one"));
-    assert_eq!((peers.broadcast(ONE, 7, now), peers.broadcast(ONE, 8, now)), (1, 0));
+    assert_eq!((peers.broadcast(ONE, 7, now), peers.broadcast(ONE, 8, now)), (Some(1), Some(0)));
     let next = peers.hello(ONE, "one", 0, 10, true, now);
     assert_eq!((next.is_new, next.missed, peers.lost.len()), (true, 2, 0));
     for node in 0..1000 {
@@ -150,6 +151,38 @@ fn the_broadcasts_of_a_node_that_was_lost_are_missing() {
         assert!(peers.lost.len() <= MAX_LOST);
     }
     assert_eq!((peers.lost.len(), peers.lose(ONE)), (MAX_LOST, None));
+}
+
+/// Row J10: a node that has just said hello may only be about to connect again.
+#[test]
+fn a_node_is_quiet_without_two_hellos() {
+    let now = Instant::now();
+    let peers = following(0, now);
+    assert!(!peers.is_quiet(ONE, now + QUIET) && peers.is_quiet(ONE, now + QUIET + SECOND));
+    assert!(!peers.is_quiet(NodeId(2), now + QUIET + SECOND), "it is not known");
+}
+
+/// Row J11: whoever may publish cannot fill the memory with nodes.
+#[test]
+fn the_number_of_nodes_is_bounded() {
+    let now = Instant::now();
+    let mut peers = following(0, now);
+    for node in 2..2 * MAX_NODES as u64 {
+        peers.hello(NodeId(node), "it", 0, 0, true, now);
+    }
+    assert_eq!(peers.alive.len(), MAX_NODES);
+    assert_eq!(peers.hello(ONE, "one", 0, 7, true, now).missed, 7, "a known node is heard");
+}
+
+/// Row J4: parts of an earlier answer do not undo those of a later one.
+#[test]
+fn parts_that_were_sent_earlier_are_ignored() {
+    let now = Instant::now();
+    let mut peers = Peers::default();
+    peers.hello(ONE, "one", 5, 0, true, now);
+    assert_eq!(peers.part(ONE, 5, 0, 2, Vec::new(), now).boxes, None);
+    assert_eq!(peers.part(ONE, 4, 0, 2, Vec::new(), now).boxes, None);
+    assert_eq!(peers.part(ONE, 5, 1, 2, Vec::new(), now).boxes, Some(Vec::new()));
 }
 
 /// Row J10: a node is lost after its silence.

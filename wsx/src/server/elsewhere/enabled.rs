@@ -71,6 +71,11 @@ impl Elsewhere {
         self.directory().into_iter().flat_map(of)
     }
 
+    /// Returns the ids that other nodes have, also if this node has them too.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.directory().into_iter().flat_map(|directory| directory.all_elsewhere().map(|(id, _)| id))
+    }
+
     /// Returns the number of ids that only other nodes have.
     pub(crate) fn len(&self) -> usize {
         self.directory().map_or(0, Directory::len_elsewhere)

@@ -176,6 +176,18 @@ impl<E> Hub<E> {
         let _ = self.0.cluster.set(cluster);
     }
 
+    /// Whether the hub is a node of a cluster.
+    #[cfg(feature = "nats")]
+    pub(super) fn is_node(&self) -> bool {
+        self.joined().is_some()
+    }
+
+    /// Whether the hub is a node of a cluster.
+    #[cfg(not(feature = "nats"))]
+    pub(super) fn is_node(&self) -> bool {
+        false
+    }
+
     /// Counts a replacement without a report: the node of the newer connection reports it.
     #[cfg(feature = "nats")]
     pub(crate) fn count_elsewhere(&self, id: &str) {
