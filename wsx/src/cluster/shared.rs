@@ -1,5 +1,5 @@
-//! What a node and its hub share: whether the cluster can be reached, who is in it, and the numbers of
-//! the broadcasts. It does not know the bus.
+//! What a node and its hub share: whether the cluster can be reached, who is in it, and the numbers
+//! of the broadcasts. It does not know the bus.
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
