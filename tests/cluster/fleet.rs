@@ -102,7 +102,7 @@ fn every_box_is_back_after_each_kill() {
     );
     for expected in [
         "node-1 is killed, with 10 boxes",
-        "node-2: node \"node-1\" is lost",
+        "node-3: node \"node-1\" is lost",
         " moved from node-1 to node-3",
         "node-1 starts again",
         "node-3: node \"node-1\" has joined",
