@@ -37,9 +37,9 @@ impl<E: Endpoint> HubBuilder<E> {
     /// Answers the health checks of a load balancer at this path, for example `/healthz`; by
     /// default they are rejected as any other request (row N3 of the specification).
     ///
-    /// The answer to `GET`, `HEAD` and `OPTIONS` is 200, and 503 from [`Hub::drain`] or
-    /// [`Hub::shutdown`] on. [`wsx::server`](crate::server#health-checks) has an example and the
-    /// details.
+    /// The answer to `GET`, `HEAD` and `OPTIONS` is 200, and 503 from
+    /// [`Hub::drain`](crate::Hub::drain) or [`Hub::shutdown`](crate::Hub::shutdown) on.
+    /// [`wsx::server`](crate::server#health-checks) has an example and the details.
     #[must_use]
     pub fn health(mut self, path: impl Into<Box<str>>) -> Self {
         self.options.ingress.health = Some(path.into());
