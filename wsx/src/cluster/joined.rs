@@ -13,6 +13,7 @@ use crate::{
         peers::Peers,
         shared::{ClusterStatus, Shared},
     },
+    connection::asking::raw::milliseconds,
     error::SendError,
 };
 use bytes::Bytes;
@@ -55,15 +56,6 @@ const LEAVE: Duration = Duration::from_secs(1);
 /// Bytes of a packet around a message without its type and its label, at most. A character of these
 /// takes up to 6.
 const HEADER: usize = 512;
-
-/// Whether the other nodes get a broadcast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Published {
-    Yes,
-    /// There is no room now.
-    Full,
-    No,
-}
 
 /// The cluster, as the hub of this node uses it. The node leaves when this is dropped.
 pub(crate) struct Cluster {
@@ -206,30 +198,35 @@ impl Cluster {
         self.route(id, deadline, remote, local).await.map(|(verdict, _)| verdict)
     }
 
-    /// Publishes a broadcast for the boxes of all other nodes, if there is room. Never waits.
+    /// Publishes a broadcast for the boxes of all other nodes. Never waits: without room now, it
+    /// returns what publishes the broadcast later.
     ///
     /// # Errors
     ///
     /// [`SendError::TooLong`]: nothing was published, and nothing should be.
-    pub(crate) fn broadcast(&self, message: &Forwarded, label: Option<&str>) -> Result<Published, SendError> {
+    pub(crate) fn broadcast<'c>(
+        &'c self,
+        message: Forwarded,
+        label: Option<&'c str>,
+    ) -> Result<Option<impl Future<Output = ()> + Send + 'c>, SendError> {
         let around = HEADER + 6 * (message.kind.message_type.len() + label.map_or(0, str::len));
         let (bytes, maximum) = (message.envelope.len() + around, self.bus.max_payload());
         if bytes > maximum {
             return Err(SendError::TooLong { bytes, maximum });
         }
-        Ok(match self.publish(message, label) {
-            Ok(()) => Published::Yes,
-            Err(NotPublished::Full) => Published::Full,
+        Ok(match self.publish(&message, label) {
+            Ok(()) => None,
+            Err(NotPublished::Full) => Some(self.broadcast_late(message, label)),
             Err(NotPublished::Down) => {
                 self.shared.drop_broadcast();
-                Published::No
+                None
             }
         })
     }
 
     /// Publishes a broadcast for which there was no room. It waits for at most 100 ms; then the
     /// other nodes miss it.
-    pub(crate) fn broadcast_late<'c>(
+    fn broadcast_late<'c>(
         &'c self,
         message: Forwarded,
         label: Option<&'c str>,
@@ -250,16 +247,11 @@ impl Cluster {
     }
 
     fn publish(&self, message: &Forwarded, label: Option<&str>) -> Result<(), NotPublished> {
-        let mut broadcasts = self.shared.broadcasts.lock().unwrap_or_else(PoisonError::into_inner);
-        let packet = Packet::Broadcast {
-            from: self.me,
-            number: *broadcasts + 1,
-            label: label.map(str::to_owned),
-            message: message.kind.clone(),
-        };
-        self.bus.publish(packet::encode(&packet, &message.envelope))?;
-        *broadcasts += 1;
-        Ok(())
+        self.shared.number_broadcast(|number| {
+            let (label, kind) = (label.map(str::to_owned), message.kind.clone());
+            let packet = Packet::Broadcast { from: self.me, number, label, message: kind };
+            self.bus.publish(packet::encode(&packet, &message.envelope))
+        })
     }
 
     fn packet(&self, packet: &Packet, payload: &[u8]) -> Result<Bytes, SendError> {
@@ -306,7 +298,7 @@ impl Cluster {
                 (Holder::Nobody, Some(_)) => false,
             };
             moves += u32::from(looks_again);
-            let waits = if looks_again { moves <= MOVES || settled == Some(false) } else { settled == Some(false) };
+            let waits = settled == Some(false) || (looks_again && moves <= MOVES);
             if !waits || left <= PAUSE {
                 return Ok((Verdict::NotHere, Bytes::new()));
             }
@@ -345,9 +337,4 @@ impl Drop for Cancelling<'_> {
             self.cluster.bus.tell(*node, packet::encode(&cancel, &[]));
         }
     }
-}
-
-/// Returns the time in milliseconds, rounded up.
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

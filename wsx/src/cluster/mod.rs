@@ -103,7 +103,7 @@ pub(crate) use {
     bus::{Bus, NodeId},
     directory::{Claim, Directory, Effect},
     events::Events,
-    joined::{Cluster, Published},
+    joined::Cluster,
     local::Forwarded,
     packet::{Change, Join, Leave},
 };

@@ -1,7 +1,7 @@
 //! What a node and its hub share: whether the cluster can be reached, who is in it, and the numbers
 //! of the broadcasts. It does not know the bus.
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
@@ -18,7 +18,7 @@ pub(crate) struct Shared {
     pub(super) waiting: AtomicUsize,
     /// The number of broadcasts that were numbered. Held while one is published, so that they leave
     /// in the order of their numbers.
-    pub(super) broadcasts: Mutex<u64>,
+    broadcasts: Mutex<u64>,
     /// The broadcasts that the other nodes did not get, since they were reported, and in all.
     dropped: AtomicU64,
     all_dropped: AtomicU64,
@@ -41,13 +41,30 @@ pub struct ClusterStatus {
 }
 
 impl Shared {
+    /// Returns the number of broadcasts that were numbered.
     pub(super) fn published(&self) -> u64 {
-        *self.broadcasts.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.broadcasts()
+    }
+
+    /// Publishes a broadcast with its number, which is taken only if this succeeds.
+    pub(super) fn number_broadcast<E>(&self, publish: impl FnOnce(u64) -> Result<(), E>) -> Result<(), E> {
+        let mut broadcasts = self.broadcasts();
+        publish(*broadcasts + 1)?;
+        *broadcasts += 1;
+        Ok(())
+    }
+
+    fn broadcasts(&self) -> MutexGuard<'_, u64> {
+        self.broadcasts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a broadcast that the other nodes do not get. The number of the next one tells them.
     pub(super) fn drop_broadcast(&self) {
-        *self.broadcasts.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *self.broadcasts() += 1;
         self.dropped.fetch_add(1, Relaxed);
         self.all_dropped.fetch_add(1, Relaxed);
     }
@@ -55,7 +72,7 @@ impl Shared {
     pub(super) fn status(&self) -> ClusterStatus {
         ClusterStatus {
             connected: self.connected.load(Relaxed),
-            nodes: self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            nodes: self.nodes().clone(),
             missed: self.missed.load(Relaxed),
             dropped: self.all_dropped.load(Relaxed),
         }
@@ -67,6 +84,6 @@ impl Shared {
 
     pub(super) fn set_nodes(&self, mut nodes: Vec<Arc<str>>) {
         nodes.sort_unstable();
-        *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes;
+        *self.nodes() = nodes;
     }
 }

@@ -1,10 +1,7 @@
 //! A hub as a node of a cluster: the map of the boxes, and what the program sends to the boxes of
 //! other nodes. It does not know NATS.
 use crate::{
-    cluster::{
-        self, Boxes, Bus, CONFIRMED, Change, Cluster, Directory, Events, Forwarded, Holder, Join, Nats, NodeId,
-        Published,
-    },
+    cluster::{self, Boxes, Bus, CONFIRMED, Change, Cluster, Directory, Events, Forwarded, Holder, Join, Nats, NodeId},
     connection::{
         Asking, asking::raw::Unanswered, handle::Handle, keeper::Accepted, remote::Call, wall_clock::Seconds,
     },
@@ -13,6 +10,7 @@ use crate::{
     observer::ClusterEvent,
     protocol::endpoint::Endpoint,
     server::{
+        elsewhere,
         hub::{Hub, inner::WeakHub},
         local::LocalBoxes,
         roster::{Roster, cluster::Changed},
@@ -111,11 +109,7 @@ impl<E: Endpoint> Hub<E> {
         label: Option<&'f str>,
     ) -> Result<Option<impl Future<Output = ()> + Send + 'f>, SendError> {
         let Some(cluster) = self.joined() else { return Ok(None) };
-        let forwarded = Forwarded::of_frame(frame);
-        Ok(match cluster.broadcast(&forwarded, label)? {
-            Published::Yes | Published::No => None,
-            Published::Full => Some(cluster.broadcast_late(forwarded, label)),
-        })
+        cluster.broadcast(Forwarded::of_frame(frame), label)
     }
 
     fn node(&self) -> &Cluster {
@@ -124,8 +118,9 @@ impl<E: Endpoint> Hub<E> {
 }
 
 impl<E: Endpoint> Map<E> {
-    fn roster<T: Default>(&self, use_it: impl FnOnce(&Roster) -> T) -> T {
-        self.0.upgrade().map(|hub| use_it(hub.roster())).unwrap_or_default()
+    /// Uses the map of the cluster.
+    fn with<T: Default>(&self, use_it: impl FnOnce(&mut elsewhere::Map) -> T) -> T {
+        self.0.upgrade().and_then(|hub| hub.roster().with_map(use_it)).unwrap_or_default()
     }
 
     /// Closes the connections of this node that another one has replaced.
@@ -144,15 +139,15 @@ impl<E: Endpoint> Map<E> {
 
 impl<E: Endpoint> Boxes for Map<E> {
     fn take_changes(&self, bytes: usize) -> Option<(u64, Vec<Change>)> {
-        self.roster(|roster| roster.with_map(|map| map.directory.take_changes(bytes)).flatten())
+        self.with(|map| map.directory.take_changes(bytes))
     }
 
     fn published(&self) -> (u64, Option<usize>) {
-        self.roster(|roster| roster.with_map(|map| map.directory.published()).unwrap_or_default())
+        self.with(|map| map.directory.published())
     }
 
     fn all(&self) -> (u64, Vec<Join>) {
-        self.roster(|roster| roster.with_map(|map| map.directory.boxes()).unwrap_or_default())
+        self.with(|map| map.directory.boxes())
     }
 
     fn holder(&self, id: &str) -> Holder {
@@ -164,7 +159,7 @@ impl<E: Endpoint> Boxes for Map<E> {
     }
 
     fn claimed_by(&self, node: NodeId) -> usize {
-        self.roster(|roster| roster.with_map(|map| map.directory.claimed_by(node)).unwrap_or_default())
+        self.with(|map| map.directory.claimed_by(node))
     }
 
     fn apply(&self, node: NodeId, changes: Vec<Change>) {
@@ -176,15 +171,17 @@ impl<E: Endpoint> Boxes for Map<E> {
     }
 
     fn heard(&self, node: NodeId) {
-        self.roster(|roster| roster.with_map(|map| map.directory.set_heard(node, Seconds::now())).unwrap_or_default());
+        self.with(|map| map.directory.set_heard(node, Seconds::now()));
     }
 
     fn lost(&self, node: NodeId, why: &'static str) {
-        self.roster(|roster| roster.lost(node, why));
+        if let Some(hub) = self.0.upgrade() {
+            hub.roster().lost(node, why);
+        }
     }
 
     fn set_up(&self, is_up: bool) {
-        self.roster(|roster| roster.with_map(|map| map.is_up = is_up).unwrap_or_default());
+        self.with(|map| map.is_up = is_up);
     }
 
     fn report(&self, event: &ClusterEvent) {

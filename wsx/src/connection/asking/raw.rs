@@ -211,7 +211,7 @@ fn begin(conn: &Handle, timeout: Duration, encode: impl FnOnce(Sent<'_>) -> Resu
 }
 
 /// Returns the time in milliseconds, rounded up: the peer answers a request with 0 ms at once.
-fn milliseconds(timeout: Duration) -> u64 {
+pub(crate) fn milliseconds(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
