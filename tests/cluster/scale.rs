@@ -8,7 +8,10 @@
 //! Each node is a process, and so is each of the programs that hold the connections, one for each
 //! node. The program fails when a broadcast does not reach all connections within 2 s, when a node
 //! does not know all boxes, or when the cluster adds 1 KB or more for each connection.
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::{
+    sys::resource::{Resource, getrlimit, setrlimit},
+    time::{ClockId, clock_gettime},
+};
 use std::{
     process::Command,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -23,6 +26,7 @@ use tokio::{
 };
 use wsx::{CancellationToken, Client, Envelope, Hub, Rejection, cluster::Nats, http::request::Parts};
 use wsx_cluster_tests::{Failure, NatsServer, Told};
+use wsx_tests::alone::resident_kib;
 
 /// The longest time until a broadcast has reached all connections.
 const BROADCAST: Duration = Duration::from_secs(2);
@@ -77,7 +81,10 @@ async fn node(nats: Option<String>, number: usize) -> Result<(), Failure> {
         let words: Vec<&str> = line.split(' ').collect();
         match *words {
             ["len"] => println!("{}", hub.len()),
-            ["cost"] => println!("{} {}", cpu()?.as_micros(), memory()?),
+            ["cost"] => {
+                let cpu = Duration::from(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?);
+                println!("{} {}", cpu.as_micros(), resident_kib());
+            }
             ["broadcast", count] => {
                 for n in 0..count.parse()? {
                     hub.broadcast(&Envelope::with_type("tick", n)).await?;
@@ -106,21 +113,6 @@ async fn node(nats: Option<String>, number: usize) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// The CPU time of this process.
-fn cpu() -> Result<Duration, Failure> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
-    let ticks = fields[12].parse::<u64>()? + fields[13].parse::<u64>()?;
-    Ok(Duration::from_millis(ticks * 10))
-}
-
-/// The memory of this process, in KB.
-fn memory() -> Result<u64, Failure> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).ok_or("no VmRSS")?;
-    Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse()?)
 }
 
 // --- what holds the connections ---

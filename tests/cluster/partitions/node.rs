@@ -26,6 +26,7 @@ use wsx::{
     http::request::Parts,
 };
 use wsx_cluster_tests::Failure;
+use wsx_tests::alone::resident_kib;
 
 /// How long a send may take: a node waits 5 s for the confirmation of another one.
 const SEND: Duration = Duration::from_secs(5);
@@ -234,9 +235,7 @@ impl Node {
     /// its memory in KB, what has not ended, its own boxes, and all boxes.
     fn status(&self) -> Result<String, Failure> {
         let cluster = self.hub.cluster().ok_or("this is not a node")?;
-        let status = std::fs::read_to_string("/proc/self/status")?;
-        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("the system does not count")?;
-        let memory = memory.trim().trim_end_matches(" kB");
+        let memory = resident_kib();
         let own: Vec<String> = self.hub.connections().iter().map(|conn| conn.id().to_owned()).collect();
         Ok(format!(
             "{} {} {} {memory} {} {} {}",
